@@ -1,0 +1,68 @@
+//! Time as an argument.
+//!
+//! Nothing below `cli` may ask what time it is: a result that depends on the clock cannot be run
+//! again. `clippy.toml` bans the wall clock everywhere else, with this type as the replacement.
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono_tz::Tz;
+
+use crate::error::{Error, Result};
+
+/// One instant, read once when the process starts, and the zone in which it becomes a date.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    now: DateTime<Utc>,
+    zone: Tz,
+}
+
+impl Clock {
+    /// A clock that stands still at `now`; dates are those of `zone`.
+    pub fn fixed(now: DateTime<Utc>, zone: Tz) -> Self {
+        Clock { now, zone }
+    }
+
+    /// The clock of this machine, or the instant given as RFC 3339 (`ASOF_NOW`, for tests).
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn read(pinned: Option<&str>) -> Result<Self> {
+        let now = match pinned {
+            None => Utc::now(),
+            Some(text) => {
+                text.parse().map_err(|_| Error::usage(format!("ASOF_NOW is not a time: '{text}'")).hint("ASOF_NOW=2024-01-31T02:00:00Z"))?
+            }
+        };
+        Ok(Clock { now, zone: Tz::UTC })
+    }
+
+    /// The same instant, seen in another zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Tz) -> Self {
+        Clock { zone, ..self }
+    }
+
+    /// The instant, in UTC and whole seconds.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now - Duration::nanoseconds(i64::from(self.now.timestamp_subsec_nanos()))
+    }
+
+    /// The date it is now in the clock's zone.
+    pub fn today(&self) -> NaiveDate {
+        self.date_of(self.now)
+    }
+
+    /// The date of another instant in the clock's zone.
+    pub fn date_of(&self, instant: DateTime<Utc>) -> NaiveDate {
+        instant.with_timezone(&self.zone).date_naive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_decides_the_date() {
+        let clock = Clock::read(Some("2024-01-31T23:30:00Z")).expect("a time");
+        assert_eq!(clock.today().to_string(), "2024-01-31");
+        assert_eq!(clock.in_zone(Tz::Europe__Berlin).today().to_string(), "2024-02-01");
+    }
+}

@@ -1,0 +1,29 @@
+//! The rules, pure: no I/O, no clock, no printing, no threads.
+//!
+//! Each rule of docs/semantics.md lives in one file here, with its reasons and its tests:
+//!
+//! | question | file |
+//! | --- | --- |
+//! | which path holds a date, and which folders a range needs | [`layout`] |
+//! | when are two types one type | [`schema`] |
+//! | when are two rows the same, two snapshots equal | [`digest`] |
+//! | what a missing date means | [`gaps`] |
+//! | where an interval begins and ends, and how that is written | [`interval`] |
+//! | snapshots to intervals | [`compact`] |
+//! | which snapshot serves a date | [`asof`] |
+//! | which row an event meets | [`join`] |
+//! | what changed between two snapshots | [`diff`] |
+//! | what must not be published | [`guard`] |
+//! | which dates of a backfill are to be run | [`staleness`] |
+
+pub mod asof;
+pub mod compact;
+pub mod diff;
+pub mod digest;
+pub mod gaps;
+pub mod guard;
+pub mod interval;
+pub mod join;
+pub mod layout;
+pub mod schema;
+pub mod staleness;

@@ -1,0 +1,222 @@
+//! Staleness: which dates of a backfill are to be run.
+//!
+//! An output is a function of the events of its date, the tables as of that date, and the job. Its footer
+//! records all three ([`Inputs`]). It is *done* when they are what they would be now, *stale* when one
+//! differs, *missing* when there is no output; *failed* when the last run of the date failed.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::digest::Fingerprint;
+
+/// Which snapshot a table was read as of.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableInput {
+    /// The snapshot's date.
+    pub snapshot_date: NaiveDate,
+    /// The snapshot's content.
+    pub fingerprint: Fingerprint,
+}
+
+/// The identity of one object of the events.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsInput {
+    /// The object's path below the events' root.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What changes when it is rewritten.
+    pub etag: String,
+}
+
+/// All that an output depends on.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// The hash of the job.
+    pub job: String,
+    /// By table name.
+    pub tables: BTreeMap<String, TableInput>,
+    /// By events name.
+    pub events: BTreeMap<String, Vec<EventsInput>>,
+}
+
+/// Where one date of a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase", tag = "state", content = "reason")]
+pub enum DateState {
+    /// The output is what a run would give.
+    Done,
+    /// It is not, because of what is said.
+    Stale(String),
+    /// There is none.
+    Missing,
+    /// The last run failed, as is said.
+    Failed(String),
+}
+
+impl DateState {
+    /// The state of a date from what its output recorded, what holds now, and why the last run failed.
+    pub fn of(recorded: Option<&Inputs>, now: &Inputs, failure: Option<String>) -> DateState {
+        if let Some(reason) = failure {
+            return DateState::Failed(reason);
+        }
+        let Some(recorded) = recorded else { return DateState::Missing };
+        match difference(recorded, now) {
+            None => DateState::Done,
+            Some(reason) => DateState::Stale(reason),
+        }
+    }
+
+    /// The state's name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            DateState::Done => "done",
+            DateState::Stale(_) => "stale",
+            DateState::Missing => "missing",
+            DateState::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The first thing in which two inputs differ, in words.
+fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
+    if recorded.job != now.job {
+        return Some("the job has changed".into());
+    }
+    for (name, table) in &now.tables {
+        match recorded.tables.get(name) {
+            None => return Some(format!("table {name} was not part of it")),
+            Some(was) if was.snapshot_date != table.snapshot_date => {
+                return Some(format!("table {name} was read as of {}, and is now as of {}", was.snapshot_date, table.snapshot_date));
+            }
+            Some(was) if was.fingerprint != table.fingerprint => {
+                return Some(format!("the snapshot of {name} on {} was rewritten", table.snapshot_date));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, objects) in &now.events {
+        if recorded.events.get(name) != Some(objects) {
+            return Some(format!("the events {name} were rewritten"));
+        }
+    }
+    (recorded != now).then(|| "its inputs were others".into())
+}
+
+/// Which states a run takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Only {
+    /// Dates whose output is up to date.
+    pub done: bool,
+    /// Dates without output.
+    pub missing: bool,
+    /// Dates whose output is out of date.
+    pub stale: bool,
+    /// Dates whose last run failed.
+    pub failed: bool,
+}
+
+impl Default for Only {
+    fn default() -> Self {
+        Only { done: false, missing: true, stale: true, failed: true }
+    }
+}
+
+impl Only {
+    /// Whether a date in this state is run.
+    pub fn takes(&self, state: &DateState) -> bool {
+        match state {
+            DateState::Done => self.done,
+            DateState::Stale(_) => self.stale,
+            DateState::Missing => self.missing,
+            DateState::Failed(_) => self.failed,
+        }
+    }
+}
+
+impl std::str::FromStr for Only {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> crate::error::Result<Self> {
+        let mut only = Only { done: false, missing: false, stale: false, failed: false };
+        for word in text.split(',').map(str::trim) {
+            match word {
+                "all" => only = Only { done: true, missing: true, stale: true, failed: true },
+                "missing" => only.missing = true,
+                "stale" => only.stale = true,
+                "failed" => only.failed = true,
+                other => {
+                    return Err(crate::error::Error::usage(format!("--only does not know '{other}'"))
+                        .hint("--only missing,stale,failed, or --only all"));
+                }
+            }
+        }
+        Ok(only)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_date;
+
+    fn inputs() -> Inputs {
+        let table = TableInput { snapshot_date: parse_date("2024-01-05").expect("a date"), fingerprint: Fingerprint(7) };
+        let events = EventsInput { path: "d/e.csv".into(), size: 9, etag: "1".into() };
+        Inputs { job: "j".into(), tables: [("item".into(), table)].into(), events: [("clicks".into(), vec![events])].into() }
+    }
+
+    #[test]
+    fn an_output_is_done_only_while_every_input_is_the_same() {
+        let now = inputs();
+        assert_eq!(DateState::of(Some(&inputs()), &now, None), DateState::Done);
+        assert_eq!(DateState::of(None, &now, None), DateState::Missing);
+        assert_eq!(DateState::of(Some(&inputs()), &now, Some("no disk".into())), DateState::Failed("no disk".into()));
+        let stale = |change: fn(&mut Inputs)| {
+            let mut was = inputs();
+            change(&mut was);
+            match DateState::of(Some(&was), &now, None) {
+                DateState::Stale(reason) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(stale(|was| was.job = "k".into()), "the job has changed");
+        assert_eq!(
+            stale(|was| was.tables.get_mut("item").expect("it").fingerprint = Fingerprint(8)),
+            "the snapshot of item on 2024-01-05 was rewritten"
+        );
+        assert_eq!(
+            stale(|was| was.tables.get_mut("item").expect("it").snapshot_date = parse_date("2024-01-04").expect("a date")),
+            "table item was read as of 2024-01-04, and is now as of 2024-01-05"
+        );
+        assert_eq!(stale(|was| was.tables.clear()), "table item was not part of it");
+        for change in [
+            |was: &mut Inputs| was.events.get_mut("clicks").expect("it")[0].etag = "2".into(),
+            |was: &mut Inputs| was.events.get_mut("clicks").expect("it")[0].size = 8,
+        ] {
+            assert_eq!(stale(change), "the events clicks were rewritten");
+        }
+        assert_eq!(
+            stale(|was| {
+                was.tables.insert("old".into(), was.tables["item"].clone());
+            }),
+            "its inputs were others"
+        );
+    }
+
+    #[test]
+    fn only_selects_states() {
+        let states = [DateState::Done, DateState::Stale("x".into()), DateState::Missing, DateState::Failed("x".into())];
+        let taken = |text: &str| states.clone().map(|state| text.parse::<Only>().expect("words").takes(&state));
+        assert_eq!(taken("missing,stale,failed"), states.clone().map(|state| Only::default().takes(&state)));
+        assert_eq!(taken("all"), [true; 4]);
+        assert_eq!(taken("stale"), [false, true, false, false]);
+        assert_eq!(taken("missing"), [false, false, true, false]);
+        assert_eq!(taken("failed"), [false, false, false, true]);
+        assert!("done".parse::<Only>().is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! The one error type, defined by what the caller must do about it.
+//!
+//! A scheduler reads the exit code, a person reads the message and then types the hint. So an
+//! [`Error`] is a [`Kind`] (which is the exit code), a sentence in lower case that names table,
+//! date, column and value, and a list of hints, each of which can be typed or edited in.
+
+use std::fmt;
+
+/// What the caller should do, and so the exit code of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Reading, writing or an internal step failed: try again (exit 1).
+    Io,
+    /// The command line or the configuration is wrong: trying again does not help (exit 2).
+    Usage,
+    /// The data was refused, by a key check, a guard, a gap, a schema or a proof: alert (exit 3).
+    Refused,
+    /// Another writer published first: try again (exit 4).
+    Conflict,
+    /// Some dates failed and the others are published: run again (exit 5).
+    Partial,
+}
+
+impl Kind {
+    /// The exit code of the process, as docs/cli.md lists them.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Io => 1,
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::Conflict => 4,
+            Kind::Partial => 5,
+        }
+    }
+}
+
+/// A failure: its kind, what was wrong, and what to type next.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hints: Vec<String>,
+}
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), hints: Vec::new() }
+    }
+
+    /// A failure of reading or writing, or of this program.
+    pub fn io(message: impl Into<String>) -> Self {
+        Error::new(Kind::Io, message)
+    }
+
+    /// A command line or configuration that cannot be carried out.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Error::new(Kind::Usage, message)
+    }
+
+    /// Data that must not be published.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Error::new(Kind::Refused, message)
+    }
+
+    /// A lost race against another writer.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Error::new(Kind::Conflict, message)
+    }
+
+    /// Some dates failed.
+    pub fn partial(message: impl Into<String>) -> Self {
+        Error::new(Kind::Partial, message)
+    }
+
+    /// The same error with one more thing to try.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The same error with `context: ` before its message.
+    #[must_use]
+    pub fn within(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What to try next, most likely first.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds what was being done, and to what, to a foreign error.
+pub trait Context<T> {
+    /// Turns a foreign error into an I/O failure whose message begins with `doing`.
+    fn io_context(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn io_context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::io(format!("{}: {error}", doing())))
+    }
+}
+
+/// The candidate nearest to what was written, if one is near enough to be what was meant.
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = written.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_is_not() {
+        assert_eq!(nearest("statsu", ["id", "status", "name"]), Some("status"));
+        assert_eq!(nearest("ICAO", ["icao", "iata"]), Some("icao"));
+        assert_eq!(nearest("elevation", ["id", "name"]), None);
+    }
+}

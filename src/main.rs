@@ -1,0 +1,3 @@
+//! The `asof` program.
+
+fn main() {}

@@ -1,0 +1,195 @@
+//! The words that every layer shares: table names, dates, ranges of dates, spans of days.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{Days, NaiveDate};
+
+use crate::error::{Error, Result};
+
+/// The name of one slowly changing table: letters, digits, `_`, `-`, `.`; it begins with a letter
+/// or a digit, since every engine skips names that begin with `_` or `.`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct TableName(String);
+
+impl TableName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TableName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let begins_well = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        if begins_well && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+            return Ok(TableName(text.to_owned()));
+        }
+        Err(Error::usage(format!("'{text}' cannot be the name of a table"))
+            .hint("a name is made of letters, digits, '_', '-' and '.', and begins with a letter or a digit"))
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads a date written `YYYY-MM-DD`, and nothing else.
+///
+/// # Errors
+/// A usage error that shows the text.
+pub fn parse_date(text: &str) -> Result<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .ok()
+        .filter(|date| date.to_string() == text)
+        .ok_or_else(|| Error::usage(format!("'{text}' is not a date")).hint("dates are written YYYY-MM-DD, such as 2024-01-31"))
+}
+
+/// The dates from `from` to `to`, both included; never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct DateRange {
+    from: NaiveDate,
+    to: NaiveDate,
+}
+
+impl DateRange {
+    /// # Errors
+    /// A usage error when `from` is after `to`.
+    pub fn new(from: NaiveDate, to: NaiveDate) -> Result<Self> {
+        if from > to {
+            return Err(Error::usage(format!("--from {from} is after --to {to}")).hint(format!("--from {to} --to {from}")));
+        }
+        Ok(DateRange { from, to })
+    }
+
+    /// The range of one date.
+    pub fn single(date: NaiveDate) -> Self {
+        DateRange { from: date, to: date }
+    }
+
+    /// The first date.
+    pub fn from(&self) -> NaiveDate {
+        self.from
+    }
+
+    /// The last date.
+    pub fn to(&self) -> NaiveDate {
+        self.to
+    }
+
+    /// Whether `date` is one of them.
+    pub fn contains(&self, date: NaiveDate) -> bool {
+        self.from <= date && date <= self.to
+    }
+
+    /// Every date, ascending.
+    pub fn dates(&self) -> impl Iterator<Item = NaiveDate> + use<> {
+        self.from.iter_days().take(self.len())
+    }
+
+    /// How many dates there are; at least one.
+    #[allow(clippy::len_without_is_empty, reason = "a range is never empty")]
+    pub fn len(&self) -> usize {
+        usize::try_from((self.to - self.from).num_days()).unwrap_or(0) + 1
+    }
+}
+
+impl fmt::Display for DateRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.from, self.to)
+    }
+}
+
+/// A whole number of days, written `0d`, `1d`, `90d`, or `2w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct DaySpan(pub u32);
+
+impl DaySpan {
+    /// The date this many days before `date`.
+    pub fn before(self, date: NaiveDate) -> NaiveDate {
+        date.checked_sub_days(Days::new(u64::from(self.0))).unwrap_or(NaiveDate::MIN)
+    }
+}
+
+impl FromStr for DaySpan {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+        let days = match (number.parse::<u32>(), unit) {
+            (Ok(days), "d") => Some(days),
+            (Ok(weeks), "w") => weeks.checked_mul(7),
+            _ => None,
+        };
+        days.filter(|days| *days <= 400_000)
+            .map(DaySpan)
+            .ok_or_else(|| Error::usage(format!("'{text}' is not a number of days")).hint("days are written 1d, 90d or 2w"))
+    }
+}
+
+impl fmt::Display for DaySpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}d", self.0)
+    }
+}
+
+impl serde::Serialize for DaySpan {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for DaySpan {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|error: Error| serde::de::Error::custom(format!("{error} ({})", error.hints().join("; "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        parse_date(text).expect("a date")
+    }
+
+    #[test]
+    fn a_date_is_read_strictly() {
+        assert_eq!(date("2024-02-29").to_string(), "2024-02-29");
+        for wrong in ["2024-2-9", "2023-02-29", "20240209", "2024-02-09T00:00", ""] {
+            assert!(parse_date(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_range_holds_both_of_its_ends() {
+        let range = DateRange::new(date("2024-02-28"), date("2024-03-01")).expect("a range");
+        assert_eq!(range.len(), 3);
+        assert_eq!(range.dates().last(), Some(date("2024-03-01")));
+        assert!(range.contains(range.from()) && range.contains(range.to()));
+        assert!(DateRange::new(date("2024-03-02"), date("2024-03-01")).is_err());
+    }
+
+    #[test]
+    fn spans_are_days_or_weeks() {
+        assert_eq!("2w".parse::<DaySpan>().expect("a span"), DaySpan(14));
+        assert_eq!(DaySpan(1).before(date("2024-03-01")), date("2024-02-29"));
+        for wrong in ["", "d", "5", "-1d", "1m", "5é"] {
+            assert!(wrong.parse::<DaySpan>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_table_name_is_never_hidden_from_readers() {
+        assert!("item_2".parse::<TableName>().is_ok());
+        for wrong in ["", "_item", ".item", "a/b", "a b", "ü"] {
+            assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
+        }
+    }
+}

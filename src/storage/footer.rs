@@ -1,0 +1,272 @@
+//! Footers: what an object says of itself, on the wire.
+//!
+//! A Parquet footer's key-value metadata has one entry of ours, `asof`, whose value is a JSON document.
+//! It carries what a catalog would. The structs here are that document and nothing else; docs/format.md
+//! describes them. A reader refuses a version it does not know rather than guess.
+//!
+//! Rules: intervals and outputs carry no clock, so that the same rows give the same bytes; a secret never
+//! gets here.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::digest::Fingerprint;
+use crate::domain::gaps::GapPolicy;
+use crate::domain::interval::Convention;
+use crate::domain::staleness::Inputs;
+use crate::error::{Error, Result};
+
+/// The name of our entry in the key-value metadata.
+pub const KEY: &str = "asof";
+/// The version of the format that this program writes.
+pub const VERSION: u32 = 1;
+
+/// What the entry holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Footer {
+    /// The version of the format.
+    pub format_version: u32,
+    /// What the object is, and its facts.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Content {
+    /// A whole table on one date.
+    Snapshot(SnapshotFooter),
+    /// A table's intervals.
+    Intervals(IntervalsFooter),
+    /// The output of a job for one date.
+    Output(OutputFooter),
+}
+
+/// The facts of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotFooter {
+    /// The table.
+    pub table: String,
+    /// The date whose events should see this state.
+    pub snapshot_date: NaiveDate,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// How many rows there are.
+    pub rows: u64,
+    /// Their content.
+    pub fingerprint: Fingerprint,
+    /// Where the rows came from, without secrets.
+    pub source: Option<String>,
+    /// When they were read; absent in copies that `expand` writes.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// Whether somebody said that the source held the state of a past date.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backdated: bool,
+    /// The guards that were overridden, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<String>,
+    /// The program that wrote it.
+    pub asof_version: String,
+}
+
+/// A column of a schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnWire {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// A snapshot that intervals were made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedWire {
+    /// Its date.
+    pub date: NaiveDate,
+    /// How many rows it had.
+    pub rows: u64,
+    /// Their content.
+    pub fingerprint: Fingerprint,
+    /// The index of its schema in `schemas`.
+    pub schema: usize,
+}
+
+/// The facts of a table's intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalsFooter {
+    /// The table.
+    pub table: String,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// How many intervals there are.
+    pub intervals: u64,
+    /// How the columns are named and ends are written.
+    #[serde(flatten)]
+    pub convention: ConventionWire,
+    /// What a missing date means.
+    #[serde(flatten)]
+    pub gaps: GapsWire,
+    /// Columns that were left out of the comparison.
+    pub ignore: Vec<String>,
+    /// The only columns that were compared; empty for all.
+    pub track: Vec<String>,
+    /// The snapshots they were made from, ascending.
+    pub observed: Vec<ObservedWire>,
+    /// The schemas those snapshots had.
+    pub schemas: Vec<Vec<ColumnWire>>,
+    /// The program that wrote it.
+    pub asof_version: String,
+}
+
+/// [`Convention`] on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConventionWire {
+    /// The name of the column of first dates.
+    pub start_column: String,
+    /// The name of the column of ends.
+    pub end_column: String,
+    /// `inclusive` or `exclusive`.
+    pub end: String,
+    /// `9999-12-31` or `null`.
+    pub open_end: String,
+}
+
+impl From<&Convention> for ConventionWire {
+    fn from(convention: &Convention) -> Self {
+        ConventionWire {
+            start_column: convention.start_column.clone(),
+            end_column: convention.end_column.clone(),
+            end: if convention.exclusive { "exclusive" } else { "inclusive" }.into(),
+            open_end: if convention.open_null { "null" } else { "9999-12-31" }.into(),
+        }
+    }
+}
+
+impl ConventionWire {
+    /// The convention in memory.
+    pub fn read(&self) -> Convention {
+        Convention {
+            start_column: self.start_column.clone(),
+            end_column: self.end_column.clone(),
+            exclusive: self.end == "exclusive",
+            open_null: self.open_end == "null",
+        }
+    }
+}
+
+/// [`GapPolicy`] on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapsWire {
+    /// `carry`, `error` or `split`.
+    pub gaps: String,
+    /// The most missing days in a row, if `carry` has a limit.
+    pub max_gap: Option<u32>,
+}
+
+impl From<GapPolicy> for GapsWire {
+    fn from(policy: GapPolicy) -> Self {
+        let max_gap = if let GapPolicy::Carry { max_gap } = policy { max_gap } else { None };
+        GapsWire { gaps: policy.name().into(), max_gap }
+    }
+}
+
+impl GapsWire {
+    /// The policy in memory.
+    pub fn read(&self) -> GapPolicy {
+        match self.gaps.as_str() {
+            "split" => GapPolicy::Split,
+            "error" => GapPolicy::Error,
+            _ => GapPolicy::Carry { max_gap: self.max_gap },
+        }
+    }
+}
+
+/// The facts of an output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputFooter {
+    /// The job's name.
+    pub job_name: String,
+    /// The date.
+    pub date: NaiveDate,
+    /// How many rows there are.
+    pub rows: u64,
+    /// What they were made from.
+    #[serde(flatten)]
+    pub inputs: Inputs,
+    /// The program that wrote it.
+    pub asof_version: String,
+}
+
+impl Footer {
+    /// A footer of the version that this program writes.
+    pub fn new(content: Content) -> Self {
+        Footer { format_version: VERSION, content }
+    }
+
+    /// The entry's value.
+    ///
+    /// # Errors
+    /// An internal failure.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::io(format!("cannot write a footer: {error}")))
+    }
+
+    /// Reads the entry's value.
+    ///
+    /// # Errors
+    /// A refusal for a version of the future, or a document that is none of ours.
+    pub fn from_json(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let damaged = |error: serde_json::Error| Error::refused(format!("its footer is damaged: {error}"));
+        let version: Version = serde_json::from_str(text).map_err(damaged)?;
+        if version.format_version > VERSION {
+            return Err(Error::refused(format!(
+                "it was written in format {}, and this asof reads up to {VERSION}",
+                version.format_version
+            ))
+            .hint("cargo install asof"));
+        }
+        serde_json::from_str(text).map_err(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_footer_reads_back() {
+        let footer = Footer::new(Content::Intervals(IntervalsFooter {
+            table: "item".into(),
+            key: vec!["id".into()],
+            intervals: 3,
+            convention: (&Convention { open_null: true, exclusive: true, ..Convention::default() }).into(),
+            gaps: GapPolicy::Carry { max_gap: Some(3) }.into(),
+            ignore: vec![],
+            track: vec!["status".into()],
+            observed: vec![ObservedWire { date: NaiveDate::MIN, rows: 1, fingerprint: Fingerprint(9), schema: 0 }],
+            schemas: vec![vec![ColumnWire { name: "id".into(), data_type: "Int64".into() }]],
+            asof_version: "0".into(),
+        }));
+        let text = footer.to_json().expect("json");
+        let back = Footer::from_json(&text).expect("it reads");
+        assert_eq!(back, footer);
+        let Content::Intervals(intervals) = back.content else { panic!("intervals") };
+        assert_eq!(intervals.gaps.read(), GapPolicy::Carry { max_gap: Some(3) });
+        assert!(intervals.convention.read().exclusive && intervals.convention.read().open_null);
+        for policy in [GapPolicy::Split, GapPolicy::Error, GapPolicy::CARRY] {
+            assert_eq!(GapsWire::from(policy).read(), policy);
+        }
+    }
+
+    #[test]
+    fn a_footer_of_the_future_is_refused() {
+        let error = Footer::from_json(r#"{"format_version": 2, "kind": "hologram"}"#).expect_err("unknown");
+        assert_eq!(error.to_string(), "it was written in format 2, and this asof reads up to 1");
+    }
+}
