@@ -90,6 +90,12 @@ impl Error {
         self
     }
 
+    /// The same error once more, for a library that only lends it.
+    #[cfg(feature = "sql")]
+    pub(crate) fn duplicate(&self) -> Self {
+        Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone() }
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> Kind {
         self.kind

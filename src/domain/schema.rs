@@ -320,6 +320,9 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     if column.data_type() == to {
         return Ok(column.clone());
     }
+    if column.null_count() == column.len() {
+        return Ok(new_null_array(to, column.len()));
+    }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
     let cast = cast_with_options(column, to, &lenient).map_err(|_| {
         Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))

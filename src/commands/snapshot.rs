@@ -1,0 +1,468 @@
+//! `asof snapshot`: one dated copy of each table.
+//!
+//! The source is read once, into sorted runs; everything after works on those. They are merged in
+//! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint and counts what
+//! changed since the previous snapshot. Then the guards are asked, and only then is anything published,
+//! by one write that fails if the date has an object already.
+//!
+//! Re-running a night must never relabel today's state as a past day's. So a snapshot that exists is
+//! kept, and a past date that has none is refused unless `backdate` says that the source holds that day's state.
+//!
+//! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::OwnedRow;
+use chrono::NaiveDate;
+
+use super::Workspace;
+use crate::config::expand_variables;
+use crate::domain::compact::Changes;
+use crate::domain::diff::{KeyedBatch, diff};
+use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::guard::{Candidate, Guards};
+use crate::domain::schema::{Drift, conform, unify};
+use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::source::{self, Format, Rows, TypeRules, no_column};
+use crate::storage::Batches;
+use crate::storage::commit::{Published, Staged, sweep};
+use crate::storage::footer::{Content, Footer, SnapshotFooter};
+use crate::storage::lake::Lake;
+use crate::storage::object::ObjectWriter;
+use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+
+/// What to do with a snapshot that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IfExists {
+    /// Leave it, and succeed.
+    #[default]
+    Keep,
+    /// Put another in its place, and keep it aside.
+    Replace,
+    /// Fail as a conflict.
+    Error,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotOptions {
+    /// The date of the label; today if none.
+    pub date: Option<NaiveDate>,
+    /// Where the rows are, if not where the configuration says.
+    pub source: Option<String>,
+    /// Their format.
+    pub source_format: Option<Format>,
+    /// The key columns, if not those of the configuration or of the last snapshot.
+    pub key: Vec<String>,
+    /// What to do with a snapshot that exists.
+    pub if_exists: IfExists,
+    /// Whether the source really holds the state of a past date.
+    pub backdate: bool,
+    /// Whether guards are overridden.
+    pub force: bool,
+    /// Whether nothing is to be published.
+    pub dry_run: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The date had a snapshot, which stands as it did.
+    Kept,
+    /// A new object stands.
+    Published,
+    /// A new object stands in the place of another.
+    Replaced,
+    /// It would have been published.
+    Planned,
+}
+
+/// The previous snapshot, and what changed since.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Since {
+    /// Its date.
+    pub snapshot_date: NaiveDate,
+    /// Its rows.
+    pub rows: u64,
+    /// What changed.
+    #[serde(flatten)]
+    pub changes: Changes,
+    /// What changed in the schema, in words.
+    pub schema: Option<String>,
+}
+
+/// What happened to one table.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct SnapshotReport {
+    /// The table.
+    pub table: TableName,
+    /// The label.
+    pub snapshot_date: NaiveDate,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The object.
+    pub path: String,
+    /// Its rows; not counted if it was kept.
+    pub rows: Option<u64>,
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// Its content.
+    pub fingerprint: Option<Fingerprint>,
+    /// The snapshot before.
+    pub since: Option<Since>,
+    /// The guards that were overridden.
+    pub forced: Vec<String>,
+}
+
+/// A snapshot that has been decided on and not been read yet.
+struct Plan {
+    table: Table,
+    date: NaiveDate,
+    path: PathBuf,
+    source: String,
+    files: Option<Vec<PathBuf>>,
+    format: Option<Format>,
+    guards: Guards,
+    replaces: bool,
+}
+
+/// Takes the snapshots of the tables, one after the other; the first failure ends the run, and
+/// what was published before it stands.
+///
+/// # Errors
+/// Whatever refuses or fails; see the module.
+pub fn snapshot(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &SnapshotOptions,
+    stdin: &mut dyn Read,
+) -> Result<Vec<SnapshotReport>> {
+    let names = named(workspace, tables, options)?;
+    let mut reports = Vec::new();
+    for (done, name) in (0u64..).zip(&names) {
+        workspace.progress.step(&format!("snapshot {name}"), done, names.len() as u64);
+        reports.push(match plan(workspace, name, options)? {
+            Ok(plan) => apply(workspace, &plan, options, stdin)?,
+            Err(kept) => *kept,
+        });
+    }
+    Ok(reports)
+}
+
+/// The tables to take: those named, or all that have a source.
+fn named(workspace: &Workspace<'_>, tables: &[String], options: &SnapshotOptions) -> Result<Vec<TableName>> {
+    if tables.is_empty() {
+        let all: Vec<TableName> = workspace
+            .config
+            .tables
+            .iter()
+            .filter(|(_, table)| table.source.is_some())
+            .map(|(name, _)| name.parse())
+            .collect::<Result<_>>()?;
+        return match (all.as_slice(), &options.source) {
+            ([], _) => Err(Error::usage("no table is named, and asof.toml has none with a source")
+                .hint("asof snapshot TABLE --source FILE --key COLUMN")),
+            (_, Some(_)) => Err(Error::usage("--source goes with the name of one table").hint("asof snapshot TABLE --source FILE")),
+            _ => Ok(all),
+        };
+    }
+    if tables.len() > 1 && options.source.is_some() {
+        return Err(Error::usage("--source goes with the name of one table"));
+    }
+    if options.source.is_some() {
+        return tables.iter().map(|name| name.parse()).collect();
+    }
+    tables.iter().map(|name| workspace.known(name)).collect()
+}
+
+/// Decides what is to be done, without reading the source. `Err` is a snapshot that is kept.
+fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) -> Result<Result<Plan, Box<SnapshotReport>>> {
+    let config = workspace.table_config(name);
+    if config.snapshots.is_some() {
+        return Err(Error::usage(format!("table {name} is read from a foreign lake, into which asof never writes")));
+    }
+    let lake = workspace.lake()?;
+    let today = workspace.clock.today();
+    let date = options.date.unwrap_or(today);
+    if date > today {
+        return Err(Error::usage(format!("table {name}: {date} is not over yet; today is {today}")).hint(format!("--date {today}")));
+    }
+    let path = lake.snapshot(name, date);
+    let exists = path.exists();
+    let past = date < today;
+    match options.if_exists {
+        IfExists::Keep if exists => return Ok(Err(Box::new(kept(workspace, name, date, &path)))),
+        IfExists::Error if exists => {
+            return Err(
+                Error::conflict(format!("table {name} has a snapshot of {date} already")).hint("--if-exists keep, or --if-exists replace")
+            );
+        }
+        _ => {}
+    }
+    if past && !options.backdate {
+        let what = if exists { "replacing the snapshot of" } else { "taking a snapshot of" };
+        return Err(Error::refused(format!("table {name}: {what} {date}, which is past, would label today's state as that day's"))
+            .hint("--backdate, if the source really holds the state of that day"));
+    }
+    let Some(source) = options.source.clone().or(config.source.clone()) else {
+        return Err(Error::usage(format!("table {name} has no source")).hint(format!("asof snapshot {name} --source FILE")));
+    };
+    let files = match (source.as_str(), &options.source) {
+        ("-", _) => None,
+        (_, Some(given)) => Some(source::files_of(&workspace.here(given)?)?),
+        (configured, None) => {
+            expand_variables(configured, workspace.variable)?;
+            Some(source::files_of(&workspace.configured(configured)?)?)
+        }
+    };
+    let format = options.source_format.or(config.source_format);
+    if files.is_none() && format.is_none() {
+        return Err(Error::usage("the format of standard input is not known").hint("--source-format parquet|csv|tsv|ndjson|arrow"));
+    }
+    let table = workspace.table(name, &options.key)?;
+    Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
+}
+
+fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &std::path::Path) -> SnapshotReport {
+    SnapshotReport {
+        table: name.clone(),
+        snapshot_date: date,
+        outcome: Outcome::Kept,
+        path: workspace.shown(path),
+        rows: None,
+        bytes: None,
+        fingerprint: None,
+        since: None,
+        forced: Vec::new(),
+    }
+}
+
+/// The snapshot before, opened.
+struct Previous {
+    date: NaiveDate,
+    snapshot: Snapshot,
+}
+
+fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
+    let found = table.find(None)?;
+    let Some((before, objects)) = found.partitions.range(..date).next_back() else { return Ok(None) };
+    Ok(Some(Previous { date: *before, snapshot: table.open(*before, objects, None)? }))
+}
+
+fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdin: &mut dyn Read) -> Result<SnapshotReport> {
+    let Plan { table, date, .. } = plan;
+    let previous = previous(table, *date)?;
+    let pinned = previous.as_ref().map(|previous| previous.snapshot.schema.clone());
+    let rules = TypeRules { pinned, ..table.types.clone() };
+    let staged_input;
+    let rows = match &plan.files {
+        Some(files) => source::read(files, plan.format, &rules, None)?,
+        None => {
+            staged_input = source::stage(stdin)?;
+            source::read(&[staged_input.to_path_buf()], plan.format, &rules, Some("standard input"))?
+        }
+    };
+    let schema = rows.schema.clone();
+    let sorted = gather(table, *date, rows)?;
+
+    let (drift, since) = match &previous {
+        None => (Drift::default(), None),
+        Some(previous) => {
+            let (_, drift) = unify(&previous.snapshot.schema, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
+            (drift, Some(previous.date))
+        }
+    };
+    let target = if options.dry_run { std::env::temp_dir().join(format!("{}.parquet", table.name)) } else { plan.path.clone() };
+    let staged = Staged::create(&target)?;
+    let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
+    let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.as_ref()).map(|footer| footer.rows);
+    let (sum, changes) = write(table, *date, sorted, previous.map(|previous| previous.snapshot), &schema, &mut writer)?;
+
+    let previous_counts = before.zip(changes);
+    let broken = plan.guards.broken(&Candidate { rows: sum.rows(), previous: previous_counts, drift: &drift });
+    if !broken.is_empty() && !options.force {
+        return Err(Error::refused(format!("table {}, {date}: the snapshot was not published: {}", table.name, broken.join("; ")))
+            .hint("--force, if this is the true state of the table; the snapshot's footer will say so"));
+    }
+    let footer = Footer::new(Content::Snapshot(SnapshotFooter {
+        table: table.name.to_string(),
+        snapshot_date: *date,
+        key: table.key.clone(),
+        rows: sum.rows(),
+        fingerprint: sum.fingerprint(),
+        source: Some(plan.source.clone()),
+        taken_at: Some(workspace.clock.now()),
+        backdated: options.backdate && *date < workspace.clock.today(),
+        forced: broken.clone(),
+        asof_version: env!("CARGO_PKG_VERSION").into(),
+    }));
+    let bytes = writer.finish(&footer)?;
+    let outcome = publish(workspace, plan, options, staged, sum.fingerprint())?;
+    let since = since.zip(previous_counts).map(|(snapshot_date, (rows, changes))| Since {
+        snapshot_date,
+        rows,
+        changes,
+        schema: (!drift.is_empty()).then(|| drift.in_words()),
+    });
+    Ok(SnapshotReport {
+        table: table.name.clone(),
+        snapshot_date: *date,
+        outcome,
+        path: workspace.shown(&plan.path),
+        rows: Some(sum.rows()),
+        bytes: Some(bytes),
+        fingerprint: Some(sum.fingerprint()),
+        since,
+        forced: broken,
+    })
+}
+
+/// Reads the source into sorted runs, refusing keys with nulls.
+fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
+    for key in &table.key {
+        if rows.schema.field_with_name(key).is_err() {
+            return Err(no_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)).hint("--key COLUMN[,COLUMN]"));
+        }
+    }
+    let mut sorter = Sorter::new(&table.key, BUDGET);
+    let (mut nulls, mut shown) = (0, Vec::new());
+    for batch in rows.batches {
+        let batch = batch?;
+        count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
+        sorter.push(batch)?;
+    }
+    if nulls > 0 {
+        return Err(crate::engine::table::null_keys(&table.name, &table.key, date, nulls, &shown));
+    }
+    sorter.finish(&rows.schema)
+}
+
+fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: &mut Vec<String>) {
+    let columns: Vec<_> = key.iter().filter_map(|name| batch.column_by_name(name)).collect();
+    if columns.iter().all(|column| column.null_count() == 0) && columns.iter().all(|column| column.logical_null_count() == 0) {
+        return;
+    }
+    for row in 0..batch.num_rows() {
+        if columns.iter().any(|column| column.logical_nulls().is_some_and(|nulls| nulls.is_null(row))) {
+            *nulls += 1;
+            if shown.len() < 5 {
+                shown.push(crate::engine::table::show_row(batch, row));
+            }
+        }
+    }
+}
+
+/// Writes sorted rows, and compares them with the previous snapshot's in the same pass.
+fn write(
+    table: &Table,
+    date: NaiveDate,
+    sorted: Batches,
+    previous: Option<Snapshot>,
+    schema: &SchemaRef,
+    writer: &mut ObjectWriter,
+) -> Result<(RowSum, Option<Changes>)> {
+    let comparison = match &previous {
+        None => schema.clone(),
+        Some(previous) => unify(&previous.schema, schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?.0,
+    };
+    let encoder = KeyEncoder::new(&comparison, &table.key)?;
+    let keyed = |batch: &RecordBatch| -> Result<KeyedBatch> {
+        let digests = all_digests(batch)?;
+        let batch = conform(batch, &comparison)?;
+        Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
+    };
+    let mut sum = RowSum::default();
+    let mut twice = Duplicates::default();
+    let mut later = sorted.map(|batch| {
+        let batch = batch?;
+        let keyed = keyed(&batch)?;
+        sum.add(&keyed.digests);
+        twice.look(&keyed, &table.key);
+        writer.write(batch)?;
+        Ok(keyed)
+    });
+    let changes = match previous {
+        None => {
+            later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
+            None
+        }
+        Some(previous) => {
+            let mut earlier = previous.read(None)?.map(|batch| keyed(&batch?));
+            Some(diff(&mut earlier, &mut later, |_| Ok(()))?)
+        }
+    };
+    drop(later);
+    if twice.count > 0 {
+        return Err(duplicate_keys(&table.name, &table.key, date, twice.count, &twice.shown));
+    }
+    Ok((sum, changes))
+}
+
+/// Finds keys that stand twice among sorted rows.
+#[derive(Default)]
+struct Duplicates {
+    last: Option<OwnedRow>,
+    last_was_twice: bool,
+    count: u64,
+    shown: Vec<String>,
+}
+
+impl Duplicates {
+    fn look(&mut self, keyed: &KeyedBatch, key: &[String]) {
+        for row in 0..keyed.digests.len() {
+            let current = keyed.keys.row(row);
+            let same =
+                if row == 0 { self.last.as_ref().is_some_and(|last| last.row() == current) } else { keyed.keys.row(row - 1) == current };
+            if same && !self.last_was_twice {
+                self.count += 1;
+                if self.shown.len() < 5 {
+                    self.shown.push(show_key(&keyed.batch, key, row));
+                }
+            }
+            self.last_was_twice = same;
+        }
+        if let Some(last) = keyed.digests.len().checked_sub(1) {
+            self.last = Some(keyed.keys.row(last).owned());
+        }
+    }
+}
+
+/// Publishes the staged object by one conditional write.
+fn publish(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, staged: Staged, fingerprint: Fingerprint) -> Result<Outcome> {
+    let Plan { table, date, path, .. } = plan;
+    if options.dry_run {
+        return Ok(Outcome::Planned);
+    }
+    if let Some(folder) = path.parent() {
+        sweep(folder, workspace.clock.now());
+    }
+    let lost = || Error::conflict(format!("table {}: another writer published {date} first", table.name));
+    if !plan.replaces {
+        return match (staged.publish_new()?, options.if_exists) {
+            (Published::Done, _) => Ok(Outcome::Published),
+            (Published::Exists, IfExists::Keep) => Ok(Outcome::Kept),
+            (Published::Exists, _) => Err(lost()),
+        };
+    }
+    let standing = |path: &std::path::Path| -> Result<Option<SnapshotFooter>> {
+        match crate::storage::object::ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
+            Some(Content::Snapshot(footer)) => Ok(Some(footer)),
+            _ => Ok(None),
+        }
+    };
+    let old = standing(path)?;
+    if old.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key) {
+        return Ok(Outcome::Kept);
+    }
+    let lake: Lake = workspace.lake()?;
+    let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
+    let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
+    staged.publish_replacing(&aside, || Ok(standing(path)?.map(|now| now.fingerprint) == old.map(|old| old.fingerprint)))?;
+    Ok(Outcome::Replaced)
+}

@@ -1,0 +1,196 @@
+//! What every command is given: configuration, lake, clock, and somebody to tell of progress.
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::Clock;
+use crate::config::{Config, TableConfig, expand_variables};
+use crate::domain::asof::AsOfRule;
+use crate::domain::layout::Layout;
+use crate::engine::table::Table;
+use crate::error::{Error, Result, nearest};
+use crate::model::TableName;
+use crate::storage::footer::{Content, SnapshotFooter};
+use crate::storage::lake::Lake;
+use crate::storage::location::Location;
+use crate::storage::object::ParquetObject;
+
+/// Told what is being done; results never go this way.
+pub trait Progress: Sync {
+    /// `done` of `total` steps of `what` are done.
+    fn step(&self, what: &str, done: u64, total: u64);
+    /// Something that the user should know and that is no failure.
+    fn note(&self, text: &str);
+}
+
+/// What a command works on.
+pub struct Workspace<'a> {
+    /// The configuration; empty if there is none.
+    pub config: Config,
+    /// The lake that the command line or the environment names.
+    pub lake: Option<String>,
+    /// The folder from which paths on the command line are taken.
+    pub folder: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// The environment, for `${VAR}`.
+    pub variable: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// Who is told of progress.
+    pub progress: &'a dyn Progress,
+}
+
+impl Workspace<'_> {
+    /// A place that the command line names.
+    ///
+    /// # Errors
+    /// A usage error for a URL of a scheme that is not served.
+    pub fn here(&self, text: &str) -> Result<PathBuf> {
+        Ok(Location::parse(text, &self.folder)?.path().to_owned())
+    }
+
+    /// A place that the configuration names.
+    ///
+    /// # Errors
+    /// A usage error for a variable that is not set or a URL of a scheme that is not served.
+    pub fn configured(&self, text: &str) -> Result<PathBuf> {
+        let expanded = expand_variables(text, self.variable)?;
+        Ok(Location::parse(&expanded, &self.config.base)?.path().to_owned())
+    }
+
+    /// The lake.
+    ///
+    /// # Errors
+    /// A usage error if none is named, or the place is none.
+    pub fn lake(&self) -> Result<Lake> {
+        let root = match (&self.lake, &self.config.lake) {
+            (Some(lake), _) => self.here(lake)?,
+            (None, Some(lake)) => self.configured(lake)?,
+            (None, None) => {
+                return Err(Error::usage("no lake is named")
+                    .hint("--lake DIR, or ASOF_LAKE=DIR, or lake = \"DIR\" in asof.toml")
+                    .hint("asof init, to write an asof.toml"));
+            }
+        };
+        Lake::open(&root)
+    }
+
+    /// What the configuration says of a table; nothing if it does not name it.
+    pub fn table_config(&self, name: &TableName) -> TableConfig {
+        self.config.tables.get(name.as_str()).cloned().unwrap_or_default()
+    }
+
+    /// The tables that a command is for: those named, or else all that the configuration or the lake has.
+    ///
+    /// # Errors
+    /// A usage error for a table that neither has.
+    pub fn tables(&self, named: &[String]) -> Result<Vec<TableName>> {
+        let known = self.known_tables();
+        if named.is_empty() {
+            let all = known?;
+            if all.is_empty() {
+                return Err(Error::usage("there is no table yet").hint("asof snapshot TABLE --source FILE --key COLUMN"));
+            }
+            return Ok(all);
+        }
+        named.iter().map(|name| self.known(name)).collect()
+    }
+
+    /// A table that the configuration or the lake has.
+    ///
+    /// # Errors
+    /// A usage error, with the nearest name, if neither has it.
+    pub fn known(&self, name: &str) -> Result<TableName> {
+        let parsed: TableName = name.parse()?;
+        let known = self.known_tables()?;
+        if known.contains(&parsed) {
+            return Ok(parsed);
+        }
+        let error = Error::usage(format!("there is no table '{name}'"));
+        Err(match nearest(name, known.iter().map(TableName::as_str)) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None if known.is_empty() => error.hint(format!("asof snapshot {name} --source FILE --key COLUMN")),
+            None => error.hint(format!("the tables are {}", known.iter().map(TableName::as_str).collect::<Vec<_>>().join(", "))),
+        })
+    }
+
+    fn known_tables(&self) -> Result<Vec<TableName>> {
+        let mut names: Vec<TableName> = self.config.tables.keys().map(|name| name.parse()).collect::<Result<_>>()?;
+        if self.lake.is_some() || self.config.lake.is_some() {
+            names.extend(self.lake()?.tables()?);
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// A table, with its snapshots and its key. The key comes from `key`, the configuration, or the last
+    /// snapshot, in this order.
+    ///
+    /// # Errors
+    /// A usage error if there is no key to be found.
+    pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
+        let config = self.table_config(name);
+        let (root, layout, own) = match (&config.snapshots, &config.layout) {
+            (Some(snapshots), Some(layout)) => (self.configured(snapshots)?, Layout::parse(layout)?, false),
+            _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
+        };
+        let types = config.type_rules()?;
+        let mut table = Table { name: name.clone(), key: Vec::new(), root, layout, own, types };
+        table.key = match (key, config.key.as_slice()) {
+            ([], []) => self.recorded_key(&table)?,
+            ([], configured) => configured.to_owned(),
+            (given, _) => given.to_owned(),
+        };
+        Ok(table)
+    }
+
+    fn recorded_key(&self, table: &Table) -> Result<Vec<String>> {
+        if table.own
+            && let Some(footer) = last_footer(table)?
+        {
+            return Ok(footer.key);
+        }
+        Err(Error::usage(format!("the key of table {} is not known", table.name))
+            .hint("--key COLUMN[,COLUMN]")
+            .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", table.name)))
+    }
+
+    /// Where a table's intervals are: in the lake, or where `out` says.
+    ///
+    /// # Errors
+    /// A usage error if no lake is named.
+    pub fn intervals_path(&self, name: &TableName, out: Option<&str>) -> Result<PathBuf> {
+        match out {
+            None => Ok(self.lake()?.intervals(name)),
+            Some(out) => {
+                let path = self.here(out)?;
+                Ok(if is_parquet(&path) { path } else { path.join(format!("{name}.parquet")) })
+            }
+        }
+    }
+
+    /// How a table is looked up for the events of a date, and whether its lag is declared.
+    pub fn as_of_rule(&self, name: &TableName) -> (AsOfRule, bool) {
+        let config = self.table_config(name);
+        (AsOfRule { lag: config.lag.unwrap_or_default(), tolerance: config.tolerance.unwrap_or_default() }, config.lag.is_some())
+    }
+
+    /// A path as it is shown: from the folder one stands in, if it lies there.
+    pub fn shown(&self, path: &Path) -> String {
+        let from_here = path.strip_prefix(&self.folder).unwrap_or(path);
+        from_here.display().to_string()
+    }
+}
+
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "parquet")
+}
+
+/// The footer of the last snapshot in asof's own lake.
+fn last_footer(table: &Table) -> Result<Option<SnapshotFooter>> {
+    let found = table.find(None)?;
+    let Some((_, objects)) = found.partitions.last_key_value() else { return Ok(None) };
+    match ParquetObject::open(&objects[0].path)?.footer()?.map(|footer| footer.content) {
+        Some(Content::Snapshot(footer)) => Ok(Some(footer)),
+        _ => Ok(None),
+    }
+}

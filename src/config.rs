@@ -1,0 +1,278 @@
+//! `asof.toml`, on the wire: what a project says once so that commands need not.
+//!
+//! Relative paths are taken from the folder of the file. `${VAR}` takes a value from the environment; what
+//! is shown in messages and footers is the text with `${VAR}` in it, so that a secret never gets there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+use crate::domain::guard::{Guards, Share};
+use crate::domain::join::JoinKind;
+use crate::domain::schema::{DECLARABLE, parse_type};
+use crate::error::{Context, Error, Result, nearest};
+use crate::model::DaySpan;
+use crate::source::{Format, TypeRules};
+
+/// The name of the file.
+pub const FILE_NAME: &str = "asof.toml";
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The lake.
+    pub lake: Option<String>,
+    /// The zone in which "today" is decided.
+    pub timezone: Option<String>,
+    /// Slowly changing tables, by name.
+    pub tables: BTreeMap<String, TableConfig>,
+    /// Event tables, by name.
+    pub events: BTreeMap<String, EventsConfig>,
+    /// Backfills, by name.
+    pub jobs: BTreeMap<String, JobConfig>,
+    /// The folder from which relative paths are taken.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+/// One slowly changing table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TableConfig {
+    /// Where snapshots are taken from: a path, a glob, or `-`.
+    pub source: Option<String>,
+    /// The format of the source, if its name does not tell.
+    pub source_format: Option<Format>,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// Declared types, by column.
+    pub types: BTreeMap<String, String>,
+    /// `evolve` (default) or `freeze`.
+    pub schema: Option<String>,
+    /// The fewest rows.
+    pub min_rows: Option<u64>,
+    /// The largest share of rows that may go.
+    pub max_delete: Option<Share>,
+    /// The largest share of rows that may change.
+    pub max_change: Option<Share>,
+    /// How many days before the events' date the label lies.
+    pub lag: Option<DaySpan>,
+    /// How many days older than the label a snapshot may be.
+    pub tolerance: Option<DaySpan>,
+    /// `carry` (default), `error` or `split`.
+    pub gaps: Option<String>,
+    /// The most missing days in a row, with `carry`.
+    pub max_gap: Option<u32>,
+    /// The name of the column of first dates.
+    pub start_column: Option<String>,
+    /// The name of the column of ends.
+    pub end_column: Option<String>,
+    /// `inclusive` (default) or `exclusive`.
+    pub end: Option<String>,
+    /// `9999-12-31` (default) or `null`.
+    pub open_end: Option<String>,
+    /// Columns that are left out of the comparison.
+    pub ignore: Vec<String>,
+    /// The only columns that are compared.
+    pub track: Vec<String>,
+    /// The root of dated copies that another tool writes; they are read where they are.
+    pub snapshots: Option<String>,
+    /// The layout of those copies.
+    pub layout: Option<String>,
+}
+
+/// One table of events, partitioned by date.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventsConfig {
+    /// The root of the partitions.
+    pub path: String,
+    /// Their layout.
+    pub layout: String,
+    /// Their format, if names do not tell.
+    pub format: Option<Format>,
+    /// Declared types, by column.
+    pub types: BTreeMap<String, String>,
+}
+
+/// One backfill: SQL, or a join.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobConfig {
+    /// The query.
+    pub sql: Option<String>,
+    /// A file that holds the query.
+    pub sql_file: Option<String>,
+    /// The events to join.
+    pub events: Option<String>,
+    /// The table to join them to.
+    pub table: Option<String>,
+    /// Pairs of columns, `event_column=table_column`, or one name for both.
+    pub on: Vec<String>,
+    /// What the join keeps.
+    pub how: Option<JoinKind>,
+    /// A condition over the table's columns.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+    /// The table's columns to add.
+    pub select: Vec<String>,
+    /// The root of the outputs.
+    pub output: String,
+    /// The layout of the outputs.
+    pub layout: Option<String>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A failure if it cannot be read; a usage error with line and column if it is wrong.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).io_context(|| format!("cannot read '{}'", path.display()))?;
+        let mut config: Config = toml::from_str(&text)
+            .map_err(|error| Error::usage(format!("'{}' is wrong: {}", path.display(), error.to_string().trim_end())))?;
+        config.base = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        config.check().map_err(|error| error.within(format!("'{}'", path.display())))?;
+        Ok(config)
+    }
+
+    /// The nearest file, from a folder upward.
+    pub fn nearest(folder: &Path) -> Option<PathBuf> {
+        folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file())
+    }
+
+    fn check(&self) -> Result<()> {
+        for name in self.tables.keys().chain(self.events.keys()).chain(self.jobs.keys()) {
+            name.parse::<crate::model::TableName>()?;
+        }
+        if let Some(both) = self.tables.keys().find(|name| self.events.contains_key(*name)) {
+            return Err(Error::usage(format!("'{both}' is the name of a table and of events, and SQL could not tell them apart")));
+        }
+        for (name, table) in &self.tables {
+            table.guards().and(table.type_rules().map(|_| ())).map_err(|error| error.within(format!("[tables.{name}]")))?;
+            if table.snapshots.is_some() != table.layout.is_some() {
+                return Err(Error::usage(format!("[tables.{name}]: 'snapshots' and 'layout' go together")));
+            }
+        }
+        self.zone().map(|_| ())
+    }
+
+    /// The zone in which "today" is decided.
+    ///
+    /// # Errors
+    /// A usage error for a zone that is unknown.
+    pub fn zone(&self) -> Result<Tz> {
+        let Some(name) = &self.timezone else { return Ok(Tz::UTC) };
+        name.parse().map_err(|_| {
+            let near = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+            let error = Error::usage(format!("timezone '{name}' is unknown"));
+            error.hint(near.map_or_else(|| "timezone = \"UTC\"".to_owned(), |near| format!("timezone = \"{near}\"")))
+        })
+    }
+}
+
+fn types(declared: &BTreeMap<String, String>) -> Result<TypeRules> {
+    let mut rules = TypeRules::default();
+    for (column, name) in declared {
+        let data_type = parse_type(name).ok_or_else(|| Error::usage(format!("column '{column}': '{name}' is no type")).hint(DECLARABLE))?;
+        rules.declared.insert(column.clone(), data_type);
+    }
+    Ok(rules)
+}
+
+impl TableConfig {
+    /// The limits that snapshots are held against.
+    ///
+    /// # Errors
+    /// A usage error for a word that is unknown.
+    pub fn guards(&self) -> Result<Guards> {
+        let freeze_schema = match self.schema.as_deref() {
+            None | Some("evolve") => false,
+            Some("freeze") => true,
+            Some(other) => return Err(Error::usage(format!("schema = \"{other}\" is unknown")).hint("schema = \"freeze\", or \"evolve\"")),
+        };
+        Ok(Guards { min_rows: self.min_rows.unwrap_or(1), max_delete: self.max_delete, max_change: self.max_change, freeze_schema })
+    }
+
+    /// The declared types.
+    ///
+    /// # Errors
+    /// A usage error for a type that is unknown.
+    pub fn type_rules(&self) -> Result<TypeRules> {
+        types(&self.types)
+    }
+}
+
+impl EventsConfig {
+    /// The declared types.
+    ///
+    /// # Errors
+    /// A usage error for a type that is unknown.
+    pub fn type_rules(&self) -> Result<TypeRules> {
+        types(&self.types)
+    }
+}
+
+/// Puts the values of environment variables in the place of `${VAR}`.
+///
+/// # Errors
+/// A usage error that names a variable that is not set.
+pub fn expand_variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, tail) = after.split_once('}').ok_or_else(|| Error::usage(format!("'{text}' has '${{' without '}}'")))?;
+        let value = variable(name)
+            .ok_or_else(|| Error::usage(format!("the environment variable {name} is not set")).hint(format!("export {name}=...")))?;
+        expanded.push_str(before);
+        expanded.push_str(&value);
+        rest = tail;
+    }
+    Ok(expanded + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE_NAME);
+        std::fs::write(&path, text).expect("written");
+        Config::load(&path)
+    }
+
+    #[test]
+    fn the_file_of_the_design_reads() {
+        let config = load(
+            "lake = 'lake'\ntimezone = 'Europe/Berlin'\n[tables.item]\nsource = 'item.csv'\nkey = ['id']\nmax_delete = '20%'\nlag = '1d'\n\
+             [events.item_events]\npath = 'raw'\nlayout = 'year=%Y/month=%m/day=%d'\n\
+             [jobs.active]\nsql = 'select * from item_events'\noutput = 'out'\n",
+        )
+        .expect("it reads");
+        assert_eq!(config.tables["item"].lag, Some(DaySpan(1)));
+        assert_eq!(config.zone().expect("a zone"), Tz::Europe__Berlin);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let message = |text: &str| load(text).expect_err("wrong").to_string();
+        assert!(message("[tables.item]\nkeys = ['id']\n").contains("unknown field `keys`"));
+        assert!(message("timezone = 'Europe/Berln'\n").contains("timezone 'Europe/Berln' is unknown"));
+        assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
+        assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
+        assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is no type"));
+        assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
+    }
+
+    #[test]
+    fn variables_come_from_the_environment_and_missing_ones_are_named() {
+        let variable = |name: &str| (name == "HOME_OF").then(|| "x".to_owned());
+        assert_eq!(expand_variables("a/${HOME_OF}/b$c", &variable).expect("set"), "a/x/b$c");
+        assert_eq!(expand_variables("${NOPE}", &variable).expect_err("unset").to_string(), "the environment variable NOPE is not set");
+        assert!(expand_variables("${NOPE", &variable).is_err());
+    }
+}

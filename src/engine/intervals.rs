@@ -1,0 +1,236 @@
+//! A table's intervals, opened: what they were made from, and their rows as of a date.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use chrono::{Datelike, NaiveDate};
+
+use crate::domain::digest::Fingerprint;
+use crate::domain::interval::{Convention, Interval};
+use crate::error::{Context, Error, Result};
+use crate::storage::Batches;
+use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
+use crate::storage::object::ParquetObject;
+
+/// Days from the common era's first day to 1970-01-01.
+const EPOCH_DAYS: i32 = 719_163;
+
+/// Days since 1970-01-01, as Arrow writes dates.
+pub fn to_days(date: NaiveDate) -> i32 {
+    date.num_days_from_ce() - EPOCH_DAYS
+}
+
+/// A date from days since 1970-01-01.
+///
+/// # Errors
+/// A refusal for a number that is no date.
+pub fn from_days(days: i32) -> Result<NaiveDate> {
+    days.checked_add(EPOCH_DAYS)
+        .and_then(NaiveDate::from_num_days_from_ce_opt)
+        .ok_or_else(|| Error::refused(format!("{days} days since 1970 is no date")))
+}
+
+/// An intervals object whose footer has been read.
+pub struct Intervals {
+    object: ParquetObject,
+    /// What its footer says.
+    pub footer: IntervalsFooter,
+    /// How its ends are written.
+    pub convention: Convention,
+}
+
+impl Intervals {
+    /// Opens an object, or says that there is none.
+    ///
+    /// # Errors
+    /// A refusal if it is damaged or is not what asof compact wrote.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let object = ParquetObject::open(path)?;
+        let Some(Content::Intervals(footer)) = object.footer()?.map(|footer| footer.content) else {
+            return Err(
+                Error::refused(format!("'{}' was not written by asof compact", path.display())).hint("--out FILE, to write somewhere else")
+            );
+        };
+        let convention = footer.convention.read();
+        for column in [&convention.start_column, &convention.end_column] {
+            let data_type = object.schema().field_with_name(column).map(|field| field.data_type().clone());
+            if data_type.ok() != Some(DataType::Date32) {
+                return Err(Error::refused(format!("'{}' has no date column '{column}', which its footer names", path.display()))
+                    .hint("asof compact --full"));
+            }
+        }
+        Ok(Some(Intervals { object, footer, convention }))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.object.path()
+    }
+
+    /// Its size in rows.
+    pub fn rows(&self) -> u64 {
+        self.object.rows()
+    }
+
+    /// The dates of the snapshots it was made from, ascending.
+    pub fn observed(&self) -> Vec<NaiveDate> {
+        self.footer.observed.iter().map(|observed| observed.date).collect()
+    }
+
+    /// The content of the snapshot of a date.
+    pub fn fingerprint(&self, date: NaiveDate) -> Option<Fingerprint> {
+        self.footer.observed.iter().find(|observed| observed.date == date).map(|observed| observed.fingerprint)
+    }
+
+    /// Whether some columns were left out of the comparison, so that their values are those of each
+    /// interval's first day.
+    pub fn compares_all(&self) -> bool {
+        self.footer.ignore.is_empty() && self.footer.track.is_empty()
+    }
+
+    /// The table's columns, without the interval's two.
+    pub fn table_schema(&self) -> SchemaRef {
+        let fields = self.object.schema().fields().iter().filter(|field| !self.is_own_column(field.name())).cloned();
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    fn is_own_column(&self, name: &str) -> bool {
+        name == self.convention.start_column || name == self.convention.end_column
+    }
+
+    /// Every row with its interval, in order of key and start. `columns` are the table's to be read.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read(&self, columns: Option<&[String]>) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+        let wanted: Option<Vec<String>> = columns.map(|columns| {
+            let mut wanted = columns.to_vec();
+            wanted.extend([self.convention.start_column.clone(), self.convention.end_column.clone()]);
+            wanted
+        });
+        let batches = self.object.read(wanted.as_deref())?;
+        let convention = self.convention.clone();
+        let path = self.path().display().to_string();
+        Ok(batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'")))))
+    }
+
+    /// The rows that hold on a date, without the interval's columns, in order of the key.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn as_of(&self, date: NaiveDate, columns: Option<&[String]>) -> Result<Batches> {
+        Ok(Box::new(self.read(columns)?.map(move |batch| {
+            let batch = batch?;
+            let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(date))).collect();
+            filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())
+        })))
+    }
+
+    /// The schema of the snapshot at an index of the observed ones.
+    ///
+    /// # Errors
+    /// A refusal if the footer names a type that is unknown.
+    pub fn schema_of(&self, observed: usize) -> Result<SchemaRef> {
+        let columns = self.footer.observed.get(observed).and_then(|observed| self.footer.schemas.get(observed.schema));
+        read_schema(columns.ok_or_else(|| Error::refused(format!("'{}': its footer lacks a schema", self.path().display())))?)
+    }
+}
+
+/// Rows of a table and the interval of each.
+pub struct IntervalBatch {
+    /// The table's columns.
+    pub rows: RecordBatch,
+    /// One a row.
+    pub intervals: Vec<Interval>,
+}
+
+fn split(batch: &RecordBatch, convention: &Convention) -> Result<IntervalBatch> {
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::refused(format!("there is no column '{name}'")));
+    let starts = column(&convention.start_column)?.as_primitive::<Date32Type>();
+    let ends = column(&convention.end_column)?.as_primitive::<Date32Type>();
+    let mut intervals = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        if starts.is_null(row) {
+            return Err(Error::refused(format!("an interval has no {}", convention.start_column)));
+        }
+        let written = ends.is_valid(row).then(|| from_days(ends.value(row))).transpose()?;
+        if written.is_none() && !convention.open_null {
+            return Err(Error::refused(format!("an interval has no {}", convention.end_column)));
+        }
+        intervals.push(Interval { start: from_days(starts.value(row))?, end: convention.decode(written) });
+    }
+    let keep: Vec<usize> = (0..batch.num_columns())
+        .filter(|at| ![&convention.start_column, &convention.end_column].contains(&batch.schema_ref().field(*at).name()))
+        .collect();
+    let rows = batch.project(&keep).io_context(|| "cannot select columns".into())?;
+    Ok(IntervalBatch { rows, intervals })
+}
+
+/// A schema on the wire.
+pub fn write_schema(schema: &Schema) -> Vec<ColumnWire> {
+    schema.fields().iter().map(|field| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() }).collect()
+}
+
+/// A schema from the wire.
+///
+/// # Errors
+/// A refusal for a type that is unknown.
+pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
+    let fields = columns
+        .iter()
+        .map(|column| {
+            let data_type: DataType = column
+                .data_type
+                .parse()
+                .map_err(|_| Error::refused(format!("a footer names the type '{}', which is unknown", column.data_type)))?;
+            Ok(Field::new(&column.name, data_type, true))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Fields, TimeUnit};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_schema_reads_back_from_the_wire() {
+        let utc = Some("UTC".into());
+        let inner = Fields::from(vec![Field::new("a b", DataType::Int64, true), Field::new("c", DataType::Utf8, true)]);
+        let list = DataType::List(Arc::new(Field::new("item", DataType::Struct(inner.clone()), true)));
+        let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)]);
+        let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false);
+        let types = [
+            DataType::Null,
+            DataType::Decimal128(10, 2),
+            DataType::Timestamp(TimeUnit::Microsecond, utc),
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+            DataType::Time64(TimeUnit::Nanosecond),
+            DataType::Duration(TimeUnit::Second),
+            DataType::Binary,
+            DataType::Struct(inner),
+            list,
+            map,
+        ];
+        let schema = Schema::new(
+            types.into_iter().enumerate().map(|(at, data_type)| Field::new(format!("c{at}"), data_type, true)).collect::<Vec<_>>(),
+        );
+        assert_eq!(read_schema(&write_schema(&schema)).expect("it reads").as_ref(), &schema);
+    }
+
+    #[test]
+    fn days_and_dates_agree() {
+        let date = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+        assert_eq!(to_days(NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date")), 0);
+        assert_eq!(from_days(to_days(date)).expect("a date"), date);
+        assert!(from_days(i32::MAX).is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
+
+pub mod expression;
+pub mod intervals;
+#[cfg(feature = "sql")]
+pub mod sql;
+pub mod table;

@@ -1,0 +1,308 @@
+//! Users' SQL, run by DataFusion over relations that are bound to a date.
+//!
+//! A job is one query: statements that write or define are refused, and so are functions whose value
+//! changes from run to run (`now()`, `random()`), since the result for a date may depend on nothing but
+//! its events, its tables and the job. `{date}` in the text stands for the date's literal.
+//!
+//! One partition and one thread a query, so that rows come in the same order on every run; dates run side
+//! by side instead. A relation decodes only the columns that the query names.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::resolve::resolve_table_references;
+use futures::StreamExt;
+
+use crate::domain::schema::{canonical_schema, conform};
+use crate::error::{Error, Kind, Result};
+use crate::storage::Batches;
+use crate::storage::object::{BATCH_ROWS, to_canonical};
+
+/// Opens a relation's rows, with the named columns.
+pub type Open = Arc<dyn Fn(&[String]) -> Result<Batches> + Send + Sync>;
+
+/// Something that a query can name: its columns, and how to read them.
+#[derive(Clone)]
+pub struct Relation {
+    /// Its columns, in canonical types.
+    pub schema: SchemaRef,
+    /// How to read them.
+    pub open: Open,
+}
+
+impl fmt::Debug for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relation").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// Puts a date's literal in the place of `{date}`: `DATE '2024-01-31'`, or the bare date inside quotes.
+pub fn bind_date(sql: &str, date: NaiveDate) -> String {
+    let mut bound = String::with_capacity(sql.len());
+    let mut rest = sql;
+    let mut in_quotes = false;
+    while let Some(at) = rest.find(['\'', '{']) {
+        bound.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{date}") {
+            bound.push_str(&if in_quotes { date.to_string() } else { format!("DATE '{date}'") });
+            rest = after;
+        } else {
+            in_quotes ^= rest.starts_with('\'');
+            bound.push_str(&rest[..1]);
+            rest = &rest[1..];
+        }
+    }
+    bound + rest
+}
+
+/// The names of the relations that a query reads, without those it defines itself.
+///
+/// # Errors
+/// A usage error if the text is not one query.
+pub fn references(sql: &str) -> Result<Vec<String>> {
+    let statement = parse(sql)?;
+    let (tables, _) = resolve_table_references(&statement, true).map_err(|error| wrong(&error, "the job's SQL"))?;
+    Ok(tables.iter().map(|table| table.to_string().trim_matches('"').to_owned()).collect())
+}
+
+fn parse(sql: &str) -> Result<Statement> {
+    let what = "the job's SQL";
+    let mut parser = DFParserBuilder::new(sql).build().map_err(|error| wrong(&error, what))?;
+    let mut statements = parser.parse_statements().map_err(|error| wrong(&error, what))?;
+    let statement = statements.pop_front().ok_or_else(|| Error::usage(format!("{what} is empty")))?;
+    if !statements.is_empty() {
+        return Err(Error::usage(format!("{what} holds {} statements, and a job is one query", statements.len() + 1)));
+    }
+    match &statement {
+        Statement::Statement(inner) if matches!(inner.as_ref(), datafusion::sql::sqlparser::ast::Statement::Query(_)) => Ok(statement),
+        _ => Err(Error::usage(format!("{what} writes or defines something, and a job is one query")).hint("begin it with SELECT or WITH")),
+    }
+}
+
+/// Runs a query and hands its rows to `sink`, whose first argument is their schema. `sink` is
+/// called at least once, with no rows if there are none.
+///
+/// # Errors
+/// A usage error if the query is wrong, a refusal if a value cannot be computed, and whatever reading fails with.
+pub fn run(sql: &str, relations: Vec<(String, Relation)>, sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
+    runtime.block_on(run_async(sql, relations, sink))
+}
+
+async fn run_async(
+    sql: &str,
+    relations: Vec<(String, Relation)>,
+    sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let failed = |error: DataFusionError| wrong(&error, "the job's SQL");
+    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    let context = SessionContext::new_with_config(config);
+    for (name, relation) in relations {
+        context.register_table(datafusion::common::TableReference::bare(name), Arc::new(Provider(relation))).map_err(failed)?;
+    }
+    let plan = context.state().statement_to_plan(parse(sql)?).await.map_err(failed)?;
+    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    only_queries.verify_plan(&plan).map_err(failed)?;
+    check_plan(&plan)?;
+    let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
+    let produced: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+    let schema = canonical_schema(&produced, "the job's result")
+        .map_err(|error| Error::usage(error.to_string()).hint("name each column of the result: SELECT a.id AS a_id, b.id AS b_id"))?;
+    sink(&schema, RecordBatch::new_empty(schema.clone()))?;
+    let mut stream = frame.execute_stream().await.map_err(failed)?;
+    while let Some(batch) = stream.next().await {
+        sink(&schema, to_canonical(&batch.map_err(failed)?, &schema)?)?;
+    }
+    Ok(())
+}
+
+/// Refuses functions whose value is not a function of their arguments.
+fn check_plan(plan: &LogicalPlan) -> Result<()> {
+    let mut unstable = Ok(());
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            unstable = check_stable(expression);
+            Ok(if unstable.is_err() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    });
+    unstable.map_err(|error| error.within("the job's SQL"))
+}
+
+/// Refuses an expression that calls such a function.
+///
+/// # Errors
+/// A usage error that names the function.
+pub(super) fn check_stable(expression: &Expr) -> Result<()> {
+    let mut found = None;
+    let _ = expression.apply(|node| {
+        if let Expr::ScalarFunction(call) = node {
+            let name = call.func.name();
+            let clock = ["now", "current_date", "current_time", "today", "current_timestamp"].contains(&name);
+            if clock || call.func.signature().volatility == Volatility::Volatile {
+                found = Some(name.to_owned());
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match found {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(format!("{name}() gives another value on every run, and a rerun must give the same result"))
+            .hint("{date} stands for the date that is run")),
+    }
+}
+
+/// A failure of DataFusion's as one of ours: what the user wrote, what a value refused, or what failed.
+pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
+    let root = error.find_root();
+    if let DataFusionError::External(inner) = root
+        && let Some(ours) = inner.downcast_ref::<Error>()
+    {
+        return ours.duplicate();
+    }
+    let message = root.strip_backtrace();
+    let message = [
+        "SQL error: ",
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "This feature is not implemented: ",
+    ]
+    .iter()
+    .fold(message.as_str(), |text, prefix| text.strip_prefix(prefix).unwrap_or(text))
+    .to_owned();
+    let kind = match root {
+        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+            Kind::Usage
+        }
+        DataFusionError::IoError(_) | DataFusionError::ResourcesExhausted(_) => Kind::Io,
+        _ => Kind::Refused,
+    };
+    match kind {
+        Kind::Usage => Error::usage(format!("{what}: {message}")),
+        Kind::Refused => Error::refused(format!("{what}: {message}")),
+        _ => Error::io(format!("{what}: {message}")),
+    }
+}
+
+/// A relation as DataFusion wants it.
+#[derive(Debug)]
+struct Provider(Relation);
+
+#[async_trait::async_trait]
+impl TableProvider for Provider {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(indices) => Arc::new(self.0.schema.project(indices)?),
+            None => self.0.schema.clone(),
+        };
+        let scan = Arc::new(Scan { relation: self.0.clone(), schema: schema.clone() });
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![scan], None, vec![], false, limit)?))
+    }
+}
+
+/// The projected columns of a relation.
+#[derive(Debug)]
+struct Scan {
+    relation: Relation,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for Scan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let columns: Vec<String> = self.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let external = |error: Error| DataFusionError::External(Box::new(error));
+        let schema = self.schema.clone();
+        let batches: Box<dyn Iterator<Item = datafusion::error::Result<RecordBatch>> + Send> = match (self.relation.open)(&columns) {
+            Err(error) => Box::new(std::iter::once(Err(external(error)))),
+            Ok(batches) => Box::new(batches.map(move |batch| batch.and_then(|batch| conform(&batch, &schema)).map_err(external))),
+        };
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_date;
+
+    #[test]
+    fn the_date_is_a_literal_and_bare_inside_quotes() {
+        let date = parse_date("2024-01-31").expect("a date");
+        let sql = "select {date}, 'on {date}', 'it''s {date}', \"{x}\" from t where d = {date}";
+        assert_eq!(
+            bind_date(sql, date),
+            "select DATE '2024-01-31', 'on 2024-01-31', 'it''s 2024-01-31', \"{x}\" from t where d = DATE '2024-01-31'"
+        );
+    }
+
+    #[test]
+    fn a_query_names_what_it_reads_and_not_what_it_defines() {
+        let sql = "with x as (select * from item) select * from x join Events e on x.id = e.id where id in (select id from \"Other\")";
+        assert_eq!(references(sql).expect("a query"), ["Other", "events", "item"]);
+    }
+
+    #[test]
+    fn a_job_is_one_query() {
+        for sql in [
+            "delete from item",
+            "create table x as select 1",
+            "select 1; select 2",
+            "",
+            "insert into x values (1)",
+            "copy t to 'x'",
+            "set a = 1",
+            "drop table item",
+            "explain select 1",
+        ] {
+            assert_eq!(references(sql).expect_err(sql).kind(), Kind::Usage, "{sql}");
+        }
+    }
+
+    #[test]
+    fn functions_that_change_from_run_to_run_are_refused() {
+        for sql in [
+            "select now()",
+            "select current_date",
+            "select random()",
+            "select 1 where (select count(*) from (select uuid())) > 0",
+            "select current_timestamp",
+        ] {
+            let error = run(sql, vec![], &mut |_, _| Ok(())).expect_err(sql);
+            assert!(error.to_string().contains("another value on every run"), "{sql}: {error}");
+        }
+    }
+}

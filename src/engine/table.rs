@@ -1,0 +1,215 @@
+//! One slowly changing table: where its snapshots are, and how they are opened.
+//!
+//! A table lives in asof's own lake, or in a foreign one that another tool writes, in any layout and format.
+//! From here on both look alike: dates with objects, and rows of canonical types.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+
+use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
+use crate::domain::layout::Layout;
+use crate::domain::schema::display;
+use crate::error::{Error, Result};
+use crate::model::{DateRange, TableName};
+use crate::source::{self, Rows, TypeRules, no_column};
+use crate::storage::Batches;
+use crate::storage::footer::{Content, SnapshotFooter};
+use crate::storage::object::ParquetObject;
+use crate::storage::partitions::{self, Found, Object};
+
+/// A table's snapshots and their place.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// Its key columns.
+    pub key: Vec<String>,
+    /// The root of its snapshots.
+    pub root: PathBuf,
+    /// Their layout.
+    pub layout: Layout,
+    /// Whether they are asof's own, with footers, or another tool's.
+    pub own: bool,
+    /// Types that are declared.
+    pub types: TypeRules,
+}
+
+/// One snapshot, opened; its rows have not been read.
+pub struct Snapshot {
+    /// Its date.
+    pub date: NaiveDate,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// What asof wrote about it; nothing in a foreign lake.
+    pub footer: Option<SnapshotFooter>,
+    content: SnapshotContent,
+}
+
+enum SnapshotContent {
+    Own(ParquetObject),
+    Foreign(Rows),
+}
+
+impl Snapshot {
+    /// Reads the named columns, or all of them.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
+        match self.content {
+            SnapshotContent::Own(object) => object.read(columns),
+            SnapshotContent::Foreign(rows) => {
+                match columns {
+                    None => Ok(rows.batches),
+                    Some(columns) => {
+                        let indices: Vec<usize> =
+                            (0..rows.schema.fields().len()).filter(|at| columns.contains(rows.schema.field(*at).name())).collect();
+                        Ok(Box::new(rows.batches.map(move |batch| {
+                            batch?.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))
+                        })))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Finds the snapshots of a range, or all of them.
+    ///
+    /// # Errors
+    /// A usage error if there is no such place; a failure if it cannot be listed.
+    pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
+        if self.own && !self.root.exists() {
+            return Ok(Found::default());
+        }
+        let found = partitions::find(&self.root, &self.layout, range)?;
+        if self.own {
+            for (date, objects) in &found.partitions {
+                if objects.len() > 1 {
+                    return Err(self
+                        .refuse(*date, format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].path.display())));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// A refusal that names the table and a date.
+    pub fn refuse(&self, date: NaiveDate, what: impl std::fmt::Display) -> Error {
+        Error::refused(format!("table {}, {date}: {what}", self.name))
+    }
+
+    /// Opens one snapshot. `pinned` are the types of the one before, for text formats.
+    ///
+    /// # Errors
+    /// A refusal if it is damaged, lacks a key column, or, in asof's own lake, its footer.
+    pub fn open(&self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Snapshot> {
+        let at = |error: Error| error.within(format!("table {}, {date}", self.name));
+        let snapshot = if self.own {
+            let [object] = objects else { return Err(self.refuse(date, "there is no snapshot")) };
+            let object = ParquetObject::open(&object.path).map_err(at)?;
+            let Some(Content::Snapshot(footer)) = object.footer().map_err(at)?.map(|footer| footer.content) else {
+                return Err(self.refuse(date, format!("'{}' was not written by asof snapshot", object.path().display())));
+            };
+            if footer.snapshot_date != date || footer.table != self.name.as_str() {
+                return Err(self
+                    .refuse(date, format!("'{}' says that it is {} of {}", object.path().display(), footer.table, footer.snapshot_date)));
+            }
+            Snapshot { date, schema: object.schema().clone(), footer: Some(footer), content: SnapshotContent::Own(object) }
+        } else {
+            let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
+            let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
+            let rows = source::read(&files, None, &rules, None).map_err(at)?;
+            Snapshot { date, schema: rows.schema.clone(), footer: None, content: SnapshotContent::Foreign(rows) }
+        };
+        for key in &self.key {
+            if snapshot.schema.field_with_name(key).is_err() {
+                return Err(
+                    no_column(key, &snapshot.schema, &format!("table {}, {date}: the snapshot", self.name)).hint("--key COLUMN[,COLUMN]")
+                );
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// The fingerprint of a snapshot: what its footer says, or else what its rows give.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn fingerprint(&self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {
+        let snapshot = self.open(date, objects, pinned)?;
+        if let Some(footer) = &snapshot.footer {
+            return Ok(footer.fingerprint);
+        }
+        let mut sum = RowSum::default();
+        for batch in snapshot.read(None)? {
+            sum.add(&all_digests(&batch?)?);
+        }
+        Ok(sum.fingerprint())
+    }
+
+    /// The digests of the keys of a batch.
+    ///
+    /// # Errors
+    /// A refusal that counts the rows with a null in their key and shows up to five.
+    pub fn keys(&self, batch: &RecordBatch, date: NaiveDate) -> Result<Vec<u128>> {
+        let columns = self.key.iter().filter_map(|key| batch.column_by_name(key).cloned()).collect::<Vec<_>>();
+        let digests = key_digests(&columns)?;
+        let nulls: Vec<usize> = (0..digests.len()).filter(|row| digests[*row].is_none()).collect();
+        if nulls.is_empty() {
+            return Ok(digests.into_iter().flatten().collect());
+        }
+        Err(null_keys(
+            &self.name,
+            &self.key,
+            date,
+            nulls.len() as u64,
+            &nulls.iter().take(5).map(|row| show_row(batch, *row)).collect::<Vec<_>>(),
+        ))
+    }
+}
+
+/// The digests of rows over all of their columns, which fingerprints are made of.
+///
+/// # Errors
+/// A refusal for a type that cannot be compared.
+pub fn all_digests(batch: &RecordBatch) -> Result<Vec<u128>> {
+    row_digests(batch, batch.schema_ref().fields().iter().map(|field| field.name().as_str()))
+}
+
+/// The refusal of null keys.
+pub fn null_keys(table: &TableName, key: &[String], date: NaiveDate, count: u64, shown: &[String]) -> Error {
+    let rows = if count == 1 { "row has" } else { "rows have" };
+    Error::refused(format!("table {table}, {date}: {count} {rows} a null in the key ({}): {}", key.join(", "), shown.join("; ")))
+        .hint("correct the source, or choose a key without nulls: --key COLUMN[,COLUMN]")
+}
+
+/// The refusal of keys that stand twice.
+pub fn duplicate_keys(table: &TableName, key: &[String], date: NaiveDate, count: u64, shown: &[String]) -> Error {
+    let (keys, stand) = if count == 1 { ("key", "stands") } else { ("keys", "stand") };
+    Error::refused(format!("table {table}, {date}: {count} {keys} {stand} more than once ({}): {}", key.join(", "), shown.join("; ")))
+        .hint("correct the source, or add the columns that tell the rows apart: --key COLUMN,COLUMN")
+}
+
+/// The key of a row, as errors show it: `id=7` or `id=7, region=EU`.
+pub fn show_key(batch: &RecordBatch, key: &[String], row: usize) -> String {
+    let parts = key.iter().filter_map(|name| Some(format!("{name}={}", display(batch.column_by_name(name)?, row))));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// The first columns of a row, as errors show it.
+pub(crate) fn show_row(batch: &RecordBatch, row: usize) -> String {
+    let cell = |(field, column): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| {
+        let value = if column.is_null(row) { "null".to_owned() } else { display(column, row) };
+        format!("{}={value}", field.name())
+    };
+    batch.schema_ref().fields().iter().zip(batch.columns()).take(4).map(cell).collect::<Vec<_>>().join(", ")
+}
+
+/// The objects of each date.
+pub type Partitions = BTreeMap<NaiveDate, Vec<Object>>;

@@ -1,0 +1,412 @@
+//! Sources: rows from files that other tools wrote, in any format, as batches of canonical types.
+//!
+//! | format | endings | read |
+//! | --- | --- | --- |
+//! | Parquet | `.parquet`, `.pq` | in place, a batch at a time |
+//! | Arrow IPC | `.arrow`, `.ipc`, `.feather` | in place, a batch at a time |
+//! | CSV, TSV | `.csv`, `.tsv` | once; text is set aside until types are known |
+//! | NDJSON | `.ndjson`, `.jsonl`, `.json` | once; text is set aside until types are known |
+//!
+//! Text may be compressed by gzip or zstd, which is seen by its first bytes. A source is read once: what
+//! has to be looked at twice is set aside in an unnamed temporary file, so that a source that changes
+//! meanwhile cannot give half of one state and half of another. Memory is a batch, whatever the format.
+//!
+//! Text has no types, so they are decided in this order ([`TypeRules`]): the declared one; the one the
+//! previous snapshot had, so that a code `007` stays text if it was text; what all values agree on.
+
+mod csv_text;
+mod guess;
+mod ndjson;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
+
+use crate::domain::schema::{canonical_schema, type_name};
+use crate::error::{Context, Error, Result, nearest};
+use crate::storage::Batches;
+use crate::storage::object::{ParquetObject, to_canonical};
+
+/// A format of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Tab-separated values with a header.
+    Tsv,
+    /// One JSON object a line.
+    Ndjson,
+    /// Arrow IPC, file or stream.
+    Arrow,
+}
+
+impl Format {
+    /// The format that a file's name says, behind `.gz` or `.zst`.
+    pub fn of(path: &Path) -> Option<Format> {
+        let name = path.file_name()?.to_str()?.to_lowercase();
+        let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+        match name.rsplit_once('.')?.1 {
+            "parquet" | "pq" => Some(Format::Parquet),
+            "csv" => Some(Format::Csv),
+            "tsv" => Some(Format::Tsv),
+            "ndjson" | "jsonl" | "json" => Some(Format::Ndjson),
+            "arrow" | "ipc" | "feather" => Some(Format::Arrow),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of columns' types before a text format is read.
+#[derive(Clone, Debug, Default)]
+pub struct TypeRules {
+    /// Types that the configuration declares, by column.
+    pub declared: BTreeMap<String, DataType>,
+    /// The schema of the previous snapshot.
+    pub pinned: Option<SchemaRef>,
+}
+
+impl TypeRules {
+    fn pinned(&self, column: &str) -> Option<&DataType> {
+        let field = self.pinned.as_ref()?.fields().iter().find(|field| field.name() == column)?;
+        (field.data_type() != &DataType::Null).then(|| field.data_type())
+    }
+
+    /// Refuses a declaration for a column that is not there.
+    fn check(&self, schema: &Schema, what: &str) -> Result<()> {
+        for name in self.declared.keys() {
+            if schema.field_with_name(name).is_err() {
+                return Err(no_column(name, schema, what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The error for a column that is not there, with the nearest one as a hint.
+pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let error = Error::usage(format!("{what} has no column '{name}'"));
+    match nearest(name, names.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint(format!("its columns are {}", names.join(", "))),
+    }
+}
+
+/// Rows of one schema, which is canonical.
+pub struct Rows {
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// The rows, in the order of the files and within them.
+    pub batches: Batches,
+}
+
+/// A file with the name that users know it by.
+#[derive(Clone, Debug)]
+struct Input {
+    path: PathBuf,
+    name: String,
+}
+
+impl Input {
+    /// Opens the file, decompressed, and says what its first bytes are.
+    fn open(&self) -> Result<Box<dyn Read + Send>> {
+        let doing = || format!("cannot read {}", self.name);
+        let mut file = File::open(&self.path).io_context(doing)?;
+        let mut magic = [0u8; 4];
+        let got = file.read(&mut magic).io_context(doing)?;
+        file.rewind().io_context(doing)?;
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(match &magic[..got] {
+            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?),
+            _ => Box::new(file),
+        })
+    }
+}
+
+/// The files that a path or a glob names, sorted. A folder stands for the data files in it.
+///
+/// # Errors
+/// A failure if there are none: a nightly source may not have come yet.
+pub fn files_of(pattern: &Path) -> Result<Vec<PathBuf>> {
+    let pattern = if pattern.is_dir() { pattern.join("*") } else { pattern.to_owned() };
+    let text = pattern.to_string_lossy();
+    let is_glob = text.contains(['*', '?', '[']) && !pattern.exists();
+    let mut files = Vec::new();
+    if is_glob {
+        let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
+        for path in paths {
+            let path = path.io_context(|| format!("cannot list '{text}'"))?;
+            let data = path.file_name().and_then(|name| name.to_str()).is_some_and(crate::storage::partitions::is_data);
+            if data && path.is_file() {
+                files.push(path);
+            }
+        }
+    } else if pattern.is_file() {
+        files.push(pattern.clone());
+    }
+    if files.is_empty() {
+        return Err(Error::io(format!("no file matches '{text}'")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Sets standard input aside in a temporary file.
+///
+/// # Errors
+/// A failure of the temporary disk.
+pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
+    let doing = || "cannot set standard input aside in the temporary folder (TMPDIR)".to_owned();
+    let mut file = tempfile::NamedTempFile::new().io_context(doing)?;
+    std::io::copy(input, &mut file).io_context(doing)?;
+    file.flush().io_context(doing)?;
+    Ok(file.into_temp_path())
+}
+
+/// Reads files as one table.
+///
+/// `format` overrules the files' endings. `name` is what errors call a single file, if not its path.
+///
+/// # Errors
+/// A usage error for a format that cannot be told; a refusal for files that are damaged or differ in
+/// their columns, naming file and column.
+pub fn read(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+    let inputs: Vec<Input> = files
+        .iter()
+        .map(|path| Input { path: path.clone(), name: name.map_or_else(|| format!("'{}'", path.display()), str::to_owned) })
+        .collect();
+    let format = match format {
+        Some(format) => format,
+        None => common_format(files)?,
+    };
+    match format {
+        Format::Csv => csv_text::read(&inputs, b',', rules),
+        Format::Tsv => csv_text::read(&inputs, b'\t', rules),
+        Format::Ndjson => ndjson::read(&inputs, rules),
+        Format::Parquet => typed(&inputs, rules, open_parquet),
+        Format::Arrow => typed(&inputs, rules, open_arrow),
+    }
+}
+
+fn common_format(files: &[PathBuf]) -> Result<Format> {
+    let mut common = None;
+    for path in files {
+        let Some(format) = Format::of(path) else {
+            return Err(Error::usage(format!("the name of '{}' does not tell its format", path.display()))
+                .hint("--source-format parquet|csv|tsv|ndjson|arrow"));
+        };
+        if common.is_some_and(|common| common != format) {
+            return Err(Error::refused(format!("'{}' and '{}' are of different formats", files[0].display(), path.display())));
+        }
+        common = Some(format);
+    }
+    common.ok_or_else(|| Error::usage("there are no files to read"))
+}
+
+/// Reads files that carry their types; all must have the same columns.
+fn typed(inputs: &[Input], rules: &TypeRules, open: fn(&Input) -> Result<Rows>) -> Result<Rows> {
+    let mut schema: Option<SchemaRef> = None;
+    let mut streams = Vec::new();
+    for input in inputs {
+        let rows = open(input)?;
+        match &schema {
+            None => schema = Some(rows.schema),
+            Some(first) => same_columns(first, &rows.schema, &inputs[0].name, &input.name)?,
+        }
+        streams.push(rows.batches);
+    }
+    let schema = schema.ok_or_else(|| Error::usage("there are no files to read"))?;
+    rules.check(&schema, &inputs[0].name)?;
+    let target = declared_schema(&schema, rules);
+    let cast = target.clone();
+    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::schema::conform(&batch?, &cast));
+    Ok(Rows { schema: target, batches: Box::new(batches) })
+}
+
+/// The schema with declared types in the place of its own.
+fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match rules.declared.get(field.name()) {
+        Some(data_type) => field.as_ref().clone().with_data_type(data_type.clone()),
+        None => field.as_ref().clone(),
+    });
+    std::sync::Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Refuses two files of one date whose columns differ in name or type; their order may.
+fn same_columns(first: &Schema, other: &Schema, first_name: &str, other_name: &str) -> Result<()> {
+    let differ = |what: String| Error::refused(format!("{first_name} and {other_name} are files of one table and differ: {what}"));
+    for field in first.fields() {
+        match other.field_with_name(field.name()) {
+            Err(_) => return Err(differ(format!("only the first has a column '{}'", field.name()))),
+            Ok(found) if found.data_type() != field.data_type() => {
+                return Err(differ(format!(
+                    "column '{}' is {} in the first and {} in the second",
+                    field.name(),
+                    type_name(field.data_type()),
+                    type_name(found.data_type())
+                )));
+            }
+            Ok(_) => {}
+        }
+    }
+    match other.fields().iter().find(|field| first.field_with_name(field.name()).is_err()) {
+        Some(extra) => Err(differ(format!("only the second has a column '{}'", extra.name()))),
+        None => Ok(()),
+    }
+}
+
+fn open_parquet(input: &Input) -> Result<Rows> {
+    let object = ParquetObject::open(&input.path)?;
+    Ok(Rows { schema: object.schema().clone(), batches: object.read(None)? })
+}
+
+fn open_arrow(input: &Input) -> Result<Rows> {
+    let damaged = |error: ArrowError| Error::refused(format!("{} is no whole Arrow IPC file: {error}", input.name));
+    let doing = || format!("cannot read {}", input.name);
+    let mut file = File::open(&input.path).io_context(doing)?;
+    let mut magic = [0u8; 6];
+    let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
+    file.rewind().io_context(doing)?;
+    let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = Result<_, ArrowError>> + Send>) = if is_file {
+        let reader = FileReader::try_new(BufReader::new(file), None).map_err(damaged)?;
+        (reader.schema(), Box::new(reader))
+    } else {
+        let reader = StreamReader::try_new(BufReader::new(file), None).map_err(damaged)?;
+        (reader.schema(), Box::new(reader))
+    };
+    let schema = canonical_schema(&schema, &input.name)?;
+    let (canonical, name) = (schema.clone(), input.name.clone());
+    let batches = batches.map(move |batch| {
+        let batch = batch.map_err(|error| Error::refused(format!("{name} is no whole Arrow IPC file: {error}")))?;
+        to_canonical(&batch, &canonical)
+    });
+    Ok(Rows { schema, batches: Box::new(batches) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str, rules: &TypeRules) -> Result<(Vec<String>, Vec<String>)> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let rows = read(&[path], None, rules, Some("the file"))?;
+        let types = rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+        let mut lines = Vec::new();
+        for batch in rows.batches {
+            let batch = batch?;
+            for row in 0..batch.num_rows() {
+                let cells: Vec<String> = batch.columns().iter().map(|column| crate::domain::schema::display(column, row)).collect();
+                lines.push(cells.join("|"));
+            }
+        }
+        Ok((types, lines))
+    }
+
+    fn pinned(columns: &[(&str, DataType)]) -> TypeRules {
+        let fields: Vec<_> = columns.iter().map(|(name, data_type)| arrow::datatypes::Field::new(*name, data_type.clone(), true)).collect();
+        TypeRules { pinned: Some(std::sync::Arc::new(Schema::new(fields))), ..TypeRules::default() }
+    }
+
+    #[test]
+    fn csv_types_are_what_all_values_agree_on() {
+        let text = "id,code,price,ok,day,at,zoned,empty\n1,007,450.0,true,2024-01-31,2024-01-31 10:00:00,2024-01-31T10:00:00Z,\n-2,8,3,False,1999-12-31,2024-01-31T10:00:00.5,2024-01-31T10:00:00+01:00,\n";
+        let (types, lines) = read_text("x.csv", text, &TypeRules::default()).expect("it reads");
+        assert_eq!(
+            types,
+            ["id int64", "code text", "price float64", "ok bool", "day date", "at timestamp(us)", "zoned timestamp(us, UTC)", "empty null"]
+        );
+        assert_eq!(lines[1], "-2|8|3.0|false|1999-12-31|2024-01-31T10:00:00.500|2024-01-31T09:00:00Z|");
+    }
+
+    #[test]
+    fn a_code_stays_text_if_it_was_text_and_a_float_stays_a_float() {
+        let rules = pinned(&[("code", DataType::Utf8), ("price", DataType::Float64), ("n", DataType::Int64)]);
+        let (types, lines) = read_text("x.csv", "code,price,n\n7,450,007\n", &rules).expect("it reads");
+        assert_eq!((types, lines), (vec!["code text".into(), "price float64".into(), "n int64".into()], vec!["7|450.0|7".into()]));
+    }
+
+    #[test]
+    fn an_integer_column_may_become_a_float_and_no_text() {
+        let rules = pinned(&[("n", DataType::Int64)]);
+        assert_eq!(read_text("x.csv", "n\n1.5\n", &rules).expect("it widens").0, ["n float64"]);
+        let error = read_text("x.csv", "n\n1\nA7\n", &rules).expect_err("text");
+        assert_eq!(error.to_string(), "the file, line 3: column 'n' was int64 in the previous snapshot, and 'A7' is none");
+        assert_eq!(error.kind(), crate::error::Kind::Refused);
+    }
+
+    #[test]
+    fn a_declared_type_overrules_all() {
+        let rules = TypeRules { declared: [("n".to_owned(), DataType::Utf8)].into(), ..pinned(&[("n", DataType::Int64)]) };
+        assert_eq!(read_text("x.csv", "n\n007\n", &rules).expect("text").1, ["007"]);
+        let rules = TypeRules { declared: [("m".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
+        let error = read_text("x.csv", "n\n007\n", &rules).expect_err("no column m");
+        assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("the file has no column 'm'", "did you mean 'n'?"));
+    }
+
+    #[test]
+    fn damaged_text_is_refused_with_its_line() {
+        let message = |name: &str, text: &str| read_text(name, text, &TypeRules::default()).expect_err("damaged").to_string();
+        assert_eq!(message("x.csv", "a,b\n1,2\n3\n"), "the file, line 3: a row of 1 field under a header of 2");
+        assert_eq!(message("x.csv", "a,b\n1,2,3\n"), "the file, line 2: a row of 3 fields under a header of 2");
+        assert_eq!(message("x.csv", "a,a\n1,2\n"), "the file has two columns named 'a'");
+        assert!(message("x.ndjson", "{\"a\":1}\n{\"a\":\n").starts_with("the file is no whole NDJSON"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.csv");
+        std::fs::write(&path, b"a,b\n1,caf\xe9\n").expect("written");
+        let error = read(&[path], None, &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
+        assert_eq!(error.to_string(), "the file, line 2: column 'b' is not UTF-8 text");
+    }
+
+    #[test]
+    fn ndjson_keeps_nested_values() {
+        let (types, lines) =
+            read_text("x.jsonl", "{\"id\":1,\"tags\":[\"a\",null],\"at\":{\"x\":1.5}}\n{\"id\":2}\n", &TypeRules::default())
+                .expect("it reads");
+        assert_eq!(types, ["id int64", "tags list<text>", "at struct<x: float64>"]);
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn files_of_one_table_must_agree() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let (a, b, c) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "n,id\n2.5,3\n"), path("c.csv", "id\n1\n"));
+        let rows = read(&[a.clone(), b], None, &TypeRules::default(), None).expect("order may differ");
+        assert_eq!(type_name(rows.schema.field(1).data_type()), "float64", "types are decided over all files");
+        let error = read(&[a, c], None, &TypeRules::default(), None).err().expect("they differ");
+        assert!(error.to_string().contains("only the first has a column 'n'"), "{error}");
+        assert_eq!(files_of(&folder.path().join("*.csv")).expect("files").len(), 3);
+        assert_eq!(files_of(folder.path()).expect("files").len(), 3);
+        assert_eq!(files_of(&folder.path().join("*.parquet")).expect_err("none").kind(), crate::error::Kind::Io);
+    }
+
+    #[test]
+    fn compression_is_seen_by_the_first_bytes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(b"a\n1\n").expect("compressed");
+        let gzip = gzip.finish().expect("compressed");
+        let zstd = zstd::encode_all(b"a\n1\n".as_slice(), 3).expect("compressed");
+        for (name, bytes) in [("x.csv.gz", gzip), ("x.csv.zst", zstd)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).expect("written");
+            let rows = read(&[path], None, &TypeRules::default(), None).expect("it reads");
+            assert_eq!(rows.batches.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>(), 1);
+        }
+    }
+}
