@@ -1,5 +1,6 @@
 //! asof
 
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -1,3 +1,7 @@
 //! The `asof` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(asof::cli::main())
+}

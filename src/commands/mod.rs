@@ -3,7 +3,10 @@
 //! A report is a plain struct; `cli` decides whether it becomes a table or JSON. Commands print
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
+pub mod backfill;
 pub mod compact;
+pub mod init;
+pub mod job_status;
 pub mod snapshot;
 pub mod workspace;
 

@@ -393,7 +393,11 @@ fn write(
             None
         }
         Some(previous) => {
-            let mut earlier = previous.read(None)?.map(|batch| keyed(&batch?));
+            // It is sorted by its own key, which need not be today's.
+            let same_key = previous.footer.as_ref().is_some_and(|footer| footer.key == table.key);
+            let (previous_schema, rows) = (previous.schema.clone(), previous.read(None)?);
+            let rows = if same_key { rows } else { sort(rows, &table.key, &previous_schema)? };
+            let mut earlier = rows.map(|batch| keyed(&batch?));
             Some(diff(&mut earlier, &mut later, |_| Ok(()))?)
         }
     };
@@ -402,6 +406,14 @@ fn write(
         return Err(duplicate_keys(&table.name, &table.key, date, twice.count, &twice.shown));
     }
     Ok((sum, changes))
+}
+
+fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches> {
+    let mut sorter = Sorter::new(key, BUDGET);
+    for batch in rows {
+        sorter.push(batch?)?;
+    }
+    sorter.finish(schema)
 }
 
 /// Finds keys that stand twice among sorted rows.

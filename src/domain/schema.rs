@@ -20,9 +20,6 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
 
-/// The largest integer up to which every integer is a `float64`.
-const EXACT_IN_FLOAT64: i128 = 1 << 53;
-
 /// The type that stands for all encodings of `data_type`, or `None` if asof does not take it.
 pub fn canonical(data_type: &DataType) -> Option<DataType> {
     use DataType as T;
@@ -329,24 +326,40 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     })?;
     let lost = if cast.null_count() > column.null_count() {
         (0..column.len()).find(|&row| cast.is_null(row) && !column.is_null(row))
-    } else if integer(column.data_type()).is_some() && matches!(to, DataType::Float64 | DataType::Float32) {
-        first_inexact(column)
     } else {
-        None
+        first_rounded(column, &cast)?
     };
     match lost {
         None => Ok(cast),
-        Some(row) => {
-            Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to))))
-        }
+        Some(row) => Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to)))),
     }
 }
 
-/// The first integer that no `float64` equals for sure.
-fn first_inexact(column: &ArrayRef) -> Option<usize> {
-    let wide = cast_with_options(column, &DataType::Decimal128(38, 0), &CastOptions::default()).ok()?;
-    let wide = wide.as_any().downcast_ref::<arrow::array::Decimal128Array>()?;
-    (0..wide.len()).find(|&row| wide.is_valid(row) && wide.value(row).abs() > EXACT_IN_FLOAT64)
+/// The first value that a cast has rounded: what is read once more, in the type it came from or in a finer
+/// one, is another value.
+fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
+    use DataType as T;
+    let (from, to) = (column.data_type(), cast.data_type());
+    let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
+    let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
+    let finer = match (from, to) {
+        _ if widens && !by_integer => return Ok(None),
+        (T::Utf8, T::Decimal128(precision, scale)) => T::Decimal128(38, scale + i8::try_from(38 - precision).unwrap_or(0)),
+        (T::Utf8, T::Timestamp(_, zone)) => T::Timestamp(TimeUnit::Nanosecond, zone.clone()),
+        (T::Utf8, _) => return Ok(None),
+        _ => from.clone(),
+    };
+    let (Some(original), true) = (canonical(from), canonical(&finer).as_ref() == Some(&finer)) else { return Ok(None) };
+    let lenient = CastOptions::default();
+    let text = matches!(from, T::Utf8);
+    let (before, after) = if text {
+        (cast_with_options(column, &finer, &lenient), Ok(cast.clone()))
+    } else {
+        (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient))
+    };
+    let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
+    let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
+    Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
 }
 
 /// A value as an error shows it: text in quotes, at most 60 characters.
@@ -484,6 +497,25 @@ mod tests {
             let inexact: ArrayRef = Arc::new(Int64Array::from(vec![1, beyond]));
             let error = cast_exactly(&inexact, &DataType::Float64, "n").expect_err("inexact");
             assert_eq!(error.to_string(), format!("column 'n': the value {beyond} does not fit float64"));
+        }
+    }
+
+    #[test]
+    fn a_cast_never_rounds() {
+        use arrow::array::{Float64Array, TimestampMicrosecondArray};
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let noon = 19_000 * 86_400_000_000 + 43_200_000_000;
+        let cases: Vec<(ArrayRef, ArrayRef, DataType)> = vec![
+            (Arc::new(StringArray::from(vec!["1.20"])), Arc::new(StringArray::from(vec!["1.239"])), DataType::Decimal128(10, 2)),
+            (Arc::new(Float64Array::from(vec![2.0])), Arc::new(Float64Array::from(vec![1.5])), DataType::Int64),
+            (Arc::new(Int64Array::from(vec![16_777_216])), Arc::new(Int64Array::from(vec![16_777_217])), DataType::Float32),
+            (Arc::new(TimestampMicrosecondArray::from(vec![0])), Arc::new(TimestampMicrosecondArray::from(vec![noon])), DataType::Date32),
+            (Arc::new(TimestampMicrosecondArray::from(vec![1000])), Arc::new(TimestampMicrosecondArray::from(vec![1001])), milliseconds.clone()),
+            (Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.5"])), Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.0005"])), milliseconds),
+        ];
+        for (exact, rounded, to) in cases {
+            assert!(cast_exactly(&exact, &to, "c").is_ok(), "{to}");
+            assert!(cast_exactly(&rounded, &to, "c").is_err(), "{to}");
         }
     }
 

@@ -68,3 +68,21 @@ impl Condition {
         }
     }
 }
+
+/// The columns that a condition names, of those in `schema`.
+///
+/// # Errors
+/// As [`Condition::parse`].
+pub fn columns_of(text: &str, schema: &SchemaRef) -> Result<Vec<String>> {
+    Condition::parse(text, schema)?;
+    #[cfg(feature = "sql")]
+    {
+        let columns = datafusion::common::DFSchema::try_from(schema.as_ref().clone()).map_err(|error| Error::io(error.to_string()))?;
+        let expression = datafusion::prelude::SessionContext::new()
+            .parse_sql_expr(text, &columns)
+            .map_err(|error| super::sql::wrong(&error, "--where"))?;
+        Ok(expression.column_refs().into_iter().map(|column| column.name.clone()).collect())
+    }
+    #[cfg(not(feature = "sql"))]
+    Ok(Vec::new())
+}

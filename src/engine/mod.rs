@@ -1,7 +1,9 @@
 //! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
 
+pub mod asof;
 pub mod expression;
 pub mod intervals;
+pub mod join;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;

@@ -130,6 +130,31 @@ async fn run_async(
     Ok(())
 }
 
+/// The first column that a query names and no relation has, with the relation if the query says which.
+/// `None` if there is none, or if the query is wrong in another way, which [`run`] will tell.
+///
+/// # Errors
+/// A failure to start.
+pub fn missing_column(sql: &str, relations: Vec<(String, Relation)>) -> Result<Option<(Option<String>, String)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
+    let context = SessionContext::new();
+    for (name, relation) in relations {
+        let table = datafusion::common::TableReference::bare(name);
+        context.register_table(table, Arc::new(Provider(relation))).map_err(|error| wrong(&error, "the job's SQL"))?;
+    }
+    let statement = parse(sql)?;
+    let planned = runtime.block_on(context.state().statement_to_plan(statement));
+    Ok(planned.err().and_then(|error| match error.find_root() {
+        DataFusionError::SchemaError(schema_error, _) => match schema_error.as_ref() {
+            datafusion::common::SchemaError::FieldNotFound { field, .. } => {
+                Some((field.relation.as_ref().map(|relation| relation.table().to_owned()), field.name.clone()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }))
+}
+
 /// Refuses functions whose value is not a function of their arguments.
 fn check_plan(plan: &LogicalPlan) -> Result<()> {
     let mut unstable = Ok(());

@@ -10,10 +10,11 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -53,8 +54,24 @@ impl KeyEncoder {
     /// # Errors
     /// An internal failure.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|index| batch.column(*index).clone()).collect();
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|index| one_zero(batch.column(*index))).collect();
         self.converter.convert_columns(&columns).io_context(|| "cannot encode keys".into())
+    }
+}
+
+/// A float column with one zero and one NaN, as keys are compared; any other column as it is.
+fn one_zero(column: &ArrayRef) -> ArrayRef {
+    let floats = column.as_ref();
+    match column.data_type() {
+        DataType::Float32 => {
+            let one = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
+            Arc::new(floats.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+        }
+        DataType::Float64 => {
+            let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+            Arc::new(floats.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+        }
+        _ => column.clone(),
     }
 }
 
@@ -298,9 +315,7 @@ impl Iterator for Merge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{AsArray, Int32Array, Int64Array, StringArray};
+    use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
     use arrow::datatypes::Int64Type;
     use proptest::prelude::*;
 
@@ -336,6 +351,14 @@ mod tests {
             let schema = batch(&[]).schema();
             prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), expected);
         }
+    }
+
+    #[test]
+    fn zeros_are_one_key_and_so_are_nans() {
+        let keys: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN, 1.0]));
+        let batch = RecordBatch::try_from_iter_with_nullable([("id", keys, true)]).expect("a batch");
+        let rows = KeyEncoder::new(&batch.schema(), &["id".to_owned()]).expect("floats").encode(&batch).expect("encoded");
+        assert!(rows.row(0) == rows.row(1) && rows.row(2) == rows.row(3) && rows.row(0) < rows.row(4));
     }
 
     #[test]

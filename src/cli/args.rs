@@ -1,0 +1,504 @@
+//! The command line: names, flags and defaults are a contract, and docs/cli.md is made from them.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::commands::snapshot::IfExists;
+use crate::domain::join::JoinKind;
+use crate::domain::staleness::Only;
+use crate::engine::asof::Using;
+use crate::model::{DaySpan, parse_date};
+use crate::source::Format;
+
+/// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as it was.
+///
+/// A job joins events to a table that changes slowly. Rerun last month's job today and it joins last month's
+/// events to today's table. asof keeps a dated copy of the table each night, compacts the copies into intervals,
+/// and runs the job of any past day against the table as it stood on that day.
+///
+/// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3 data refused;
+/// 4 another writer published first, retry; 5 some dates failed and the others are published, retry.
+#[derive(Debug, Parser)]
+#[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration; by default the nearest asof.toml, from here upward
+    #[arg(long, global = true, value_name = "FILE", env = "ASOF_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The lake: the folder under which asof keeps its tables
+    #[arg(long, global = true, value_name = "URL", env = "ASOF_LAKE")]
+    pub lake: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more of what is done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented asof.toml
+    Init,
+    /// See the whole journey on bundled real data
+    Demo(DemoArgs),
+    /// Write one dated copy of each table into the lake
+    Snapshot(SnapshotArgs),
+    /// Turn snapshots into validity intervals, losslessly
+    Compact(CompactArgs),
+    /// Run jobs for each date of a range, with the tables as of that date
+    Backfill(Box<BackfillArgs>),
+    /// Show a table as of a date
+    Show(ShowArgs),
+    /// Show what changed in a table between two dates
+    Diff(DiffArgs),
+    /// Show every interval of one key
+    History(HistoryArgs),
+    /// Show what exists, what is missing and what is stale
+    Status(StatusArgs),
+    /// Prove that snapshots are whole and that intervals give each of them back
+    Verify(VerifyArgs),
+    /// Write intervals back as dated copies
+    Expand(ExpandArgs),
+    /// Find the partitions of a range of dates
+    Partitions(PartitionsArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// `asof demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to put the demo's data and lake
+    #[arg(default_value = "asof-demo")]
+    pub dir: PathBuf,
+}
+
+/// `asof snapshot`
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// The tables; by default all that asof.toml gives a source
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// The date whose events should see this state; by default today
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub date: Option<NaiveDate>,
+    /// A file, a folder, a quoted glob, or - for standard input
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// The format, if the source's name does not tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// What to do with a snapshot that exists
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub if_exists: IfExistsArg,
+    /// The source really holds the state of a past date
+    #[arg(long)]
+    pub backdate: bool,
+    /// Publish although a guard refuses; the footer will say so
+    #[arg(long)]
+    pub force: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to do with a snapshot that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IfExistsArg {
+    /// Leave it, and succeed
+    Keep,
+    /// Put another in its place, and keep the old one aside
+    Replace,
+    /// Fail with exit code 4
+    Error,
+}
+
+impl From<IfExistsArg> for IfExists {
+    fn from(arg: IfExistsArg) -> Self {
+        match arg {
+            IfExistsArg::Keep => IfExists::Keep,
+            IfExistsArg::Replace => IfExists::Replace,
+            IfExistsArg::Error => IfExists::Error,
+        }
+    }
+}
+
+/// A format of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// Apache Parquet
+    Parquet,
+    /// Comma-separated values with a header
+    Csv,
+    /// Tab-separated values with a header
+    Tsv,
+    /// One JSON object a line
+    Ndjson,
+    /// Arrow IPC, file or stream
+    Arrow,
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Self {
+        match arg {
+            FormatArg::Parquet => Format::Parquet,
+            FormatArg::Csv => Format::Csv,
+            FormatArg::Tsv => Format::Tsv,
+            FormatArg::Ndjson => Format::Ndjson,
+            FormatArg::Arrow => Format::Arrow,
+        }
+    }
+}
+
+/// `asof compact`
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// The tables; by default all
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// The root of dated copies that another tool wrote
+    #[arg(long, value_name = "PATH")]
+    pub snapshots: Option<String>,
+    /// The layout of those copies, such as 'snapshot_date=%Y-%m-%d'
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<String>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// Where the intervals go: a .parquet file or a folder; by default into the lake
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<String>,
+    /// The first date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: Option<NaiveDate>,
+    /// The last date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: Option<NaiveDate>,
+    /// What a missing date means: carry the last copy (default), error, or split intervals
+    #[arg(long, value_name = "carry|error|split")]
+    pub gaps: Option<String>,
+    /// The most missing days in a row that are carried
+    #[arg(long, value_name = "DAYS")]
+    pub max_gap: Option<u32>,
+    /// The name of the column of first dates [default: active_start]
+    #[arg(long, value_name = "NAME")]
+    pub start_column: Option<String>,
+    /// The name of the column of ends [default: active_end]
+    #[arg(long, value_name = "NAME")]
+    pub end_column: Option<String>,
+    /// Whether the end is the last date or the day after it [default: inclusive]
+    #[arg(long, value_name = "inclusive|exclusive")]
+    pub end: Option<String>,
+    /// How an open end is written [default: 9999-12-31]
+    #[arg(long, value_name = "9999-12-31|null")]
+    pub open_end: Option<String>,
+    /// Columns whose change ends no interval
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub ignore: Vec<String>,
+    /// The only columns whose change ends an interval
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub track: Vec<String>,
+    /// Read every snapshot anew
+    #[arg(long)]
+    pub full: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `asof backfill`
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// The jobs; by default all of asof.toml
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+    /// The first date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: NaiveDate,
+    /// The last date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: NaiveDate,
+    /// Which dates to run: missing,stale,failed or all
+    #[arg(long, value_name = "STATES", default_value = "missing,stale,failed", value_parser = only)]
+    pub only: Only,
+    /// Where tables' rows come from
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    pub using: UsingArg,
+    /// How many dates run side by side [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What runs the jobs
+    #[arg(long, value_name = "ENGINE", default_value = "local")]
+    pub engine: EngineArg,
+    /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub tolerance: Option<DaySpan>,
+    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules asof.toml
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub lag: Option<DaySpan>,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A job that is not in asof.toml.
+    #[command(flatten)]
+    pub ad_hoc: AdHocArgs,
+}
+
+/// A job that is not in the configuration.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "A job that is not in asof.toml")]
+pub struct AdHocArgs {
+    /// The root of the events' partitions, or the name of events in asof.toml
+    #[arg(long, value_name = "PATH")]
+    pub events: Option<String>,
+    /// Their layout, such as 'date=%Y-%m-%d'
+    #[arg(long, value_name = "LAYOUT")]
+    pub events_layout: Option<String>,
+    /// Their format, if names do not tell
+    #[arg(long, value_name = "FORMAT")]
+    pub events_format: Option<FormatArg>,
+    /// The table to join to
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// A pair of columns, or one name for both; once for each key column
+    #[arg(long, value_name = "EVENTS_COLUMN=TABLE_COLUMN")]
+    pub on: Vec<String>,
+    /// What the join keeps [default: left]
+    #[arg(long, value_name = "inner|left|semi|anti")]
+    pub how: Option<HowArg>,
+    /// A condition over the table's columns, applied before the join
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// The table's columns to add [default: all but the key]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub select: Vec<String>,
+    /// A file with a query instead of a join
+    #[arg(long, value_name = "FILE")]
+    pub sql: Option<String>,
+    /// The root of the outputs
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<String>,
+    /// Their layout [default: date=%Y-%m-%d]
+    #[arg(long, value_name = "LAYOUT")]
+    pub out_layout: Option<String>,
+}
+
+/// What a join keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HowArg {
+    /// Events that have a row, with its columns
+    Inner,
+    /// Every event once, with nulls where there is no row
+    Left,
+    /// Events that have a row
+    Semi,
+    /// Events that have none
+    Anti,
+}
+
+impl From<HowArg> for JoinKind {
+    fn from(arg: HowArg) -> Self {
+        match arg {
+            HowArg::Inner => JoinKind::Inner,
+            HowArg::Left => JoinKind::Left,
+            HowArg::Semi => JoinKind::Semi,
+            HowArg::Anti => JoinKind::Anti,
+        }
+    }
+}
+
+/// Where tables' rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsingArg {
+    /// Intervals where they are known to agree and serve several dates, else snapshots
+    Auto,
+    /// Snapshots alone
+    Snapshots,
+    /// Intervals alone
+    Intervals,
+}
+
+impl From<UsingArg> for Using {
+    fn from(arg: UsingArg) -> Self {
+        match arg {
+            UsingArg::Auto => Using::Auto,
+            UsingArg::Snapshots => Using::Snapshots,
+            UsingArg::Intervals => Using::Intervals,
+        }
+    }
+}
+
+/// What runs jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// This machine
+    Local,
+}
+
+/// `asof show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The table
+    pub table: String,
+    /// The date
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub date: NaiveDate,
+    /// A condition over the table's columns
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// The columns to show [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub select: Vec<String>,
+    /// Write all rows to a .parquet, .csv or .ndjson file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
+    /// How many rows to print
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `asof diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The table
+    pub table: String,
+    /// The earlier date
+    #[arg(value_parser = date, value_name = "DATE1")]
+    pub from: NaiveDate,
+    /// The later date
+    #[arg(value_parser = date, value_name = "DATE2")]
+    pub to: NaiveDate,
+    /// How many rows to print
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `asof history`
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The table
+    pub table: String,
+    /// The key: a value for each of its columns
+    #[arg(required = true)]
+    pub key: Vec<String>,
+}
+
+/// `asof status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// A table or a job; by default all
+    pub name: Option<String>,
+    /// The first date of a job to look at [default: a year before the last]
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: Option<NaiveDate>,
+    /// The last date of a job to look at [default: today]
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: Option<NaiveDate>,
+}
+
+/// `asof verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The tables; by default all
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+}
+
+/// `asof expand`
+#[derive(Debug, Args)]
+pub struct ExpandArgs {
+    /// The table
+    pub table: String,
+    /// The first date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: NaiveDate,
+    /// The last date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: NaiveDate,
+    /// The root of the dated copies
+    #[arg(long, value_name = "PATH")]
+    pub out: String,
+    /// An intervals file outside of the lake
+    #[arg(long, value_name = "FILE")]
+    pub intervals: Option<String>,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `asof partitions`
+#[derive(Debug, Args)]
+pub struct PartitionsArgs {
+    /// The root of the partitions
+    pub path: String,
+    /// Their layout, such as 'year=%Y/month=%m/day=%d'
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: String,
+    /// The first date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: NaiveDate,
+    /// The last date, included
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: NaiveDate,
+}
+
+fn with_hints(error: &crate::error::Error) -> String {
+    if error.hints().is_empty() { error.to_string() } else { format!("{error}; {}", error.hints().join("; ")) }
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    parse_date(text).map_err(|error| with_hints(&error))
+}
+
+fn days(text: &str) -> Result<DaySpan, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}
+
+fn only(text: &str) -> Result<Only, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}

@@ -1,0 +1,237 @@
+//! The only part that prints, reads the environment, or knows the command line.
+
+pub mod args;
+mod demo;
+mod printer;
+mod show;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+
+use self::args::{AdHocArgs, BackfillArgs, Cli, Command, CompactArgs, Global, SnapshotArgs};
+use self::printer::Printer;
+use crate::clock::Clock;
+use crate::commands::backfill::{AdHoc, BackfillOptions, backfill};
+use crate::commands::compact::{CompactOptions, compact};
+use crate::commands::diff::{DiffOptions, diff};
+use crate::commands::expand::{ExpandOptions, expand};
+use crate::commands::history::{HistoryOptions, history};
+use crate::commands::init::init;
+use crate::commands::partitions::{PartitionsOptions, partitions};
+use crate::commands::show::{ShowOptions, show};
+use crate::commands::snapshot::{SnapshotOptions, snapshot};
+use crate::commands::job_status::job_status;
+use crate::commands::status::status;
+use crate::commands::verify::verify;
+use crate::commands::Workspace;
+use crate::config::{Config, JobConfig};
+use crate::error::{Error, Kind, Result};
+use crate::model::DateRange;
+
+/// The environment variable that pins the clock, for tests and demonstrations.
+const NOW: &str = "ASOF_NOW";
+
+/// Runs the program on this process's arguments, and returns its exit code.
+pub fn main() -> u8 {
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    run(std::env::args_os(), &folder)
+}
+
+/// Runs the program on arguments, the first of which is its own name, in a folder.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
+        }
+    };
+    let printer = Printer::new(&cli.global);
+    let json = cli.global.json;
+    match dispatch(cli, folder, &printer) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            if json {
+                let document = serde_json::json!({
+                    "error": { "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints() }
+                });
+                let _ = printer.document(&document);
+            }
+            error.kind().exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
+    match cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "asof", &mut script);
+            printer.bytes(&script)?;
+            Ok(0)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
+            printer.bytes(&page)?;
+            Ok(0)
+        }
+        Command::Demo(args) => demo::demo(&folder.join(args.dir), &cli.global, printer),
+        command => {
+            let workspace = workspace(&cli.global, folder, printer)?;
+            carry_out(command, &workspace, printer)
+        }
+    }
+}
+
+/// Puts together what commands are given.
+fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result<Workspace<'a>> {
+    let file = global.config.as_ref().map(|path| folder.join(path)).or_else(|| Config::nearest(folder));
+    let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
+    let pinned = std::env::var(NOW).ok();
+    let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
+    Ok(Workspace { config, lake: global.lake.clone(), folder: folder.to_owned(), clock, variable: &|name| std::env::var(name).ok(), progress: printer })
+}
+
+fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
+    match command {
+        Command::Init => {
+            let path = init(workspace)?;
+            show::init(printer, &workspace.shown(&path))?;
+        }
+        Command::Snapshot(args) => {
+            let reports = snapshot(workspace, &args.tables, &snapshot_options(&args), &mut std::io::stdin())?;
+            printer.clear();
+            show::snapshot(printer, &reports)?;
+        }
+        Command::Compact(args) => {
+            let tables = args.tables.clone();
+            let reports = compact(workspace, &tables, &compact_options(args))?;
+            printer.clear();
+            show::compact(printer, &reports)?;
+        }
+        Command::Backfill(args) => return run_backfill(*args, workspace, printer),
+        Command::Show(args) => {
+            let options = ShowOptions { table: args.table, date: args.date, condition: args.condition, select: args.select, out: args.out, limit: args.limit };
+            show::show(printer, &show(workspace, &options)?)?;
+        }
+        Command::Diff(args) => {
+            let options = DiffOptions { table: args.table, from: args.from, to: args.to, limit: args.limit };
+            show::diff(printer, &diff(workspace, &options)?)?;
+        }
+        Command::History(args) => {
+            show::history(printer, &history(workspace, &HistoryOptions { table: args.table, key: args.key })?)?;
+        }
+        Command::Status(args) => {
+            let job = args.name.as_ref().filter(|name| workspace.config.jobs.contains_key(*name));
+            let (jobs, tables) = match (&args.name, job) {
+                (_, Some(job)) => (vec![job.clone()], None),
+                (Some(table), None) => (Vec::new(), Some(vec![table.clone()])),
+                (None, None) => (workspace.config.jobs.keys().cloned().collect(), Some(Vec::new())),
+            };
+            let tables = tables.map(|names| status(workspace, &names)).transpose()?;
+            let jobs = jobs.iter().map(|name| job_status(workspace, name, args.from, args.to)).collect::<Result<Vec<_>>>()?;
+            show::status(printer, tables.as_ref(), &jobs)?;
+        }
+        Command::Verify(args) => {
+            let report = verify(workspace, &args.tables)?;
+            printer.clear();
+            show::verify(printer, &report)?;
+            if !report.is_sound() {
+                return Ok(Kind::Refused.exit_code());
+            }
+        }
+        Command::Expand(args) => {
+            let options =
+                ExpandOptions { table: args.table, from: args.from, to: args.to, out: args.out, dry_run: args.dry_run, intervals: args.intervals };
+            let report = expand(workspace, &options)?;
+            printer.clear();
+            show::expand(printer, &report)?;
+        }
+        Command::Partitions(args) => {
+            let options = PartitionsOptions { path: args.path, layout: args.layout, from: args.from, to: args.to };
+            show::partitions(printer, &partitions(workspace, &options)?)?;
+        }
+        Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
+    }
+    Ok(0)
+}
+
+fn snapshot_options(args: &SnapshotArgs) -> SnapshotOptions {
+    SnapshotOptions {
+        date: args.date,
+        source: args.source.clone(),
+        source_format: args.source_format.map(Into::into),
+        key: args.key.clone(),
+        if_exists: args.if_exists.into(),
+        backdate: args.backdate,
+        force: args.force,
+        dry_run: args.dry_run,
+    }
+}
+
+fn compact_options(args: CompactArgs) -> CompactOptions {
+    CompactOptions {
+        snapshots: args.snapshots,
+        layout: args.layout,
+        key: args.key,
+        out: args.out,
+        from: args.from,
+        to: args.to,
+        gaps: args.gaps,
+        max_gap: args.max_gap,
+        start_column: args.start_column,
+        end_column: args.end_column,
+        end: args.end,
+        open_end: args.open_end,
+        ignore: args.ignore,
+        track: args.track,
+        full: args.full,
+        dry_run: args.dry_run,
+    }
+}
+
+/// The job that the command line describes, if it describes one.
+fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
+    let described = args.events.is_some() || args.table.is_some() || args.sql.is_some() || args.out.is_some() || !args.on.is_empty();
+    let job = JobConfig {
+        sql_file: args.sql,
+        table: args.table,
+        on: args.on,
+        how: args.how.map(Into::into),
+        condition: args.condition,
+        select: args.select,
+        output: args.out.unwrap_or_default(),
+        layout: args.out_layout,
+        ..JobConfig::default()
+    };
+    described.then(|| AdHoc { events: args.events, events_layout: args.events_layout, events_format: args.events_format.map(Into::into), job })
+}
+
+fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = BackfillOptions {
+        range: DateRange::new(args.from, args.to)?,
+        only: args.only,
+        using: args.using.into(),
+        workers: args.workers.unwrap_or(processors),
+        tolerance: args.tolerance,
+        lag: args.lag,
+        dry_run: args.dry_run,
+        ad_hoc: ad_hoc(args.ad_hoc),
+    };
+    if options.workers == 0 {
+        return Err(Error::usage("--workers 0 would run nothing").hint("--workers 1"));
+    }
+    let reports = backfill(workspace, &args.jobs, &options)?;
+    printer.clear();
+    show::backfill(printer, &reports)?;
+    let failures: Vec<Kind> = reports.iter().filter_map(crate::commands::backfill::BackfillReport::failure).collect();
+    let Some(first) = failures.first().copied() else { return Ok(0) };
+    let alike = failures.len() == reports.len() && failures.iter().all(|kind| *kind == first);
+    printer.hints(&reports.iter().flat_map(|report| report.hints.clone()).collect::<Vec<_>>());
+    Ok(if alike { first } else { Kind::Partial }.exit_code())
+}

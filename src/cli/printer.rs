@@ -1,0 +1,205 @@
+//! Where words go: data to standard output, everything else to standard error.
+//!
+//! One [`Printer`] owns quiet, verbose, colour and progress. Messages read the same without colour.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::args::{Color, Global};
+use crate::commands::Progress;
+use crate::error::{Error, Result};
+
+/// Bold.
+pub(super) const BOLD: Style = Style::new().bold();
+/// Less important.
+pub(super) const DIM: Style = Style::new().dimmed();
+/// Good.
+pub(super) const GREEN: Style = AnsiColor::Green.on_default();
+/// Bad.
+pub(super) const RED: Style = AnsiColor::Red.on_default();
+/// To be looked at.
+pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// Prints for one run of the program.
+pub(super) struct Printer {
+    pub(super) json: bool,
+    quiet: bool,
+    pub(super) verbose: bool,
+    choice: ColorChoice,
+    bar: Option<ProgressBar>,
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Printer {
+    pub(super) fn new(global: &Global) -> Self {
+        let choice = match global.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        let shows_progress = !global.no_progress && !global.quiet && !global.json && io::stderr().is_terminal();
+        let bar = shows_progress.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.with_style(style)
+        });
+        let out: Box<dyn Write + Send> = Box::new(AutoStream::new(io::stdout(), choice));
+        Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, choice, bar, out: Mutex::new(out) }
+    }
+
+    /// A line of the result.
+    pub(super) fn line(&self, text: impl AsRef<str>) -> Result<()> {
+        let Ok(mut out) = self.out.lock() else { return Ok(()) };
+        finish_write(writeln!(out, "{}", text.as_ref()))
+    }
+
+    /// A result as a JSON document.
+    pub(super) fn document(&self, document: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(document).map_err(|error| Error::io(format!("cannot write JSON: {error}")))?;
+        self.line(text)
+    }
+
+    /// Raw bytes of the result.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        finish_write(io::stdout().write_all(bytes))
+    }
+
+    fn aside(&self, text: &str) {
+        let print = || {
+            let mut err = AutoStream::new(io::stderr(), self.choice);
+            let _ = writeln!(err, "{text}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Tells a failure and what to try.
+    pub(super) fn error(&self, error: &Error) {
+        self.clear();
+        self.aside(&format!("{}: {error}", paint(RED.bold(), "error")));
+        self.hints(error.hints());
+    }
+
+    /// Tells what to try.
+    pub(super) fn hints(&self, hints: &[String]) {
+        for hint in hints {
+            self.aside(&format!("  {}: {hint}", paint(BOLD, "hint")));
+        }
+    }
+
+    /// Takes the progress bar away.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Printer {
+    fn step(&self, what: &str, done: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(what.to_owned());
+        } else if self.verbose && !self.quiet {
+            self.aside(&format!("{}", paint(DIM, format!("{what}: {done} of {total}"))));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            self.aside(&format!("{}: {text}", paint(YELLOW, "note")));
+        }
+    }
+}
+
+/// A reader that has gone away is no failure.
+fn finish_write(written: io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(format!("cannot write to standard output: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Text in a style.
+pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A number with its thousands apart.
+pub(super) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A number and the noun that goes with it.
+pub(super) fn count(value: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if value == 1 => noun.to_owned(),
+        "copy" => "copies".to_owned(),
+        other => format!("{other}s"),
+    };
+    format!("{} {plural}", number(value))
+}
+
+/// A size as people read it.
+pub(super) fn size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let scaled = |unit: u64| bytes as f64 / unit as f64;
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", scaled(1_000)),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled(1_000_000)),
+        _ => format!("{:.2} GB", scaled(1_000_000_000)),
+    }
+}
+
+/// Rows in aligned columns; the columns numbered in `right` hold numbers.
+pub(super) fn columns(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if !header.is_empty() {
+        table.set_header(header);
+    }
+    table.add_rows(rows);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_sizes_and_nouns_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([999, 1_500, 2_000_000, 3_140_000_000].map(size), ["999 B", "1.5 kB", "2.0 MB", "3.14 GB"]);
+        assert_eq!((count(1, "row"), count(2, "row"), count(0, "copy")), ("1 row".into(), "2 rows".into(), "0 copies".into()));
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_with_text() {
+        let text = columns(&["name", "n"], vec![vec!["a".into(), "10".into()], vec!["long".into(), "5".into()]], &[1]);
+        assert_eq!(text, "name   n\na     10\nlong   5");
+    }
+}

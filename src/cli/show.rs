@@ -1,0 +1,261 @@
+//! Reports as people read them. Each function prints one command's report, as text or as JSON.
+
+mod calendar;
+mod rows;
+
+pub(super) use rows::{diff, history, show};
+
+use super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use crate::commands::backfill::BackfillReport;
+use crate::commands::compact::CompactReport;
+use crate::commands::expand::ExpandReport;
+use crate::commands::job_status::JobStatus;
+use crate::commands::partitions::PartitionsReport;
+use crate::commands::snapshot::{Outcome, SnapshotReport};
+use crate::commands::status::StatusReport;
+use crate::commands::verify::VerifyReport;
+use crate::error::Result;
+
+/// The most dates that are listed one by one before only the interesting ones are.
+const MANY: usize = 40;
+
+pub(super) fn init(printer: &Printer, path: &str) -> Result<()> {
+    if printer.json {
+        return printer.document(&serde_json::json!({ "written": path }));
+    }
+    printer.line(format!("wrote {path}; edit it, then: asof snapshot"))
+}
+
+fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Kept => paint(DIM, "kept"),
+        Outcome::Published => paint(GREEN, "published"),
+        Outcome::Replaced => paint(YELLOW, "replaced"),
+        Outcome::Planned => "would publish".to_owned(),
+    }
+}
+
+pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<()> {
+    if printer.json {
+        return printer.document(&reports);
+    }
+    let mut rows = Vec::new();
+    for report in reports {
+        let changes = match &report.since {
+            None => String::new(),
+            Some(since) if since.changes == Default::default() => format!("unchanged since {}", since.snapshot_date),
+            Some(since) => format!(
+                "+{} added  ~{} changed  -{} removed  since {}",
+                number(since.changes.added),
+                number(since.changes.changed),
+                number(since.changes.removed),
+                since.snapshot_date
+            ),
+        };
+        rows.push(vec![
+            report.table.to_string(),
+            report.snapshot_date.to_string(),
+            outcome(report.outcome),
+            report.rows.map_or_else(String::new, |rows| count(rows, "row")),
+            report.bytes.map_or_else(String::new, size),
+            changes,
+        ]);
+    }
+    printer.line(columns(&[], rows, &[3, 4]))?;
+    for report in reports {
+        if let Some(schema) = report.since.as_ref().and_then(|since| since.schema.as_ref()) {
+            printer.line(format!("  {}: {schema}", report.table))?;
+        }
+        for guard in &report.forced {
+            printer.line(format!("  {}: forced, although {guard}", report.table))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()> {
+    if printer.json {
+        return printer.document(&reports);
+    }
+    for report in reports {
+        let span = match (report.from, report.to) {
+            (Some(from), Some(to)) => format!(" of {from} to {to}"),
+            _ => String::new(),
+        };
+        let verb = if report.dry_run { "would compact" } else { "compacted" };
+        let headline = if report.mode == "up to date" { "is up to date:".to_owned() } else { format!("{verb} ({}):", report.mode) };
+        let gaps = if report.gap_days > 0 { format!(", {} missing between them", count(report.gap_days, "date")) } else { String::new() };
+        printer.line(format!("{} {headline} {}{span}{gaps}", paint(BOLD, &report.table), count(report.snapshots, "snapshot")))?;
+        if report.dry_run {
+            continue;
+        }
+        let mut facts = vec![
+            ["rows".to_owned(), number(report.snapshot_rows), "in all of the snapshots".to_owned()],
+            ["intervals".to_owned(), number(report.intervals), format!("{} open", number(report.open))],
+            ["size".to_owned(), size(report.bytes), report.path.clone()],
+        ];
+        if report.mode != "up to date" {
+            facts.insert(0, ["read".to_owned(), number(report.decoded), format!("snapshots; {} known to equal the one before", number(report.unchanged))]);
+        }
+        let text = columns(&[], facts.into_iter().map(Vec::from).collect(), &[1]);
+        printer.line(text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))?;
+        printer.line(format!("  as of D: {}", report.condition))?;
+    }
+    Ok(())
+}
+
+pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<()> {
+    if printer.json {
+        return printer.document(&reports);
+    }
+    for report in reports {
+        printer.line(format!("{} to {}", paint(BOLD, &report.job), report.output))?;
+        for (table, rule) in &report.rules {
+            printer.line(format!("  {table}: {rule}"))?;
+        }
+        let all = report.dates.len() <= MANY;
+        let shown = report.dates.iter().filter(|date| all || date.action == "failed");
+        let mut rows = Vec::new();
+        for date in shown {
+            let action = match date.action {
+                "written" => paint(GREEN, "written"),
+                "failed" => paint(RED, "failed"),
+                "planned" => "would write".to_owned(),
+                other => paint(DIM, other),
+            };
+            let tables = date.tables.iter().map(|(name, observed)| match date.using.get(name) {
+                Some(using) => format!("{name} {observed} ({using})"),
+                None => format!("{name} {observed}"),
+            });
+            let matched = match (date.events, date.matched) {
+                (Some(events), Some(matched)) => format!("{} of {} matched", number(matched), number(events)),
+                _ => String::new(),
+            };
+            let state = date.was.as_ref().filter(|was| date.action != "up to date" && was.name() != "missing").map(|was| match was {
+                crate::domain::staleness::DateState::Stale(reason) => format!("was stale: {reason}"),
+                was => format!("was {}", was.name()),
+            });
+            rows.push(vec![
+                format!("  {}", date.date),
+                action,
+                date.rows.map_or_else(String::new, |rows| count(rows, "row")),
+                matched,
+                date.error.clone().unwrap_or_else(|| tables.chain(state).collect::<Vec<_>>().join("  ")),
+            ]);
+        }
+        if !rows.is_empty() {
+            printer.line(columns(&[], rows, &[2, 3]))?;
+        }
+        let total: u64 = report.dates.iter().filter_map(|date| date.rows).sum();
+        let mut parts: Vec<String> = ["written", "would write", "up to date", "left", "failed"]
+            .into_iter()
+            .map(|action| (action, report.count(if action == "would write" { "planned" } else { action })))
+            .filter(|(_, dates)| *dates > 0)
+            .map(|(action, dates)| format!("{} {action}", count(dates as u64, "date")))
+            .collect();
+        if report.without_events > 0 {
+            parts.push(format!("{} without events", count(report.without_events, "date")));
+        }
+        let rows = if total > 0 { format!("; {}", count(total, "row")) } else { String::new() };
+        printer.line(format!("  {}{rows}", parts.join(", ")))?;
+    }
+    Ok(())
+}
+
+pub(super) fn status(printer: &Printer, tables: Option<&StatusReport>, jobs: &[JobStatus]) -> Result<()> {
+    if printer.json {
+        return printer.document(&serde_json::json!({ "tables": tables.map(|report| &report.tables), "jobs": jobs }));
+    }
+    for table in tables.iter().flat_map(|report| &report.tables) {
+        calendar::table(printer, table)?;
+    }
+    for job in jobs {
+        calendar::job(printer, job)?;
+    }
+    Ok(())
+}
+
+pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
+    if printer.json {
+        return printer.document(report);
+    }
+    for table in &report.tables {
+        let sound = report.problems.iter().all(|problem| problem.table != table.table);
+        let verdict = if sound { paint(GREEN.bold(), "sound") } else { paint(RED.bold(), "NOT SOUND") };
+        printer.line(format!("{} is {verdict}", paint(BOLD, &table.table)))?;
+        printer.line(format!(
+            "  {} with {}: keys unique, rows sorted, fingerprints as recorded",
+            count(table.snapshots, "snapshot"),
+            count(table.rows, "row")
+        ))?;
+        match table.intervals {
+            None => printer.line(format!("  no intervals; asof compact {} makes them", table.table))?,
+            Some(intervals) => {
+                printer.line(format!(
+                    "  {}, none overlapping; {} proven: expand(intervals, D) = snapshot(D)",
+                    count(intervals, "interval"),
+                    count(table.round_trips, "round trip")
+                ))?;
+            }
+        }
+        if table.not_compacted > 0 {
+            printer.line(format!("  {} not compacted yet", count(table.not_compacted, "snapshot")))?;
+        }
+        if table.pruned > 0 {
+            printer.line(format!("  {} of the round trips held against recorded fingerprints, since the snapshots are gone", number(table.pruned)))?;
+        }
+        for stranger in &table.strangers {
+            printer.line(format!("  not looked at: {stranger}"))?;
+        }
+        for leftover in &table.leftovers {
+            printer.line(format!("  left behind by a killed run, removed by the next after a day: {leftover}"))?;
+        }
+    }
+    for problem in &report.problems {
+        let date = problem.date.map_or_else(String::new, |date| format!(", {date}"));
+        printer.line(format!("{} {}{date}: {}", paint(RED, "problem:"), problem.table, problem.what))?;
+    }
+    Ok(())
+}
+
+pub(super) fn expand(printer: &Printer, report: &ExpandReport) -> Result<()> {
+    if printer.json {
+        return printer.document(report);
+    }
+    let rows = report.dates.iter().map(|date| vec![date.snapshot_date.to_string(), outcome(date.outcome), count(date.rows, "row"), date.path.clone()]);
+    let rows: Vec<Vec<String>> = rows.take(MANY).collect();
+    printer.line(columns(&[], rows, &[2]))?;
+    if report.dates.len() > MANY {
+        printer.line(format!("... and {} more", count((report.dates.len() - MANY) as u64, "date")))?;
+    }
+    if report.missing_days > 0 {
+        printer.line(format!("{} of the range had no snapshot, and none is made up", count(report.missing_days, "date")))?;
+    }
+    Ok(())
+}
+
+pub(super) fn partitions(printer: &Printer, report: &PartitionsReport) -> Result<()> {
+    if printer.json {
+        return printer.document(report);
+    }
+    let rows = report.partitions.iter().map(|found| vec![found.date.to_string(), count(found.files, "file"), size(found.bytes)]);
+    let rows: Vec<Vec<String>> = rows.take(MANY).collect();
+    if !rows.is_empty() {
+        printer.line(columns(&[], rows, &[1, 2]))?;
+    }
+    if report.partitions.len() > MANY {
+        printer.line(format!("... and {} more", count((report.partitions.len() - MANY) as u64, "partition")))?;
+    }
+    let missing = match report.missing_days {
+        0 => "no date missing".to_owned(),
+        days => format!("{} missing", count(days, "date")),
+    };
+    printer.line(format!("{} found, {missing}, {}", count(report.partitions.len() as u64, "partition"), count(report.requests, "request")))?;
+    for gap in report.missing.iter().take(10) {
+        printer.line(format!("  missing {}", calendar::span(gap)))?;
+    }
+    if report.missing.len() > 10 {
+        printer.line(format!("  ... and {} more gaps", report.missing.len() - 10))?;
+    }
+    Ok(())
+}

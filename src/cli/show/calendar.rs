@@ -1,0 +1,178 @@
+//! `status`: coverage as a calendar, so that a gap is seen at a glance.
+//!
+//! Up to two years are shown a line a month and a cell a day; longer spans a line a year and, for each month,
+//! how many of its days are there.
+
+use chrono::{Datelike, Months, NaiveDate};
+
+use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use crate::commands::job_status::JobStatus;
+use crate::commands::status::TableStatus;
+use crate::error::Result;
+use crate::model::DateRange;
+
+/// The most months that are shown day by day.
+const MONTHS_BY_DAY: usize = 24;
+
+/// What stands in a cell: a letter that reads without colour, and its colour.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Done,
+    Stale,
+    Missing,
+    Failed,
+    Outside,
+}
+
+impl Cell {
+    fn painted(self) -> String {
+        match self {
+            Cell::Done => paint(GREEN, "#"),
+            Cell::Stale => paint(YELLOW, "s"),
+            Cell::Missing => paint(RED, "."),
+            Cell::Failed => paint(RED, "F"),
+            Cell::Outside => " ".to_owned(),
+        }
+    }
+}
+
+/// A run of dates as people read it.
+pub(super) fn span(range: &DateRange) -> String {
+    match range.len() {
+        1 => range.from().to_string(),
+        days => format!("{} to {} ({})", range.from(), range.to(), count(days as u64, "day")),
+    }
+}
+
+pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
+    printer.line(format!("{}  key {}  {}", paint(BOLD, &status.table), status.key.join(", "), status.root))?;
+    let (Some(first), Some(last)) = (status.first, status.last) else {
+        return printer.line("  no snapshots");
+    };
+    let rows = status.rows.map_or_else(String::new, |rows| format!(", {}", count(rows, "row")));
+    printer.line(format!("  {}, {first} to {last}, {}{rows}", count(status.snapshots, "snapshot"), size(status.bytes)))?;
+    if let Some(intervals) = &status.intervals {
+        printer.line(format!("  {} of {}, {}", count(intervals.intervals, "interval"), count(intervals.snapshots, "snapshot"), size(intervals.bytes)))?;
+    }
+    let mut notes: Vec<String> = Vec::new();
+    let mut note = |dates: u64, what: &str| {
+        if dates > 0 {
+            notes.push(format!("{} {what}", count(dates, "snapshot")));
+        }
+    };
+    note(if status.intervals.is_some() { status.not_compacted.len() as u64 } else { 0 }, "not compacted yet");
+    note(status.stale.as_ref().map_or(0, Vec::len) as u64, "rewritten since they were compacted");
+    note(status.pruned.len() as u64, "only in the intervals");
+    note(status.superseded, "superseded and kept aside");
+    for note in notes {
+        printer.line(format!("  {note}"))?;
+    }
+    for unreadable in &status.unreadable {
+        printer.line(format!("  {} {}", paint(RED, "unreadable:"), unreadable.what))?;
+    }
+    let missing = match status.missing_days {
+        0 => "no date missing".to_owned(),
+        days => format!("{} missing in {}", count(days, "date"), count(status.gaps.len() as u64, "gap")),
+    };
+    let stale = status.stale.clone().unwrap_or_default();
+    let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
+        Ok(_) if stale.contains(&date) => Cell::Stale,
+        Ok(_) => Cell::Done,
+        Err(_) => Cell::Missing,
+    };
+    draw(printer, first, last, &cell)?;
+    printer.line(format!("  {missing}"))?;
+    if status.gaps.len() <= 10 {
+        for gap in &status.gaps {
+            printer.line(format!("    {}", span(gap)))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
+    printer.line(format!("{}  {}", paint(BOLD, &status.job), status.output))?;
+    let (Some(first), Some(last)) = (status.dates.first(), status.dates.last()) else {
+        return printer.line(format!("  no events from {} to {}", status.range.from(), status.range.to()));
+    };
+    let cell = |date: NaiveDate| match status.dates.binary_search_by_key(&date, |date| date.date) {
+        Err(_) => Cell::Outside,
+        Ok(at) => match status.dates[at].state.name() {
+            "done" => Cell::Done,
+            "stale" => Cell::Stale,
+            "failed" => Cell::Failed,
+            _ => Cell::Missing,
+        },
+    };
+    draw(printer, first.date, last.date, &cell)?;
+    let counts = ["done", "stale", "missing", "failed"].into_iter().map(|state| (state, status.count(state)));
+    let counts: Vec<String> = counts.filter(|(_, dates)| *dates > 0).map(|(state, dates)| format!("{} {state}", count(dates, "date"))).collect();
+    printer.line(format!("  {}", counts.join(", ")))?;
+    use crate::domain::staleness::DateState::{Failed, Stale};
+    let reasons = status.dates.iter().filter_map(|date| match &date.state {
+        Stale(reason) | Failed(reason) => Some(format!("    {} {}: {reason}", date.date, date.state.name())),
+        _ => None,
+    });
+    let reasons: Vec<String> = reasons.collect();
+    for reason in reasons.iter().take(10) {
+        printer.line(reason)?;
+    }
+    if reasons.len() > 10 {
+        printer.line(format!("    ... and {} more", number(reasons.len() as u64 - 10)))?;
+    }
+    Ok(())
+}
+
+fn draw(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
+    let cell = |date: NaiveDate| if date < first || date > last { Cell::Outside } else { cell(date) };
+    let months = (last.year() - first.year()) * 12 + i32::try_from(last.month()).unwrap_or(0) - i32::try_from(first.month()).unwrap_or(0) + 1;
+    if usize::try_from(months).unwrap_or(0) <= MONTHS_BY_DAY {
+        by_day(printer, first, last, &cell)
+    } else {
+        by_month(printer, first, last, &cell)
+    }
+}
+
+fn by_day(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
+    let days: String = (1..=31).map(|day| if day % 5 == 0 { format!("{day:>5}") } else { String::new() }).collect();
+    printer.line(paint(DIM, format!("           {days}")))?;
+    let mut month = first.with_day(1).unwrap_or(first);
+    let mut seen = Vec::new();
+    while month <= last {
+        let dates = month.iter_days().take_while(|date| date.month() == month.month());
+        let cells: Vec<Cell> = dates.map(cell).collect();
+        let line: String = cells.iter().map(|cell| cell.painted()).collect();
+        seen.extend(cells);
+        printer.line(format!("  {}  {}", month.format("%Y-%m"), line.trim_end()))?;
+        month = month + Months::new(1);
+    }
+    let legend = [(Cell::Done, "# there"), (Cell::Stale, "s stale"), (Cell::Missing, ". missing"), (Cell::Failed, "F failed")];
+    let legend: Vec<&str> = legend.into_iter().filter(|(cell, _)| seen.contains(cell)).map(|(_, text)| text).collect();
+    printer.line(paint(DIM, format!("  {}", legend.join("   "))))
+}
+
+fn by_month(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
+    let mut rows = Vec::new();
+    for year in first.year()..=last.year() {
+        let mut row = vec![format!("  {year}")];
+        for month in 1..=12 {
+            let start = NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(first);
+            let cells: Vec<Cell> = start.iter_days().take_while(|date| date.month() == month).map(cell).collect();
+            let of = |wanted: Cell| cells.iter().filter(|cell| **cell == wanted).count();
+            let expected = cells.len() - of(Cell::Outside);
+            let text = match (of(Cell::Done), expected) {
+                (_, 0) => String::new(),
+                _ if of(Cell::Failed) > 0 => paint(RED, format!("{}F", of(Cell::Failed))),
+                _ if of(Cell::Stale) > 0 => paint(YELLOW, format!("{}s", of(Cell::Stale))),
+                (0, _) => paint(RED, "."),
+                (there, all) if there == all => paint(GREEN, there),
+                (there, _) => paint(YELLOW, there),
+            };
+            row.push(text);
+        }
+        rows.push(row);
+    }
+    let header = ["", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    printer.line(columns(&header, rows, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))?;
+    printer.line(paint(DIM, "  days of each month that are there; . none"))
+}

@@ -1,0 +1,65 @@
+//! `asof status JOB`: which outputs are done, and which are missing, stale or failed.
+//!
+//! Read: a listing of the events' partitions of the range, the footers of the outputs and of the snapshots
+//! that would serve them. No rows.
+
+use chrono::{Days, NaiveDate};
+use serde::Serialize;
+
+use super::Workspace;
+use super::backfill::{BackfillOptions, Job};
+use crate::domain::staleness::{DateState, Only};
+use crate::engine::asof::Using;
+use crate::error::Result;
+use crate::model::DateRange;
+
+/// The outputs of one job.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobStatus {
+    /// The job.
+    pub job: String,
+    /// The root of its outputs.
+    pub output: String,
+    /// The range that was looked at.
+    #[serde(flatten)]
+    pub range: DateRange,
+    /// Every date of the range that has events, ascending.
+    pub dates: Vec<JobDate>,
+}
+
+/// One date of a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobDate {
+    /// The date.
+    pub date: NaiveDate,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: DateState,
+}
+
+impl JobStatus {
+    /// How many dates are in a state.
+    pub fn count(&self, state: &str) -> u64 {
+        self.dates.iter().filter(|date| date.state.name() == state).count() as u64
+    }
+}
+
+/// Looks at a job's dates: by default those of the year before `to`, which is today by default.
+///
+/// # Errors
+/// Whatever keeps the job from being planned.
+pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<JobStatus> {
+    let to = to.unwrap_or_else(|| workspace.clock.today().max(from.unwrap_or(NaiveDate::MIN)));
+    let from = from.unwrap_or_else(|| to - Days::new(365));
+    let range = DateRange::new(from, to)?;
+    let options =
+        BackfillOptions { range, only: Only::default(), using: Using::Auto, workers: 1, tolerance: None, lag: None, dry_run: true, ad_hoc: None };
+    super::backfill::find_job(workspace, name)?;
+    let job = Job::resolve(workspace, name, &options)?;
+    let dates = job.dates(range).into_iter().map(|date| {
+        // A date that cannot be planned, for want of a snapshot, would fail if it were run.
+        let state = job.state(date).map_or_else(|error| DateState::Failed(error.to_string()), |(state, _)| state);
+        JobDate { date, state }
+    });
+    Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates: dates.collect() })
+}

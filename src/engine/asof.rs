@@ -1,0 +1,238 @@
+//! A table as of a date: which snapshot serves, and whether its rows come from the snapshot itself or from the
+//! intervals.
+//!
+//! Both give the same rows, in the same order, in the columns and types that the snapshot had. Intervals
+//! are preferred when many dates are asked for, since they hold each unchanged row once, but only where
+//! they are known to agree: their footer records the fingerprint that the snapshot has, and they compare
+//! every column. What only they still know (a pruned date) they serve alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::intervals::Intervals;
+use super::table::{Partitions, Table};
+use crate::domain::asof::{AsOfRule, NoSnapshot};
+use crate::domain::digest::Fingerprint;
+use crate::domain::schema::{conform, unify};
+use crate::error::{Error, Result};
+use crate::storage::Batches;
+
+/// Where rows may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Using {
+    /// Whichever is cheaper and known to be right.
+    #[default]
+    Auto,
+    /// Snapshots alone.
+    Snapshots,
+    /// Intervals alone.
+    Intervals,
+}
+
+/// What is known of one snapshot without reading its rows.
+#[derive(Clone, Debug)]
+pub struct SnapshotFacts {
+    /// Its content.
+    pub fingerprint: Fingerprint,
+    /// When it was taken, if that is recorded and the copy was not backdated.
+    pub taken_at: Option<DateTime<Utc>>,
+}
+
+/// All that can be asked of a table's past.
+pub struct TableHistory {
+    /// The table.
+    pub table: Table,
+    /// How it is looked up.
+    pub rule: AsOfRule,
+    snapshots: Partitions,
+    intervals: Option<Arc<Intervals>>,
+    observed: Vec<NaiveDate>,
+    using: Using,
+    facts: Mutex<BTreeMap<NaiveDate, SnapshotFacts>>,
+}
+
+/// A table as of one observed date: its columns, and how to read them.
+#[derive(Clone)]
+pub struct AsOfTable {
+    /// The observed date.
+    pub observed: NaiveDate,
+    /// The columns that the snapshot had.
+    pub schema: SchemaRef,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Snapshot(Table, Vec<crate::storage::partitions::Object>),
+    Intervals(Arc<Intervals>),
+}
+
+impl TableHistory {
+    /// Puts together what the lake and the intervals know.
+    ///
+    /// # Errors
+    /// A usage error if `using` asks for intervals that are not there.
+    pub fn new(table: Table, rule: AsOfRule, snapshots: Partitions, intervals: Option<Intervals>, using: Using) -> Result<Self> {
+        let intervals = intervals.map(Arc::new);
+        if using == Using::Intervals && intervals.is_none() {
+            return Err(Error::usage(format!("table {} has no intervals", table.name)).hint(format!("asof compact {}", table.name)));
+        }
+        let mut observed: Vec<NaiveDate> = Vec::new();
+        if using != Using::Intervals {
+            observed.extend(snapshots.keys());
+        }
+        if using != Using::Snapshots {
+            observed.extend(intervals.iter().flat_map(|intervals| intervals.observed()));
+        }
+        observed.sort();
+        observed.dedup();
+        Ok(TableHistory { table, rule, snapshots, intervals, observed, using, facts: Mutex::default() })
+    }
+
+    /// Every date that can be served, ascending.
+    pub fn observed(&self) -> &[NaiveDate] {
+        &self.observed
+    }
+
+    /// The observed date that serves the events of `date`.
+    ///
+    /// # Errors
+    /// A refusal that names the table, the label that lacks, and the option that would take an older one.
+    pub fn resolve(&self, date: NaiveDate) -> Result<NaiveDate> {
+        let name = &self.table.name;
+        let label = self.rule.label(date);
+        self.rule.resolve(&self.observed, date).map_err(|reason| match reason {
+            NoSnapshot::Before => match self.observed.first() {
+                None => Error::refused(format!("table {name} has no snapshots"))
+                    .hint(format!("asof snapshot {name} --source FILE --key COLUMN")),
+                Some(first) => Error::refused(format!("table {name} has no snapshot of {label} or before; its first is of {first}"))
+                    .hint(format!("asof snapshot {name} --date {label} --backdate --source FILE, if that day's state is still to be had")),
+            },
+            NoSnapshot::TooOld(found) => {
+                let age = (label - found).num_days();
+                let days = if age == 1 { "day" } else { "days" };
+                Error::refused(format!("table {name} has no snapshot of {label}; the latest before it is of {found}, {age} {days} older"))
+                    .hint(format!("--tolerance {age}d, or [tables.{name}] tolerance = \"{age}d\", takes the older one"))
+            }
+        })
+    }
+
+    /// What is known of an observed date's snapshot.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading it.
+    pub fn facts(&self, observed: NaiveDate) -> Result<SnapshotFacts> {
+        let lock = || self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = lock().get(&observed) {
+            return Ok(facts.clone());
+        }
+        let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
+            (Using::Auto | Using::Snapshots, Some(objects), _) => {
+                let snapshot = self.table.open(observed, objects, None)?;
+                match &snapshot.footer {
+                    Some(footer) => {
+                        SnapshotFacts { fingerprint: footer.fingerprint, taken_at: footer.taken_at.filter(|_| !footer.backdated) }
+                    }
+                    None => SnapshotFacts { fingerprint: self.table.fingerprint(observed, objects, None)?, taken_at: None },
+                }
+            }
+            (_, _, Some(intervals)) => {
+                let fingerprint = intervals.fingerprint(observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
+                SnapshotFacts { fingerprint, taken_at: None }
+            }
+            _ => return Err(self.table.refuse(observed, "there is no snapshot")),
+        };
+        lock().insert(observed, facts.clone());
+        Ok(facts)
+    }
+
+    /// The intervals, if they are to serve this date; `many` says that other dates will be asked for too.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading a footer.
+    pub fn intervals_for(&self, observed: NaiveDate, many: bool) -> Result<Option<Arc<Intervals>>> {
+        let Some(intervals) = self.intervals.as_ref().filter(|_| self.using != Using::Snapshots) else { return Ok(None) };
+        let Some(recorded) = intervals.fingerprint(observed) else { return Ok(None) };
+        if self.using == Using::Intervals || !self.snapshots.contains_key(&observed) {
+            return Ok(Some(intervals.clone()));
+        }
+        if !many || !self.table.own || !intervals.compares_all() {
+            return Ok(None);
+        }
+        Ok((self.facts(observed)?.fingerprint == recorded).then(|| intervals.clone()))
+    }
+
+    /// The table as of an observed date.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading a footer.
+    pub fn as_of(&self, observed: NaiveDate, many: bool) -> Result<AsOfTable> {
+        if let Some(intervals) = self.intervals_for(observed, many)? {
+            let schema = schema_on(&intervals, observed)?;
+            return Ok(AsOfTable { observed, schema, source: Source::Intervals(intervals) });
+        }
+        let objects = self.snapshots.get(&observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
+        let schema = self.table.open(observed, objects, None)?.schema;
+        Ok(AsOfTable { observed, schema, source: Source::Snapshot(self.table.clone(), objects.clone()) })
+    }
+
+    /// Every column that the table ever had, in the widest type: an absent column is a column of nulls, of
+    /// the type that it has elsewhere.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading footers, or types that do not widen.
+    pub fn every_column(&self) -> Result<SchemaRef> {
+        let mut all: SchemaRef = Arc::new(Schema::empty());
+        let mut add = |schema: &Schema, date: NaiveDate| -> Result<()> {
+            all = unify(&all, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0;
+            Ok(())
+        };
+        if let Some(intervals) = &self.intervals {
+            for (index, observed) in intervals.footer.observed.iter().enumerate() {
+                add(intervals.schema_of(index)?.as_ref(), observed.date)?;
+            }
+        }
+        for (date, objects) in &self.snapshots {
+            if self.intervals.as_ref().is_none_or(|intervals| intervals.fingerprint(*date).is_none()) {
+                add(self.table.open(*date, objects, None)?.schema.as_ref(), *date)?;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The columns that the snapshot of an observed date had.
+///
+/// # Errors
+/// A refusal if the intervals were not made from such a snapshot.
+pub fn schema_on(intervals: &Intervals, observed: NaiveDate) -> Result<SchemaRef> {
+    let index = intervals.footer.observed.iter().position(|seen| seen.date == observed);
+    intervals.schema_of(index.unwrap_or(usize::MAX))
+}
+
+impl AsOfTable {
+    /// Whether the rows come from intervals.
+    pub fn from_intervals(&self) -> bool {
+        matches!(self.source, Source::Intervals(_))
+    }
+
+    /// The rows, with the named columns in their order; a name that the snapshot did not have is left out.
+    /// Own snapshots and intervals come in order of the key.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read(&self, columns: &[String]) -> Result<Batches> {
+        let present: Vec<String> = columns.iter().filter(|name| self.schema.field_with_name(name).is_ok()).cloned().collect();
+        let fields: Vec<_> = present.iter().filter_map(|name| self.schema.field_with_name(name).ok().cloned()).collect();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let batches = match &self.source {
+            Source::Snapshot(table, objects) => table.open(self.observed, objects, Some(&self.schema))?.read(Some(&present))?,
+            Source::Intervals(intervals) => intervals.as_of(self.observed, Some(&present))?,
+        };
+        Ok(Box::new(batches.map(move |batch| conform(&batch?, &schema))))
+    }
+}
