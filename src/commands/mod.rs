@@ -4,7 +4,14 @@
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
 pub mod compact;
+pub mod diff;
+pub mod history;
+pub mod show;
 pub mod snapshot;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod workspace;
 
+pub use state::{ColumnChange, Origin};
 pub use workspace::{Progress, Workspace};
