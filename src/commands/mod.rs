@@ -5,9 +5,16 @@
 
 pub mod backfill;
 pub mod compact;
+pub mod diff;
+pub mod history;
 pub mod init;
 pub mod job_status;
+pub mod show;
 pub mod snapshot;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod workspace;
 
+pub use state::{ColumnChange, Origin};
 pub use workspace::{Progress, Workspace};

@@ -395,8 +395,8 @@ fn write(
         Some(previous) => {
             // It is sorted by its own key, which need not be today's.
             let same_key = previous.footer.as_ref().is_some_and(|footer| footer.key == table.key);
-            let (previous_schema, rows) = (previous.schema.clone(), previous.read(None)?);
-            let rows = if same_key { rows } else { sort(rows, &table.key, &previous_schema)? };
+            let rows = previous.read(None)?;
+            let rows = if same_key { rows } else { sort(rows, &table.key, &comparison)? };
             let mut earlier = rows.map(|batch| keyed(&batch?));
             Some(diff(&mut earlier, &mut later, |_| Ok(()))?)
         }
@@ -411,7 +411,7 @@ fn write(
 fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches> {
     let mut sorter = Sorter::new(key, BUDGET);
     for batch in rows {
-        sorter.push(batch?)?;
+        sorter.push(conform(&batch?, schema)?)?;
     }
     sorter.finish(schema)
 }

@@ -6,7 +6,7 @@ use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, cou
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
 use crate::commands::history::{Event, HistoryInterval, HistoryReport};
 use crate::commands::show::ShowReport;
-use crate::commands::state::ColumnChange;
+use crate::commands::ColumnChange;
 use crate::error::Result;
 
 /// The most characters of a value that are shown.

@@ -1,0 +1,450 @@
+//! `asof diff`: rows added, removed and changed between a table as of two dates.
+//!
+//! What is read: the two states that serve the dates, each once, side by side in the order of the key
+//! ([`crate::domain::diff`]). Snapshots of asof's own and intervals are in that order; foreign snapshots are
+//! sorted first. Two dates that one state serves are not read at all.
+//!
+//! A column counts as changed in a row under the same rule as the row itself: null equals null, NaN equals
+//! NaN, 0.0 equals -0.0, and 5 is 5 in whatever width.
+//!
+//! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of a foreign
+//! side the sorter's budget.
+
+use std::cell::Cell;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::OwnedRow;
+use chrono::NaiveDate;
+
+use super::Workspace;
+use super::state::{Cells, ColumnChange, Origin, State, States, cell};
+use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
+use crate::domain::digest::row_digests;
+use crate::domain::schema::{conform, display, unify};
+use crate::engine::table::{Table, duplicate_keys, show_key};
+use crate::error::Result;
+use crate::model::TableName;
+use crate::storage::Batches;
+use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct DiffOptions {
+    /// The table.
+    pub table: String,
+    /// The date to compare from.
+    pub from: NaiveDate,
+    /// The date to compare to; it may be the earlier one.
+    pub to: NaiveDate,
+    /// How many differences the report lists.
+    pub limit: usize,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct DiffSide {
+    /// The date that was asked for.
+    pub date: NaiveDate,
+    /// The date whose state holds on it.
+    pub snapshot_date: NaiveDate,
+    /// What served that state.
+    pub source: Origin,
+    /// Its rows; not counted if one state serves both dates.
+    pub rows: Option<u64>,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// Only the second state has it.
+    Added,
+    /// Only the first state has it.
+    Removed,
+    /// Both have it, with rows that are not the same.
+    Changed,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RowChange {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The key, a value a column.
+    pub key: Vec<String>,
+    /// Of a changed row the columns that differ; of another one all that are not null, without the key.
+    pub columns: Vec<ColumnChange>,
+}
+
+/// How many rows differ in a column.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ColumnCount {
+    /// The column.
+    pub name: String,
+    /// In how many of the changed rows its values differ.
+    pub changed: u64,
+}
+
+/// What differs between a table as of two dates.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct DiffReport {
+    /// The table.
+    pub table: TableName,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// What was compared from.
+    pub from: DiffSide,
+    /// What was compared to.
+    pub to: DiffSide,
+    /// Keys that only the second state has.
+    pub added: u64,
+    /// Keys that only the first state has.
+    pub removed: u64,
+    /// Keys whose rows are not the same.
+    pub changed: u64,
+    /// The columns with differences among changed rows, most of them first.
+    pub columns: Vec<ColumnCount>,
+    /// What differs in the schema, in words.
+    pub schema: Option<String>,
+    /// Columns left out because only intervals serve a date, and they do not compare them.
+    pub left_out: Vec<String>,
+    /// The first differences, in the order of the key.
+    pub rows: Vec<RowChange>,
+}
+
+/// Compares a table as of two dates.
+///
+/// # Errors
+/// A usage error for a table that there is not; a refusal for a date before the first snapshot, for keys with nulls
+/// or that stand twice, and for columns whose types cannot be compared.
+pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
+    let states = States::open(workspace, &options.table)?;
+    let table = &states.table;
+    let DiffOptions { from, to, .. } = *options;
+    let first = states.resolve(from, |first| format!("asof diff {} {first} {to}", options.table))?;
+    let second = states.resolve(to, |second| format!("asof diff {} {from} {second}", options.table))?;
+    let old = states.at(first, None)?;
+    let new = states.at(second, Some(&old.schema))?;
+    let side = |date: NaiveDate, state: &State<'_>| DiffSide { date, snapshot_date: state.date, source: state.origin, rows: None };
+    let (schema, drift) = unify(&old.schema, &new.schema).map_err(|clash| clash.refusal(table.name.as_str(), second))?;
+    let mut report = DiffReport {
+        table: table.name.clone(),
+        key: table.key.clone(),
+        from: side(from, &old),
+        to: side(to, &new),
+        added: 0,
+        removed: 0,
+        changed: 0,
+        columns: Vec::new(),
+        schema: (!drift.is_empty()).then(|| drift.in_words()),
+        left_out: left_out(&old, &new),
+        rows: Vec::new(),
+    };
+    if first != second {
+        compare(table, old, new, &schema, options.limit, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// The columns of which a side has only the values of each interval's first day.
+fn left_out(old: &State<'_>, new: &State<'_>) -> Vec<String> {
+    let mut names = old.not_compared();
+    names.extend(new.not_compared());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Merges the two sides and fills in what differs.
+fn compare(table: &Table, old: State<'_>, new: State<'_>, schema: &SchemaRef, limit: usize, report: &mut DiffReport) -> Result<()> {
+    let names = schema.fields().iter().map(|field| field.name()).filter(|name| !report.left_out.contains(name));
+    let side = Side { table, schema, compared: names.cloned().collect(), encoder: KeyEncoder::new(schema, &table.key)? };
+    let attributes: Vec<String> = side.compared.iter().filter(|name| !table.key.contains(name)).cloned().collect();
+    let mut listing =
+        Listing { key: &table.key, counts: vec![0; attributes.len()], attributes, limit, rows: Vec::new(), old: None, new: None };
+    let (old_rows, new_rows) = (Cell::new(0), Cell::new(0));
+    let mut earlier = side.open(old, &old_rows)?;
+    let mut later = side.open(new, &new_rows)?;
+    let changes = merge(&mut earlier, &mut later, |difference| listing.see(&difference))?;
+    (report.added, report.removed, report.changed) = (changes.added, changes.removed, changes.changed);
+    (report.from.rows, report.to.rows) = (Some(old_rows.get()), Some(new_rows.get()));
+    let counts = listing.attributes.into_iter().zip(listing.counts).filter(|(_, changed)| *changed > 0);
+    report.columns = counts.map(|(name, changed)| ColumnCount { name, changed }).collect();
+    report.columns.sort_by_key(|column| std::cmp::Reverse(column.changed));
+    report.rows = listing.rows;
+    Ok(())
+}
+
+/// What both sides are read by.
+struct Side<'a> {
+    table: &'a Table,
+    schema: &'a SchemaRef,
+    compared: Vec<String>,
+    encoder: KeyEncoder,
+}
+
+impl Side<'_> {
+    /// The rows of a state in the order of the key, counted.
+    fn open<'s>(&'s self, state: State<'_>, rows: &'s Cell<u64>) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
+        let date = state.date;
+        let mut last = None;
+        Ok(sorted(self.table, state)?.map(move |batch| {
+            let keyed = self.keyed(&batch?).map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
+            rows.set(rows.get() + keyed.digests.len() as u64);
+            self.refuse_twice(&keyed, &mut last, date)?;
+            Ok(keyed)
+        }))
+    }
+
+    fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {
+        let digests = row_digests(batch, self.compared.iter().map(String::as_str))?;
+        let batch = conform(batch, self.schema)?;
+        Ok(KeyedBatch { keys: self.encoder.encode(&batch)?, digests, batch })
+    }
+
+    /// Refuses the first key that stands twice; no merge has an answer for it.
+    fn refuse_twice(&self, keyed: &KeyedBatch, last: &mut Option<OwnedRow>, date: NaiveDate) -> Result<()> {
+        let rows = keyed.digests.len();
+        let twice = (0..rows).find(|row| match row.checked_sub(1) {
+            None => last.as_ref().is_some_and(|last| last.row() == keyed.keys.row(0)),
+            Some(before) => keyed.keys.row(before) == keyed.keys.row(*row),
+        });
+        if let Some(row) = twice {
+            let shown = [show_key(&keyed.batch, &self.table.key, row)];
+            return Err(duplicate_keys(&self.table.name, &self.table.key, date, 1, &shown));
+        }
+        if rows > 0 {
+            *last = Some(keyed.keys.row(rows - 1).owned());
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a state in the order of the key; keys with nulls are refused.
+fn sorted(table: &Table, state: State<'_>) -> Result<Batches> {
+    if state.by_key {
+        return state.read(None);
+    }
+    let (date, schema) = (state.date, state.schema.clone());
+    let mut sorter = Sorter::new(&table.key, BUDGET);
+    for batch in state.read(None)? {
+        let batch = batch?;
+        table.keys(&batch, date)?;
+        sorter.push(batch)?;
+    }
+    sorter.finish(&schema)
+}
+
+/// Counts differences by column and keeps the first ones.
+struct Listing<'a> {
+    key: &'a [String],
+    attributes: Vec<String>,
+    counts: Vec<u64>,
+    limit: usize,
+    rows: Vec<RowChange>,
+    old: Option<Cells>,
+    new: Option<Cells>,
+}
+
+impl Listing<'_> {
+    fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
+        let listed = self.rows.len() < self.limit;
+        match *difference {
+            Difference::Added(batch, row) if listed => {
+                let columns = self.values(batch, row).map(|(name, value)| ColumnChange { name, old: None, new: Some(value) });
+                let columns = columns.collect();
+                self.list(ChangeKind::Added, batch, row, columns);
+            }
+            Difference::Removed(batch, row) if listed => {
+                let columns = self.values(batch, row).map(|(name, value)| ColumnChange { name, old: Some(value), new: None });
+                let columns = columns.collect();
+                self.list(ChangeKind::Removed, batch, row, columns);
+            }
+            Difference::Changed((old, old_row), (new, new_row)) => {
+                let differing = self.differing(old, old_row, new, new_row)?;
+                differing.iter().for_each(|at| self.counts[*at] += 1);
+                if listed {
+                    let columns = differing.iter().map(|at| self.change(*at, (old, old_row), (new, new_row))).collect();
+                    self.list(ChangeKind::Changed, new, new_row, columns);
+                }
+            }
+            Difference::Added(..) | Difference::Removed(..) => {}
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, kind: ChangeKind, batch: &RecordBatch, row: usize, columns: Vec<ColumnChange>) {
+        let key = self.key.iter().filter_map(|name| Some(display(batch.column_by_name(name)?, row))).collect();
+        self.rows.push(RowChange { kind, key, columns });
+    }
+
+    /// The values of a row that are not null, by column.
+    fn values<'a>(&'a self, batch: &'a RecordBatch, row: usize) -> impl Iterator<Item = (String, String)> + 'a {
+        self.attributes.iter().filter_map(move |name| Some((name.clone(), cell(batch.column_by_name(name)?, row)?)))
+    }
+
+    fn change(&self, at: usize, old: (&RecordBatch, usize), new: (&RecordBatch, usize)) -> ColumnChange {
+        let name = &self.attributes[at];
+        let value = |(batch, row): (&RecordBatch, usize)| batch.column_by_name(name).and_then(|column| cell(column, row));
+        ColumnChange { name: name.clone(), old: value(old), new: value(new) }
+    }
+
+    /// The columns in which two rows differ; a batch's cells are digested when its first changed row is met.
+    fn differing(&mut self, old: &RecordBatch, old_row: usize, new: &RecordBatch, new_row: usize) -> Result<Vec<usize>> {
+        let old = cells(&mut self.old, old, &self.attributes)?;
+        let new = cells(&mut self.new, new, &self.attributes)?;
+        Ok(old.differing(old_row, new, new_row).collect())
+    }
+}
+
+/// The cells of a batch: those that are held, if they are of it.
+fn cells<'a>(held: &'a mut Option<Cells>, batch: &RecordBatch, columns: &[String]) -> Result<&'a Cells> {
+    let cells = match held.take().filter(|held| held.are_of(batch)) {
+        Some(cells) => cells,
+        None => Cells::of(batch, columns)?,
+    };
+    Ok(held.insert(cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::commands::compact::CompactOptions;
+    use crate::commands::testing::{TestLake, date};
+    use crate::error::Kind;
+
+    fn options(from: &str, to: &str) -> DiffOptions {
+        DiffOptions { table: "item".into(), from: date(from), to: date(to), limit: 100 }
+    }
+
+    fn between(workspace: &Workspace<'_>, from: &str, to: &str) -> DiffReport {
+        diff(workspace, &options(from, to)).expect("a comparison")
+    }
+
+    fn counts(report: &DiffReport) -> (u64, u64, u64) {
+        (report.added, report.removed, report.changed)
+    }
+
+    /// `~ 1: price 10→11`, a line a difference.
+    fn lines(report: &DiffReport) -> Vec<String> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+        let line = |row: &RowChange| {
+            let sign = match row.kind {
+                ChangeKind::Added => '+',
+                ChangeKind::Removed => '-',
+                ChangeKind::Changed => '~',
+            };
+            let columns = row.columns.iter().map(|column| format!(" {} {}→{}", column.name, text(&column.old), text(&column.new)));
+            format!("{sign} {}:{}", row.key.join("/"), columns.collect::<String>())
+        };
+        report.rows.iter().map(line).collect()
+    }
+
+    const FIRST: &str = "id,price,tag\n1,10,a\n2,20,b\n3,30,\n";
+    const SECOND: &str = "id,tag,price,lid\n4,d,40,\n3,,30.0,\n1,A,10.5,x\n";
+    const DIFFERENCES: [&str; 3] = ["~ 1: price 10.0→10.5 tag a→A lid -→x", "- 2: price 20.0→- tag b→-", "+ 4: price -→40.0 tag -→d"];
+
+    #[test]
+    fn only_values_that_really_differ_are_changes() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", FIRST);
+        lake.snapshot("item", "2024-01-03", "id", SECOND);
+        let report = between(&lake.workspace(), "2024-01-02", "2024-01-09");
+        assert_eq!((report.from.snapshot_date, report.to.snapshot_date), (date("2024-01-01"), date("2024-01-03")));
+        assert_eq!((report.from.rows, report.to.rows), (Some(3), Some(3)));
+        assert_eq!(counts(&report), (1, 1, 1));
+        assert_eq!(lines(&report), DIFFERENCES);
+        assert_eq!(report.schema.as_deref(), Some("column 'lid' appears, column 'price' widens from int64 to float64"));
+    }
+
+    #[test]
+    fn a_comparison_turned_round_turns_its_lines_round() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", FIRST);
+        lake.snapshot("item", "2024-01-03", "id", SECOND);
+        let report = between(&lake.workspace(), "2024-01-03", "2024-01-01");
+        assert_eq!(counts(&report), (1, 1, 1));
+        assert_eq!(lines(&report), ["~ 1: tag A→a price 10.5→10.0 lid x→-", "+ 2: tag -→b price -→20.0", "- 4: tag d→- price 40.0→-"]);
+    }
+
+    #[test]
+    fn intervals_and_foreign_copies_differ_as_snapshots_do() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", FIRST);
+        lake.snapshot("item", "2024-01-03", "id", SECOND);
+        lake.compact("item");
+        lake.forget("item", "2024-01-01");
+        let report = between(&lake.workspace(), "2024-01-01", "2024-01-03");
+        assert_eq!((report.from.source, report.to.source), (Origin::Intervals, Origin::Snapshot));
+        assert_eq!((lines(&report), counts(&report)), (DIFFERENCES.map(str::to_owned).to_vec(), (1, 1, 1)));
+
+        let lake = TestLake::new();
+        let workspace = lake.foreign("item", "id", &[("2024-01-01", FIRST), ("2024-01-03", SECOND)]);
+        assert_eq!(lines(&between(&workspace, "2024-01-01", "2024-01-03")), DIFFERENCES);
+    }
+
+    #[test]
+    fn a_date_compared_with_itself_is_not_read() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", FIRST);
+        let report = between(&lake.workspace(), "2024-01-01", "2024-01-02");
+        assert_eq!((counts(&report), report.from.rows, report.schema), ((0, 0, 0), None, None));
+    }
+
+    #[test]
+    fn foreign_keys_that_stand_twice_or_are_null_are_refused() {
+        for (csv, message) in [
+            ("id,tag\n7,a\n8,b\n7,c\n", "table item, 2024-01-02: 1 key stands more than once (id): id=7"),
+            ("id,tag\n7,a\n,b\n", "table item, 2024-01-02: 1 row has a null in the key (id): id=null, tag=b"),
+        ] {
+            let lake = TestLake::new();
+            let workspace = lake.foreign("item", "id", &[("2024-01-01", "id,tag\n7,a\n"), ("2024-01-02", csv)]);
+            let error = diff(&workspace, &options("2024-01-01", "2024-01-02")).expect_err("refused");
+            assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Refused, message));
+        }
+    }
+
+    #[test]
+    fn snapshots_sorted_by_another_key_are_sorted_anew() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id,code\n1,c\n2,b\n3,a\n");
+        lake.snapshot("item", "2024-01-02", "code", "id,code\n1,c\n3,a\n2,d\n");
+        let report = between(&lake.workspace(), "2024-01-01", "2024-01-02");
+        assert_eq!((report.key.clone(), lines(&report)), (vec!["code".to_owned()], vec!["- b: id 2→-".into(), "+ d: id -→2".into()]));
+    }
+
+    #[test]
+    fn a_column_that_the_intervals_do_not_compare_is_left_out() {
+        let lake = TestLake::new();
+        for (day, tag) in [("2024-01-01", "a"), ("2024-01-02", "a"), ("2024-01-03", "b")] {
+            lake.snapshot("item", day, "id", &format!("id,tag,loaded\n1,{tag},{day}\n"));
+        }
+        lake.compact_with("item", &CompactOptions { ignore: vec!["loaded".into()], ..CompactOptions::default() });
+        lake.forget("item", "2024-01-02");
+        let report = between(&lake.workspace(), "2024-01-02", "2024-01-03");
+        assert_eq!((report.left_out.clone(), lines(&report)), (vec!["loaded".to_owned()], vec!["~ 1: tag a→b".to_owned()]));
+        assert_eq!(lines(&between(&lake.workspace(), "2024-01-01", "2024-01-03")).len(), 1);
+    }
+
+    #[test]
+    fn every_change_is_counted_by_column_over_many_batches() {
+        let lake = TestLake::new();
+        let table = |a: u32, b: u32| {
+            let mut csv = "id,a,b,c\n".to_owned();
+            for id in 0..20_000u32 {
+                let value = |step: u32| u32::from(step > 0 && id % step.max(1) == 0);
+                writeln!(csv, "{id},{},{},same", value(a), value(b)).expect("text");
+            }
+            csv
+        };
+        lake.snapshot("item", "2024-01-01", "id", &table(0, 0));
+        lake.snapshot("item", "2024-01-02", "id", &table(100, 10));
+        let report = diff(&lake.workspace(), &DiffOptions { limit: 3, ..options("2024-01-01", "2024-01-02") }).expect("a comparison");
+        assert_eq!((report.changed, report.rows.len()), (2000, 3));
+        let columns: Vec<(&str, u64)> = report.columns.iter().map(|column| (column.name.as_str(), column.changed)).collect();
+        assert_eq!(columns, [("b", 2000), ("a", 200)]);
+    }
+}

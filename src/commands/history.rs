@@ -1,0 +1,470 @@
+//! `asof history`: every interval of one key.
+//!
+//! What is read: of the intervals the key columns, up to the last interval of the key, since they lie in the
+//! order of the key; then all columns up to there. The snapshots are listed and not read. Only for a key
+//! that is not there, the key column is read once more for keys like it.
+//!
+//! Memory: a batch, and the intervals of the key.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono::{Days, NaiveDate};
+
+use super::Workspace;
+use super::state::{Cells, ColumnChange, cell, is_compared};
+use crate::domain::digest::key_digests;
+use crate::domain::interval::Interval;
+use crate::domain::schema::{cast_exactly, display, type_name};
+use crate::engine::intervals::Intervals;
+use crate::error::{Context, Error, Result, nearest};
+use crate::model::TableName;
+use crate::source::no_column;
+
+/// How many keys like one that is not there are offered.
+const NEAR_KEYS: usize = 3;
+/// How many of them are held before all but the nearest are dropped.
+const NEAR_KEYS_HELD: usize = 64;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryOptions {
+    /// The table.
+    pub table: String,
+    /// The key as text, a value a key column.
+    pub key: Vec<String>,
+}
+
+/// A key column and its value.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct KeyValue {
+    /// The column.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+/// How an interval began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Event {
+    /// It is the key's first.
+    #[serde(rename = "first seen")]
+    FirstSeen,
+    /// The row became another one.
+    #[serde(rename = "changed")]
+    Changed,
+    /// The key had been away.
+    #[serde(rename = "returned")]
+    Returned,
+    /// The same row, after dates without snapshots at which intervals are split.
+    #[serde(rename = "seen again")]
+    SeenAgain,
+}
+
+/// One interval of the key.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct HistoryInterval {
+    /// Its first date.
+    pub start: NaiveDate,
+    /// Its last date; none while it is open.
+    pub end: Option<NaiveDate>,
+    /// How it began.
+    pub event: Event,
+    /// Of a changed row the columns that ended the interval before; of another one all that are not null.
+    pub values: Vec<ColumnChange>,
+}
+
+/// Dates on which the key was not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Absence {
+    /// The first date.
+    pub from: NaiveDate,
+    /// The last date; none if it has not come back.
+    pub to: Option<NaiveDate>,
+}
+
+/// All that is known of one key.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct HistoryReport {
+    /// The table.
+    pub table: TableName,
+    /// The key.
+    pub key: Vec<KeyValue>,
+    /// The first date that the intervals know.
+    pub first_observed: NaiveDate,
+    /// The last one; an open interval promises nothing past it.
+    pub last_observed: NaiveDate,
+    /// How many snapshots are newer than that, so that `asof compact` would add them.
+    pub newer_snapshots: u64,
+    /// The intervals, in order.
+    pub intervals: Vec<HistoryInterval>,
+    /// When it was away since it was first seen.
+    pub absent: Vec<Absence>,
+}
+
+/// Reads every interval of one key.
+///
+/// # Errors
+/// A usage error for a table that there is not, or a key of the wrong number of values or types; a refusal if there
+/// are no intervals or the key is not in them.
+pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
+    let name = workspace.known(&options.table)?;
+    let none = || Error::refused(format!("table {name} has no intervals")).hint(format!("asof compact {name}"));
+    let intervals = Intervals::open(&workspace.intervals_path(&name, None)?)?.ok_or_else(none)?;
+    let key = parse_key(&name, &intervals, &options.key)?;
+    let observed = intervals.observed();
+    let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else { return Err(none()) };
+    let Some(place) = find(&intervals, &key)? else { return Err(not_there(&name, &intervals, &options.key, &observed)) };
+    let (rows, spans) = read(&intervals, place)?;
+    let shown = intervals.footer.key.iter().zip(&key).map(|(name, value)| KeyValue { name: name.clone(), value: display(value, 0) });
+    Ok(HistoryReport {
+        key: shown.collect(),
+        first_observed: *first,
+        last_observed: *last,
+        newer_snapshots: newer(workspace, &name, &intervals, *last)?,
+        intervals: tell(&intervals, &rows, &spans, &observed)?,
+        absent: absences(&spans, &observed),
+        table: name,
+    })
+}
+
+/// The key in the types of the key columns, a column of one row each.
+fn parse_key(table: &TableName, intervals: &Intervals, written: &[String]) -> Result<Vec<ArrayRef>> {
+    let (names, schema) = (&intervals.footer.key, intervals.table_schema());
+    if names.len() != written.len() {
+        let (values, columns) =
+            (if written.len() == 1 { "value was" } else { "values were" }, if names.len() == 1 { "column" } else { "columns" });
+        let arguments: Vec<String> = names.iter().map(|name| name.to_uppercase()).collect();
+        return Err(Error::usage(format!(
+            "the key of table {table} has {} {columns} ({}), and {} {values} given",
+            names.len(),
+            names.join(", "),
+            written.len()
+        ))
+        .hint(format!("asof history {table} {}", arguments.join(" "))));
+    }
+    let parse = |(name, text): (&String, &String)| {
+        let field = schema.field_with_name(name).map_err(|_| no_column(name, &schema, &format!("the intervals of table {table}")))?;
+        let column: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
+        cast_exactly(&column, field.data_type(), name).map_err(|_| {
+            Error::usage(format!("table {table}: the key column '{name}' is {}, and '{text}' is none", type_name(field.data_type())))
+        })
+    };
+    names.iter().zip(written).map(parse).collect()
+}
+
+/// The key columns of a batch, in the order of the key.
+fn key_columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
+    let column = |name: &String| batch.column_by_name(name).cloned().ok_or_else(|| no_column(name, batch.schema_ref(), "the intervals"));
+    key.iter().map(column).collect()
+}
+
+/// The numbers of the rows of a key; they follow one another.
+fn find(intervals: &Intervals, key: &[ArrayRef]) -> Result<Option<Range<usize>>> {
+    let names = &intervals.footer.key;
+    let wanted = key_digests(key)?.first().copied().flatten();
+    let mut place: Option<Range<usize>> = None;
+    let mut before = 0;
+    for batch in intervals.read(Some(names))? {
+        let digests = key_digests(&key_columns(&batch?.rows, names)?)?;
+        for (row, digest) in digests.iter().enumerate() {
+            let row = before + row;
+            match &mut place {
+                None if *digest == wanted => place = Some(row..row + 1),
+                Some(place) if *digest == wanted => place.end = row + 1,
+                Some(_) => return Ok(place),
+                None => {}
+            }
+        }
+        before += digests.len();
+    }
+    Ok(place)
+}
+
+/// Rows by their numbers, with their intervals.
+fn read(intervals: &Intervals, place: Range<usize>) -> Result<(RecordBatch, Vec<Interval>)> {
+    let (mut rows, mut spans) = (Vec::new(), Vec::new());
+    let mut before = 0;
+    for batch in intervals.read(None)? {
+        let batch = batch?;
+        let after = before + batch.intervals.len();
+        let (from, to) = (place.start.max(before), place.end.min(after));
+        if from < to {
+            rows.push(batch.rows.slice(from - before, to - from));
+            spans.extend_from_slice(&batch.intervals[from - before..to - before]);
+        }
+        if after >= place.end {
+            break;
+        }
+        before = after;
+    }
+    let rows = concat_batches(&intervals.table_schema(), &rows).io_context(|| "cannot put rows together".into())?;
+    Ok((rows, spans))
+}
+
+/// The snapshots that are newer than the intervals.
+fn newer(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, last: NaiveDate) -> Result<u64> {
+    let dates = workspace.table(name, &intervals.footer.key)?.find(None)?.dates();
+    Ok(dates.iter().filter(|date| **date > last).count() as u64)
+}
+
+/// The intervals, each with what began it.
+fn tell(intervals: &Intervals, rows: &RecordBatch, spans: &[Interval], observed: &[NaiveDate]) -> Result<Vec<HistoryInterval>> {
+    let attributes = names(rows.schema_ref(), |name| !intervals.footer.key.contains(name));
+    let compared = names(rows.schema_ref(), |name| is_compared(intervals, name) && !intervals.footer.key.contains(name));
+    let cells = Cells::of(rows, &compared)?;
+    let value = |name: &String, row: usize| rows.column_by_name(name).and_then(|column| cell(column, row));
+    let all = |row: usize| {
+        let of = |name: &String| Some(ColumnChange { name: name.clone(), old: None, new: Some(value(name, row)?) });
+        attributes.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let changed = |row: usize| {
+        let of =
+            |at: usize| ColumnChange { name: compared[at].clone(), old: value(&compared[at], row - 1), new: value(&compared[at], row) };
+        cells.differing(row - 1, &cells, row).map(of).collect::<Vec<_>>()
+    };
+    let told = |(row, span): (usize, &Interval)| {
+        let (event, values) = match row.checked_sub(1).map(|before| away(&spans[before], Some(span), observed)) {
+            None => (Event::FirstSeen, all(row)),
+            Some(Some(_)) => (Event::Returned, all(row)),
+            Some(None) => match changed(row) {
+                same if same.is_empty() => (Event::SeenAgain, all(row)),
+                values => (Event::Changed, values),
+            },
+        };
+        HistoryInterval { start: span.start, end: span.end, event, values }
+    };
+    Ok(spans.iter().enumerate().map(told).collect())
+}
+
+fn names(schema: &SchemaRef, keep: impl Fn(&String) -> bool) -> Vec<String> {
+    Schema::fields(schema).iter().map(|field| field.name()).filter(|name| keep(name)).cloned().collect()
+}
+
+/// When the key was away after an interval: from the first snapshot without it to the day before the next
+/// interval. A gap without snapshots says nothing of the key.
+fn away(span: &Interval, next: Option<&Interval>, observed: &[NaiveDate]) -> Option<Absence> {
+    let end = span.end?;
+    let from = observed.get(observed.partition_point(|date| *date <= end)).copied();
+    match next {
+        None => Some(Absence { from: from.or(end.checked_add_days(Days::new(1)))?, to: None }),
+        Some(next) => from.filter(|from| *from < next.start).map(|from| Absence { from, to: next.start.pred_opt() }),
+    }
+}
+
+/// All dates on which the key was away since it was first seen.
+fn absences(spans: &[Interval], observed: &[NaiveDate]) -> Vec<Absence> {
+    (0..spans.len()).filter_map(|at| away(&spans[at], spans.get(at + 1), observed)).collect()
+}
+
+/// The refusal of a key that no interval has.
+fn not_there(table: &TableName, intervals: &Intervals, written: &[String], observed: &[NaiveDate]) -> Error {
+    let shown: Vec<String> = intervals.footer.key.iter().zip(written).map(|(name, value)| format!("{name}={value}")).collect();
+    let (first, last) = (observed.first(), observed.last());
+    let dates = first.zip(last).map_or(String::new(), |(first, last)| format!(" from {first} to {last}"));
+    let error = Error::refused(format!("table {table} never had the key {}{dates}", shown.join(", ")));
+    match near_keys(intervals, written) {
+        Ok(near) if !near.is_empty() => near.iter().fold(error, |error, key| error.hint(format!("asof history {table} {}", word(key)))),
+        Ok(_) => error.hint(format!("asof show {table} --date {}", last.map_or_else(String::new, NaiveDate::to_string))),
+        Err(failed) => failed,
+    }
+}
+
+/// A value as one word of a command line.
+fn word(value: &str) -> String {
+    let plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "_-.:/".contains(c));
+    if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
+}
+
+/// The keys nearest to what was written, nearest first, if the key is one column of text.
+fn near_keys(intervals: &Intervals, written: &[String]) -> Result<Vec<String>> {
+    let ([name], [written]) = (intervals.footer.key.as_slice(), written) else { return Ok(Vec::new()) };
+    if intervals.table_schema().field_with_name(name).map(|field| field.data_type().clone()).ok() != Some(DataType::Utf8) {
+        return Ok(Vec::new());
+    }
+    let mut near: Vec<String> = Vec::new();
+    for batch in intervals.read(Some(std::slice::from_ref(name)))? {
+        let columns = key_columns(&batch?.rows, std::slice::from_ref(name))?;
+        let keys = arrow::array::AsArray::as_string::<i32>(&columns[0]);
+        for key in (0..keys.len()).map(|row| keys.value(row)) {
+            if could_be_near(written, key) && near.last().is_none_or(|last| last != key) && nearest(written, [key]).is_some() {
+                near.push(key.to_owned());
+            }
+        }
+        if near.len() > NEAR_KEYS_HELD {
+            near = nearest_of(written, near);
+        }
+    }
+    Ok(nearest_of(written, near))
+}
+
+/// Whether the lengths alone do not tell two texts apart; distances are not computed for the rest.
+fn could_be_near(written: &str, key: &str) -> bool {
+    let (one, other) = (written.chars().count(), key.chars().count());
+    one.abs_diff(other) <= (written.len().max(key.len()) / 3).max(1)
+}
+
+/// The nearest of some keys, nearest first.
+fn nearest_of(written: &str, mut keys: Vec<String>) -> Vec<String> {
+    let mut best = Vec::new();
+    while best.len() < NEAR_KEYS
+        && let Some(key) = nearest(written, keys.iter().map(String::as_str)).map(str::to_owned)
+    {
+        keys.retain(|other| *other != key);
+        best.push(key);
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::compact::CompactOptions;
+    use crate::commands::testing::{TestLake, date};
+    use crate::error::Kind;
+
+    fn options(key: &[&str]) -> HistoryOptions {
+        HistoryOptions { table: "item".into(), key: key.iter().map(|value| (*value).to_owned()).collect() }
+    }
+
+    fn of(lake: &TestLake, key: &[&str]) -> HistoryReport {
+        history(&lake.workspace(), &options(key)).expect("a history")
+    }
+
+    /// `2024-01-01..2024-01-02 changed: price 10→11`, a line an interval.
+    fn lines(report: &HistoryReport) -> Vec<String> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+        let line = |interval: &HistoryInterval| {
+            let end = interval.end.map_or(String::new(), |end| end.to_string());
+            let event = serde_json::to_string(&interval.event).expect("text");
+            let values = interval.values.iter().map(|value| format!(" {} {}→{}", value.name, text(&value.old), text(&value.new)));
+            format!("{}..{end} {}:{}", interval.start, event.trim_matches('"'), values.collect::<String>())
+        };
+        report.intervals.iter().map(line).collect()
+    }
+
+    fn absent(report: &HistoryReport) -> Vec<(String, Option<String>)> {
+        report.absent.iter().map(|absence| (absence.from.to_string(), absence.to.map(|to| to.to_string()))).collect()
+    }
+
+    #[test]
+    fn a_key_changes_goes_returns_and_goes_for_good() {
+        let lake = TestLake::new();
+        let days = ["1,10,\n2,1,a\n", "1,10,b\n", "2,2,a\n", "2,2,a\n1,10,b\n", "2,2,a\n"];
+        for (day, rows) in (1..).zip(days) {
+            lake.snapshot("item", &format!("2024-01-0{day}"), "id", &format!("id,price,tag\n{rows}"));
+        }
+        lake.compact("item");
+        let report = of(&lake, &["1"]);
+        let expected = [
+            "2024-01-01..2024-01-01 first seen: price -→10",
+            "2024-01-02..2024-01-02 changed: tag -→b",
+            "2024-01-04..2024-01-04 returned: price -→10 tag -→b",
+        ];
+        assert_eq!(lines(&report), expected);
+        assert_eq!(absent(&report), [("2024-01-03".to_owned(), Some("2024-01-03".to_owned())), ("2024-01-05".into(), None)]);
+        assert_eq!((report.first_observed, report.last_observed, report.newer_snapshots), (date("2024-01-01"), date("2024-01-05"), 0));
+        assert_eq!(report.key, [KeyValue { name: "id".into(), value: "1".into() }]);
+        let report = of(&lake, &["2"]);
+        assert_eq!(lines(&report)[1], "2024-01-03.. returned: price -→2 tag -→a");
+        assert_eq!(absent(&report), [("2024-01-02".to_owned(), Some("2024-01-02".to_owned()))]);
+    }
+
+    #[test]
+    fn a_missing_date_is_no_absence() {
+        for (gaps, expected) in [("carry", 1), ("split", 2)] {
+            let lake = TestLake::new();
+            for day in ["2024-01-01", "2024-01-02", "2024-01-05"] {
+                lake.snapshot("item", day, "id", "id,tag\n1,a\n");
+            }
+            lake.compact_with("item", &CompactOptions { gaps: Some(gaps.into()), ..CompactOptions::default() });
+            let report = of(&lake, &["1"]);
+            assert_eq!((report.intervals.len(), absent(&report)), (expected, vec![]), "{gaps}");
+            assert_eq!(report.intervals.last().map(|last| last.event == Event::SeenAgain), Some(gaps == "split"));
+        }
+    }
+
+    #[test]
+    fn snapshots_that_are_not_compacted_yet_are_counted() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
+        lake.compact("item");
+        lake.snapshot("item", "2024-01-02", "id", "id\n1\n");
+        lake.snapshot("item", "2024-01-03", "id", "id\n1\n");
+        assert_eq!(of(&lake, &["1"]).newer_snapshots, 2);
+    }
+
+    #[test]
+    fn a_column_that_is_not_compared_is_no_change() {
+        let lake = TestLake::new();
+        for (day, tag) in [("2024-01-01", "a"), ("2024-01-02", "b")] {
+            lake.snapshot("item", day, "id", &format!("id,tag,loaded\n1,{tag},{day}\n"));
+        }
+        lake.compact_with("item", &CompactOptions { ignore: vec!["loaded".into()], ..CompactOptions::default() });
+        assert_eq!(lines(&of(&lake, &["1"]))[1], "2024-01-02.. changed: tag a→b");
+    }
+
+    #[test]
+    fn a_key_of_several_columns_is_found_in_the_order_of_the_key() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "region,id", "id,region,tag\n1,2,x\n2,1,y\n");
+        lake.compact("item");
+        assert_eq!(lines(&of(&lake, &["2", "1"])), ["2024-01-01.. first seen: tag -→x"]);
+        let error = history(&lake.workspace(), &options(&["2"])).expect_err("a value lacks");
+        assert_eq!(error.to_string(), "the key of table item has 2 columns (region, id), and 1 value was given");
+        assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Usage, "asof history item REGION ID"));
+    }
+
+    #[test]
+    fn a_key_of_another_type_is_refused_with_the_column() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
+        lake.compact("item");
+        let error = history(&lake.workspace(), &options(&["x7"])).expect_err("no number");
+        assert_eq!(error.to_string(), "table item: the key column 'id' is int64, and 'x7' is none");
+        assert_eq!(error.kind(), Kind::Usage);
+        let error = history(&lake.workspace(), &options(&["7"])).expect_err("not there");
+        assert_eq!(error.to_string(), "table item never had the key id=7 from 2024-01-01 to 2024-01-01");
+        assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Refused, "asof show item --date 2024-01-01"));
+    }
+
+    #[test]
+    fn keys_like_one_that_is_not_there_are_offered() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id\nKLAX\nKLAS\nKL X\nEDDF\nKLXX\n");
+        lake.compact("item");
+        let error = history(&lake.workspace(), &options(&["klxa"])).expect_err("not there");
+        assert_eq!(error.hints(), ["asof history item KLAX", "asof history item KLXX"]);
+        let error = history(&lake.workspace(), &options(&["KLQX"])).expect_err("not there");
+        assert_eq!(error.hints(), ["asof history item 'KL X'", "asof history item KLAX", "asof history item KLXX"]);
+    }
+
+    #[test]
+    fn a_table_without_intervals_is_refused_with_the_command_that_makes_them() {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
+        let error = history(&lake.workspace(), &options(&["1"])).expect_err("no intervals");
+        assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("table item has no intervals", "asof compact item"));
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_its_batch_ends() {
+        use std::fmt::Write;
+        let lake = TestLake::new();
+        for day in 1..=3 {
+            let mut csv = "id,n\n".to_owned();
+            (0..10_000).for_each(|id| writeln!(csv, "{id},{}", id + day).expect("text"));
+            lake.snapshot("item", &format!("2024-01-0{day}"), "id", &csv);
+        }
+        lake.compact("item");
+        for id in [0, 2730, 2731, 5461, 8191, 9999] {
+            let report = of(&lake, &[&id.to_string()]);
+            let values: Vec<Option<String>> = report.intervals.iter().map(|interval| interval.values[0].new.clone()).collect();
+            assert_eq!(values, (1..=3).map(|day| Some((id + day).to_string())).collect::<Vec<_>>());
+        }
+    }
+}

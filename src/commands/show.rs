@@ -1,0 +1,435 @@
+//! `asof show`: the table as of a date.
+//!
+//! What is read: the one snapshot that serves the date, once; or, if only the intervals still know it, the
+//! intervals, once. Without a condition only the selected columns are decoded. Rows come in the order of
+//! the key, those of a foreign snapshot in the order of its files.
+//!
+//! A file is written under a hidden name and published when it is whole.
+//!
+//! Memory: a batch, the first `limit` rows as text, and of a Parquet file its row group.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::compute::{BatchCoalescer, filter_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::json::writer::{LineDelimited, WriterBuilder};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::NaiveDate;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::Workspace;
+use super::state::{Origin, State, States, cell};
+use crate::domain::schema::{conform, type_name};
+use crate::engine::expression::Condition;
+use crate::error::{Context, Error, Result};
+use crate::model::TableName;
+use crate::source::no_column;
+use crate::storage::Batches;
+use crate::storage::commit::Staged;
+use crate::storage::object::BATCH_ROWS;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct ShowOptions {
+    /// The table.
+    pub table: String,
+    /// The date.
+    pub date: NaiveDate,
+    /// Which rows; all if none.
+    pub condition: Option<String>,
+    /// Which columns, in which order; all if empty.
+    pub select: Vec<String>,
+    /// The file to write all rows to.
+    pub out: Option<String>,
+    /// How many rows the report holds.
+    pub limit: usize,
+}
+
+/// A column and its type, as users know it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ShownColumn {
+    /// Its name.
+    pub name: String,
+    /// The name of its type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// The table as of a date.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ShowReport {
+    /// The table.
+    pub table: TableName,
+    /// The date that was asked for.
+    pub date: NaiveDate,
+    /// The date whose state holds on it.
+    pub snapshot_date: NaiveDate,
+    /// What served that state.
+    pub source: Origin,
+    /// How many rows there are.
+    pub total: u64,
+    /// The columns.
+    pub schema: Vec<ShownColumn>,
+    /// The first rows as text; null is none.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// The file that all rows were written to.
+    pub out: Option<String>,
+}
+
+/// Reads the table as of a date, and writes it to a file if one is named.
+///
+/// # Errors
+/// A usage error for a table, column, condition or file ending that there is not; a refusal for a date before the
+/// first snapshot.
+pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowReport> {
+    let target = options.out.as_deref().map(|out| Target::parse(workspace, out)).transpose()?;
+    let states = States::open(workspace, &options.table)?;
+    if let Some(target) = &target {
+        target.check(&states)?;
+    }
+    let date = states.resolve(options.date, |first| format!("asof show {} --date {first}", options.table))?;
+    let state = states.at(date, None)?;
+    let source = state.origin;
+    let what = format!("table {}, {date}", states.table.name);
+    let schema = selected(&options.select, &state.schema, &what)?;
+    note_first_days(workspace, &state, &schema);
+    let mut out = target.as_ref().map(|target| Output::create(target, &schema)).transpose()?;
+    let (mut total, mut rows) = (0, Vec::new());
+    for batch in matching(state, options.condition.as_deref(), &schema)? {
+        let batch = batch.map_err(|error| error.within(&what))?;
+        total += batch.num_rows() as u64;
+        let first = batch.num_rows().min(options.limit - rows.len());
+        rows.extend((0..first).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()));
+        if let Some(out) = &mut out {
+            out.write(batch)?;
+        }
+    }
+    out.map(Output::publish).transpose()?;
+    Ok(ShowReport {
+        table: states.table.name.clone(),
+        date: options.date,
+        snapshot_date: date,
+        source,
+        total,
+        schema: schema
+            .fields()
+            .iter()
+            .map(|field| ShownColumn { name: field.name().clone(), data_type: type_name(field.data_type()) })
+            .collect(),
+        rows,
+        out: target.map(|target| workspace.shown(&target.path)),
+    })
+}
+
+/// The named columns, in the order of their names; all if none is named.
+fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaRef> {
+    if select.is_empty() {
+        return Ok(schema.clone());
+    }
+    let mut fields = Vec::with_capacity(select.len());
+    for (at, name) in select.iter().enumerate() {
+        if select[..at].contains(name) {
+            return Err(Error::usage(format!("column '{name}' is selected twice")));
+        }
+        fields.push(schema.field_with_name(name).map_err(|_| no_column(name, schema, what))?.clone());
+    }
+    Ok(std::sync::Arc::new(Schema::new(fields)))
+}
+
+/// Says so if a column that is shown may have changed without ending an interval.
+fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema) {
+    let shown: Vec<String> = state.not_compared().into_iter().filter(|name| schema.field_with_name(name).is_ok()).collect();
+    if !shown.is_empty() {
+        workspace.progress.note(&format!(
+            "only the intervals know {}; the values of {}, which they do not compare, are those of each interval's first day",
+            state.date,
+            shown.join(", ")
+        ));
+    }
+}
+
+/// The rows that the condition holds for, in the columns of `schema`.
+fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
+    let schema = schema.clone();
+    let Some(text) = condition else {
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        return Ok(Box::new(state.read(Some(&names))?.map(move |batch| conform(&batch?, &schema))));
+    };
+    let condition = Condition::parse(text, &state.schema)?;
+    Ok(Box::new(state.read(None)?.map(move |batch| {
+        let batch = batch?;
+        let holds = condition.mask(&batch)?;
+        conform(&filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?, &schema)
+    })))
+}
+
+/// A file to write, and in which format.
+struct Target {
+    path: PathBuf,
+    format: OutFormat,
+}
+
+#[derive(Clone, Copy)]
+enum OutFormat {
+    Parquet,
+    Csv,
+    Ndjson,
+}
+
+impl Target {
+    fn parse(workspace: &Workspace<'_>, out: &str) -> Result<Self> {
+        let path = workspace.here(out)?;
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+        let format = match ending.as_deref() {
+            Some("parquet") => OutFormat::Parquet,
+            Some("csv") => OutFormat::Csv,
+            Some("ndjson" | "jsonl") => OutFormat::Ndjson,
+            _ => {
+                return Err(Error::usage(format!("the name of '{out}' does not tell a format that asof writes"))
+                    .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
+            }
+        };
+        Ok(Target { path, format })
+    }
+
+    /// Refuses a place where the file would be taken for the table itself.
+    fn check(&self, states: &States) -> Result<()> {
+        let is_intervals = states.intervals.as_ref().is_some_and(|intervals| intervals.path() == self.path);
+        if is_intervals || self.path.starts_with(&states.table.root) {
+            return Err(Error::usage(format!("'{}' lies where table {} itself is kept", self.path.display(), states.table.name))
+                .hint("--out FILE, in another folder"));
+        }
+        Ok(())
+    }
+}
+
+/// A file on its way.
+struct Output {
+    staged: Staged,
+    path: PathBuf,
+    sink: Sink,
+}
+
+enum Sink {
+    Parquet(Box<ArrowWriter<File>>, BatchCoalescer),
+    Csv(Box<csv::Writer<File>>),
+    Ndjson(arrow::json::Writer<BufWriter<File>, LineDelimited>),
+}
+
+impl Output {
+    fn create(target: &Target, schema: &SchemaRef) -> Result<Self> {
+        let staged = Staged::create(&target.path)?;
+        let file = staged.writer()?;
+        let sink = match target.format {
+            OutFormat::Parquet => parquet_sink(file, schema, &target.path)?,
+            OutFormat::Csv => {
+                let mut writer = csv::Writer::from_writer(file);
+                writer.write_record(schema.fields().iter().map(|field| field.name())).io_context(|| cannot_write(&target.path))?;
+                Sink::Csv(Box::new(writer))
+            }
+            OutFormat::Ndjson => Sink::Ndjson(WriterBuilder::new().with_explicit_nulls(true).build(BufWriter::new(file))),
+        };
+        Ok(Output { staged, path: target.path.clone(), sink })
+    }
+
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let doing = || cannot_write(&self.path);
+        match &mut self.sink {
+            Sink::Parquet(writer, pieces) => {
+                pieces.push_batch(batch).io_context(doing)?;
+                while let Some(piece) = pieces.next_completed_batch() {
+                    writer.write(&piece).io_context(doing)?;
+                }
+                Ok(())
+            }
+            Sink::Csv(writer) => write_csv(writer, &batch).io_context(doing),
+            Sink::Ndjson(writer) => writer.write(&batch).io_context(doing),
+        }
+    }
+
+    fn publish(self) -> Result<()> {
+        let doing = || cannot_write(&self.path);
+        match self.sink {
+            Sink::Parquet(mut writer, mut pieces) => {
+                pieces.finish_buffered_batch().io_context(doing)?;
+                while let Some(piece) = pieces.next_completed_batch() {
+                    writer.write(&piece).io_context(doing)?;
+                }
+                writer.finish().io_context(doing)?;
+            }
+            Sink::Csv(mut writer) => writer.flush().io_context(doing)?,
+            Sink::Ndjson(mut writer) => {
+                writer.finish().io_context(doing)?;
+                writer.into_inner().flush().io_context(doing)?;
+            }
+        }
+        self.staged.publish_over().map(|_| ())
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write '{}'", path.display())
+}
+
+fn parquet_sink(file: File, schema: &SchemaRef, path: &Path) -> Result<Sink> {
+    let properties = WriterProperties::builder()
+        .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
+        .build();
+    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+        .map_err(|error| Error::refused(format!("'{}' cannot hold these columns: {error}", path.display())))?;
+    Ok(Sink::Parquet(Box::new(writer), BatchCoalescer::new(schema.clone(), BATCH_ROWS)))
+}
+
+/// Appends rows; null is the empty field.
+fn write_csv(writer: &mut csv::Writer<File>, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error>> {
+    let options = FormatOptions::default();
+    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
+    for row in 0..batch.num_rows() {
+        for column in &columns {
+            writer.write_field(column.value(row).try_to_string()?)?;
+        }
+        writer.write_record(None::<&[u8]>)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::testing::{TestLake, date};
+    use crate::error::Kind;
+    use crate::storage::object::ParquetObject;
+
+    /// Three days of a table, of which the second adds a column and widens another.
+    fn lake() -> TestLake {
+        let lake = TestLake::new();
+        lake.snapshot("item", "2024-01-01", "id", "id,price\n2,20\n1,10\n");
+        lake.snapshot("item", "2024-01-03", "id", "id,price,tag\n1,10.5,a\n3,30,\n");
+        lake.snapshot("item", "2024-01-05", "id", "id,price,tag\n1,11.5,a\n");
+        lake
+    }
+
+    fn options(day: &str) -> ShowOptions {
+        ShowOptions { table: "item".into(), date: date(day), limit: 10, ..ShowOptions::default() }
+    }
+
+    fn lines(report: &ShowReport) -> Vec<String> {
+        let line = |row: &Vec<Option<String>>| row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join("|");
+        report.rows.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_latest_snapshot_not_after_the_date_is_shown() {
+        let lake = lake();
+        let report = show(&lake.workspace(), &options("2024-01-04")).expect("shown");
+        assert_eq!((report.snapshot_date, report.source, report.total), (date("2024-01-03"), Origin::Snapshot, 2));
+        assert_eq!(lines(&report), ["1|10.5|a", "3|30.0|-"]);
+        let types: Vec<&str> = report.schema.iter().map(|column| column.data_type.as_str()).collect();
+        assert_eq!(types, ["int64", "float64", "text"]);
+    }
+
+    #[test]
+    fn a_date_before_the_first_snapshot_is_refused() {
+        let error = show(&lake().workspace(), &options("2023-12-31")).expect_err("before");
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.to_string(), "table item: 2023-12-31 lies before the first snapshot, which is of 2024-01-01");
+        assert_eq!(error.hints(), ["asof show item --date 2024-01-01"]);
+    }
+
+    #[test]
+    fn intervals_show_what_the_pruned_snapshot_showed() {
+        let lake = lake();
+        lake.compact("item");
+        for day in ["2024-01-01", "2024-01-03"] {
+            for select in [vec![], vec!["price".to_owned(), "id".to_owned()]] {
+                let options = ShowOptions { select, ..options(day) };
+                let before = show(&lake.workspace(), &options).expect("shown");
+                lake.forget("item", day);
+                let after = show(&lake.workspace(), &options).expect("shown");
+                assert_eq!(after.source, Origin::Intervals);
+                assert_eq!((before.rows, before.schema, before.total), (after.rows, after.schema, after.total), "{day}");
+                lake.recall("item", day);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_of_which_only_the_intervals_are_left_is_shown() {
+        let lake = lake();
+        lake.compact("item");
+        ["2024-01-01", "2024-01-03", "2024-01-05"].iter().for_each(|day| lake.forget("item", day));
+        let report = show(&lake.workspace(), &options("2024-02-01")).expect("shown");
+        assert_eq!((report.snapshot_date, lines(&report)), (date("2024-01-05"), vec!["1|11.5|a".to_owned()]));
+    }
+
+    #[cfg(feature = "sql")]
+    #[test]
+    fn a_condition_may_use_a_column_that_is_not_selected() {
+        let condition = Some("tag is null".to_owned());
+        let options = ShowOptions { condition, select: vec!["price".into()], ..options("2024-01-03") };
+        assert_eq!(lines(&show(&lake().workspace(), &options).expect("shown")), ["30.0"]);
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_refused_with_the_nearest() {
+        let options = ShowOptions { select: vec!["pirce".into()], ..options("2024-01-03") };
+        let error = show(&lake().workspace(), &options).expect_err("no column");
+        assert_eq!(error.to_string(), "table item, 2024-01-03 has no column 'pirce'");
+        assert_eq!(error.hints(), ["did you mean 'price'?"]);
+    }
+
+    #[test]
+    fn the_report_holds_the_first_rows_and_the_file_all_of_them() {
+        let lake = lake();
+        let written = |name: &str| {
+            let options = ShowOptions { out: Some(name.into()), limit: 1, ..options("2024-01-03") };
+            let report = show(&lake.workspace(), &options).expect("shown");
+            assert_eq!((report.rows.len(), report.total, report.out.as_deref()), (1, 2, Some(name)));
+            lake.path().join(name)
+        };
+        let text = |name: &str| std::fs::read_to_string(written(name)).expect("the file");
+        assert_eq!(text("out/x.csv"), "id,price,tag\n1,10.5,a\n3,30.0,\n");
+        let ndjson = "{\"id\":1,\"price\":10.5,\"tag\":\"a\"}\n{\"id\":3,\"price\":30.0,\"tag\":null}\n";
+        assert_eq!((text("x.ndjson").as_str(), text("x.jsonl").as_str()), (ndjson, ndjson));
+        let object = ParquetObject::open(&written("x.parquet")).expect("it opens");
+        assert_eq!((object.rows(), object.footer().expect("it reads")), (2, None));
+        assert_eq!(std::fs::read_dir(lake.path().join("out")).expect("a folder").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_file_of_no_known_format_or_inside_the_table_is_refused() {
+        let lake = lake();
+        let refused = |out: &str| {
+            let options = ShowOptions { out: Some(out.into()), ..options("2024-01-03") };
+            let error = show(&lake.workspace(), &options).expect_err("refused");
+            assert_eq!(error.kind(), Kind::Usage);
+            error.to_string()
+        };
+        assert_eq!(refused("x.csv.gz"), "the name of 'x.csv.gz' does not tell a format that asof writes");
+        assert!(refused("lake/item/snapshots/x.csv").ends_with("lies where table item itself is kept"));
+    }
+
+    #[cfg(feature = "sql")]
+    #[test]
+    fn a_failure_on_the_way_leaves_the_old_file() {
+        let lake = lake();
+        std::fs::write(lake.path().join("x.csv"), "old").expect("written");
+        let options = ShowOptions { condition: Some("1 / (id - 3) > 0".into()), out: Some("x.csv".into()), ..options("2024-01-03") };
+        assert!(show(&lake.workspace(), &options).is_err(), "a division by zero");
+        assert_eq!(std::fs::read_to_string(lake.path().join("x.csv")).expect("the file"), "old");
+    }
+
+    #[test]
+    fn foreign_snapshots_are_shown_where_they_are() {
+        let lake = TestLake::new();
+        let workspace = lake.foreign("item", "id", &[("2024-01-01", "id,tag\nb,1\na,2\n")]);
+        let report = show(&workspace, &options("2024-01-02")).expect("shown");
+        assert_eq!((report.source, lines(&report)), (Origin::Snapshot, vec!["b|1".to_owned(), "a|2".to_owned()]));
+    }
+}

@@ -1,0 +1,211 @@
+//! The states of a table that can be had: its snapshots, and those that only its intervals still know.
+//!
+//! Both look alike from here on: a date, columns, and rows. What is read to open them is a listing of the
+//! snapshots and the footer of the intervals; of one state its footer, and then its rows a batch at a time.
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono::NaiveDate;
+
+use super::Workspace;
+use crate::domain::asof::latest;
+use crate::domain::digest::row_digests;
+use crate::domain::schema::{conform, display};
+use crate::engine::intervals::Intervals;
+use crate::engine::table::{Partitions, Snapshot, Table};
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::storage::Batches;
+
+/// What served a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The snapshot of its date.
+    Snapshot,
+    /// The intervals, which know a date that has no snapshot any more.
+    Intervals,
+}
+
+/// A table with all of its observed dates.
+pub(super) struct States {
+    pub(super) table: Table,
+    pub(super) intervals: Option<Intervals>,
+    snapshots: Partitions,
+    observed: Vec<NaiveDate>,
+}
+
+/// The table on one observed date; its rows have not been read.
+pub(super) struct State<'a> {
+    pub(super) date: NaiveDate,
+    pub(super) origin: Origin,
+    pub(super) schema: SchemaRef,
+    /// Whether its rows come in the order of the table's key.
+    pub(super) by_key: bool,
+    content: StateContent<'a>,
+}
+
+enum StateContent<'a> {
+    Snapshot(Snapshot),
+    Intervals(&'a Intervals),
+}
+
+impl States {
+    /// Finds the snapshots and the intervals of a table.
+    ///
+    /// # Errors
+    /// A usage error if there is no such table; a refusal if it has no state at all, or its intervals are damaged.
+    pub(super) fn open(workspace: &Workspace<'_>, name: &str) -> Result<Self> {
+        let name = workspace.known(name)?;
+        let intervals = open_intervals(workspace, &name)?;
+        let key = match &intervals {
+            Some(intervals) if workspace.table_config(&name).key.is_empty() => intervals.footer.key.clone(),
+            _ => Vec::new(),
+        };
+        let table = workspace.table(&name, &key)?;
+        let snapshots = table.find(None)?.partitions;
+        let mut observed: Vec<NaiveDate> = snapshots.keys().copied().collect();
+        observed.extend(intervals.iter().flat_map(Intervals::observed));
+        observed.sort();
+        observed.dedup();
+        if observed.is_empty() {
+            return Err(
+                Error::refused(format!("table {name} has no snapshots")).hint(format!("asof snapshot {name} --source FILE --key COLUMN"))
+            );
+        }
+        Ok(States { table, intervals, snapshots, observed })
+    }
+
+    /// The observed date whose state holds on `date`: the latest not after it. `again` is the command with another date.
+    ///
+    /// # Errors
+    /// A refusal that names the first observed date if that is later.
+    pub(super) fn resolve(&self, date: NaiveDate, again: impl FnOnce(NaiveDate) -> String) -> Result<NaiveDate> {
+        latest(&self.observed, date).ok_or_else(|| {
+            let first = self.observed[0];
+            Error::refused(format!("table {}: {date} lies before the first snapshot, which is of {first}", self.table.name))
+                .hint(again(first))
+        })
+    }
+
+    /// The state of an observed date. `pinned` are types for text formats, if the intervals know none.
+    ///
+    /// # Errors
+    /// A refusal if the snapshot is damaged.
+    pub(super) fn at(&self, date: NaiveDate, pinned: Option<&SchemaRef>) -> Result<State<'_>> {
+        if let Some(objects) = self.snapshots.get(&date) {
+            let known = self.known_schema(date)?;
+            let snapshot = self.table.open(date, objects, known.as_ref().or(pinned))?;
+            let by_key = snapshot.footer.as_ref().is_some_and(|footer| footer.key == self.table.key);
+            let schema = snapshot.schema.clone();
+            return Ok(State { date, origin: Origin::Snapshot, schema, by_key, content: StateContent::Snapshot(snapshot) });
+        }
+        let none = || self.table.refuse(date, "there is no snapshot");
+        let intervals = self.intervals.as_ref().ok_or_else(none)?;
+        let index = intervals.observed().binary_search(&date).map_err(|_| none())?;
+        let by_key = intervals.footer.key == self.table.key;
+        let schema = intervals.schema_of(index)?;
+        Ok(State { date, origin: Origin::Intervals, schema, by_key, content: StateContent::Intervals(intervals) })
+    }
+
+    /// The columns that the intervals know of a date, or of the last one before it.
+    fn known_schema(&self, date: NaiveDate) -> Result<Option<SchemaRef>> {
+        let Some(intervals) = &self.intervals else { return Ok(None) };
+        let until = intervals.observed().partition_point(|seen| *seen <= date);
+        until.checked_sub(1).map(|index| intervals.schema_of(index)).transpose()
+    }
+}
+
+impl State<'_> {
+    /// Reads the named columns, or all of them.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub(super) fn read(self, columns: Option<&[String]>) -> Result<Batches> {
+        let intervals = match self.content {
+            StateContent::Snapshot(snapshot) => return snapshot.read(columns),
+            StateContent::Intervals(intervals) => intervals,
+        };
+        let schema = match columns {
+            None => self.schema,
+            Some(columns) => project(&self.schema, |name| columns.iter().any(|column| column == name)),
+        };
+        Ok(Box::new(intervals.as_of(self.date, columns)?.map(move |batch| conform(&batch?, &schema))))
+    }
+
+    /// The columns whose values are those of each interval's first day, and so perhaps not those of the date.
+    pub(super) fn not_compared(&self) -> Vec<String> {
+        match self.content {
+            StateContent::Snapshot(_) => Vec::new(),
+            StateContent::Intervals(intervals) => {
+                let names = self.schema.fields().iter().map(|field| field.name());
+                names.filter(|name| !is_compared(intervals, name)).cloned().collect()
+            }
+        }
+    }
+}
+
+/// The intervals in the lake, if there is a lake and it has some.
+fn open_intervals(workspace: &Workspace<'_>, name: &TableName) -> Result<Option<Intervals>> {
+    if workspace.lake.is_none() && workspace.config.lake.is_none() {
+        return Ok(None);
+    }
+    Intervals::open(&workspace.intervals_path(name, None)?)
+}
+
+/// Whether a change of a column ends an interval; a key column cannot change.
+pub(super) fn is_compared(intervals: &Intervals, column: &String) -> bool {
+    let footer = &intervals.footer;
+    footer.key.contains(column) || if footer.track.is_empty() { !footer.ignore.contains(column) } else { footer.track.contains(column) }
+}
+
+/// The columns that `keep` accepts, in their order.
+pub(super) fn project(schema: &Schema, keep: impl Fn(&str) -> bool) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| keep(field.name())).cloned();
+    std::sync::Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A value as text, or none if it is null.
+pub(super) fn cell(column: &dyn Array, row: usize) -> Option<String> {
+    let null = column.data_type() == &DataType::Null || column.is_null(row);
+    (!null).then(|| display(column, row))
+}
+
+/// One column's value on either side of a change, as text; null is none.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ColumnChange {
+    /// The column.
+    pub name: String,
+    /// Its value before.
+    pub old: Option<String>,
+    /// Its value after.
+    pub new: Option<String>,
+}
+
+/// A batch with the digest of every cell of some columns: 16 bytes a cell.
+pub(super) struct Cells {
+    pub(super) batch: RecordBatch,
+    digests: Vec<Vec<u128>>,
+}
+
+impl Cells {
+    /// Digests the named columns.
+    ///
+    /// # Errors
+    /// A refusal for a type that cannot be compared.
+    pub(super) fn of(batch: &RecordBatch, columns: &[String]) -> Result<Self> {
+        let digests = columns.iter().map(|name| row_digests(batch, [name.as_str()])).collect::<Result<_>>()?;
+        Ok(Cells { batch: batch.clone(), digests })
+    }
+
+    /// Whether these are the cells of `batch`, and not of one that is merely equal.
+    pub(super) fn are_of(&self, batch: &RecordBatch) -> bool {
+        self.batch.columns().iter().zip(batch.columns()).all(|(one, other)| std::sync::Arc::ptr_eq(one, other))
+    }
+
+    /// The positions, among the digested columns, of those in which two rows differ.
+    pub(super) fn differing<'a>(&'a self, row: usize, other: &'a Cells, other_row: usize) -> impl Iterator<Item = usize> + 'a {
+        let pairs = self.digests.iter().zip(&other.digests).enumerate();
+        pairs.filter(move |(_, (old, new))| old[row] != new[other_row]).map(|(at, _)| at)
+    }
+}
