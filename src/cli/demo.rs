@@ -221,7 +221,9 @@ impl Tour<'_> {
         for (day, _) in FLIGHTS {
             let as_of = totals(read_parquet(&self.folder.join(format!("passengers/date={day}/passengers.parquet")))?.into_iter())?;
             let today = self.joined_to(newest, date(day)?)?;
-            let pick = |totals: &BTreeMap<String, i64>, country: &str| number(u64::try_from(totals.get(country).copied().unwrap_or(0)).unwrap_or(0));
+            let pick = |totals: &BTreeMap<String, i64>, country: &str| {
+                number(u64::try_from(totals.get(country).copied().unwrap_or(0)).unwrap_or(0))
+            };
             let all = |totals: &BTreeMap<String, i64>| number(u64::try_from(totals.values().sum::<i64>()).unwrap_or(0));
             rows.push(vec![
                 (*day).to_owned(),
@@ -252,12 +254,19 @@ impl Tour<'_> {
         use crate::source::{TypeRules, read};
 
         let config = crate::config::Config::load(&self.folder.join("asof.toml"))?;
-        let sql = config.jobs.get("passengers").and_then(|job| job.sql.clone()).ok_or_else(|| Error::usage("asof.toml has no job 'passengers' any more"))?;
+        let sql = config
+            .jobs
+            .get("passengers")
+            .and_then(|job| job.sql.clone())
+            .ok_or_else(|| Error::usage("asof.toml has no job 'passengers' any more"))?;
         let flights = self.folder.join(format!("flights/date={day}/flights.csv"));
         let airports = self.folder.join(format!("lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"));
         let relation = |path: std::path::PathBuf| -> Result<Relation> {
             let schema = read(std::slice::from_ref(&path), None, &TypeRules::default(), None)?.schema;
-            Ok(Relation { schema, open: Arc::new(move |_: &[String]| Ok(read(std::slice::from_ref(&path), None, &TypeRules::default(), None)?.batches)) })
+            Ok(Relation {
+                schema,
+                open: Arc::new(move |_: &[String]| Ok(read(std::slice::from_ref(&path), None, &TypeRules::default(), None)?.batches)),
+            })
         };
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();

@@ -13,19 +13,19 @@ use clap::{CommandFactory, Parser};
 use self::args::{AdHocArgs, BackfillArgs, Cli, Command, CompactArgs, Global, SnapshotArgs};
 use self::printer::Printer;
 use crate::clock::Clock;
+use crate::commands::Workspace;
 use crate::commands::backfill::{AdHoc, BackfillOptions, backfill};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
+use crate::commands::job_status::job_status;
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
-use crate::commands::job_status::job_status;
 use crate::commands::status::status;
 use crate::commands::verify::verify;
-use crate::commands::Workspace;
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
@@ -75,7 +75,9 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
             printer.bytes(&page)?;
             Ok(0)
         }
@@ -93,7 +95,14 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
     let pinned = std::env::var(NOW).ok();
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
-    Ok(Workspace { config, lake: global.lake.clone(), folder: folder.to_owned(), clock, variable: &|name| std::env::var(name).ok(), progress: printer })
+    Ok(Workspace {
+        config,
+        lake: global.lake.clone(),
+        folder: folder.to_owned(),
+        clock,
+        variable: &|name| std::env::var(name).ok(),
+        progress: printer,
+    })
 }
 
 fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
@@ -115,7 +124,14 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
         }
         Command::Backfill(args) => return run_backfill(*args, workspace, printer),
         Command::Show(args) => {
-            let options = ShowOptions { table: args.table, date: args.date, condition: args.condition, select: args.select, out: args.out, limit: args.limit };
+            let options = ShowOptions {
+                table: args.table,
+                date: args.date,
+                condition: args.condition,
+                select: args.select,
+                out: args.out,
+                limit: args.limit,
+            };
             show::show(printer, &show(workspace, &options)?)?;
         }
         Command::Diff(args) => {
@@ -145,8 +161,14 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             }
         }
         Command::Expand(args) => {
-            let options =
-                ExpandOptions { table: args.table, from: args.from, to: args.to, out: args.out, dry_run: args.dry_run, intervals: args.intervals };
+            let options = ExpandOptions {
+                table: args.table,
+                from: args.from,
+                to: args.to,
+                out: args.out,
+                dry_run: args.dry_run,
+                intervals: args.intervals,
+            };
             let report = expand(workspace, &options)?;
             printer.clear();
             show::expand(printer, &report)?;
@@ -208,7 +230,12 @@ fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
         layout: args.out_layout,
         ..JobConfig::default()
     };
-    described.then(|| AdHoc { events: args.events, events_layout: args.events_layout, events_format: args.events_format.map(Into::into), job })
+    described.then(|| AdHoc {
+        events: args.events,
+        events_layout: args.events_layout,
+        events_format: args.events_format.map(Into::into),
+        job,
+    })
 }
 
 fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {

@@ -95,7 +95,14 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             ["size".to_owned(), size(report.bytes), report.path.clone()],
         ];
         if report.mode != "up to date" {
-            facts.insert(0, ["read".to_owned(), number(report.decoded), format!("snapshots; {} known to equal the one before", number(report.unchanged))]);
+            facts.insert(
+                0,
+                [
+                    "read".to_owned(),
+                    number(report.decoded),
+                    format!("snapshots; {} known to equal the one before", number(report.unchanged)),
+                ],
+            );
         }
         let text = columns(&[], facts.into_iter().map(Vec::from).collect(), &[1]);
         printer.line(text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))?;
@@ -202,7 +209,10 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             printer.line(format!("  {} not compacted yet", count(table.not_compacted, "snapshot")))?;
         }
         if table.pruned > 0 {
-            printer.line(format!("  {} of the round trips held against recorded fingerprints, since the snapshots are gone", number(table.pruned)))?;
+            printer.line(format!(
+                "  {} of the round trips held against recorded fingerprints, since the snapshots are gone",
+                number(table.pruned)
+            ))?;
         }
         for stranger in &table.strangers {
             printer.line(format!("  not looked at: {stranger}"))?;
@@ -222,7 +232,10 @@ pub(super) fn expand(printer: &Printer, report: &ExpandReport) -> Result<()> {
     if printer.json {
         return printer.document(report);
     }
-    let rows = report.dates.iter().map(|date| vec![date.snapshot_date.to_string(), outcome(date.outcome), count(date.rows, "row"), date.path.clone()]);
+    let rows = report
+        .dates
+        .iter()
+        .map(|date| vec![date.snapshot_date.to_string(), outcome(date.outcome), count(date.rows, "row"), date.path.clone()]);
     let rows: Vec<Vec<String>> = rows.take(MANY).collect();
     printer.line(columns(&[], rows, &[2]))?;
     if report.dates.len() > MANY {
@@ -250,7 +263,11 @@ pub(super) fn partitions(printer: &Printer, report: &PartitionsReport) -> Result
         0 => "no date missing".to_owned(),
         days => format!("{} missing", count(days, "date")),
     };
-    printer.line(format!("{} found, {missing}, {}", count(report.partitions.len() as u64, "partition"), count(report.requests, "request")))?;
+    printer.line(format!(
+        "{} found, {missing}, {}",
+        count(report.partitions.len() as u64, "partition"),
+        count(report.requests, "request")
+    ))?;
     for gap in report.missing.iter().take(10) {
         printer.line(format!("  missing {}", calendar::span(gap)))?;
     }

@@ -52,8 +52,16 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
     let to = to.unwrap_or_else(|| workspace.clock.today().max(from.unwrap_or(NaiveDate::MIN)));
     let from = from.unwrap_or_else(|| to - Days::new(365));
     let range = DateRange::new(from, to)?;
-    let options =
-        BackfillOptions { range, only: Only::default(), using: Using::Auto, workers: 1, tolerance: None, lag: None, dry_run: true, ad_hoc: None };
+    let options = BackfillOptions {
+        range,
+        only: Only::default(),
+        using: Using::Auto,
+        workers: 1,
+        tolerance: None,
+        lag: None,
+        dry_run: true,
+        ad_hoc: None,
+    };
     super::backfill::find_job(workspace, name)?;
     let job = Job::resolve(workspace, name, &options)?;
     let dates = job.dates(range).into_iter().map(|date| {

@@ -149,10 +149,8 @@ pub fn key_digests(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
         add_cells(column, xxh3_64(&(position as u64).to_le_bytes()), &mut sums)?;
     }
     seal(&mut sums, 0);
-    let any_null = |row: usize| columns.iter().any(|column| column.is_null(row));
-    if columns.iter().all(|column| column.null_count() == 0) {
-        return Ok(sums.into_iter().map(Some).collect());
-    }
+    let nulls: Vec<_> = columns.iter().filter_map(|column| column.logical_nulls()).collect();
+    let any_null = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
     Ok(sums.into_iter().enumerate().map(|(row, sum)| (!any_null(row)).then_some(sum)).collect())
 }
 
@@ -478,6 +476,8 @@ mod tests {
         assert_ne!(keys(vec!["a"], vec!["b"]), keys(vec!["b"], vec!["a"]));
         let with_null = key_digests(&[Arc::new(Int64Array::from(vec![Some(1), None]))]).expect("integers");
         assert!(with_null[0].is_some() && with_null[1].is_none());
+        let never_a_value = key_digests(&[Arc::new(arrow::array::NullArray::new(2))]).expect("nulls");
+        assert_eq!(never_a_value, [None, None]);
     }
 
     #[test]

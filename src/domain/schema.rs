@@ -317,7 +317,7 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     if column.data_type() == to {
         return Ok(column.clone());
     }
-    if column.null_count() == column.len() {
+    if column.logical_null_count() == column.len() {
         return Ok(new_null_array(to, column.len()));
     }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
@@ -331,7 +331,9 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     };
     match lost {
         None => Ok(cast),
-        Some(row) => Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to)))),
+        Some(row) => {
+            Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to))))
+        }
     }
 }
 
@@ -510,8 +512,16 @@ mod tests {
             (Arc::new(Float64Array::from(vec![2.0])), Arc::new(Float64Array::from(vec![1.5])), DataType::Int64),
             (Arc::new(Int64Array::from(vec![16_777_216])), Arc::new(Int64Array::from(vec![16_777_217])), DataType::Float32),
             (Arc::new(TimestampMicrosecondArray::from(vec![0])), Arc::new(TimestampMicrosecondArray::from(vec![noon])), DataType::Date32),
-            (Arc::new(TimestampMicrosecondArray::from(vec![1000])), Arc::new(TimestampMicrosecondArray::from(vec![1001])), milliseconds.clone()),
-            (Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.5"])), Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.0005"])), milliseconds),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![1000])),
+                Arc::new(TimestampMicrosecondArray::from(vec![1001])),
+                milliseconds.clone(),
+            ),
+            (
+                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.5"])),
+                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.0005"])),
+                milliseconds,
+            ),
         ];
         for (exact, rounded, to) in cases {
             assert!(cast_exactly(&exact, &to, "c").is_ok(), "{to}");

@@ -52,7 +52,12 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     let rows = status.rows.map_or_else(String::new, |rows| format!(", {}", count(rows, "row")));
     printer.line(format!("  {}, {first} to {last}, {}{rows}", count(status.snapshots, "snapshot"), size(status.bytes)))?;
     if let Some(intervals) = &status.intervals {
-        printer.line(format!("  {} of {}, {}", count(intervals.intervals, "interval"), count(intervals.snapshots, "snapshot"), size(intervals.bytes)))?;
+        printer.line(format!(
+            "  {} of {}, {}",
+            count(intervals.intervals, "interval"),
+            count(intervals.snapshots, "snapshot"),
+            size(intervals.bytes)
+        ))?;
     }
     let mut notes: Vec<String> = Vec::new();
     let mut note = |dates: u64, what: &str| {
@@ -106,7 +111,8 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     };
     draw(printer, first.date, last.date, &cell)?;
     let counts = ["done", "stale", "missing", "failed"].into_iter().map(|state| (state, status.count(state)));
-    let counts: Vec<String> = counts.filter(|(_, dates)| *dates > 0).map(|(state, dates)| format!("{} {state}", count(dates, "date"))).collect();
+    let counts: Vec<String> =
+        counts.filter(|(_, dates)| *dates > 0).map(|(state, dates)| format!("{} {state}", count(dates, "date"))).collect();
     printer.line(format!("  {}", counts.join(", ")))?;
     use crate::domain::staleness::DateState::{Failed, Stale};
     let reasons = status.dates.iter().filter_map(|date| match &date.state {
@@ -125,7 +131,8 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
 
 fn draw(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
     let cell = |date: NaiveDate| if date < first || date > last { Cell::Outside } else { cell(date) };
-    let months = (last.year() - first.year()) * 12 + i32::try_from(last.month()).unwrap_or(0) - i32::try_from(first.month()).unwrap_or(0) + 1;
+    let months =
+        (last.year() - first.year()) * 12 + i32::try_from(last.month()).unwrap_or(0) - i32::try_from(first.month()).unwrap_or(0) + 1;
     if usize::try_from(months).unwrap_or(0) <= MONTHS_BY_DAY {
         by_day(printer, first, last, &cell)
     } else {

@@ -3,10 +3,10 @@
 use chrono::Days;
 
 use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
+use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
 use crate::commands::history::{Event, HistoryInterval, HistoryReport};
 use crate::commands::show::ShowReport;
-use crate::commands::ColumnChange;
 use crate::error::Result;
 
 /// The most characters of a value that are shown.
@@ -86,7 +86,12 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
 fn row_change(row: &RowChange) -> String {
     let key = row.key.join(", ");
     let values = |columns: &[ColumnChange], new: bool| {
-        columns.iter().take(6).map(|column| format!("{}={}", column.name, value(if new { column.new.as_ref() } else { column.old.as_ref() }))).collect::<Vec<_>>().join("  ")
+        columns
+            .iter()
+            .take(6)
+            .map(|column| format!("{}={}", column.name, value(if new { column.new.as_ref() } else { column.old.as_ref() })))
+            .collect::<Vec<_>>()
+            .join("  ")
     };
     match row.kind {
         ChangeKind::Added => format!("{} {key}  {}", paint(GREEN, "+"), values(&row.columns, true)),
@@ -96,7 +101,11 @@ fn row_change(row: &RowChange) -> String {
 }
 
 fn changes(columns: &[ColumnChange]) -> String {
-    columns.iter().map(|column| format!("{}: {} -> {}", column.name, value(column.old.as_ref()), value(column.new.as_ref()))).collect::<Vec<_>>().join("; ")
+    columns
+        .iter()
+        .map(|column| format!("{}: {} -> {}", column.name, value(column.old.as_ref()), value(column.new.as_ref())))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Result<()> {
@@ -124,7 +133,11 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
     printer.line(columns(&["  from", "to", "", ""], rows, &[]))?;
     if report.newer_snapshots > 0 {
         let are = if report.newer_snapshots == 1 { "is" } else { "are" };
-        printer.line(format!("  {} {are} newer; asof compact {} takes them in", count(report.newer_snapshots, "snapshot"), report.table))?;
+        printer.line(format!(
+            "  {} {are} newer; asof compact {} takes them in",
+            count(report.newer_snapshots, "snapshot"),
+            report.table
+        ))?;
     }
     Ok(())
 }
