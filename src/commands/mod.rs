@@ -4,7 +4,12 @@
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
 pub mod compact;
+pub mod expand;
+mod inspect;
+pub mod partitions;
 pub mod snapshot;
+pub mod status;
+pub mod verify;
 pub mod workspace;
 
 pub use workspace::{Progress, Workspace};
