@@ -387,7 +387,12 @@ impl<'a> Run<'a> {
             "table {}: {what} needs the snapshot of {first}{more}, which the lake no longer has and only the intervals know",
             self.table.name
         ))
-        .hint(format!("asof expand {} --from {first} --to {}, to have them back", self.table.name, dates[dates.len() - 1]))
+        .hint(format!(
+            "asof expand {} --from {first} --to {} --out '{}', to have them back",
+            self.table.name,
+            dates[dates.len() - 1],
+            self.workspace.shown(&self.table.root)
+        ))
         .hint("--out FILE, to write intervals of what is there to another place"))
     }
 
@@ -402,6 +407,8 @@ impl<'a> Run<'a> {
         }
         let mut kept = 0;
         let mut reason = None;
+        // The types that text was pinned to in the pass: those of all snapshots before.
+        let mut pinned: Option<SchemaRef> = None;
         for (index, observed) in existing.footer.observed.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
             let late = partitions.keys().copied().find(|date| *date < observed.date && before.is_none_or(|before| *date > before));
@@ -410,7 +417,6 @@ impl<'a> Run<'a> {
                 break;
             }
             if let Some(objects) = partitions.get(&observed.date) {
-                let pinned = if index == 0 { None } else { Some(existing.schema_of(index - 1)?) };
                 if self.fingerprint(observed.date, objects, pinned.as_ref())? != observed.fingerprint {
                     reason = Some(format!("the snapshot of {} was rewritten", observed.date));
                     break;
@@ -420,6 +426,13 @@ impl<'a> Run<'a> {
                 break;
             }
             kept = index + 1;
+            if !self.table.own {
+                let schema = existing.schema_of(index)?;
+                pinned = Some(match &pinned {
+                    None => schema,
+                    Some(wide) => unify(wide, &schema).map_err(|clash| clash.refusal(self.table.name.as_str(), observed.date))?.0,
+                });
+            }
         }
         self.mode = "incremental";
         if let Some(reason) = reason {

@@ -6,14 +6,19 @@
 pub mod backfill;
 pub mod compact;
 pub mod diff;
+pub mod expand;
 pub mod history;
 pub mod init;
+mod inspect;
 pub mod job_status;
+pub mod partitions;
 pub mod show;
 pub mod snapshot;
 mod state;
+pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 pub mod workspace;
 
 pub use state::{ColumnChange, Origin};

@@ -279,6 +279,9 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         }
     };
     let target = if options.dry_run { std::env::temp_dir().join(format!("{}.parquet", table.name)) } else { plan.path.clone() };
+    if let Some(folder) = target.parent().filter(|_| !options.dry_run) {
+        sweep(folder, workspace.clock.now());
+    }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
     let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.as_ref()).map(|footer| footer.rows);
@@ -450,9 +453,6 @@ fn publish(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, st
     let Plan { table, date, path, .. } = plan;
     if options.dry_run {
         return Ok(Outcome::Planned);
-    }
-    if let Some(folder) = path.parent() {
-        sweep(folder, workspace.clock.now());
     }
     let lost = || Error::conflict(format!("table {}: another writer published {date} first", table.name));
     if !plan.replaces {

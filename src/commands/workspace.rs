@@ -185,12 +185,12 @@ fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "parquet")
 }
 
-/// The footer of the last snapshot in asof's own lake.
+/// The footer of the last snapshot in asof's own lake that can be read.
 fn last_footer(table: &Table) -> Result<Option<SnapshotFooter>> {
     let found = table.find(None)?;
-    let Some((_, objects)) = found.partitions.last_key_value() else { return Ok(None) };
-    match ParquetObject::open(&objects[0].path)?.footer()?.map(|footer| footer.content) {
-        Some(Content::Snapshot(footer)) => Ok(Some(footer)),
-        _ => Ok(None),
-    }
+    let footer = |objects: &[crate::storage::partitions::Object]| ParquetObject::open(&objects.first()?.path).ok()?.footer().ok()?;
+    Ok(found.partitions.values().rev().find_map(|objects| match footer(objects)?.content {
+        Content::Snapshot(footer) => Some(footer),
+        _ => None,
+    }))
 }

@@ -92,7 +92,7 @@ impl RowSum {
         for digest in digests {
             self.sum = self.sum.wrapping_add(*digest);
         }
-        self.rows += digests.len() as u64;
+        self.rows = self.rows.wrapping_add(digests.len() as u64);
     }
 
     /// Takes one row away that was added, here or in the sum that this one is added to.

@@ -162,6 +162,11 @@ impl Search<'_> {
         }
     }
 
+    /// Whether a leaf is of the layout, asked for or not.
+    pub fn is_date(&self, path: &str) -> bool {
+        self.layout.date(path).is_some()
+    }
+
     /// The date of a leaf, if it is one that is asked for.
     pub fn leaf(&self, path: &str) -> Option<NaiveDate> {
         if self.wanted.as_ref().is_some_and(|levels| !levels[self.depth() - 1].contains(path)) {

@@ -88,7 +88,7 @@ fn descend(search: &Search<'_>, folder: &Path, prefix: &str, level: usize, found
             continue;
         }
         let Some(date) = search.leaf(&relative) else {
-            if found.strangers.len() < 5 {
+            if found.strangers.len() < 5 && !search.is_date(&relative) {
                 found.strangers.push(relative);
             }
             continue;

@@ -1,0 +1,288 @@
+//! `asof status`: what exists of each table, what is missing, and what no longer agrees.
+//!
+//! Read: one listing of each table's snapshots and superseded objects, and the footers of the intervals and of
+//! asof's own snapshots, once each. No rows. Memory: a few words a snapshot.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+use serde::Serialize;
+
+use super::Workspace;
+use super::inspect::{Inspected, footer_of, inspect, sentence};
+use crate::domain::digest::Fingerprint;
+use crate::domain::gaps::gaps;
+use crate::engine::intervals::Intervals;
+use crate::error::Result;
+use crate::model::{DateRange, TableName};
+use crate::storage::footer::SnapshotFooter;
+use crate::storage::lake::Lake;
+use crate::storage::partitions::find;
+
+/// What exists.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusReport {
+    /// One a table.
+    pub tables: Vec<TableStatus>,
+}
+
+/// What exists of one table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableStatus {
+    /// The table.
+    pub table: TableName,
+    /// Its key; empty if nothing that can be read names one.
+    pub key: Vec<String>,
+    /// Whether its snapshots are asof's own, or another tool's.
+    pub own: bool,
+    /// The root of its snapshots.
+    pub root: String,
+    /// Their layout.
+    pub layout: String,
+    /// The dates that have a snapshot, in the lake or only in the intervals; ascending.
+    pub observed: Vec<NaiveDate>,
+    /// The first of them.
+    pub first: Option<NaiveDate>,
+    /// The last of them.
+    pub last: Option<NaiveDate>,
+    /// The dates between them that have none, in runs.
+    pub gaps: Vec<DateRange>,
+    /// How many those are.
+    pub missing_days: u64,
+    /// How many snapshots the lake has.
+    pub snapshots: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Their rows; not known of a foreign lake, nor if a footer cannot be read.
+    pub rows: Option<u64>,
+    /// The last snapshot of asof's own lake.
+    pub last_snapshot: Option<LastSnapshot>,
+    /// How many snapshots were replaced and are kept aside.
+    pub superseded: u64,
+    /// The intervals.
+    pub intervals: Option<IntervalsStatus>,
+    /// The dates whose snapshots the intervals do not know.
+    pub not_compacted: Vec<NaiveDate>,
+    /// The dates whose snapshots were rewritten since they were compacted; not known of a foreign lake, which has no footers.
+    pub stale: Option<Vec<NaiveDate>>,
+    /// The dates that only the intervals know.
+    pub pruned: Vec<NaiveDate>,
+    /// What cannot be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The last snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastSnapshot {
+    /// Its date.
+    pub snapshot_date: NaiveDate,
+    /// Its rows.
+    pub rows: u64,
+    /// Its content.
+    pub fingerprint: Fingerprint,
+}
+
+/// A table's intervals.
+#[derive(Clone, Debug, Serialize)]
+pub struct IntervalsStatus {
+    /// The object.
+    pub path: String,
+    /// How many snapshots they stand for.
+    pub snapshots: u64,
+    /// The first of those.
+    pub from: Option<NaiveDate>,
+    /// The last of them.
+    pub to: Option<NaiveDate>,
+    /// How many intervals there are.
+    pub intervals: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// `carry`, `error` or `split`.
+    pub gaps: &'static str,
+    /// The condition that selects the rows as of a date.
+    pub condition: String,
+}
+
+/// An object that cannot be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unreadable {
+    /// Its date; none for the intervals.
+    pub date: Option<NaiveDate>,
+    /// Why, in words.
+    pub what: String,
+}
+
+/// Looks at the tables.
+///
+/// # Errors
+/// A usage error for a table that is unknown, and what concerns a table as a whole; an object that cannot be read stands in
+/// the report.
+pub fn status(workspace: &Workspace<'_>, tables: &[String]) -> Result<StatusReport> {
+    let names = workspace.tables(tables)?;
+    let tables = names.iter().map(|name| table(workspace, &inspect(workspace, name)?)).collect::<Result<_>>()?;
+    Ok(StatusReport { tables })
+}
+
+fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus> {
+    let Inspected { table, found, .. } = inspected;
+    let mut unreadable = Vec::new();
+    let footers = footers(inspected, &mut unreadable);
+    let intervals = inspected.intervals.as_ref().ok().and_then(Option::as_ref);
+    if let Err(error) = &inspected.intervals {
+        unreadable.push(Unreadable { date: None, what: error.to_string() });
+    }
+    let known: BTreeMap<NaiveDate, Fingerprint> =
+        intervals.map(|intervals| intervals.footer.observed.iter().map(|seen| (seen.date, seen.fingerprint)).collect()).unwrap_or_default();
+    let mut observed: Vec<NaiveDate> = found.partitions.keys().chain(known.keys()).copied().collect();
+    observed.sort();
+    observed.dedup();
+    let stale = footers.iter().filter(|(date, footer)| known.get(date).is_some_and(|known| *known != footer.fingerprint));
+    let last = footers.last_key_value().filter(|(date, _)| found.partitions.keys().next_back() == Some(date));
+    Ok(TableStatus {
+        table: table.name.clone(),
+        key: table.key.clone(),
+        own: table.own,
+        root: workspace.shown(&table.root),
+        layout: table.layout.to_string(),
+        first: observed.first().copied(),
+        last: observed.last().copied(),
+        gaps: missing(&observed)?,
+        missing_days: gaps(&observed).map(|gap| u64::from(gap.days())).sum(),
+        observed,
+        snapshots: found.partitions.len() as u64,
+        bytes: found.partitions.values().flatten().map(|object| object.size).sum(),
+        rows: (table.own && footers.len() == found.partitions.len()).then(|| footers.values().map(|footer| footer.rows).sum()),
+        last_snapshot: last.map(|(date, footer)| LastSnapshot { snapshot_date: *date, rows: footer.rows, fingerprint: footer.fingerprint }),
+        superseded: superseded(workspace, inspected)?,
+        intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
+        not_compacted: found.partitions.keys().filter(|date| !known.contains_key(date)).copied().collect(),
+        stale: table.own.then(|| stale.map(|(date, _)| *date).collect()),
+        pruned: known.keys().filter(|date| !found.partitions.contains_key(date)).copied().collect(),
+        unreadable,
+    })
+}
+
+/// What each snapshot of asof's own lake says of itself.
+fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<NaiveDate, SnapshotFooter> {
+    let mut footers = BTreeMap::new();
+    let own = inspected.table.own.then_some(&inspected.found.partitions);
+    for (date, objects) in own.into_iter().flatten() {
+        let what = match footer_of(&objects[0]) {
+            _ if objects.len() > 1 => format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].path.display()),
+            Ok(Some(footer)) => {
+                footers.insert(*date, footer);
+                continue;
+            }
+            Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].path.display()),
+            Err(error) => sentence(&error, &inspected.table.name),
+        };
+        unreadable.push(Unreadable { date: Some(*date), what });
+    }
+    footers
+}
+
+fn missing(observed: &[NaiveDate]) -> Result<Vec<DateRange>> {
+    gaps(observed).map(|gap| DateRange::new(gap.before + Days::new(1), gap.after - Days::new(1))).collect()
+}
+
+/// How many objects were replaced and are kept aside.
+fn superseded(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<u64> {
+    if !inspected.table.own {
+        return Ok(0);
+    }
+    let root = workspace.lake()?.root().join(inspected.table.name.as_str()).join("superseded");
+    if !root.exists() {
+        return Ok(0);
+    }
+    Ok(find(&root, &Lake::layout()?, None)?.partitions.values().map(|objects| objects.len() as u64).sum())
+}
+
+fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> IntervalsStatus {
+    let observed = &intervals.footer.observed;
+    IntervalsStatus {
+        path: workspace.shown(intervals.path()),
+        snapshots: observed.len() as u64,
+        from: observed.first().map(|observed| observed.date),
+        to: observed.last().map(|observed| observed.date),
+        intervals: intervals.rows(),
+        bytes: std::fs::metadata(intervals.path()).map_or(0, |metadata| metadata.len()),
+        gaps: intervals.footer.gaps.read().name(),
+        condition: intervals.convention.condition("D"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compact::CompactOptions;
+    use super::super::inspect::lakes::{TestLake, date};
+    use super::*;
+    use crate::config::TableConfig;
+
+    fn of(lake: &TestLake) -> TableStatus {
+        status(&lake.workspace(), &[]).expect("a status").tables.remove(0)
+    }
+
+    #[test]
+    fn snapshots_are_counted_and_gaps_named() {
+        let status = of(&TestLake::filled());
+        assert_eq!(status.observed, [date("2024-01-01"), date("2024-01-02"), date("2024-01-05")]);
+        assert_eq!((status.first, status.last), (Some(date("2024-01-01")), Some(date("2024-01-05"))));
+        assert_eq!(status.gaps, [DateRange::new(date("2024-01-03"), date("2024-01-04")).expect("a range")]);
+        assert_eq!((status.missing_days, status.snapshots, status.rows), (2, 3, Some(9)));
+        assert_eq!((status.key, status.own), (vec!["id".to_owned()], true));
+        assert_eq!(status.root, "lake/item/snapshots");
+        assert!(status.bytes > 0 && status.intervals.is_none());
+        assert_eq!(status.not_compacted.len(), 3);
+        let last = status.last_snapshot.expect("a last one");
+        assert_eq!((last.snapshot_date, last.rows), (date("2024-01-05"), 4));
+    }
+
+    #[test]
+    fn what_the_intervals_know_is_held_against_the_lake() {
+        let lake = TestLake::filled();
+        lake.compact(&CompactOptions::default());
+        lake.take("2024-01-02", "id,price\n1,10\n2,22\n");
+        lake.take("2024-01-06", "id,price\n1,10\n");
+        lake.prune("2024-01-01");
+        let status = of(&lake);
+        assert_eq!(status.stale, Some(vec![date("2024-01-02")]));
+        assert_eq!(status.not_compacted, [date("2024-01-06")]);
+        assert_eq!(status.pruned, [date("2024-01-01")]);
+        assert_eq!((status.superseded, status.snapshots, status.observed.len()), (1, 3, 4));
+        let intervals = status.intervals.expect("intervals");
+        assert_eq!((intervals.snapshots, intervals.to, intervals.gaps), (3, Some(date("2024-01-05")), "carry"));
+        assert_eq!(intervals.condition, "active_start <= D AND active_end >= D");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_named_and_the_others_still_count() {
+        let lake = TestLake::filled();
+        lake.compact(&CompactOptions::default());
+        std::fs::write(lake.object("2024-01-05"), "PAR1").expect("cut");
+        std::fs::write(lake.intervals(), "PAR1").expect("cut");
+        let status = of(&lake);
+        let dates: Vec<Option<NaiveDate>> = status.unreadable.iter().map(|unreadable| unreadable.date).collect();
+        assert_eq!(dates, [Some(date("2024-01-05")), None]);
+        assert_eq!((status.snapshots, status.rows, status.key), (3, None, vec!["id".to_owned()]));
+        assert!(status.last_snapshot.is_none());
+    }
+
+    #[test]
+    fn a_foreign_table_has_no_footers_to_tell_rows_by() {
+        let mut lake = TestLake::new();
+        for day in ["2024-01-01", "2024-01-02"] {
+            std::fs::create_dir_all(lake.folder.path().join("raw")).expect("a folder");
+            std::fs::write(lake.folder.path().join(format!("raw/{day}.csv")), "id,n\n1,2\n").expect("written");
+        }
+        let config = TableConfig {
+            key: vec!["id".into()],
+            snapshots: Some("raw".into()),
+            layout: Some("%Y-%m-%d.csv".into()),
+            ..TableConfig::default()
+        };
+        lake.config.tables.insert("item".into(), config);
+        let status = of(&lake);
+        assert_eq!((status.own, status.snapshots, status.rows, status.stale), (false, 2, None, None));
+        assert_eq!(status.layout, "%Y-%m-%d.csv");
+    }
+}
