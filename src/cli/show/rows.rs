@@ -1,5 +1,7 @@
 //! Reports that show rows: `show`, `diff` and `history`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::Days;
 
 use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
@@ -122,8 +124,9 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
         report.last_observed
     ))?;
     let mut rows = Vec::new();
+    let mut values: Values = BTreeMap::new();
     for interval in &report.intervals {
-        rows.push(interval_row(interval));
+        rows.push(interval_row(interval, &mut values));
         let gone = interval.end.and_then(|end| report.absent.iter().find(|absence| absence.from == end + Days::new(1)));
         if let Some(absence) = gone {
             let until = absence.to.map_or_else(String::new, |to| to.to_string());
@@ -142,14 +145,38 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
     Ok(())
 }
 
-fn interval_row(interval: &HistoryInterval) -> Vec<String> {
+/// A key's values so far, by column; null ones are not in it.
+type Values<'a> = BTreeMap<&'a str, &'a String>;
+
+/// One line of the timeline: all values where the key is first seen, and then only what is another value.
+fn interval_row<'a>(interval: &'a HistoryInterval, values: &mut Values<'a>) -> Vec<String> {
+    let before = values.clone();
+    if interval.event != Event::Changed {
+        values.clear();
+    }
+    for column in &interval.values {
+        match &column.new {
+            Some(new) => values.insert(&column.name, new),
+            None => values.remove(column.name.as_str()),
+        };
+    }
     let (event, what) = match interval.event {
         Event::FirstSeen => (paint(GREEN, "first seen"), whole(&interval.values)),
-        Event::Returned => (paint(GREEN, "returned"), whole(&interval.values)),
+        Event::Returned if before == *values => (paint(GREEN, "returned"), "as it was".to_owned()),
+        Event::Returned => (paint(GREEN, "returned"), differences(&before, values)),
         Event::SeenAgain => (paint(DIM, "seen again"), String::new()),
         Event::Changed => (paint(YELLOW, "changed"), changes(&interval.values)),
     };
     vec![format!("  {}", interval.start), interval.end.map_or_else(|| "now".to_owned(), |end| end.to_string()), event, what]
+}
+
+fn differences(before: &Values<'_>, now: &Values<'_>) -> String {
+    let names: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
+    let changed = names.into_iter().filter(|name| before.get(name) != now.get(name));
+    changed
+        .map(|name| format!("{name}: {} -> {}", value(before.get(name).copied()), value(now.get(name).copied())))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn whole(columns: &[ColumnChange]) -> String {
