@@ -23,16 +23,20 @@ impl Condition {
         use datafusion::common::DFSchema;
         use datafusion::prelude::SessionContext;
 
-        let wrong = |error: datafusion::error::DataFusionError| super::sql::wrong(&error, &format!("--where '{text}'"));
+        let wrong = |error: datafusion::error::DataFusionError| super::sql::wrong(&error, &format!("--where \"{text}\""));
         let context = SessionContext::new();
         let columns = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
         let expression = context.parse_sql_expr(text, &columns).map_err(wrong)?;
-        super::sql::check_stable(&expression).map_err(|error| error.within(format!("--where '{text}'")))?;
+        super::sql::check_stable(&expression).map_err(|error| error.within(format!("--where \"{text}\"")))?;
+        if super::sql::has_subquery(&expression) {
+            return Err(Error::usage(format!("--where \"{text}\": a condition over a table's columns can hold no query"))
+                .hint("write the job in SQL: --sql FILE, or sql = \"...\" in asof.toml"));
+        }
         let expression = context.create_physical_expr(expression, &columns).map_err(wrong)?;
         let data_type = expression.data_type(schema).map_err(wrong)?;
         if data_type != arrow::datatypes::DataType::Boolean {
             return Err(Error::usage(format!(
-                "--where '{text}' is {}, and not true or false",
+                "--where \"{text}\" is {}, and not true or false",
                 crate::domain::schema::type_name(&data_type)
             )));
         }
@@ -45,7 +49,7 @@ impl Condition {
     /// Always.
     #[cfg(not(feature = "sql"))]
     pub fn parse(text: &str, _schema: &SchemaRef) -> Result<Self> {
-        Err(Error::usage(format!("--where '{text}': this asof was built without SQL")).hint("cargo install asof --features sql"))
+        Err(Error::usage(format!("--where \"{text}\": this asof was built without SQL")).hint("cargo install asof --features sql"))
     }
 
     /// Which rows it holds for; a condition that is null does not hold.
@@ -53,18 +57,17 @@ impl Condition {
     /// # Errors
     /// A refusal if a value cannot be computed, such as a division by zero.
     pub fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let refused = |error: &dyn std::fmt::Display| Error::refused(format!("--where '{}': {error}", self.text));
         #[cfg(feature = "sql")]
         {
             use arrow::array::AsArray;
-            let value =
-                self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(|error| refused(&error))?;
-            let truth = value.as_boolean_opt().ok_or_else(|| refused(&"it is no truth value"))?;
+            let wrong = |error| super::sql::wrong(&error, &format!("--where \"{}\"", self.text));
+            let value = self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(wrong)?;
+            let truth = value.as_boolean_opt().ok_or_else(|| Error::refused(format!("--where \"{}\" is no truth value", self.text)))?;
             Ok(truth.iter().map(|value| Some(value == Some(true))).collect())
         }
         #[cfg(not(feature = "sql"))]
         {
-            Err(refused(&format!("this asof was built without SQL ({} rows)", batch.num_rows())))
+            Err(Error::usage(format!("--where \"{}\": this asof was built without SQL, for {} rows", self.text, batch.num_rows())))
         }
     }
 }

@@ -14,6 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -27,7 +28,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 
 use crate::domain::schema::{canonical_schema, conform};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, nearest};
 use crate::storage::Batches;
 use crate::storage::object::{BATCH_ROWS, to_canonical};
 
@@ -191,6 +192,13 @@ pub(super) fn check_stable(expression: &Expr) -> Result<()> {
     }
 }
 
+/// Whether an expression holds a query of its own.
+pub(super) fn has_subquery(expression: &Expr) -> bool {
+    let is_query =
+        |node: &Expr| Ok(matches!(node, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)));
+    expression.exists(is_query).unwrap_or(true)
+}
+
 /// A failure of DataFusion's as one of ours: what the user wrote, what a value refused, or what failed.
 pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
     let root = error.find_root();
@@ -198,6 +206,26 @@ pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
         && let Some(ours) = inner.downcast_ref::<Error>()
     {
         return ours.duplicate();
+    }
+    if let DataFusionError::SchemaError(schema_error, _) = root
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref()
+    {
+        let error = Error::usage(format!("{what}: there is no column '{}'", field.name));
+        let names: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
+        let upper = valid_fields.iter().find(|valid| valid.name != field.name && valid.name.to_lowercase() == field.name.to_lowercase());
+        return match (upper, nearest(&field.name, names.iter().copied())) {
+            (Some(upper), _) => error.hint(format!("a name without quotes is read in lower case; write \"{}\"", upper.name)),
+            (None, Some(near)) => error.hint(format!("did you mean '{near}'?")),
+            (None, None) => error.hint(format!("the columns are {}", names.join(", "))),
+        };
+    }
+    if let DataFusionError::SQL(parser_error, _) = root {
+        use datafusion::sql::sqlparser::parser::ParserError::{ParserError, RecursionLimitExceeded, TokenizerError};
+        let why = match parser_error.as_ref() {
+            ParserError(why) | TokenizerError(why) => why.clone(),
+            RecursionLimitExceeded => "it is nested too deeply".to_owned(),
+        };
+        return Error::usage(format!("{what}: {why}"));
     }
     let message = root.strip_backtrace();
     let message = [
