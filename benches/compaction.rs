@@ -5,6 +5,8 @@
 //! and as processes of their own, a decode of every column of every snapshot and `asof compact --full`. It
 //! prints wall time, peak memory (by `/usr/bin/time`) and the ratio, and what an incremental night costs.
 
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
