@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, Rows, TypeRules, no_column};
 use crate::storage::Batches;
-use crate::storage::commit::{Published, Staged, sweep};
+use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::object::ObjectWriter;
@@ -279,8 +279,8 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         }
     };
     let target = if options.dry_run { std::env::temp_dir().join(format!("{}.parquet", table.name)) } else { plan.path.clone() };
-    if let Some(folder) = target.parent().filter(|_| !options.dry_run) {
-        sweep(folder, workspace.clock.now());
+    if !options.dry_run {
+        sweep_partitions(&table.root, workspace.clock.now());
     }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;

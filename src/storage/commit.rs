@@ -196,6 +196,14 @@ pub fn sweep(folder: &Path, now: DateTime<Utc>) {
     }
 }
 
+/// [`sweep`]s every folder in `root`: where a killed run of another night left its traces.
+pub fn sweep_partitions(root: &Path, now: DateTime<Utc>) {
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        sweep(&entry.path(), now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
