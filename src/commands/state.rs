@@ -138,8 +138,9 @@ impl State<'_> {
         match self.content {
             StateContent::Snapshot(_) => Vec::new(),
             StateContent::Intervals(intervals) => {
+                let comparison = intervals.comparison();
                 let names = self.schema.fields().iter().map(|field| field.name());
-                names.filter(|name| !is_compared(intervals, name)).cloned().collect()
+                names.filter(|name| !comparison.covers(name)).cloned().collect()
             }
         }
     }
@@ -151,12 +152,6 @@ fn open_intervals(workspace: &Workspace<'_>, name: &TableName) -> Result<Option<
         return Ok(None);
     }
     Intervals::open(&workspace.intervals_path(name, None)?)
-}
-
-/// Whether a change of a column ends an interval; a key column cannot change.
-pub(super) fn is_compared(intervals: &Intervals, column: &String) -> bool {
-    let footer = &intervals.footer;
-    footer.key.contains(column) || if footer.track.is_empty() { !footer.ignore.contains(column) } else { footer.track.contains(column) }
 }
 
 /// The columns that `keep` accepts, in their order.
