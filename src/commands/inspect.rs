@@ -32,8 +32,7 @@ pub(super) struct Inspected {
 /// # Errors
 /// What concerns the table as a whole: a wrong configuration, a folder that cannot be listed.
 pub(super) fn inspect(workspace: &Workspace<'_>, name: &TableName) -> Result<Inspected> {
-    let has_lake = workspace.lake.is_some() || workspace.config.lake.is_some();
-    let intervals_path = has_lake.then(|| workspace.intervals_path(name, None)).transpose()?;
+    let intervals_path = workspace.has_lake().then(|| workspace.intervals_path(name, None)).transpose()?;
     let intervals = intervals_path.as_deref().map_or(Ok(None), Intervals::open);
     let recorded = intervals.as_ref().ok().and_then(Option::as_ref).map(|intervals| intervals.footer.key.clone());
     let (table, found) = table(workspace, name, recorded.unwrap_or_default())?;

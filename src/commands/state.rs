@@ -14,7 +14,6 @@ use crate::domain::schema::{conform, display};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Snapshot, Table};
 use crate::error::{Error, Result};
-use crate::model::TableName;
 use crate::storage::Batches;
 
 /// What served a state.
@@ -57,7 +56,7 @@ impl States {
     /// A usage error if there is no such table; a refusal if it has no state at all, or its intervals are damaged.
     pub(super) fn open(workspace: &Workspace<'_>, name: &str) -> Result<Self> {
         let name = workspace.known(name)?;
-        let intervals = open_intervals(workspace, &name)?;
+        let intervals = workspace.intervals(&name)?;
         let key = match &intervals {
             Some(intervals) if workspace.table_config(&name).key.is_empty() => intervals.footer.key.clone(),
             _ => Vec::new(),
@@ -144,14 +143,6 @@ impl State<'_> {
             }
         }
     }
-}
-
-/// The intervals in the lake, if there is a lake and it has some.
-fn open_intervals(workspace: &Workspace<'_>, name: &TableName) -> Result<Option<Intervals>> {
-    if workspace.lake.is_none() && workspace.config.lake.is_none() {
-        return Ok(None);
-    }
-    Intervals::open(&workspace.intervals_path(name, None)?)
 }
 
 /// The columns that `keep` accepts, in their order.

@@ -14,9 +14,8 @@ use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{TableHistory, Using};
-use crate::engine::intervals::Intervals;
 use crate::engine::join::JoinSpec;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{Format, TypeRules};
 use crate::storage::partitions;
@@ -26,11 +25,10 @@ pub(in crate::commands) fn find_job<'a>(workspace: &'a Workspace<'_>, name: &str
     workspace.config.jobs.get(name).ok_or_else(|| {
         let error = Error::usage(format!("there is no job '{name}'"));
         let names: Vec<&str> = workspace.config.jobs.keys().map(String::as_str).collect();
-        match nearest(name, names.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean '{near}'?")),
-            None if names.is_empty() => error.hint(format!("[jobs.{name}] in asof.toml")),
-            None => error.hint(format!("the jobs are {}", names.join(", "))),
-        }
+        error.hint_nearest(name, names.iter().copied(), || match names.as_slice() {
+            [] => format!("[jobs.{name}] in asof.toml"),
+            names => format!("the jobs are {}", names.join(", ")),
+        })
     })
 }
 
@@ -61,7 +59,7 @@ impl Job {
             (None, None) => None,
             _ => return Err(within(Error::usage("'sql' and 'sql_file' exclude one another"))),
         };
-        let (work, events, tables) = match sql {
+        let Resolved { work, events, tables } = match sql {
             Some(sql) => resolve_sql(workspace, sql, ad_hoc).map_err(within)?,
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
@@ -75,9 +73,9 @@ impl Job {
             hash: String::new(),
             join_tables: Mutex::default(),
         };
-        for (events, root, layout, format, types) in events {
-            let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {events}")))?;
-            job.events.push(EventsSource { name: events, found, format, types });
+        for EventsPlace { name, root, layout, format, types } in events {
+            let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {name}")))?;
+            job.events.push(EventsSource { name, found, format, types });
         }
         for table in tables {
             job.tables.insert(table.to_string(), history(workspace, &table, options)?);
@@ -99,29 +97,45 @@ fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOption
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
     rule.lag = options.lag.unwrap_or(rule.lag);
     let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(None)?.partitions };
-    let has_lake = workspace.lake.is_some() || workspace.config.lake.is_some();
-    let intervals =
-        if options.using == Using::Snapshots || !has_lake { None } else { Intervals::open(&workspace.intervals_path(name, None)?)? };
+    let intervals = if options.using == Using::Snapshots { None } else { workspace.intervals(name)? };
     TableHistory::new(table, rule, snapshots, intervals, options.using)
 }
 
-type ResolvedEvents = (String, PathBuf, Layout, Option<Format>, TypeRules);
-type Resolved = (Work, Vec<ResolvedEvents>, Vec<TableName>);
+/// Events whose place is known, and whose partitions have not been looked for.
+#[derive(Clone)]
+struct EventsPlace {
+    name: String,
+    root: PathBuf,
+    layout: Layout,
+    format: Option<Format>,
+    types: TypeRules,
+}
 
-fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<ResolvedEvents> {
+/// A job's work with the events and tables that it reads.
+struct Resolved {
+    work: Work,
+    events: Vec<EventsPlace>,
+    tables: Vec<TableName>,
+}
+
+fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
     let Some(config) = workspace.config.events.get(name) else {
         let error = Error::usage(format!("there are no events '{name}'"));
-        let names: Vec<&str> = workspace.config.events.keys().map(String::as_str).collect();
-        return Err(match nearest(name, names.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean '{near}'?")),
-            None => error.hint(format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")),
-        });
+        return Err(error.hint_nearest(name, workspace.config.events.keys().map(String::as_str), || {
+            format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")
+        }));
     };
-    Ok((name.to_owned(), workspace.configured(&config.path)?, Layout::parse(&config.layout)?, config.format, config.type_rules()?))
+    Ok(EventsPlace {
+        name: name.to_owned(),
+        root: workspace.configured(&config.path)?,
+        layout: Layout::parse(&config.layout)?,
+        format: config.format,
+        types: config.type_rules()?,
+    })
 }
 
 /// The events of an ad hoc job: a configured name, or a path with its layout.
-fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<ResolvedEvents> {
+fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
     if ad_hoc.events_layout.is_none() && workspace.config.events.contains_key(events) {
         return configured_events(workspace, events);
     }
@@ -130,7 +144,7 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     };
     let root = workspace.here(events)?;
     let name = root.file_name().map_or_else(|| "events".to_owned(), |name| name.to_string_lossy().into_owned());
-    Ok((name, root, Layout::parse(layout)?, ad_hoc.events_format, TypeRules::default()))
+    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format: ad_hoc.events_format, types: TypeRules::default() })
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
@@ -163,7 +177,7 @@ fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&A
         return Err(Error::usage("a semi or anti join adds no columns, and --select names some").hint("--how inner, or no --select"));
     }
     spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
-    Ok((Work::Join(spec, table.clone()), vec![events], vec![table]))
+    Ok(Resolved { work: Work::Join(spec, table.clone()), events: vec![events], tables: vec![table] })
 }
 
 #[cfg(not(feature = "sql"))]
@@ -187,7 +201,7 @@ fn resolve_sql(workspace: &Workspace<'_>, sql: String, ad_hoc: Option<&AdHoc>) -
     let (mut events, mut tables) = (Vec::new(), Vec::new());
     let known = workspace.tables(&[]).unwrap_or_default();
     for name in crate::engine::sql::references(&probe)? {
-        if given.as_ref().is_some_and(|given| given.0 == name) {
+        if given.as_ref().is_some_and(|given| given.name == name) {
             events.extend(given.clone());
         } else if workspace.config.events.contains_key(&name) {
             events.push(configured_events(workspace, &name)?);
@@ -196,11 +210,8 @@ fn resolve_sql(workspace: &Workspace<'_>, sql: String, ad_hoc: Option<&AdHoc>) -
         } else {
             let names: Vec<&str> = workspace.config.events.keys().map(String::as_str).chain(known.iter().map(TableName::as_str)).collect();
             let error = Error::usage(format!("the job's SQL reads '{name}', which is neither a table nor events"));
-            return Err(match nearest(&name, names.iter().copied()) {
-                Some(near) => error.hint(format!("did you mean '{near}'?")),
-                None => error.hint(format!("known are {}", names.join(", "))),
-            });
+            return Err(error.hint_nearest(&name, names.iter().copied(), || format!("known are {}", names.join(", "))));
         }
     }
-    Ok((Work::Sql(sql), events, tables))
+    Ok(Resolved { work: Work::Sql(sql), events, tables })
 }
