@@ -4,12 +4,15 @@
 //! reach. Only the comparison in the middle is made here: the job's query once more, with every date joined to
 //! the newest copy of the table, which is what a rerun without asof does.
 
+#[cfg(feature = "sql")]
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::args::{Color, Global};
-use super::printer::{BOLD, DIM, Printer, columns, number, paint};
+use super::printer::{BOLD, DIM, Printer, paint};
+#[cfg(feature = "sql")]
+use super::printer::{columns, number};
 use crate::error::{Error, Result};
 use crate::storage::commit::write_error;
 

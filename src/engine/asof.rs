@@ -176,8 +176,23 @@ impl TableHistory {
             return Ok(AsOfTable { observed, schema, source: Source::Intervals(intervals) });
         }
         let objects = self.snapshots.get(&observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
-        let schema = self.table.open(observed, objects, None)?.schema;
+        let schema = self.table.open(observed, objects, self.pinned(observed)?.as_ref())?.schema;
         Ok(AsOfTable { observed, schema, source: Source::Snapshot(self.table.clone(), objects.clone()) })
+    }
+
+    /// The types that foreign text is read with: those of the snapshots before it, as far as intervals know them, so
+    /// that a snapshot reads as it did when it was compacted.
+    fn pinned(&self, observed: NaiveDate) -> Result<Option<SchemaRef>> {
+        let Some(intervals) = self.intervals.as_ref().filter(|_| !self.table.own) else { return Ok(None) };
+        let mut pinned: Option<SchemaRef> = None;
+        for (index, _) in intervals.footer.observed.iter().enumerate().take_while(|(_, seen)| seen.date < observed) {
+            let schema = intervals.schema_of(index)?;
+            pinned = Some(match &pinned {
+                None => schema,
+                Some(wide) => unify(wide, &schema).map_err(|clash| clash.refusal(self.table.name.as_str(), observed))?.0,
+            });
+        }
+        Ok(pinned)
     }
 
     /// Every column that the table ever had, in the widest type: an absent column is a column of nulls, of
@@ -198,7 +213,7 @@ impl TableHistory {
         }
         for (date, objects) in &self.snapshots {
             if self.intervals.as_ref().is_none_or(|intervals| intervals.fingerprint(*date).is_none()) {
-                add(self.table.open(*date, objects, None)?.schema.as_ref(), *date)?;
+                add(self.table.open(*date, objects, self.pinned(*date)?.as_ref())?.schema.as_ref(), *date)?;
             }
         }
         Ok(all)

@@ -194,6 +194,33 @@ pub fn read(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, name: 
     }
 }
 
+/// Reads the named columns of files, in their order; of Parquet, only those are decoded.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_columns(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, columns: &[String]) -> Result<Batches> {
+    if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
+        let rows = read(files, format, rules, None)?;
+        let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
+        return Ok(Box::new(rows.batches.map(move |batch| batch?.project(&indices).io_context(|| "cannot select columns".into()))));
+    }
+    let objects = files.iter().map(|path| ParquetObject::open(path)).collect::<Result<Vec<_>>>()?;
+    let Some(first) = objects.first() else { return Err(Error::usage("there are no files to read")) };
+    let whole = declared_schema(first.schema(), rules);
+    let fields: Vec<_> = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect();
+    let schema: SchemaRef = std::sync::Arc::new(Schema::new(fields));
+    let streams = objects.iter().map(|object| object.read(Some(columns))).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(streams.into_iter().flatten().map(move |batch| crate::domain::schema::conform(&batch?, &schema))))
+}
+
+/// Whether files carry their types, so that they can be opened again at little cost.
+///
+/// # Errors
+/// A usage error for a format that cannot be told.
+pub fn carries_types(files: &[PathBuf], format: Option<Format>) -> Result<bool> {
+    Ok(matches!(format.map_or_else(|| common_format(files), Ok)?, Format::Parquet | Format::Arrow))
+}
+
 fn common_format(files: &[PathBuf]) -> Result<Format> {
     let mut common = None;
     for path in files {

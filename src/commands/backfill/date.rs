@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -12,7 +11,7 @@ use super::job::{EventsSource, Job, Work};
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
 use crate::domain::staleness::{DateState, Inputs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::source;
 use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
@@ -73,7 +72,7 @@ impl<'a> DateRun<'a> {
                 self.report.error = Some(error.to_string());
                 self.report.kind = Some(error.kind());
                 self.report.hints = error.hints().to_vec();
-                if !self.options.dry_run {
+                if !self.options.dry_run && error.kind() != Kind::Usage {
                     self.job.remember(self.date, &error);
                 }
             }
@@ -153,21 +152,16 @@ impl<'a> DateRun<'a> {
         let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
         let rows = source::read(&files, events.format, &events.types, None)
             .map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
-        Ok(EventRows { schema: rows.schema.clone(), rows: Mutex::new(Some(rows.batches)) })
+        Ok(EventRows { files, schema: rows.schema, batches: rows.batches })
     }
 }
 
-/// A date's events, to be read once.
+/// A date's events.
 pub(super) struct EventRows {
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
+    pub(super) files: Vec<PathBuf>,
     pub(super) schema: SchemaRef,
-    rows: Mutex<Option<Batches>>,
-}
-
-impl EventRows {
-    /// The rows, once.
-    pub(super) fn take(&self) -> Result<Batches> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| Error::io("events were read twice"))
-    }
+    pub(super) batches: Batches,
 }
 
 /// A date's output on its way.

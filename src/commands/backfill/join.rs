@@ -36,7 +36,7 @@ impl DateRun<'_> {
         let schema = table.output_schema(spec, &rows.schema, &events.name, name)?;
         let (mut read, mut matched) = (0, 0);
         output.begin(&schema)?;
-        for batch in rows.take()? {
+        for batch in rows.batches {
             let batch = batch?;
             read += batch.num_rows() as u64;
             let (joined, met) = table.join(spec, &batch, observed, &schema)?;

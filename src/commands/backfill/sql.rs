@@ -7,10 +7,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::date::{DateRun, Output};
+use super::job::EventsSource;
 use crate::domain::schema::conform;
 use crate::engine::asof::AsOfTable;
 use crate::engine::sql::{Open, Relation, bind_date, missing_column, run};
 use crate::error::{Error, Result};
+use crate::source::{carries_types, read_columns};
 use crate::storage::Batches;
 
 impl DateRun<'_> {
@@ -18,11 +20,7 @@ impl DateRun<'_> {
     pub(super) fn write_sql(&mut self, sql: &str, output: &mut Output<'_>) -> Result<()> {
         let mut relations: Vec<(String, Relation)> = Vec::new();
         for events in &self.job.events {
-            let rows = self.events_of(events)?;
-            // A query may scan events twice: text is read once and kept, typed files are opened again.
-            let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.take()?.collect::<Result<_>>()?);
-            let open = Arc::new(move |columns: &[String]| select(&kept, columns));
-            relations.push((events.name.clone(), Relation { schema: rows.schema.clone(), open }));
+            relations.push((events.name.clone(), self.events_relation(events)?));
         }
         let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
         for (name, history) in &self.job.tables {
@@ -42,6 +40,20 @@ impl DateRun<'_> {
             output.begin(schema)?;
             output.write(batch)
         })
+    }
+
+    /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that
+    /// it asks for; text is read once and kept.
+    fn events_relation(&self, events: &EventsSource) -> Result<Relation> {
+        let rows = self.events_of(events)?;
+        let open: Open = if carries_types(&rows.files, events.format)? {
+            let (files, format, types) = (rows.files, events.format, events.types.clone());
+            Arc::new(move |columns: &[String]| read_columns(&files, format, &types, columns))
+        } else {
+            let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
+            Arc::new(move |columns: &[String]| select(&kept, columns))
+        };
+        Ok(Relation { schema: rows.schema, open })
     }
 
     /// Tables' columns with those that the query names and that were absent on the date: nulls, of the

@@ -85,7 +85,15 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
     if options.layout.is_some() {
         return Err(Error::usage("--layout goes with --snapshots"));
     }
-    let names = workspace.tables(tables)?;
+    let mut names = workspace.tables(tables)?;
+    if tables.is_empty() {
+        // A table that asof.toml names and that has no snapshot yet is no failure of the others.
+        let lake = workspace.lake()?;
+        let has_snapshots = |name: &TableName| lake.has(name) || workspace.table_config(name).snapshots.is_some();
+        if names.iter().any(has_snapshots) {
+            names.retain(has_snapshots);
+        }
+    }
     if names.len() > 1 && options.out.is_some() {
         return Err(Error::usage("--out goes with the name of one table").hint(format!("asof compact {} --out PATH", names[0])));
     }
@@ -168,24 +176,44 @@ impl<'a> Run<'a> {
         let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {
-            let pruned = existing
-                .observed()
-                .into_iter()
-                .filter(|date| !found.partitions.contains_key(date) && range.is_none_or(|range| range.contains(*date)));
+            // What the range leaves out is dropped from the intervals, and must be had again from the lake.
+            let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
+            let left_out: Vec<NaiveDate> = existing.observed().into_iter().filter(outside).collect();
+            if !left_out.is_empty() {
+                let all = run.table.find(None)?;
+                let lost: Vec<NaiveDate> = left_out.into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
+                run.refuse_pruned("a compaction of this range", &lost)?;
+            }
+            let pruned = existing.observed().into_iter().filter(|date| !found.partitions.contains_key(date) && !outside(date));
             let pruned: Vec<NaiveDate> = pruned.collect();
             observed.extend(&pruned);
             observed.sort();
             run.take_over(existing, &found.partitions, &pruned)?;
-        } else if options.full
-            && let Some(existing) = Intervals::open(&run.path).ok().flatten()
-        {
-            let pruned: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !found.partitions.contains_key(date)).collect();
-            run.refuse_pruned("a full compaction", &pruned)?;
+        } else if options.full {
+            run.refuse_to_lose()?;
         }
         let kept = run.base.as_ref().map(Base::last);
         run.new = found.partitions.into_iter().filter(|(date, _)| kept.is_none_or(|kept| *date > kept)).collect();
         run.settings.policy.check(run.table.name.as_str(), &observed)?;
         Ok(run)
+    }
+
+    /// Refuses a full compaction over intervals that know dates which the lake no longer has.
+    fn refuse_to_lose(&self) -> Result<()> {
+        match Intervals::open(&self.path) {
+            Ok(None) => Ok(()),
+            Ok(Some(existing)) => {
+                let all = self.table.find(None)?;
+                let lost: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
+                self.refuse_pruned("a full compaction", &lost)
+            }
+            Err(error) => {
+                let note =
+                    format!("{}: the intervals that stood there cannot be read ({error}); what only they knew is lost", self.table.name);
+                self.workspace.progress.note(&note);
+                Ok(())
+            }
+        }
     }
 
     fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
