@@ -140,7 +140,9 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
     candidates
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .filter(|(distance, name)| {
+            *distance <= (name.len().max(written.len()) / 3).max(1) && *distance < name.len().min(written.len()).max(1)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -154,5 +156,6 @@ mod tests {
         assert_eq!(nearest("statsu", ["id", "status", "name"]), Some("status"));
         assert_eq!(nearest("ICAO", ["icao", "iata"]), Some("icao"));
         assert_eq!(nearest("elevation", ["id", "name"]), None);
+        assert_eq!(nearest("x", ["j"]), None);
     }
 }

@@ -45,7 +45,7 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print results and errors only
+    /// Print errors, and what show, diff, history, status and partitions are asked for, and nothing else
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Say more of what is done
@@ -433,7 +433,7 @@ pub struct HistoryArgs {
 pub struct StatusArgs {
     /// A table or a job; by default all
     pub name: Option<String>,
-    /// The first date of a job to look at [default: a year before the last]
+    /// The first date of a job to look at [default: ten years before the last]
     #[arg(long, value_parser = date, value_name = "DATE")]
     pub from: Option<NaiveDate>,
     /// The last date of a job to look at [default: today]

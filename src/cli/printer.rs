@@ -29,7 +29,7 @@ pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// Prints for one run of the program.
 pub(super) struct Printer {
     pub(super) json: bool,
-    quiet: bool,
+    pub(super) quiet: bool,
     pub(super) verbose: bool,
     choice: ColorChoice,
     bar: Option<ProgressBar>,

@@ -35,9 +35,21 @@ fn outcome(outcome: Outcome) -> String {
     }
 }
 
+/// The same of a copy outside of the lake.
+fn written(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Kept => paint(DIM, "kept"),
+        Outcome::Published | Outcome::Replaced => paint(GREEN, "written"),
+        Outcome::Planned => "would write".to_owned(),
+    }
+}
+
 pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<()> {
     if printer.json {
         return printer.document(&reports);
+    }
+    if printer.quiet {
+        return Ok(());
     }
     let mut rows = Vec::new();
     for report in reports {
@@ -77,6 +89,9 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
     if printer.json {
         return printer.document(&reports);
     }
+    if printer.quiet {
+        return Ok(());
+    }
     for report in reports {
         let span = match (report.from, report.to) {
             (Some(from), Some(to)) => format!(" of {from} to {to}"),
@@ -115,8 +130,9 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
     if printer.json {
         return printer.document(&reports);
     }
-    for report in reports {
-        printer.line(format!("{} to {}", paint(BOLD, &report.job), report.output))?;
+    for report in reports.iter().filter(|report| !printer.quiet || report.failure().is_some()) {
+        let job = if report.output.ends_with(&report.job) { String::new() } else { format!("{} to ", paint(BOLD, &report.job)) };
+        printer.line(format!("{job}{}", if job.is_empty() { paint(BOLD, &report.output) } else { report.output.clone() }))?;
         for (table, rule) in &report.rules {
             printer.line(format!("  {table}: {rule}"))?;
         }
@@ -154,9 +170,9 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             printer.line(columns(&[], rows, &[2, 3]))?;
         }
         let total: u64 = report.dates.iter().filter_map(|date| date.rows).sum();
-        let mut parts: Vec<String> = ["written", "would write", "up to date", "left", "failed"]
+        let mut parts: Vec<String> = ["written", "to be written", "up to date", "left", "failed"]
             .into_iter()
-            .map(|action| (action, report.count(if action == "would write" { "planned" } else { action })))
+            .map(|action| (action, report.count(if action == "to be written" { "planned" } else { action })))
             .filter(|(_, dates)| *dates > 0)
             .map(|(action, dates)| format!("{} {action}", count(dates as u64, "date")))
             .collect();
@@ -171,7 +187,8 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
 
 pub(super) fn status(printer: &Printer, tables: Option<&StatusReport>, jobs: &[JobStatus]) -> Result<()> {
     if printer.json {
-        return printer.document(&serde_json::json!({ "tables": tables.map(|report| &report.tables), "jobs": jobs }));
+        return printer
+            .document(&serde_json::json!({ "tables": tables.map(|report| report.tables.as_slice()).unwrap_or_default(), "jobs": jobs }));
     }
     for table in tables.iter().flat_map(|report| &report.tables) {
         calendar::table(printer, table)?;
@@ -186,10 +203,13 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
     if printer.json {
         return printer.document(report);
     }
-    for table in &report.tables {
+    for table in report.tables.iter().filter(|_| !printer.quiet) {
         let sound = report.problems.iter().all(|problem| problem.table != table.table);
         let verdict = if sound { paint(GREEN.bold(), "sound") } else { paint(RED.bold(), "NOT SOUND") };
         printer.line(format!("{} is {verdict}", paint(BOLD, &table.table)))?;
+        if !sound {
+            continue;
+        }
         printer.line(format!(
             "  {} with {}: keys unique, rows sorted, fingerprints as recorded",
             count(table.snapshots, "snapshot"),
@@ -232,10 +252,13 @@ pub(super) fn expand(printer: &Printer, report: &ExpandReport) -> Result<()> {
     if printer.json {
         return printer.document(report);
     }
+    if printer.quiet {
+        return Ok(());
+    }
     let rows = report
         .dates
         .iter()
-        .map(|date| vec![date.snapshot_date.to_string(), outcome(date.outcome), count(date.rows, "row"), date.path.clone()]);
+        .map(|date| vec![date.snapshot_date.to_string(), written(date.outcome), count(date.rows, "row"), date.path.clone()]);
     let rows: Vec<Vec<String>> = rows.take(MANY).collect();
     printer.line(columns(&[], rows, &[2]))?;
     if report.dates.len() > MANY {

@@ -19,9 +19,10 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use super::state::{Cells, ColumnChange, Origin, State, States, cell};
+use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::digest::row_digests;
-use crate::domain::schema::{conform, display, unify};
+use crate::domain::schema::unify;
 use crate::engine::table::{Table, duplicate_keys, show_key};
 use crate::error::Result;
 use crate::model::TableName;

@@ -21,9 +21,9 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::snapshot::Outcome;
+use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::layout::Layout;
-use crate::domain::schema::conform;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};

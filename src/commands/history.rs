@@ -16,9 +16,10 @@ use chrono::{Days, NaiveDate};
 
 use super::Workspace;
 use super::state::{Cells, ColumnChange, cell};
+use crate::domain::cast::{cast_exactly, display};
 use crate::domain::digest::key_digests;
 use crate::domain::interval::Interval;
-use crate::domain::schema::{cast_exactly, display, type_name};
+use crate::domain::schema::type_name;
 use crate::engine::intervals::Intervals;
 use crate::error::{Context, Error, Result, nearest};
 use crate::model::TableName;
@@ -112,7 +113,7 @@ pub struct HistoryReport {
 /// are no intervals or the key is not in them.
 pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
     let name = workspace.known(&options.table)?;
-    let none = || Error::refused(format!("table {name} has no intervals")).hint(format!("asof compact {name}"));
+    let none = || Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"));
     let intervals = Intervals::open(&workspace.intervals_path(&name, None)?)?.ok_or_else(none)?;
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
@@ -449,7 +450,7 @@ mod tests {
         lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
         let error = history(&lake.workspace(), &options(&["1"])).expect_err("no intervals");
         assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("table item has no intervals", "asof compact item"));
-        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.kind(), Kind::Usage);
     }
 
     #[test]

@@ -44,13 +44,13 @@ impl JobStatus {
     }
 }
 
-/// Looks at a job's dates: by default those of the year before `to`, which is today by default.
+/// Looks at a job's dates: by default those of the ten years before `to`, which is today by default.
 ///
 /// # Errors
 /// Whatever keeps the job from being planned.
 pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<JobStatus> {
     let to = to.unwrap_or_else(|| workspace.clock.today().max(from.unwrap_or(NaiveDate::MIN)));
-    let from = from.unwrap_or_else(|| to - Days::new(365));
+    let from = from.unwrap_or_else(|| to - Days::new(3650));
     let range = DateRange::new(from, to)?;
     let options = BackfillOptions {
         range,

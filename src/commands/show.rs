@@ -24,7 +24,8 @@ use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::state::{Origin, State, States, cell};
-use crate::domain::schema::{conform, type_name};
+use crate::domain::cast::conform;
+use crate::domain::schema::type_name;
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;

@@ -20,11 +20,12 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use crate::config::expand_variables;
+use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
-use crate::domain::schema::{Drift, conform, unify};
+use crate::domain::schema::{Drift, unify};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -191,7 +192,7 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
     let today = workspace.clock.today();
     let date = options.date.unwrap_or(today);
     if date > today {
-        return Err(Error::usage(format!("table {name}: {date} is not over yet; today is {today}")).hint(format!("--date {today}")));
+        return Err(Error::usage(format!("table {name}: {date} lies in the future; today is {today}")).hint(format!("--date {today}")));
     }
     let path = lake.snapshot(name, date);
     let exists = path.exists();
@@ -307,6 +308,10 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     }));
     let bytes = writer.finish(&footer)?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint())?;
+    if outcome == Outcome::Kept {
+        // Another writer was first, or the rows stand there already: what is kept is not what was staged.
+        return Ok(kept(workspace, &table.name, *date, &plan.path));
+    }
     let since = since.zip(previous_counts).map(|(snapshot_date, (rows, changes))| Since {
         snapshot_date,
         rows,

@@ -9,8 +9,8 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use crate::domain::asof::latest;
+use crate::domain::cast::{conform, display};
 use crate::domain::digest::row_digests;
-use crate::domain::schema::{conform, display};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Snapshot, Table};
 use crate::error::{Error, Result};

@@ -111,9 +111,13 @@ impl GapPolicy {
             days => format!(" longer than {days} days"),
         };
         let noun = if wrong.len() == 1 { "gap" } else { "gaps" };
-        Err(Error::refused(format!("table {table} has {} {noun}{limit}: {}{more}", wrong.len(), shown.join(", ")))
-            .hint("take the missing snapshots with 'asof snapshot --date D --backdate' if their source is still to be had")
-            .hint("--gaps carry lets the last copy hold until the next; --gaps split ends intervals before a gap"))
+        let longest = wrong.iter().map(Gap::days).max().unwrap_or(most);
+        let error = Error::refused(format!("table {table} has {} {noun}{limit}: {}{more}", wrong.len(), shown.join(", ")))
+            .hint("take the missing snapshots with 'asof snapshot --date D --backdate' if their source is still to be had");
+        Err(match self {
+            GapPolicy::Carry { .. } => error.hint(format!("--max-gap {longest} accepts them; --gaps split ends intervals before a gap")),
+            _ => error.hint("--gaps carry lets the last copy hold until the next; --gaps split ends intervals before a gap"),
+        })
     }
 }
 

@@ -77,13 +77,14 @@ impl Guards {
         if candidate.rows < floor {
             broken.push(match (candidate.rows, floor) {
                 (0, 1) => "it has no rows".to_owned(),
+                (1, floor) => format!("it has 1 row, and min_rows is {floor}"),
                 (rows, floor) => format!("it has {rows} rows, and min_rows is {floor}"),
             });
         }
         if let Some((before, changes)) = candidate.previous {
             for (count, limit, verb, name) in [
-                (changes.removed, self.max_delete, "are gone", "max_delete"),
-                (changes.changed, self.max_change, "have changed", "max_change"),
+                (changes.removed, self.max_delete, if changes.removed == 1 { "is gone" } else { "are gone" }, "max_delete"),
+                (changes.changed, self.max_change, if changes.changed == 1 { "has changed" } else { "have changed" }, "max_change"),
             ] {
                 let Some(limit) = limit else { continue };
                 #[allow(clippy::cast_precision_loss, reason = "a share of rows needs no more than 53 bits")]

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | which path holds a date, and which folders a range needs | [`layout`] |
 //! | when are two types one type | [`schema`] |
+//! | which values survive a change of type | [`cast`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
@@ -18,6 +19,7 @@
 //! | which dates of a backfill are to be run | [`staleness`] |
 
 pub mod asof;
+pub mod cast;
 pub mod compact;
 pub mod comparison;
 pub mod diff;

@@ -1,5 +1,4 @@
-//! Schemas: when two types are one type, which type may become which, and how a batch is brought
-//! into a wider schema.
+//! Schemas: when two types are one type, and which type may become which.
 //!
 //! **Canonical types.** Encodings of one thing are one type: text is text whether offsets are 32 or
 //! 64 bits wide, views or dictionaries; a time zone is a way of printing an instant. What is left is
@@ -7,15 +6,13 @@
 //!
 //! **Widening.** A type may become a wider one of its family, if every value survives exactly:
 //! integers to wider integers, integers to `float64` as far as each value is exact, `float32` to
-//! `float64`, dates to timestamps, timestamps to finer units, decimals to more digits, and null (a
-//! column that never had a value) to anything. Every other change is refused with both types named.
+//! `float64`, dates to timestamps, timestamps to finer units, decimals to more digits, lists and structs
+//! element by element and field by field (a new field is one of nulls), and null (a column that never had a value) to anything. Every other change is refused with both types named.
 //!
 //! **Absence.** An absent column is a column of nulls, before it appears and after it goes.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
@@ -145,7 +142,7 @@ pub fn parse_type(text: &str) -> Option<DataType> {
 }
 
 /// Width in bits and signedness of an integer type.
-fn integer(data_type: &DataType) -> Option<(u32, bool)> {
+pub(super) fn integer(data_type: &DataType) -> Option<(u32, bool)> {
     use DataType as T;
     Some(match data_type {
         T::Int8 => (8, true),
@@ -162,7 +159,7 @@ fn integer(data_type: &DataType) -> Option<(u32, bool)> {
 
 /// The narrowest type that holds the values of both, or `None` if asof refuses to mix them.
 ///
-/// Both are canonical. The result is the same whichever comes first.
+/// Both are canonical. The result is the same whichever comes first, but for the order of a struct's fields.
 pub fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
     if one == other {
@@ -174,6 +171,8 @@ pub fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
         (T::Timestamp(a, zone_a), T::Timestamp(b, zone_b)) if zone_a == zone_b => return Some(T::Timestamp(*a.max(b), zone_a.clone())),
         (T::Date32, T::Timestamp(unit, None)) | (T::Timestamp(unit, None), T::Date32) => return Some(T::Timestamp(*unit, None)),
         (T::Duration(a), T::Duration(b)) => return Some(T::Duration(*a.max(b))),
+        (T::List(a), T::List(b)) => return Some(T::List(Arc::new(Field::new("item", widen(a.data_type(), b.data_type())?, true)))),
+        (T::Struct(a), T::Struct(b)) => return Some(T::Struct(widen_fields(a, b)?)),
         (T::Decimal128(p1, s1), T::Decimal128(p2, s2)) => {
             let scale = *s1.max(s2);
             let whole = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2));
@@ -200,6 +199,21 @@ pub fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
         (None, Some(_)) if matches!(one, T::Float32 | T::Float64) => Some(T::Float64),
         _ => None,
     }
+}
+
+/// The fields of both, in the order of the first and then of the second's own, each widened.
+fn widen_fields(one: &Fields, other: &Fields) -> Option<Fields> {
+    let peer = |field: &Field, fields: &Fields| fields.iter().find(|peer| peer.name() == field.name()).map(|peer| peer.data_type().clone());
+    let mut fields = Vec::new();
+    for field in one {
+        let wide = match peer(field, other) {
+            Some(data_type) => widen(field.data_type(), &data_type)?,
+            None => field.data_type().clone(),
+        };
+        fields.push(Field::new(field.name(), wide, true));
+    }
+    fields.extend(other.iter().filter(|field| peer(field, one).is_none()).map(|field| field.as_ref().clone()));
+    Some(Fields::from(fields))
 }
 
 /// What a new schema changed in the one before.
@@ -249,7 +263,10 @@ impl TypeClash {
             type_name(from),
             type_name(to)
         ))
-        .hint(format!("declare the column's type: [tables.{table}.types] {column} = \"{}\"", type_name(from)))
+        .hint(format!(
+            "correct the source; or, to change the type for good, declare it ([tables.{table}.types] {column} = \"TYPE\" in asof.toml) and take \
+             the earlier snapshots again, with --if-exists replace --backdate"
+        ))
     }
 }
 
@@ -286,109 +303,8 @@ pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeC
     Ok((Arc::new(Schema::new(fields)), drift))
 }
 
-/// Brings a batch into `schema`: columns by name, absent ones as nulls, each cast exactly.
-///
-/// Columns that `schema` does not have are left out.
-///
-/// # Errors
-/// A refusal that names the column and the first value that the new type cannot hold exactly.
-pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch.clone());
-    }
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => cast_exactly(column, field.data_type(), field.name()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
-}
-
-/// Casts a column, refusing values that would not survive.
-///
-/// # Errors
-/// A refusal that names the column, the value and the type.
-pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
-    if column.data_type() == to {
-        return Ok(column.clone());
-    }
-    if column.logical_null_count() == column.len() {
-        return Ok(new_null_array(to, column.len()));
-    }
-    let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let cast = cast_with_options(column, to, &lenient).map_err(|_| {
-        Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))
-    })?;
-    let lost = if cast.null_count() > column.null_count() {
-        (0..column.len()).find(|&row| cast.is_null(row) && !column.is_null(row))
-    } else {
-        first_rounded(column, &cast)?
-    };
-    match lost {
-        None => Ok(cast),
-        Some(row) => {
-            Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to))))
-        }
-    }
-}
-
-/// The first value that a cast has rounded: what is read once more, in the type it came from or in a finer
-/// one, is another value.
-fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
-    use DataType as T;
-    let (from, to) = (column.data_type(), cast.data_type());
-    let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
-    let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
-    let finer = match (from, to) {
-        _ if widens && !by_integer => return Ok(None),
-        (T::Utf8, T::Decimal128(precision, scale)) => T::Decimal128(38, scale + i8::try_from(38 - precision).unwrap_or(0)),
-        (T::Utf8, T::Timestamp(_, zone)) => T::Timestamp(TimeUnit::Nanosecond, zone.clone()),
-        (T::Utf8, _) => return Ok(None),
-        _ => from.clone(),
-    };
-    let (Some(original), true) = (canonical(from), canonical(&finer).as_ref() == Some(&finer)) else { return Ok(None) };
-    let lenient = CastOptions::default();
-    let text = matches!(from, T::Utf8);
-    let (before, after) = if text {
-        (cast_with_options(column, &finer, &lenient), Ok(cast.clone()))
-    } else {
-        (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient))
-    };
-    let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
-    let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
-    Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
-}
-
-/// A value as an error shows it: text in quotes, at most 60 characters.
-pub fn quoted(column: &dyn Array, row: usize) -> String {
-    let text = display(column, row);
-    let shown = if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text };
-    match column.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => format!("'{shown}'"),
-        _ => shown,
-    }
-}
-
-/// A value as text; null is the empty text.
-pub fn display(column: &dyn Array, row: usize) -> String {
-    if column.is_null(row) {
-        return String::new();
-    }
-    let options = arrow::util::display::FormatOptions::default();
-    arrow::util::display::ArrayFormatter::try_new(column, &options)
-        .and_then(|formatter| formatter.value(row).try_to_string())
-        .unwrap_or_else(|error| format!("<{error}>"))
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
-
     use super::*;
 
     fn every_type() -> Vec<DataType> {
@@ -469,6 +385,18 @@ mod tests {
     }
 
     #[test]
+    fn nested_types_widen_inside() {
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+        let of =
+            |fields: &[(&str, DataType)]| DataType::Struct(fields.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect());
+        assert_eq!(widen(&list(DataType::Null), &list(DataType::Utf8)), Some(list(DataType::Utf8)));
+        assert_eq!(widen(&list(DataType::Int64), &list(DataType::Utf8)), None);
+        let (a, b) = (of(&[("x", DataType::Int32), ("y", DataType::Utf8)]), of(&[("z", DataType::Boolean), ("x", DataType::Int64)]));
+        assert_eq!(widen(&a, &b), Some(of(&[("x", DataType::Int64), ("y", DataType::Utf8), ("z", DataType::Boolean)])));
+        assert_eq!(widen(&a, &of(&[("x", DataType::Utf8)])), None);
+    }
+
+    #[test]
     fn encodings_of_one_thing_are_one_type() {
         use DataType as T;
         let dictionary = T::Dictionary(Box::new(T::Int32), Box::new(T::LargeUtf8));
@@ -489,51 +417,6 @@ mod tests {
         assert_eq!(names, ["id", "gone", "fresh"]);
         assert_eq!(drift.in_words(), "column 'fresh' appears, column 'gone' is gone, column 'id' widens from int32 to int64");
         assert_eq!(unify(&wide, &wide).expect("itself").1, Drift::default());
-    }
-
-    #[test]
-    fn an_integer_becomes_a_float_only_where_it_is_exact() {
-        let exact: ArrayRef = Arc::new(Int64Array::from(vec![Some(1 << 53), Some(-(1 << 53)), None]));
-        assert!(cast_exactly(&exact, &DataType::Float64, "n").is_ok());
-        for beyond in [(1i64 << 53) + 1, -(1i64 << 53) - 1] {
-            let inexact: ArrayRef = Arc::new(Int64Array::from(vec![1, beyond]));
-            let error = cast_exactly(&inexact, &DataType::Float64, "n").expect_err("inexact");
-            assert_eq!(error.to_string(), format!("column 'n': the value {beyond} does not fit float64"));
-        }
-    }
-
-    #[test]
-    fn a_cast_never_rounds() {
-        use arrow::array::{Float64Array, TimestampMicrosecondArray};
-        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
-        let noon = 19_000 * 86_400_000_000 + 43_200_000_000;
-        let cases: Vec<(ArrayRef, ArrayRef, DataType)> = vec![
-            (Arc::new(StringArray::from(vec!["1.20"])), Arc::new(StringArray::from(vec!["1.239"])), DataType::Decimal128(10, 2)),
-            (Arc::new(Float64Array::from(vec![2.0])), Arc::new(Float64Array::from(vec![1.5])), DataType::Int64),
-            (Arc::new(Int64Array::from(vec![16_777_216])), Arc::new(Int64Array::from(vec![16_777_217])), DataType::Float32),
-            (Arc::new(TimestampMicrosecondArray::from(vec![0])), Arc::new(TimestampMicrosecondArray::from(vec![noon])), DataType::Date32),
-            (
-                Arc::new(TimestampMicrosecondArray::from(vec![1000])),
-                Arc::new(TimestampMicrosecondArray::from(vec![1001])),
-                milliseconds.clone(),
-            ),
-            (
-                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.5"])),
-                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.0005"])),
-                milliseconds,
-            ),
-        ];
-        for (exact, rounded, to) in cases {
-            assert!(cast_exactly(&exact, &to, "c").is_ok(), "{to}");
-            assert!(cast_exactly(&rounded, &to, "c").is_err(), "{to}");
-        }
-    }
-
-    #[test]
-    fn a_value_that_does_not_parse_is_named() {
-        let column: ArrayRef = Arc::new(StringArray::from(vec!["12", "x7"]));
-        let error = cast_exactly(&column, &DataType::Int64, "code").expect_err("no number");
-        assert_eq!(error.to_string(), "column 'code': the value 'x7' does not fit int64");
     }
 
     #[test]

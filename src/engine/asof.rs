@@ -15,8 +15,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::intervals::Intervals;
 use super::table::{Partitions, Table};
 use crate::domain::asof::{AsOfRule, NoSnapshot};
+use crate::domain::cast::conform;
 use crate::domain::digest::Fingerprint;
-use crate::domain::schema::{conform, unify};
+use crate::domain::schema::unify;
 use crate::error::{Error, Result};
 use crate::storage::Batches;
 

@@ -21,12 +21,13 @@ use serde::Serialize;
 
 use super::intervals::{Intervals, to_days};
 use super::table::{Table, all_digests, duplicate_keys, show_key};
+use crate::domain::cast::conform;
 use crate::domain::compact::{Changes, Compaction, Ends, TakeError};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum, row_digests};
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
-use crate::domain::schema::{conform, unify};
+use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::source::no_column;
 use crate::storage::Batches;

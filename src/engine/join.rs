@@ -13,10 +13,11 @@ use chrono::NaiveDate;
 
 use super::expression::Condition;
 use super::intervals::Intervals;
+use crate::domain::cast::conform;
 use crate::domain::digest::{comparable, key_digests};
 use crate::domain::interval::Interval;
 use crate::domain::join::{JoinKind, Versions};
-use crate::domain::schema::{conform, type_name};
+use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::no_column;

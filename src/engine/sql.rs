@@ -27,7 +27,8 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 
-use crate::domain::schema::{canonical_schema, conform};
+use crate::domain::cast::conform;
+use crate::domain::schema::canonical_schema;
 use crate::error::{Error, Kind, Result, nearest};
 use crate::storage::Batches;
 use crate::storage::object::{BATCH_ROWS, to_canonical};

@@ -10,9 +10,9 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use crate::domain::cast::display;
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
-use crate::domain::schema::display;
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Rows, TypeRules, no_column};

@@ -14,7 +14,8 @@ use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
 use super::guess::Guess;
 use super::{Input, Rows, TypeRules, same_columns};
-use crate::domain::schema::{canonical_schema, conform};
+use crate::domain::cast::conform;
+use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::object::BATCH_ROWS;
 

@@ -42,7 +42,7 @@ impl Reading {
     fn fits(self, text: &str) -> bool {
         match self {
             Reading::Integer => plain_digits(text) && text.parse::<i64>().is_ok(),
-            Reading::Number => plain_number(text),
+            Reading::Number => plain_number(text) && (!plain_digits(text) || text.parse::<i64>().is_ok_and(is_exact)),
             Reading::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
             Reading::Date => text.len() == 10 && parse_date(text).is_ok(),
             Reading::Timestamp => is_timestamp(text) == Some(false),
@@ -51,6 +51,11 @@ impl Reading {
             Reading::LooseNumber => text.parse::<f64>().is_ok(),
         }
     }
+}
+
+/// Whether every float64 near a whole number is that number alone: a long code among numbers is text, not a rounded one.
+fn is_exact(whole: i64) -> bool {
+    whole.unsigned_abs() <= 1 << 53
 }
 
 fn plain_digits(text: &str) -> bool {
@@ -152,7 +157,10 @@ impl Guess {
         let shown: String = value.chars().take(60).collect();
         let was = type_name(pinned);
         Err(Error::refused(format!("{file}, line {line}: column '{column}' was {was} in the previous snapshot, and '{shown}' is none"))
-            .hint(format!("correct the source, or declare the type: [tables.TABLE.types] {column} = \"text\"")))
+            .hint(format!(
+                "correct the source; or, to change the type for good, declare it (types = {{ {column} = \"text\" }} in asof.toml) and take \
+                 the earlier snapshots again, with --if-exists replace --backdate"
+            )))
     }
 }
 
@@ -162,10 +170,12 @@ mod tests {
 
     #[test]
     fn numbers_are_what_programs_write() {
-        for number in ["0", "-1", "450.0", "1e5", "-0.5E-3", "9007199254740993"] {
+        for number in ["0", "-1", "450.0", "1e5", "-0.5E-3", "9007199254740992"] {
             assert!(Reading::Number.fits(number), "{number}");
         }
-        for text in ["", "-", "007", "00.5", "1.", ".5", "+1", "1e", "0x1", "NaN", "inf", "1 ", "1e999"] {
+        for text in
+            ["", "-", "007", "00.5", "1.", ".5", "+1", "1e", "0x1", "NaN", "inf", "1 ", "1e999", "9007199254740993", "99999999999999999999"]
+        {
             assert!(!Reading::Number.fits(text), "{text}");
         }
         assert!(!Reading::Integer.fits("9223372036854775808"));

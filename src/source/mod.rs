@@ -210,7 +210,7 @@ pub fn read_columns(files: &[PathBuf], format: Option<Format>, rules: &TypeRules
     let fields: Vec<_> = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect();
     let schema: SchemaRef = std::sync::Arc::new(Schema::new(fields));
     let streams = objects.iter().map(|object| object.read(Some(columns))).collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(streams.into_iter().flatten().map(move |batch| crate::domain::schema::conform(&batch?, &schema))))
+    Ok(Box::new(streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &schema))))
 }
 
 /// Whether files carry their types, so that they can be opened again at little cost.
@@ -252,7 +252,7 @@ fn typed(inputs: &[Input], rules: &TypeRules, open: fn(&Input) -> Result<Rows>) 
     rules.check(&schema, &inputs[0].name)?;
     let target = declared_schema(&schema, rules);
     let cast = target.clone();
-    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::schema::conform(&batch?, &cast));
+    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &cast));
     Ok(Rows { schema: target, batches: Box::new(batches) })
 }
 
@@ -330,7 +330,7 @@ mod tests {
         for batch in rows.batches {
             let batch = batch?;
             for row in 0..batch.num_rows() {
-                let cells: Vec<String> = batch.columns().iter().map(|column| crate::domain::schema::display(column, row)).collect();
+                let cells: Vec<String> = batch.columns().iter().map(|column| crate::domain::cast::display(column, row)).collect();
                 lines.push(cells.join("|"));
             }
         }
@@ -373,9 +373,9 @@ mod tests {
     fn a_declared_type_overrules_all() {
         let rules = TypeRules { declared: [("n".to_owned(), DataType::Utf8)].into(), ..pinned(&[("n", DataType::Int64)]) };
         assert_eq!(read_text("x.csv", "n\n007\n", &rules).expect("text").1, ["007"]);
-        let rules = TypeRules { declared: [("m".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-        let error = read_text("x.csv", "n\n007\n", &rules).expect_err("no column m");
-        assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("the file has no column 'm'", "did you mean 'n'?"));
+        let rules = TypeRules { declared: [("cod".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
+        let error = read_text("x.csv", "code\n007\n", &rules).expect_err("no column cod");
+        assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("the file has no column 'cod'", "did you mean 'code'?"));
     }
 
     #[test]

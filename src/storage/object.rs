@@ -22,7 +22,8 @@ use parquet::file::properties::WriterProperties;
 
 use super::Batches;
 use super::footer::{Footer, KEY};
-use crate::domain::schema::{canonical_schema, cast_exactly};
+use crate::domain::cast::cast_exactly;
+use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 
 /// Rows in a batch that is read or written.

@@ -21,7 +21,8 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use super::Batches;
 use super::object::BATCH_ROWS;
-use crate::domain::schema::{conform, unify};
+use crate::domain::cast::conform;
+use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 
 /// What a sorter gathers before it spills, in bytes of Arrow buffers.

@@ -66,7 +66,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
         }
     };
     note(if status.intervals.is_some() { status.not_compacted.len() as u64 } else { 0 }, "not compacted yet");
-    note(status.stale.as_ref().map_or(0, Vec::len) as u64, "rewritten since they were compacted");
+    note(status.stale.as_ref().map_or(0, Vec::len) as u64, "rewritten since the compaction");
     note(status.pruned.len() as u64, "only in the intervals");
     note(status.superseded, "superseded and kept aside");
     for note in notes {
@@ -98,7 +98,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
 pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     printer.line(format!("{}  {}", paint(BOLD, &status.job), status.output))?;
     let (Some(first), Some(last)) = (status.dates.first(), status.dates.last()) else {
-        return printer.line(format!("  no events from {} to {}", status.range.from(), status.range.to()));
+        return printer.line(format!("  no events from {} to {}; --from DATE looks further back", status.range.from(), status.range.to()));
     };
     let cell = |date: NaiveDate| match status.dates.binary_search_by_key(&date, |date| date.date) {
         Err(_) => Cell::Outside,

@@ -63,6 +63,7 @@ impl Job {
             Some(sql) => resolve_sql(workspace, sql, ad_hoc).map_err(within)?,
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
+        refuse_inputs_as_output(workspace, &output, &events)?;
         let mut job = Job {
             name,
             work,
@@ -85,6 +86,44 @@ impl Job {
     }
 }
 
+/// Refuses an output in a folder that the job, or another, reads: it would be taken for a table's or for events.
+fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Path, events: &[EventsPlace]) -> Result<()> {
+    let inside = |root: &Path| plain(output).starts_with(plain(root));
+    let refused =
+        |what: String| Err(Error::usage(format!("the output '{}' lies {what}", output.display())).hint("choose another --out or output"));
+    if let Some(events) = events.iter().find(|events| inside(&events.root)) {
+        return refused(format!("among the events {}", events.name));
+    }
+    if workspace.has_lake() {
+        let lake = workspace.lake()?;
+        if let Some(table) = lake.tables()?.iter().find(|table| inside(&lake.root().join(table.as_str()))) {
+            return refused(format!("in the lake's folder of table {table}"));
+        }
+    }
+    for (name, config) in &workspace.config.tables {
+        if let Some(snapshots) = &config.snapshots
+            && inside(&workspace.configured(snapshots)?)
+        {
+            return refused(format!("among the snapshots of table {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// A path without `.` and `..`, for comparisons.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 /// The name of a job that has none: that of its output's folder.
 fn name_of(output: &Path) -> String {
     let name = output.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -97,7 +136,8 @@ fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOption
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
     rule.lag = options.lag.unwrap_or(rule.lag);
     let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(None)?.partitions };
-    let intervals = if options.using == Using::Snapshots { None } else { workspace.intervals(name)? };
+    // Of foreign text they also tell the types that it was compacted with.
+    let intervals = if options.using == Using::Snapshots && table.own { None } else { workspace.intervals(name)? };
     TableHistory::new(table, rule, snapshots, intervals, options.using)
 }
 

@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::date::{DateRun, Output};
 use super::job::EventsSource;
-use crate::domain::schema::conform;
+use crate::domain::cast::conform;
 use crate::engine::asof::AsOfTable;
 use crate::engine::sql::{Open, Relation, bind_date, missing_column, run};
 use crate::error::{Error, Result};

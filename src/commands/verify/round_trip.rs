@@ -6,9 +6,10 @@ use arrow::array::{Array, RecordBatch};
 
 use super::snapshots::{Job, Look};
 use super::{Finding, ProblemKind, Verification};
+use crate::domain::cast::quoted;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{RowSum, row_digests};
-use crate::domain::schema::{quoted, unify};
+use crate::domain::schema::unify;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Table, show_key};
 use crate::error::Result;

@@ -1,0 +1,202 @@
+//! Casts that keep every value, and batches brought into a wider schema.
+//!
+//! A cast that would round, cut or lose a value is refused with the value; so a type may only widen, and text is
+//! read as the type that it is. Nested values are cast field by field and element by element, by name.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Fields, SchemaRef, TimeUnit};
+
+use super::schema::{canonical, integer, type_name, widen};
+use crate::error::{Error, Result};
+
+/// Brings a batch into `schema`: columns by name, absent ones as nulls, each cast exactly.
+///
+/// Columns that `schema` does not have are left out.
+///
+/// # Errors
+/// A refusal that names the column and the first value that the new type cannot hold exactly.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => cast_exactly(column, field.data_type(), field.name()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
+}
+
+/// Casts a column, refusing values that would not survive.
+///
+/// # Errors
+/// A refusal that names the column, the value and the type.
+pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
+    if column.data_type() == to {
+        return Ok(column.clone());
+    }
+    if column.logical_null_count() == column.len() {
+        return Ok(new_null_array(to, column.len()));
+    }
+    match (column.data_type(), to) {
+        (DataType::Struct(_), DataType::Struct(fields)) => return cast_struct(column.as_struct(), fields, name),
+        (DataType::List(_), DataType::List(item)) => {
+            let list: &ListArray = column.as_list();
+            let values = cast_exactly(list.values(), item.data_type(), name)?;
+            let cast = ListArray::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned());
+            return cast.map(|list| Arc::new(list) as ArrayRef).map_err(|error| Error::io(format!("column '{name}': {error}")));
+        }
+        _ => {}
+    }
+    let lenient = CastOptions { safe: true, ..CastOptions::default() };
+    let cast = cast_with_options(column, to, &lenient).map_err(|_| {
+        Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))
+    })?;
+    let lost = if cast.null_count() > column.null_count() {
+        (0..column.len()).find(|&row| cast.is_null(row) && !column.is_null(row))
+    } else {
+        first_rounded(column, &cast)?
+    };
+    match lost {
+        None => Ok(cast),
+        Some(row) => {
+            Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to))))
+        }
+    }
+}
+
+/// A struct by the names of its fields, absent ones as nulls.
+fn cast_struct(values: &StructArray, fields: &Fields, name: &str) -> Result<ArrayRef> {
+    let columns = fields
+        .iter()
+        .map(|field| match values.column_by_name(field.name()) {
+            Some(column) => cast_exactly(column, field.data_type(), &format!("{name}.{}", field.name())),
+            None => Ok(new_null_array(field.data_type(), values.len())),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let cast = StructArray::try_new_with_length(fields.clone(), columns, values.nulls().cloned(), values.len());
+    cast.map(|values| Arc::new(values) as ArrayRef).map_err(|error| Error::io(format!("column '{name}': {error}")))
+}
+
+/// The first value that a cast has rounded: what is read once more, in the type it came from or in a finer
+/// one, is another value.
+fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
+    use DataType as T;
+    let (from, to) = (column.data_type(), cast.data_type());
+    let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
+    let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
+    let finer = match (from, to) {
+        _ if widens && !by_integer => return Ok(None),
+        (T::Utf8, T::Decimal128(precision, scale)) => T::Decimal128(38, scale + i8::try_from(38 - precision).unwrap_or(0)),
+        (T::Utf8, T::Timestamp(_, zone)) => T::Timestamp(TimeUnit::Nanosecond, zone.clone()),
+        (T::Utf8, _) => return Ok(None),
+        _ => from.clone(),
+    };
+    let (Some(original), true) = (canonical(from), canonical(&finer).as_ref() == Some(&finer)) else { return Ok(None) };
+    let lenient = CastOptions::default();
+    let text = matches!(from, T::Utf8);
+    let (before, after) = if text {
+        (cast_with_options(column, &finer, &lenient), Ok(cast.clone()))
+    } else {
+        (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient))
+    };
+    let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
+    let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
+    Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
+}
+
+/// A value as an error shows it: text in quotes, at most 60 characters.
+pub fn quoted(column: &dyn Array, row: usize) -> String {
+    let text = display(column, row);
+    let shown = if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text };
+    match column.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => format!("'{shown}'"),
+        _ => shown,
+    }
+}
+
+/// A value as text; null is the empty text.
+pub fn display(column: &dyn Array, row: usize) -> String {
+    if column.is_null(row) {
+        return String::new();
+    }
+    let options = arrow::util::display::FormatOptions::default();
+    arrow::util::display::ArrayFormatter::try_new(column, &options)
+        .and_then(|formatter| formatter.value(row).try_to_string())
+        .unwrap_or_else(|error| format!("<{error}>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn an_integer_becomes_a_float_only_where_it_is_exact() {
+        let exact: ArrayRef = Arc::new(Int64Array::from(vec![Some(1 << 53), Some(-(1 << 53)), None]));
+        assert!(cast_exactly(&exact, &DataType::Float64, "n").is_ok());
+        for beyond in [(1i64 << 53) + 1, -(1i64 << 53) - 1] {
+            let inexact: ArrayRef = Arc::new(Int64Array::from(vec![1, beyond]));
+            let error = cast_exactly(&inexact, &DataType::Float64, "n").expect_err("inexact");
+            assert_eq!(error.to_string(), format!("column 'n': the value {beyond} does not fit float64"));
+        }
+    }
+
+    #[test]
+    fn a_cast_never_rounds() {
+        use arrow::array::{Float64Array, TimestampMicrosecondArray};
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let noon = 19_000 * 86_400_000_000 + 43_200_000_000;
+        let cases: Vec<(ArrayRef, ArrayRef, DataType)> = vec![
+            (Arc::new(StringArray::from(vec!["1.20"])), Arc::new(StringArray::from(vec!["1.239"])), DataType::Decimal128(10, 2)),
+            (Arc::new(Float64Array::from(vec![2.0])), Arc::new(Float64Array::from(vec![1.5])), DataType::Int64),
+            (Arc::new(Int64Array::from(vec![16_777_216])), Arc::new(Int64Array::from(vec![16_777_217])), DataType::Float32),
+            (Arc::new(TimestampMicrosecondArray::from(vec![0])), Arc::new(TimestampMicrosecondArray::from(vec![noon])), DataType::Date32),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![1000])),
+                Arc::new(TimestampMicrosecondArray::from(vec![1001])),
+                milliseconds.clone(),
+            ),
+            (
+                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.5"])),
+                Arc::new(StringArray::from(vec!["2024-01-31T10:00:00.0005"])),
+                milliseconds,
+            ),
+        ];
+        for (exact, rounded, to) in cases {
+            assert!(cast_exactly(&exact, &to, "c").is_ok(), "{to}");
+            assert!(cast_exactly(&rounded, &to, "c").is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_does_not_parse_is_named() {
+        let column: ArrayRef = Arc::new(StringArray::from(vec!["12", "x7"]));
+        let error = cast_exactly(&column, &DataType::Int64, "code").expect_err("no number");
+        assert_eq!(error.to_string(), "column 'code': the value 'x7' does not fit int64");
+    }
+
+    #[test]
+    fn nested_values_are_cast_by_name() {
+        use arrow::datatypes::Field;
+        let fields =
+            |fields: &[(&str, DataType)]| -> Fields { fields.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect() };
+        let narrow = fields(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["x"])), Arc::new(Int64Array::from(vec![1]))];
+        let values: ArrayRef = Arc::new(StructArray::new(narrow, columns, None));
+        let wide = fields(&[("a", DataType::Float64), ("b", DataType::Utf8), ("c", DataType::Boolean)]);
+        let cast = cast_exactly(&values, &DataType::Struct(wide), "s").expect("it widens");
+        assert_eq!(display(cast.as_ref(), 0), "{a: 1.0, b: x, c: }");
+        let digest = |column: ArrayRef| super::super::digest::key_digests(&[column]).expect("canonical");
+        assert_eq!(digest(values), digest(cast), "an absent field is a field of nulls");
+    }
+}
