@@ -1,1 +1,5 @@
 //! Journeys through the real binary.
+
+mod damaged;
+mod frozen;
+mod model;
