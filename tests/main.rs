@@ -1,1 +1,10 @@
-//! Journeys through the real binary.
+//! Journeys through the real binary, in one test binary, since linking the query engine is the slow part.
+//!
+//! What the program prints is pinned under tests/snapshots. After a change of output that is meant:
+//! `INSTA_UPDATE=always ASOF_UPDATE_DOCS=1 tests/run --test journeys`, then read `git diff`.
+mod cli_reference;
+mod errors;
+mod journeys;
+mod readers;
+#[cfg(feature = "sql")]
+mod sql;
