@@ -60,15 +60,11 @@ fn every_command_prints_one_document() {
 }
 
 #[test]
-#[ignore = "the parser's own refusals are text on standard error, and no document"]
 fn a_command_line_that_is_wrong_is_a_document_too() {
     let world = World::new();
     let output = world.quietly("--json show item --date 2024-13-01");
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(),
-        "stdout: {}\nstderr: {}",
-        super::environment::text(&output.stdout),
-        super::environment::text(&output.stderr)
-    );
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!(document["error"]["exit_code"], 2);
+    assert!(document["error"]["message"].as_str().is_some_and(|text| text.contains("'2024-13-01' is not a date")), "{document}");
 }
