@@ -9,7 +9,7 @@ use arrow::json::ReaderBuilder;
 use arrow::json::reader::infer_json_schema;
 
 use super::{Input, Rows, TypeRules};
-use crate::domain::schema::{TypeClash, canonical_schema, widen};
+use crate::domain::schema::{canonical_schema, type_name, widen};
 use crate::error::{Context, Error, Result};
 use crate::storage::object::{BATCH_ROWS, to_canonical};
 
@@ -68,8 +68,17 @@ fn decide(field: &Field, rules: &TypeRules, name: &str) -> Result<Field> {
             None if inferred == &DataType::Utf8 && (pinned.is_temporal() || matches!(pinned, DataType::Decimal128(_, _))) => pinned.clone(),
             None if matches!(pinned, DataType::Decimal128(_, _)) && inferred.is_numeric() => pinned.clone(),
             None => {
-                let clash = TypeClash { column: field.name().clone(), from: pinned.clone(), to: inferred.clone() };
-                return Err(clash.refusal("TABLE", name));
+                return Err(Error::refused(format!(
+                    "{name}: column '{}' was {} in the previous snapshot, and is {} now, which is no widening",
+                    field.name(),
+                    type_name(pinned),
+                    type_name(inferred)
+                ))
+                .hint(format!(
+                    "correct the source, or declare the type: [tables.TABLE.types] {} = \"{}\"",
+                    field.name(),
+                    type_name(pinned)
+                )));
             }
         },
         (None, None) => inferred.clone(),
