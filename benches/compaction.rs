@@ -40,14 +40,13 @@ fn main() {
     let myself = std::env::current_exe().expect("this program");
     let asof = PathBuf::from(env!("CARGO_BIN_EXE_asof"));
     let lake_text = lake.display().to_string();
-    println!("{:<28} {:>9} {:>12}", "", "seconds", "peak MiB");
+    println!("{:<28} {:>9} {:>9} {:>9}", "", "wall s", "CPU s", "peak MiB");
     let mut ratios = Vec::new();
     for _ in 0..3 {
         let read = measure("plain read", &myself, &["--read", &lake_text]);
         let compact = measure("asof compact --full", &asof, &["--lake", &lake_text, "--no-progress", "compact", "item", "--full"]);
-        ratios.push(compact / read);
+        ratios.push([compact.0 / read.0, compact.1 / read.1]);
     }
-    ratios.sort_by(f64::total_cmp);
     println!(
         "compaction / plain read: {:.2} (median of {}, {:.2} to {:.2})",
         ratios[ratios.len() / 2],
@@ -61,16 +60,18 @@ fn main() {
     measure("asof verify", &asof, &["--lake", &lake_text, "--no-progress", "verify", "item"]);
 }
 
-/// Runs a program to its end and prints how long it took and how much memory it held.
-fn measure(what: &str, program: &Path, arguments: &[&str]) -> f64 {
+/// Runs a program to its end and prints how long it took, by the wall and by the processors, and how much memory
+/// it held; returns the two times.
+fn measure(what: &str, program: &Path, arguments: &[&str]) -> (f64, f64) {
     let started = Instant::now();
-    let output = Command::new("/usr/bin/time").args(["-f", "%M"]).arg(program).args(arguments).output().expect("/usr/bin/time");
+    let output = Command::new("/usr/bin/time").args(["-f", "%M %U %S"]).arg(program).args(arguments).output().expect("/usr/bin/time");
     let seconds = started.elapsed().as_secs_f64();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what}: {said}");
-    let peak: f64 = said.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or(f64::NAN);
-    println!("{what:<28} {seconds:>9.2} {:>12.0}", peak / 1024.0);
-    seconds
+    let numbers: Vec<f64> = said.lines().last().unwrap_or_default().split(' ').filter_map(|number| number.parse().ok()).collect();
+    let [peak, user, system] = numbers[..] else { panic!("{what}: {said}") };
+    println!("{what:<28} {seconds:>9.2} {:>9.2} {:>9.0}", user + system, peak / 1024.0);
+    (seconds, user + system)
 }
 
 /// Decodes every column of every snapshot and does nothing with it.

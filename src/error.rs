@@ -83,6 +83,13 @@ impl Error {
         self
     }
 
+    /// The same error with the known name nearest to what was written, or, if none is near, another thing to try.
+    #[must_use]
+    pub fn hint_nearest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: impl FnOnce() -> String) -> Self {
+        let hint = nearest(written, known).map_or_else(otherwise, |near| format!("did you mean '{near}'?"));
+        self.hint(hint)
+    }
+
     /// The same error with `context: ` before its message.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {

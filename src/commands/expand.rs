@@ -323,10 +323,10 @@ fn publish(workspace: &Workspace<'_>, intervals: &Intervals, finished: Finished<
 mod tests {
     use arrow::array::RecordBatch;
 
-    use super::super::compact::CompactOptions;
-    use super::super::inspect::lakes::{TestLake, date, pick, rewrite};
-    use super::super::verify::verify;
     use super::*;
+    use crate::commands::compact::CompactOptions;
+    use crate::commands::testing::{TestLake, date, pick, rewrite};
+    use crate::commands::verify::verify;
     use crate::error::Kind;
 
     fn options(from: &str, to: &str) -> ExpandOptions {
@@ -344,14 +344,14 @@ mod tests {
     #[test]
     fn expanded_copies_are_the_snapshots_in_rows_order_and_schema() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         let report = expand(&lake.workspace(), &options("2024-01-01", "2024-01-31")).expect("copies");
         assert_eq!((report.dates.len(), report.missing_days, report.exact), (3, 28, true));
         for day in ["2024-01-01", "2024-01-02", "2024-01-05"] {
-            let copy = lake.folder.path().join(format!("copies/snapshot_date={day}/item.parquet"));
+            let copy = lake.path().join(format!("copies/snapshot_date={day}/item.parquet"));
             assert_eq!(rows(&copy), rows(&lake.object(day)), "{day}");
         }
-        assert!(!lake.folder.path().join("copies/snapshot_date=2024-01-03").exists(), "a gap is not invented");
+        assert!(!lake.path().join("copies/snapshot_date=2024-01-03").exists(), "a gap is not invented");
         let again = expand(&lake.workspace(), &options("2024-01-01", "2024-01-31")).expect("kept");
         assert_eq!(outcomes(&again), [Outcome::Kept; 3]);
     }
@@ -359,19 +359,19 @@ mod tests {
     #[test]
     fn a_plan_writes_nothing() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         let report = expand(&lake.workspace(), &ExpandOptions { dry_run: true, ..options("2024-01-02", "2024-01-05") }).expect("a plan");
         assert_eq!(outcomes(&report), [Outcome::Planned; 2]);
         assert_eq!(report.dates.iter().map(|date| date.rows).collect::<Vec<_>>(), [2, 4]);
-        assert!(!lake.folder.path().join("copies").exists());
+        assert!(!lake.path().join("copies").exists());
     }
 
     #[test]
     fn a_pruned_snapshot_comes_back_into_the_lake() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         let before = rows(&lake.object("2024-01-02"));
-        lake.prune("2024-01-02");
+        lake.forget("item", "2024-01-02");
         let out = ExpandOptions { out: "lake/item/snapshots".into(), ..options("2024-01-01", "2024-01-05") };
         let report = expand(&lake.workspace(), &out).expect("copies");
         assert_eq!(outcomes(&report), [Outcome::Kept, Outcome::Published, Outcome::Kept]);
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_range_without_snapshots_is_refused_with_the_dates_there_are() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         let error = expand(&lake.workspace(), &options("2024-01-03", "2024-01-04")).expect_err("a gap");
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(
@@ -395,23 +395,23 @@ mod tests {
     #[test]
     fn another_copy_in_the_place_is_a_conflict_and_nothing_is_written() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
-        let path = lake.folder.path().join("copies/snapshot_date=2024-01-05/item.parquet");
+        lake.compact("item");
+        let path = lake.path().join("copies/snapshot_date=2024-01-05/item.parquet");
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::copy(lake.object("2024-01-01"), &path).expect("copied");
         let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect_err("another");
         assert_eq!(error.kind(), Kind::Conflict);
-        assert!(!lake.folder.path().join("copies/snapshot_date=2024-01-01").exists());
+        assert!(!lake.path().join("copies/snapshot_date=2024-01-01").exists());
     }
 
     #[test]
     fn intervals_that_lost_a_row_are_refused_before_anything_is_published() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         rewrite(&lake.intervals(), |batch| pick(&batch, &[0, 1, 2, 3, 4, 5]), |_| {});
         let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect_err("a row lacks");
         assert_eq!(error.kind(), Kind::Refused);
-        let left = std::fs::read_dir(lake.folder.path().join("copies")).expect("the root").count();
+        let left = std::fs::read_dir(lake.path().join("copies")).expect("the root").count();
         assert_eq!(left, 0, "{error}");
     }
 
@@ -420,7 +420,7 @@ mod tests {
         let lake = TestLake::new();
         lake.take("2024-01-01", "id,price,seen\n1,10,a\n");
         lake.take("2024-01-02", "id,price,seen\n1,10,b\n");
-        lake.compact(&CompactOptions { ignore: vec!["seen".into()], ..CompactOptions::default() });
+        lake.compact_with("item", &CompactOptions { ignore: vec!["seen".into()], ..CompactOptions::default() });
         let report = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("copies");
         assert!(!report.exact);
         let again = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("kept");
@@ -434,7 +434,7 @@ mod tests {
             let date = date("2024-01-01") + chrono::Days::new(day);
             lake.take(&date.to_string(), &format!("id,n\n1,{}\n2,5\n", day / 7));
         }
-        lake.compact(&CompactOptions { out: Some("elsewhere.parquet".into()), ..CompactOptions::default() });
+        lake.compact_with("item", &CompactOptions { out: Some("elsewhere.parquet".into()), ..CompactOptions::default() });
         let from = ExpandOptions { intervals: Some("elsewhere.parquet".into()), ..options("2024-01-01", "2024-12-31") };
         let report = expand(&lake.workspace(), &from).expect("copies");
         assert_eq!((report.dates.len(), report.missing_days), (40, 326));

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 
 use super::Workspace;
-use super::state::{Cells, ColumnChange, cell, is_compared};
+use super::state::{Cells, ColumnChange, cell};
 use crate::domain::digest::key_digests;
 use crate::domain::interval::Interval;
 use crate::domain::schema::{cast_exactly, display, type_name};
@@ -214,7 +214,8 @@ fn newer(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, las
 /// The intervals, each with what began it.
 fn tell(intervals: &Intervals, rows: &RecordBatch, spans: &[Interval], observed: &[NaiveDate]) -> Result<Vec<HistoryInterval>> {
     let attributes = names(rows.schema_ref(), |name| !intervals.footer.key.contains(name));
-    let compared = names(rows.schema_ref(), |name| is_compared(intervals, name) && !intervals.footer.key.contains(name));
+    let comparison = intervals.comparison();
+    let compared = names(rows.schema_ref(), |name| comparison.covers(name) && !intervals.footer.key.contains(name));
     let cells = Cells::of(rows, &compared)?;
     let value = |name: &String, row: usize| rows.column_by_name(name).and_then(|column| cell(column, row));
     let all = |row: usize| {

@@ -32,8 +32,7 @@ pub(super) struct Inspected {
 /// # Errors
 /// What concerns the table as a whole: a wrong configuration, a folder that cannot be listed.
 pub(super) fn inspect(workspace: &Workspace<'_>, name: &TableName) -> Result<Inspected> {
-    let has_lake = workspace.lake.is_some() || workspace.config.lake.is_some();
-    let intervals_path = has_lake.then(|| workspace.intervals_path(name, None)).transpose()?;
+    let intervals_path = workspace.has_lake().then(|| workspace.intervals_path(name, None)).transpose()?;
     let intervals = intervals_path.as_deref().map_or(Ok(None), Intervals::open);
     let recorded = intervals.as_ref().ok().and_then(Option::as_ref).map(|intervals| intervals.footer.key.clone());
     let (table, found) = table(workspace, name, recorded.unwrap_or_default())?;
@@ -81,122 +80,5 @@ pub(super) fn sentence(error: &Error, table: &TableName) -> String {
     match rest.split_once(": ") {
         Some((date, what)) if crate::model::parse_date(date).is_ok() => what.to_owned(),
         _ => whole,
-    }
-}
-
-/// Small lakes for the tests of the commands that look at them.
-#[cfg(test)]
-pub(super) mod lakes {
-    use std::fs::File;
-    use std::path::{Path, PathBuf};
-
-    use arrow::array::RecordBatch;
-    use chrono::NaiveDate;
-    use chrono_tz::Tz;
-
-    use crate::clock::Clock;
-    use crate::commands::compact::{CompactOptions, compact};
-    use crate::commands::snapshot::{SnapshotOptions, snapshot};
-    use crate::commands::{Progress, Workspace};
-    use crate::config::Config;
-    use crate::error::Result;
-    use crate::model::parse_date;
-    use crate::storage::footer::Footer;
-    use crate::storage::object::{ObjectWriter, ParquetObject};
-
-    struct Silent;
-
-    impl Progress for Silent {
-        fn step(&self, _: &str, _: u64, _: u64) {}
-        fn note(&self, _: &str) {}
-    }
-
-    pub(in crate::commands) fn date(text: &str) -> NaiveDate {
-        parse_date(text).expect("a date")
-    }
-
-    /// A lake in a temporary folder, with a table `item` whose key is `id`.
-    pub(in crate::commands) struct TestLake {
-        pub(in crate::commands) folder: tempfile::TempDir,
-        pub(in crate::commands) config: Config,
-    }
-
-    impl TestLake {
-        pub(in crate::commands) fn new() -> Self {
-            let folder = tempfile::tempdir().expect("a folder");
-            TestLake { config: Config { base: folder.path().to_owned(), ..Config::default() }, folder }
-        }
-
-        pub(in crate::commands) fn workspace(&self) -> Workspace<'_> {
-            // Not after the real time: what is staged now would be taken for a leftover.
-            let now = "2024-12-31T00:00:00Z".parse().expect("a time");
-            Workspace {
-                config: self.config.clone(),
-                lake: Some("lake".into()),
-                folder: self.folder.path().to_owned(),
-                clock: Clock::fixed(now, Tz::UTC),
-                variable: &|_| None,
-                progress: &Silent,
-            }
-        }
-
-        /// Takes the snapshot of a date from CSV.
-        pub(in crate::commands) fn take(&self, day: &str, csv: &str) {
-            let source = self.folder.path().join("source.csv");
-            std::fs::write(&source, csv).expect("written");
-            let options = SnapshotOptions {
-                date: Some(date(day)),
-                source: Some("source.csv".into()),
-                key: vec!["id".into()],
-                backdate: true,
-                if_exists: crate::commands::snapshot::IfExists::Replace,
-                ..SnapshotOptions::default()
-            };
-            snapshot(&self.workspace(), &["item".into()], &options, &mut std::io::empty()).expect("a snapshot");
-        }
-
-        pub(in crate::commands) fn compact(&self, options: &CompactOptions) {
-            compact(&self.workspace(), &["item".into()], options).expect("intervals");
-        }
-
-        /// Three snapshots with a gap before the last: a change, a key that goes and comes back, a new column.
-        pub(in crate::commands) fn filled() -> Self {
-            let lake = TestLake::new();
-            lake.take("2024-01-01", "id,price\n1,10\n2,20\n3,30\n");
-            lake.take("2024-01-02", "id,price\n1,10\n2,21\n");
-            lake.take("2024-01-05", "id,price,tag\n1,10,\n2,21,x\n3,30.5,\n4,40,\n");
-            lake
-        }
-
-        pub(in crate::commands) fn object(&self, day: &str) -> PathBuf {
-            self.folder.path().join(format!("lake/item/snapshots/snapshot_date={day}/item.parquet"))
-        }
-
-        pub(in crate::commands) fn intervals(&self) -> PathBuf {
-            self.folder.path().join("lake/item/intervals/item.parquet")
-        }
-
-        /// Deletes the snapshot of a date, as `prune` does.
-        pub(in crate::commands) fn prune(&self, day: &str) {
-            std::fs::remove_dir_all(self.object(day).parent().expect("a folder")).expect("removed");
-        }
-    }
-
-    /// Writes an object anew with other rows, and what its footer says unless `footer` changes it.
-    pub(in crate::commands) fn rewrite(path: &Path, rows: impl Fn(RecordBatch) -> RecordBatch, footer: impl Fn(&mut Footer)) {
-        let object = ParquetObject::open(path).expect("it opens");
-        let mut written = object.footer().expect("it reads").expect("a footer");
-        footer(&mut written);
-        let batches: Vec<RecordBatch> = object.read(None).expect("a stream").collect::<Result<_>>().expect("rows");
-        let mut writer = ObjectWriter::create(File::create(path).expect("a file"), object.schema(), &[], path).expect("a writer");
-        for batch in batches {
-            writer.write(rows(batch)).expect("written");
-        }
-        writer.finish(&written).expect("finished");
-    }
-
-    /// The named rows of a batch, in this order.
-    pub(in crate::commands) fn pick(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
-        arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows.to_vec())).expect("rows")
     }
 }

@@ -119,8 +119,8 @@ fn missing(range: DateRange, dates: &[NaiveDate]) -> Result<Vec<DateRange>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::inspect::lakes::{TestLake, date};
     use super::*;
+    use crate::commands::testing::{TestLake, date};
 
     fn options(from: &str, to: &str) -> PartitionsOptions {
         PartitionsOptions { path: "raw".into(), layout: "year=%Y/month=%m/day=%d".into(), from: date(from), to: date(to) }
@@ -129,7 +129,7 @@ mod tests {
     fn raw(paths: &[&str]) -> TestLake {
         let lake = TestLake::new();
         for path in paths {
-            let path = lake.folder.path().join("raw").join(path);
+            let path = lake.path().join("raw").join(path);
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             std::fs::write(path, "xyz").expect("a file");
         }

@@ -34,7 +34,7 @@ use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::object::ObjectWriter;
-use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -409,14 +409,6 @@ fn write(
         return Err(duplicate_keys(&table.name, &table.key, date, twice.count, &twice.shown));
     }
     Ok((sum, changes))
-}
-
-fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches> {
-    let mut sorter = Sorter::new(key, BUDGET);
-    for batch in rows {
-        sorter.push(conform(&batch?, schema)?)?;
-    }
-    sorter.finish(schema)
 }
 
 /// Finds keys that stand twice among sorted rows.

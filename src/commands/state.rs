@@ -14,7 +14,6 @@ use crate::domain::schema::{conform, display};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Snapshot, Table};
 use crate::error::{Error, Result};
-use crate::model::TableName;
 use crate::storage::Batches;
 
 /// What served a state.
@@ -57,7 +56,7 @@ impl States {
     /// A usage error if there is no such table; a refusal if it has no state at all, or its intervals are damaged.
     pub(super) fn open(workspace: &Workspace<'_>, name: &str) -> Result<Self> {
         let name = workspace.known(name)?;
-        let intervals = open_intervals(workspace, &name)?;
+        let intervals = workspace.intervals(&name)?;
         let key = match &intervals {
             Some(intervals) if workspace.table_config(&name).key.is_empty() => intervals.footer.key.clone(),
             _ => Vec::new(),
@@ -138,25 +137,12 @@ impl State<'_> {
         match self.content {
             StateContent::Snapshot(_) => Vec::new(),
             StateContent::Intervals(intervals) => {
+                let comparison = intervals.comparison();
                 let names = self.schema.fields().iter().map(|field| field.name());
-                names.filter(|name| !is_compared(intervals, name)).cloned().collect()
+                names.filter(|name| !comparison.covers(name)).cloned().collect()
             }
         }
     }
-}
-
-/// The intervals in the lake, if there is a lake and it has some.
-fn open_intervals(workspace: &Workspace<'_>, name: &TableName) -> Result<Option<Intervals>> {
-    if workspace.lake.is_none() && workspace.config.lake.is_none() {
-        return Ok(None);
-    }
-    Intervals::open(&workspace.intervals_path(name, None)?)
-}
-
-/// Whether a change of a column ends an interval; a key column cannot change.
-pub(super) fn is_compared(intervals: &Intervals, column: &String) -> bool {
-    let footer = &intervals.footer;
-    footer.key.contains(column) || if footer.track.is_empty() { !footer.ignore.contains(column) } else { footer.track.contains(column) }
 }
 
 /// The columns that `keep` accepts, in their order.

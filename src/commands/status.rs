@@ -213,9 +213,8 @@ fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> Interva
 
 #[cfg(test)]
 mod tests {
-    use super::super::compact::CompactOptions;
-    use super::super::inspect::lakes::{TestLake, date};
     use super::*;
+    use crate::commands::testing::{TestLake, date};
     use crate::config::TableConfig;
 
     fn of(lake: &TestLake) -> TableStatus {
@@ -240,10 +239,10 @@ mod tests {
     #[test]
     fn what_the_intervals_know_is_held_against_the_lake() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         lake.take("2024-01-02", "id,price\n1,10\n2,22\n");
         lake.take("2024-01-06", "id,price\n1,10\n");
-        lake.prune("2024-01-01");
+        lake.forget("item", "2024-01-01");
         let status = of(&lake);
         assert_eq!(status.stale, Some(vec![date("2024-01-02")]));
         assert_eq!(status.not_compacted, [date("2024-01-06")]);
@@ -257,7 +256,7 @@ mod tests {
     #[test]
     fn an_object_that_cannot_be_read_is_named_and_the_others_still_count() {
         let lake = TestLake::filled();
-        lake.compact(&CompactOptions::default());
+        lake.compact("item");
         std::fs::write(lake.object("2024-01-05"), "PAR1").expect("cut");
         std::fs::write(lake.intervals(), "PAR1").expect("cut");
         let status = of(&lake);
@@ -271,8 +270,8 @@ mod tests {
     fn a_foreign_table_has_no_footers_to_tell_rows_by() {
         let mut lake = TestLake::new();
         for day in ["2024-01-01", "2024-01-02"] {
-            std::fs::create_dir_all(lake.folder.path().join("raw")).expect("a folder");
-            std::fs::write(lake.folder.path().join(format!("raw/{day}.csv")), "id,n\n1,2\n").expect("written");
+            std::fs::create_dir_all(lake.path().join("raw")).expect("a folder");
+            std::fs::write(lake.path().join(format!("raw/{day}.csv")), "id,n\n1,2\n").expect("written");
         }
         let config = TableConfig {
             key: vec!["id".into()],

@@ -1,15 +1,20 @@
 //! A small lake in a temporary folder, for the tests of commands.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 
 use super::compact::{CompactOptions, compact};
-use super::snapshot::{SnapshotOptions, snapshot};
+use super::snapshot::{IfExists, SnapshotOptions, snapshot};
 use super::{Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig};
+use crate::error::Result;
 use crate::model::parse_date;
+use crate::storage::footer::Footer;
+use crate::storage::object::{ObjectWriter, ParquetObject};
 
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {
@@ -30,12 +35,24 @@ fn no_variable(_name: &str) -> Option<String> {
 /// A folder with a lake `lake` in it; it is 2024-06-01.
 pub(crate) struct TestLake {
     folder: tempfile::TempDir,
+    /// What asof.toml says.
+    pub(crate) config: Config,
 }
 
 impl TestLake {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        TestLake { folder: tempfile::tempdir().expect("a folder") }
+        let folder = tempfile::tempdir().expect("a folder");
+        TestLake { config: Config { base: folder.path().to_owned(), ..Config::default() }, folder }
+    }
+
+    /// Three snapshots of `item` with a gap before the last: a change, a key that goes and comes back, a new column.
+    pub(crate) fn filled() -> Self {
+        let lake = TestLake::new();
+        lake.take("2024-01-01", "id,price\n1,10\n2,20\n3,30\n");
+        lake.take("2024-01-02", "id,price\n1,10\n2,21\n");
+        lake.take("2024-01-05", "id,price,tag\n1,10,\n2,21,x\n3,30.5,\n4,40,\n");
+        lake
     }
 
     /// The folder that the lake is in.
@@ -46,9 +63,10 @@ impl TestLake {
     /// What a command is given.
     pub(crate) fn workspace(&self) -> Workspace<'static> {
         Workspace {
-            config: Config { base: self.path().to_owned(), ..Config::default() },
+            config: self.config.clone(),
             lake: Some("lake".into()),
             folder: self.path().to_owned(),
+            // Not after the real time: what is staged now would be taken for a leftover.
             clock: Clock::fixed("2024-06-01T12:00:00Z".parse().expect("a time"), chrono_tz::Tz::UTC),
             variable: &no_variable,
             progress: &Silent,
@@ -64,9 +82,25 @@ impl TestLake {
             source: Some(source.display().to_string()),
             key: key.split(',').map(str::to_owned).collect(),
             backdate: true,
+            if_exists: IfExists::Replace,
             ..SnapshotOptions::default()
         };
         snapshot(&self.workspace(), &[table.to_owned()], &options, &mut std::io::empty()).expect("a snapshot");
+    }
+
+    /// Takes a snapshot of the table `item`, whose key is `id`.
+    pub(crate) fn take(&self, day: &str, csv: &str) {
+        self.snapshot("item", day, "id", csv);
+    }
+
+    /// The object of a snapshot of `item`.
+    pub(crate) fn object(&self, day: &str) -> PathBuf {
+        self.path().join(format!("lake/item/snapshots/snapshot_date={day}/item.parquet"))
+    }
+
+    /// The intervals of `item`.
+    pub(crate) fn intervals(&self) -> PathBuf {
+        self.path().join("lake/item/intervals/item.parquet")
     }
 
     /// Brings the intervals up to date.
@@ -113,4 +147,22 @@ impl TestLake {
         workspace.config.tables.insert(table.to_owned(), config);
         workspace
     }
+}
+
+/// Writes an object anew with other rows, and what its footer says unless `footer` changes it.
+pub(crate) fn rewrite(path: &Path, rows: impl Fn(RecordBatch) -> RecordBatch, footer: impl Fn(&mut Footer)) {
+    let object = ParquetObject::open(path).expect("it opens");
+    let mut written = object.footer().expect("it reads").expect("a footer");
+    footer(&mut written);
+    let batches: Vec<RecordBatch> = object.read(None).expect("a stream").collect::<Result<_>>().expect("rows");
+    let mut writer = ObjectWriter::create(File::create(path).expect("a file"), object.schema(), &[], path).expect("a writer");
+    for batch in batches {
+        writer.write(rows(batch)).expect("written");
+    }
+    writer.finish(&written).expect("finished");
+}
+
+/// The named rows of a batch, in this order.
+pub(crate) fn pick(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
+    arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows.to_vec())).expect("rows")
 }

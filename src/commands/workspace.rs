@@ -6,8 +6,9 @@ use crate::clock::Clock;
 use crate::config::{Config, TableConfig, expand_variables};
 use crate::domain::asof::AsOfRule;
 use crate::domain::layout::Layout;
+use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
@@ -73,6 +74,11 @@ impl Workspace<'_> {
         Lake::open(&root)
     }
 
+    /// Whether a lake is named; foreign tables can be read without one.
+    pub fn has_lake(&self) -> bool {
+        self.lake.is_some() || self.config.lake.is_some()
+    }
+
     /// What the configuration says of a table; nothing if it does not name it.
     pub fn table_config(&self, name: &TableName) -> TableConfig {
         self.config.tables.get(name.as_str()).cloned().unwrap_or_default()
@@ -105,16 +111,15 @@ impl Workspace<'_> {
             return Ok(parsed);
         }
         let error = Error::usage(format!("there is no table '{name}'"));
-        Err(match nearest(name, known.iter().map(TableName::as_str)) {
-            Some(near) => error.hint(format!("did you mean '{near}'?")),
-            None if known.is_empty() => error.hint(format!("asof snapshot {name} --source FILE --key COLUMN")),
-            None => error.hint(format!("the tables are {}", known.iter().map(TableName::as_str).collect::<Vec<_>>().join(", "))),
-        })
+        Err(error.hint_nearest(name, known.iter().map(TableName::as_str), || match known.as_slice() {
+            [] => format!("asof snapshot {name} --source FILE --key COLUMN"),
+            known => format!("the tables are {}", known.iter().map(TableName::as_str).collect::<Vec<_>>().join(", ")),
+        }))
     }
 
     fn known_tables(&self) -> Result<Vec<TableName>> {
         let mut names: Vec<TableName> = self.config.tables.keys().map(|name| name.parse()).collect::<Result<_>>()?;
-        if self.lake.is_some() || self.config.lake.is_some() {
+        if self.has_lake() {
             names.extend(self.lake()?.tables()?);
         }
         names.sort();
@@ -166,6 +171,14 @@ impl Workspace<'_> {
                 Ok(if is_parquet(&path) { path } else { path.join(format!("{name}.parquet")) })
             }
         }
+    }
+
+    /// A table's intervals in the lake, if there is a lake and it has some.
+    ///
+    /// # Errors
+    /// A refusal if they are damaged.
+    pub fn intervals(&self, name: &TableName) -> Result<Option<Intervals>> {
+        if self.has_lake() { Intervals::open(&self.intervals_path(name, None)?) } else { Ok(None) }
     }
 
     /// How a table is looked up for the events of a date, and whether its lag is declared.

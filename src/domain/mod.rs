@@ -10,6 +10,7 @@
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
 //! | snapshots to intervals | [`compact`] |
+//! | which columns' changes end an interval | [`comparison`] |
 //! | which snapshot serves a date | [`asof`] |
 //! | which row an event meets | [`join`] |
 //! | what changed between two snapshots | [`diff`] |
@@ -18,6 +19,7 @@
 
 pub mod asof;
 pub mod compact;
+pub mod comparison;
 pub mod diff;
 pub mod digest;
 pub mod gaps;

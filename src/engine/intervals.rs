@@ -8,6 +8,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{Datelike, NaiveDate};
 
+use crate::domain::comparison::Comparison;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
 use crate::error::{Context, Error, Result};
@@ -88,10 +89,16 @@ impl Intervals {
         self.footer.observed.iter().find(|observed| observed.date == date).map(|observed| observed.fingerprint)
     }
 
-    /// Whether some columns were left out of the comparison, so that their values are those of each
+    /// Whether no column was left out of the comparison: the values of one that was are those of each
     /// interval's first day.
     pub fn compares_all(&self) -> bool {
-        self.footer.ignore.is_empty() && self.footer.track.is_empty()
+        self.comparison().covers_all()
+    }
+
+    /// The columns that were compared.
+    pub fn comparison(&self) -> Comparison {
+        let footer = &self.footer;
+        Comparison { key: footer.key.clone(), ignore: footer.ignore.clone(), track: footer.track.clone() }
     }
 
     /// The table's columns, without the interval's two.

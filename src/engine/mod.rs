@@ -1,6 +1,7 @@
 //! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
 
 pub mod asof;
+pub mod compaction;
 pub mod expression;
 pub mod intervals;
 pub mod join;

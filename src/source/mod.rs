@@ -28,7 +28,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 
 use crate::domain::schema::{canonical_schema, type_name};
-use crate::error::{Context, Error, Result, nearest};
+use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::object::{ParquetObject, to_canonical};
 
@@ -94,10 +94,7 @@ impl TypeRules {
 pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let error = Error::usage(format!("{what} has no column '{name}'"));
-    match nearest(name, names.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean '{near}'?")),
-        None => error.hint(format!("its columns are {}", names.join(", "))),
-    }
+    error.hint_nearest(name, names.iter().copied(), || format!("its columns are {}", names.join(", ")))
 }
 
 /// Rows of one schema, which is canonical.

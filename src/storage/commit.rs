@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::error::{Context, Error, Result};
@@ -151,6 +152,16 @@ fn make_folders(folder: &Path) -> Result<Vec<PathBuf>> {
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| write_error(&error, folder))
+}
+
+/// Publishes a small JSON file that is a hint and never needed: nothing is said of a failure.
+pub fn publish_hint(path: &Path, hint: &impl Serialize) {
+    if let Ok(bytes) = serde_json::to_vec(hint)
+        && let Ok(staged) = Staged::create(path)
+        && staged.writer().is_ok_and(|mut file| io::Write::write_all(&mut file, &bytes).is_ok())
+    {
+        let _ = staged.publish_over();
+    }
 }
 
 /// An error of writing, with what to do about the usual ones.

@@ -8,6 +8,7 @@
 //! | [`footer`] | the wire format of what a footer says |
 //! | [`object`] | one Parquet object: reading, and writing the same bytes for the same rows |
 //! | [`commit`] | staging and publishing: the old object or the new one, whole |
+//! | [`recall`] | the fingerprints of foreign files, so that they are not read again |
 //! | [`sorter`] | rows by key in bounded memory |
 //!
 //! asof reads foreign lakes where they are and never writes into them.
@@ -18,6 +19,7 @@ pub mod lake;
 pub mod location;
 pub mod object;
 pub mod partitions;
+pub mod recall;
 pub mod sorter;
 
 use arrow::array::RecordBatch;

@@ -313,6 +313,18 @@ impl Iterator for Merge {
     }
 }
 
+/// The rows in order of the key, brought into one schema.
+///
+/// # Errors
+/// A failure or refusal of reading, spilling or widening.
+pub fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches> {
+    let mut sorter = Sorter::new(key, BUDGET);
+    for batch in rows {
+        sorter.push(conform(&batch?, schema)?)?;
+    }
+    sorter.finish(schema)
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};

@@ -1,0 +1,201 @@
+//! One date of a job: whether it is to be run, its events, and its output, written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+
+use super::job::{EventsSource, Job, Work};
+use super::{BackfillOptions, DateReport};
+use crate::commands::Workspace;
+use crate::domain::staleness::{DateState, Inputs};
+use crate::error::{Error, Result};
+use crate::source;
+use crate::storage::Batches;
+use crate::storage::commit::{Staged, sweep};
+use crate::storage::footer::{Content, Footer, OutputFooter};
+use crate::storage::object::ObjectWriter;
+use crate::storage::partitions::is_data;
+
+/// The work on one date, with all that it needs to know.
+pub(super) struct DateRun<'a> {
+    pub(super) job: &'a Job,
+    workspace: &'a Workspace<'a>,
+    options: &'a BackfillOptions,
+    /// Every date of the run.
+    pub(super) dates: &'a [NaiveDate],
+    pub(super) date: NaiveDate,
+    pub(super) report: DateReport,
+}
+
+impl<'a> DateRun<'a> {
+    pub(super) fn new(
+        job: &'a Job,
+        workspace: &'a Workspace<'a>,
+        options: &'a BackfillOptions,
+        dates: &'a [NaiveDate],
+        date: NaiveDate,
+    ) -> Self {
+        let report = DateReport {
+            date,
+            was: None,
+            action: "failed",
+            rows: None,
+            events: None,
+            matched: None,
+            tables: BTreeMap::new(),
+            using: BTreeMap::new(),
+            error: None,
+            kind: None,
+            hints: Vec::new(),
+        };
+        DateRun { job, workspace, options, dates, date, report }
+    }
+
+    /// Whether other dates will ask for the same tables.
+    pub(super) fn many(&self) -> bool {
+        self.dates.len() > 1
+    }
+
+    /// Does the work; a failure is told in the report, and remembered beside the outputs.
+    pub(super) fn run(mut self) -> DateReport {
+        match self.attempt() {
+            Ok(action) => {
+                self.report.action = action;
+                if action == "written" {
+                    self.job.forget_failure(self.date);
+                }
+            }
+            Err(error) => {
+                self.report.error = Some(error.to_string());
+                self.report.kind = Some(error.kind());
+                self.report.hints = error.hints().to_vec();
+                if !self.options.dry_run {
+                    self.job.remember(self.date, &error);
+                }
+            }
+        }
+        self.report
+    }
+
+    fn attempt(&mut self) -> Result<&'static str> {
+        let (state, inputs) = self.job.state(self.date)?;
+        self.report.tables = inputs.tables.iter().map(|(name, input)| (name.clone(), input.snapshot_date)).collect();
+        let taken = self.options.only.takes(&state);
+        let done = state == DateState::Done;
+        self.report.was = Some(state);
+        match (taken, done, self.options.dry_run) {
+            (false, true, _) => return Ok("up to date"),
+            (false, false, _) => return Ok("left"),
+            (true, _, true) => return Ok("planned"),
+            (true, _, false) => {}
+        }
+        self.write(inputs)?;
+        Ok("written")
+    }
+
+    fn write(&mut self, inputs: Inputs) -> Result<()> {
+        let path = self.job.path(self.date);
+        if let Some(folder) = path.parent() {
+            sweep(folder, self.workspace.clock.now());
+            self.refuse_strangers(folder, &path)?;
+        }
+        let mut output = Output { path: &path, staged: None, writer: None };
+        let job = self.job;
+        match &job.work {
+            Work::Sql(sql) => self.write_sql(sql, &mut output)?,
+            Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
+        }
+        let Output { staged: Some(staged), writer: Some(writer), .. } = output else { return Err(Error::io("there was nothing to write")) };
+        let rows = writer.rows();
+        let asof_version = env!("CARGO_PKG_VERSION").into();
+        let footer = OutputFooter { job_name: job.name.clone(), date: self.date, rows, inputs, asof_version };
+        writer.finish(&Footer::new(Content::Output(footer)))?;
+        staged.publish_over()?;
+        self.report.rows = Some(rows);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "sql"))]
+    fn write_sql(&mut self, _: &str, _: &mut Output<'_>) -> Result<()> {
+        Err(super::resolve::without_sql())
+    }
+
+    /// Refuses a partition that holds other files: whoever reads it would count rows twice.
+    fn refuse_strangers(&self, folder: &Path, own: &Path) -> Result<()> {
+        if self.job.layout.to_string().ends_with(".parquet") {
+            return Ok(());
+        }
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            if entry.path() != own && is_data(&entry.file_name().to_string_lossy()) {
+                return Err(Error::refused(format!(
+                    "'{}' lies in the output's partition and was not written by this job",
+                    entry.path().display()
+                ))
+                .hint("remove it, or choose another --out or output"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the events of the date.
+    pub(super) fn events_of(&self, events: &EventsSource) -> Result<EventRows> {
+        let date = self.date;
+        let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
+        if objects.is_empty() {
+            return Err(Error::refused(format!("events {} have no partition of {date}", events.name))
+                .hint("asof partitions PATH --layout L --from D --to D"));
+        }
+        let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
+        let rows = source::read(&files, events.format, &events.types, None)
+            .map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
+        Ok(EventRows { schema: rows.schema.clone(), rows: Mutex::new(Some(rows.batches)) })
+    }
+}
+
+/// A date's events, to be read once.
+pub(super) struct EventRows {
+    pub(super) schema: SchemaRef,
+    rows: Mutex<Option<Batches>>,
+}
+
+impl EventRows {
+    /// The rows, once.
+    pub(super) fn take(&self) -> Result<Batches> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| Error::io("events were read twice"))
+    }
+}
+
+/// A date's output on its way.
+pub(super) struct Output<'a> {
+    path: &'a Path,
+    staged: Option<Staged>,
+    writer: Option<ObjectWriter>,
+}
+
+impl Output<'_> {
+    /// Begins the object, unless it is begun.
+    pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
+        if self.writer.is_none() {
+            let staged = Staged::create(self.path)?;
+            self.writer = Some(ObjectWriter::create(staged.writer()?, schema, &[], self.path)?);
+            self.staged = Some(staged);
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.write(batch),
+            None => Err(Error::io("the output was not begun")),
+        }
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.writer.as_ref().map_or(0, ObjectWriter::rows)
+    }
+}

@@ -1,0 +1,155 @@
+//! One job, ready to run: what its outputs are made from, where they are, and where each date stands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::commands::Workspace;
+use crate::domain::layout::Layout;
+use crate::domain::staleness::{DateState, Inputs, TableInput};
+use crate::engine::asof::TableHistory;
+use crate::engine::join::{JoinSpec, JoinTable};
+use crate::error::{Error, Result};
+use crate::model::{DateRange, TableName};
+use crate::source::{Format, TypeRules};
+use crate::storage::commit::publish_hint;
+use crate::storage::footer::Content;
+use crate::storage::object::ParquetObject;
+use crate::storage::partitions::{Found, Object};
+
+/// The events of a job, in the range that was asked for.
+pub(super) struct EventsSource {
+    pub(super) name: String,
+    pub(super) found: Found,
+    pub(super) format: Option<Format>,
+    pub(super) types: TypeRules,
+}
+
+/// One job, resolved.
+pub(in crate::commands) struct Job {
+    pub(super) name: String,
+    pub(super) work: Work,
+    pub(super) output: PathBuf,
+    pub(super) layout: Layout,
+    pub(super) events: Vec<EventsSource>,
+    pub(super) tables: BTreeMap<String, TableHistory>,
+    pub(super) hash: String,
+    /// The table side of a join, by the index of its schema among the intervals': built once for all dates.
+    pub(super) join_tables: Mutex<BTreeMap<usize, Arc<JoinTable>>>,
+}
+
+/// What a job does.
+pub(super) enum Work {
+    /// Runs a query.
+    Sql(String),
+    /// Joins its events to a table.
+    Join(JoinSpec, TableName),
+}
+
+/// Why a date failed, kept beside the outputs.
+#[derive(Serialize, Deserialize)]
+struct Failure {
+    date: NaiveDate,
+    reason: String,
+}
+
+impl Job {
+    /// The hash of all that the result depends on besides events and snapshots.
+    pub(super) fn hash(&self) -> String {
+        let work = match &self.work {
+            Work::Sql(sql) => serde_json::json!({ "sql": sql.trim() }),
+            Work::Join(spec, table) => serde_json::json!({ "join": spec, "table": table }),
+        };
+        let types: BTreeMap<&str, BTreeMap<&str, String>> = self
+            .events
+            .iter()
+            .map(|events| {
+                (
+                    events.name.as_str(),
+                    events.types.declared.iter().map(|(name, data_type)| (name.as_str(), data_type.to_string())).collect(),
+                )
+            })
+            .collect();
+        let keys: BTreeMap<&str, &[String]> =
+            self.tables.iter().map(|(name, history)| (name.as_str(), history.table.key.as_slice())).collect();
+        let document = serde_json::json!({ "work": work, "events": types, "keys": keys });
+        format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
+    }
+
+    /// The root of the outputs, as it is shown.
+    pub(in crate::commands) fn shown_output(&self, workspace: &Workspace<'_>) -> String {
+        workspace.shown(&self.output)
+    }
+
+    /// The object of a date.
+    pub(super) fn path(&self, date: NaiveDate) -> PathBuf {
+        let path = self.output.join(self.layout.path(date));
+        if path.extension().is_some_and(|ending| ending == "parquet") { path } else { path.join(format!("{}.parquet", self.name)) }
+    }
+
+    fn failure_path(&self, date: NaiveDate) -> PathBuf {
+        self.output.join("_asof").join("failed").join(&self.name).join(format!("{date}.json"))
+    }
+
+    /// The dates of the range that have events, ascending; a query without events runs on every date.
+    pub(in crate::commands) fn dates(&self, range: DateRange) -> Vec<NaiveDate> {
+        if self.events.is_empty() {
+            return range.dates().collect();
+        }
+        let mut dates: Vec<NaiveDate> = self.events.iter().flat_map(|events| events.found.partitions.keys().copied()).collect();
+        dates.sort();
+        dates.dedup();
+        dates
+    }
+
+    /// What the output of a date would be made from now.
+    fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
+        let mut tables = BTreeMap::new();
+        for (name, history) in &self.tables {
+            let snapshot_date = history.resolve(date)?;
+            let fingerprint = history.facts(snapshot_date)?.fingerprint;
+            tables.insert(name.clone(), TableInput { snapshot_date, fingerprint });
+        }
+        let objects = |events: &EventsSource| events.found.partitions.get(&date).into_iter().flatten().map(Object::identity).collect();
+        let events = self.events.iter().map(|events| (events.name.clone(), objects(events))).collect();
+        Ok(Inputs { job: self.hash.clone(), tables, events })
+    }
+
+    /// What the output of a date says that it was made from; `None` if there is none.
+    fn recorded(&self, date: NaiveDate) -> Result<Option<Inputs>> {
+        let path = self.path(date);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let foreign = || {
+            Error::refused(format!("'{}' was not written by asof, and will not be replaced", path.display()))
+                .hint("remove it, or choose another --out or output")
+        };
+        match ParquetObject::open(&path).map_err(|_| foreign())?.footer()?.map(|footer| footer.content) {
+            Some(Content::Output(footer)) => Ok(Some(footer.inputs)),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// Where a date stands, and what it would be made from.
+    pub(in crate::commands) fn state(&self, date: NaiveDate) -> Result<(DateState, Inputs)> {
+        let failure = std::fs::read(self.failure_path(date)).ok().and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
+        let inputs = self.inputs(date)?;
+        let state = DateState::of(self.recorded(date)?.as_ref(), &inputs, failure.map(|failure| failure.reason));
+        Ok((state, inputs))
+    }
+
+    /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it is told anyway.
+    pub(super) fn remember(&self, date: NaiveDate, error: &Error) {
+        publish_hint(&self.failure_path(date), &Failure { date, reason: error.to_string() });
+    }
+
+    /// Forgets the failure of a date that was written since.
+    pub(super) fn forget_failure(&self, date: NaiveDate) {
+        let _ = std::fs::remove_file(self.failure_path(date));
+    }
+}

@@ -1,0 +1,32 @@
+//! The warning of leakage: features that were not yet known on the day of the events.
+
+use chrono::NaiveDate;
+
+use super::DateReport;
+use super::job::Job;
+use crate::commands::Workspace;
+use crate::model::DaySpan;
+
+impl Job {
+    /// Says so when events of a day were joined to a copy that was taken after the day had ended.
+    pub(super) fn warn_of_leakage(&self, workspace: &Workspace<'_>, reports: &[DateReport]) {
+        for (name, history) in &self.tables {
+            if workspace.as_of_rule(&history.table.name).1 || history.rule.lag != DaySpan::default() {
+                continue;
+            }
+            let leaks = reports.iter().filter(|report| {
+                let Some(observed) = report.tables.get(name).filter(|observed| **observed == report.date) else { return false };
+                let taken = history.facts(*observed).ok().and_then(|facts| facts.taken_at);
+                report.action == "written" && taken.is_some_and(|taken| workspace.clock.date_of(taken) > report.date)
+            });
+            let leaks: Vec<NaiveDate> = leaks.map(|report| report.date).collect();
+            if let [first, ..] = leaks.as_slice() {
+                let more = if leaks.len() > 1 { format!(" and {} more", leaks.len() - 1) } else { String::new() };
+                workspace.progress.note(&format!(
+                    "the snapshot of {name} labelled {first}{more} was taken after that day had ended, so its events may see later changes; \
+                     [tables.{name}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says that this is meant"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `asof backfill`: for each date of a range, a job's events joined to the tables as of that date.
+//!
+//! **Plan.** The events' partitions of the range are found, each table's snapshots are resolved, and what every
+//! date's output would be made from ([`Inputs`]) is compared with what its footer says it was made from. So
+//! a rerun does only what is missing, stale or failed.
+//!
+//! **Apply.** Dates run side by side, each on one thread from reading to writing; a date's result depends on
+//! its events, its tables and the job alone. Each date is one object, replaced atomically; other dates are never
+//! touched. A failure of one date is remembered beside the outputs, in `_asof/failed/`, and does not stop the others.
+//!
+//! Memory: for a join the table side ([`crate::engine::join`]), shared by all threads where intervals serve;
+//! a batch of events a thread. For SQL what the query needs.
+
+mod date;
+mod job;
+mod join;
+mod leakage;
+mod resolve;
+#[cfg(feature = "sql")]
+mod sql;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use self::date::DateRun;
+pub(super) use self::job::Job;
+pub(super) use self::resolve::find_job;
+use super::Workspace;
+use crate::config::JobConfig;
+use crate::domain::staleness::{DateState, Only};
+use crate::engine::asof::Using;
+use crate::error::{Error, Kind, Result};
+use crate::model::{DateRange, DaySpan};
+use crate::source::Format;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct BackfillOptions {
+    /// The dates.
+    pub range: DateRange,
+    /// Which states are run.
+    pub only: Only,
+    /// Where tables' rows come from.
+    pub using: Using,
+    /// How many dates run side by side.
+    pub workers: usize,
+    /// Overrules the tables' tolerance.
+    pub tolerance: Option<DaySpan>,
+    /// Overrules the tables' lag.
+    pub lag: Option<DaySpan>,
+    /// Whether nothing is to be written.
+    pub dry_run: bool,
+    /// A job that the command line describes.
+    pub ad_hoc: Option<AdHoc>,
+}
+
+/// A job that is not in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct AdHoc {
+    /// The root of the events, or the name of configured ones.
+    pub events: Option<String>,
+    /// Their layout.
+    pub events_layout: Option<String>,
+    /// Their format.
+    pub events_format: Option<Format>,
+    /// The rest, as the configuration would have it, with paths from the current folder.
+    pub job: JobConfig,
+}
+
+/// What happened to one date.
+#[derive(Clone, Debug, Serialize)]
+pub struct DateReport {
+    /// The date.
+    pub date: NaiveDate,
+    /// Where it stood before.
+    pub was: Option<DateState>,
+    /// `written`, `up to date`, `planned`, `left`, `no events` or `failed`.
+    pub action: &'static str,
+    /// The rows of the output, if it was written.
+    pub rows: Option<u64>,
+    /// The events that were read, if it was a join.
+    pub events: Option<u64>,
+    /// Those of them that met a row.
+    pub matched: Option<u64>,
+    /// The snapshot that served each table.
+    pub tables: BTreeMap<String, NaiveDate>,
+    /// `snapshots`, `intervals`, or both by table.
+    pub using: BTreeMap<String, &'static str>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What kind of failure that was.
+    #[serde(skip)]
+    kind: Option<Kind>,
+    /// What to try.
+    #[serde(skip)]
+    hints: Vec<String>,
+}
+
+/// What happened to one job.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackfillReport {
+    /// The job.
+    pub job: String,
+    /// Where its outputs are.
+    pub output: String,
+    /// Their layout.
+    pub layout: String,
+    /// How each table is looked up, in words.
+    pub rules: BTreeMap<String, String>,
+    /// Every date of the range that has events, and those that failed.
+    pub dates: Vec<DateReport>,
+    /// How many dates of the range have no events.
+    pub without_events: u64,
+    /// What to try, for the failures.
+    pub hints: Vec<String>,
+}
+
+impl BackfillReport {
+    /// How many dates ended in this way.
+    pub fn count(&self, action: &str) -> usize {
+        self.dates.iter().filter(|date| date.action == action).count()
+    }
+
+    /// What the scheduler should do, if some dates failed: what all of them ask for if nothing
+    /// was published, and otherwise to run the rest again.
+    pub fn failure(&self) -> Option<Kind> {
+        let kinds: Vec<Kind> = self.dates.iter().filter_map(|date| date.kind).collect();
+        let first = *kinds.first()?;
+        let others_stand = self.dates.iter().any(|date| date.kind.is_none());
+        Some(if others_stand || kinds.iter().any(|kind| *kind != first) { Kind::Partial } else { first })
+    }
+}
+
+/// Runs jobs, one after the other.
+///
+/// # Errors
+/// Whatever keeps a job from starting; a date's failure is in its report.
+pub fn backfill(workspace: &Workspace<'_>, jobs: &[String], options: &BackfillOptions) -> Result<Vec<BackfillReport>> {
+    let configured: Vec<String> = match (jobs, &options.ad_hoc) {
+        ([], Some(_)) => vec![String::new()],
+        ([], None) => workspace.config.jobs.keys().cloned().collect(),
+        (_, Some(_)) => return Err(Error::usage("a job is named, and another one is described by options")),
+        (names, None) => names.to_vec(),
+    };
+    if configured.is_empty() {
+        return Err(Error::usage("there is no job in asof.toml, and none is described")
+            .hint("asof backfill --events DIR --events-layout 'date=%Y-%m-%d' --table T --on id --how left --out DIR --from D --to D"));
+    }
+    configured
+        .iter()
+        .map(|name| {
+            let job = Job::resolve(workspace, name, options)?;
+            job.run(workspace, options)
+        })
+        .collect()
+}
+
+impl Job {
+    fn run(&self, workspace: &Workspace<'_>, options: &BackfillOptions) -> Result<BackfillReport> {
+        let dates = self.dates(options.range);
+        if dates.is_empty() {
+            return Err(self.no_events(options.range));
+        }
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let reports = Mutex::new(Vec::with_capacity(dates.len()));
+        let workers = options.workers.clamp(1, dates.len());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let work = || {
+                    while let Some(date) = dates.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let report = DateRun::new(self, workspace, options, &dates, *date).run();
+                        reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+                        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                        workspace.progress.step(&format!("backfill {}", self.name), done as u64, dates.len() as u64);
+                    }
+                };
+                // A query plan is walked recursively: give it room.
+                let spawned = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, work);
+                if let Err(error) = spawned {
+                    workspace.progress.note(&format!("a worker could not be started: {error}"));
+                }
+            }
+        });
+        let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        reports.sort_by_key(|report| report.date);
+        if reports.len() < dates.len() {
+            return Err(Error::io("no worker could be started"));
+        }
+        self.warn_of_leakage(workspace, &reports);
+        let mut hints: Vec<String> = Vec::new();
+        for hint in reports.iter().flat_map(|report| &report.hints) {
+            if !hints.contains(hint) && hints.len() < 3 {
+                hints.push(hint.clone());
+            }
+        }
+        Ok(BackfillReport {
+            job: self.name.clone(),
+            output: workspace.shown(&self.output),
+            layout: self.layout.to_string(),
+            rules: self.tables.iter().map(|(name, history)| (name.clone(), history.rule.in_words())).collect(),
+            without_events: if self.events.is_empty() { 0 } else { (options.range.len() - dates.len()) as u64 },
+            dates: reports,
+            hints,
+        })
+    }
+
+    fn no_events(&self, range: DateRange) -> Error {
+        let names = self.events.iter().map(|events| events.name.as_str()).collect::<Vec<_>>().join(", ");
+        let error = Error::refused(format!("events {names} have no partition from {range}"));
+        match self.events.iter().flat_map(|events| &events.found.strangers).next() {
+            Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
+            None => error.hint("asof partitions PATH --layout L --from D --to D, to see what is there"),
+        }
+    }
+}

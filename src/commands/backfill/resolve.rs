@@ -1,0 +1,217 @@
+//! From what the configuration or the command line says of a job to a [`Job`]: its work, events and tables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+#[cfg(feature = "sql")]
+use chrono::NaiveDate;
+
+use super::job::{EventsSource, Job, Work};
+use super::{AdHoc, BackfillOptions};
+use crate::commands::Workspace;
+use crate::config::JobConfig;
+use crate::domain::join::JoinKind;
+use crate::domain::layout::Layout;
+use crate::engine::asof::{TableHistory, Using};
+use crate::engine::join::JoinSpec;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::source::{Format, TypeRules};
+use crate::storage::partitions;
+
+/// A job of the configuration, or a usage error with the nearest name.
+pub(in crate::commands) fn find_job<'a>(workspace: &'a Workspace<'_>, name: &str) -> Result<&'a JobConfig> {
+    workspace.config.jobs.get(name).ok_or_else(|| {
+        let error = Error::usage(format!("there is no job '{name}'"));
+        let names: Vec<&str> = workspace.config.jobs.keys().map(String::as_str).collect();
+        error.hint_nearest(name, names.iter().copied(), || match names.as_slice() {
+            [] => format!("[jobs.{name}] in asof.toml"),
+            names => format!("the jobs are {}", names.join(", ")),
+        })
+    })
+}
+
+impl Job {
+    /// Resolves a job of the configuration, or, if the options describe one, that.
+    ///
+    /// # Errors
+    /// A usage error for what is missing, unknown or excluded; a failure if events or snapshots cannot be listed.
+    pub(in crate::commands) fn resolve(workspace: &Workspace<'_>, name: &str, options: &BackfillOptions) -> Result<Self> {
+        let (config, ad_hoc) = match &options.ad_hoc {
+            Some(ad_hoc) => (&ad_hoc.job, Some(ad_hoc)),
+            None => (find_job(workspace, name)?, None),
+        };
+        let place = |text: &str| if ad_hoc.is_some() { workspace.here(text) } else { workspace.configured(text) };
+        if config.output.is_empty() {
+            return Err(Error::usage("the job has no output").hint(if ad_hoc.is_some() { "--out DIR" } else { "output = \"DIR\"" }));
+        }
+        let output = place(&config.output)?;
+        let name = if name.is_empty() { name_of(&output) } else { name.to_owned() };
+        let within = |error: Error| if ad_hoc.is_some() { error } else { error.within(format!("job {name}")) };
+        let layout = Layout::parse(config.layout.as_deref().unwrap_or("date=%Y-%m-%d"))?;
+        let sql = match (&config.sql, &config.sql_file) {
+            (Some(sql), None) => Some(sql.clone()),
+            (None, Some(file)) => {
+                let path = place(file)?;
+                Some(std::fs::read_to_string(&path).map_err(|error| Error::usage(format!("cannot read '{}': {error}", path.display())))?)
+            }
+            (None, None) => None,
+            _ => return Err(within(Error::usage("'sql' and 'sql_file' exclude one another"))),
+        };
+        let Resolved { work, events, tables } = match sql {
+            Some(sql) => resolve_sql(workspace, sql, ad_hoc).map_err(within)?,
+            None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
+        };
+        let mut job = Job {
+            name,
+            work,
+            output,
+            layout,
+            events: Vec::new(),
+            tables: BTreeMap::new(),
+            hash: String::new(),
+            join_tables: Mutex::default(),
+        };
+        for EventsPlace { name, root, layout, format, types } in events {
+            let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {name}")))?;
+            job.events.push(EventsSource { name, found, format, types });
+        }
+        for table in tables {
+            job.tables.insert(table.to_string(), history(workspace, &table, options)?);
+        }
+        job.hash = job.hash();
+        Ok(job)
+    }
+}
+
+/// The name of a job that has none: that of its output's folder.
+fn name_of(output: &Path) -> String {
+    let name = output.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.parse::<TableName>().is_ok() { name } else { "backfill".to_owned() }
+}
+
+fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOptions) -> Result<TableHistory> {
+    let table = workspace.table(name, &[])?;
+    let (mut rule, _) = workspace.as_of_rule(name);
+    rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
+    rule.lag = options.lag.unwrap_or(rule.lag);
+    let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(None)?.partitions };
+    let intervals = if options.using == Using::Snapshots { None } else { workspace.intervals(name)? };
+    TableHistory::new(table, rule, snapshots, intervals, options.using)
+}
+
+/// Events whose place is known, and whose partitions have not been looked for.
+#[derive(Clone)]
+struct EventsPlace {
+    name: String,
+    root: PathBuf,
+    layout: Layout,
+    format: Option<Format>,
+    types: TypeRules,
+}
+
+/// A job's work with the events and tables that it reads.
+struct Resolved {
+    work: Work,
+    events: Vec<EventsPlace>,
+    tables: Vec<TableName>,
+}
+
+fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
+    let Some(config) = workspace.config.events.get(name) else {
+        let error = Error::usage(format!("there are no events '{name}'"));
+        return Err(error.hint_nearest(name, workspace.config.events.keys().map(String::as_str), || {
+            format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")
+        }));
+    };
+    Ok(EventsPlace {
+        name: name.to_owned(),
+        root: workspace.configured(&config.path)?,
+        layout: Layout::parse(&config.layout)?,
+        format: config.format,
+        types: config.type_rules()?,
+    })
+}
+
+/// The events of an ad hoc job: a configured name, or a path with its layout.
+fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
+    if ad_hoc.events_layout.is_none() && workspace.config.events.contains_key(events) {
+        return configured_events(workspace, events);
+    }
+    let Some(layout) = &ad_hoc.events_layout else {
+        return Err(Error::usage(format!("the layout of the events in '{events}' is not known")).hint("--events-layout 'date=%Y-%m-%d'"));
+    };
+    let root = workspace.here(events)?;
+    let name = root.file_name().map_or_else(|| "events".to_owned(), |name| name.to_string_lossy().into_owned());
+    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format: ad_hoc.events_format, types: TypeRules::default() })
+}
+
+fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
+    let Some(table) = &config.table else {
+        return Err(Error::usage("the job has neither SQL nor a table to join").hint(if ad_hoc.is_some() {
+            "--table T, or --sql FILE"
+        } else {
+            "table = \"T\", or sql = \"...\""
+        }));
+    };
+    let table = workspace.known(table)?;
+    let events = match (ad_hoc, &config.events) {
+        (Some(AdHoc { events: Some(events), .. }), _) => ad_hoc_events(workspace, ad_hoc.unwrap_or(&AdHoc::default()), events)?,
+        (None, Some(name)) => configured_events(workspace, name)?,
+        _ => {
+            return Err(Error::usage("the job has no events to join").hint(if ad_hoc.is_some() {
+                "--events PATH --events-layout L"
+            } else {
+                "events = \"NAME\""
+            }));
+        }
+    };
+    if config.on.is_empty() {
+        return Err(Error::usage("the join has no columns to join on").hint("--on events_column=table_column"));
+    }
+    let on = config.on.iter().map(|pair| JoinSpec::parse_on(pair)).collect::<Result<Vec<_>>>()?;
+    let spec =
+        JoinSpec { on, how: config.how.unwrap_or(JoinKind::Left), condition: config.condition.clone(), select: config.select.clone() };
+    if !spec.how.adds_columns() && !spec.select.is_empty() {
+        return Err(Error::usage("a semi or anti join adds no columns, and --select names some").hint("--how inner, or no --select"));
+    }
+    spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
+    Ok(Resolved { work: Work::Join(spec, table.clone()), events: vec![events], tables: vec![table] })
+}
+
+#[cfg(not(feature = "sql"))]
+pub(super) fn without_sql() -> Error {
+    Error::usage("the job is SQL, and this asof was built without it").hint("cargo install asof --features sql")
+}
+
+#[cfg(not(feature = "sql"))]
+fn resolve_sql(_: &Workspace<'_>, _: String, _: Option<&AdHoc>) -> Result<Resolved> {
+    Err(without_sql())
+}
+
+/// Every name in the query that it does not define is events or a table.
+#[cfg(feature = "sql")]
+fn resolve_sql(workspace: &Workspace<'_>, sql: String, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
+    let given = match ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?))) {
+        Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
+        None => None,
+    };
+    let probe = crate::engine::sql::bind_date(&sql, NaiveDate::default());
+    let (mut events, mut tables) = (Vec::new(), Vec::new());
+    let known = workspace.tables(&[]).unwrap_or_default();
+    for name in crate::engine::sql::references(&probe)? {
+        if given.as_ref().is_some_and(|given| given.name == name) {
+            events.extend(given.clone());
+        } else if workspace.config.events.contains_key(&name) {
+            events.push(configured_events(workspace, &name)?);
+        } else if let Some(table) = known.iter().find(|table| table.as_str() == name) {
+            tables.push(table.clone());
+        } else {
+            let names: Vec<&str> = workspace.config.events.keys().map(String::as_str).chain(known.iter().map(TableName::as_str)).collect();
+            let error = Error::usage(format!("the job's SQL reads '{name}', which is neither a table nor events"));
+            return Err(error.hint_nearest(&name, names.iter().copied(), || format!("known are {}", names.join(", "))));
+        }
+    }
+    Ok(Resolved { work: Work::Sql(sql), events, tables })
+}

@@ -1,0 +1,98 @@
+//! The rows of a query on one date: events and tables are its relations, tables as of the date.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::date::{DateRun, Output};
+use crate::domain::schema::conform;
+use crate::engine::asof::AsOfTable;
+use crate::engine::sql::{Open, Relation, bind_date, missing_column, run};
+use crate::error::{Error, Result};
+use crate::storage::Batches;
+
+impl DateRun<'_> {
+    /// Writes what the query gives on the date.
+    pub(super) fn write_sql(&mut self, sql: &str, output: &mut Output<'_>) -> Result<()> {
+        let mut relations: Vec<(String, Relation)> = Vec::new();
+        for events in &self.job.events {
+            let rows = self.events_of(events)?;
+            // A query may scan events twice: text is read once and kept, typed files are opened again.
+            let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.take()?.collect::<Result<_>>()?);
+            let open = Arc::new(move |columns: &[String]| select(&kept, columns));
+            relations.push((events.name.clone(), Relation { schema: rows.schema.clone(), open }));
+        }
+        let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
+        for (name, history) in &self.job.tables {
+            let as_of = history.as_of(history.resolve(self.date)?, self.many())?;
+            self.report.using.insert(name.clone(), if as_of.from_intervals() { "intervals" } else { "snapshots" });
+            tables.insert(name.clone(), as_of);
+        }
+        let bound = bind_date(sql, self.date);
+        let extra = self.absent_columns(&bound, &relations, &tables)?;
+        for (name, as_of) in tables {
+            let schema = extra.get(&name).cloned().unwrap_or_else(|| as_of.schema.clone());
+            let full = schema.clone();
+            let open = Arc::new(move |columns: &[String]| read_with_nulls(&as_of, columns, &full));
+            relations.push((name, Relation { schema, open }));
+        }
+        run(&bound, relations, &mut |schema, batch| {
+            output.begin(schema)?;
+            output.write(batch)
+        })
+    }
+
+    /// Tables' columns with those that the query names and that were absent on the date: nulls, of the
+    /// type that they have elsewhere in the table's history.
+    fn absent_columns(
+        &self,
+        sql: &str,
+        relations: &[(String, Relation)],
+        tables: &BTreeMap<String, AsOfTable>,
+    ) -> Result<BTreeMap<String, SchemaRef>> {
+        let mut schemas: BTreeMap<String, SchemaRef> = tables.iter().map(|(name, as_of)| (name.clone(), as_of.schema.clone())).collect();
+        let nothing: Open = Arc::new(|_| Ok(Box::new(std::iter::empty()) as Batches));
+        for _ in 0..64 {
+            let mut all = relations.to_vec();
+            all.extend(schemas.iter().map(|(name, schema)| (name.clone(), Relation { schema: schema.clone(), open: nothing.clone() })));
+            let Some((relation, column)) = missing_column(sql, all)? else { break };
+            let mut found = false;
+            for (name, history) in &self.job.tables {
+                if relation.as_ref().is_some_and(|relation| relation != name && self.job.tables.contains_key(relation)) {
+                    continue;
+                }
+                let every = history.every_column()?;
+                let schema = schemas[name].clone();
+                if let Ok(field) = every.field_with_name(&column)
+                    && schema.field_with_name(&column).is_err()
+                {
+                    let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field.clone())]).collect();
+                    schemas.insert(name.clone(), Arc::new(Schema::new(fields)));
+                    found = true;
+                }
+            }
+            if !found {
+                break;
+            }
+        }
+        Ok(schemas)
+    }
+}
+
+fn select(batches: &Arc<Vec<RecordBatch>>, columns: &[String]) -> Result<Batches> {
+    let (batches, columns) = (batches.clone(), columns.to_vec());
+    Ok(Box::new((0..batches.len()).map(move |at| {
+        let batch = &batches[at];
+        let indices: Vec<usize> = columns.iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
+        batch.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))
+    })))
+}
+
+/// The table's rows with the named columns, those that were absent as nulls.
+fn read_with_nulls(as_of: &AsOfTable, columns: &[String], schema: &SchemaRef) -> Result<Batches> {
+    let fields: Vec<_> = columns.iter().filter_map(|name| schema.field_with_name(name).ok().cloned()).collect();
+    let wanted: SchemaRef = Arc::new(Schema::new(fields));
+    Ok(Box::new(as_of.read(columns)?.map(move |batch| conform(&batch?, &wanted))))
+}

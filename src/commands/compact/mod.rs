@@ -1,0 +1,386 @@
+//! `asof compact`: snapshots to intervals, losslessly, in one ordered pass.
+//!
+//! **The pass.** [`crate::engine::compaction`] says what is read and what is held. A dry run plans and stops before it.
+//!
+//! **Incremental.** The intervals' footer records every snapshot they were made from. The longest
+//! run of dates that still agree is taken over: the old object is one more sorted stream, in which ended
+//! intervals keep their ends and open ones are resumed. The result is the same bytes as a full run. A rewritten or late
+//! date is noticed by its fingerprint, and the run begins there. Fingerprints of foreign snapshots,
+//! which have no footers, are remembered beside the intervals ([`crate::storage::recall`]).
+//!
+//! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run that
+//! would need its rows is refused.
+
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+use serde::Serialize;
+
+pub use self::settings::CompactOptions;
+use super::Workspace;
+use crate::domain::digest::Fingerprint;
+use crate::domain::gaps::gaps;
+use crate::domain::layout::Layout;
+use crate::domain::schema::unify;
+pub use crate::engine::compaction::DayChanges;
+use crate::engine::compaction::{Base, Compacted, CompactionFacts, Pass, Settings};
+use crate::engine::intervals::{Intervals, write_schema};
+use crate::engine::table::{Partitions, Table};
+use crate::error::{Error, Result};
+use crate::model::{DateRange, TableName};
+use crate::storage::commit::{Staged, sweep};
+use crate::storage::footer::{Content, Footer, IntervalsFooter};
+use crate::storage::object::ObjectWriter;
+use crate::storage::partitions::{Found, Object};
+use crate::storage::recall::FingerprintRecall;
+
+/// What happened to one table.
+#[derive(Clone, Debug, Serialize)]
+pub struct CompactReport {
+    /// The table.
+    pub table: TableName,
+    /// `full`, `incremental`, `recomputed` or `up to date`.
+    pub mode: &'static str,
+    /// Whether nothing was written because a dry run was asked for.
+    pub dry_run: bool,
+    /// The object.
+    pub path: String,
+    /// The first and last date of a snapshot.
+    pub from: Option<NaiveDate>,
+    /// The last one.
+    pub to: Option<NaiveDate>,
+    /// How many snapshots the intervals stand for.
+    pub snapshots: u64,
+    /// How many dates are missing between them.
+    pub gap_days: u64,
+    /// How many snapshots were decoded in this run.
+    pub decoded: u64,
+    /// How many were known to equal the day before's.
+    pub unchanged: u64,
+    /// The rows of all those snapshots.
+    pub snapshot_rows: u64,
+    /// How many intervals there are.
+    pub intervals: u64,
+    /// How many of them are open.
+    pub open: u64,
+    /// The size of the object.
+    pub bytes: u64,
+    /// The dates that were read, with what each changed.
+    pub days: Vec<DayChanges>,
+    /// The condition that selects the rows as of a date.
+    pub condition: String,
+}
+
+/// Compacts the tables, one after the other.
+///
+/// # Errors
+/// Whatever refuses or fails; what was written before stands.
+pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOptions) -> Result<Vec<CompactReport>> {
+    if let Some(root) = &options.snapshots {
+        return Ok(vec![foreign(workspace, tables, root, options)?]);
+    }
+    if options.layout.is_some() {
+        return Err(Error::usage("--layout goes with --snapshots"));
+    }
+    let names = workspace.tables(tables)?;
+    if names.len() > 1 && options.out.is_some() {
+        return Err(Error::usage("--out goes with the name of one table").hint(format!("asof compact {} --out PATH", names[0])));
+    }
+    names
+        .iter()
+        .map(|name| {
+            let path = workspace.intervals_path(name, options.out.as_deref())?;
+            let existing = if options.full { None } else { existing(&path)? };
+            let mut key = options.key.clone();
+            if key.is_empty() && workspace.table_config(name).key.is_empty() {
+                key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
+            }
+            let table = workspace.table(name, &key)?;
+            Run::plan(workspace, table, path, existing, options)?.apply()
+        })
+        .collect()
+}
+
+/// Dated copies that another tool wrote, given on the command line.
+fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &CompactOptions) -> Result<CompactReport> {
+    let Some(layout) = &options.layout else {
+        return Err(Error::usage("--snapshots needs the layout of the copies").hint("--layout 'snapshot_date=%Y-%m-%d'"));
+    };
+    let Some(out) = &options.out else {
+        return Err(
+            Error::usage("--snapshots needs a place for the intervals: asof never writes into a foreign lake").hint("--out FILE.parquet")
+        );
+    };
+    let layout = Layout::parse(layout)?;
+    let name: TableName = match tables {
+        [] => Path::new(out).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().parse()?,
+        [name] => name.parse()?,
+        _ => return Err(Error::usage("--snapshots goes with the name of one table")),
+    };
+    let path = workspace.intervals_path(&name, Some(out))?;
+    let existing = if options.full { None } else { existing(&path)? };
+    let config = workspace.table_config(&name);
+    let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
+    let key = key.or_else(|| existing.as_ref().map(|existing| existing.footer.key.clone()));
+    let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
+    let table = Table { name, key, root: workspace.here(root)?, layout, own: false, types: config.type_rules()? };
+    Run::plan(workspace, table, path, existing, options)?.apply()
+}
+
+fn existing(path: &Path) -> Result<Option<Intervals>> {
+    Intervals::open(path).map_err(|error| error.hint("asof compact --full"))
+}
+
+/// One compaction, planned.
+struct Run<'a> {
+    workspace: &'a Workspace<'a>,
+    table: Table,
+    settings: Settings,
+    path: PathBuf,
+    base: Option<Base>,
+    /// The snapshots to take, ascending.
+    new: Vec<(NaiveDate, Vec<Object>)>,
+    mode: &'static str,
+    recall: FingerprintRecall,
+    dry_run: bool,
+}
+
+impl<'a> Run<'a> {
+    fn plan(
+        workspace: &'a Workspace<'a>,
+        table: Table,
+        path: PathBuf,
+        existing: Option<Intervals>,
+        options: &CompactOptions,
+    ) -> Result<Self> {
+        let config = workspace.table_config(&table.name);
+        let settings = settings::decide(&table.key, options, &config, existing.as_ref().map(|existing| &existing.footer))?;
+        let range = options.range()?;
+        let found = table.find(range)?;
+        let dates = found.dates();
+        if dates.is_empty() && existing.is_none() {
+            return Err(no_snapshots(&table, range, &found));
+        }
+        let recall = if table.own { FingerprintRecall::default() } else { FingerprintRecall::beside(&path) };
+        let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
+        let mut observed = dates.clone();
+        if let Some(existing) = existing {
+            let pruned = existing
+                .observed()
+                .into_iter()
+                .filter(|date| !found.partitions.contains_key(date) && range.is_none_or(|range| range.contains(*date)));
+            let pruned: Vec<NaiveDate> = pruned.collect();
+            observed.extend(&pruned);
+            observed.sort();
+            run.take_over(existing, &found.partitions, &pruned)?;
+        } else if options.full
+            && let Some(existing) = Intervals::open(&run.path).ok().flatten()
+        {
+            let pruned: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !found.partitions.contains_key(date)).collect();
+            run.refuse_pruned("a full compaction", &pruned)?;
+        }
+        let kept = run.base.as_ref().map(Base::last);
+        run.new = found.partitions.into_iter().filter(|(date, _)| kept.is_none_or(|kept| *date > kept)).collect();
+        run.settings.policy.check(run.table.name.as_str(), &observed)?;
+        Ok(run)
+    }
+
+    fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
+        let [first, ..] = dates else { return Ok(()) };
+        let more = if dates.len() > 1 { format!(" and {} more", dates.len() - 1) } else { String::new() };
+        Err(Error::refused(format!(
+            "table {}: {what} needs the snapshot of {first}{more}, which the lake no longer has and only the intervals know",
+            self.table.name
+        ))
+        .hint(format!(
+            "asof expand {} --from {first} --to {} --out '{}', to have them back",
+            self.table.name,
+            dates[dates.len() - 1],
+            self.workspace.shown(&self.table.root)
+        ))
+        .hint("--out FILE, to write intervals of what is there to another place"))
+    }
+
+    /// Takes over as much of existing intervals as still agrees with the lake.
+    fn take_over(&mut self, existing: Intervals, partitions: &Partitions, pruned: &[NaiveDate]) -> Result<()> {
+        if Settings::of(&existing) != self.settings {
+            self.refuse_pruned("a compaction with other settings", pruned)?;
+            self.workspace
+                .progress
+                .note(&format!("{}: the settings differ from those of the intervals that exist; all snapshots are read", self.table.name));
+            return Ok(());
+        }
+        let mut kept = 0;
+        let mut reason = None;
+        // The types that text was pinned to in the pass: those of all snapshots before.
+        let mut pinned: Option<SchemaRef> = None;
+        for (index, observed) in existing.footer.observed.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
+            let late = partitions.keys().copied().find(|date| *date < observed.date && before.is_none_or(|before| *date > before));
+            if let Some(late) = late {
+                reason = Some(format!("the snapshot of {late} is new"));
+                break;
+            }
+            if let Some(objects) = partitions.get(&observed.date) {
+                if self.fingerprint(observed.date, objects, pinned.as_ref())? != observed.fingerprint {
+                    reason = Some(format!("the snapshot of {} was rewritten", observed.date));
+                    break;
+                }
+            } else if !pruned.contains(&observed.date) {
+                reason = Some(format!("the snapshot of {} is outside of the range", observed.date));
+                break;
+            }
+            kept = index + 1;
+            if !self.table.own {
+                let schema = existing.schema_of(index)?;
+                pinned = Some(match &pinned {
+                    None => schema,
+                    Some(wide) => unify(wide, &schema).map_err(|clash| clash.refusal(self.table.name.as_str(), observed.date))?.0,
+                });
+            }
+        }
+        self.mode = "incremental";
+        if let Some(reason) = reason {
+            let needed: Vec<NaiveDate> =
+                pruned.iter().copied().filter(|date| kept == 0 || *date > existing.footer.observed[kept - 1].date).collect();
+            self.refuse_pruned("a recomputation", &needed)?;
+            let from = existing.footer.observed[kept..].first().map(|observed| observed.date);
+            self.mode = if kept == 0 { "full" } else { "recomputed" };
+            self.workspace.progress.note(&format!(
+                "{}: {reason}; intervals are recomputed from {}",
+                self.table.name,
+                from.map_or_else(|| "there".to_owned(), |from| from.to_string())
+            ));
+        }
+        if kept > 0 {
+            self.base = Some(Base { intervals: existing, kept });
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&mut self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {
+        if let Some(known) = self.recall.recall(date, objects) {
+            return Ok(known);
+        }
+        let fingerprint = self.table.fingerprint(date, objects, pinned)?;
+        self.recall.learn(date, objects, fingerprint);
+        Ok(fingerprint)
+    }
+
+    fn apply(mut self) -> Result<CompactReport> {
+        if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
+            self.mode = "up to date";
+            return Ok(self.report(None, 0));
+        }
+        if self.dry_run {
+            return Ok(self.report(None, 0));
+        }
+        let compacted = self.pass()?;
+        self.settings.check(&compacted.table_schema, &self.table)?;
+        self.note_new_columns(&compacted.facts.days);
+        let (facts, bytes) = self.write(compacted)?;
+        self.recall.save();
+        Ok(self.report(Some(&facts), bytes))
+    }
+
+    /// The one pass: resumes what is taken over, takes every new snapshot, and merges the rows.
+    fn pass(&mut self) -> Result<Compacted> {
+        let mut pass = Pass::begin(&self.table, &self.settings, self.base.as_ref())?;
+        let total = self.new.len() as u64;
+        for (done, (date, objects)) in (0u64..).zip(&self.new) {
+            self.workspace.progress.step(&format!("compact {}", self.table.name), done, total);
+            let fingerprint = pass.take(*date, objects)?;
+            self.recall.learn(*date, objects, fingerprint);
+        }
+        pass.finish()
+    }
+
+    /// Says so if intervals end for no other reason than that columns appeared.
+    fn note_new_columns(&self, days: &[DayChanges]) {
+        for day in days.iter().filter(|day| day.changes.by_new_columns > 0) {
+            let new_columns = day.changes.by_new_columns;
+            let noun = if new_columns == 1 { "interval ends" } else { "intervals end" };
+            self.workspace.progress.note(&format!(
+                "{}: {new_columns} {noun} before {} only because columns appear with values; --ignore COLUMN leaves a column out",
+                self.table.name, day.date
+            ));
+        }
+    }
+
+    /// Writes the object and publishes it whole; gives its size.
+    fn write(&self, compacted: Compacted) -> Result<(CompactionFacts, u64)> {
+        let Compacted { facts, schema, rows, .. } = compacted;
+        if let Some(folder) = self.path.parent() {
+            sweep(folder, self.workspace.clock.now());
+        }
+        let staged = Staged::create(&self.path)?;
+        let mut sorted_by = self.table.key.clone();
+        sorted_by.push(self.settings.convention.start_column.clone());
+        let mut writer = ObjectWriter::create(staged.writer()?, &schema, &sorted_by, &self.path)?;
+        for batch in rows {
+            writer.write(batch?)?;
+        }
+        if writer.rows() != facts.intervals {
+            let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
+            return Err(Error::io(format!("table {}: {counted}", self.table.name)));
+        }
+        let bytes = writer.finish(&self.footer(&facts))?;
+        staged.publish_over()?;
+        Ok((facts, bytes))
+    }
+
+    fn footer(&self, facts: &CompactionFacts) -> Footer {
+        let Settings { policy, convention, comparison } = &self.settings;
+        Footer::new(Content::Intervals(IntervalsFooter {
+            table: self.table.name.to_string(),
+            key: comparison.key.clone(),
+            intervals: facts.intervals,
+            convention: convention.into(),
+            gaps: (*policy).into(),
+            ignore: comparison.ignore.clone(),
+            track: comparison.track.clone(),
+            observed: facts.observed.clone(),
+            schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
+            asof_version: env!("CARGO_PKG_VERSION").into(),
+        }))
+    }
+
+    /// What happened, or, without facts of a pass, what stands or would be done.
+    fn report(&self, passed: Option<&CompactionFacts>, bytes: u64) -> CompactReport {
+        let base = self.base.as_ref().map(Base::observed);
+        let planned = || base.into_iter().flatten().map(|seen| seen.date).chain(self.new.iter().map(|(date, _)| *date)).collect();
+        let dates: Vec<NaiveDate> = passed.map_or_else(planned, |passed| passed.observed.iter().map(|seen| seen.date).collect());
+        let observed = passed.map_or(base.unwrap_or_default(), |passed| &passed.observed);
+        let standing = || self.base.as_ref().map_or(0, |base| base.intervals.rows());
+        CompactReport {
+            table: self.table.name.clone(),
+            mode: self.mode,
+            dry_run: self.dry_run,
+            path: self.workspace.shown(&self.path),
+            from: dates.first().copied(),
+            to: dates.last().copied(),
+            snapshots: dates.len() as u64,
+            gap_days: gaps(&dates).map(|gap| u64::from(gap.days())).sum(),
+            decoded: passed.map_or(0, |passed| passed.decoded),
+            unchanged: passed.map_or(0, |passed| passed.unchanged),
+            snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
+            intervals: passed.map_or_else(standing, |passed| passed.intervals),
+            open: passed.map_or_else(|| observed.last().map_or(0, |last| last.rows), |passed| passed.open),
+            bytes: if passed.is_some() { bytes } else { std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len()) },
+            days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
+            condition: self.settings.convention.condition("D"),
+        }
+    }
+}
+
+fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error {
+    let within = range.map_or(String::new(), |range| format!(" from {range}"));
+    let error = Error::refused(format!("table {} has no snapshots{within} to compact", table.name));
+    match found.strangers.as_slice() {
+        [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
+        strangers => error.hint(format!("'{}' is not of the layout '{}'", strangers[0], table.layout)),
+    }
+}

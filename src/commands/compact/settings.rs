@@ -1,0 +1,144 @@
+//! What a compaction is asked for, and the settings that this comes to: the command line decides, then the configuration,
+//! then the intervals that exist, then the defaults.
+
+use chrono::NaiveDate;
+
+use crate::config::TableConfig;
+use crate::domain::comparison::Comparison;
+use crate::domain::gaps::GapPolicy;
+use crate::domain::interval::Convention;
+use crate::engine::compaction::Settings;
+use crate::error::{Error, Result};
+use crate::model::DateRange;
+use crate::storage::footer::IntervalsFooter;
+
+/// What the command line asks for; what it leaves open, the configuration, then the intervals that exist,
+/// then the defaults decide.
+#[derive(Clone, Debug, Default)]
+pub struct CompactOptions {
+    /// The root of foreign snapshots.
+    pub snapshots: Option<String>,
+    /// Their layout.
+    pub layout: Option<String>,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// Where the intervals go.
+    pub out: Option<String>,
+    /// The first date.
+    pub from: Option<NaiveDate>,
+    /// The last date.
+    pub to: Option<NaiveDate>,
+    /// `carry`, `error` or `split`.
+    pub gaps: Option<String>,
+    /// The most missing days in a row.
+    pub max_gap: Option<u32>,
+    /// The name of the column of first dates.
+    pub start_column: Option<String>,
+    /// The name of the column of ends.
+    pub end_column: Option<String>,
+    /// `inclusive` or `exclusive`.
+    pub end: Option<String>,
+    /// `9999-12-31` or `null`.
+    pub open_end: Option<String>,
+    /// Columns that are left out of the comparison.
+    pub ignore: Vec<String>,
+    /// The only columns that are compared.
+    pub track: Vec<String>,
+    /// Whether what exists is disregarded.
+    pub full: bool,
+    /// Whether nothing is to be written.
+    pub dry_run: bool,
+}
+
+impl CompactOptions {
+    /// The range of dates, if one is asked for.
+    pub(super) fn range(&self) -> Result<Option<DateRange>> {
+        match (self.from, self.to) {
+            (None, None) => Ok(None),
+            (from, to) => {
+                let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default();
+                let last = NaiveDate::from_ymd_opt(9998, 12, 31).unwrap_or_default();
+                DateRange::new(from.unwrap_or(first), to.unwrap_or(last)).map(Some)
+            }
+        }
+    }
+}
+
+/// Decides the settings of a compaction.
+///
+/// # Errors
+/// A usage error for a word that is none, and for options that exclude one another.
+pub(super) fn decide(
+    key: &[String],
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: Option<&IntervalsFooter>,
+) -> Result<Settings> {
+    Ok(Settings {
+        policy: decide_policy(options, config, existing)?,
+        convention: decide_convention(options, config, existing)?,
+        comparison: decide_comparison(key, options, config, existing)?,
+    })
+}
+
+fn decide_policy(options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Result<GapPolicy> {
+    let given = options.gaps.is_some() || config.gaps.is_some() || options.max_gap.is_some() || config.max_gap.is_some();
+    match existing {
+        Some(footer) if !given => Ok(footer.gaps.read()),
+        _ => policy(options.gaps.as_deref().or(config.gaps.as_deref()), options.max_gap.or(config.max_gap)),
+    }
+}
+
+/// Reads a gap policy as the command line and the configuration write it.
+fn policy(name: Option<&str>, max_gap: Option<u32>) -> Result<GapPolicy> {
+    match (name, max_gap) {
+        (None | Some("carry"), max_gap) => Ok(GapPolicy::Carry { max_gap }),
+        (Some("error"), None) => Ok(GapPolicy::Error),
+        (Some("split"), None) => Ok(GapPolicy::Split),
+        (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap goes with --gaps carry")),
+        (Some(other), _) => Err(Error::usage(format!("'{other}' is no way to treat gaps")).hint("--gaps carry, error or split")),
+    }
+}
+
+fn decide_convention(options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Result<Convention> {
+    let wire = existing.map(|footer| &footer.convention);
+    let pick = |given: &Option<String>, configured: &Option<String>, was: Option<&String>, default: &str| {
+        given.as_ref().or(configured.as_ref()).or(was).cloned().unwrap_or_else(|| default.to_owned())
+    };
+    let end = pick(&options.end, &config.end, wire.map(|wire| &wire.end), "inclusive");
+    let open_end = pick(&options.open_end, &config.open_end, wire.map(|wire| &wire.open_end), "9999-12-31");
+    if !["inclusive", "exclusive"].contains(&end.as_str()) {
+        return Err(Error::usage(format!("an end is inclusive or exclusive, and not '{end}'")).hint("--end inclusive"));
+    }
+    if !["9999-12-31", "null"].contains(&open_end.as_str()) {
+        return Err(Error::usage(format!("an open end is 9999-12-31 or null, and not '{open_end}'")).hint("--open-end null"));
+    }
+    Ok(Convention {
+        start_column: pick(&options.start_column, &config.start_column, wire.map(|wire| &wire.start_column), "active_start"),
+        end_column: pick(&options.end_column, &config.end_column, wire.map(|wire| &wire.end_column), "active_end"),
+        exclusive: end == "exclusive",
+        open_null: open_end == "null",
+    })
+}
+
+fn decide_comparison(
+    key: &[String],
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: Option<&IntervalsFooter>,
+) -> Result<Comparison> {
+    let columns = |given: &[String], configured: &[String], was: Option<&Vec<String>>| match (given, configured) {
+        ([], []) => was.cloned().unwrap_or_default(),
+        ([], configured) => configured.to_owned(),
+        (given, _) => given.to_owned(),
+    };
+    let ignore = columns(&options.ignore, &config.ignore, existing.map(|footer| &footer.ignore));
+    let track = columns(&options.track, &config.track, existing.map(|footer| &footer.track));
+    if !ignore.is_empty() && !track.is_empty() {
+        return Err(Error::usage("'ignore' and 'track' exclude one another: the one names what is not compared, the other all that is"));
+    }
+    if let Some(key) = key.iter().find(|key| ignore.contains(key)) {
+        return Err(Error::usage(format!("'{key}' is a key column, and cannot be ignored")));
+    }
+    Ok(Comparison { key: key.to_owned(), ignore, track })
+}

@@ -1,0 +1,277 @@
+//! `asof verify`: proves on the user's own data that intervals reproduce every snapshot.
+//!
+//! **What is proven.** Each snapshot in asof's own lake is whole, sorted, without null or duplicate keys, and has
+//! the rows and fingerprint that its footer says. Intervals are sorted, do not overlap, and begin and end
+//! where the gap policy allows. And the round trip: for every observed date D, expand(intervals, D) equals snapshot(D), typed,
+//! row for row, on the compared columns. A date whose snapshot was pruned is held against the fingerprint that was recorded.
+//!
+//! **What is read, and how often.** The intervals once, each snapshot once. A sum of row digests is a group
+//! ([`RowSum`](crate::domain::digest::RowSum)): each interval adds its row at the first observed date that it holds on and takes it away after the last, and the
+//! running sum is the expansion of every date. Only a date that fails is read a second time, with the intervals, to
+//! name its keys, and only the first five of those.
+//!
+//! **What is held.** One sum for each observed date, and a batch for each thread that reads snapshots; for the second look two sorters.
+//!
+//! A problem never ends the run: it is collected, and [`VerifyReport::is_sound`] decides.
+
+mod intervals;
+mod round_trip;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, RecordBatch};
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use self::snapshots::{Job, Look, jobs, look, side_by_side};
+use super::Workspace;
+use super::inspect::{Inspected, inspect};
+use crate::engine::intervals::Intervals;
+use crate::engine::table::Table;
+use crate::error::Result;
+use crate::model::TableName;
+use crate::storage::partitions::is_data;
+
+/// How many keys or rows a problem shows.
+const SHOWN: usize = 5;
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// An object cannot be opened or decoded.
+    Unreadable,
+    /// A footer is missing, or says other than the folder, the name or the rows.
+    Footer,
+    /// Keys are null, stand twice or are not in order.
+    Keys,
+    /// Intervals break an invariant.
+    Intervals,
+    /// A snapshot was rewritten since the intervals were made.
+    Stale,
+    /// Intervals do not give a snapshot back.
+    RoundTrip,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The table.
+    pub table: TableName,
+    /// The date it concerns, unless it concerns the intervals as a whole.
+    pub date: Option<NaiveDate>,
+    /// What kind of thing.
+    pub kind: ProblemKind,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// What was checked of one table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableProof {
+    /// The table.
+    pub table: TableName,
+    /// How many snapshots were read to their end.
+    pub snapshots: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// How many intervals were read; nothing if there are none.
+    pub intervals: Option<u64>,
+    /// How many dates the intervals gave back, row for row.
+    pub round_trips: u64,
+    /// How many of those have no snapshot any more and were held against the recorded fingerprint.
+    pub pruned: u64,
+    /// How many dates without a snapshot were held against the recorded number of rows only, because columns are left out of the comparison.
+    pub counted_only: u64,
+    /// How many snapshots the intervals do not know yet.
+    pub not_compacted: u64,
+    /// Names among the snapshots that are not of the layout, up to five, and objects that are not named after the table.
+    pub strangers: Vec<String>,
+    /// What killed processes left behind; the next run of their command removes it after a day.
+    pub leftovers: Vec<String>,
+}
+
+/// What was checked, and what is wrong.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VerifyReport {
+    /// One a table.
+    pub tables: Vec<TableProof>,
+    /// By table, intervals first, then by date.
+    pub problems: Vec<Problem>,
+}
+
+impl VerifyReport {
+    /// Whether everything that was checked holds.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Verifies the tables, one after the other.
+///
+/// # Errors
+/// A usage error for a table that is unknown, and what concerns a table as a whole; damage to an object is a problem in
+/// the report.
+pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    for name in workspace.tables(tables)? {
+        let inspected = inspect(workspace, &name)?;
+        let mut verification = Verification::begin(workspace, &inspected);
+        verification.run(&inspected);
+        report.tables.push(verification.proof);
+        report.problems.extend(verification.problems);
+    }
+    Ok(report)
+}
+
+/// The verification of one table.
+struct Verification<'a> {
+    workspace: &'a Workspace<'a>,
+    table: &'a Table,
+    proof: TableProof,
+    problems: Vec<Problem>,
+    second_looks: usize,
+}
+
+impl<'a> Verification<'a> {
+    fn begin(workspace: &'a Workspace<'a>, inspected: &'a Inspected) -> Self {
+        let table = &inspected.table;
+        let mut strangers = inspected.found.strangers.clone();
+        if table.own {
+            let expected = format!("{}.parquet", table.name);
+            let misnamed = inspected.found.partitions.values().flatten().filter(|object| !object.path.ends_with(&expected));
+            strangers.extend(misnamed.take(SHOWN).map(|object| object.relative.clone()));
+        }
+        let proof = TableProof {
+            table: table.name.clone(),
+            snapshots: 0,
+            rows: 0,
+            intervals: None,
+            round_trips: 0,
+            pruned: 0,
+            counted_only: 0,
+            not_compacted: 0,
+            strangers,
+            leftovers: leftovers(workspace, inspected),
+        };
+        Verification { workspace, table, proof, problems: Vec::new(), second_looks: 0 }
+    }
+
+    fn problem(&mut self, date: Option<NaiveDate>, kind: ProblemKind, what: impl Into<String>) {
+        self.problems.push(Problem { table: self.table.name.clone(), date, kind, what: what.into() });
+    }
+
+    fn run(&mut self, inspected: &Inspected) {
+        let intervals = match &inspected.intervals {
+            Ok(intervals) => intervals.as_ref(),
+            Err(error) => {
+                self.problem(None, ProblemKind::Unreadable, format!("the intervals cannot be read: {error}"));
+                None
+            }
+        };
+        let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
+        let jobs = jobs(inspected, intervals);
+        let comparison = intervals.map(Intervals::comparison);
+        let done = AtomicU64::new(0);
+        let looks = side_by_side(&jobs, |job| {
+            let done = done.fetch_add(1, Ordering::Relaxed);
+            self.workspace.progress.step(&format!("verify {}", self.table.name), done, jobs.len() as u64);
+            look(self.table, job, comparison.as_ref())
+        });
+        let mut pairs = jobs.iter().zip(looks).peekable();
+        for (at, observed) in intervals.into_iter().flat_map(|intervals| intervals.footer.observed.iter().enumerate()) {
+            while let Some((job, look)) = pairs.next_if(|(job, _)| job.date < observed.date) {
+                self.take(job, look);
+            }
+            let pair = pairs.next_if(|(job, _)| job.date == observed.date).and_then(|(job, look)| Some((job, self.take(job, look)?)));
+            let Some((intervals, sum)) = intervals.zip(expanded.as_ref().map(|sums| sums[at])) else { continue };
+            match pair {
+                Some((job, look)) => self.round_trip(intervals, at, job, &look, sum),
+                None if inspected.found.partitions.contains_key(&observed.date) => {}
+                None => self.pruned_round_trip(intervals, at, sum),
+            }
+        }
+        for (job, look) in pairs {
+            self.take(job, look);
+        }
+        let known: BTreeSet<NaiveDate> = intervals.map(Intervals::observed).unwrap_or_default().into_iter().collect();
+        self.proof.not_compacted = inspected.found.partitions.keys().filter(|date| !known.contains(date)).count() as u64;
+    }
+
+    /// Records what a snapshot showed; gives it back if it was read to its end.
+    fn take(&mut self, job: &Job<'_>, look: Look) -> Option<Look> {
+        for (kind, what) in &look.problems {
+            self.problem(Some(job.date), *kind, what);
+        }
+        if !look.complete {
+            return None;
+        }
+        self.proof.snapshots += 1;
+        self.proof.rows += look.whole.rows();
+        Some(look)
+    }
+}
+
+/// What is wrong with some rows: how many, and the first of them.
+#[derive(Default)]
+struct Finding {
+    count: u64,
+    shown: Vec<String>,
+}
+
+impl Finding {
+    fn add(&mut self, show: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.shown.len() < SHOWN {
+            self.shown.push(show());
+        }
+    }
+
+    /// `2 rows have a null in the key: ...`; `what` holds the two forms of the verb's phrase.
+    fn sentence(&self, what: [&str; 2]) -> String {
+        let phrase = if self.count == 1 { what[0] } else { what[1] };
+        let more = if self.count > self.shown.len() as u64 { "; ..." } else { "" };
+        format!("{} {phrase}: {}{more}", self.count, self.shown.join("; "))
+    }
+}
+
+/// Which rows have a null in their key.
+fn null_keys(batch: &RecordBatch, key: &[String]) -> Vec<bool> {
+    let mut null = vec![false; batch.num_rows()];
+    for nulls in key.iter().filter_map(|name| batch.column_by_name(name)).filter_map(|column| column.logical_nulls()) {
+        null.iter_mut().enumerate().for_each(|(row, null)| *null |= nulls.is_null(row));
+    }
+    null
+}
+
+/// What killed processes left in the folders of asof's own objects.
+fn leftovers(workspace: &Workspace<'_>, inspected: &Inspected) -> Vec<String> {
+    let mut folders: Vec<&Path> = inspected.intervals_path.as_deref().and_then(Path::parent).into_iter().collect();
+    if inspected.table.own {
+        folders.push(&inspected.table.root);
+    }
+    let mut left = Vec::new();
+    for (depth, root) in folders.into_iter().enumerate() {
+        gather_leftovers(workspace, root, depth > 0, &mut left);
+    }
+    left.sort();
+    left
+}
+
+fn gather_leftovers(workspace: &Workspace<'_>, folder: &Path, deeper: bool, left: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".asof-") && name.ends_with(".tmp") {
+            left.push(workspace.shown(&entry.path()));
+        } else if deeper && is_data(&name) && entry.path().is_dir() {
+            gather_leftovers(workspace, &entry.path(), false, left);
+        }
+    }
+}

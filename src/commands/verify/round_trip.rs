@@ -1,0 +1,102 @@
+//! The round trip: for an observed date, the expansion of the intervals is the snapshot.
+//!
+//! Sums of row digests decide. Only a date that fails is read a second time, to name its keys.
+
+use arrow::array::{Array, RecordBatch};
+
+use super::snapshots::{Job, Look};
+use super::{Finding, ProblemKind, Verification};
+use crate::domain::diff::{Difference, KeyedBatch, diff};
+use crate::domain::digest::{RowSum, row_digests};
+use crate::domain::schema::{quoted, unify};
+use crate::engine::intervals::Intervals;
+use crate::engine::table::{Table, show_key};
+use crate::error::Result;
+use crate::storage::sorter::{KeyEncoder, sort};
+
+/// How many dates that fail the round trip are read a second time.
+const SECOND_LOOKS: usize = 5;
+
+impl Verification<'_> {
+    /// Holds the expansion of an observed date against its snapshot.
+    pub(super) fn round_trip(&mut self, intervals: &Intervals, at: usize, job: &Job<'_>, look: &Look, expanded: RowSum) {
+        let stands = look.recorded.unwrap_or_else(|| look.whole.fingerprint());
+        if stands != intervals.footer.observed[at].fingerprint {
+            let what = format!("the snapshot of {} was rewritten since; asof compact {}", job.date, self.table.name);
+            return self.problem(Some(job.date), ProblemKind::Stale, what);
+        }
+        if look.compared.fingerprint() == expanded.fingerprint() {
+            self.proof.round_trips += 1;
+            return;
+        }
+        let mut what = format!("the intervals give {} rows that are not the snapshot's {}", expanded.rows(), look.compared.rows());
+        if self.second_looks < SECOND_LOOKS {
+            self.second_looks += 1;
+            let named = second_look(self.table, intervals, job);
+            what = format!("{what}: {}", named.unwrap_or_else(|error| format!("and which keys cannot be told: {error}")));
+        }
+        self.problem(Some(job.date), ProblemKind::RoundTrip, what);
+    }
+
+    /// Holds the expansion of a date without a snapshot against what was recorded of it.
+    pub(super) fn pruned_round_trip(&mut self, intervals: &Intervals, at: usize, expanded: RowSum) {
+        let recorded = &intervals.footer.observed[at];
+        let same_rows = expanded.rows() == recorded.rows;
+        match (intervals.compares_all(), same_rows) {
+            (true, true) if expanded.fingerprint() == recorded.fingerprint => {
+                self.proof.round_trips += 1;
+                self.proof.pruned += 1;
+            }
+            (false, true) => self.proof.counted_only += 1,
+            (_, same_rows) => {
+                let what = if same_rows {
+                    "the intervals give rows that are not those of the fingerprint that was recorded".to_owned()
+                } else {
+                    format!("the intervals give {} rows, and {} were recorded", expanded.rows(), recorded.rows)
+                };
+                self.problem(Some(recorded.date), ProblemKind::RoundTrip, format!("{what}; the snapshot is no longer in the lake"));
+            }
+        }
+    }
+}
+
+/// Names up to five keys by which the intervals differ from a snapshot.
+fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<String> {
+    let snapshot = table.open(job.date, job.objects, job.pinned.as_ref())?;
+    let (schema, _) = unify(&intervals.table_schema(), &snapshot.schema).map_err(|clash| clash.refusal(table.name.as_str(), job.date))?;
+    let (key, names) = (&intervals.footer.key, intervals.comparison().columns(&schema));
+    let encoder = KeyEncoder::new(&schema, key)?;
+    let keyed = |batch: Result<RecordBatch>| -> Result<KeyedBatch> {
+        let batch = batch?;
+        let digests = row_digests(&batch, names.iter().map(String::as_str))?;
+        Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
+    };
+    let mut expanded = sort(intervals.as_of(job.date, None)?, key, &schema)?.map(keyed);
+    let mut stands = sort(snapshot.read(None)?, key, &schema)?.map(keyed);
+    let mut differing = Finding::default();
+    diff(&mut expanded, &mut stands, |difference| {
+        differing.add(|| match difference {
+            Difference::Added(batch, row) => format!("{} is missing in the intervals", show_key(batch, key, row)),
+            Difference::Removed(batch, row) => format!("{} is too many in the intervals", show_key(batch, key, row)),
+            Difference::Changed(ours, theirs) => {
+                format!("{} differs in {}", show_key(theirs.0, key, theirs.1), differing_columns(ours, theirs, &names))
+            }
+        });
+        Ok(())
+    })?;
+    Ok(differing.sentence(["key", "keys"]))
+}
+
+/// `price (21, and 22 in the snapshot)`, for each column in which two rows differ.
+fn differing_columns(ours: (&RecordBatch, usize), theirs: (&RecordBatch, usize), names: &[String]) -> String {
+    let digest = |(batch, row): (&RecordBatch, usize), name: &str| row_digests(&batch.slice(row, 1), [name]).ok();
+    let value = |(batch, row): (&RecordBatch, usize), name: &str| match batch.column_by_name(name) {
+        Some(column) if column.is_valid(row) => quoted(column, row),
+        _ => "null".to_owned(),
+    };
+    let differing = names.iter().filter(|name| digest(ours, name) != digest(theirs, name));
+    differing
+        .map(|name| format!("{name} ({}, and {} in the snapshot)", value(ours, name), value(theirs, name)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,206 @@
+//! Reading snapshots: each is whole, in the order of its key, and has what its footer says.
+//!
+//! Each snapshot is read once, by one of a few threads; beside the problems the sums of its rows are kept, for the
+//! round trip.
+
+use std::cmp::Ordering as CmpOrdering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::OwnedRow;
+use chrono::NaiveDate;
+
+use super::{Finding, ProblemKind, null_keys};
+use crate::commands::inspect::{Inspected, sentence};
+use crate::domain::comparison::Comparison;
+use crate::domain::digest::{Fingerprint, RowSum, row_digests};
+use crate::domain::schema::unify;
+use crate::engine::intervals::Intervals;
+use crate::engine::table::{Table, all_digests, show_key};
+use crate::error::{Error, Result};
+use crate::storage::footer::SnapshotFooter;
+use crate::storage::object::ParquetObject;
+use crate::storage::partitions::Object;
+use crate::storage::sorter::KeyEncoder;
+
+/// How many threads read snapshots.
+const READERS: usize = 8;
+
+/// One snapshot to be read.
+pub(super) struct Job<'a> {
+    pub(super) date: NaiveDate,
+    pub(super) objects: &'a [Object],
+    /// The types of the snapshots before, for text formats.
+    pub(super) pinned: Option<SchemaRef>,
+}
+
+/// The snapshots to be read: all of asof's own, and of a foreign lake those that the intervals were made from.
+pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) -> Vec<Job<'a>> {
+    let partitions = &inspected.found.partitions;
+    if inspected.table.own {
+        return partitions.iter().map(|(date, objects)| Job { date: *date, objects, pinned: None }).collect();
+    }
+    let mut jobs = Vec::new();
+    let mut wide: Option<SchemaRef> = None;
+    for (at, date) in intervals.map(Intervals::observed).unwrap_or_default().into_iter().enumerate() {
+        if let Some(objects) = partitions.get(&date) {
+            jobs.push(Job { date, objects, pinned: wide.clone() });
+        }
+        if let Some(schema) = intervals.and_then(|intervals| intervals.schema_of(at).ok()) {
+            wide = match wide {
+                Some(wide) => Some(unify(&wide, &schema).map_or(wide, |(wide, _)| wide)),
+                None => Some(schema),
+            };
+        }
+    }
+    jobs
+}
+
+/// What reading a snapshot showed.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) problems: Vec<(ProblemKind, String)>,
+    /// Whether it was read to its end.
+    pub(super) complete: bool,
+    /// The fingerprint that its footer says.
+    pub(super) recorded: Option<Fingerprint>,
+    /// The sum of its rows over all columns.
+    pub(super) whole: RowSum,
+    /// The sum of its rows over the compared columns.
+    pub(super) compared: RowSum,
+}
+
+/// Reads a snapshot to its end, or as far as it can be read.
+pub(super) fn look(table: &Table, job: &Job<'_>, comparison: Option<&Comparison>) -> Look {
+    let mut look = Look::default();
+    if let Err((kind, error)) = look.read(table, job, comparison) {
+        look.problems.push((kind, sentence(&error, &table.name)));
+    }
+    look
+}
+
+impl Look {
+    fn read(&mut self, table: &Table, job: &Job<'_>, comparison: Option<&Comparison>) -> Result<(), (ProblemKind, Error)> {
+        let unreadable = |error: Error| (ProblemKind::Unreadable, error);
+        if table.own && job.objects.len() > 1 {
+            let what = format!("{} files stand where one snapshot should: {}", job.objects.len(), job.objects[1].path.display());
+            return Err((ProblemKind::Unreadable, Error::refused(what)));
+        }
+        let snapshot = table.open(job.date, job.objects, job.pinned.as_ref()).map_err(|error| {
+            let whole = !table.own || ParquetObject::open(&job.objects[0].path).is_ok();
+            (if whole && table.own { ProblemKind::Footer } else { ProblemKind::Unreadable }, error)
+        })?;
+        let schema = snapshot.schema.clone();
+        let footer = snapshot.footer.clone();
+        self.recorded = footer.as_ref().map(|footer| footer.fingerprint);
+        let key = footer.as_ref().map_or(&table.key, |footer| &footer.key).clone();
+        let mut order = KeyOrder::new(&schema, key).map_err(|error| (ProblemKind::Footer, error))?;
+        let names = comparison.map(|comparison| comparison.columns(&schema)).filter(|names| names.len() < schema.fields().len());
+        for batch in snapshot.read(None).map_err(unreadable)? {
+            let batch = batch.map_err(unreadable)?;
+            self.whole.add(&all_digests(&batch).map_err(unreadable)?);
+            if let Some(names) = &names {
+                self.compared.add(&row_digests(&batch, names.iter().map(String::as_str)).map_err(unreadable)?);
+            }
+            if table.own {
+                order.look(&batch).map_err(unreadable)?;
+            }
+        }
+        if names.is_none() {
+            self.compared = self.whole;
+        }
+        self.complete = true;
+        self.problems.extend(order.in_words().map(|what| (ProblemKind::Keys, what)));
+        if let Some(footer) = &footer {
+            self.hold_against(footer);
+        }
+        Ok(())
+    }
+
+    /// Compares the rows with what the footer says of them.
+    fn hold_against(&mut self, footer: &SnapshotFooter) {
+        let (rows, fingerprint) = (self.whole.rows(), self.whole.fingerprint());
+        if rows != footer.rows {
+            self.problems.push((ProblemKind::Footer, format!("its footer says {} rows, and there are {rows}", footer.rows)));
+        } else if fingerprint != footer.fingerprint {
+            let what = format!("its footer says fingerprint {}, and its rows give {fingerprint}", footer.fingerprint);
+            self.problems.push((ProblemKind::Footer, what));
+        }
+    }
+}
+
+/// Holds the rows of a snapshot against its key: none null, strictly ascending.
+struct KeyOrder {
+    key: Vec<String>,
+    encoder: KeyEncoder,
+    last: Option<OwnedRow>,
+    null: Finding,
+    twice: Finding,
+    unsorted: Finding,
+}
+
+impl KeyOrder {
+    fn new(schema: &SchemaRef, key: Vec<String>) -> Result<Self> {
+        let encoder = KeyEncoder::new(schema, &key)?;
+        Ok(KeyOrder { key, encoder, last: None, null: Finding::default(), twice: Finding::default(), unsorted: Finding::default() })
+    }
+
+    fn look(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.key.is_empty() || batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let keys = self.encoder.encode(batch)?;
+        let nulls = null_keys(batch, &self.key);
+        for row in 0..batch.num_rows() {
+            let current = keys.row(row);
+            let order = match (row, &self.last) {
+                (0, None) => CmpOrdering::Less,
+                (0, Some(last)) => last.row().cmp(&current),
+                _ => keys.row(row - 1).cmp(&current),
+            };
+            let show = || show_key(batch, &self.key, row);
+            if nulls[row] {
+                self.null.add(show);
+            }
+            match order {
+                CmpOrdering::Less => {}
+                CmpOrdering::Equal => self.twice.add(show),
+                CmpOrdering::Greater => self.unsorted.add(show),
+            }
+        }
+        self.last = Some(keys.row(batch.num_rows() - 1).owned());
+        Ok(())
+    }
+
+    fn in_words(&self) -> impl Iterator<Item = String> {
+        [
+            (&self.null, ["row has a null in the key", "rows have a null in the key"]),
+            (&self.twice, ["row has the key of the row before it", "rows have the key of the row before them"]),
+            (&self.unsorted, ["row has a key below that of the row before it", "rows have a key below that of the row before them"]),
+        ]
+        .into_iter()
+        .filter(|(finding, _)| finding.count > 0)
+        .map(|(finding, what)| finding.sentence(what))
+    }
+}
+
+/// Does the work for each item on a few threads; results are in the order of the items.
+pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(READERS).min(items.len());
+    let run = || {
+        let mut mine = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return mine };
+            mine.push((at, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}

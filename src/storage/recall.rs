@@ -1,0 +1,59 @@
+//! Which files of a foreign lake gave which fingerprint, remembered beside the intervals.
+//!
+//! Foreign snapshots have no footers, so that their fingerprints cost a full read. A file `_<name>.json` keeps them
+//! with the identity of the files. It is a hint: it may be deleted, and a failure to read or write it costs time alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::commit::publish_hint;
+use super::partitions::Object;
+use crate::domain::digest::Fingerprint;
+use crate::domain::staleness::EventsInput;
+
+/// The fingerprints that were worked out before; the default remembers nothing.
+#[derive(Default)]
+pub struct FingerprintRecall {
+    path: Option<PathBuf>,
+    dates: BTreeMap<NaiveDate, Remembered>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    objects: Vec<EventsInput>,
+    fingerprint: Fingerprint,
+}
+
+impl FingerprintRecall {
+    /// What is remembered beside intervals; nothing if it cannot be read.
+    pub fn beside(intervals: &Path) -> Self {
+        let name = intervals.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = intervals.with_file_name(format!("_{name}.json"));
+        let dates = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        FingerprintRecall { path: Some(path), dates }
+    }
+
+    /// The fingerprint of a date, if its files are still the same.
+    pub fn recall(&self, date: NaiveDate, objects: &[Object]) -> Option<Fingerprint> {
+        let remembered = self.dates.get(&date)?;
+        let same = remembered.objects.iter().cloned().eq(objects.iter().map(Object::identity));
+        same.then_some(remembered.fingerprint)
+    }
+
+    /// Remembers what the files of a date gave.
+    pub fn learn(&mut self, date: NaiveDate, objects: &[Object], fingerprint: Fingerprint) {
+        if self.path.is_some() {
+            self.dates.insert(date, Remembered { objects: objects.iter().map(Object::identity).collect(), fingerprint });
+        }
+    }
+
+    /// Writes the hint.
+    pub fn save(&self) {
+        if let Some(path) = &self.path {
+            publish_hint(path, &self.dates);
+        }
+    }
+}
