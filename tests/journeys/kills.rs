@@ -128,3 +128,31 @@ fn of_sixteen_writers_that_want_to_be_first_one_wins_and_the_others_conflict() {
     let (_world, ends) = race("--if-exists error");
     assert_eq!(ends, BTreeMap::from([("0 published".to_owned(), 1), ("4 conflict".to_owned(), 15)]));
 }
+
+#[test]
+fn replacements_that_race_put_each_other_aside_and_lose_nothing() {
+    let world = World::new();
+    world.write("item.csv", "id,writer\n1,first\n");
+    assert_eq!(world.quietly("snapshot item --lake lake --source item.csv --key id").status.code(), Some(0));
+    for writer in 0..16 {
+        world.write(&format!("item{writer}.csv"), format!("id,writer\n1,w{writer}\n"));
+    }
+    let start = |writer: usize| {
+        let line = format!("--no-progress snapshot item --lake lake --source item{writer}.csv --if-exists replace");
+        world.command(&line).spawn().expect("asof starts")
+    };
+    let children: Vec<_> = (0..16).map(start).collect();
+    let mut replaced = vec!["first".to_owned()];
+    for (writer, child) in children.into_iter().enumerate() {
+        match child.wait_with_output().expect("it ends").status.code() {
+            Some(0) => replaced.push(format!("w{writer}")),
+            code => assert_eq!(code, Some(4), "a loser is told of the conflict"),
+        }
+    }
+    let mut found: Vec<String> =
+        visible(&world, "lake").iter().map(|name| world.rows(&format!("lake/{name}"))[1][2..].to_owned()).collect();
+    found.sort();
+    replaced.sort();
+    assert!(replaced.len() > 1);
+    assert_eq!(found, replaced, "each that won stands or was put aside");
+}
