@@ -1,5 +1,13 @@
-//! Journeys through the real binary.
-
+//! Journeys through the real binary, in one test binary, since linking the query engine is the slow part.
+//!
+//! What the program prints is pinned under tests/snapshots. After a change of output that is meant:
+//! `INSTA_UPDATE=always ASOF_UPDATE_DOCS=1 tests/run --test journeys`, then read `git diff`.
+mod cli_reference;
 mod damaged;
+mod errors;
 mod frozen;
+mod journeys;
 mod model;
+mod readers;
+#[cfg(feature = "sql")]
+mod sql;

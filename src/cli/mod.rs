@@ -41,11 +41,21 @@ pub fn main() -> u8 {
 
 /// Runs the program on arguments, the first of which is its own name, in a folder.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
+            if !error.use_stderr() {
+                return 0;
+            }
+            if wants_json {
+                let text = error.to_string();
+                let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+                let _ = failure(&Printer::new(&Global { json: true, ..Global::default() }), &Error::usage(message));
+            }
+            return Kind::Usage.exit_code();
         }
     };
     let printer = Printer::new(&cli.global);
@@ -55,14 +65,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
         Err(error) => {
             printer.error(&error);
             if json {
-                let document = serde_json::json!({
-                    "error": { "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints() }
-                });
-                let _ = printer.document(&document);
+                let _ = failure(&printer, &error);
             }
             error.kind().exit_code()
         }
     }
+}
+
+/// Prints a failure as the one JSON document.
+fn failure(printer: &Printer, error: &Error) -> Result<()> {
+    printer.document(&serde_json::json!({
+        "error": { "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints() }
+    }))
 }
 
 fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {

@@ -83,11 +83,6 @@ impl Lake {
         self.folder.path().join(below)
     }
 
-    /// Whether no type is guessed.
-    pub(super) fn is_typed(&self) -> bool {
-        !matches!(self.place, Place::Csv(_, false))
-    }
-
     /// Limits the gap that is carried.
     pub(super) fn limit_gap(&mut self, days: u32) {
         self.config.tables.get_mut("t").unwrap().max_gap = Some(days);

@@ -1,0 +1,50 @@
+//! docs/cli.md is what the program says of itself, so it cannot drift: this test makes it and compares.
+
+use clap::CommandFactory as _;
+
+const HEADER: &str = "\
+# Command line
+
+<!-- Made by tests/cli_reference.rs from the program's own help: ASOF_UPDATE_DOCS=1 tests/run --test journeys -- cli_reference -->
+
+Results go to standard output; progress, notes and errors to standard error. Dates are `YYYY-MM-DD`; `--from` and `--to` are
+both included. Every write has `--dry-run`.
+
+| exit code | meaning | a scheduler should |
+| --- | --- | --- |
+| 0 | done, or nothing to do | go on |
+| 1 | I/O or internal failure | retry |
+| 2 | wrong usage or configuration | fail |
+| 3 | data refused: bad keys, guard, gap, schema, verification | alert |
+| 4 | conflict: another writer published first | retry |
+| 5 | some dates failed; the others are published | retry: only the failed ones run again |
+";
+
+fn reference() -> String {
+    let mut command = asof::cli::args::Cli::command().term_width(100).mut_args(|argument| argument.hide_env_values(true));
+    command.build();
+    let mut text = format!("{HEADER}\n## asof\n\n{}", block(&command.render_long_help().to_string()));
+    for subcommand in command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help") {
+        let help = subcommand.render_long_help().to_string();
+        text.push_str(&format!("\n## asof {}\n\n{}", subcommand.get_name(), block(&help)));
+    }
+    text
+}
+
+fn block(help: &str) -> String {
+    let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    format!("```text\n{}\n```\n", lines.join("\n"))
+}
+
+#[test]
+fn the_reference_is_what_the_program_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
+    let made = reference();
+    if std::env::var_os("ASOF_UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).expect("docs/");
+        std::fs::write(path, &made).expect("docs/cli.md is written");
+    }
+    let stored = std::fs::read_to_string(path).unwrap_or_default();
+    let differs = made.lines().zip(stored.lines()).find(|(made, stored)| made != stored);
+    assert!(made == stored, "docs/cli.md is not what the program says; run with ASOF_UPDATE_DOCS=1. First difference: {differs:?}");
+}

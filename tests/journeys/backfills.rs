@@ -1,0 +1,143 @@
+//! Backfills: each date of a range against the table as of that date.
+
+use super::environment::World;
+
+const RANGE: &str = "--from 2024-03-01 --to 2024-03-03";
+const EVENTS: &str = "--events item_events --table item --on item_id=id";
+
+fn outputs(world: &World, out: &str) -> String {
+    let mut text = String::new();
+    for day in 1..=3 {
+        text.push_str(&format!("2024-03-0{day}\n{}\n", world.rows(&format!("{out}/date=2024-03-0{day}/{out}.parquet")).join("\n")));
+    }
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn the_four_joins_are_the_same_from_snapshots_and_from_intervals() {
+    let mut world = World::shop(3);
+    world.succeeds("compact item");
+    for how in ["inner", "left", "semi", "anti"] {
+        world.succeeds(&format!("backfill {EVENTS} --how {how} --out {how} {RANGE} --using snapshots"));
+        world.tell(&outputs(&world, how));
+        let from_snapshots = world.tree(how);
+        std::fs::remove_dir_all(world.path(how)).expect("removed");
+        assert_eq!(world.quietly(&format!("backfill {EVENTS} --how {how} --out {how} {RANGE} --using intervals")).status.code(), Some(0));
+        assert_eq!(from_snapshots, world.tree(how), "{how}");
+        std::fs::remove_dir_all(world.path(how)).expect("removed");
+        assert_eq!(world.quietly(&format!("backfill {EVENTS} --how {how} --out {how} {RANGE} --workers 1")).status.code(), Some(0));
+        assert_eq!(from_snapshots, world.tree(how), "{how}, automatically");
+    }
+    world.pin("joins");
+}
+
+#[test]
+fn columns_are_picked_and_a_clash_gets_a_suffix() {
+    let mut world = World::shop(3);
+    world.succeeds(&format!("backfill {EVENTS} --select status,name --out picked {RANGE}"));
+    world.tell(&outputs(&world, "picked"));
+    world.pin("join_columns");
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn a_condition_is_applied_before_the_join() {
+    let mut world = World::shop(3);
+    for how in ["left", "semi", "anti"] {
+        world.succeeds(&format!("backfill {EVENTS} --how {how} --where \"status = 'ACTIVE'\" --out {how} {RANGE}"));
+        world.tell(&outputs(&world, how));
+    }
+    assert_eq!(world.asof(&format!("backfill {EVENTS} --how left --where \"statsu = 'ACTIVE'\" --out x {RANGE}")), 2);
+    assert!(!world.listing("x").iter().any(|name| name.ends_with(".parquet")));
+    world.pin("join_condition");
+}
+
+fn with_job(world: &World) {
+    let config = super::environment::text(&world.bytes("asof.toml"));
+    world.write(
+        "asof.toml",
+        config + "\n[jobs.sold]\nevents = 'item_events'\ntable = 'item'\non = ['item_id=id']\nselect = ['price']\noutput = 'sold'\n",
+    );
+}
+
+#[test]
+fn a_rerun_does_what_is_missing_or_stale_and_nothing_else() {
+    let mut world = World::shop(3);
+    with_job(&world);
+    world.tell("two of three days");
+    world.succeeds("backfill sold --from 2024-03-01 --to 2024-03-02");
+    world.succeeds(&format!("backfill {RANGE}"));
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    let first = world.bytes("sold/date=2024-03-01/sold.parquet");
+    world.tell("a snapshot is rewritten");
+    world.write("item.csv", "id,name,status,price\n1,Bolt,ACTIVE,2\n2,Nut,ACTIVE,0.25\n3,Gear,ACTIVE,12\n");
+    world.succeeds("snapshot item --date 2024-03-02 --if-exists replace --backdate");
+    world.succeeds(&format!("status sold {RANGE}"));
+    world.succeeds(&format!("backfill sold {RANGE} --only missing"));
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    assert_eq!(first, world.bytes("sold/date=2024-03-01/sold.parquet"));
+    world.tell("the events of a day are rewritten, and an output is removed");
+    world.write("item_events/year=2024/month=03/day=03/events.csv", "event_id,item_id,qty,name\nc1,2,100,web\n");
+    std::fs::remove_file(world.path("sold/date=2024-03-01/sold.parquet")).expect("removed");
+    world.succeeds(&format!("backfill sold {RANGE} --dry-run"));
+    world.succeeds(&format!("backfill sold {RANGE} --only stale"));
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    world.succeeds(&format!("backfill sold {RANGE} --only all"));
+    world.succeeds(&format!("status sold {RANGE}"));
+    world.refuses(2, &format!("backfill sold {RANGE} --only new"));
+    world.pin("reruns");
+}
+
+#[test]
+fn a_missing_snapshot_is_refused_unless_a_tolerance_says_otherwise() {
+    let mut world = World::shop(1);
+    with_job(&world);
+    world.night(3);
+    world.succeeds("snapshot item");
+    world.tell("2024-03-02 has none");
+    assert_eq!(world.asof(&format!("backfill sold {RANGE}")), 5);
+    world.succeeds(&format!("status sold {RANGE}"));
+    assert_eq!(world.asof(&format!("backfill sold {RANGE}")), 5);
+    assert_eq!(world.asof("backfill sold --from 2024-03-02 --to 2024-03-02"), 3);
+    world.tell("only the failed date runs again");
+    world.succeeds(&format!("backfill sold {RANGE} --tolerance 1d"));
+    world.succeeds(&format!("backfill sold {RANGE} --tolerance 1d"));
+    world.tell(&outputs(&world, "sold"));
+    world.tell("a copy taken at the start of the day");
+    assert_eq!(world.asof(&format!("backfill {EVENTS} --how inner --out lagged {RANGE} --lag 1d")), 5);
+    world.succeeds(&format!("backfill {EVENTS} --how inner --out lagged --from 2024-03-02 --to 2024-03-03 --lag 1d --tolerance 5d"));
+    world.tell(&world.rows("lagged/date=2024-03-03/lagged.parquet").join("\n"));
+    world.refuses(2, &format!("backfill sold {RANGE} --tolerance 1"));
+    world.tell("intervals know what they observed");
+    world.succeeds("compact item");
+    assert_eq!(world.asof(&format!("backfill {EVENTS} --how inner --out strict {RANGE} --using intervals")), 5);
+    world.pin("tolerance");
+}
+
+#[test]
+fn a_date_that_fails_runs_again_and_the_others_do_not() {
+    let mut world = World::shop(3);
+    with_job(&world);
+    world.write("item_events/year=2024/month=03/day=02/events.csv", "event_id,item_id,qty,name\nb1,1,1\n");
+    assert_eq!(world.asof(&format!("backfill sold {RANGE}")), 5);
+    let stands = world.tree("sold/date=2024-03-01");
+    assert_eq!(world.listing("sold").iter().filter(|name| name.ends_with(".parquet")).count(), 2);
+    world.write("item_events/year=2024/month=03/day=02/events.csv", "event_id,item_id,qty,name\nb1,1,1,web\n");
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    assert_eq!(stands, world.tree("sold/date=2024-03-01"));
+    world.tell(&world.listing("sold").join("\n"));
+    world.pin("failed_dates");
+}
+
+#[test]
+fn outputs_of_others_are_not_replaced() {
+    let mut world = World::shop(1);
+    with_job(&world);
+    world.write("sold/date=2024-03-01/sold.parquet", "mine");
+    assert_eq!(world.asof("backfill sold --from 2024-03-01 --to 2024-03-01"), 3);
+    assert_eq!(world.bytes("sold/date=2024-03-01/sold.parquet"), b"mine");
+    std::fs::rename(world.path("sold/date=2024-03-01/sold.parquet"), world.path("sold/date=2024-03-01/other.parquet")).expect("moved");
+    assert_eq!(world.asof("backfill sold --from 2024-03-01 --to 2024-03-01"), 3);
+    assert_eq!(world.bytes("sold/date=2024-03-01/other.parquet"), b"mine");
+    world.pin("outputs_of_others");
+}

@@ -1,0 +1,59 @@
+//! What keeps a wrong copy from being published.
+
+use super::environment::World;
+
+fn guarded(guards: &str) -> World {
+    let world = World::shop(0);
+    world.write("asof.toml", format!("lake = 'lake'\n[tables.item]\nsource = 'item.csv'\nkey = ['id']\n{guards}\n"));
+    world
+}
+
+#[test]
+fn guards_refuse_and_force_overrides_them_and_is_recorded() {
+    let mut world = guarded("min_rows = 2\nmax_delete = '20%'\nmax_change = '50%'\nschema = 'freeze'");
+    world.write("item.csv", "id,v\n1,a\n");
+    world.refuses(3, "snapshot item");
+    world.write("item.csv", "id,v\n1,a\n2,b\n3,c\n4,d\n");
+    world.succeeds("snapshot item");
+    world.at("2024-03-02");
+    world.tell("an empty source");
+    world.write("item.csv", "id,v\n");
+    world.refuses(3, "snapshot item");
+    world.tell("half of the rows are gone");
+    world.write("item.csv", "id,v\n1,a\n2,b\n");
+    world.refuses(3, "snapshot item");
+    world.tell("most of the rows changed");
+    world.write("item.csv", "id,v\n1,x\n2,x\n3,x\n4,d\n");
+    world.refuses(3, "snapshot item");
+    world.tell("a column is new");
+    world.write("item.csv", "id,v,w\n1,a,1\n2,b,1\n3,c,1\n4,d,1\n");
+    world.refuses(3, "snapshot item");
+    world.tell("all of it, and meant");
+    world.write("item.csv", "id,w\n1,1\n");
+    world.refuses(3, "snapshot item --dry-run");
+    world.refuses(3, "snapshot item");
+    world.succeeds("snapshot item --force");
+    assert!(footer(&world, "lake/item/snapshots/snapshot_date=2024-03-02/item.parquet").contains("\"forced\":["));
+    world.succeeds("verify item");
+    world.pin("guards");
+}
+
+#[test]
+fn a_guard_of_one_table_leaves_those_before_it_published() {
+    let mut world = World::new();
+    world.write("asof.toml", "lake = 'lake'\n[tables.a]\nsource = 'a.csv'\nkey = ['id']\n[tables.b]\nsource = 'b.csv'\nkey = ['id']\n");
+    world.write("a.csv", "id\n1\n");
+    world.write("b.csv", "id\n");
+    assert_eq!(world.asof("snapshot"), 3);
+    assert_eq!(world.listing("lake").len(), 1);
+    world.write("b.csv", "id\n1\n");
+    world.succeeds("snapshot");
+    world.pin("guard_of_one_table");
+}
+
+fn footer(world: &World, path: &str) -> String {
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    let reader = SerializedFileReader::new(std::fs::File::open(world.path(path)).expect("a file")).expect("Parquet");
+    let values = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    values.into_iter().find(|pair| pair.key == "asof").and_then(|pair| pair.value).expect("the footer")
+}

@@ -1,0 +1,12 @@
+//! What people do with asof, command by command, with all that it prints.
+
+mod backfills;
+#[cfg(feature = "sql")]
+mod demo;
+mod dry_runs;
+pub(crate) mod environment;
+mod foreign;
+mod guards;
+mod json;
+mod kills;
+mod nights;
