@@ -2,6 +2,8 @@
 //!
 //! What the program prints is pinned under tests/snapshots. After a change of output that is meant:
 //! `INSTA_UPDATE=always ASOF_UPDATE_DOCS=1 tests/run --test journeys`, then read `git diff`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, reason = "tests fail by panicking")]
+
 mod cli_reference;
 mod damaged;
 mod errors;

@@ -105,7 +105,11 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
 
 /// Puts together what commands are given.
 fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result<Workspace<'a>> {
-    let file = global.config.as_ref().map(|path| folder.join(path)).or_else(|| Config::nearest(folder));
+    let named = global.config.as_ref().map(|path| folder.join(path));
+    if let Some(path) = named.as_ref().filter(|path| !path.exists()) {
+        return Err(Error::usage(format!("there is no configuration '{}'", path.display())).hint("asof init, to write an asof.toml"));
+    }
+    let file = named.or_else(|| Config::nearest(folder));
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
     let pinned = std::env::var(NOW).ok();
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
@@ -162,6 +166,9 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
                 (Some(table), None) => (Vec::new(), Some(vec![table.clone()])),
                 (None, None) => (workspace.config.jobs.keys().cloned().collect(), Some(Vec::new())),
             };
+            if let (Some(from), Some(to)) = (args.from, args.to) {
+                DateRange::new(from, to)?;
+            }
             let tables = tables.map(|names| status(workspace, &names)).transpose()?;
             let jobs = jobs.iter().map(|name| job_status(workspace, name, args.from, args.to)).collect::<Result<Vec<_>>>()?;
             show::status(printer, tables.as_ref(), &jobs)?;

@@ -110,7 +110,7 @@ impl Progress for Printer {
             bar.set_position(done);
             bar.set_message(what.to_owned());
         } else if self.verbose && !self.quiet {
-            self.aside(&format!("{}", paint(DIM, format!("{what}: {done} of {total}"))));
+            self.aside(&paint(DIM, format!("{what}: {done} of {total}")));
         }
     }
 
@@ -139,7 +139,7 @@ pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

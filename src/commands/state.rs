@@ -45,7 +45,7 @@ pub(super) struct State<'a> {
 }
 
 enum StateContent<'a> {
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     Intervals(&'a Intervals),
 }
 
@@ -97,7 +97,7 @@ impl States {
             let snapshot = self.table.open(date, objects, known.as_ref().or(pinned))?;
             let by_key = snapshot.footer.as_ref().is_some_and(|footer| footer.key == self.table.key);
             let schema = snapshot.schema.clone();
-            return Ok(State { date, origin: Origin::Snapshot, schema, by_key, content: StateContent::Snapshot(snapshot) });
+            return Ok(State { date, origin: Origin::Snapshot, schema, by_key, content: StateContent::Snapshot(Box::new(snapshot)) });
         }
         let none = || self.table.refuse(date, "there is no snapshot");
         let intervals = self.intervals.as_ref().ok_or_else(none)?;

@@ -189,7 +189,7 @@ pub(super) fn check_stable(expression: &Expr) -> Result<()> {
     match found {
         None => Ok(()),
         Some(name) => Err(Error::usage(format!("{name}() gives another value on every run, and a rerun must give the same result"))
-            .hint("{date} stands for the date that is run")),
+            .hint("in a job, {date} stands for the date that is run")),
     }
 }
 

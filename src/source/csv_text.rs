@@ -3,7 +3,7 @@
 //! An empty field is null. A header is required; the first file's order of columns is the table's.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek};
+use std::io::{BufReader, BufWriter, Read, Seek};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
@@ -19,6 +19,8 @@ use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::object::BATCH_ROWS;
 
+/// Appended to every file. It stands in a row of its own, unless the file ends inside a quoted value and swallows it.
+const END: &[u8] = b"\n\x01asof end of file\x01";
 const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
 
 /// Text on its way to the temporary file.
@@ -67,7 +69,9 @@ impl Aside {
 pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result<Rows> {
     let mut aside: Option<Aside> = None;
     for input in inputs {
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(input.open()?);
+        let text = input.open()?.chain(END);
+        // Rows of another length are refused below: the one that marks the end is one.
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text);
         let header = header(&mut reader, input)?;
         let aside = match &mut aside {
             Some(aside) => aside,
@@ -95,7 +99,7 @@ pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result
 
 fn header<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input) -> Result<SchemaRef> {
     let record = reader.byte_headers().map_err(|error| damaged(&error, input))?.clone();
-    if record.is_empty() {
+    if record.is_empty() || is_end(&record) {
         return Err(Error::refused(format!("{} is empty: not even a header", input.name)));
     }
     let mut fields = Vec::with_capacity(record.len());
@@ -110,8 +114,20 @@ fn header<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input) -> Resul
 
 fn take_rows<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input, places: &[usize], aside: &mut Aside) -> Result<()> {
     let mut record = ByteRecord::new();
+    let mut line = 1;
     while reader.read_byte_record(&mut record).map_err(|error| damaged(&error, input))? {
-        let line = record.position().map_or(0, csv::Position::line);
+        if is_end(&record) {
+            return Ok(());
+        }
+        line = record.position().map_or(0, csv::Position::line);
+        if record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) {
+            break;
+        }
+        if record.len() != places.len() {
+            let noun = if record.len() == 1 { "field" } else { "fields" };
+            let (name, fields, columns) = (&input.name, record.len(), places.len());
+            return Err(Error::refused(format!("{name}, line {line}: a row of {fields} {noun} under a header of {columns}")));
+        }
         for (field, place) in record.iter().zip(places) {
             if field.is_empty() {
                 aside.builders[*place].append_null();
@@ -129,16 +145,16 @@ fn take_rows<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input, place
             aside.flush()?;
         }
     }
-    Ok(())
+    Err(Error::refused(format!("{} ends inside a quoted value, in the row that begins on line {line}", input.name)))
+}
+
+/// Whether a row is the mark of the end.
+fn is_end(record: &ByteRecord) -> bool {
+    record.len() == 1 && record.get(0) == Some(&END[1..])
 }
 
 fn damaged(error: &csv::Error, input: &Input) -> Error {
     match error.kind() {
-        ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            let noun = if *len == 1 { "field" } else { "fields" };
-            Error::refused(format!("{}, line {line}: a row of {len} {noun} under a header of {expected_len}", input.name))
-        }
         ErrorKind::Io(error) if error.kind() != std::io::ErrorKind::InvalidInput && error.kind() != std::io::ErrorKind::UnexpectedEof => {
             Error::io(format!("cannot read {}: {error}", input.name))
         }

@@ -60,7 +60,6 @@ fn a_partition_may_hold_several_files_and_a_column_may_come() {
 }
 
 #[test]
-#[ignore = "compact --out with --full replaces a foreign copy, and --out may lie among the copies"]
 fn a_foreign_lake_is_not_written_to_even_if_asked() {
     let world = World::new();
     let shop = World::shop(1);

@@ -159,6 +159,14 @@ pub fn backfill(workspace: &Workspace<'_>, jobs: &[String], options: &BackfillOp
         .collect()
 }
 
+/// The mistake of the job itself, if every date fails for it.
+fn usage_error_of_all(reports: &[DateReport]) -> Option<Error> {
+    let first = reports.first()?;
+    let alike = reports.iter().all(|report| report.kind == Some(Kind::Usage) && report.error == first.error);
+    let error = Error::usage(first.error.clone().filter(|_| alike)?);
+    Some(first.hints.iter().fold(error, |error, hint| error.hint(hint.clone())))
+}
+
 impl Job {
     fn run(&self, workspace: &Workspace<'_>, options: &BackfillOptions) -> Result<BackfillReport> {
         let dates = self.dates(options.range);
@@ -189,6 +197,9 @@ impl Job {
         reports.sort_by_key(|report| report.date);
         if reports.len() < dates.len() {
             return Err(Error::io("no worker could be started"));
+        }
+        if let Some(error) = usage_error_of_all(&reports) {
+            return Err(error);
         }
         self.warn_of_leakage(workspace, &reports);
         let mut hints: Vec<String> = Vec::new();

@@ -129,13 +129,28 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
         _ => return Err(Error::usage("--snapshots goes with the name of one table")),
     };
     let path = workspace.intervals_path(&name, Some(out))?;
+    let root = workspace.here(root)?;
+    refuse_to_write_into(&root, &layout, &path, out)?;
     let existing = if options.full { None } else { existing(&path)? };
     let config = workspace.table_config(&name);
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
     let key = key.or_else(|| existing.as_ref().map(|existing| existing.footer.key.clone()));
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
-    let table = Table { name, key, root: workspace.here(root)?, layout, own: false, types: config.type_rules()? };
+    let table = Table { name, key, root, layout, own: false, types: config.type_rules()? };
     Run::plan(workspace, table, path, existing, options)?.apply()
+}
+
+/// Refuses a place for intervals that would be taken for one of the copies, or that is a folder of theirs.
+fn refuse_to_write_into(root: &Path, layout: &Layout, path: &Path, out: &str) -> Result<()> {
+    let Ok(below) = path.strip_prefix(root) else { return Ok(()) };
+    let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
+    let is_copy = parts.len() >= layout.depth() && layout.date(&parts[..layout.depth()].join("/")).is_some();
+    let is_file = out.ends_with(".parquet");
+    if is_copy || !is_file {
+        return Err(Error::usage(format!("--out '{out}' lies among the copies in '{}', into which asof never writes", root.display()))
+            .hint("--out FILE.parquet, in another folder"));
+    }
+    Ok(())
 }
 
 fn existing(path: &Path) -> Result<Option<Intervals>> {
@@ -206,6 +221,10 @@ impl<'a> Run<'a> {
                 let all = self.table.find(None)?;
                 let lost: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
                 self.refuse_pruned("a full compaction", &lost)
+            }
+            Err(error) if self.path != self.workspace.intervals_path(&self.table.name, None).unwrap_or_default() => {
+                // Elsewhere it may be anything, and whose it is cannot be told.
+                Err(error.hint(format!("rm '{}', if it is not needed", self.workspace.shown(&self.path))))
             }
             Err(error) => {
                 let note =

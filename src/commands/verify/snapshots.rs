@@ -152,7 +152,7 @@ impl KeyOrder {
         }
         let keys = self.encoder.encode(batch)?;
         let nulls = null_keys(batch, &self.key);
-        for row in 0..batch.num_rows() {
+        for (row, is_null) in nulls.into_iter().enumerate() {
             let current = keys.row(row);
             let order = match (row, &self.last) {
                 (0, None) => CmpOrdering::Less,
@@ -160,7 +160,7 @@ impl KeyOrder {
                 _ => keys.row(row - 1).cmp(&current),
             };
             let show = || show_key(batch, &self.key, row);
-            if nulls[row] {
+            if is_null {
                 self.null.add(show);
             }
             match order {
