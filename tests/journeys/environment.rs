@@ -38,7 +38,7 @@ impl World {
         let mut world = World::new();
         world.write("asof.toml", SHOP);
         for (day, rows) in (1..).zip(EVENTS) {
-            world.write(&format!("item_events/year=2024/month=03/day=0{day}/events.csv"), &format!("event_id,item_id,qty,name\n{rows}"));
+            world.write(&format!("item_events/year=2024/month=03/day=0{day}/events.csv"), format!("event_id,item_id,qty,name\n{rows}"));
         }
         for night in 1..=nights {
             world.night(night);
@@ -50,7 +50,7 @@ impl World {
     /// Sets the clock and the source to those of a night of the shop.
     pub(crate) fn night(&mut self, night: usize) {
         self.now = format!("2024-03-0{night}T02:00:00Z");
-        self.write("item.csv", &format!("id,name,status,price\n{}", NIGHTS[night - 1]));
+        self.write("item.csv", format!("id,name,status,price\n{}", NIGHTS[night - 1]));
     }
 
     /// Sets the clock.

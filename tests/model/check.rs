@@ -191,7 +191,7 @@ fn backfills(rng: &mut StdRng, lake: &Lake, history: &History, seed: u64) {
         }
     }
     // A query engine orders zeros by their sign.
-    if seed % 8 == 0 && history.counts_all() && history.key.iter().all(|column| column.kind != Kind::Real) {
+    if seed.is_multiple_of(8) && history.counts_all() && history.key.iter().all(|column| column.kind != Kind::Real) {
         queries(rng, lake, history, &shape, range);
     }
 }
