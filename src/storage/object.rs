@@ -102,7 +102,7 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// A batch with its types made canonical: `schema` is its own schema after
-/// [`canonical_schema`](crate::domain::schema::canonical_schema), column for column.
+/// [`canonical_schema`], column for column.
 ///
 /// # Errors
 /// A refusal that names the column that cannot be converted.

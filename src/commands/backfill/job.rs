@@ -45,6 +45,7 @@ pub(in crate::commands) struct Job {
 /// What a job does.
 pub(super) enum Work {
     /// Runs a query.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "refused before it is made"))]
     Sql(String),
     /// Joins its events to a table.
     Join(JoinSpec, TableName),

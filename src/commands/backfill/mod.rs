@@ -1,7 +1,7 @@
 //! `asof backfill`: for each date of a range, a job's events joined to the tables as of that date.
 //!
 //! **Plan.** The events' partitions of the range are found, each table's snapshots are resolved, and what every
-//! date's output would be made from ([`Inputs`]) is compared with what its footer says it was made from. So
+//! date's output would be made from ([`Inputs`](crate::domain::staleness::Inputs)) is compared with what its footer says it was made from. So
 //! a rerun does only what is missing, stale or failed.
 //!
 //! **Apply.** Dates run side by side, each on one thread from reading to writing; a date's result depends on
