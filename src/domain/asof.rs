@@ -98,6 +98,13 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_is_said_in_words() {
+        assert_eq!(rule(0, 0).in_words(), "events of D see the snapshot labelled D");
+        assert_eq!(rule(1, 1).in_words(), "events of D see the snapshot labelled D-1, or the day before it");
+        assert_eq!(rule(2, 7).in_words(), "events of D see the snapshot labelled D-2, or the latest of the 7 days before it");
+    }
+
+    #[test]
     fn a_lag_joins_the_copy_of_the_day_before() {
         let observed = [date("2024-01-01"), date("2024-01-02")];
         assert_eq!(rule(1, 0).resolve(&observed, date("2024-01-02")), Ok(date("2024-01-01")));

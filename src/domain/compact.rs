@@ -349,14 +349,14 @@ mod tests {
         let mut pass = Compaction::new(GapPolicy::CARRY);
         let mut opened = Vec::new();
         pass.begin(date("2024-01-01"));
-        pass.take(&[1, 2, 3], &[7, 7, 7], None, &mut opened).expect("no duplicates");
-        assert_eq!(pass.end(date("2024-01-01")), Changes { added: 3, ..Changes::default() });
+        pass.take(&[1, 2, 3, 5], &[7, 7, 7, 7], None, &mut opened).expect("no duplicates");
+        assert_eq!(pass.end(date("2024-01-01")), Changes { added: 4, ..Changes::default() });
         pass.begin(date("2024-01-02"));
         opened.clear();
-        pass.take(&[4, 2, 1], &[7, 9, 8], Some(&[7, 9, 7]), &mut opened).expect("no duplicates");
-        assert_eq!(opened, [0, 1, 2]);
-        assert_eq!(pass.end(date("2024-01-02")), Changes { added: 1, changed: 2, removed: 1, by_new_columns: 1 });
-        assert_eq!((pass.live(), pass.intervals()), (3, 6));
+        pass.take(&[4, 2, 1, 5], &[7, 9, 8, 8], Some(&[7, 9, 7, 7]), &mut opened).expect("no duplicates");
+        assert_eq!(opened, [0, 1, 2, 3]);
+        assert_eq!(pass.end(date("2024-01-02")), Changes { added: 1, changed: 3, removed: 1, by_new_columns: 2 });
+        assert_eq!((pass.live(), pass.intervals()), (4, 8));
     }
 
     #[test]
