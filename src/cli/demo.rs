@@ -205,6 +205,9 @@ impl Tour<'_> {
 
         self.say("Now try")?;
         self.printer.line(format!("  cd {}", self.folder.display()))?;
+        if let Some(folder) = not_on_path() {
+            self.printer.line(format!("  export PATH=\"$PATH:{}\"", folder.display()))?;
+        }
         for hint in [
             "asof diff airport 2022-10-17 2022-11-21",
             "asof show airport --date 2021-06-01 --where \"country = 'UZ'\"",
@@ -279,6 +282,13 @@ impl Tour<'_> {
         })?;
         totals(batches.into_iter())
     }
+}
+
+/// The folder of this program, if a shell would not find it.
+fn not_on_path() -> Option<std::path::PathBuf> {
+    let folder = std::env::current_exe().ok()?.parent()?.to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    (!std::env::split_paths(&path).any(|entry| entry == folder)).then_some(folder)
 }
 
 /// Passengers by country, from the job's rows.

@@ -115,7 +115,7 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
     Ok(Workspace {
         config,
-        lake: global.lake.clone(),
+        lake: global.lake.clone().filter(|lake| !lake.is_empty()),
         folder: folder.to_owned(),
         clock,
         variable: &|name| std::env::var(name).ok(),
@@ -170,8 +170,17 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
                 DateRange::new(from, to)?;
             }
             let tables = tables.map(|names| status(workspace, &names)).transpose()?;
-            let jobs = jobs.iter().map(|name| job_status(workspace, name, args.from, args.to)).collect::<Result<Vec<_>>>()?;
-            show::status(printer, tables.as_ref(), &jobs)?;
+            let alone = tables.is_none();
+            let mut states = Vec::new();
+            for name in &jobs {
+                match job_status(workspace, name, args.from, args.to) {
+                    Ok(state) => states.push(state),
+                    Err(error) if alone => return Err(error),
+                    // The others, and the tables, can be looked at all the same.
+                    Err(error) => workspace.progress.note(&format!("job {name}: {error}")),
+                }
+            }
+            show::status(printer, tables.as_ref(), &states)?;
         }
         Command::Verify(args) => {
             let report = verify(workspace, &args.tables)?;
@@ -280,6 +289,12 @@ fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer
     let failures: Vec<Kind> = reports.iter().filter_map(crate::commands::backfill::BackfillReport::failure).collect();
     let Some(first) = failures.first().copied() else { return Ok(0) };
     let alike = failures.len() == reports.len() && failures.iter().all(|kind| *kind == first);
-    printer.hints(&reports.iter().flat_map(|report| report.hints.clone()).collect::<Vec<_>>());
+    let mut hints: Vec<String> = Vec::new();
+    for hint in reports.iter().flat_map(|report| &report.hints) {
+        if !hints.contains(hint) {
+            hints.push(hint.clone());
+        }
+    }
+    printer.hints(&hints);
     Ok(if alike { first } else { Kind::Partial }.exit_code())
 }

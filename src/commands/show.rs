@@ -96,7 +96,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let date = states.resolve(options.date, |first| format!("asof show {} --date {first}", options.table))?;
     let state = states.at(date, None)?;
     let source = state.origin;
-    let what = format!("table {}, {date}", states.table.name);
+    let what = format!("table {} as of {date}", states.table.name);
     let schema = selected(&options.select, &state.schema, &what)?;
     note_first_days(workspace, &state, &schema);
     let mut out = target.as_ref().map(|target| Output::create(target, &schema)).transpose()?;
@@ -381,7 +381,7 @@ mod tests {
     fn a_column_that_is_not_there_is_refused_with_the_nearest() {
         let options = ShowOptions { select: vec!["pirce".into()], ..options("2024-01-03") };
         let error = show(&lake().workspace(), &options).expect_err("no column");
-        assert_eq!(error.to_string(), "table item, 2024-01-03 has no column 'pirce'");
+        assert_eq!(error.to_string(), "table item as of 2024-01-03 has no column 'pirce'");
         assert_eq!(error.hints(), ["did you mean 'price'?"]);
     }
 

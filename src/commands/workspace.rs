@@ -93,6 +93,7 @@ impl Workspace<'_> {
         if named.is_empty() {
             let all = known?;
             if all.is_empty() {
+                self.lake()?;
                 return Err(Error::usage("there is no table yet").hint("asof snapshot TABLE --source FILE --key COLUMN"));
             }
             return Ok(all);
@@ -109,6 +110,9 @@ impl Workspace<'_> {
         let known = self.known_tables()?;
         if known.contains(&parsed) {
             return Ok(parsed);
+        }
+        if known.is_empty() {
+            self.lake()?;
         }
         let error = Error::usage(format!("there is no table '{name}'"));
         Err(error.hint_nearest(name, known.iter().map(TableName::as_str), || match known.as_slice() {

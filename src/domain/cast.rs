@@ -125,10 +125,10 @@ pub fn quoted(column: &dyn Array, row: usize) -> String {
 
 /// A value as text; null is the empty text.
 pub fn display(column: &dyn Array, row: usize) -> String {
-    if column.is_null(row) {
+    if column.is_null(row) || column.data_type() == &DataType::Null {
         return String::new();
     }
-    let options = arrow::util::display::FormatOptions::default();
+    let options = arrow::util::display::FormatOptions::default().with_null("null");
     arrow::util::display::ArrayFormatter::try_new(column, &options)
         .and_then(|formatter| formatter.value(row).try_to_string())
         .unwrap_or_else(|error| format!("<{error}>"))
@@ -195,7 +195,7 @@ mod tests {
         let values: ArrayRef = Arc::new(StructArray::new(narrow, columns, None));
         let wide = fields(&[("a", DataType::Float64), ("b", DataType::Utf8), ("c", DataType::Boolean)]);
         let cast = cast_exactly(&values, &DataType::Struct(wide), "s").expect("it widens");
-        assert_eq!(display(cast.as_ref(), 0), "{a: 1.0, b: x, c: }");
+        assert_eq!(display(cast.as_ref(), 0), "{a: 1.0, b: x, c: null}");
         let digest = |column: ArrayRef| super::super::digest::key_digests(&[column]).expect("canonical");
         assert_eq!(digest(values), digest(cast), "an absent field is a field of nulls");
     }

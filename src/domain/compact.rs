@@ -201,11 +201,6 @@ impl Compaction {
         true
     }
 
-    /// The dates taken so far, ascending.
-    pub fn observed(&self) -> &[NaiveDate] {
-        &self.observed
-    }
-
     /// How many intervals there are.
     pub fn intervals(&self) -> u64 {
         self.ends.len() as u64

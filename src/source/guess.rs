@@ -25,9 +25,11 @@ enum Reading {
     LooseInteger,
     /// Anything that parses as a number.
     LooseNumber,
+    /// Anything that parses as a number, but for a whole one that no float64 holds.
+    LooseFloat,
 }
 
-const READINGS: [Reading; 8] = [
+const READINGS: [Reading; 9] = [
     Reading::Integer,
     Reading::Number,
     Reading::Bool,
@@ -36,6 +38,7 @@ const READINGS: [Reading; 8] = [
     Reading::TimestampUtc,
     Reading::LooseInteger,
     Reading::LooseNumber,
+    Reading::LooseFloat,
 ];
 
 impl Reading {
@@ -49,6 +52,7 @@ impl Reading {
             Reading::TimestampUtc => is_timestamp(text) == Some(true),
             Reading::LooseInteger => text.parse::<i64>().is_ok(),
             Reading::LooseNumber => text.parse::<f64>().is_ok(),
+            Reading::LooseFloat => text.parse::<f64>().is_ok() && (!plain_digits(text) || text.parse::<i64>().is_ok_and(is_exact)),
         }
     }
 }
@@ -138,7 +142,8 @@ impl Guess {
         let reading = match pinned {
             DataType::Utf8 | DataType::Binary => return Ok(pinned.clone()),
             data_type if data_type.is_integer() => Reading::LooseInteger,
-            DataType::Float32 | DataType::Float64 | DataType::Decimal128(_, _) => Reading::LooseNumber,
+            DataType::Float32 | DataType::Float64 => Reading::LooseFloat,
+            DataType::Decimal128(_, _) => Reading::LooseNumber,
             DataType::Boolean => Reading::Bool,
             DataType::Date32 => Reading::Date,
             DataType::Timestamp(_, None) => Reading::Timestamp,

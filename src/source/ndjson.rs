@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::infer_json_schema;
 
+use super::guess::Guess;
 use super::{Input, Rows, TypeRules};
 use crate::domain::schema::{canonical_schema, type_name, widen};
 use crate::error::{Context, Error, Result};
@@ -23,6 +25,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     file.rewind().io_context(|| SPILL.into())?;
     let inferred = canonical_schema(&inferred, &name)?;
     rules.check(&inferred, &name)?;
+    let inferred = Arc::new(exact_numbers(&mut file, &inferred, rules, &name)?);
     let fields = inferred.fields().iter().map(|field| decide(field, rules, &name)).collect::<Result<Vec<_>>>()?;
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let reader = ReaderBuilder::new(schema.clone())
@@ -36,6 +39,37 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
         to_canonical(&batch, &target)
     });
     Ok(Rows { schema, batches: Box::new(batches) })
+}
+
+/// The inferred schema, in which columns that look like floats have been looked at as text: a whole number that no float
+/// holds makes a column one of text, as in CSV, and not of rounded numbers. Numbers inside of nested values are not looked at.
+fn exact_numbers(file: &mut File, inferred: &Schema, rules: &TypeRules, name: &str) -> Result<Schema> {
+    let is_float = |field: &&Arc<Field>| field.data_type() == &DataType::Float64 && !rules.declared.contains_key(field.name());
+    let floats: Vec<Field> =
+        inferred.fields().iter().filter(is_float).map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
+    if floats.is_empty() {
+        return Ok(inferred.clone());
+    }
+    let damaged = |error: arrow::error::ArrowError| Error::refused(format!("{name} is no whole NDJSON: {error}"));
+    let mut guesses = vec![Guess::default(); floats.len()];
+    let builder = ReaderBuilder::new(Arc::new(Schema::new(floats))).with_batch_size(BATCH_ROWS).with_coerce_primitive(true);
+    let mut line = 0;
+    for batch in builder.build(BufReader::with_capacity(1 << 18, &*file)).map_err(damaged)? {
+        let batch = batch.map_err(damaged)?;
+        for (column, guess) in batch.columns().iter().zip(&mut guesses) {
+            let values = column.as_string::<i32>();
+            (0..values.len()).filter(|row| values.is_valid(*row)).for_each(|row| guess.see(values.value(row), line + row as u64 + 1));
+        }
+        line += batch.num_rows() as u64;
+    }
+    file.rewind().io_context(|| SPILL.into())?;
+    let mut guesses = guesses.iter();
+    let mut exact = |field: &Arc<Field>| match is_float(&field).then(|| guesses.next()).flatten() {
+        None => Ok(field.as_ref().clone()),
+        Some(guess) => Ok(Field::new(field.name(), guess.decide(field.name(), rules, name)?, true)),
+    };
+    let fields = inferred.fields().iter().map(&mut exact);
+    Ok(Schema::new(fields.collect::<Result<Vec<_>>>()?))
 }
 
 fn set_aside(inputs: &[Input]) -> Result<File> {

@@ -166,12 +166,18 @@ pub fn publish_hint(path: &Path, hint: &impl Serialize) {
 
 /// An error of writing, with what to do about the usual ones.
 pub fn write_error(error: &io::Error, path: &Path) -> Error {
+    // An error without a number is one that a library wrapped, with a path of its own.
+    let kind = error.kind();
+    let error = if error.raw_os_error().is_some() { error.to_string() } else { io::Error::from(kind).to_string() };
     let plain = Error::io(format!("cannot write '{}': {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             plain.hint(format!("make room on the disk of '{}', then run the same command again", path.display()))
         }
-        io::ErrorKind::PermissionDenied => plain.hint(format!("ls -ld '{}'", path.parent().unwrap_or(path).display())),
+        io::ErrorKind::PermissionDenied => {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+            plain.hint(format!("ls -ld '{}'", folder.display()))
+        }
         _ => plain,
     }
 }

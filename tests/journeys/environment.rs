@@ -138,7 +138,9 @@ impl World {
         let code = output.status.code().unwrap_or(-1);
         self.transcript.push_str(&format!("$ {line}\n"));
         for (stream, mark) in [(&output.stdout, ""), (&output.stderr, "! ")] {
-            for line in text(stream).replace(&self.root.display().to_string(), "[ROOT]").lines() {
+            let program = Path::new(env!("CARGO_BIN_EXE_asof")).parent().expect("a folder").display().to_string();
+            let printed = text(stream).replace(&self.root.display().to_string(), "[ROOT]").replace(&program, "[BIN]");
+            for line in printed.lines() {
                 self.transcript.push_str(format!("{mark}{line}").trim_end());
                 self.transcript.push('\n');
             }

@@ -96,8 +96,8 @@ fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Path, events: &[E
     }
     if workspace.has_lake() {
         let lake = workspace.lake()?;
-        if let Some(table) = lake.tables()?.iter().find(|table| inside(&lake.root().join(table.as_str()))) {
-            return refused(format!("in the lake's folder of table {table}"));
+        if inside(lake.root()) {
+            return refused("in the lake, among tables".to_owned());
         }
     }
     for (name, config) in &workspace.config.tables {
