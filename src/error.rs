@@ -103,6 +103,12 @@ impl Error {
         Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone() }
     }
 
+    /// The same error as a refusal of data, where it is the data that changed and not the command.
+    #[must_use]
+    pub fn into_refusal(self) -> Self {
+        Error { kind: Kind::Refused, ..self }
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -46,7 +46,7 @@ impl fmt::Display for TableName {
 pub fn parse_date(text: &str) -> Result<NaiveDate> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .ok()
-        .filter(|date| date.to_string() == text)
+        .filter(|date| date.to_string() == text && text.len() == 10)
         .ok_or_else(|| Error::usage(format!("'{text}' is not a date")).hint("dates are written YYYY-MM-DD, such as 2024-01-31"))
 }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_date_is_read_strictly() {
         assert_eq!(date("2024-02-29").to_string(), "2024-02-29");
-        for wrong in ["2024-2-9", "2023-02-29", "20240209", "2024-02-09T00:00", ""] {
+        for wrong in ["2024-2-9", "2023-02-29", "20240209", "2024-02-09T00:00", "+10000-01-01", ""] {
             assert!(parse_date(wrong).is_err(), "{wrong}");
         }
     }

@@ -48,7 +48,15 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
         return Ok((table, found));
     }
     let root = workspace.lake()?.snapshots(name);
-    let mut table = Table { name: name.clone(), key: Vec::new(), root, layout: Lake::layout()?, own: true, types: config.type_rules()? };
+    let mut table = Table {
+        name: name.clone(),
+        key: Vec::new(),
+        key_is_given: false,
+        root,
+        layout: Lake::layout()?,
+        own: true,
+        types: config.type_rules()?,
+    };
     let found = find(&table)?;
     let footers = found.partitions.values().rev().filter_map(|objects| footer_of(&objects[0]).ok().flatten());
     table.key = footers.map(|footer| footer.key).find(|key| !key.is_empty()).unwrap_or_default();

@@ -29,12 +29,12 @@ use crate::domain::schema::{Drift, unify};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{self, Format, Rows, TypeRules, no_column};
+use crate::source::{self, Format, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::lake::Lake;
-use crate::storage::object::ObjectWriter;
+use crate::storage::object::{ObjectWriter, ParquetObject};
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 
 /// What to do with a snapshot that exists.
@@ -307,7 +307,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }));
     let bytes = writer.finish(&footer)?;
-    let outcome = publish(workspace, plan, options, staged, sum.fingerprint())?;
+    let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), &schema)?;
     if outcome == Outcome::Kept {
         // Another writer was first, or the rows stand there already: what is kept is not what was staged.
         return Ok(kept(workspace, &table.name, *date, &plan.path));
@@ -335,7 +335,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
 fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
-            return Err(no_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)).hint("--key COLUMN[,COLUMN]"));
+            return Err(table.no_key_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)));
         }
     }
     let mut sorter = Sorter::new(&table.key, BUDGET);
@@ -446,7 +446,14 @@ impl Duplicates {
 }
 
 /// Publishes the staged object by one conditional write.
-fn publish(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, staged: Staged, fingerprint: Fingerprint) -> Result<Outcome> {
+fn publish(
+    workspace: &Workspace<'_>,
+    plan: &Plan,
+    options: &SnapshotOptions,
+    staged: Staged,
+    fingerprint: Fingerprint,
+    schema: &SchemaRef,
+) -> Result<Outcome> {
     let Plan { table, date, path, .. } = plan;
     if options.dry_run {
         return Ok(Outcome::Planned);
@@ -460,13 +467,15 @@ fn publish(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, st
         };
     }
     let standing = |path: &std::path::Path| -> Result<Option<SnapshotFooter>> {
-        match crate::storage::object::ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
+        match ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
             Some(Content::Snapshot(footer)) => Ok(Some(footer)),
             _ => Ok(None),
         }
     };
     let old = standing(path)?;
-    if old.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key) {
+    // Equal rows of another type are another snapshot: it may be retaken for no other reason.
+    let same_columns = ParquetObject::open(path)?.schema() == schema;
+    if same_columns && old.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key) {
         return Ok(Outcome::Kept);
     }
     let lake: Lake = workspace.lake()?;

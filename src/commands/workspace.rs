@@ -143,7 +143,7 @@ impl Workspace<'_> {
             _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
         };
         let types = config.type_rules()?;
-        let mut table = Table { name: name.clone(), key: Vec::new(), root, layout, own, types };
+        let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types };
         table.key = match (key, config.key.as_slice()) {
             ([], []) => self.recorded_key(&table)?,
             ([], configured) => configured.to_owned(),

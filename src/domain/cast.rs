@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Fields, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Fields, Float64Type, SchemaRef, TimeUnit};
 
 use super::schema::{canonical, integer, type_name, widen};
 use crate::error::{Error, Result};
@@ -91,6 +91,9 @@ fn cast_struct(values: &StructArray, fields: &Fields, name: &str) -> Result<Arra
 fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
     use DataType as T;
     let (from, to) = (column.data_type(), cast.data_type());
+    if let (T::Utf8, T::Float32 | T::Float64) = (from, to) {
+        return Ok(first_rounded_whole(column, cast));
+    }
     let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
     let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
     let finer = match (from, to) {
@@ -111,6 +114,16 @@ fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
     let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
     let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
     Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
+}
+
+/// The first whole number in text, written as one, that a float has rounded: two codes would become one.
+fn first_rounded_whole(column: &ArrayRef, cast: &ArrayRef) -> Option<usize> {
+    let texts = column.as_string::<i32>();
+    let wide = cast_with_options(cast, &DataType::Float64, &CastOptions::default()).ok()?;
+    let floats = wide.as_primitive::<Float64Type>();
+    #[allow(clippy::cast_possible_truncation, reason = "what does not fit saturates, and is another number")]
+    let rounded = |row: usize| texts.value(row).parse::<i128>().is_ok_and(|whole| floats.value(row) as i128 != whole);
+    (0..column.len()).find(|row| texts.is_valid(*row) && rounded(*row))
 }
 
 /// A value as an error shows it: text in quotes, at most 60 characters.

@@ -95,7 +95,7 @@ impl Layout {
     /// The date of a path, if the path is exactly what [`Layout::path`] would write for one.
     pub fn date(&self, path: &str) -> Option<NaiveDate> {
         let date = NaiveDate::parse_from_str(path, &self.template).ok()?;
-        (self.path(date) == path).then_some(date)
+        (self.path(date) == path && (0..10_000).contains(&date.year())).then_some(date)
     }
 
     /// How many components a path has.
@@ -113,16 +113,19 @@ impl Layout {
     /// What to open to find the dates of a range, or all dates when there is none.
     pub fn search(&self, range: Option<DateRange>) -> Search<'_> {
         let wanted = range.map(|range| {
-            let mut levels = vec![HashSet::new(); self.depth()];
-            for date in range.dates().filter(|date| (0..10_000).contains(&date.year())) {
+            let folders = self.depth() - 1;
+            let mut levels = vec![HashSet::new(); folders];
+            // The leaves of a range are told by their dates: a range that is open at one end has millions.
+            let dates = range.dates().take(if folders == 0 { 0 } else { usize::MAX });
+            for date in dates.filter(|date| (0..10_000).contains(&date.year())) {
                 let path = self.path(date);
-                for (level, end) in component_ends(&path).enumerate() {
+                for (level, end) in component_ends(&path).take(folders).enumerate() {
                     if !levels[level].contains(&path[..end]) {
                         levels[level].insert(path[..end].to_owned());
                     }
                 }
             }
-            levels
+            Wanted { range, levels }
         });
         Search { layout: self, wanted }
     }
@@ -142,10 +145,16 @@ impl fmt::Display for Layout {
 /// A guided descent: which folders lead to a date of the range, and which leaves are one.
 ///
 /// A folder is opened only if the path of some date of the range begins with it, so a year outside
-/// the range is never opened. Size: one string for each distinct prefix of the range's paths.
+/// the range is never opened. Size: one string for each distinct folder of the range's paths.
 pub struct Search<'a> {
     layout: &'a Layout,
-    wanted: Option<Vec<HashSet<String>>>,
+    wanted: Option<Wanted>,
+}
+
+/// The dates that are asked for, and at each level above the leaves the folders that lead to them.
+struct Wanted {
+    range: DateRange,
+    levels: Vec<HashSet<String>>,
 }
 
 impl Search<'_> {
@@ -157,7 +166,7 @@ impl Search<'_> {
     /// Whether a folder, at `level` counted from zero, leads to a date that is asked for.
     pub fn opens(&self, level: usize, path: &str) -> bool {
         match &self.wanted {
-            Some(levels) => levels[level].contains(path),
+            Some(wanted) => wanted.levels[level].contains(path),
             None => self.layout.could_stand(level, path.rsplit('/').next().unwrap_or(path)),
         }
     }
@@ -169,10 +178,8 @@ impl Search<'_> {
 
     /// The date of a leaf, if it is one that is asked for.
     pub fn leaf(&self, path: &str) -> Option<NaiveDate> {
-        if self.wanted.as_ref().is_some_and(|levels| !levels[self.depth() - 1].contains(path)) {
-            return None;
-        }
-        self.layout.date(path)
+        let wanted = |date: &NaiveDate| self.wanted.as_ref().is_none_or(|wanted| wanted.range.contains(*date));
+        self.layout.date(path).filter(wanted)
     }
 }
 

@@ -6,7 +6,7 @@
 //! they are known to agree: their footer records the fingerprint that the snapshot has, and they compare
 //! every column. What only they still know (a pruned date) they serve alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -54,6 +54,7 @@ pub struct TableHistory {
     observed: Vec<NaiveDate>,
     using: Using,
     facts: Mutex<BTreeMap<NaiveDate, SnapshotFacts>>,
+    every_column: Mutex<Option<SchemaRef>>,
 }
 
 /// A table as of one observed date: its columns, and how to read them.
@@ -91,7 +92,7 @@ impl TableHistory {
         }
         observed.sort();
         observed.dedup();
-        Ok(TableHistory { table, rule, snapshots, intervals, observed, using, facts: Mutex::default() })
+        Ok(TableHistory { table, rule, snapshots, intervals, observed, using, facts: Mutex::default(), every_column: Mutex::default() })
     }
 
     /// Every date that can be served, ascending.
@@ -186,7 +187,11 @@ impl TableHistory {
     fn pinned(&self, observed: NaiveDate) -> Result<Option<SchemaRef>> {
         let Some(intervals) = self.intervals.as_ref().filter(|_| !self.table.own) else { return Ok(None) };
         let mut pinned: Option<SchemaRef> = None;
-        for (index, _) in intervals.footer.observed.iter().enumerate().take_while(|(_, seen)| seen.date < observed) {
+        let mut known = BTreeSet::new();
+        for (index, seen) in intervals.footer.observed.iter().enumerate().take_while(|(_, seen)| seen.date < observed) {
+            if !known.insert(seen.schema) {
+                continue;
+            }
             let schema = intervals.schema_of(index)?;
             pinned = Some(match &pinned {
                 None => schema,
@@ -196,12 +201,24 @@ impl TableHistory {
         Ok(pinned)
     }
 
+    /// What the intervals do not compare, in words, if they leave anything out: its values are those of each
+    /// interval's first day.
+    pub fn uncompared(&self) -> Option<String> {
+        let intervals = self.intervals.as_ref().filter(|intervals| !intervals.compares_all())?;
+        let (ignore, track) = (&intervals.footer.ignore, &intervals.footer.track);
+        Some(if track.is_empty() { ignore.join(", ") } else { format!("all but {}", track.join(", ")) })
+    }
+
     /// Every column that the table ever had, in the widest type: an absent column is a column of nulls, of
     /// the type that it has elsewhere.
     ///
     /// # Errors
     /// A failure or refusal of reading footers, or types that do not widen.
     pub fn every_column(&self) -> Result<SchemaRef> {
+        let mut every = self.every_column.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = every.as_ref() {
+            return Ok(known.clone());
+        }
         let mut all: SchemaRef = Arc::new(Schema::empty());
         let mut add = |schema: &Schema, date: NaiveDate| -> Result<()> {
             all = unify(&all, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0;
@@ -217,6 +234,7 @@ impl TableHistory {
                 add(self.table.open(*date, objects, self.pinned(*date)?.as_ref())?.schema.as_ref(), *date)?;
             }
         }
+        *every = Some(all.clone());
         Ok(all)
     }
 }

@@ -213,6 +213,9 @@ impl<'a> Pass<'a> {
     pub fn take(&mut self, date: NaiveDate, objects: &[Object]) -> Result<Fingerprint> {
         let snapshot = self.table.open(date, objects, self.schema.as_ref())?;
         let schema = snapshot.schema.clone();
+        if let Some(wide) = &self.schema {
+            unify(wide, &schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?;
+        }
         let known = snapshot.footer.as_ref().map(|footer| (footer.rows, footer.fingerprint));
         if let (Some((rows, fingerprint)), Some(last)) = (known, self.facts.observed.last())
             && fingerprint == last.fingerprint

@@ -55,18 +55,29 @@ impl fmt::Debug for Relation {
 pub fn bind_date(sql: &str, date: NaiveDate) -> String {
     let mut bound = String::with_capacity(sql.len());
     let mut rest = sql;
-    let mut in_quotes = false;
-    while let Some(at) = rest.find(['\'', '{']) {
+    // What ends the text that is not SQL itself: a quoted value or name, or a comment, whose quotes are none.
+    let mut until: Option<&str> = None;
+    while let Some(at) = rest.find(['\'', '"', '{', '-', '/', '*', '\n']) {
         bound.push_str(&rest[..at]);
         rest = &rest[at..];
         if let Some(after) = rest.strip_prefix("{date}") {
-            bound.push_str(&if in_quotes { date.to_string() } else { format!("DATE '{date}'") });
+            bound.push_str(&if until.is_some() { date.to_string() } else { format!("DATE '{date}'") });
             rest = after;
-        } else {
-            in_quotes ^= rest.starts_with('\'');
-            bound.push_str(&rest[..1]);
-            rest = &rest[1..];
+            continue;
         }
+        let mut length = 1;
+        match until {
+            Some(end) if rest.starts_with(end) => (until, length) = (None, end.len()),
+            Some(_) => {}
+            None => {
+                let begins = [("'", "'"), ("\"", "\""), ("--", "\n"), ("/*", "*/")];
+                if let Some((begin, end)) = begins.iter().find(|(begin, _)| rest.starts_with(begin)) {
+                    (until, length) = (Some(*end), begin.len());
+                }
+            }
+        }
+        bound.push_str(&rest[..length]);
+        rest = &rest[length..];
     }
     bound + rest
 }
@@ -321,6 +332,15 @@ mod tests {
             bind_date(sql, date),
             "select DATE '2024-01-31', 'on 2024-01-31', 'it''s 2024-01-31', \"{x}\" from t where d = DATE '2024-01-31'"
         );
+    }
+
+    #[test]
+    fn a_quote_in_a_comment_or_a_name_opens_no_quotes() {
+        let date = parse_date("2024-01-31").expect("a date");
+        for before in ["-- today's rows\n", "/* it's\n 'so */", "select \"it's\", 4 - 1 / 2 * 3, "] {
+            assert_eq!(bind_date(&format!("{before}{{date}}"), date), format!("{before}DATE '2024-01-31'"));
+        }
+        assert_eq!(bind_date("-- {date}\n'{date} -- '{date}", date), "-- 2024-01-31\n'2024-01-31 -- 'DATE '2024-01-31'");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use crate::domain::cast::display;
@@ -28,6 +28,8 @@ pub struct Table {
     pub name: TableName,
     /// Its key columns.
     pub key: Vec<String>,
+    /// Whether the command line names them, so that a wrong one is the command's mistake and not the data's.
+    pub key_is_given: bool,
     /// The root of its snapshots.
     pub root: PathBuf,
     /// Their layout.
@@ -129,12 +131,17 @@ impl Table {
         };
         for key in &self.key {
             if snapshot.schema.field_with_name(key).is_err() {
-                return Err(
-                    no_column(key, &snapshot.schema, &format!("table {}, {date}: the snapshot", self.name)).hint("--key COLUMN[,COLUMN]")
-                );
+                let what = format!("table {}, {date}: the snapshot", self.name);
+                return Err(self.no_key_column(key, &snapshot.schema, &what));
             }
         }
         Ok(snapshot)
+    }
+
+    /// The error for a key column that is not there.
+    pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
+        let error = no_column(key, schema, what).hint("--key COLUMN[,COLUMN]");
+        if self.key_is_given { error } else { error.into_refusal() }
     }
 
     /// The fingerprint of a snapshot: what its footer says, or else what its rows give.

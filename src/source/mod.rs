@@ -134,9 +134,11 @@ impl Input {
 /// # Errors
 /// A failure if there are none: a nightly source may not have come yet.
 pub fn files_of(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let pattern = if pattern.is_dir() { pattern.join("*") } else { pattern.to_owned() };
-    let text = pattern.to_string_lossy();
-    let is_glob = text.contains(['*', '?', '[']) && !pattern.exists();
+    let is_folder = pattern.is_dir();
+    // The name of a folder is no pattern, whatever it is made of.
+    let text =
+        if is_folder { format!("{}/*", glob::Pattern::escape(&pattern.to_string_lossy())) } else { pattern.to_string_lossy().into() };
+    let is_glob = is_folder || text.contains(['*', '?', '[']) && !pattern.exists();
     let mut files = Vec::new();
     if is_glob {
         let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
@@ -148,7 +150,7 @@ pub fn files_of(pattern: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     } else if pattern.is_file() {
-        files.push(pattern.clone());
+        files.push(pattern.to_owned());
     }
     if files.is_empty() {
         return Err(Error::io(format!("no file matches '{text}'")));

@@ -104,13 +104,7 @@ impl Staged {
         if !unchanged()? {
             return Err(Error::conflict(format!("another writer replaced '{}' first", self.target.display())));
         }
-        if let Some(folder) = aside.parent() {
-            make_folders(folder)?;
-        }
-        match fs::hard_link(&self.target, aside).or_else(|_| fs::copy(&self.target, aside).map(|_| ())) {
-            Ok(()) => sync_folder(aside)?,
-            Err(error) => return Err(write_error(&error, aside)),
-        }
+        set_aside(&self.target, aside)?;
         self.publish_over()
     }
 
@@ -133,6 +127,22 @@ impl Drop for Staged {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// Gives an object a second name, or, where the disk has no links or the name is taken, copies it to it. A copy is
+/// never written into what stands there: that may be the object itself, linked by a run that was killed.
+fn set_aside(object: &Path, aside: &Path) -> Result<()> {
+    if let Some(folder) = aside.parent() {
+        make_folders(folder)?;
+    }
+    if fs::hard_link(object, aside).is_ok() {
+        return sync_folder(aside);
+    }
+    let doing = || format!("cannot read '{}'", object.display());
+    let staged = Staged::create(aside)?;
+    let mut from = File::open(object).io_context(doing)?;
+    io::copy(&mut from, &mut staged.writer()?).map_err(|error| write_error(&error, aside))?;
+    staged.publish_over().map(|_| ())
 }
 
 /// What umask leaves of the usual permissions; temporary files would otherwise be private.

@@ -36,6 +36,16 @@ pub struct ParquetObject {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
+    identity: Identity,
+}
+
+/// What tells a file from another one that has taken its name: device, inode, size, modification.
+type Identity = (u64, u64, u64, i64, i64);
+
+fn identity(file: &File) -> std::io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let of = file.metadata()?;
+    Ok((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
 }
 
 impl ParquetObject {
@@ -45,9 +55,10 @@ impl ParquetObject {
     /// A failure if the file cannot be opened; a refusal if it is no whole Parquet file.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).io_context(|| format!("cannot open '{}'", path.display()))?;
+        let identity = identity(&file).io_context(|| format!("cannot open '{}'", path.display()))?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| unreadable(path, &error))?;
         let schema = canonical_schema(metadata.schema(), &format!("'{}'", path.display()))?;
-        Ok(ParquetObject { path: path.to_owned(), metadata, schema })
+        Ok(ParquetObject { path: path.to_owned(), metadata, schema, identity })
     }
 
     /// Where it is.
@@ -81,6 +92,11 @@ impl ParquetObject {
     /// A failure if the file cannot be opened again.
     pub fn read(&self, columns: Option<&[String]>) -> Result<Batches> {
         let file = File::open(&self.path).io_context(|| format!("cannot open '{}'", self.path.display()))?;
+        if identity(&file).io_context(|| format!("cannot open '{}'", self.path.display()))? != self.identity {
+            return Err(
+                Error::io(format!("'{}' was replaced while it was being read", self.path.display())).hint("run the same command again")
+            );
+        }
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()).with_batch_size(BATCH_ROWS);
         let mut schema = self.schema.clone();
         if let Some(columns) = columns {

@@ -18,35 +18,41 @@ use crate::domain::staleness::EventsInput;
 #[derive(Default)]
 pub struct FingerprintRecall {
     path: Option<PathBuf>,
+    types: BTreeMap<String, String>,
     dates: BTreeMap<NaiveDate, Remembered>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     objects: Vec<EventsInput>,
+    /// The types that were declared for text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    types: BTreeMap<String, String>,
     fingerprint: Fingerprint,
 }
 
 impl FingerprintRecall {
-    /// What is remembered beside intervals; nothing if it cannot be read.
-    pub fn beside(intervals: &Path) -> Self {
+    /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other declared `types`
+    /// than these is not recalled.
+    pub fn beside(intervals: &Path, types: BTreeMap<String, String>) -> Self {
         let name = intervals.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let path = intervals.with_file_name(format!("_{name}.json"));
         let dates = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        FingerprintRecall { path: Some(path), dates }
+        FingerprintRecall { path: Some(path), types, dates }
     }
 
     /// The fingerprint of a date, if its files are still the same.
     pub fn recall(&self, date: NaiveDate, objects: &[Object]) -> Option<Fingerprint> {
         let remembered = self.dates.get(&date)?;
         let same = remembered.objects.iter().cloned().eq(objects.iter().map(Object::identity));
-        same.then_some(remembered.fingerprint)
+        (same && remembered.types == self.types).then_some(remembered.fingerprint)
     }
 
     /// Remembers what the files of a date gave.
     pub fn learn(&mut self, date: NaiveDate, objects: &[Object], fingerprint: Fingerprint) {
         if self.path.is_some() {
-            self.dates.insert(date, Remembered { objects: objects.iter().map(Object::identity).collect(), fingerprint });
+            let objects = objects.iter().map(Object::identity).collect();
+            self.dates.insert(date, Remembered { objects, types: self.types.clone(), fingerprint });
         }
     }
 

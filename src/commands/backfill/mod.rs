@@ -14,10 +14,10 @@
 mod date;
 mod job;
 mod join;
-mod leakage;
 mod resolve;
 #[cfg(feature = "sql")]
 mod sql;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -202,6 +202,7 @@ impl Job {
             return Err(error);
         }
         self.warn_of_leakage(workspace, &reports);
+        self.warn_of_first_days(workspace, &reports);
         let mut hints: Vec<String> = Vec::new();
         for hint in reports.iter().flat_map(|report| &report.hints) {
             if !hints.contains(hint) && hints.len() < 3 {

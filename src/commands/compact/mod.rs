@@ -101,7 +101,7 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
         .iter()
         .map(|name| {
             let path = workspace.intervals_path(name, options.out.as_deref())?;
-            let existing = if options.full { None } else { existing(&path)? };
+            let existing = if options.full { None } else { existing(&path, name)? };
             let mut key = options.key.clone();
             if key.is_empty() && workspace.table_config(name).key.is_empty() {
                 key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
@@ -131,12 +131,12 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
     refuse_to_write_into(&root, &layout, &path, out)?;
-    let existing = if options.full { None } else { existing(&path)? };
+    let existing = if options.full { None } else { existing(&path, &name)? };
     let config = workspace.table_config(&name);
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
     let key = key.or_else(|| existing.as_ref().map(|existing| existing.footer.key.clone()));
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
-    let table = Table { name, key, root, layout, own: false, types: config.type_rules()? };
+    let table = Table { name, key, key_is_given: true, root, layout, own: false, types: config.type_rules()? };
     Run::plan(workspace, table, path, existing, options)?.apply()
 }
 
@@ -153,8 +153,16 @@ fn refuse_to_write_into(root: &Path, layout: &Layout, path: &Path, out: &str) ->
     Ok(())
 }
 
-fn existing(path: &Path) -> Result<Option<Intervals>> {
-    Intervals::open(path).map_err(|error| error.hint("asof compact --full"))
+/// The intervals that stand at a place, which must be those of the table.
+fn existing(path: &Path, table: &TableName) -> Result<Option<Intervals>> {
+    let existing = Intervals::open(path).map_err(|error| error.hint(format!("asof compact {table} --full")))?;
+    match existing {
+        Some(other) if other.footer.table != table.as_str() => {
+            let what = format!("'{}' holds the intervals of table {}, not of {table}", path.display(), other.footer.table);
+            Err(Error::usage(what).hint("--out FILE, to write somewhere else"))
+        }
+        existing => Ok(existing),
+    }
 }
 
 /// One compaction, planned.
@@ -182,12 +190,16 @@ impl<'a> Run<'a> {
         let config = workspace.table_config(&table.name);
         let settings = settings::decide(&table.key, options, &config, existing.as_ref().map(|existing| &existing.footer))?;
         let range = options.range()?;
-        let found = table.find(range)?;
+        // A range that is open at one end has millions of dates: what there is is filtered instead.
+        let is_closed = options.from.is_some() && options.to.is_some();
+        let mut found = table.find(range.filter(|_| is_closed))?;
+        found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
         let dates = found.dates();
         if dates.is_empty() && existing.is_none() {
             return Err(no_snapshots(&table, range, &found));
         }
-        let recall = if table.own { FingerprintRecall::default() } else { FingerprintRecall::beside(&path) };
+        let types = table.types.declared.iter().map(|(name, data_type)| (name.clone(), data_type.to_string())).collect();
+        let recall = if table.own { FingerprintRecall::default() } else { FingerprintRecall::beside(&path, types) };
         let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {

@@ -1,4 +1,4 @@
-//! The warning of leakage: features that were not yet known on the day of the events.
+//! What a run warns of: copies that know of later days, and intervals that leave columns out.
 
 use chrono::NaiveDate;
 
@@ -25,6 +25,19 @@ impl Job {
                 workspace.progress.note(&format!(
                     "the snapshot of {name} labelled {first}{more} was taken after that day had ended, so its events may see later changes; \
                      [tables.{name}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says that this is meant"
+                ));
+            }
+        }
+    }
+
+    /// Says so when intervals served that leave columns out of the comparison.
+    pub(super) fn warn_of_first_days(&self, workspace: &Workspace<'_>, reports: &[DateReport]) {
+        for (name, history) in &self.tables {
+            let served = reports.iter().any(|report| report.using.get(name) == Some(&"intervals"));
+            if let Some(columns) = history.uncompared().filter(|_| served) {
+                workspace.progress.note(&format!(
+                    "the intervals of {name} do not compare every column ({columns}): those have the values of each interval's first day; \
+                     --using snapshots reads the values of the date"
                 ));
             }
         }
