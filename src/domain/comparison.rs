@@ -52,4 +52,12 @@ mod tests {
         assert_eq!(columns(&["b"], &[]), ["id", "a"]);
         assert_eq!(columns(&[], &["b"]), ["id", "b"]);
     }
+
+    #[test]
+    fn all_is_covered_only_when_nothing_is_named() {
+        let one = vec!["a".to_owned()];
+        assert!(Comparison { key: one.clone(), ..Comparison::default() }.covers_all());
+        assert!(!Comparison { ignore: one.clone(), ..Comparison::default() }.covers_all());
+        assert!(!Comparison { track: one, ..Comparison::default() }.covers_all());
+    }
 }
