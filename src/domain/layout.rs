@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_layout_that_cannot_be_read_back_is_refused() {
-        for template in ["%Y/%m", "", "%Y//%m/%d", "%Y-%m-%d/%H", "%Q", "%D", "_x/%F", "a", "%Y%-m%-d", "../%F"] {
+        for template in ["%Y/%m", "", "%Y//%m/%d", "%Y-%m-%d/%H", "%Q", "%D", "_x/%F", "a", "%Y%-m%-d", "../%F", "%y-%m-%d"] {
             let error = Layout::parse(template).expect_err(template);
             assert_eq!(error.kind(), crate::error::Kind::Usage, "{template}");
         }
