@@ -153,7 +153,9 @@ impl Guess {
         if !self.seen || self.agrees(reading) {
             return Ok(pinned.clone());
         }
+        let is_too_long = reading == Reading::LooseFloat && inferred == DataType::Int64;
         if inferred != DataType::Utf8
+            && !is_too_long
             && let Some(wide) = widen(pinned, &inferred)
         {
             return Ok(wide);

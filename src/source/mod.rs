@@ -372,6 +372,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_number_is_never_rounded() {
+        let text = "id,n\n1,9007199254740993\n2,1.5\n";
+        assert_eq!(read_text("x.csv", text, &TypeRules::default()).expect("text").0, ["id int64", "n text"]);
+        let json = "{\"id\":1,\"n\":12345678901234567890}\n{\"id\":2,\"n\":1.5}\n";
+        let (types, lines) = read_text("x.ndjson", json, &TypeRules::default()).expect("text");
+        assert_eq!((types[1].as_str(), lines[0].as_str()), ("n text", "1|12345678901234567890"));
+        let error = read_text("x.csv", "n\n9007199254740993\n", &pinned(&[("n", DataType::Float64)])).expect_err("too long");
+        assert_eq!(error.to_string(), "the file, line 2: column 'n' was float64 in the previous snapshot, and '9007199254740993' is none");
+        let declared = TypeRules { declared: [("n".to_owned(), DataType::Float64)].into(), ..TypeRules::default() };
+        assert!(read_text("x.csv", "n\n9007199254740993\n", &declared).is_err());
+    }
+
+    #[test]
     fn a_declared_type_overrules_all() {
         let rules = TypeRules { declared: [("n".to_owned(), DataType::Utf8)].into(), ..pinned(&[("n", DataType::Int64)]) };
         assert_eq!(read_text("x.csv", "n\n007\n", &rules).expect("text").1, ["007"]);
