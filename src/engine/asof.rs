@@ -134,12 +134,16 @@ impl TableHistory {
         }
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (Using::Auto | Using::Snapshots, Some(objects), _) => {
-                let snapshot = self.table.open(observed, objects, None)?;
-                match &snapshot.footer {
+                // A footer tells without a row being read; foreign rows are read for it, with the types that the join will see.
+                let footer = if self.table.own { self.table.open(observed, objects, None)?.footer } else { None };
+                match footer {
                     Some(footer) => {
                         SnapshotFacts { fingerprint: footer.fingerprint, taken_at: footer.taken_at.filter(|_| !footer.backdated) }
                     }
-                    None => SnapshotFacts { fingerprint: self.table.fingerprint(observed, objects, None)?, taken_at: None },
+                    None => {
+                        let pinned = self.pinned(observed)?;
+                        SnapshotFacts { fingerprint: self.table.fingerprint(observed, objects, pinned.as_ref())?, taken_at: None }
+                    }
                 }
             }
             (_, _, Some(intervals)) => {

@@ -60,6 +60,23 @@ fn a_partition_may_hold_several_files_and_a_column_may_come() {
 }
 
 #[test]
+fn text_that_was_text_is_read_alike_from_copies_and_from_intervals() {
+    let mut world = World::new();
+    world.write("f/day=2024-03-01/x.csv", "id,code\n1,A7\n2,B\n");
+    world.write("f/day=2024-03-02/x.csv", "id,code\n1,7\n2,10\n");
+    world.write("ev/day=2024-03-02/e.csv", "n,id\n1,1\n2,2\n");
+    world.write("asof.toml", "lake = 'lake'\n[tables.t]\nkey = ['id']\nsnapshots = 'f'\nlayout = 'day=%Y-%m-%d'\n");
+    world.succeeds("compact t");
+    let job = "backfill --events ev --events-layout day=%Y-%m-%d --table t --on id --how left --from 2024-03-02 --to 2024-03-02";
+    for from in ["snapshots", "intervals"] {
+        world.succeeds(&format!("{job} --using {from} --out {from}/out"));
+    }
+    assert_eq!(world.rows("snapshots/out/date=2024-03-02/out.parquet"), ["n|id|code", "1|1|7", "2|2|10"]);
+    let bytes = |from: &str| world.bytes(&format!("{from}/out/date=2024-03-02/out.parquet"));
+    assert!(bytes("snapshots") == bytes("intervals"), "the outputs differ, or what their footers say of the snapshot");
+}
+
+#[test]
 fn a_foreign_lake_is_not_written_to_even_if_asked() {
     let world = World::new();
     let shop = World::shop(1);
