@@ -17,6 +17,7 @@ use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array
 use asof::domain::digest::RowSum;
 use asof::engine::table::all_digests;
 use asof::storage::footer::{Content, Footer, SnapshotFooter};
+use asof::storage::location::Location;
 use asof::storage::object::{ObjectWriter, ParquetObject};
 use chrono::{Days, NaiveDate};
 
@@ -82,7 +83,7 @@ fn measure(what: &str, program: &Path, arguments: &[&str]) -> (f64, f64) {
 fn read_everything(lake: &Path) {
     let mut rows = 0;
     for folder in std::fs::read_dir(lake.join("item/snapshots")).expect("snapshots") {
-        let object = ParquetObject::open(&folder.expect("a folder").path().join("item.parquet")).expect("an object");
+        let object = ParquetObject::open(&Location::local(folder.expect("a folder").path().join("item.parquet"))).expect("an object");
         for batch in object.read(None).expect("rows") {
             rows += batch.expect("a batch").num_rows();
         }
@@ -120,7 +121,8 @@ fn write_snapshot(lake: &Path, day: u64, keys: u64) {
         let batch = rows(start..(start + PIECE).min(all), keys, day);
         sum.add(&all_digests(&batch).expect("digests"));
         let writer = writer.get_or_insert_with(|| {
-            ObjectWriter::create(File::create(&path).expect("a file"), &batch.schema(), &["id".to_owned()], &path).expect("a writer")
+            ObjectWriter::create(File::create(&path).expect("a file"), &batch.schema(), &["id".to_owned()], &Location::local(&path))
+                .expect("a writer")
         });
         writer.write(batch).expect("written");
     }

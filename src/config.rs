@@ -27,6 +27,8 @@ pub struct Config {
     pub lake: Option<String>,
     /// The zone in which "today" is decided.
     pub timezone: Option<String>,
+    /// How object stores are reached: options by bucket (`s3://shop`) or by service (`s3`, `gs`, `az`).
+    pub stores: BTreeMap<String, BTreeMap<String, StoreOption>>,
     /// Slowly changing tables, by name.
     pub tables: BTreeMap<String, TableConfig>,
     /// Event tables, by name.
@@ -36,6 +38,28 @@ pub struct Config {
     /// The folder from which relative paths are taken.
     #[serde(skip)]
     pub base: PathBuf,
+}
+
+/// The value of a store's option, which may be written as text, a number or a truth value.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum StoreOption {
+    /// Text, in which `${VAR}` stands for a variable of the environment.
+    Text(String),
+    /// A truth value.
+    Truth(bool),
+    /// A number.
+    Number(i64),
+}
+
+impl StoreOption {
+    fn text(&self) -> String {
+        match self {
+            StoreOption::Text(text) => text.clone(),
+            StoreOption::Truth(truth) => truth.to_string(),
+            StoreOption::Number(number) => number.to_string(),
+        }
+    }
 }
 
 /// One slowly changing table.
@@ -158,6 +182,17 @@ impl Config {
             }
         }
         self.zone().map(|_| ())
+    }
+
+    /// The options of stores as text, with the values of variables in their places.
+    ///
+    /// # Errors
+    /// A usage error for a variable that is not set.
+    pub fn store_options(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let expand = |options: &BTreeMap<String, StoreOption>| {
+            options.iter().map(|(key, value)| Ok((key.clone(), expand_variables(&value.text(), variable)?))).collect::<Result<_>>()
+        };
+        self.stores.iter().map(|(section, options)| Ok((section.trim_end_matches('/').to_owned(), expand(options)?))).collect()
     }
 
     /// The zone in which "today" is decided.

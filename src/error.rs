@@ -98,7 +98,6 @@ impl Error {
     }
 
     /// The same error once more, for a library that only lends it.
-    #[cfg(feature = "sql")]
     pub(crate) fn duplicate(&self) -> Self {
         Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone() }
     }

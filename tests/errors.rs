@@ -66,7 +66,7 @@ fn sources() {
     world.tell("sources that are not there, or of no known format");
     world.write("item.xlsx", "x");
     world.write("empty/readme", "");
-    for source in ["nowhere.csv", "'nowhere/*.csv'", "item.xlsx", "s3://bucket/item.csv", "empty"] {
+    for source in ["nowhere.csv", "'nowhere/*.csv'", "item.xlsx", "hdfs://bucket/item.csv", "empty"] {
         let before = world.tree("");
         // A source that is not there yet may come: exit 1.
         assert!((1..=2).contains(&world.asof(&format!("snapshot item --source {source}"))), "{source}");
@@ -207,7 +207,7 @@ fn lakes_and_configuration() {
     world.write("photos/holiday/sea.jpg", "x");
     world.write("file", "x");
     world.refuses(2, "snapshot item --source item.csv --key id");
-    for lake in ["photos", "file", "file/under", "s3://bucket/dims", "''"] {
+    for lake in ["photos", "file", "file/under", "hdfs://bucket/dims", "''"] {
         let before = world.tree("");
         let code = world.asof(&format!("snapshot item --lake {lake} --source item.csv --key id"));
         assert!((1..=2).contains(&code), "{lake}: {code}");

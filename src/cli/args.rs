@@ -12,6 +12,7 @@ use crate::domain::staleness::Only;
 use crate::engine::asof::Using;
 use crate::model::{DaySpan, parse_date};
 use crate::source::Format;
+use crate::storage::search::Strategy;
 
 /// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as it was.
 ///
@@ -39,7 +40,7 @@ pub struct Global {
     /// The configuration; by default the nearest asof.toml, from here upward
     #[arg(long, global = true, value_name = "FILE", env = "ASOF_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The lake: the folder under which asof keeps its tables
+    /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or az://
     #[arg(long, global = true, value_name = "URL", env = "ASOF_LAKE")]
     pub lake: Option<String>,
     /// Print one JSON document instead of text
@@ -54,6 +55,9 @@ pub struct Global {
     /// Show no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// Write to an object store that ignores the conditions of writes, where two writers at a time are not safe
+    #[arg(long, global = true)]
+    pub allow_unsafe_store: bool,
     /// When to colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
@@ -110,9 +114,9 @@ pub enum Command {
 /// `asof demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Where to put the demo's data and lake
+    /// Where to put the demo's data and lake: a folder, or a URL of s3://, gs:// or az://
     #[arg(default_value = "asof-demo")]
-    pub dir: PathBuf,
+    pub dir: String,
 }
 
 /// `asof snapshot`
@@ -485,6 +489,30 @@ pub struct PartitionsArgs {
     /// The last date, included
     #[arg(long, value_parser = date, value_name = "DATE")]
     pub to: NaiveDate,
+    /// How to look for them; paths and listing are there to be compared with
+    #[arg(long, value_enum, default_value = "guided", value_name = "STRATEGY")]
+    pub strategy: StrategyArg,
+}
+
+/// How partitions are looked for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StrategyArg {
+    /// The keys of the range, and no others
+    Guided,
+    /// Each date's path in turn
+    Paths,
+    /// Everything, filtered
+    Listing,
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(strategy: StrategyArg) -> Self {
+        match strategy {
+            StrategyArg::Guided => Strategy::Guided,
+            StrategyArg::Paths => Strategy::Paths,
+            StrategyArg::Listing => Strategy::Listing,
+        }
+    }
 }
 
 fn with_hints(error: &crate::error::Error) -> String {

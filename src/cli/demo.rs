@@ -3,31 +3,37 @@
 //! Each step is a command that is printed and then run, in this process, by the same code that a shell would
 //! reach. Only the comparison in the middle is made here: the job's query once more, with every date joined to
 //! the newest copy of the table, which is what a rerun without asof does.
+//!
+//! Lake, flights and outputs are in one folder, or below a URL of an object store; then what is local is the
+//! configuration and the releases.
 
 #[cfg(feature = "sql")]
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Color, Global};
 use super::printer::{BOLD, DIM, Printer, paint};
 #[cfg(feature = "sql")]
 use super::printer::{columns, number};
 use crate::error::{Error, Result};
-use crate::storage::commit::write_error;
+use crate::storage::commit::{Staged, write_error};
+use crate::storage::location::Location;
+use crate::storage::store::Stores;
 
 /// The first line of the demonstration's asof.toml, by which it knows its own folder again.
 const MARK: &str = "# asof demo";
 
+/// What asof.toml says; `ROOT/` is nothing in a folder, and the URL in a store.
 const CONFIG: &str = r#"# asof demo: airports that change slowly, and flights that are joined to them.
-lake = "lake"
+lake = "ROOT/lake"
 
 [tables.airport]
 key = ["icao"]
 tolerance = "7d"        # some flights are of the day after a release
 
 [events.flights]
-path = "flights"
+path = "ROOT/flights"
 layout = "date=%Y-%m-%d"
 
 [jobs.passengers]
@@ -37,7 +43,7 @@ sql = """
   group by country
   order by country
 """
-output = "passengers"
+output = "ROOT/passengers"
 "#;
 
 macro_rules! releases {
@@ -97,44 +103,67 @@ flights! {
     "2026-09-05",
 }
 
-/// Runs the demonstration in a folder, which is made if it is not there.
-pub(super) fn demo(folder: &Path, global: &Global, printer: &Printer) -> Result<u8> {
+/// Runs the demonstration in a folder, which is made if it is not there, or below a URL.
+pub(super) fn demo(place: &str, here: &Path, global: &Global, printer: &Printer) -> Result<u8> {
     if global.json {
         return Err(Error::usage("the demo is to be read: it has no --json").hint("each of its commands has"));
     }
-    prepare(folder)?;
-    let tour = Tour { folder, printer, color: global.color };
+    let stores = Stores::new(std::env::vars().collect(), std::collections::BTreeMap::new())?;
+    let data = Location::parse(place, here, &stores)?;
+    let (folder, root) = match data.as_local() {
+        Some(path) => (path.to_owned(), String::new()),
+        None => (here.join(format!("asof-demo-{}", place.split("://").next().unwrap_or_default())), format!("{data}/")),
+    };
+    prepare(&folder, &root, &data)?;
+    let tour = Tour { folder, root, data, printer, color: global.color, allow_unsafe_store: global.allow_unsafe_store };
     tour.run()
 }
 
 /// Lays out the data and the configuration.
-fn prepare(folder: &Path) -> Result<()> {
+fn prepare(folder: &Path, root: &str, data: &Location) -> Result<()> {
     let config = folder.join("asof.toml");
     let is_ours = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
     let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !is_ours && !is_empty {
         return Err(Error::usage(format!("'{}' is not empty", folder.display())).hint("asof demo NEW-FOLDER"));
     }
-    let write = |path: &Path, bytes: &[u8]| {
-        let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent).map_err(|error| write_error(&error, parent))?;
-        if path.exists() { Ok(()) } else { std::fs::write(path, bytes).map_err(|error| write_error(&error, path)) }
-    };
-    write(&config, CONFIG.as_bytes())?;
+    let text = CONFIG.replace("ROOT/", root);
+    if is_ours && std::fs::read_to_string(&config).is_ok_and(|found| found != text) {
+        return Err(Error::usage(format!("'{}' is of a demo in another place", config.display())).hint("asof demo NEW-FOLDER"));
+    }
+    let local = Location::local(folder);
+    write(&local.join("asof.toml"), text.as_bytes())?;
     for (date, bytes) in RELEASES {
-        write(&folder.join("airports").join(format!("{date}.csv.gz")), bytes)?;
+        write(&local.join(&format!("airports/{date}.csv.gz")), bytes)?;
     }
     for (date, bytes) in FLIGHTS {
-        write(&folder.join("flights").join(format!("date={date}")).join("flights.csv"), bytes)?;
+        write(&data.join(&format!("flights/date={date}/flights.csv")), bytes)?;
     }
     Ok(())
 }
 
+/// Writes a file, unless it is there.
+fn write(target: &Location, bytes: &[u8]) -> Result<()> {
+    if target.exists()? {
+        return Ok(());
+    }
+    let staged = Staged::create(target)?;
+    std::io::Write::write_all(&mut staged.writer()?, bytes).map_err(|error| write_error(&error, target))?;
+    staged.publish_over().map(|_| ())
+}
+
 /// One walk through the commands.
 struct Tour<'a> {
-    folder: &'a Path,
+    /// Where asof.toml and the releases are.
+    folder: PathBuf,
+    /// What the names of lake, flights and outputs begin with.
+    root: String,
+    /// Where they are.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only the comparison reads it"))]
+    data: Location,
     printer: &'a Printer,
     color: Color,
+    allow_unsafe_store: bool,
 }
 
 impl Tour<'_> {
@@ -155,9 +184,11 @@ impl Tour<'_> {
             Color::Always => "always",
             Color::Never => "never",
         };
-        let fixed = ["asof", "--no-progress", "--config", "asof.toml", "--lake", "lake", "--color", color];
-        let words = fixed.iter().copied().chain(arguments.split(' ')).map(OsString::from);
-        match super::run(words, self.folder) {
+        let lake = format!("{}lake", self.root);
+        let fixed = ["asof", "--no-progress", "--config", "asof.toml", "--lake", &lake, "--color", color];
+        let unsafe_store = self.allow_unsafe_store.then_some("--allow-unsafe-store");
+        let words = fixed.iter().copied().chain(unsafe_store).chain(arguments.split(' ')).map(OsString::from);
+        match super::run(words, &self.folder) {
             0 => Ok(()),
             code => Err(Error::io(format!("'asof {arguments}' ended with {code}"))),
         }
@@ -225,7 +256,7 @@ impl Tour<'_> {
         let date = |text: &str| crate::model::parse_date(text);
         let mut rows = Vec::new();
         for (day, _) in FLIGHTS {
-            let as_of = totals(read_parquet(&self.folder.join(format!("passengers/date={day}/passengers.parquet")))?.into_iter())?;
+            let as_of = totals(read_parquet(&self.data.join(&format!("passengers/date={day}/passengers.parquet")))?.into_iter())?;
             let today = self.joined_to(newest, date(day)?)?;
             let pick = |totals: &BTreeMap<String, i64>, country: &str| {
                 number(u64::try_from(totals.get(country).copied().unwrap_or(0)).unwrap_or(0))
@@ -257,7 +288,7 @@ impl Tour<'_> {
         use std::sync::Arc;
 
         use crate::engine::sql::{Relation, bind_date, run};
-        use crate::source::{TypeRules, read};
+        use crate::source::{TypeRules, files_of, read};
 
         let config = crate::config::Config::load(&self.folder.join("asof.toml"))?;
         let sql = config
@@ -265,14 +296,12 @@ impl Tour<'_> {
             .get("passengers")
             .and_then(|job| job.sql.clone())
             .ok_or_else(|| Error::usage("asof.toml has no job 'passengers' any more"))?;
-        let flights = self.folder.join(format!("flights/date={day}/flights.csv"));
-        let airports = self.folder.join(format!("lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"));
-        let relation = |path: std::path::PathBuf| -> Result<Relation> {
-            let schema = read(std::slice::from_ref(&path), None, &TypeRules::default(), None)?.schema;
-            Ok(Relation {
-                schema,
-                open: Arc::new(move |_: &[String]| Ok(read(std::slice::from_ref(&path), None, &TypeRules::default(), None)?.batches)),
-            })
+        let flights = self.data.join(&format!("flights/date={day}/flights.csv"));
+        let airports = self.data.join(&format!("lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"));
+        let relation = |file: Location| -> Result<Relation> {
+            let files = files_of(&file)?;
+            let schema = read(&files, None, &TypeRules::default(), None)?.schema;
+            Ok(Relation { schema, open: Arc::new(move |_: &[String]| Ok(read(&files, None, &TypeRules::default(), None)?.batches)) })
         };
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();
@@ -323,6 +352,6 @@ impl<T> Expected<T> for Option<T> {
 }
 
 #[cfg(feature = "sql")]
-fn read_parquet(path: &Path) -> Result<Vec<arrow::array::RecordBatch>> {
+fn read_parquet(path: &Location) -> Result<Vec<arrow::array::RecordBatch>> {
     crate::storage::object::ParquetObject::open(path)?.read(None)?.collect()
 }

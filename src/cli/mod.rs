@@ -7,12 +7,13 @@ mod show;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::{CommandFactory, Parser};
 
 use self::args::{AdHocArgs, BackfillArgs, Cli, Command, CompactArgs, Global, SnapshotArgs};
 use self::printer::Printer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::commands::Workspace;
 use crate::commands::backfill::{AdHoc, BackfillOptions, backfill};
 use crate::commands::compact::{CompactOptions, compact};
@@ -29,6 +30,7 @@ use crate::commands::verify::verify;
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
+use crate::storage::store::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
 const NOW: &str = "ASOF_NOW";
@@ -95,10 +97,12 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
             printer.bytes(&page)?;
             Ok(0)
         }
-        Command::Demo(args) => demo::demo(&folder.join(args.dir), &cli.global, printer),
+        Command::Demo(args) => demo::demo(&args.dir, folder, &cli.global, printer),
         command => {
             let workspace = workspace(&cli.global, folder, printer)?;
-            carry_out(command, &workspace, printer)
+            let code = carry_out(command, &workspace, printer);
+            printer.requests();
+            code
         }
     }
 }
@@ -113,11 +117,16 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
     let pinned = std::env::var(NOW).ok();
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
+    let stores = Stores::new(std::env::vars().collect(), config.store_options(&|name| std::env::var(name).ok())?)?;
+    printer.count(stores.requests());
     Ok(Workspace {
         config,
         lake: global.lake.clone().filter(|lake| !lake.is_empty()),
         folder: folder.to_owned(),
         clock,
+        stores,
+        allow_unsafe_store: global.allow_unsafe_store,
+        open_lake: OnceLock::new(),
         variable: &|name| std::env::var(name).ok(),
         progress: printer,
     })
@@ -204,8 +213,11 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             show::expand(printer, &report)?;
         }
         Command::Partitions(args) => {
-            let options = PartitionsOptions { path: args.path, layout: args.layout, from: args.from, to: args.to };
-            show::partitions(printer, &partitions(workspace, &options)?)?;
+            let options =
+                PartitionsOptions { path: args.path, layout: args.layout, from: args.from, to: args.to, strategy: args.strategy.into() };
+            let watch = Stopwatch::start();
+            let report = partitions(workspace, &options)?;
+            show::partitions(printer, &report, watch.elapsed())?;
         }
         Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
     }

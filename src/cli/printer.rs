@@ -3,7 +3,7 @@
 //! One [`Printer`] owns quiet, verbose, colour and progress. Messages read the same without colour.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::args::{Color, Global};
 use crate::commands::Progress;
 use crate::error::{Error, Result};
+use crate::storage::http::{RequestCounts, Requests};
 
 /// Bold.
 pub(super) const BOLD: Style = Style::new().bold();
@@ -33,6 +34,8 @@ pub(super) struct Printer {
     pub(super) verbose: bool,
     choice: ColorChoice,
     bar: Option<ProgressBar>,
+    /// What object stores are asked, once a command can ask them.
+    asked: OnceLock<Arc<Requests>>,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -50,7 +53,15 @@ impl Printer {
             bar.with_style(style)
         });
         let out: Box<dyn Write + Send> = Box::new(AutoStream::new(io::stdout(), choice));
-        Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, choice, bar, out: Mutex::new(out) }
+        Printer {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            choice,
+            bar,
+            asked: OnceLock::new(),
+            out: Mutex::new(out),
+        }
     }
 
     /// A line of the result.
@@ -59,10 +70,33 @@ impl Printer {
         finish_write(writeln!(out, "{}", text.as_ref()))
     }
 
-    /// A result as a JSON document.
+    /// A result as a JSON document. What object stores were asked is added to it, as `store_requests`, unless it is a list,
+    /// whose parts say it of themselves.
     pub(super) fn document(&self, document: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(document).map_err(|error| Error::io(format!("cannot write JSON: {error}")))?;
-        self.line(text)
+        let wrong = |error: serde_json::Error| Error::io(format!("cannot write JSON: {error}"));
+        let mut value = serde_json::to_value(document).map_err(wrong)?;
+        if let (Some(object), Some(asked)) = (value.as_object_mut(), self.asked()) {
+            object.insert("store_requests".to_owned(), serde_json::to_value(asked).map_err(wrong)?);
+        }
+        self.line(serde_json::to_string_pretty(&value).map_err(wrong)?)
+    }
+
+    /// Says whose requests are counted.
+    pub(super) fn count(&self, requests: Arc<Requests>) {
+        let _ = self.asked.set(requests);
+    }
+
+    fn asked(&self) -> Option<RequestCounts> {
+        self.asked.get()?.counts().since(&RequestCounts::default())
+    }
+
+    /// Tells, if asked to say more, what object stores were asked.
+    pub(super) fn requests(&self) {
+        let Some(asked) = self.asked().filter(|_| self.verbose && !self.quiet) else { return };
+        let verbs: Vec<String> = asked.by_verb().into_iter().map(|(verb, times)| format!("{} {verb}", number(times))).collect();
+        let (received, sent) = (size(asked.bytes_received), size(asked.bytes_sent));
+        let text = format!("{}: {}; {received} received, {sent} sent", count(asked.total(), "request"), verbs.join(", "));
+        self.aside(&paint(DIM, text));
     }
 
     /// Raw bytes of the result.
@@ -166,6 +200,14 @@ pub(super) fn size(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", scaled(1_000)),
         1_000_000..1_000_000_000 => format!("{:.1} MB", scaled(1_000_000)),
         _ => format!("{:.2} GB", scaled(1_000_000_000)),
+    }
+}
+
+/// A time as people read it.
+pub(super) fn duration(time: std::time::Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1_000.0),
+        seconds => format!("{seconds:.1} s"),
     }
 }
 

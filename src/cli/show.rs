@@ -5,7 +5,10 @@ mod rows;
 
 pub(super) use rows::{diff, history, show};
 
-use super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use std::time::Duration;
+
+use super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, duration, number, paint, size};
+use crate::commands::Progress;
 use crate::commands::backfill::BackfillReport;
 use crate::commands::compact::CompactReport;
 use crate::commands::expand::ExpandReport;
@@ -14,7 +17,7 @@ use crate::commands::partitions::PartitionsReport;
 use crate::commands::snapshot::{Outcome, SnapshotReport};
 use crate::commands::status::StatusReport;
 use crate::commands::verify::VerifyReport;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The most dates that are listed one by one before only the interesting ones are.
 const MANY: usize = 40;
@@ -270,9 +273,16 @@ pub(super) fn expand(printer: &Printer, report: &ExpandReport) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn partitions(printer: &Printer, report: &PartitionsReport) -> Result<()> {
+pub(super) fn partitions(printer: &Printer, report: &PartitionsReport, took: Duration) -> Result<()> {
     if printer.json {
-        return printer.document(report);
+        let mut document = serde_json::to_value(report).map_err(|error| Error::io(format!("cannot write JSON: {error}")))?;
+        if let Some(object) = document.as_object_mut() {
+            object.insert("seconds".to_owned(), took.as_secs_f64().into());
+        }
+        return printer.document(&document);
+    }
+    if let Some(scattered) = &report.scattered {
+        Progress::note(printer, scattered);
     }
     let rows = report.partitions.iter().map(|found| vec![found.date.to_string(), count(found.files, "file"), size(found.bytes)]);
     let rows: Vec<Vec<String>> = rows.take(MANY).collect();
@@ -286,11 +296,9 @@ pub(super) fn partitions(printer: &Printer, report: &PartitionsReport) -> Result
         0 => "no date missing".to_owned(),
         days => format!("{} missing", count(days, "date")),
     };
-    printer.line(format!(
-        "{} found, {missing}, {}",
-        count(report.partitions.len() as u64, "partition"),
-        count(report.requests, "request")
-    ))?;
+    let held = if report.files > 0 { format!(" with {} of {}", count(report.files, "file"), size(report.bytes)) } else { String::new() };
+    printer.line(format!("{} found{held}, {missing}", count(report.partitions.len() as u64, "partition")))?;
+    printer.line(format!("{} in {}", count(report.requests, "request"), duration(took)))?;
     for gap in report.missing.iter().take(10) {
         printer.line(format!("  missing {}", calendar::span(gap)))?;
     }

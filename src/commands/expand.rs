@@ -11,8 +11,6 @@
 //! A date is published by a write that fails if its name is taken: the same copy there already is kept, and another one is a
 //! conflict. Dates that were published before a failure stand.
 
-use std::path::{Path, PathBuf};
-
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -31,6 +29,7 @@ use crate::model::{DateRange, TableName};
 use crate::storage::commit::{Published, Staged, sweep};
 use crate::storage::footer::{Content, Footer, ObservedWire, SnapshotFooter};
 use crate::storage::lake::Lake;
+use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
 
 /// How many dates are written in one pass over the intervals.
@@ -93,7 +92,7 @@ pub struct ExpandedDate {
 struct Planned<'a> {
     observed: &'a ObservedWire,
     schema: SchemaRef,
-    path: PathBuf,
+    path: Location,
     /// Whether the snapshot that the intervals were made from stands there.
     stands: bool,
 }
@@ -108,6 +107,9 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     let (table, intervals) = open(workspace, options)?;
     let root = workspace.here(&options.out)?;
     let planned = plan(&table, &intervals, range, &root)?;
+    if !options.dry_run {
+        workspace.check_writes_below(&root)?;
+    }
     let mut dates = Vec::with_capacity(planned.len());
     for chunk in planned.chunks(DATES_A_PASS) {
         workspace.progress.step(&format!("expand {table}"), dates.len() as u64, planned.len() as u64);
@@ -142,7 +144,7 @@ fn open(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<(TableName
     Ok((table, intervals))
 }
 
-fn plan<'a>(table: &TableName, intervals: &'a Intervals, range: DateRange, root: &Path) -> Result<Vec<Planned<'a>>> {
+fn plan<'a>(table: &TableName, intervals: &'a Intervals, range: DateRange, root: &Location) -> Result<Vec<Planned<'a>>> {
     let layout = Lake::layout()?;
     let observed = &intervals.footer.observed;
     let chosen = observed.iter().enumerate().filter(|(_, observed)| range.contains(observed.date));
@@ -168,10 +170,10 @@ fn planned<'a>(
     intervals: &Intervals,
     at: usize,
     observed: &'a ObservedWire,
-    root: &Path,
+    root: &Location,
     layout: &Layout,
 ) -> Result<Planned<'a>> {
-    let path = root.join(layout.path(observed.date)).join(format!("{table}.parquet"));
+    let path = root.join(&layout.path(observed.date)).join(&format!("{table}.parquet"));
     let stands = match standing(&path)? {
         Standing::Nothing => false,
         Standing::Copy(fingerprint) if fingerprint == observed.fingerprint => true,
@@ -188,8 +190,8 @@ enum Standing {
     Stranger,
 }
 
-fn standing(path: &Path) -> Result<Standing> {
-    if !path.exists() {
+fn standing(path: &Location) -> Result<Standing> {
+    if !path.exists()? {
         return Ok(Standing::Nothing);
     }
     Ok(match ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
@@ -198,8 +200,8 @@ fn standing(path: &Path) -> Result<Standing> {
     })
 }
 
-fn conflict(table: &TableName, date: NaiveDate, path: &Path) -> Error {
-    Error::conflict(format!("table {table}: another copy of {date} stands at '{}'", path.display())).hint("--out DIR, for an empty folder")
+fn conflict(table: &TableName, date: NaiveDate, path: &Location) -> Error {
+    Error::conflict(format!("table {table}: another copy of {date} stands at '{path}'")).hint("--out DIR, for an empty folder")
 }
 
 /// A copy as it is before it is written.
@@ -267,7 +269,7 @@ fn write(workspace: &Workspace<'_>, intervals: &Intervals, planned: &[Planned<'_
 
 fn begin<'a>(workspace: &Workspace<'_>, intervals: &Intervals, planned: &'a Planned<'a>) -> Result<Copy<'a>> {
     if let Some(folder) = planned.path.parent() {
-        sweep(folder, workspace.clock.now());
+        sweep(&folder, workspace.clock.now());
     }
     let staged = Staged::create(&planned.path)?;
     let writer = ObjectWriter::create(staged.writer()?, &planned.schema, &intervals.footer.key, &planned.path)?;
@@ -333,8 +335,8 @@ mod tests {
         ExpandOptions { table: "item".into(), from: date(from), to: date(to), out: "copies".into(), dry_run: false, intervals: None }
     }
 
-    fn rows(path: &Path) -> Vec<RecordBatch> {
-        ParquetObject::open(path).expect("it opens").read(None).expect("a stream").collect::<Result<_>>().expect("rows")
+    fn rows(path: &std::path::Path) -> Vec<RecordBatch> {
+        ParquetObject::open(&Location::local(path)).expect("it opens").read(None).expect("a stream").collect::<Result<_>>().expect("rows")
     }
 
     fn outcomes(report: &ExpandReport) -> Vec<Outcome> {

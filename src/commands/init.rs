@@ -1,11 +1,10 @@
 //! `asof init`: a commented `asof.toml`, to be edited.
 
-use std::path::PathBuf;
-
 use super::Workspace;
 use crate::config::FILE_NAME;
 use crate::error::{Error, Result};
 use crate::storage::commit::{Published, Staged, write_error};
+use crate::storage::location::Location;
 
 /// The file, every option of it named once.
 pub const TEMPLATE: &str = include_str!("init.toml");
@@ -14,8 +13,8 @@ pub const TEMPLATE: &str = include_str!("init.toml");
 ///
 /// # Errors
 /// A usage error if there is one already.
-pub fn init(workspace: &Workspace<'_>) -> Result<PathBuf> {
-    let path = workspace.folder.join(FILE_NAME);
+pub fn init(workspace: &Workspace<'_>) -> Result<Location> {
+    let path = Location::local(workspace.folder.join(FILE_NAME));
     let staged = Staged::create(&path)?;
     std::io::Write::write_all(&mut staged.writer()?, TEMPLATE.as_bytes()).map_err(|error| write_error(&error, &path))?;
     match staged.publish_new()? {

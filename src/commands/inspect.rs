@@ -3,8 +3,6 @@
 //! Read: one listing of the snapshots, the footer of the intervals, and, if the key stands nowhere else, footers
 //! of snapshots from the last one backwards until one can be read. No rows.
 
-use std::path::PathBuf;
-
 use super::Workspace;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
@@ -12,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
+use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::{self, Found, Object};
 
@@ -22,7 +21,7 @@ pub(super) struct Inspected {
     /// Its snapshots. Unlike [`Table::find`], a date may have several files.
     pub(super) found: Found,
     /// Where its intervals are or would be; nothing without a lake.
-    pub(super) intervals_path: Option<PathBuf>,
+    pub(super) intervals_path: Option<Location>,
     /// Its intervals, or why they cannot be read.
     pub(super) intervals: Result<Option<Intervals>>,
 }
@@ -33,7 +32,7 @@ pub(super) struct Inspected {
 /// What concerns the table as a whole: a wrong configuration, a folder that cannot be listed.
 pub(super) fn inspect(workspace: &Workspace<'_>, name: &TableName) -> Result<Inspected> {
     let intervals_path = workspace.has_lake().then(|| workspace.intervals_path(name, None)).transpose()?;
-    let intervals = intervals_path.as_deref().map_or(Ok(None), Intervals::open);
+    let intervals = intervals_path.as_ref().map_or(Ok(None), Intervals::open);
     let recorded = intervals.as_ref().ok().and_then(Option::as_ref).map(|intervals| intervals.footer.key.clone());
     let (table, found) = table(workspace, name, recorded.unwrap_or_default())?;
     Ok(Inspected { table, found, intervals_path, intervals })
@@ -64,10 +63,8 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
 }
 
 fn find(table: &Table) -> Result<Found> {
-    if table.own && !table.root.exists() {
-        return Ok(Found::default());
-    }
-    partitions::find(&table.root, &table.layout, None)
+    let find = if table.own { partitions::find_if_there } else { partitions::find };
+    find(&table.root, &table.layout, None)
 }
 
 /// What a snapshot in asof's own lake says of itself; nothing if asof did not write it.
@@ -75,7 +72,7 @@ fn find(table: &Table) -> Result<Found> {
 /// # Errors
 /// A failure if it cannot be opened; a refusal if it is no whole Parquet file.
 pub(super) fn footer_of(object: &Object) -> Result<Option<SnapshotFooter>> {
-    match ParquetObject::open(&object.path)?.footer()?.map(|footer| footer.content) {
+    match ParquetObject::open_listed(object)?.footer()?.map(|footer| footer.content) {
         Some(Content::Snapshot(footer)) => Ok(Some(footer)),
         _ => Ok(None),
     }

@@ -10,7 +10,8 @@ use super::Workspace;
 use crate::domain::layout::Layout;
 use crate::error::Result;
 use crate::model::DateRange;
-use crate::storage::partitions::find;
+use crate::storage::partitions::find_by;
+use crate::storage::search::Strategy;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct PartitionsOptions {
     pub from: NaiveDate,
     /// The last date.
     pub to: NaiveDate,
+    /// How they are looked for.
+    pub strategy: Strategy,
 }
 
 /// What a range holds.
@@ -45,8 +48,12 @@ pub struct PartitionsReport {
     pub missing: Vec<DateRange>,
     /// How many those are.
     pub missing_days: u64,
+    /// How they were looked for.
+    pub strategy: Strategy,
     /// How many listings it took.
     pub requests: u64,
+    /// Why the range could not be found in one run of keys, if it could not.
+    pub scattered: Option<String>,
     /// Names at a leaf that are no date of the layout; up to five.
     pub strangers: Vec<String>,
 }
@@ -72,7 +79,7 @@ pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Res
     let layout = Layout::parse(&options.layout)?;
     let range = DateRange::new(options.from, options.to)?;
     let root = workspace.here(&options.path)?;
-    let found = find(&root, &layout, Some(range))?;
+    let found = find_by(options.strategy, &root, &layout, Some(range))?;
     let partitions: Vec<PartitionReport> = found
         .partitions
         .iter()
@@ -93,7 +100,9 @@ pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Res
         partitions,
         missing_days: missing.iter().map(|run| run.len() as u64).sum(),
         missing,
+        strategy: options.strategy,
         requests: found.requests,
+        scattered: found.scattered,
         // A date outside the range is no stranger.
         strangers: found.strangers.into_iter().filter(|name| layout.date(name).is_none()).collect(),
     })
@@ -123,7 +132,13 @@ mod tests {
     use crate::commands::testing::{TestLake, date};
 
     fn options(from: &str, to: &str) -> PartitionsOptions {
-        PartitionsOptions { path: "raw".into(), layout: "year=%Y/month=%m/day=%d".into(), from: date(from), to: date(to) }
+        PartitionsOptions {
+            path: "raw".into(),
+            layout: "year=%Y/month=%m/day=%d".into(),
+            from: date(from),
+            to: date(to),
+            strategy: Strategy::Guided,
+        }
     }
 
     fn raw(paths: &[&str]) -> TestLake {

@@ -10,7 +10,6 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{BatchCoalescer, filter_record_batch};
@@ -32,6 +31,7 @@ use crate::model::TableName;
 use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::commit::Staged;
+use crate::storage::location::Location;
 use crate::storage::object::BATCH_ROWS;
 
 /// What the command line asks for.
@@ -171,7 +171,7 @@ fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Re
 
 /// A file to write, and in which format.
 struct Target {
-    path: PathBuf,
+    path: Location,
     format: OutFormat,
 }
 
@@ -185,11 +185,10 @@ enum OutFormat {
 impl Target {
     fn parse(workspace: &Workspace<'_>, out: &str) -> Result<Self> {
         let path = workspace.here(out)?;
-        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
-        let format = match ending.as_deref() {
-            Some("parquet") => OutFormat::Parquet,
-            Some("csv") => OutFormat::Csv,
-            Some("ndjson" | "jsonl") => OutFormat::Ndjson,
+        let format = match path.ending().as_str() {
+            "parquet" => OutFormat::Parquet,
+            "csv" => OutFormat::Csv,
+            "ndjson" | "jsonl" => OutFormat::Ndjson,
             _ => {
                 return Err(Error::usage(format!("the name of '{out}' does not tell a format that asof writes"))
                     .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
@@ -200,9 +199,9 @@ impl Target {
 
     /// Refuses a place where the file would be taken for the table itself.
     fn check(&self, states: &States) -> Result<()> {
-        let is_intervals = states.intervals.as_ref().is_some_and(|intervals| intervals.path() == self.path);
-        if is_intervals || self.path.starts_with(&states.table.root) {
-            return Err(Error::usage(format!("'{}' lies where table {} itself is kept", self.path.display(), states.table.name))
+        let is_intervals = states.intervals.as_ref().is_some_and(|intervals| *intervals.location() == self.path);
+        if is_intervals || self.path.is_within(&states.table.root) {
+            return Err(Error::usage(format!("'{}' lies where table {} itself is kept", self.path, states.table.name))
                 .hint("--out FILE, in another folder"));
         }
         Ok(())
@@ -212,7 +211,7 @@ impl Target {
 /// A file on its way.
 struct Output {
     staged: Staged,
-    path: PathBuf,
+    path: Location,
     sink: Sink,
 }
 
@@ -273,17 +272,17 @@ impl Output {
     }
 }
 
-fn cannot_write(path: &Path) -> String {
-    format!("cannot write '{}'", path.display())
+fn cannot_write(path: &Location) -> String {
+    format!("cannot write '{path}'")
 }
 
-fn parquet_sink(file: File, schema: &SchemaRef, path: &Path) -> Result<Sink> {
+fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<Sink> {
     let properties = WriterProperties::builder()
         .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
         .build();
     let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-        .map_err(|error| Error::refused(format!("'{}' cannot hold these columns: {error}", path.display())))?;
+        .map_err(|error| Error::refused(format!("'{path}' cannot hold these columns: {error}")))?;
     Ok(Sink::Parquet(Box::new(writer), BatchCoalescer::new(schema.clone(), BATCH_ROWS)))
 }
 
@@ -398,7 +397,7 @@ mod tests {
         assert_eq!(text("out/x.csv"), "id,price,tag\n1,10.5,a\n3,30.0,\n");
         let ndjson = "{\"id\":1,\"price\":10.5,\"tag\":\"a\"}\n{\"id\":3,\"price\":30.0,\"tag\":null}\n";
         assert_eq!((text("x.ndjson").as_str(), text("x.jsonl").as_str()), (ndjson, ndjson));
-        let object = ParquetObject::open(&written("x.parquet")).expect("it opens");
+        let object = ParquetObject::open(&Location::local(written("x.parquet"))).expect("it opens");
         assert_eq!((object.rows(), object.footer().expect("it reads")), (2, None));
         assert_eq!(std::fs::read_dir(lake.path().join("out")).expect("a folder").count(), 1, "nothing is left behind");
     }

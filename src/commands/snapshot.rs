@@ -11,7 +11,6 @@
 //! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
 
 use std::io::Read;
-use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -33,8 +32,9 @@ use crate::source::{self, Format, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
-use crate::storage::lake::Lake;
+use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
+use crate::storage::partitions::{Object, local_object};
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 
 /// What to do with a snapshot that exists.
@@ -125,9 +125,9 @@ pub struct SnapshotReport {
 struct Plan {
     table: Table,
     date: NaiveDate,
-    path: PathBuf,
+    path: Location,
     source: String,
-    files: Option<Vec<PathBuf>>,
+    files: Option<Vec<Object>>,
     format: Option<Format>,
     guards: Guards,
     replaces: bool,
@@ -195,7 +195,7 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
         return Err(Error::usage(format!("table {name}: {date} lies in the future; today is {today}")).hint(format!("--date {today}")));
     }
     let path = lake.snapshot(name, date);
-    let exists = path.exists();
+    let exists = path.exists()?;
     let past = date < today;
     match options.if_exists {
         IfExists::Keep if exists => return Ok(Err(Box::new(kept(workspace, name, date, &path)))),
@@ -230,7 +230,7 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
     Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
 }
 
-fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &std::path::Path) -> SnapshotReport {
+fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Location) -> SnapshotReport {
     SnapshotReport {
         table: name.clone(),
         snapshot_date: date,
@@ -258,6 +258,9 @@ fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
 
 fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdin: &mut dyn Read) -> Result<SnapshotReport> {
     let Plan { table, date, .. } = plan;
+    if !options.dry_run {
+        workspace.check_writes_below(workspace.lake()?.root())?;
+    }
     let previous = previous(table, *date)?;
     let pinned = previous.as_ref().map(|previous| previous.snapshot.schema.clone());
     let rules = TypeRules { pinned, ..table.types.clone() };
@@ -266,7 +269,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         Some(files) => source::read(files, plan.format, &rules, None)?,
         None => {
             staged_input = source::stage(stdin)?;
-            source::read(&[staged_input.to_path_buf()], plan.format, &rules, Some("standard input"))?
+            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input"))?
         }
     };
     let schema = rows.schema.clone();
@@ -279,9 +282,13 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
             (drift, Some(previous.date))
         }
     };
-    let target = if options.dry_run { std::env::temp_dir().join(format!("{}.parquet", table.name)) } else { plan.path.clone() };
+    let target = match options.dry_run {
+        true => Location::local(std::env::temp_dir().join(format!("{}.parquet", table.name))),
+        false => plan.path.clone(),
+    };
     if !options.dry_run {
-        sweep_partitions(&table.root, workspace.clock.now());
+        let folder = plan.path.parent().unwrap_or_else(|| table.root.clone());
+        sweep_partitions(&table.root, &folder, workspace.clock.now());
     }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
@@ -466,7 +473,7 @@ fn publish(
             (Published::Exists, _) => Err(lost()),
         };
     }
-    let standing = |path: &std::path::Path| -> Result<Option<SnapshotFooter>> {
+    let standing = |path: &Location| -> Result<Option<SnapshotFooter>> {
         match ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
             Some(Content::Snapshot(footer)) => Ok(Some(footer)),
             _ => Ok(None),
@@ -478,7 +485,7 @@ fn publish(
     if same_columns && old.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key) {
         return Ok(Outcome::Kept);
     }
-    let lake: Lake = workspace.lake()?;
+    let lake = workspace.lake()?;
     let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
     let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
     staged.publish_replacing(&aside, || Ok(standing(path)?.map(|now| now.fingerprint) == old.map(|old| old.fingerprint)))?;

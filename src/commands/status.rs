@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::model::{DateRange, TableName};
 use crate::storage::footer::SnapshotFooter;
 use crate::storage::lake::Lake;
-use crate::storage::partitions::find;
+use crate::storage::partitions::find_if_there;
 
 /// What exists.
 #[derive(Clone, Debug, Serialize)]
@@ -168,12 +168,12 @@ fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<
     let own = inspected.table.own.then_some(&inspected.found.partitions);
     for (date, objects) in own.into_iter().flatten() {
         let what = match footer_of(&objects[0]) {
-            _ if objects.len() > 1 => format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].path.display()),
+            _ if objects.len() > 1 => format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].location),
             Ok(Some(footer)) => {
                 footers.insert(*date, footer);
                 continue;
             }
-            Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].path.display()),
+            Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].location),
             Err(error) => sentence(&error, &inspected.table.name),
         };
         unreadable.push(Unreadable { date: Some(*date), what });
@@ -191,21 +191,18 @@ fn superseded(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<u64> {
         return Ok(0);
     }
     let root = workspace.lake()?.root().join(inspected.table.name.as_str()).join("superseded");
-    if !root.exists() {
-        return Ok(0);
-    }
-    Ok(find(&root, &Lake::layout()?, None)?.partitions.values().map(|objects| objects.len() as u64).sum())
+    Ok(find_if_there(&root, &Lake::layout()?, None)?.partitions.values().map(|objects| objects.len() as u64).sum())
 }
 
 fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> IntervalsStatus {
     let observed = &intervals.footer.observed;
     IntervalsStatus {
-        path: workspace.shown(intervals.path()),
+        path: workspace.shown(intervals.location()),
         snapshots: observed.len() as u64,
         from: observed.first().map(|observed| observed.date),
         to: observed.last().map(|observed| observed.date),
         intervals: intervals.rows(),
-        bytes: std::fs::metadata(intervals.path()).map_or(0, |metadata| metadata.len()),
+        bytes: intervals.bytes(),
         gaps: intervals.footer.gaps.read().name(),
         condition: intervals.convention.condition("D"),
     }

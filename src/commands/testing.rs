@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
@@ -14,7 +15,9 @@ use crate::config::{Config, TableConfig};
 use crate::error::Result;
 use crate::model::parse_date;
 use crate::storage::footer::Footer;
+use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
+use crate::storage::store::Stores;
 
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {
@@ -68,6 +71,9 @@ impl TestLake {
             folder: self.path().to_owned(),
             // Not after the real time: what is staged now would be taken for a leftover.
             clock: Clock::fixed("2024-06-01T12:00:00Z".parse().expect("a time"), chrono_tz::Tz::UTC),
+            stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
+            allow_unsafe_store: false,
+            open_lake: OnceLock::new(),
             variable: &no_variable,
             progress: &Silent,
         }
@@ -151,11 +157,12 @@ impl TestLake {
 
 /// Writes an object anew with other rows, and what its footer says unless `footer` changes it.
 pub(crate) fn rewrite(path: &Path, rows: impl Fn(RecordBatch) -> RecordBatch, footer: impl Fn(&mut Footer)) {
-    let object = ParquetObject::open(path).expect("it opens");
+    let location = Location::local(path);
+    let object = ParquetObject::open(&location).expect("it opens");
     let mut written = object.footer().expect("it reads").expect("a footer");
     footer(&mut written);
     let batches: Vec<RecordBatch> = object.read(None).expect("a stream").collect::<Result<_>>().expect("rows");
-    let mut writer = ObjectWriter::create(File::create(path).expect("a file"), object.schema(), &[], path).expect("a writer");
+    let mut writer = ObjectWriter::create(File::create(path).expect("a file"), object.schema(), &[], &location).expect("a writer");
     for batch in batches {
         writer.write(rows(batch)).expect("written");
     }

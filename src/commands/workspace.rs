@@ -1,6 +1,7 @@
 //! What every command is given: configuration, lake, clock, and somebody to tell of progress.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig, expand_variables};
@@ -8,12 +9,14 @@ use crate::domain::asof::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
+use crate::storage::probe::honours_conditions;
+use crate::storage::store::Stores;
 
 /// Told what is being done; results never go this way.
 pub trait Progress: Sync {
@@ -33,6 +36,12 @@ pub struct Workspace<'a> {
     pub folder: PathBuf,
     /// The time.
     pub clock: Clock,
+    /// The object stores, as configuration and environment describe them.
+    pub stores: Stores,
+    /// Whether a store that ignores the conditions of writes may be written to.
+    pub allow_unsafe_store: bool,
+    /// The lake, once it was looked at.
+    pub open_lake: OnceLock<Lake>,
     /// The environment, for `${VAR}`.
     pub variable: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// Who is told of progress.
@@ -44,24 +53,32 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error for a URL of a scheme that is not served.
-    pub fn here(&self, text: &str) -> Result<PathBuf> {
-        Ok(Location::parse(text, &self.folder)?.path().to_owned())
+    pub fn here(&self, text: &str) -> Result<Location> {
+        Location::parse(text, &self.folder, &self.stores)
     }
 
     /// A place that the configuration names.
     ///
     /// # Errors
     /// A usage error for a variable that is not set or a URL of a scheme that is not served.
-    pub fn configured(&self, text: &str) -> Result<PathBuf> {
+    pub fn configured(&self, text: &str) -> Result<Location> {
         let expanded = expand_variables(text, self.variable)?;
-        Ok(Location::parse(&expanded, &self.config.base)?.path().to_owned())
+        Location::parse(&expanded, &self.config.base, &self.stores)
     }
 
     /// The lake.
     ///
     /// # Errors
     /// A usage error if none is named, or the place is none.
-    pub fn lake(&self) -> Result<Lake> {
+    pub fn lake(&self) -> Result<&Lake> {
+        if let Some(lake) = self.open_lake.get() {
+            return Ok(lake);
+        }
+        let lake = Lake::open(&self.lake_root()?)?;
+        Ok(self.open_lake.get_or_init(|| lake))
+    }
+
+    fn lake_root(&self) -> Result<Location> {
         let root = match (&self.lake, &self.config.lake) {
             (Some(lake), _) => self.here(lake)?,
             (None, Some(lake)) => self.configured(lake)?,
@@ -71,7 +88,29 @@ impl Workspace<'_> {
                     .hint("asof init, to write an asof.toml"));
             }
         };
-        Lake::open(&root)
+        Ok(root)
+    }
+
+    /// Refuses to write below a root in a store that ignores the conditions of writes, unless that is allowed.
+    ///
+    /// # Errors
+    /// A usage error for such a store; a failure to find out.
+    pub fn check_writes_below(&self, root: &Location) -> Result<()> {
+        if honours_conditions(root)? {
+            return Ok(());
+        }
+        let store = root.store().map_or("", |store| store.url());
+        let what = format!(
+            "the store '{store}' ignores the conditions of writes: of two writers of one date at a time, one would be lost unnoticed"
+        );
+        if self.allow_unsafe_store {
+            self.progress.note(&what);
+            return Ok(());
+        }
+        Err(Error::usage(what).hint("--allow-unsafe-store, if nothing else writes there at the same time").hint(format!(
+            "if the store was mended since: delete '{}', in which that is remembered",
+            root.join("_asof").join("store.json")
+        )))
     }
 
     /// Whether a lake is named; foreign tables can be read without one.
@@ -107,6 +146,9 @@ impl Workspace<'_> {
     /// A usage error, with the nearest name, if neither has it.
     pub fn known(&self, name: &str) -> Result<TableName> {
         let parsed: TableName = name.parse()?;
+        if self.config.tables.contains_key(name) || self.has_lake() && self.lake()?.has(&parsed)? {
+            return Ok(parsed);
+        }
         let known = self.known_tables()?;
         if known.contains(&parsed) {
             return Ok(parsed);
@@ -167,12 +209,12 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error if no lake is named.
-    pub fn intervals_path(&self, name: &TableName, out: Option<&str>) -> Result<PathBuf> {
+    pub fn intervals_path(&self, name: &TableName, out: Option<&str>) -> Result<Location> {
         match out {
             None => Ok(self.lake()?.intervals(name)),
             Some(out) => {
                 let path = self.here(out)?;
-                Ok(if is_parquet(&path) { path } else { path.join(format!("{name}.parquet")) })
+                Ok(if path.ending() == "parquet" { path } else { path.join(&format!("{name}.parquet")) })
             }
         }
     }
@@ -192,22 +234,25 @@ impl Workspace<'_> {
     }
 
     /// A path as it is shown: from the folder one stands in, if it lies there.
-    pub fn shown(&self, path: &Path) -> String {
-        let from_here = path.strip_prefix(&self.folder).unwrap_or(path);
-        from_here.display().to_string()
+    pub fn shown(&self, location: &Location) -> String {
+        match location.as_local() {
+            Some(path) => path.strip_prefix(&self.folder).unwrap_or(path).display().to_string(),
+            None => location.to_string(),
+        }
     }
-}
-
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "parquet")
 }
 
 /// The footer of the last snapshot in asof's own lake that can be read.
 fn last_footer(table: &Table) -> Result<Option<SnapshotFooter>> {
-    let found = table.find(None)?;
-    let footer = |objects: &[crate::storage::partitions::Object]| ParquetObject::open(&objects.first()?.path).ok()?.footer().ok()?;
-    Ok(found.partitions.values().rev().find_map(|objects| match footer(objects)?.content {
-        Content::Snapshot(footer) => Some(footer),
-        _ => None,
-    }))
+    for objects in table.find(None)?.partitions.values().rev() {
+        let Some(object) = objects.first() else { continue };
+        // Whatever stands there now: it may be replaced at this moment.
+        let footer = ParquetObject::open(&object.location).and_then(|object| object.footer());
+        match footer.map(|footer| footer.map(|footer| footer.content)) {
+            Ok(Some(Content::Snapshot(footer))) => return Ok(Some(footer)),
+            Err(error) if error.kind() == Kind::Io => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(None)
 }

@@ -34,6 +34,11 @@ impl AsOfRule {
         self.lag.before(date)
     }
 
+    /// The earliest label that the tolerance admits for events of `date`.
+    pub fn earliest(&self, date: NaiveDate) -> NaiveDate {
+        self.tolerance.before(self.label(date))
+    }
+
     /// The observed date whose snapshot serves the events of `date`. `observed` is ascending.
     ///
     /// # Errors

@@ -30,4 +30,5 @@ pub mod interval;
 pub mod join;
 pub mod layout;
 pub mod schema;
+pub mod search;
 pub mod staleness;

@@ -7,7 +7,7 @@
 //! every column. What only they still know (a pruned date) they serve alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -49,7 +49,10 @@ pub struct TableHistory {
     pub table: Table,
     /// How it is looked up.
     pub rule: AsOfRule,
+    /// Those that can serve the dates that are asked for; of others nothing is known.
     snapshots: Partitions,
+    /// All there are, once somebody had to know.
+    every_snapshot: OnceLock<Partitions>,
     intervals: Option<Arc<Intervals>>,
     observed: Vec<NaiveDate>,
     using: Using,
@@ -74,7 +77,7 @@ enum Source {
 }
 
 impl TableHistory {
-    /// Puts together what the lake and the intervals know.
+    /// Puts together what the lake and the intervals know; `snapshots` are those of the labels that will be asked for.
     ///
     /// # Errors
     /// A usage error if `using` asks for intervals that are not there.
@@ -92,12 +95,37 @@ impl TableHistory {
         }
         observed.sort();
         observed.dedup();
-        Ok(TableHistory { table, rule, snapshots, intervals, observed, using, facts: Mutex::default(), every_column: Mutex::default() })
+        let every_snapshot = OnceLock::new();
+        Ok(TableHistory {
+            table,
+            rule,
+            snapshots,
+            every_snapshot,
+            intervals,
+            observed,
+            using,
+            facts: Mutex::default(),
+            every_column: Mutex::default(),
+        })
     }
 
-    /// Every date that can be served, ascending.
-    pub fn observed(&self) -> &[NaiveDate] {
-        &self.observed
+    /// All snapshots of the table: only refusals, and columns that were absent, need to know of those that serve no date.
+    fn every_snapshot(&self) -> Result<&Partitions> {
+        if let Some(found) = self.every_snapshot.get() {
+            return Ok(found);
+        }
+        let found = if self.using == Using::Intervals { Partitions::new() } else { self.table.find(None)?.partitions };
+        Ok(self.every_snapshot.get_or_init(|| found))
+    }
+
+    /// Why no snapshot serves a date, of all that there are.
+    fn reason(&self, date: NaiveDate) -> Result<(NoSnapshot, Option<NaiveDate>)> {
+        let mut observed = self.observed.clone();
+        observed.extend(self.every_snapshot()?.keys());
+        observed.sort();
+        observed.dedup();
+        let reason = self.rule.resolve(&observed, date).err().unwrap_or(NoSnapshot::Before);
+        Ok((reason, observed.first().copied()))
     }
 
     /// The observed date that serves the events of `date`.
@@ -107,8 +135,12 @@ impl TableHistory {
     pub fn resolve(&self, date: NaiveDate) -> Result<NaiveDate> {
         let name = &self.table.name;
         let label = self.rule.label(date);
-        self.rule.resolve(&self.observed, date).map_err(|reason| match reason {
-            NoSnapshot::Before => match self.observed.first() {
+        if let Ok(observed) = self.rule.resolve(&self.observed, date) {
+            return Ok(observed);
+        }
+        let (reason, first) = self.reason(date)?;
+        Err(match reason {
+            NoSnapshot::Before => match first {
                 None => Error::refused(format!("table {name} has no snapshots"))
                     .hint(format!("asof snapshot {name} --source FILE --key COLUMN")),
                 Some(first) => Error::refused(format!("table {name} has no snapshot of {label} or before; its first is of {first}"))
@@ -233,7 +265,7 @@ impl TableHistory {
                 add(intervals.schema_of(index)?.as_ref(), observed.date)?;
             }
         }
-        for (date, objects) in &self.snapshots {
+        for (date, objects) in self.every_snapshot()? {
             if self.intervals.as_ref().is_none_or(|intervals| intervals.fingerprint(*date).is_none()) {
                 add(self.table.open(*date, objects, self.pinned(*date)?.as_ref())?.schema.as_ref(), *date)?;
             }

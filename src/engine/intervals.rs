@@ -1,6 +1,5 @@
 //! A table's intervals, opened: what they were made from, and their rows as of a date.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -14,6 +13,7 @@ use crate::domain::interval::{Convention, Interval};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
+use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
 
 /// Days from the common era's first day to 1970-01-01.
@@ -48,30 +48,34 @@ impl Intervals {
     ///
     /// # Errors
     /// A refusal if it is damaged or is not what asof compact wrote.
-    pub fn open(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
+    pub fn open(path: &Location) -> Result<Option<Self>> {
+        if !path.exists()? {
             return Ok(None);
         }
         let object = ParquetObject::open(path)?;
         let Some(Content::Intervals(footer)) = object.footer()?.map(|footer| footer.content) else {
-            return Err(
-                Error::refused(format!("'{}' was not written by asof compact", path.display())).hint("--out FILE, to write somewhere else")
-            );
+            return Err(Error::refused(format!("'{path}' was not written by asof compact")).hint("--out FILE, to write somewhere else"));
         };
         let convention = footer.convention.read();
         for column in [&convention.start_column, &convention.end_column] {
             let data_type = object.schema().field_with_name(column).map(|field| field.data_type().clone());
             if data_type.ok() != Some(DataType::Date32) {
-                return Err(Error::refused(format!("'{}' has no date column '{column}', which its footer names", path.display()))
-                    .hint("asof compact --full"));
+                return Err(
+                    Error::refused(format!("'{path}' has no date column '{column}', which its footer names")).hint("asof compact --full")
+                );
             }
         }
         Ok(Some(Intervals { object, footer, convention }))
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.object.path()
+    pub fn location(&self) -> &Location {
+        self.object.location()
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.object.size()
     }
 
     /// Its size in rows.
@@ -123,7 +127,7 @@ impl Intervals {
         });
         let batches = self.object.read(wanted.as_deref())?;
         let convention = self.convention.clone();
-        let path = self.path().display().to_string();
+        let path = self.location().to_string();
         Ok(batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'")))))
     }
 
@@ -145,7 +149,7 @@ impl Intervals {
     /// A refusal if the footer names a type that is unknown.
     pub fn schema_of(&self, observed: usize) -> Result<SchemaRef> {
         let columns = self.footer.observed.get(observed).and_then(|observed| self.footer.schemas.get(observed.schema));
-        read_schema(columns.ok_or_else(|| Error::refused(format!("'{}': its footer lacks a schema", self.path().display())))?)
+        read_schema(columns.ok_or_else(|| Error::refused(format!("'{}': its footer lacks a schema", self.location())))?)
     }
 }
 

@@ -4,7 +4,6 @@
 //! From here on both look alike: dates with objects, and rows of canonical types.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -18,6 +17,7 @@ use crate::model::{DateRange, TableName};
 use crate::source::{self, Rows, TypeRules, no_column};
 use crate::storage::Batches;
 use crate::storage::footer::{Content, SnapshotFooter};
+use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::{self, Found, Object};
 
@@ -31,7 +31,7 @@ pub struct Table {
     /// Whether the command line names them, so that a wrong one is the command's mistake and not the data's.
     pub key_is_given: bool,
     /// The root of its snapshots.
-    pub root: PathBuf,
+    pub root: Location,
     /// Their layout.
     pub layout: Layout,
     /// Whether they are asof's own, with footers, or another tool's.
@@ -86,15 +86,14 @@ impl Table {
     /// # Errors
     /// A usage error if there is no such place; a failure if it cannot be listed.
     pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
-        if self.own && !self.root.exists() {
-            return Ok(Found::default());
-        }
-        let found = partitions::find(&self.root, &self.layout, range)?;
+        let find = if self.own { partitions::find_if_there } else { partitions::find };
+        let found = find(&self.root, &self.layout, range)?;
         if self.own {
             for (date, objects) in &found.partitions {
                 if objects.len() > 1 {
-                    return Err(self
-                        .refuse(*date, format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].path.display())));
+                    return Err(
+                        self.refuse(*date, format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].location))
+                    );
                 }
             }
         }
@@ -114,19 +113,19 @@ impl Table {
         let at = |error: Error| error.within(format!("table {}, {date}", self.name));
         let snapshot = if self.own {
             let [object] = objects else { return Err(self.refuse(date, "there is no snapshot")) };
-            let object = ParquetObject::open(&object.path).map_err(at)?;
+            let object = ParquetObject::open_listed(object).map_err(at)?;
             let Some(Content::Snapshot(footer)) = object.footer().map_err(at)?.map(|footer| footer.content) else {
-                return Err(self.refuse(date, format!("'{}' was not written by asof snapshot", object.path().display())));
+                return Err(self.refuse(date, format!("'{}' was not written by asof snapshot", object.location())));
             };
             if footer.snapshot_date != date || footer.table != self.name.as_str() {
-                return Err(self
-                    .refuse(date, format!("'{}' says that it is {} of {}", object.path().display(), footer.table, footer.snapshot_date)));
+                return Err(
+                    self.refuse(date, format!("'{}' says that it is {} of {}", object.location(), footer.table, footer.snapshot_date))
+                );
             }
             Snapshot { date, schema: object.schema().clone(), footer: Some(footer), content: SnapshotContent::Own(object) }
         } else {
-            let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
             let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
-            let rows = source::read(&files, None, &rules, None).map_err(at)?;
+            let rows = source::read(objects, None, &rules, None).map_err(at)?;
             Snapshot { date, schema: rows.schema.clone(), footer: None, content: SnapshotContent::Foreign(rows) }
         };
         for key in &self.key {

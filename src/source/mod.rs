@@ -19,9 +19,8 @@ mod guess;
 mod ndjson;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -30,7 +29,10 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use crate::domain::schema::{canonical_schema, type_name};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
+use crate::storage::location::Location;
 use crate::storage::object::{ParquetObject, to_canonical};
+use crate::storage::partitions::{Object, is_data, local_object};
+use crate::storage::read::{ObjectReader, ObjectStream};
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -50,8 +52,8 @@ pub enum Format {
 
 impl Format {
     /// The format that a file's name says, behind `.gz` or `.zst`.
-    pub fn of(path: &Path) -> Option<Format> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+    pub fn of(file: &Location) -> Option<Format> {
+        let name = file.name().to_lowercase();
         let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
         match name.rsplit_once('.')?.1 {
             "parquet" | "pq" => Some(Format::Parquet),
@@ -108,15 +110,19 @@ pub struct Rows {
 /// A file with the name that users know it by.
 #[derive(Clone, Debug)]
 struct Input {
-    path: PathBuf,
+    object: Object,
     name: String,
 }
 
 impl Input {
+    fn stream(&self) -> Result<ObjectStream> {
+        ObjectReader::open_listed(&self.object)?.stream()
+    }
+
     /// Opens the file, decompressed, and says what its first bytes are.
     fn open(&self) -> Result<Box<dyn Read + Send>> {
         let doing = || format!("cannot read {}", self.name);
-        let mut file = File::open(&self.path).io_context(doing)?;
+        let mut file = self.stream()?;
         let mut magic = [0u8; 4];
         let got = file.read(&mut magic).io_context(doing)?;
         file.rewind().io_context(doing)?;
@@ -133,7 +139,21 @@ impl Input {
 ///
 /// # Errors
 /// A failure if there are none: a nightly source may not have come yet.
-pub fn files_of(pattern: &Path) -> Result<Vec<PathBuf>> {
+pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
+    let mut files = match pattern.as_local() {
+        Some(path) => local_files_of(path)?,
+        None => pattern.objects_like()?,
+    };
+    files.retain(|object| is_data(&object.location.name()));
+    if files.is_empty() {
+        let text = if pattern.is_folder()? { format!("{pattern}/*") } else { pattern.to_string() };
+        return Err(Error::io(format!("no file matches '{text}'")));
+    }
+    files.sort_by(|one, other| one.relative.cmp(&other.relative));
+    Ok(files)
+}
+
+fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
     let is_folder = pattern.is_dir();
     // The name of a folder is no pattern, whatever it is made of.
     let text =
@@ -144,18 +164,13 @@ pub fn files_of(pattern: &Path) -> Result<Vec<PathBuf>> {
         let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
         for path in paths {
             let path = path.io_context(|| format!("cannot list '{text}'"))?;
-            let data = path.file_name().and_then(|name| name.to_str()).is_some_and(crate::storage::partitions::is_data);
-            if data && path.is_file() {
-                files.push(path);
+            if path.is_file() {
+                files.push(local_object(&path)?);
             }
         }
     } else if pattern.is_file() {
-        files.push(pattern.to_owned());
+        files.push(local_object(pattern)?);
     }
-    if files.is_empty() {
-        return Err(Error::io(format!("no file matches '{text}'")));
-    }
-    files.sort();
     Ok(files)
 }
 
@@ -178,10 +193,10 @@ pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
 /// # Errors
 /// A usage error for a format that cannot be told; a refusal for files that are damaged or differ in
 /// their columns, naming file and column.
-pub fn read(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+pub fn read(files: &[Object], format: Option<Format>, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
     let inputs: Vec<Input> = files
         .iter()
-        .map(|path| Input { path: path.clone(), name: name.map_or_else(|| format!("'{}'", path.display()), str::to_owned) })
+        .map(|object| Input { object: object.clone(), name: name.map_or_else(|| format!("'{}'", object.location), str::to_owned) })
         .collect();
     let format = match format {
         Some(format) => format,
@@ -200,13 +215,13 @@ pub fn read(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, name: 
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_columns(files: &[PathBuf], format: Option<Format>, rules: &TypeRules, columns: &[String]) -> Result<Batches> {
+pub fn read_columns(files: &[Object], format: Option<Format>, rules: &TypeRules, columns: &[String]) -> Result<Batches> {
     if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
         return Ok(Box::new(rows.batches.map(move |batch| batch?.project(&indices).io_context(|| "cannot select columns".into()))));
     }
-    let objects = files.iter().map(|path| ParquetObject::open(path)).collect::<Result<Vec<_>>>()?;
+    let objects = files.iter().map(ParquetObject::open_listed).collect::<Result<Vec<_>>>()?;
     let Some(first) = objects.first() else { return Err(Error::usage("there are no files to read")) };
     let whole = declared_schema(first.schema(), rules);
     let fields: Vec<_> = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect();
@@ -219,19 +234,19 @@ pub fn read_columns(files: &[PathBuf], format: Option<Format>, rules: &TypeRules
 ///
 /// # Errors
 /// A usage error for a format that cannot be told.
-pub fn carries_types(files: &[PathBuf], format: Option<Format>) -> Result<bool> {
+pub fn carries_types(files: &[Object], format: Option<Format>) -> Result<bool> {
     Ok(matches!(format.map_or_else(|| common_format(files), Ok)?, Format::Parquet | Format::Arrow))
 }
 
-fn common_format(files: &[PathBuf]) -> Result<Format> {
+fn common_format(files: &[Object]) -> Result<Format> {
     let mut common = None;
-    for path in files {
-        let Some(format) = Format::of(path) else {
-            return Err(Error::usage(format!("the name of '{}' does not tell its format", path.display()))
+    for Object { location, .. } in files {
+        let Some(format) = Format::of(location) else {
+            return Err(Error::usage(format!("the name of '{location}' does not tell its format"))
                 .hint("--source-format parquet|csv|tsv|ndjson|arrow"));
         };
         if common.is_some_and(|common| common != format) {
-            return Err(Error::refused(format!("'{}' and '{}' are of different formats", files[0].display(), path.display())));
+            return Err(Error::refused(format!("'{}' and '{location}' are of different formats", files[0].location)));
         }
         common = Some(format);
     }
@@ -291,14 +306,14 @@ fn same_columns(first: &Schema, other: &Schema, first_name: &str, other_name: &s
 }
 
 fn open_parquet(input: &Input) -> Result<Rows> {
-    let object = ParquetObject::open(&input.path)?;
+    let object = ParquetObject::open_listed(&input.object)?;
     Ok(Rows { schema: object.schema().clone(), batches: object.read(None)? })
 }
 
 fn open_arrow(input: &Input) -> Result<Rows> {
     let damaged = |error: ArrowError| Error::refused(format!("{} is no whole Arrow IPC file: {error}", input.name));
     let doing = || format!("cannot read {}", input.name);
-    let mut file = File::open(&input.path).io_context(doing)?;
+    let mut file = input.stream()?;
     let mut magic = [0u8; 6];
     let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
     file.rewind().io_context(doing)?;
@@ -322,11 +337,15 @@ fn open_arrow(input: &Input) -> Result<Rows> {
 mod tests {
     use super::*;
 
+    fn file(path: &Path) -> Object {
+        local_object(path).expect("a file")
+    }
+
     fn read_text(name: &str, text: &str, rules: &TypeRules) -> Result<(Vec<String>, Vec<String>)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
         std::fs::write(&path, text).expect("written");
-        let rows = read(&[path], None, rules, Some("the file"))?;
+        let rows = read(&[file(&path)], None, rules, Some("the file"))?;
         let types = rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
         let mut lines = Vec::new();
         for batch in rows.batches {
@@ -403,7 +422,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.csv");
         std::fs::write(&path, b"a,b\n1,caf\xe9\n").expect("written");
-        let error = read(&[path], None, &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
+        let error = read(&[file(&path)], None, &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
         assert_eq!(error.to_string(), "the file, line 2: column 'b' is not UTF-8 text");
     }
 
@@ -422,16 +441,16 @@ mod tests {
         let path = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).expect("written");
-            path
+            file(&path)
         };
         let (a, b, c) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "n,id\n2.5,3\n"), path("c.csv", "id\n1\n"));
         let rows = read(&[a.clone(), b], None, &TypeRules::default(), None).expect("order may differ");
         assert_eq!(type_name(rows.schema.field(1).data_type()), "float64", "types are decided over all files");
         let error = read(&[a, c], None, &TypeRules::default(), None).err().expect("they differ");
         assert!(error.to_string().contains("only the first has a column 'n'"), "{error}");
-        assert_eq!(files_of(&folder.path().join("*.csv")).expect("files").len(), 3);
-        assert_eq!(files_of(folder.path()).expect("files").len(), 3);
-        assert_eq!(files_of(&folder.path().join("*.parquet")).expect_err("none").kind(), crate::error::Kind::Io);
+        assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 3);
+        assert_eq!(files_of(&Location::local(folder.path())).expect("files").len(), 3);
+        assert_eq!(files_of(&Location::local(folder.path().join("*.parquet"))).expect_err("none").kind(), crate::error::Kind::Io);
     }
 
     #[test]
@@ -444,7 +463,7 @@ mod tests {
         for (name, bytes) in [("x.csv.gz", gzip), ("x.csv.zst", zstd)] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).expect("written");
-            let rows = read(&[path], None, &TypeRules::default(), None).expect("it reads");
+            let rows = read(&[file(&path)], None, &TypeRules::default(), None).expect("it reads");
             assert_eq!(rows.batches.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>(), 1);
         }
     }

@@ -1,14 +1,16 @@
-//! Staging and publishing on a local disk.
+//! Staging and publishing: the old object or the new one, whole.
 //!
-//! A file is written under a hidden temporary name in the folder where it will stand, synced, and then
+//! **On a local disk** a file is written under a hidden temporary name in the folder where it will stand, synced, and then
 //! published by one atomic step: a rename that fails if the name is taken (create-if-absent), or a rename
 //! that replaces. So a process killed at any instant leaves the old object or the new one, whole; what it
 //! leaves behind begins with `.asof-`, which no reader takes for data, and [`sweep`] removes it later.
-//!
 //! Replacements compare and swap: they hold a lock file of the folder, check that the object
 //! is still the one they read, and only then rename. Locks are released by the system when a process dies.
-//!
 //! Folders that staging made are removed again if nothing was published into them.
+//!
+//! **In an object store** a file is written to the temporary folder of this machine (TMPDIR), and published by one conditional
+//! request ([`super::upload`]): if nothing has the name, or if what has it is still the version that was read.
+//! Whether the store honours conditions is found out first ([`super::probe`]).
 
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +21,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use super::location::{Location, Place};
+use super::search::PageQuery;
+use super::store::{Condition, Service, failure};
+use super::upload::Outcome;
 use crate::error::{Context, Error, Result};
 
 /// How leftovers of killed processes begin.
@@ -29,7 +35,7 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A file on its way to its place; dropping it leaves no trace.
 pub struct Staged {
     file: Option<NamedTempFile>,
-    target: PathBuf,
+    target: Location,
     made: Vec<PathBuf>,
 }
 
@@ -47,12 +53,19 @@ impl Staged {
     ///
     /// # Errors
     /// A failure that names the folder.
-    pub fn create(target: &Path) -> Result<Self> {
-        let folder = target.parent().unwrap_or(Path::new("."));
-        let made = make_folders(folder)?;
-        let mut staged = Staged { file: None, target: target.to_owned(), made };
-        let file = tempfile::Builder::new().prefix(PREFIX).suffix(".tmp").permissions(permissions()).tempfile_in(folder);
-        staged.file = Some(file.map_err(|error| write_error(&error, folder))?);
+    pub fn create(target: &Location) -> Result<Self> {
+        let mut staged = Staged { file: None, target: target.clone(), made: Vec::new() };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(".tmp");
+        staged.file = Some(match target.as_local() {
+            Some(path) => {
+                let folder = path.parent().unwrap_or(Path::new("."));
+                staged.made = make_folders(folder)?;
+                let file = builder.permissions(permissions()).tempfile_in(folder);
+                file.map_err(|error| write_error(&error, &Location::local(folder)))?
+            }
+            None => builder.tempfile().map_err(|error| write_error(&error, target))?,
+        });
         Ok(staged)
     }
 
@@ -62,56 +75,95 @@ impl Staged {
     /// A failure if its handle cannot be shared.
     pub fn writer(&self) -> Result<File> {
         let file = self.file.as_ref().ok_or_else(|| Error::io("the staged file is gone"))?;
-        file.as_file().try_clone().io_context(|| format!("cannot write '{}'", self.target.display()))
+        file.as_file().try_clone().io_context(|| format!("cannot write '{}'", self.target))
     }
 
-    fn synced(&mut self) -> Result<NamedTempFile> {
+    fn whole(&mut self) -> Result<NamedTempFile> {
         let file = self.file.take().ok_or_else(|| Error::io("the staged file is gone"))?;
-        file.as_file().sync_all().map_err(|error| write_error(&error, &self.target))?;
+        if self.target.as_local().is_some() {
+            file.as_file().sync_all().map_err(|error| write_error(&error, &self.target))?;
+        }
         Ok(file)
     }
 
     /// Publishes the file if its name is free.
     ///
     /// # Errors
-    /// A failure of the disk; the name is then free or holds the whole file.
+    /// A failure of the disk or the store; the name is then free or holds the whole file.
     pub fn publish_new(mut self) -> Result<Published> {
-        match self.synced()?.persist_noclobber(&self.target) {
-            Ok(_) => self.settle(),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Published::Exists),
-            Err(error) => Err(write_error(&error.error, &self.target)),
+        let file = self.whole()?;
+        match self.target.place() {
+            Place::Local(path) => match file.persist_noclobber(path) {
+                Ok(_) => self.settle(),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Published::Exists),
+                Err(error) => Err(write_error(&error.error, &self.target)),
+            },
+            Place::Remote(store, key) => Ok(match store.publish(key, file.into_file(), Condition::Absent)? {
+                Outcome::Published => Published::Done,
+                Outcome::Lost => Published::Exists,
+            }),
         }
     }
 
     /// Publishes the file in the place of whatever has its name. Only for objects that one command owns.
     ///
     /// # Errors
-    /// A failure of the disk; the name then holds the old object or the new one.
+    /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_over(mut self) -> Result<Published> {
-        match self.synced()?.persist(&self.target) {
-            Ok(_) => self.settle(),
-            Err(error) => Err(write_error(&error.error, &self.target)),
+        let file = self.whole()?;
+        match self.target.place() {
+            Place::Local(path) => match file.persist(path) {
+                Ok(_) => self.settle(),
+                Err(error) => Err(write_error(&error.error, &self.target)),
+            },
+            Place::Remote(store, key) => store.publish_over(key, file.into_file()).map(|()| Published::Done),
         }
     }
 
-    /// Publishes the file in the place of the object that `unchanged` accepts, having moved a copy of
-    /// that object to `aside`. Other replacements of this folder wait meanwhile.
+    /// Publishes the file in the place of the object that `unchanged` accepts, having kept a copy of
+    /// that object at `aside`. Of several replacements at a time one is published.
     ///
     /// # Errors
-    /// A conflict if `unchanged` says that the object is no longer the one that was read.
-    pub fn publish_replacing(self, aside: &Path, unchanged: impl FnOnce() -> Result<bool>) -> Result<Published> {
-        let _lock = FolderLock::take(&self.target)?;
-        if !unchanged()? {
-            return Err(Error::conflict(format!("another writer replaced '{}' first", self.target.display())));
+    /// A conflict if `unchanged` says that the object is no longer the one that was read, or another writer replaces it meanwhile.
+    pub fn publish_replacing(mut self, aside: &Location, unchanged: impl FnOnce() -> Result<bool>) -> Result<Published> {
+        let lost = Error::conflict(format!("another writer replaced '{}' first", self.target));
+        match (self.target.clone().place(), aside.place()) {
+            (Place::Local(target), Place::Local(aside)) => {
+                let _lock = FolderLock::take(target)?;
+                if !unchanged()? {
+                    return Err(lost);
+                }
+                set_aside(target, aside)?;
+                self.publish_over()
+            }
+            (Place::Remote(store, key), Place::Remote(_, aside)) => {
+                // The version first: what `unchanged` reads afterwards is that version, or the write will fail.
+                let Some(facts) = store.head(key)? else { return Err(lost) };
+                if !unchanged()? {
+                    return Err(lost);
+                }
+                let copied = store.copy_new(key, aside)?;
+                match store.publish(key, self.whole()?.into_file(), facts.unchanged())? {
+                    Outcome::Published => Ok(Published::Done),
+                    Outcome::Lost => {
+                        // The copy may be of the winner's object under the old one's name.
+                        if copied {
+                            store.delete(aside)?;
+                        }
+                        Err(lost)
+                    }
+                }
+            }
+            _ => Err(Error::io(format!("'{}' and '{aside}' are not in one store", self.target))),
         }
-        set_aside(&self.target, aside)?;
-        self.publish_over()
     }
 
     /// The file has its name: keep its folders, and have the disk know of it.
     fn settle(mut self) -> Result<Published> {
         let made = std::mem::take(&mut self.made);
-        sync_folder(&self.target)?;
+        if let Some(path) = self.target.as_local() {
+            sync_folder(path)?;
+        }
         for folder in made {
             sync_folder(&folder)?;
         }
@@ -139,9 +191,10 @@ fn set_aside(object: &Path, aside: &Path) -> Result<()> {
         return sync_folder(aside);
     }
     let doing = || format!("cannot read '{}'", object.display());
-    let staged = Staged::create(aside)?;
+    let target = Location::local(aside);
+    let staged = Staged::create(&target)?;
     let mut from = File::open(object).io_context(doing)?;
-    io::copy(&mut from, &mut staged.writer()?).map_err(|error| write_error(&error, aside))?;
+    io::copy(&mut from, &mut staged.writer()?).map_err(|error| write_error(&error, &target))?;
     staged.publish_over().map(|_| ())
 }
 
@@ -155,17 +208,17 @@ fn permissions() -> fs::Permissions {
 fn make_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let lacking: Vec<PathBuf> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).map(Path::to_owned).collect();
-    fs::create_dir_all(folder).map_err(|error| write_error(&error, folder))?;
+    fs::create_dir_all(folder).map_err(|error| write_error(&error, &Location::local(folder)))?;
     Ok(lacking.into_iter().rev().collect())
 }
 
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| write_error(&error, folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| write_error(&error, &Location::local(folder)))
 }
 
 /// Publishes a small JSON file that is a hint and never needed: nothing is said of a failure.
-pub fn publish_hint(path: &Path, hint: &impl Serialize) {
+pub fn publish_hint(path: &Location, hint: &impl Serialize) {
     if let Ok(bytes) = serde_json::to_vec(hint)
         && let Ok(staged) = Staged::create(path)
         && staged.writer().is_ok_and(|mut file| io::Write::write_all(&mut file, &bytes).is_ok())
@@ -174,19 +227,23 @@ pub fn publish_hint(path: &Path, hint: &impl Serialize) {
     }
 }
 
-/// An error of writing, with what to do about the usual ones.
-pub fn write_error(error: &io::Error, path: &Path) -> Error {
+/// An error of writing what will stand at `target`, with what to do about the usual ones.
+pub fn write_error(error: &io::Error, target: &Location) -> Error {
     // An error without a number is one that a library wrapped, with a path of its own.
     let kind = error.kind();
     let error = if error.raw_os_error().is_some() { error.to_string() } else { io::Error::from(kind).to_string() };
-    let plain = Error::io(format!("cannot write '{}': {error}", path.display()));
+    let plain = Error::io(format!("cannot write '{target}': {error}"));
+    let disk = target.as_local().map_or_else(|| "the temporary folder (TMPDIR)".to_owned(), |path| format!("'{}'", path.display()));
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            plain.hint(format!("make room on the disk of '{}', then run the same command again", path.display()))
+            plain.hint(format!("make room on the disk of {disk}, then run the same command again"))
         }
         io::ErrorKind::PermissionDenied => {
-            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-            plain.hint(format!("ls -ld '{}'", folder.display()))
+            let folder = match target.as_local() {
+                None => "\"$TMPDIR\"".to_owned(),
+                Some(path) => format!("'{}'", if path.is_dir() { path } else { path.parent().unwrap_or(path) }.display()),
+            };
+            plain.hint(format!("ls -ld {folder}"))
         }
         _ => plain,
     }
@@ -200,14 +257,37 @@ struct FolderLock {
 impl FolderLock {
     fn take(target: &Path) -> Result<Self> {
         let path = target.with_file_name("_asof.lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| write_error(&error, &path))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| write_error(&error, &Location::local(&path)))?;
         file.lock().io_context(|| format!("cannot lock '{}'", path.display()))?;
         Ok(FolderLock { _file: file })
     }
 }
 
-/// Removes from a folder what killed processes left there more than a day before `now`.
-pub fn sweep(folder: &Path, now: DateTime<Utc>) {
+/// Removes from a folder what killed processes left there more than a day before `now`. Nothing is said of a failure.
+pub fn sweep(folder: &Location, now: DateTime<Utc>) {
+    match folder.place() {
+        Place::Local(folder) => sweep_local(folder, now),
+        Place::Remote(store, key) if store.service == Service::Google => {
+            let query = PageQuery { prefix: format!("{key}/{PREFIX}"), ..PageQuery::default() };
+            let pages = store.pages.clone();
+            let found = store.wait(async move { pages.page(query).await.map_err(|error| failure("", &error)) });
+            for object in found.map(|page| page.objects).unwrap_or_default() {
+                if object.key.ends_with(".tmp") && object.modified.is_some_and(|modified| modified + LEFTOVER_AGE < now) {
+                    let _ = store.delete(&object.key);
+                }
+            }
+        }
+        // Nothing is staged in other stores.
+        Place::Remote(..) => {}
+    }
+}
+
+fn sweep_local(folder: &Path, now: DateTime<Utc>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -223,11 +303,13 @@ pub fn sweep(folder: &Path, now: DateTime<Utc>) {
     }
 }
 
-/// [`sweep`]s every folder in `root`: where a killed run of another night left its traces.
-pub fn sweep_partitions(root: &Path, now: DateTime<Utc>) {
+/// [`sweep`]s the folder of a date below `root`, and, where looking costs nothing, those of all other dates: where a killed
+/// run of another night left its traces.
+pub fn sweep_partitions(root: &Location, date: &Location, now: DateTime<Utc>) {
+    let Some(root) = root.as_local() else { return sweep(date, now) };
     let Ok(entries) = fs::read_dir(root) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        sweep(&entry.path(), now);
+        sweep_local(&entry.path(), now);
     }
 }
 
@@ -238,7 +320,7 @@ mod tests {
     use super::*;
 
     fn stage(target: &Path, text: &str) -> Staged {
-        let staged = Staged::create(target).expect("staged");
+        let staged = Staged::create(&Location::local(target)).expect("staged");
         staged.writer().expect("a writer").write_all(text.as_bytes()).expect("written");
         staged
     }
@@ -275,12 +357,13 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let (target, aside) = (root.path().join("x"), root.path().join("old/x"));
         stage(&target, "first").publish_new().expect("published");
-        stage(&target, "second").publish_replacing(&aside, || Ok(true)).expect("replaced");
+        stage(&target, "second").publish_replacing(&Location::local(&aside), || Ok(true)).expect("replaced");
         assert_eq!(
             (fs::read_to_string(&target).expect("new"), fs::read_to_string(&aside).expect("old")),
             ("second".into(), "first".into())
         );
-        let error = stage(&target, "third").publish_replacing(&root.path().join("old/y"), || Ok(false)).expect_err("changed");
+        let error =
+            stage(&target, "third").publish_replacing(&Location::local(root.path().join("old/y")), || Ok(false)).expect_err("changed");
         assert_eq!(error.kind(), crate::error::Kind::Conflict);
         assert_eq!(names(root.path()), ["_asof.lock", "old", "x"]);
     }
@@ -292,9 +375,9 @@ mod tests {
         fs::write(root.path().join(".other"), "x").expect("a stranger");
         let written: DateTime<Utc> =
             fs::metadata(root.path().join(".asof-1.tmp")).and_then(|metadata| metadata.modified()).expect("a time").into();
-        sweep(root.path(), written + Duration::from_secs(3600));
+        sweep(&Location::local(root.path()), written + Duration::from_secs(3600));
         assert_eq!(names(root.path()).len(), 2);
-        sweep(root.path(), written + Duration::from_secs(25 * 3600));
+        sweep(&Location::local(root.path()), written + Duration::from_secs(25 * 3600));
         assert_eq!(names(root.path()), [".other"]);
     }
 }

@@ -9,21 +9,21 @@
 //! One date is one object with one name. There is no catalog that could disagree with the data: list the
 //! lake and you know it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::partitions::is_data;
+use super::location::Location;
 use crate::domain::digest::Fingerprint;
 use crate::domain::layout::Layout;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::model::TableName;
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]
 pub struct Lake {
-    root: PathBuf,
+    root: Location,
+    folders: OnceLock<Vec<String>>,
 }
 
 impl Lake {
@@ -31,50 +31,47 @@ impl Lake {
     ///
     /// # Errors
     /// A usage error if something that is no folder stands there, or a folder that is no lake.
-    pub fn open(root: &Path) -> Result<Self> {
-        let lake = Lake { root: root.to_owned() };
-        match fs::metadata(root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(lake),
-            Err(error) => return Err(Error::io(format!("cannot read the lake '{}': {error}", root.display()))),
-            Ok(metadata) if !metadata.is_dir() => return Err(Error::usage(format!("'{}' is a file, not a lake", root.display()))),
-            Ok(_) => {}
+    pub fn open(root: &Location) -> Result<Self> {
+        let lake = Lake { root: root.clone(), folders: OnceLock::new() };
+        if let Some(path) = root.as_local() {
+            match std::fs::metadata(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(lake),
+                Err(error) => return Err(Error::io(format!("cannot read the lake '{root}': {error}"))),
+                Ok(metadata) if !metadata.is_dir() => return Err(Error::usage(format!("'{root}' is a file, not a lake"))),
+                Ok(_) => {}
+            }
         }
         let names = lake.folders()?;
-        if !names.is_empty() && !names.iter().any(|name| lake.is_table(name)) {
-            return Err(Error::usage(format!("'{}' is no lake: no folder in it has snapshots", root.display()))
-                .hint("--lake DIR, where DIR is empty, new, or was filled by 'asof snapshot'")
-                .hint("to read dated copies that another tool wrote: asof compact --snapshots PATH --layout 'snapshot_date=%Y-%m-%d' --key COLUMN --out FILE"));
+        for name in names {
+            if lake.is_table(name)? {
+                return Ok(lake);
+            }
         }
-        Ok(lake)
+        if names.is_empty() {
+            return Ok(lake);
+        }
+        Err(Error::usage(format!("'{root}' is no lake: no folder in it has snapshots"))
+            .hint("--lake DIR, where DIR is empty, new, or was filled by 'asof snapshot'")
+            .hint("to read dated copies that another tool wrote: asof compact --snapshots PATH --layout 'snapshot_date=%Y-%m-%d' --key COLUMN --out FILE"))
     }
 
     /// The folder itself.
-    pub fn root(&self) -> &Path {
+    pub fn root(&self) -> &Location {
         &self.root
     }
 
-    fn folders(&self) -> Result<Vec<String>> {
-        let doing = || format!("cannot list the lake '{}'", self.root.display());
-        let mut names = Vec::new();
-        match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(format!("{}: {error}", doing()))),
-            Ok(entries) => {
-                for entry in entries {
-                    if let Ok(name) = entry.io_context(doing)?.file_name().into_string()
-                        && is_data(&name)
-                    {
-                        names.push(name);
-                    }
-                }
-            }
+    /// The folders in it, listed once.
+    fn folders(&self) -> Result<&[String]> {
+        if let Some(names) = self.folders.get() {
+            return Ok(names);
         }
-        names.sort();
-        Ok(names)
+        let names = self.root.folders().map_err(|error| error.within("the lake"))?;
+        Ok(self.folders.get_or_init(|| names))
     }
 
-    fn is_table(&self, name: &str) -> bool {
-        ["snapshots", "intervals"].iter().any(|part| self.root.join(name).join(part).is_dir())
+    fn is_table(&self, name: &str) -> Result<bool> {
+        let folder = self.root.join(name);
+        Ok(folder.join("snapshots").is_folder()? || folder.join("intervals").is_folder()?)
     }
 
     /// The names of the tables, sorted.
@@ -82,16 +79,27 @@ impl Lake {
     /// # Errors
     /// A failure if the lake cannot be listed.
     pub fn tables(&self) -> Result<Vec<TableName>> {
-        Ok(self.folders()?.into_iter().filter(|name| self.is_table(name)).filter_map(|name| name.parse().ok()).collect())
+        let mut tables = Vec::new();
+        for name in self.folders()? {
+            if let Ok(table) = name.parse()
+                && self.is_table(name)?
+            {
+                tables.push(table);
+            }
+        }
+        Ok(tables)
     }
 
     /// Whether the table has anything in the lake.
-    pub fn has(&self, table: &TableName) -> bool {
+    ///
+    /// # Errors
+    /// A failure if the lake cannot be listed.
+    pub fn has(&self, table: &TableName) -> Result<bool> {
         self.is_table(table.as_str())
     }
 
     /// The root of a table's snapshots.
-    pub fn snapshots(&self, table: &TableName) -> PathBuf {
+    pub fn snapshots(&self, table: &TableName) -> Location {
         self.root.join(table.as_str()).join("snapshots")
     }
 
@@ -104,37 +112,39 @@ impl Lake {
     }
 
     /// The object of one snapshot.
-    pub fn snapshot(&self, table: &TableName, date: NaiveDate) -> PathBuf {
-        self.snapshots(table).join(format!("snapshot_date={date}")).join(format!("{table}.parquet"))
+    pub fn snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
+        self.snapshots(table).join(&format!("snapshot_date={date}")).join(&format!("{table}.parquet"))
     }
 
     /// The object of a table's intervals.
-    pub fn intervals(&self, table: &TableName) -> PathBuf {
-        self.root.join(table.as_str()).join("intervals").join(format!("{table}.parquet"))
+    pub fn intervals(&self, table: &TableName) -> Location {
+        self.root.join(table.as_str()).join("intervals").join(&format!("{table}.parquet"))
     }
 
     /// Where a snapshot goes that another one replaces.
-    pub fn superseded(&self, table: &TableName, date: NaiveDate, when: DateTime<Utc>, fingerprint: Fingerprint) -> PathBuf {
+    pub fn superseded(&self, table: &TableName, date: NaiveDate, when: DateTime<Utc>, fingerprint: Fingerprint) -> Location {
         let name = format!("{}-{fingerprint}.parquet", when.format("%Y%m%dT%H%M%SZ"));
-        self.root.join(table.as_str()).join("superseded").join(format!("snapshot_date={date}")).join(name)
+        self.root.join(table.as_str()).join("superseded").join(&format!("snapshot_date={date}")).join(&name)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn a_folder_of_other_things_is_no_lake() {
         let root = tempfile::tempdir().expect("a folder");
-        assert!(Lake::open(root.path()).is_ok(), "an empty folder may become one");
-        assert!(Lake::open(&root.path().join("new")).is_ok());
+        assert!(Lake::open(&Location::local(root.path())).is_ok(), "an empty folder may become one");
+        assert!(Lake::open(&Location::local(root.path().join("new"))).is_ok());
         fs::create_dir_all(root.path().join("photos")).expect("a folder");
-        assert_eq!(Lake::open(root.path()).expect_err("no lake").kind(), crate::error::Kind::Usage);
+        assert_eq!(Lake::open(&Location::local(root.path())).expect_err("no lake").kind(), crate::error::Kind::Usage);
         fs::create_dir_all(root.path().join("item/snapshots")).expect("a folder");
-        let lake = Lake::open(root.path()).expect("a lake");
+        let lake = Lake::open(&Location::local(root.path())).expect("a lake");
         assert_eq!(lake.tables().expect("tables"), ["item".parse().expect("a name")]);
         fs::write(root.path().join("file"), "").expect("a file");
-        assert!(Lake::open(&root.path().join("file")).is_err());
+        assert!(Lake::open(&Location::local(root.path().join("file"))).is_err());
     }
 }

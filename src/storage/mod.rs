@@ -2,12 +2,18 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`location`] | turns a URL or path that a user wrote into a place |
-//! | [`partitions`] | finds the objects of a range of dates by guided search |
+//! | [`location`] | turns a URL or path that a user wrote into a place: on a disk, or in a store |
+//! | [`store`] | one bucket or container: how it is configured and reached, and what its failures mean |
+//! | [`http`] | counts requests, and makes the last one of an upload conditional |
+//! | [`search`] | guided search in a store: pages of listings, side by side |
+//! | [`partitions`] | finds the objects of a range of dates, on a disk or in a store |
+//! | [`read`] | ranges of an object, or all of it |
 //! | [`lake`] | knows the paths of asof's own lake |
 //! | [`footer`] | the wire format of what a footer says |
 //! | [`object`] | one Parquet object: reading, and writing the same bytes for the same rows |
 //! | [`commit`] | staging and publishing: the old object or the new one, whole |
+//! | [`upload`] | publishing into a store by one conditional write |
+//! | [`probe`] | whether a store honours conditions |
 //! | [`recall`] | the fingerprints of foreign files, so that they are not read again |
 //! | [`sorter`] | rows by key in bounded memory |
 //!
@@ -15,12 +21,18 @@
 
 pub mod commit;
 pub mod footer;
+pub mod http;
 pub mod lake;
 pub mod location;
 pub mod object;
 pub mod partitions;
+pub mod probe;
+pub mod read;
 pub mod recall;
+pub mod search;
 pub mod sorter;
+pub mod store;
+pub mod upload;
 
 use arrow::array::RecordBatch;
 

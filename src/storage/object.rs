@@ -1,27 +1,41 @@
 //! One Parquet object: reading it, and writing the same bytes for the same rows.
 //!
 //! **Reading.** Types are made canonical at this edge, so that the rest of the program knows one
-//! text type and one list type. Only the columns that are asked for are decoded.
+//! text type and one list type. Only the columns that are asked for are read. With a [`RowCondition`], row groups whose statistics exclude it are
+//! passed over, of the others its own columns are decoded, and of the rest only the pages in which a row was found.
+//!
+//! In a store what is read is what is transferred: a row group's columns at a time, neighbours in one request.
 //!
 //! **Writing.** Bytes depend on the rows, their order and the schema alone: batches are cut
 //! anew into pieces of one size before they reach the encoder, whatever size they came in. Rows are sorted by
-//! key, row groups hold 65,536 rows and carry statistics, so that a point look-up reads one of them.
+//! key, row groups hold 65,536 rows and carry statistics, pages hold 8,192, so that a point look-up reads one row group's key
+//! and one page of each other column. A dictionary ends at [`DICTIONARY_BYTES`]: it would have to be read whole for a single row.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{Schema, SchemaRef};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use arrow::error::ArrowError;
+use parquet::DecodeResult;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    RowFilter,
+};
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, SortingColumn};
 use parquet::file::properties::WriterProperties;
 
 use super::Batches;
 use super::footer::{Footer, KEY};
+use super::location::Location;
+use super::partitions::Object;
+use super::read::ObjectReader;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
@@ -30,45 +44,125 @@ use crate::error::{Context, Error, Result};
 pub const BATCH_ROWS: usize = 8192;
 /// Rows in a row group.
 const ROW_GROUP_ROWS: usize = 65_536;
+/// The largest dictionary of a column in a row group, in bytes.
+const DICTIONARY_BYTES: usize = 64 << 10;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
-    path: PathBuf,
+    reader: ObjectReader,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
-    identity: Identity,
 }
 
-/// What tells a file from another one that has taken its name: device, inode, size, modification.
-type Identity = (u64, u64, u64, i64, i64);
+/// Which rows are wanted.
+pub trait RowCondition: Send + Sync {
+    /// The columns that it looks at.
+    fn columns(&self) -> &[String];
 
-fn identity(file: &File) -> std::io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let of = file.metadata()?;
-    Ok((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
+    /// Of each row group whether it may hold a row that is wanted, by its statistics.
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool>;
+
+    /// Which rows of a batch, which has the columns of [`RowCondition::columns`] that the object has, are wanted.
+    ///
+    /// # Errors
+    /// A refusal if a value cannot be computed.
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray>;
+}
+
+/// The least and the greatest value of columns in each row group, as far as the object says.
+pub struct GroupStatistics<'a> {
+    object: &'a ParquetObject,
+}
+
+impl GroupStatistics<'_> {
+    /// How many row groups there are.
+    pub fn len(&self) -> usize {
+        self.metadata().num_row_groups()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.object.metadata.metadata()
+    }
+
+    /// What a converter says of a column, in its canonical type.
+    fn values(&self, column: &str, of: impl Fn(&StatisticsConverter<'_>) -> parquet::errors::Result<ArrayRef>) -> Option<ArrayRef> {
+        let converter = StatisticsConverter::try_new(column, self.object.metadata.schema(), self.object.metadata.parquet_schema()).ok()?;
+        let field = self.object.schema.field_with_name(column).ok()?;
+        let values = of(&converter).ok()?;
+        if field.data_type() == values.data_type() { Some(values) } else { cast_exactly(&values, field.data_type(), column).ok() }
+    }
+
+    /// The least value of a column in each row group.
+    pub fn mins(&self, column: &str) -> Option<ArrayRef> {
+        self.values(column, |converter| converter.row_group_mins(self.metadata().row_groups()))
+    }
+
+    /// The greatest value of a column in each row group.
+    pub fn maxes(&self, column: &str) -> Option<ArrayRef> {
+        self.values(column, |converter| converter.row_group_maxes(self.metadata().row_groups()))
+    }
+
+    /// How many nulls a column has in each row group.
+    pub fn null_counts(&self, column: &str) -> Option<ArrayRef> {
+        let converter = StatisticsConverter::try_new(column, self.object.metadata.schema(), self.object.metadata.parquet_schema()).ok()?;
+        Some(Arc::new(converter.row_group_null_counts(self.metadata().row_groups()).ok()?))
+    }
+
+    /// How many rows each row group has.
+    pub fn row_counts(&self) -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(
+            self.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)),
+        ))
+    }
 }
 
 impl ParquetObject {
-    /// Opens a file and reads its footer, not its rows.
+    /// Opens an object and reads its footer, not its rows.
     ///
     /// # Errors
-    /// A failure if the file cannot be opened; a refusal if it is no whole Parquet file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).io_context(|| format!("cannot open '{}'", path.display()))?;
-        let identity = identity(&file).io_context(|| format!("cannot open '{}'", path.display()))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| unreadable(path, &error))?;
-        let schema = canonical_schema(metadata.schema(), &format!("'{}'", path.display()))?;
-        Ok(ParquetObject { path: path.to_owned(), metadata, schema, identity })
+    /// A failure if it cannot be opened; a refusal if it is no whole Parquet file.
+    pub fn open(location: &Location) -> Result<Self> {
+        ParquetObject::of(ObjectReader::open(location)?)
+    }
+
+    /// Opens an object that a listing found.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::open`].
+    pub fn open_listed(object: &Object) -> Result<Self> {
+        ParquetObject::of(ObjectReader::open_listed(object)?)
+    }
+
+    fn of(mut reader: ObjectReader) -> Result<Self> {
+        let location = reader.location().clone();
+        let location = &location;
+        let decoder = ParquetMetaDataPushDecoder::try_new(reader.size()).map_err(|error| unreadable(location, &error))?;
+        let metadata = decode(&reader, decoder.with_page_index_policy(PageIndexPolicy::Skip))?;
+        let metadata =
+            ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|error| unreadable(location, &error))?;
+        let schema = canonical_schema(metadata.schema(), &format!("'{location}'"))?;
+        reader.release();
+        Ok(ParquetObject { reader, metadata, schema })
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        self.reader.location()
     }
 
     /// Its columns, in canonical types.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.reader.size()
     }
 
     /// How many rows it has.
@@ -83,38 +177,153 @@ impl ParquetObject {
     pub fn footer(&self) -> Result<Option<Footer>> {
         let entries = self.metadata.metadata().file_metadata().key_value_metadata();
         let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == KEY)).and_then(|entry| entry.value.as_deref());
-        entry.map(Footer::from_json).transpose().map_err(|error| error.within(format!("'{}'", self.path.display())))
+        entry.map(Footer::from_json).transpose().map_err(|error| error.within(format!("'{}'", self.location())))
     }
 
     /// Reads the named columns of every row, in the file's order of rows and columns; all columns if `None`.
     ///
     /// # Errors
-    /// A failure if the file cannot be opened again.
+    /// A failure if the object cannot be read any more.
     pub fn read(&self, columns: Option<&[String]>) -> Result<Batches> {
-        let file = File::open(&self.path).io_context(|| format!("cannot open '{}'", self.path.display()))?;
-        if identity(&file).io_context(|| format!("cannot open '{}'", self.path.display()))? != self.identity {
-            return Err(
-                Error::io(format!("'{}' was replaced while it was being read", self.path.display())).hint("run the same command again")
-            );
-        }
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()).with_batch_size(BATCH_ROWS);
-        let mut schema = self.schema.clone();
-        if let Some(columns) = columns {
-            let roots: Vec<usize> = (0..schema.fields().len()).filter(|index| columns.contains(schema.field(*index).name())).collect();
-            builder = builder.with_projection(ProjectionMask::roots(self.metadata.parquet_schema(), roots.iter().copied()));
-            schema = Arc::new(schema.project(&roots).io_context(|| format!("cannot read '{}'", self.path.display()))?);
-        }
-        let reader = builder.build().map_err(|error| unreadable(&self.path, &error))?;
-        let path = self.path.clone();
-        Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.map_err(|error| unreadable(&path, &error))?;
-            to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{}'", path.display())))
+        self.read_where(columns, None)
+    }
+
+    /// Reads the rows for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_where(&self, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
+        let metadata = if condition.is_some() { self.with_pages()? } else { self.metadata.clone() };
+        let (schema, location) = (self.projected(columns)?, self.location().clone());
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match self.reader.file()? {
+            Some(file) => {
+                let builder = self.narrowed(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata), columns, condition)?;
+                let rows = builder.build().map_err(|error| unreadable(&location, &error))?;
+                Box::new(rows.map(|batch| batch.map_err(ParquetError::from)))
+            }
+            None => {
+                let builder = self.narrowed(ParquetPushDecoderBuilder::new_with_metadata(metadata), columns, condition)?;
+                let decoder = builder.build().map_err(|error| unreadable(&location, &error))?;
+                Box::new(Pulled { reader: self.reader.clone(), decoder })
+            }
+        };
+        Ok(Box::new(batches.map(move |batch| {
+            let batch = batch.map_err(|error| unreadable(&location, &error))?;
+            to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{location}'")))
         })))
+    }
+
+    /// The metadata with where each page lies.
+    fn with_pages(&self) -> Result<ArrowReaderMetadata> {
+        let metadata = self.metadata.metadata().as_ref().clone();
+        let decoder = ParquetMetaDataPushDecoder::try_new_with_metadata(self.reader.size(), metadata)
+            .map_err(|error| unreadable(self.location(), &error))?;
+        let decoder = decoder.with_column_index_policy(PageIndexPolicy::Skip).with_offset_index_policy(PageIndexPolicy::Optional);
+        let metadata = decode(&self.reader, decoder)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|error| unreadable(self.location(), &error))
+    }
+
+    /// The positions of columns in the file.
+    fn positions(&self, columns: &[String]) -> Vec<usize> {
+        (0..self.schema.fields().len()).filter(|index| columns.contains(self.schema.field(*index).name())).collect()
+    }
+
+    /// The schema of the named columns.
+    fn projected(&self, columns: Option<&[String]>) -> Result<SchemaRef> {
+        let Some(columns) = columns else { return Ok(self.schema.clone()) };
+        Ok(Arc::new(self.schema.project(&self.positions(columns)).io_context(|| format!("cannot read '{}'", self.location()))?))
+    }
+
+    /// Says what is to be read, of which row groups and rows.
+    fn narrowed<T>(
+        &self,
+        builder: ArrowReaderBuilder<T>,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+    ) -> Result<ArrowReaderBuilder<T>> {
+        let mask = |columns: &[String]| ProjectionMask::roots(self.metadata.parquet_schema(), self.positions(columns));
+        let mut builder = builder.with_batch_size(BATCH_ROWS);
+        if let Some(columns) = columns {
+            builder = builder.with_projection(mask(columns));
+        }
+        let Some(condition) = condition else { return Ok(builder) };
+        let statistics = GroupStatistics { object: self };
+        let groups = condition.may_hold(&statistics).into_iter().enumerate().filter(|(_, may)| *may).map(|(group, _)| group).collect();
+        let schema = self.projected(Some(condition.columns()))?;
+        let looked_at = mask(condition.columns());
+        let predicate: Box<dyn ArrowPredicate> = Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
+            let rows = to_canonical(&batch, &schema).and_then(|batch| condition.holds(&batch));
+            rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        }));
+        Ok(builder.with_row_groups(groups).with_row_filter(RowFilter::new(vec![predicate])))
     }
 }
 
-fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!("'{}' is no whole Parquet file: {error}", path.display()))
+/// Runs a decoder of metadata on the bytes that it asks for.
+fn decode(reader: &ObjectReader, mut decoder: ParquetMetaDataPushDecoder) -> Result<ParquetMetaData> {
+    loop {
+        match decoder.try_decode().map_err(|error| unreadable(reader.location(), &error))? {
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => return Err(damaged(reader.location(), &"it has no footer")),
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = reader.fetch(&ranges)?;
+                decoder.push_ranges(ranges, bytes).map_err(|error| unreadable(reader.location(), &error))?;
+            }
+        }
+    }
+}
+
+/// The rows of an object in a store, whose bytes are fetched as the decoder asks for them.
+struct Pulled {
+    reader: ObjectReader,
+    decoder: ParquetPushDecoder,
+}
+
+impl Pulled {
+    fn pull(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
+        loop {
+            match self.decoder.try_decode()? {
+                DecodeResult::Data(batch) => return Ok(Some(batch)),
+                DecodeResult::Finished => return Ok(None),
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = self.reader.fetch(&ranges).map_err(|error| ParquetError::External(Box::new(error)))?;
+                    self.decoder.push_ranges(ranges, bytes)?;
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Pulled {
+    type Item = Result<RecordBatch, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pull().transpose()
+    }
+}
+
+/// An error of our own that a library carried, or else what the library says of the file.
+fn unreadable(location: &Location, error: &(impl std::error::Error + 'static)) -> Error {
+    let mut deeper: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = deeper {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return ours.duplicate();
+        }
+        // Arrow hides what it carries from `source`.
+        deeper = match error.downcast_ref::<ArrowError>() {
+            Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
+            _ => match error.downcast_ref::<ParquetError>() {
+                Some(ParquetError::External(inner)) => Some(inner.as_ref()),
+                _ => None,
+            },
+        };
+    }
+    damaged(location, error)
+}
+
+fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
+    let why = why.to_string();
+    Error::refused(format!("'{location}' is no whole Parquet file: {}", why.trim_start_matches("Parquet error: ")))
 }
 
 /// A batch with its types made canonical: `schema` is its own schema after
@@ -133,16 +342,16 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 pub struct ObjectWriter {
     writer: ArrowWriter<File>,
     pieces: BatchCoalescer,
-    path: PathBuf,
+    target: Location,
     rows: u64,
 }
 
 impl ObjectWriter {
-    /// Begins a file of rows sorted by `sorted_by`; `path` is what errors name.
+    /// Begins a file of rows sorted by `sorted_by`; `target` is where it will stand, which errors name.
     ///
     /// # Errors
     /// A refusal if Parquet has no such types.
-    pub fn create(file: File, schema: &SchemaRef, sorted_by: &[String], path: &Path) -> Result<Self> {
+    pub fn create(file: File, schema: &SchemaRef, sorted_by: &[String], target: &Location) -> Result<Self> {
         let sorting = sorted_by.iter().filter_map(|name| i32::try_from(schema.index_of(name).ok()?).ok());
         let sorting: Vec<SortingColumn> =
             sorting.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true }).collect();
@@ -151,11 +360,12 @@ impl ObjectWriter {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_data_page_row_count_limit(BATCH_ROWS)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_sorting_columns((sorting.len() == sorted_by.len() && !sorting.is_empty() && flat(schema)).then_some(sorting))
             .build();
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-            .map_err(|error| Error::refused(format!("'{}' cannot hold these columns: {error}", path.display())))?;
-        Ok(ObjectWriter { writer, pieces: BatchCoalescer::new(schema.clone(), BATCH_ROWS), path: path.to_owned(), rows: 0 })
+            .map_err(|error| Error::refused(format!("'{target}' cannot hold these columns: {error}")))?;
+        Ok(ObjectWriter { writer, pieces: BatchCoalescer::new(schema.clone(), BATCH_ROWS), target: target.clone(), rows: 0 })
     }
 
     /// Appends rows.
@@ -164,7 +374,7 @@ impl ObjectWriter {
     /// A failure of the disk.
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.pieces.push_batch(batch).io_context(|| format!("cannot write '{}'", self.path.display()))?;
+        self.pieces.push_batch(batch).io_context(|| format!("cannot write '{}'", self.target))?;
         self.drain()
     }
 
@@ -176,11 +386,11 @@ impl ObjectWriter {
     }
 
     fn failure(&self, error: &parquet::errors::ParquetError) -> Error {
-        let plain = Error::io(format!("cannot write '{}': {error}", self.path.display()));
+        let plain = Error::io(format!("cannot write '{}': {error}", self.target));
         if let parquet::errors::ParquetError::External(inner) = error
             && let Some(error) = inner.downcast_ref::<std::io::Error>()
         {
-            return super::commit::write_error(error, &self.path);
+            return super::commit::write_error(error, &self.target);
         }
         plain
     }
@@ -195,7 +405,7 @@ impl ObjectWriter {
     /// # Errors
     /// A failure of the disk.
     pub fn finish(mut self, footer: &Footer) -> Result<u64> {
-        self.pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.path.display()))?;
+        self.pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
         self.drain()?;
         self.writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), footer.to_json()?));
         self.writer.finish().map_err(|error| self.failure(&error))?;
@@ -212,6 +422,8 @@ fn flat(schema: &Schema) -> bool {
 mod tests {
     use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field};
+
+    use std::path::Path;
 
     use super::*;
     use crate::domain::digest::Fingerprint;
@@ -241,7 +453,8 @@ mod tests {
     fn written(folder: &Path, name: &str, sizes: &[i64]) -> Vec<u8> {
         let path = folder.join(name);
         let schema = batch(0..1).schema();
-        let mut writer = ObjectWriter::create(File::create(&path).expect("a file"), &schema, &["id".into()], &path).expect("a writer");
+        let mut writer =
+            ObjectWriter::create(File::create(&path).expect("a file"), &schema, &["id".into()], &Location::local(&path)).expect("a writer");
         let mut start = 0;
         for size in sizes.iter().cycle() {
             let end = (start + size).min(20_000);
@@ -267,7 +480,7 @@ mod tests {
     fn an_object_reads_back_with_its_footer_and_only_the_columns_asked_for() {
         let folder = tempfile::tempdir().expect("a folder");
         written(folder.path(), "a", &[20_000]);
-        let object = ParquetObject::open(&folder.path().join("a")).expect("it opens");
+        let object = ParquetObject::open(&Location::local(folder.path().join("a"))).expect("it opens");
         assert_eq!((object.rows(), object.footer().expect("it reads")), (20_000, Some(footer())));
         let read: Vec<RecordBatch> = object.read(Some(&["name".into()])).expect("a stream").collect::<Result<_>>().expect("rows");
         assert_eq!(read.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
@@ -280,7 +493,7 @@ mod tests {
         let bytes = written(folder.path(), "a", &[20_000]);
         let path = folder.path().join("cut");
         std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
-        let error = ParquetObject::open(&path).err().expect("truncated");
+        let error = ParquetObject::open(&Location::local(&path)).err().expect("truncated");
         assert_eq!(error.kind(), crate::error::Kind::Refused);
         assert!(error.to_string().contains("cut' is no whole Parquet file"), "{error}");
     }

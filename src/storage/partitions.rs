@@ -1,8 +1,8 @@
-//! Finding partitions: the objects of each date of a range, by guided descent.
+//! Finding partitions: the objects of each date of a range.
 //!
-//! Only folders that lead to a date of the range are opened ([`crate::domain::layout::Search`]), and
-//! every listing is counted. Names that begin with `_` or `.` are no data. A date's folder may hold any
-//! number of files, in folders of its own too.
+//! On a local disk by descent: only folders that lead to a date of the range are opened ([`crate::domain::layout::Search`]). In
+//! an object store by the keys of the range ([`super::search`]). Every listing is counted. Names that begin with `_` or `.` are
+//! no data. A date's folder may hold any number of files, in folders of its own too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +11,9 @@ use std::time::UNIX_EPOCH;
 
 use chrono::NaiveDate;
 
+use super::location::{Location, Place};
+use super::search::{Listed, SearchOutcome, Strategy, search};
+use super::store::failure;
 use crate::domain::layout::{Layout, Search};
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
@@ -20,12 +23,12 @@ use crate::model::DateRange;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Where it is.
-    pub path: PathBuf,
+    pub location: Location,
     /// Its path below the root, with `/`.
     pub relative: String,
     /// Its size in bytes.
     pub size: u64,
-    /// What changes when it is rewritten: here its modification time.
+    /// What changes when it is rewritten: in a store its ETag, on a local disk its modification time.
     pub etag: String,
 }
 
@@ -45,6 +48,8 @@ pub struct Found {
     pub requests: u64,
     /// Names at a leaf that are no date of the layout, up to five, for hints.
     pub strangers: Vec<String>,
+    /// Why the search could not go by the order of the layout, if it could not.
+    pub scattered: Option<String>,
 }
 
 impl Found {
@@ -62,20 +67,102 @@ pub fn is_data(name: &str) -> bool {
 /// Finds the partitions of a range, or all of them.
 ///
 /// # Errors
-/// A usage error if `root` is not a folder; a failure if a folder cannot be read.
-pub fn find(root: &Path, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
-    match fs::metadata(root) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(Error::usage(format!("'{}' is a file, not a folder of partitions", root.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::usage(format!("there is no folder '{}'", root.display())));
+/// A usage error if there is no folder `root`; a failure if it cannot be listed.
+pub fn find(root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
+    find_by(Strategy::Guided, root, layout, range)
+}
+
+/// The same by another strategy.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
+    let nothing = || Error::usage(format!("there is no folder '{root}'"));
+    match root.place() {
+        Place::Local(path) => {
+            match fs::metadata(path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Err(Error::usage(format!("'{root}' is a file, not a folder of partitions"))),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(nothing()),
+                Err(error) => return Err(Error::io(format!("cannot read '{root}': {error}"))),
+            }
+            let mut found = Found::default();
+            match (strategy, range) {
+                (Strategy::Paths, Some(range)) => {
+                    for date in range.dates() {
+                        probe(path, layout, date, &mut found)?;
+                    }
+                }
+                (Strategy::Listing, _) => {
+                    descend(&layout.search(None), path, "", 0, &mut found)?;
+                    found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
+                }
+                _ => descend(&layout.search(range), path, "", 0, &mut found)?,
+            }
+            Ok(found)
         }
-        Err(error) => return Err(Error::io(format!("cannot read '{}': {error}", root.display()))),
+        Place::Remote(..) => {
+            let found = find_in_store(strategy, root, layout, range)?;
+            if found.partitions.is_empty() && found.strangers.is_empty() && !root.is_folder()? {
+                return Err(nothing());
+            }
+            Ok(found)
+        }
     }
-    let search = layout.search(range);
-    let mut found = Found::default();
-    descend(&search, root, "", 0, &mut found)?;
-    Ok(found)
+}
+
+/// [`find`] in asof's own lake, where a table need not have a folder yet.
+///
+/// # Errors
+/// A failure if a folder cannot be listed.
+pub fn find_if_there(root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
+    match root.place() {
+        Place::Local(path) if !path.exists() => Ok(Found::default()),
+        Place::Local(_) => find(root, layout, range),
+        Place::Remote(..) => find_in_store(Strategy::Guided, root, layout, range),
+    }
+}
+
+fn find_in_store(strategy: Strategy, root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
+    let Place::Remote(store, key) = root.place() else { return Ok(Found::default()) };
+    let (pages, key, asked, doing) = (store.pages.clone(), key.clone(), layout.clone(), format!("cannot list '{root}'"));
+    let outcome: SearchOutcome =
+        store.wait(async move { search(pages.as_ref(), &key, &asked, range, strategy).await.map_err(|error| failure(&doing, &error)) })?;
+    let object = |listed: Listed| {
+        let prefix = if let Place::Remote(_, key) = root.place() { key.len() } else { 0 };
+        let relative = listed.key[prefix..].trim_start_matches('/').to_owned();
+        Object { location: root.join(&relative), relative, size: listed.size, etag: listed.etag.unwrap_or_default() }
+    };
+    Ok(Found {
+        partitions: outcome.partitions.into_iter().map(|(date, objects)| (date, objects.into_iter().map(object).collect())).collect(),
+        requests: outcome.requests,
+        strangers: outcome.strangers,
+        scattered: outcome.scattered,
+    })
+}
+
+/// A file on a local disk, outside of any search.
+///
+/// # Errors
+/// A failure if it cannot be read.
+pub fn local_object(path: &Path) -> Result<Object> {
+    object(path, &path.display().to_string())
+}
+
+/// Looks whether the path of a date is there, and what is in it.
+fn probe(root: &Path, layout: &Layout, date: NaiveDate, found: &mut Found) -> Result<()> {
+    let relative = layout.path(date);
+    let path = root.join(&relative);
+    let Ok(metadata) = fs::metadata(&path) else {
+        found.requests += 1;
+        return Ok(());
+    };
+    let mut objects = Vec::new();
+    gather(&path, &relative, metadata.is_dir(), &mut objects, found)?;
+    if !objects.is_empty() {
+        found.partitions.insert(date, objects);
+    }
+    Ok(())
 }
 
 fn descend(search: &Search<'_>, folder: &Path, prefix: &str, level: usize, found: &mut Found) -> Result<()> {
@@ -136,11 +223,11 @@ fn gather(path: &Path, relative: &str, is_dir: bool, objects: &mut Vec<Object>, 
 ///
 /// # Errors
 /// A failure if it cannot be read.
-pub fn object(path: &Path, relative: &str) -> Result<Object> {
+fn object(path: &Path, relative: &str) -> Result<Object> {
     let metadata = fs::metadata(path).io_context(|| format!("cannot read '{}'", path.display()))?;
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let etag = modified.map_or_else(|| "0".to_owned(), |time| format!("{:x}", time.as_nanos()));
-    Ok(Object { path: path.to_owned(), relative: relative.to_owned(), size: metadata.len(), etag })
+    Ok(Object { location: Location::local(path), relative: relative.to_owned(), size: metadata.len(), etag })
 }
 
 #[cfg(test)]
@@ -164,19 +251,19 @@ mod tests {
         let layout = Layout::parse("%Y/%m/%d").expect("a layout");
         let date = |text| parse_date(text).expect("a date");
         let range = DateRange::new(date("2023-12-31"), date("2024-01-01")).expect("a range");
-        let found = find(root.path(), &layout, Some(range)).expect("found");
+        let found = find(&Location::local(root.path()), &layout, Some(range)).expect("found");
         assert_eq!(found.dates(), [date("2023-12-31"), date("2024-01-01")]);
         let paths: Vec<&str> = found.partitions.values().flatten().map(|object| object.relative.as_str()).collect();
         assert_eq!(paths, ["2023/12/31/a", "2023/12/31/b", "2024/01/01/h=3/a"]);
         assert_eq!(found.requests, 8, "root, 2 years, 2 months, 2 days, 1 hour");
-        assert_eq!(find(root.path(), &layout, None).expect("all").dates().len(), 5);
+        assert_eq!(find(&Location::local(root.path()), &layout, None).expect("all").dates().len(), 5);
     }
 
     #[test]
     fn what_is_not_data_is_not_seen() {
         let root = lake(&["dt=2024-01-01/_SUCCESS", "dt=2024-01-01/.x.tmp", "_dt=2024-01-02/a", "dt=2024-01-03/a", "other/a"]);
         let layout = Layout::parse("dt=%Y-%m-%d").expect("a layout");
-        let found = find(root.path(), &layout, None).expect("found");
+        let found = find(&Location::local(root.path()), &layout, None).expect("found");
         assert_eq!(found.dates(), [parse_date("2024-01-03").expect("a date")]);
         assert_eq!(found.strangers, ["other"]);
     }
@@ -184,7 +271,7 @@ mod tests {
     #[test]
     fn a_layout_may_end_in_a_file_name() {
         let root = lake(&["2024-01-01.csv.gz", "2024-01-02.csv", "readme.md"]);
-        let found = find(root.path(), &Layout::parse("%Y-%m-%d.csv.gz").expect("a layout"), None).expect("found");
+        let found = find(&Location::local(root.path()), &Layout::parse("%Y-%m-%d.csv.gz").expect("a layout"), None).expect("found");
         assert_eq!(found.dates().len(), 1);
     }
 }

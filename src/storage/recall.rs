@@ -4,12 +4,12 @@
 //! with the identity of the files. It is a hint: it may be deleted, and a failure to read or write it costs time alone.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::commit::publish_hint;
+use super::location::Location;
 use super::partitions::Object;
 use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
@@ -17,7 +17,7 @@ use crate::domain::staleness::EventsInput;
 /// The fingerprints that were worked out before; the default remembers nothing.
 #[derive(Default)]
 pub struct FingerprintRecall {
-    path: Option<PathBuf>,
+    path: Option<Location>,
     types: BTreeMap<String, String>,
     dates: BTreeMap<NaiveDate, Remembered>,
 }
@@ -34,10 +34,11 @@ struct Remembered {
 impl FingerprintRecall {
     /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other declared `types`
     /// than these is not recalled.
-    pub fn beside(intervals: &Path, types: BTreeMap<String, String>) -> Self {
-        let name = intervals.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let path = intervals.with_file_name(format!("_{name}.json"));
-        let dates = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    pub fn beside(intervals: &Location, types: BTreeMap<String, String>) -> Self {
+        let name = intervals.name();
+        let path = intervals.sibling(&format!("_{}.json", name.strip_suffix(".parquet").unwrap_or(&name)));
+        let read = path.read_small().ok().flatten();
+        let dates = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         FingerprintRecall { path: Some(path), types, dates }
     }
 

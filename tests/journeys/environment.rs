@@ -141,7 +141,7 @@ impl World {
             let program = Path::new(env!("CARGO_BIN_EXE_asof")).parent().expect("a folder").display().to_string();
             let printed = text(stream).replace(&self.root.display().to_string(), "[ROOT]").replace(&program, "[BIN]");
             for line in printed.lines() {
-                self.transcript.push_str(format!("{mark}{line}").trim_end());
+                self.transcript.push_str(format!("{mark}{}", without_time(line)).trim_end());
                 self.transcript.push('\n');
             }
         }
@@ -197,6 +197,14 @@ impl World {
             }
         }
         rows
+    }
+}
+
+/// A line without the time that a search took.
+fn without_time(line: &str) -> String {
+    match line.split_once(" in ") {
+        Some((requests, time)) if requests.contains(" request") && time.ends_with('s') => format!("{requests} in [TIME]"),
+        _ => line.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A history in a folder, and the library's commands on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use asof::clock::Clock;
 use asof::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, backfill};
@@ -15,6 +16,7 @@ use asof::domain::layout::Layout;
 use asof::domain::staleness::Only;
 use asof::engine::asof::Using;
 use asof::model::{DateRange, DaySpan};
+use asof::storage::store::Stores;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -94,6 +96,9 @@ impl Lake {
             lake: Some("lake".into()),
             folder: self.folder.path().to_owned(),
             clock: Clock::fixed("2025-06-01T12:00:00Z".parse().unwrap(), chrono_tz::Tz::UTC),
+            stores: Stores::new(Vec::new(), Default::default()).unwrap(),
+            allow_unsafe_store: false,
+            open_lake: OnceLock::new(),
             variable: &|_| None,
             progress: &Silent,
         }

@@ -1,7 +1,6 @@
 //! One date of a job: whether it is to be run, its events, and its output, written whole or not at all.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,8 +15,9 @@ use crate::source;
 use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
+use crate::storage::location::Location;
 use crate::storage::object::ObjectWriter;
-use crate::storage::partitions::is_data;
+use crate::storage::partitions::Object;
 
 /// The work on one date, with all that it needs to know.
 pub(super) struct DateRun<'a> {
@@ -99,9 +99,9 @@ impl<'a> DateRun<'a> {
     fn write(&mut self, inputs: Inputs) -> Result<()> {
         let path = self.job.path(self.date);
         if let Some(folder) = path.parent() {
-            sweep(folder, self.workspace.clock.now());
-            self.refuse_strangers(folder, &path)?;
+            sweep(&folder, self.workspace.clock.now());
         }
+        self.refuse_strangers(&path)?;
         let mut output = Output { path: &path, staged: None, writer: None };
         let job = self.job;
         match &job.work {
@@ -124,21 +124,14 @@ impl<'a> DateRun<'a> {
     }
 
     /// Refuses a partition that holds other files: whoever reads it would count rows twice.
-    fn refuse_strangers(&self, folder: &Path, own: &Path) -> Result<()> {
-        if self.job.layout.to_string().ends_with(".parquet") {
-            return Ok(());
-        }
-        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
-        for entry in entries.flatten() {
-            if entry.path() != own && is_data(&entry.file_name().to_string_lossy()) {
-                return Err(Error::refused(format!(
-                    "'{}' lies in the output's partition and was not written by this job",
-                    entry.path().display()
-                ))
-                .hint("remove it, or choose another --out or output"));
+    fn refuse_strangers(&self, own: &Location) -> Result<()> {
+        match self.job.standing(self.date).find(|object| object.location != *own) {
+            None => Ok(()),
+            Some(stranger) => {
+                let what = format!("'{}' lies in the output's partition and was not written by this job", stranger.location);
+                Err(Error::refused(what).hint("remove it, or choose another --out or output"))
             }
         }
-        Ok(())
     }
 
     /// Opens the events of the date.
@@ -149,24 +142,23 @@ impl<'a> DateRun<'a> {
             return Err(Error::refused(format!("events {} have no partition of {date}", events.name))
                 .hint("asof partitions PATH --layout L --from D --to D"));
         }
-        let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
-        let rows = source::read(&files, events.format, &events.types, None)
+        let rows = source::read(objects, events.format, &events.types, None)
             .map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
-        Ok(EventRows { files, schema: rows.schema, batches: rows.batches })
+        Ok(EventRows { objects: objects.to_vec(), schema: rows.schema, batches: rows.batches })
     }
 }
 
 /// A date's events.
 pub(super) struct EventRows {
     #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
-    pub(super) files: Vec<PathBuf>,
+    pub(super) objects: Vec<Object>,
     pub(super) schema: SchemaRef,
     pub(super) batches: Batches,
 }
 
 /// A date's output on its way.
 pub(super) struct Output<'a> {
-    path: &'a Path,
+    path: &'a Location,
     staged: Option<Staged>,
     writer: Option<ObjectWriter>,
 }

@@ -1,7 +1,6 @@
 //! One job, ready to run: what its outputs are made from, where they are, and where each date stands.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
@@ -13,11 +12,13 @@ use crate::domain::layout::Layout;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
 use crate::engine::join::{JoinSpec, JoinTable};
+use crate::engine::table::Partitions;
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
 use crate::storage::commit::publish_hint;
 use crate::storage::footer::Content;
+use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::{Found, Object};
 
@@ -33,11 +34,15 @@ pub(super) struct EventsSource {
 pub(in crate::commands) struct Job {
     pub(super) name: String,
     pub(super) work: Work,
-    pub(super) output: PathBuf,
+    pub(super) output: Location,
     pub(super) layout: Layout,
     pub(super) events: Vec<EventsSource>,
     pub(super) tables: BTreeMap<String, TableHistory>,
     pub(super) hash: String,
+    /// What stood among the outputs of the range when the job began.
+    pub(super) outputs: Partitions,
+    /// The dates whose failure was kept when the job began.
+    pub(super) failures: BTreeSet<NaiveDate>,
     /// The table side of a join, by the index of its schema among the intervals': built once for all dates.
     pub(super) join_tables: Mutex<BTreeMap<usize, Arc<JoinTable>>>,
 }
@@ -87,13 +92,31 @@ impl Job {
     }
 
     /// The object of a date.
-    pub(super) fn path(&self, date: NaiveDate) -> PathBuf {
-        let path = self.output.join(self.layout.path(date));
-        if path.extension().is_some_and(|ending| ending == "parquet") { path } else { path.join(format!("{}.parquet", self.name)) }
+    pub(super) fn path(&self, date: NaiveDate) -> Location {
+        let path = self.output.join(&self.layout.path(date));
+        if path.ending() == "parquet" { path } else { path.join(&format!("{}.parquet", self.name)) }
     }
 
-    fn failure_path(&self, date: NaiveDate) -> PathBuf {
-        self.output.join("_asof").join("failed").join(&self.name).join(format!("{date}.json"))
+    fn failure_path(&self, date: NaiveDate) -> Location {
+        Job::failures_root(&self.output, &self.name).join(&format!("{date}.json"))
+    }
+
+    fn failures_root(output: &Location, name: &str) -> Location {
+        output.join("_asof").join("failed").join(name)
+    }
+
+    /// The dates whose failure is kept beside the outputs.
+    ///
+    /// # Errors
+    /// A failure to list them.
+    pub(super) fn failures_below(output: &Location, name: &str) -> Result<BTreeSet<NaiveDate>> {
+        let entries = Job::failures_root(output, name).entries()?;
+        Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok()).collect())
+    }
+
+    /// The files that stood in the output's partition of a date when the job began.
+    pub(super) fn standing(&self, date: NaiveDate) -> impl Iterator<Item = &Object> {
+        self.outputs.get(&date).into_iter().flatten()
     }
 
     /// The dates of the range that have events, ascending; a query without events runs on every date.
@@ -123,14 +146,12 @@ impl Job {
     /// What the output of a date says that it was made from; `None` if there is none.
     fn recorded(&self, date: NaiveDate) -> Result<Option<Inputs>> {
         let path = self.path(date);
-        if !path.exists() {
-            return Ok(None);
-        }
+        let Some(object) = self.standing(date).find(|object| object.location == path) else { return Ok(None) };
         let foreign = || {
-            Error::refused(format!("'{}' was not written by asof, and will not be replaced", path.display()))
+            Error::refused(format!("'{path}' was not written by asof, and will not be replaced"))
                 .hint("remove it, or choose another --out or output")
         };
-        match ParquetObject::open(&path).map_err(|_| foreign())?.footer()?.map(|footer| footer.content) {
+        match ParquetObject::open_listed(object).map_err(|_| foreign())?.footer()?.map(|footer| footer.content) {
             Some(Content::Output(footer)) => Ok(Some(footer.inputs)),
             _ => Err(foreign()),
         }
@@ -138,7 +159,8 @@ impl Job {
 
     /// Where a date stands, and what it would be made from.
     pub(in crate::commands) fn state(&self, date: NaiveDate) -> Result<(DateState, Inputs)> {
-        let failure = std::fs::read(self.failure_path(date)).ok().and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
+        let note = if self.failures.contains(&date) { self.failure_path(date).read_small().ok().flatten() } else { None };
+        let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
         let inputs = self.inputs(date)?;
         let state = DateState::of(self.recorded(date)?.as_ref(), &inputs, failure.map(|failure| failure.reason));
         Ok((state, inputs))
@@ -151,6 +173,8 @@ impl Job {
 
     /// Forgets the failure of a date that was written since.
     pub(super) fn forget_failure(&self, date: NaiveDate) {
-        let _ = std::fs::remove_file(self.failure_path(date));
+        if self.failures.contains(&date) {
+            let _ = self.failure_path(date).remove();
+        }
     }
 }

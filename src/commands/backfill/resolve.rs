@@ -1,7 +1,6 @@
 //! From what the configuration or the command line says of a job to a [`Job`]: its work, events and tables.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 #[cfg(feature = "sql")]
@@ -15,9 +14,10 @@ use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{TableHistory, Using};
 use crate::engine::join::JoinSpec;
-use crate::error::{Error, Result};
-use crate::model::TableName;
+use crate::error::{Error, Kind, Result};
+use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
+use crate::storage::location::Location;
 use crate::storage::partitions;
 
 /// A job of the configuration, or a usage error with the nearest name.
@@ -54,7 +54,7 @@ impl Job {
             (Some(sql), None) => Some(sql.clone()),
             (None, Some(file)) => {
                 let path = place(file)?;
-                Some(std::fs::read_to_string(&path).map_err(|error| Error::usage(format!("cannot read '{}': {error}", path.display())))?)
+                Some(read_sql(&path)?)
             }
             (None, None) => None,
             _ => return Err(within(Error::usage("'sql' and 'sql_file' exclude one another"))),
@@ -64,11 +64,14 @@ impl Job {
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
         refuse_inputs_as_output(workspace, &output, &events)?;
+        let outputs = partitions::find_if_there(&output, &layout, Some(options.range)).map_err(|error| error.within("the output"))?;
         let mut job = Job {
+            failures: Job::failures_below(&output, &name)?,
             name,
             work,
             output,
             layout,
+            outputs: outputs.partitions,
             events: Vec::new(),
             tables: BTreeMap::new(),
             hash: String::new(),
@@ -87,10 +90,9 @@ impl Job {
 }
 
 /// Refuses an output in a folder that the job, or another, reads: it would be taken for a table's or for events.
-fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Path, events: &[EventsPlace]) -> Result<()> {
-    let inside = |root: &Path| plain(output).starts_with(plain(root));
-    let refused =
-        |what: String| Err(Error::usage(format!("the output '{}' lies {what}", output.display())).hint("choose another --out or output"));
+fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Location, events: &[EventsPlace]) -> Result<()> {
+    let inside = |root: &Location| output.is_within(root);
+    let refused = |what: String| Err(Error::usage(format!("the output '{output}' lies {what}")).hint("choose another --out or output"));
     if let Some(events) = events.iter().find(|events| inside(&events.root)) {
         return refused(format!("among the events {}", events.name));
     }
@@ -110,23 +112,20 @@ fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Path, events: &[E
     Ok(())
 }
 
-/// A path without `.` and `..`, for comparisons.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
-        match part {
-            std::path::Component::ParentDir => {
-                plain.pop();
-            }
-            part => plain.push(part),
-        }
-    }
-    plain
+/// The query of a file.
+fn read_sql(file: &Location) -> Result<String> {
+    let wrong = |why: &dyn std::fmt::Display| Error::usage(format!("cannot read '{file}': {why}"));
+    let bytes = file.read_small().map_err(|error| match error.kind() {
+        Kind::Io => wrong(&error.to_string().trim_start_matches(&format!("cannot read '{file}': "))),
+        _ => error,
+    })?;
+    let bytes = bytes.ok_or_else(|| wrong(&std::io::Error::from_raw_os_error(2)))?;
+    String::from_utf8(bytes).map_err(|error| wrong(&error))
 }
 
 /// The name of a job that has none: that of its output's folder.
-fn name_of(output: &Path) -> String {
-    let name = output.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+fn name_of(output: &Location) -> String {
+    let name = output.name();
     if name.parse::<TableName>().is_ok() { name } else { "backfill".to_owned() }
 }
 
@@ -135,7 +134,8 @@ fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOption
     let (mut rule, _) = workspace.as_of_rule(name);
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
     rule.lag = options.lag.unwrap_or(rule.lag);
-    let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(None)?.partitions };
+    let labels = DateRange::new(rule.earliest(options.range.from()), rule.label(options.range.to()))?;
+    let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(Some(labels))?.partitions };
     // Of foreign text they also tell the types that it was compacted with.
     let intervals = if options.using == Using::Snapshots && table.own { None } else { workspace.intervals(name)? };
     TableHistory::new(table, rule, snapshots, intervals, options.using)
@@ -145,7 +145,7 @@ fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOption
 #[derive(Clone)]
 struct EventsPlace {
     name: String,
-    root: PathBuf,
+    root: Location,
     layout: Layout,
     format: Option<Format>,
     types: TypeRules,
@@ -183,7 +183,7 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
         return Err(Error::usage(format!("the layout of the events in '{events}' is not known")).hint("--events-layout 'date=%Y-%m-%d'"));
     };
     let root = workspace.here(events)?;
-    let name = root.file_name().map_or_else(|| "events".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = Some(root.name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "events".to_owned());
     Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format: ad_hoc.events_format, types: TypeRules::default() })
 }
 

@@ -46,9 +46,9 @@ impl DateRun<'_> {
     /// it asks for; text is read once and kept.
     fn events_relation(&self, events: &EventsSource) -> Result<Relation> {
         let rows = self.events_of(events)?;
-        let open: Open = if carries_types(&rows.files, events.format)? {
-            let (files, format, types) = (rows.files, events.format, events.types.clone());
-            Arc::new(move |columns: &[String]| read_columns(&files, format, &types, columns))
+        let open: Open = if carries_types(&rows.objects, events.format)? {
+            let (objects, format, types) = (rows.objects, events.format, events.types.clone());
+            Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns))
         } else {
             let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
             Arc::new(move |columns: &[String]| select(&kept, columns))

@@ -13,8 +13,6 @@
 
 mod settings;
 
-use std::path::{Path, PathBuf};
-
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -33,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
+use crate::storage::location::Location;
 use crate::storage::object::ObjectWriter;
 use crate::storage::partitions::{Found, Object};
 use crate::storage::recall::FingerprintRecall;
@@ -89,9 +88,14 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
     if tables.is_empty() {
         // A table that asof.toml names and that has no snapshot yet is no failure of the others.
         let lake = workspace.lake()?;
-        let has_snapshots = |name: &TableName| lake.has(name) || workspace.table_config(name).snapshots.is_some();
-        if names.iter().any(has_snapshots) {
-            names.retain(has_snapshots);
+        let mut with_snapshots = Vec::new();
+        for name in &names {
+            if workspace.table_config(name).snapshots.is_some() || lake.has(name)? {
+                with_snapshots.push(name.clone());
+            }
+        }
+        if !with_snapshots.is_empty() {
+            names = with_snapshots;
         }
     }
     if names.len() > 1 && options.out.is_some() {
@@ -124,7 +128,10 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     };
     let layout = Layout::parse(layout)?;
     let name: TableName = match tables {
-        [] => Path::new(out).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().parse()?,
+        [] => {
+            let name = workspace.here(out)?.name();
+            name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).parse()?
+        }
         [name] => name.parse()?,
         _ => return Err(Error::usage("--snapshots goes with the name of one table")),
     };
@@ -141,24 +148,24 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
 }
 
 /// Refuses a place for intervals that would be taken for one of the copies, or that is a folder of theirs.
-fn refuse_to_write_into(root: &Path, layout: &Layout, path: &Path, out: &str) -> Result<()> {
-    let Ok(below) = path.strip_prefix(root) else { return Ok(()) };
-    let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
+fn refuse_to_write_into(root: &Location, layout: &Layout, path: &Location, out: &str) -> Result<()> {
+    let Some(below) = path.below(root) else { return Ok(()) };
+    let parts: Vec<&str> = below.split('/').collect();
     let is_copy = parts.len() >= layout.depth() && layout.date(&parts[..layout.depth()].join("/")).is_some();
     let is_file = out.ends_with(".parquet");
     if is_copy || !is_file {
-        return Err(Error::usage(format!("--out '{out}' lies among the copies in '{}', into which asof never writes", root.display()))
+        return Err(Error::usage(format!("--out '{out}' lies among the copies in '{root}', into which asof never writes"))
             .hint("--out FILE.parquet, in another folder"));
     }
     Ok(())
 }
 
 /// The intervals that stand at a place, which must be those of the table.
-fn existing(path: &Path, table: &TableName) -> Result<Option<Intervals>> {
+fn existing(path: &Location, table: &TableName) -> Result<Option<Intervals>> {
     let existing = Intervals::open(path).map_err(|error| error.hint(format!("asof compact {table} --full")))?;
     match existing {
         Some(other) if other.footer.table != table.as_str() => {
-            let what = format!("'{}' holds the intervals of table {}, not of {table}", path.display(), other.footer.table);
+            let what = format!("'{path}' holds the intervals of table {}, not of {table}", other.footer.table);
             Err(Error::usage(what).hint("--out FILE, to write somewhere else"))
         }
         existing => Ok(existing),
@@ -170,7 +177,7 @@ struct Run<'a> {
     workspace: &'a Workspace<'a>,
     table: Table,
     settings: Settings,
-    path: PathBuf,
+    path: Location,
     base: Option<Base>,
     /// The snapshots to take, ascending.
     new: Vec<(NaiveDate, Vec<Object>)>,
@@ -183,7 +190,7 @@ impl<'a> Run<'a> {
     fn plan(
         workspace: &'a Workspace<'a>,
         table: Table,
-        path: PathBuf,
+        path: Location,
         existing: Option<Intervals>,
         options: &CompactOptions,
     ) -> Result<Self> {
@@ -199,7 +206,9 @@ impl<'a> Run<'a> {
             return Err(no_snapshots(&table, range, &found));
         }
         let types = table.types.declared.iter().map(|(name, data_type)| (name.clone(), data_type.to_string())).collect();
-        let recall = if table.own { FingerprintRecall::default() } else { FingerprintRecall::beside(&path, types) };
+        // On a local disk a footer is read as fast as a memory of it.
+        let needs_recall = !table.own || table.root.store().is_some();
+        let recall = if needs_recall { FingerprintRecall::beside(&path, types) } else { FingerprintRecall::default() };
         let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {
@@ -234,7 +243,7 @@ impl<'a> Run<'a> {
                 let lost: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
                 self.refuse_pruned("a full compaction", &lost)
             }
-            Err(error) if self.path != self.workspace.intervals_path(&self.table.name, None).unwrap_or_default() => {
+            Err(error) if self.workspace.intervals_path(&self.table.name, None).ok().as_ref() != Some(&self.path) => {
                 // Elsewhere it may be anything, and whose it is cannot be told.
                 Err(error.hint(format!("rm '{}', if it is not needed", self.workspace.shown(&self.path))))
             }
@@ -373,7 +382,7 @@ impl<'a> Run<'a> {
     fn write(&self, compacted: Compacted) -> Result<(CompactionFacts, u64)> {
         let Compacted { facts, schema, rows, .. } = compacted;
         if let Some(folder) = self.path.parent() {
-            sweep(folder, self.workspace.clock.now());
+            sweep(&folder, self.workspace.clock.now());
         }
         let staged = Staged::create(&self.path)?;
         let mut sorted_by = self.table.key.clone();
@@ -428,7 +437,7 @@ impl<'a> Run<'a> {
             snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
             intervals: passed.map_or_else(standing, |passed| passed.intervals),
             open: passed.map_or_else(|| observed.last().map_or(0, |last| last.rows), |passed| passed.open),
-            bytes: if passed.is_some() { bytes } else { std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len()) },
+            bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
             condition: self.settings.convention.condition("D"),
         }

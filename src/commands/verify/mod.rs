@@ -21,7 +21,6 @@ mod snapshots;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, RecordBatch};
@@ -35,6 +34,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::Result;
 use crate::model::TableName;
+use crate::storage::location::{Entry, Location};
 use crate::storage::partitions::is_data;
 
 /// How many keys or rows a problem shows.
@@ -144,7 +144,7 @@ impl<'a> Verification<'a> {
         let mut strangers = inspected.found.strangers.clone();
         if table.own {
             let expected = format!("{}.parquet", table.name);
-            let misnamed = inspected.found.partitions.values().flatten().filter(|object| !object.path.ends_with(&expected));
+            let misnamed = inspected.found.partitions.values().flatten().filter(|object| object.location.name() != expected);
             strangers.extend(misnamed.take(SHOWN).map(|object| object.relative.clone()));
         }
         let proof = TableProof {
@@ -251,27 +251,25 @@ fn null_keys(batch: &RecordBatch, key: &[String]) -> Vec<bool> {
 
 /// What killed processes left in the folders of asof's own objects.
 fn leftovers(workspace: &Workspace<'_>, inspected: &Inspected) -> Vec<String> {
-    let mut folders: Vec<&Path> = inspected.intervals_path.as_deref().and_then(Path::parent).into_iter().collect();
-    if inspected.table.own {
-        folders.push(&inspected.table.root);
-    }
     let mut left = Vec::new();
-    for (depth, root) in folders.into_iter().enumerate() {
-        gather_leftovers(workspace, root, depth > 0, &mut left);
+    if let Some(folder) = inspected.intervals_path.as_ref().and_then(Location::parent) {
+        gather_leftovers(workspace, &folder, false, &mut left);
+    }
+    if inspected.table.own {
+        gather_leftovers(workspace, &inspected.table.root, true, &mut left);
     }
     left.sort();
     left
 }
 
-fn gather_leftovers(workspace: &Workspace<'_>, folder: &Path, deeper: bool, left: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+fn gather_leftovers(workspace: &Workspace<'_>, folder: &Location, deeper: bool, left: &mut Vec<String>) {
+    // In a store, looking into each date's folder would be a request a date.
+    let deeper = deeper && folder.as_local().is_some();
+    for Entry { name, is_folder } in folder.entries().unwrap_or_default() {
         if name.starts_with(".asof-") && name.ends_with(".tmp") {
-            left.push(workspace.shown(&entry.path()));
-        } else if deeper && is_data(&name) && entry.path().is_dir() {
-            gather_leftovers(workspace, &entry.path(), false, left);
+            left.push(workspace.shown(&folder.join(&name)));
+        } else if deeper && is_folder && is_data(&name) {
+            gather_leftovers(workspace, &folder.join(&name), false, left);
         }
     }
 }

@@ -84,11 +84,11 @@ impl Look {
     fn read(&mut self, table: &Table, job: &Job<'_>, comparison: Option<&Comparison>) -> Result<(), (ProblemKind, Error)> {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);
         if table.own && job.objects.len() > 1 {
-            let what = format!("{} files stand where one snapshot should: {}", job.objects.len(), job.objects[1].path.display());
+            let what = format!("{} files stand where one snapshot should: {}", job.objects.len(), job.objects[1].location);
             return Err((ProblemKind::Unreadable, Error::refused(what)));
         }
         let snapshot = table.open(job.date, job.objects, job.pinned.as_ref()).map_err(|error| {
-            let whole = !table.own || ParquetObject::open(&job.objects[0].path).is_ok();
+            let whole = !table.own || ParquetObject::open_listed(&job.objects[0]).is_ok();
             (if whole && table.own { ProblemKind::Footer } else { ProblemKind::Unreadable }, error)
         })?;
         let schema = snapshot.schema.clone();

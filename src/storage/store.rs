@@ -1,0 +1,479 @@
+//! One bucket or container of an object store, and how it is reached.
+//!
+//! [`Stores`] opens a bucket once a process: from a URL, what `[stores]` in asof.toml says, and the environment, under
+//! the names that the `object_store` crate has for them. The rest of asof is not async: [`Store::wait`] runs a request on
+//! the stores' own threads, and is the one bridge.
+//!
+//! Every store is reached in two ways. Reads, listings and writes that may be repeated go through a client that tries
+//! again by itself, up to a limit. A conditional write goes through one that tries once: after a lost reply it must be
+//! found out whose object stands there before anything is tried again ([`super::upload`]).
+//!
+//! A secret is never shown: what is told of a store is its URL as the user wrote it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut, S3CopyIfNotExists};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
+use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path as StorePath;
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig, UpdateVersion};
+use tokio::runtime::Runtime;
+
+use super::http::{AzureSignature, Connector, RequestCounts, Requests};
+use super::search::{CloudPages, MemoryPages, Pages};
+use crate::error::{Error, Result};
+
+/// How often a request is tried again, unless `max_retries` says otherwise: about ten seconds, with growing pauses.
+const RETRIES: usize = 6;
+/// When trying again ends, unless `retry_timeout` says otherwise.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long one request may take, unless `timeout` says otherwise: a part of 16 MiB on a slow line.
+const TIMEOUT: &str = "180s";
+
+/// The kind of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Amazon S3, or a service that speaks its language.
+    S3,
+    /// Google Cloud Storage.
+    Google,
+    /// Azure Blob Storage.
+    Azure,
+    /// The memory of this process, for tests.
+    Memory,
+}
+
+impl Service {
+    /// The service of a URL's scheme.
+    pub fn of(scheme: &str) -> Option<Service> {
+        match scheme {
+            "s3" | "s3a" => Some(Service::S3),
+            "gs" | "gcs" => Some(Service::Google),
+            "az" | "azure" | "abfs" | "abfss" => Some(Service::Azure),
+            _ => None,
+        }
+    }
+
+    /// The name under which `[stores]` configures all buckets of the service.
+    fn section(self) -> &'static str {
+        match self {
+            Service::S3 => "s3",
+            Service::Google => "gs",
+            Service::Azure => "az",
+            Service::Memory => "memory",
+        }
+    }
+
+    /// How the service's variables in the environment begin.
+    fn variables(self) -> &'static str {
+        match self {
+            Service::S3 => "AWS_",
+            Service::Google => "GOOGLE_",
+            Service::Azure => "AZURE_",
+            Service::Memory => "-",
+        }
+    }
+
+    fn knows(self, key: &str) -> bool {
+        match self {
+            Service::S3 => AmazonS3ConfigKey::from_str(key).is_ok(),
+            Service::Google => GoogleConfigKey::from_str(key).is_ok(),
+            Service::Azure => AzureConfigKey::from_str(key).is_ok(),
+            Service::Memory => false,
+        }
+    }
+}
+
+/// The condition under which an object is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing has its name.
+    Absent,
+    /// What has its name is still this version.
+    Unchanged(UpdateVersion),
+}
+
+/// What is known of an object without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// What changes when it is rewritten: its ETag.
+    pub etag: Option<String>,
+    /// Its version, where the service numbers them.
+    pub version: Option<String>,
+}
+
+impl ObjectFacts {
+    /// The version, to replace that and no other.
+    pub fn unchanged(&self) -> Condition {
+        Condition::Unchanged(UpdateVersion { e_tag: self.etag.clone(), version: self.version.clone() })
+    }
+}
+
+/// Opens stores, each once.
+pub struct Stores {
+    variables: Vec<(String, String)>,
+    configured: BTreeMap<String, BTreeMap<String, String>>,
+    requests: Arc<Requests>,
+    runtime: Arc<OnceLock<Runtime>>,
+    open: Mutex<BTreeMap<String, Arc<Store>>>,
+}
+
+impl Stores {
+    /// Stores as the environment's variables and `[stores]` say: by bucket (`s3://shop`) or service (`s3`), then by option.
+    ///
+    /// # Errors
+    /// A usage error for a section or an option that there is not.
+    pub fn new(variables: Vec<(String, String)>, configured: BTreeMap<String, BTreeMap<String, String>>) -> Result<Self> {
+        for (section, options) in &configured {
+            let service = Service::of(section.split("://").next().unwrap_or_default()).ok_or_else(|| {
+                Error::usage(format!("[stores.{section}]: there is no such kind of store"))
+                    .hint("[stores.s3], [stores.gs], [stores.az] or [stores.\"s3://bucket\"]")
+            })?;
+            for key in options.keys() {
+                if !OWN_OPTIONS.contains(&key.as_str()) && !service.knows(key) {
+                    return Err(
+                        Error::usage(format!("[stores.{section}]: there is no option '{key}'")).hint("docs/stores.md lists the options")
+                    );
+                }
+            }
+        }
+        Ok(Stores { variables, configured, requests: Arc::default(), runtime: Arc::default(), open: Mutex::default() })
+    }
+
+    /// The count of what all stores are asked.
+    pub fn requests(&self) -> Arc<Requests> {
+        self.requests.clone()
+    }
+
+    /// What all stores were asked so far.
+    pub fn counts(&self) -> RequestCounts {
+        self.requests.counts()
+    }
+
+    /// The bucket or container that a URL names up to its path, such as `s3://shop`.
+    ///
+    /// # Errors
+    /// A usage error if it is not configured well enough to be asked.
+    pub fn open(&self, service: Service, url: &str) -> Result<Arc<Store>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = open.get(url) {
+            return Ok(store.clone());
+        }
+        let store = Arc::new(self.build(service, url)?);
+        open.insert(url.to_owned(), store.clone());
+        Ok(store)
+    }
+
+    /// A store in memory, for tests.
+    pub fn in_memory(&self, url: &str) -> Arc<Store> {
+        let memory = Arc::new(InMemory::new());
+        Arc::new(Store {
+            url: url.to_owned(),
+            service: Service::Memory,
+            retries: RETRIES,
+            reads: memory.clone(),
+            once: memory.clone(),
+            parts: memory.clone(),
+            parts_once: memory.clone(),
+            pages: Arc::new(MemoryPages::new(memory)),
+            runtime: self.runtime.clone(),
+        })
+    }
+
+    /// The options of a store: of the environment, then of its service, then of its bucket.
+    fn options(&self, service: Service, url: &str) -> BTreeMap<String, String> {
+        let mut options = BTreeMap::new();
+        for (name, value) in &self.variables {
+            let key = name.to_ascii_lowercase();
+            if name.starts_with(service.variables()) && service.knows(&key) {
+                options.insert(key, value.clone());
+            }
+        }
+        // A key in full and in short is one option: the more particular wins, so the others must go.
+        for section in [service.section(), url] {
+            for (key, value) in self.configured.get(section).into_iter().flatten() {
+                options.retain(|known, _| !same_option(service, known, key));
+                options.insert(key.to_ascii_lowercase(), value.clone());
+            }
+        }
+        options
+    }
+
+    fn build(&self, service: Service, url: &str) -> Result<Store> {
+        let mut options = self.options(service, url);
+        let wrong = |error: &dyn fmt::Display| {
+            Error::usage(format!("the store '{url}' cannot be reached as it is configured: {error}"))
+                .hint("docs/stores.md tells what each service needs")
+        };
+        let retries = match options.remove("max_retries") {
+            None => RETRIES,
+            Some(text) => text.parse().map_err(|_| wrong(&format!("max_retries = '{text}' is no number")))?,
+        };
+        let retry_timeout = match options.remove("retry_timeout") {
+            None => RETRY_TIMEOUT,
+            Some(text) => text
+                .strip_suffix('s')
+                .and_then(|seconds| seconds.parse().ok())
+                .map(Duration::from_secs)
+                .ok_or_else(|| wrong(&format!("retry_timeout = '{text}' is not seconds, such as 120s")))?,
+        };
+        let again = RetryConfig { max_retries: retries, retry_timeout, ..RetryConfig::default() };
+        let once = RetryConfig { max_retries: 0, ..again.clone() };
+        let connector = Connector { requests: self.requests.clone(), azure: AzureSignature::default() };
+        // Who names an endpoint without TLS means it.
+        let plain = options.iter().any(|(key, value)| {
+            (key.ends_with("endpoint") || key.contains("endpoint_url") || key.ends_with("base_url")) && value.starts_with("http://")
+        });
+        let client = [(ClientConfigKey::AllowHttp, plain.then_some("true")), (ClientConfigKey::Timeout, Some(TIMEOUT))];
+        macro_rules! configure {
+            ($builder:expr, $key:ident) => {{
+                let mut builder = $builder.with_url(url).with_http_connector(connector.clone());
+                for (key, value) in client {
+                    if let Some(value) = value {
+                        builder = builder.with_config($key::Client(key), value);
+                    }
+                }
+                for (key, value) in &options {
+                    if let Ok(key) = $key::from_str(key) {
+                        builder = builder.with_config(key, value);
+                    }
+                }
+                builder
+            }};
+        }
+        macro_rules! store {
+            ($builder:expr) => {{
+                let builder = $builder;
+                let reads = Arc::new(builder.clone().with_retry(again).build().map_err(|error| wrong(&cause(&error)))?);
+                let once = Arc::new(builder.with_retry(once).build().map_err(|error| wrong(&cause(&error)))?);
+                let pages: Arc<dyn PaginatedListStore> = reads.clone();
+                let store = Store {
+                    url: url.to_owned(),
+                    service,
+                    retries,
+                    pages: Arc::new(CloudPages::new(pages, service)),
+                    reads: reads.clone(),
+                    parts: reads.clone(),
+                    once: once.clone(),
+                    parts_once: once.clone(),
+                    runtime: self.runtime.clone(),
+                };
+                (store, once)
+            }};
+        }
+        match service {
+            Service::S3 => {
+                let builder = AmazonS3Builder::new()
+                    .with_conditional_put(S3ConditionalPut::ETagMatch)
+                    .with_copy_if_not_exists(S3CopyIfNotExists::Multipart);
+                Ok(store!(configure!(builder, AmazonS3ConfigKey)).0)
+            }
+            Service::Google => Ok(store!(configure!(GoogleCloudStorageBuilder::new(), GoogleConfigKey)).0),
+            Service::Azure => {
+                let builder = configure!(MicrosoftAzureBuilder::new(), AzureConfigKey);
+                let account = builder.get_config_value(&AzureConfigKey::AccountName).unwrap_or_else(|| "devstoreaccount1".to_owned());
+                let (store, once) = store!(builder);
+                connector.azure.set(once.credentials().clone(), account);
+                Ok(store)
+            }
+            Service::Memory => {
+                Ok(Store { url: url.to_owned(), ..Arc::into_inner(self.in_memory(url)).ok_or_else(|| Error::io("a new store is shared"))? })
+            }
+        }
+    }
+}
+
+/// Options of `[stores]` that are asof's own.
+const OWN_OPTIONS: [&str; 2] = ["max_retries", "retry_timeout"];
+
+/// Whether two names are of one option.
+fn same_option(service: Service, one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    match service {
+        Service::S3 => {
+            AmazonS3ConfigKey::from_str(&one).is_ok_and(|key| AmazonS3ConfigKey::from_str(&other).is_ok_and(|other| key == other))
+        }
+        Service::Google => {
+            GoogleConfigKey::from_str(&one).is_ok_and(|key| GoogleConfigKey::from_str(&other).is_ok_and(|other| key == other))
+        }
+        Service::Azure => AzureConfigKey::from_str(&one).is_ok_and(|key| AzureConfigKey::from_str(&other).is_ok_and(|other| key == other)),
+        Service::Memory => false,
+    }
+}
+
+/// One bucket or container.
+pub struct Store {
+    url: String,
+    pub(super) service: Service,
+    /// How often a conditional write is tried again after it was found not to have happened.
+    pub(super) retries: usize,
+    /// Tries again by itself.
+    pub(super) reads: Arc<dyn ObjectStore>,
+    /// Tries once.
+    pub(super) once: Arc<dyn ObjectStore>,
+    pub(super) parts: Arc<dyn MultipartStore>,
+    pub(super) parts_once: Arc<dyn MultipartStore>,
+    pub(super) pages: Arc<dyn Pages>,
+    runtime: Arc<OnceLock<Runtime>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Store {
+    /// Its URL up to the path, as the user wrote it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Does something on the stores' threads, and waits for it.
+    ///
+    /// # Errors
+    /// What it fails with, or a failure to begin.
+    pub fn wait<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("asof-store").enable_all().build();
+                let runtime = threads.map_err(|error| Error::io(format!("no thread for object stores can be started: {error}")))?;
+                self.runtime.get_or_init(|| runtime)
+            }
+        };
+        // Not `block_on`: whoever waits may be inside a runtime of DataFusion's.
+        let (answer, answered) = mpsc::sync_channel(1);
+        runtime.spawn(async move {
+            let _ = answer.send(work.await);
+        });
+        answered.recv().map_err(|_| Error::io(format!("a request to '{}' was broken off", self.url)))?
+    }
+
+    /// What is known of an object; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn head(&self, key: &str) -> Result<Option<ObjectFacts>> {
+        let (reads, path, what) = (self.reads.clone(), self.path(key)?, format!("cannot look at '{}'", self.name(key)));
+        self.wait(async move { facts(reads.as_ref(), &path).await.map_err(|error| failure(&what, &error)) })
+    }
+
+    /// A small object, whole; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let (reads, path, what) = (self.reads.clone(), self.path(key)?, format!("cannot read '{}'", self.name(key)));
+        self.wait(async move {
+            let read = async { reads.get(&path).await?.bytes().await };
+            match read.await {
+                Ok(bytes) => Ok(Some(bytes.to_vec())),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(failure(&what, &error)),
+            }
+        })
+    }
+
+    /// Writes a small object in the place of whatever has its name.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let (reads, path, what) = (self.reads.clone(), self.path(key)?, format!("cannot write '{}'", self.name(key)));
+        self.wait(async move { reads.put(&path, bytes.into()).await.map(|_| ()).map_err(|error| failure(&what, &error)) })
+    }
+
+    /// Removes an object, if there is one.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn delete(&self, key: &str) -> Result<()> {
+        let (reads, path, what) = (self.reads.clone(), self.path(key)?, format!("cannot remove '{}'", self.name(key)));
+        self.wait(async move {
+            match reads.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(failure(&what, &error)),
+            }
+        })
+    }
+
+    /// An object's URL, as messages show it.
+    pub(super) fn name(&self, key: &str) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    /// A key as the store's client wants it.
+    ///
+    /// # Errors
+    /// A usage error for a key that no store takes.
+    pub(super) fn path(&self, key: &str) -> Result<StorePath> {
+        StorePath::parse(key).map_err(|error| Error::usage(format!("'{}' cannot be the name of an object: {error}", self.name(key))))
+    }
+}
+
+/// What is known of an object; `None` if there is none.
+pub(super) async fn facts(store: &dyn ObjectStore, path: &StorePath) -> object_store::Result<Option<ObjectFacts>> {
+    match store.head(path).await {
+        Ok(meta) => Ok(Some(ObjectFacts { size: meta.size, etag: meta.e_tag, version: meta.version })),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A failure of a store as one of ours: what the scheduler should do, and what was said at the bottom of it.
+pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
+    let why = cause(error);
+    match error {
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::usage(format!("{doing}: {why}"))
+            .hint("check the credentials in the environment or in [stores] of asof.toml; see docs/stores.md"),
+        Store::NotFound { .. } if why.contains("NoSuchBucket") || why.contains("ContainerNotFound") => {
+            Error::usage(format!("{doing}: {why}")).hint("create the bucket or container first; asof creates none")
+        }
+        Store::InvalidPath { .. } | Store::NotSupported { .. } | Store::NotImplemented { .. } | Store::UnknownConfigurationKey { .. } => {
+            Error::usage(format!("{doing}: {why}"))
+        }
+        Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile")).hint("run the same command again"),
+        _ => {
+            let failed = Error::io(format!("{doing}: {why}"));
+            if why.contains("169.254.169.254") || why.contains("metadata.google") {
+                return failed.hint("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket; see docs/stores.md");
+            }
+            failed
+        }
+    }
+}
+
+/// What is at the bottom of an error, without the layers above: a service's own code and message, or the system's.
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
+    let whole = error.to_string();
+    let between =
+        |from: &str, to: &str| whole.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map(|(found, _)| found.trim().to_owned());
+    if let Some(code) = between("<Code>", "</Code>") {
+        let said = between("<Message>", "</Message>").unwrap_or_default();
+        let said = said.lines().next().unwrap_or_default();
+        return if said.is_empty() || said == code { code } else { format!("{code}: {said}") };
+    }
+    let mut bottom: &dyn std::error::Error = error;
+    while let Some(deeper) = bottom.source() {
+        bottom = deeper;
+    }
+    let bottom = bottom.to_string();
+    let address = between("Error performing ", " in ").map(|request| request.split(' ').next_back().unwrap_or_default().to_owned());
+    let bottom = bottom.lines().next().unwrap_or_default().trim_end_matches([':', ' ']).to_owned();
+    match address.filter(|address| !bottom.contains(address.as_str())) {
+        Some(address) => format!("{bottom} ({})", address.split('?').next().unwrap_or_default()),
+        None => bottom,
+    }
+}
