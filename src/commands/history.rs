@@ -1,16 +1,16 @@
 //! `asof history`: every interval of one key.
 //!
-//! What is read: of the intervals the key columns, up to the last interval of the key, since they lie in the
-//! order of the key; then all columns up to there. The snapshots are listed and not read. Only for a key
-//! that is not there, the key column is read once more for keys like it.
+//! What is read: of the intervals the key columns of the row groups that may hold the key, by their statistics, which are few since they
+//! lie in the order of the key; and of the other columns the pages in which it is. The snapshots are listed and not read. Only for
+//! a key that is not there, the key column is read once for keys like it.
 //!
 //! Memory: a batch, and the intervals of the key.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar, StringArray};
 use arrow::compute::concat_batches;
+use arrow::compute::kernels::cmp::{gt, lt};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 
@@ -24,6 +24,7 @@ use crate::engine::intervals::Intervals;
 use crate::error::{Context, Error, Result, nearest};
 use crate::model::TableName;
 use crate::source::no_column;
+use crate::storage::object::{GroupStatistics, RowCondition};
 
 /// How many keys like one that is not there are offered.
 const NEAR_KEYS: usize = 3;
@@ -118,8 +119,10 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else { return Err(none()) };
-    let Some(place) = find(&intervals, &key)? else { return Err(not_there(&name, &intervals, &options.key, &observed)) };
-    let (rows, spans) = read(&intervals, place)?;
+    let (rows, spans) = read(&intervals, &key)?;
+    if spans.is_empty() {
+        return Err(not_there(&name, &intervals, &options.key, &observed));
+    }
     let shown = intervals.footer.key.iter().zip(&key).map(|(name, value)| KeyValue { name: name.clone(), value: display(value, 0) });
     Ok(HistoryReport {
         key: shown.collect(),
@@ -163,47 +166,53 @@ fn key_columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
     key.iter().map(column).collect()
 }
 
-/// The numbers of the rows of a key; they follow one another.
-fn find(intervals: &Intervals, key: &[ArrayRef]) -> Result<Option<Range<usize>>> {
-    let names = &intervals.footer.key;
-    let wanted = key_digests(key)?.first().copied().flatten();
-    let mut place: Option<Range<usize>> = None;
-    let mut before = 0;
-    for batch in intervals.read(Some(names))? {
-        let digests = key_digests(&key_columns(&batch?.rows, names)?)?;
-        for (row, digest) in digests.iter().enumerate() {
-            let row = before + row;
-            match &mut place {
-                None if *digest == wanted => place = Some(row..row + 1),
-                Some(place) if *digest == wanted => place.end = row + 1,
-                Some(_) => return Ok(place),
-                None => {}
-            }
-        }
-        before += digests.len();
-    }
-    Ok(place)
-}
-
-/// Rows by their numbers, with their intervals.
-fn read(intervals: &Intervals, place: Range<usize>) -> Result<(RecordBatch, Vec<Interval>)> {
+/// The rows of a key with their intervals, in order; none if it is not there.
+fn read(intervals: &Intervals, key: &[ArrayRef]) -> Result<(RecordBatch, Vec<Interval>)> {
+    let wanted =
+        KeyCondition { names: intervals.footer.key.clone(), values: key.to_vec(), digest: key_digests(key)?.first().copied().flatten() };
     let (mut rows, mut spans) = (Vec::new(), Vec::new());
-    let mut before = 0;
-    for batch in intervals.read(None)? {
+    for batch in intervals.read_where(None, Some(Arc::new(wanted)))? {
         let batch = batch?;
-        let after = before + batch.intervals.len();
-        let (from, to) = (place.start.max(before), place.end.min(after));
-        if from < to {
-            rows.push(batch.rows.slice(from - before, to - from));
-            spans.extend_from_slice(&batch.intervals[from - before..to - before]);
-        }
-        if after >= place.end {
-            break;
-        }
-        before = after;
+        rows.push(batch.rows);
+        spans.extend(batch.intervals);
     }
     let rows = concat_batches(&intervals.table_schema(), &rows).io_context(|| "cannot put rows together".into())?;
     Ok((rows, spans))
+}
+
+/// That a row has a key.
+struct KeyCondition {
+    names: Vec<String>,
+    /// A column of one value each.
+    values: Vec<ArrayRef>,
+    digest: Option<u128>,
+}
+
+impl RowCondition for KeyCondition {
+    fn columns(&self) -> &[String] {
+        &self.names
+    }
+
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
+        let mut may = vec![true; groups.len()];
+        for (name, value) in self.names.iter().zip(&self.values) {
+            // Statistics leave NaN out.
+            let (Some(mins), Some(maxes), false) = (groups.mins(name), groups.maxes(name), value.data_type().is_floating()) else {
+                continue;
+            };
+            let value = Scalar::new(value.clone());
+            let (Ok(above), Ok(below)) = (lt(&value, &mins), gt(&value, &maxes)) else { continue };
+            for (group, may) in may.iter_mut().enumerate() {
+                *may &= !(above.is_valid(group) && above.value(group) || below.is_valid(group) && below.value(group));
+            }
+        }
+        may
+    }
+
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let digests = key_digests(&key_columns(batch, &self.names)?)?;
+        Ok(digests.iter().map(|digest| Some(digest.is_some() && *digest == self.digest)).collect())
+    }
 }
 
 /// The snapshots that are newer than the intervals.

@@ -1,7 +1,8 @@
 //! `asof show`: the table as of a date.
 //!
 //! What is read: the one snapshot that serves the date, once; or, if only the intervals still know it, the
-//! intervals, once. Without a condition only the selected columns are decoded. Rows come in the order of
+//! intervals, once. Only the selected columns are decoded; with a condition, of Parquet, its own columns of the row groups that
+//! may hold a row of it, and of the selected columns the pages in which there is one. Rows come in the order of
 //! the key, those of a foreign snapshot in the order of its files.
 //!
 //! A file is written under a hidden name and published when it is whole.
@@ -10,6 +11,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{BatchCoalescer, filter_record_batch};
@@ -32,7 +34,7 @@ use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::commit::Staged;
 use crate::storage::location::Location;
-use crate::storage::object::BATCH_ROWS;
+use crate::storage::object::{BATCH_ROWS, RowCondition};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -157,11 +159,14 @@ fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema
 /// The rows that the condition holds for, in the columns of `schema`.
 fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
     let schema = schema.clone();
+    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let Some(text) = condition else {
-        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         return Ok(Box::new(state.read(Some(&names))?.map(move |batch| conform(&batch?, &schema))));
     };
-    let condition = Condition::parse(text, &state.schema)?;
+    let condition = Arc::new(Condition::parse(text, &state.schema)?);
+    if !condition.columns().is_empty() {
+        return Ok(Box::new(state.read_where(&names, condition)?.map(move |batch| conform(&batch?, &schema))));
+    }
     Ok(Box::new(state.read(None)?.map(move |batch| {
         let batch = batch?;
         let holds = condition.mask(&batch)?;

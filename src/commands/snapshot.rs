@@ -32,6 +32,7 @@ use crate::source::{self, Format, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
+use crate::storage::http::RequestCounts;
 use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
 use crate::storage::partitions::{Object, local_object};
@@ -119,6 +120,9 @@ pub struct SnapshotReport {
     pub since: Option<Since>,
     /// The guards that were overridden.
     pub forced: Vec<String>,
+    /// What object stores were asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_requests: Option<RequestCounts>,
 }
 
 /// A snapshot that has been decided on and not been read yet.
@@ -148,10 +152,11 @@ pub fn snapshot(
     let mut reports = Vec::new();
     for (done, name) in (0u64..).zip(&names) {
         workspace.progress.step(&format!("snapshot {name}"), done, names.len() as u64);
-        reports.push(match plan(workspace, name, options)? {
-            Ok(plan) => apply(workspace, &plan, options, stdin)?,
-            Err(kept) => *kept,
-        });
+        let (report, store_requests) = workspace.counting(|| match plan(workspace, name, options)? {
+            Ok(plan) => apply(workspace, &plan, options, stdin),
+            Err(kept) => Ok(*kept),
+        })?;
+        reports.push(SnapshotReport { store_requests, ..report });
     }
     Ok(reports)
 }
@@ -241,6 +246,7 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
         fingerprint: None,
         since: None,
         forced: Vec::new(),
+        store_requests: None,
     }
 }
 
@@ -335,6 +341,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         fingerprint: Some(sum.fingerprint()),
         since,
         forced: broken,
+        store_requests: None,
     })
 }
 

@@ -3,6 +3,8 @@
 //! Both look alike from here on: a date, columns, and rows. What is read to open them is a listing of the
 //! snapshots and the footer of the intervals; of one state its footer, and then its rows a batch at a time.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
@@ -15,6 +17,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Snapshot, Table};
 use crate::error::{Error, Result};
 use crate::storage::Batches;
+use crate::storage::object::RowCondition;
 
 /// What served a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -130,6 +133,17 @@ impl State<'_> {
             Some(columns) => project(&self.schema, |name| columns.iter().any(|column| column == name)),
         };
         Ok(Box::new(intervals.as_of(self.date, columns)?.map(move |batch| conform(&batch?, &schema))))
+    }
+
+    /// Reads the named columns of the rows for which a condition holds, and as little else as that needs.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub(super) fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
+        match self.content {
+            StateContent::Snapshot(snapshot) => snapshot.read_where(columns, condition),
+            StateContent::Intervals(intervals) => intervals.as_of_where(self.date, Some(columns), Some(condition)),
+        }
     }
 
     /// The columns whose values are those of each interval's first day, and so perhaps not those of the date.

@@ -12,6 +12,7 @@ use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
 use crate::storage::footer::{Content, SnapshotFooter};
+use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
 use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
@@ -113,6 +114,16 @@ impl Workspace<'_> {
         )))
     }
 
+    /// Does something, and counts what object stores were asked for it; nothing if that is nothing.
+    ///
+    /// # Errors
+    /// What it fails with.
+    pub fn counting<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<RequestCounts>)> {
+        let before = self.stores.counts();
+        let done = work()?;
+        Ok((done, self.stores.counts().since(&before)))
+    }
+
     /// Whether a lake is named; foreign tables can be read without one.
     pub fn has_lake(&self) -> bool {
         self.lake.is_some() || self.config.lake.is_some()
@@ -128,9 +139,8 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a table that neither has.
     pub fn tables(&self, named: &[String]) -> Result<Vec<TableName>> {
-        let known = self.known_tables();
         if named.is_empty() {
-            let all = known?;
+            let all = self.known_tables()?;
             if all.is_empty() {
                 self.lake()?;
                 return Err(Error::usage("there is no table yet").hint("asof snapshot TABLE --source FILE --key COLUMN"));

@@ -1,14 +1,26 @@
 //! Conditions over a table's columns: what `--where` says, in every command alike.
+//!
+//! A condition knows which columns it names, and is evaluated on those alone. Given to a Parquet object as a
+//! [`RowCondition`], it also tells by the statistics which row groups cannot hold a row of it; the reasoning is DataFusion's, on
+//! everything but floats: their statistics leave NaN out, which is greater than any number here.
+
+#[cfg(feature = "sql")]
+use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
+use crate::domain::cast::conform;
 use crate::error::{Error, Result};
+use crate::storage::object::{GroupStatistics, RowCondition};
 
-/// A condition, ready for batches of one schema.
+/// A condition, ready for batches that have its columns.
 pub struct Condition {
     #[cfg(feature = "sql")]
-    expression: std::sync::Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+    expression: Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+    /// The columns that it names, in the order of the schema it was read against.
+    schema: SchemaRef,
+    columns: Vec<String>,
     text: String,
 }
 
@@ -21,26 +33,37 @@ impl Condition {
     #[cfg(feature = "sql")]
     pub fn parse(text: &str, schema: &SchemaRef) -> Result<Self> {
         use datafusion::common::DFSchema;
+        use datafusion::logical_expr::simplify::SimplifyContext;
+        use datafusion::optimizer::simplify_expressions::ExprSimplifier;
         use datafusion::prelude::SessionContext;
 
         let wrong = |error: datafusion::error::DataFusionError| super::sql::wrong(&error, &format!("--where \"{text}\""));
         let context = SessionContext::new();
-        let columns = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
-        let expression = context.parse_sql_expr(text, &columns).map_err(wrong)?;
+        let all = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
+        let expression = context.parse_sql_expr(text, &all).map_err(wrong)?;
         super::sql::check_stable(&expression).map_err(|error| error.within(format!("--where \"{text}\"")))?;
         if super::sql::has_subquery(&expression) {
             return Err(Error::usage(format!("--where \"{text}\": a condition over a table's columns can hold no query"))
                 .hint("write the job in SQL: --sql FILE, or sql = \"...\" in asof.toml"));
         }
-        let expression = context.create_physical_expr(expression, &columns).map_err(wrong)?;
-        let data_type = expression.data_type(schema).map_err(wrong)?;
+        // Some functions, such as coalesce, are known to the simplifier alone.
+        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(all.clone())).build());
+        let expression = simplifier.coerce(expression, &all).and_then(|coerced| simplifier.simplify(coerced)).map_err(wrong)?;
+        let named = expression.column_refs();
+        let indices: Vec<usize> =
+            (0..schema.fields().len()).filter(|at| named.iter().any(|column| column.name == *schema.field(*at).name())).collect();
+        let columns = indices.iter().map(|at| schema.field(*at).name().clone()).collect();
+        let schema = Arc::new(schema.project(&indices).map_err(|error| Error::io(error.to_string()))?);
+        let its_own = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
+        let expression = context.create_physical_expr(expression, &its_own).map_err(wrong)?;
+        let data_type = expression.data_type(&schema).map_err(wrong)?;
         if data_type != arrow::datatypes::DataType::Boolean {
             return Err(Error::usage(format!(
                 "--where \"{text}\" is {}, and not true or false",
                 crate::domain::schema::type_name(&data_type)
             )));
         }
-        Ok(Condition { expression, text: text.to_owned() })
+        Ok(Condition { expression, schema, columns, text: text.to_owned() })
     }
 
     /// Refused: this program was built without the feature `sql`.
@@ -52,16 +75,17 @@ impl Condition {
         Err(Error::usage(format!("--where \"{text}\": this asof was built without SQL")).hint("cargo install asof --features sql"))
     }
 
-    /// Which rows it holds for; a condition that is null does not hold.
+    /// Which rows of a batch it holds for; a condition that is null does not hold. A column that the batch does not have is null.
     ///
     /// # Errors
     /// A refusal if a value cannot be computed, such as a division by zero.
     pub fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let batch = conform(batch, &self.schema)?;
         #[cfg(feature = "sql")]
         {
             use arrow::array::AsArray;
             let wrong = |error| super::sql::wrong(&error, &format!("--where \"{}\"", self.text));
-            let value = self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(wrong)?;
+            let value = self.expression.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(wrong)?;
             let truth = value.as_boolean_opt().ok_or_else(|| Error::refused(format!("--where \"{}\" is no truth value", self.text)))?;
             Ok(truth.iter().map(|value| Some(value == Some(true))).collect())
         }
@@ -72,20 +96,211 @@ impl Condition {
     }
 }
 
+impl RowCondition for Condition {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    #[cfg(feature = "sql")]
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
+        use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+
+        let predicate = PruningPredicateBuilder::new().with_file_schema(self.schema.clone()).try_build(self.expression.clone());
+        let pruned = predicate.and_then(|predicate| predicate.prune(&Statistics { groups, schema: &self.schema }));
+        pruned.unwrap_or_else(|_| vec![true; groups.len()])
+    }
+
+    #[cfg(not(feature = "sql"))]
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
+        vec![true; groups.len()]
+    }
+
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        self.mask(batch)
+    }
+}
+
+/// Statistics of row groups as DataFusion asks for them.
+#[cfg(feature = "sql")]
+struct Statistics<'a> {
+    groups: &'a GroupStatistics<'a>,
+    schema: &'a SchemaRef,
+}
+
+#[cfg(feature = "sql")]
+impl Statistics<'_> {
+    /// Values in the type that the condition was read with; nothing of floats.
+    fn of(
+        &self,
+        column: &datafusion::common::Column,
+        values: impl Fn(&str) -> Option<arrow::array::ArrayRef>,
+    ) -> Option<arrow::array::ArrayRef> {
+        let field = self.schema.field_with_name(&column.name).ok()?;
+        let values = values(&column.name).filter(|_| !field.data_type().is_floating())?;
+        crate::domain::cast::cast_exactly(&values, field.data_type(), &column.name).ok()
+    }
+}
+
+#[cfg(feature = "sql")]
+impl datafusion::common::pruning::PruningStatistics for Statistics<'_> {
+    fn min_values(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
+        self.of(column, |name| self.groups.mins(name))
+    }
+
+    fn max_values(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
+        self.of(column, |name| self.groups.maxes(name))
+    }
+
+    fn num_containers(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn null_counts(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
+        self.groups.null_counts(&column.name)
+    }
+
+    fn row_counts(&self) -> Option<arrow::array::ArrayRef> {
+        Some(self.groups.row_counts())
+    }
+
+    fn contained(
+        &self,
+        _column: &datafusion::common::Column,
+        _values: &std::collections::HashSet<datafusion::common::ScalarValue>,
+    ) -> Option<BooleanArray> {
+        None
+    }
+}
+
 /// The columns that a condition names, of those in `schema`.
 ///
 /// # Errors
 /// As [`Condition::parse`].
 pub fn columns_of(text: &str, schema: &SchemaRef) -> Result<Vec<String>> {
-    Condition::parse(text, schema)?;
-    #[cfg(feature = "sql")]
-    {
-        let columns = datafusion::common::DFSchema::try_from(schema.as_ref().clone()).map_err(|error| Error::io(error.to_string()))?;
-        let expression = datafusion::prelude::SessionContext::new()
-            .parse_sql_expr(text, &columns)
-            .map_err(|error| super::sql::wrong(&error, "--where"))?;
-        Ok(expression.column_refs().into_iter().map(|column| column.name.clone()).collect())
+    Ok(Condition::parse(text, schema)?.columns)
+}
+
+#[cfg(all(test, feature = "sql"))]
+mod tests {
+    use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
+    use arrow::compute::{concat_batches, filter_record_batch};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::digest::Fingerprint;
+    use crate::storage::footer::{Content, Footer, SnapshotFooter};
+    use crate::storage::location::Location;
+    use crate::storage::object::{ObjectWriter, ParquetObject};
+    use crate::storage::store::Stores;
+
+    /// Rows whose columns are in order, scattered, with nulls, and with NaN: four row groups and a bit.
+    fn rows() -> RecordBatch {
+        let scattered = |row: i64| row.wrapping_mul(2_654_435_761) % 1_000;
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..270_000));
+        let groups: ArrayRef = Arc::new(Int64Array::from_iter((0..270_000).map(|row| (row % 7 != 0).then_some(row / 10_000))));
+        let names: ArrayRef =
+            Arc::new(StringArray::from_iter((0..270_000).map(|row| (row % 11 != 0).then(|| format!("n{:03}", scattered(row))))));
+        let days: ArrayRef = Arc::new(Date32Array::from_iter_values((0..270_000).map(|row| 19_000 + row / 3_000)));
+        let prices: ArrayRef = Arc::new(Float64Array::from_iter_values((0..270_000).map(|row| match row {
+            200_000 => f64::NAN,
+            row => f64::from(i32::try_from(scattered(row)).unwrap_or(0)),
+        })));
+        let columns = [("id", ids), ("g", groups), ("name", names), ("day", days), ("price", prices)];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).expect("a batch")
     }
-    #[cfg(not(feature = "sql"))]
-    Ok(Vec::new())
+
+    fn written(batch: &RecordBatch) -> (tempfile::TempDir, Vec<ParquetObject>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.parquet");
+        let local = Location::local(&path);
+        let file = std::fs::File::create(&path).expect("a file");
+        let mut writer = ObjectWriter::create(file, &batch.schema(), &["id".to_owned()], &local).expect("a writer");
+        writer.write(batch.clone()).expect("written");
+        let footer = Footer::new(Content::Snapshot(SnapshotFooter {
+            table: "item".into(),
+            snapshot_date: crate::model::parse_date("2024-01-01").expect("a date"),
+            key: vec!["id".into()],
+            rows: 0,
+            fingerprint: Fingerprint(1),
+            source: None,
+            taken_at: None,
+            backdated: false,
+            forced: vec![],
+            asof_version: "0".into(),
+        }));
+        writer.finish(&footer).expect("finished");
+        let stores = Stores::new(Vec::new(), Default::default()).expect("stores");
+        let store = stores.in_memory("memory://test");
+        store.put("x.parquet", std::fs::read(&path).expect("the bytes")).expect("written");
+        let remote = Location::remote(store, "x.parquet");
+        (folder, [local, remote].iter().map(|location| ParquetObject::open(location).expect("it opens")).collect())
+    }
+
+    fn found(object: &ParquetObject, text: &str, columns: &[String]) -> RecordBatch {
+        let condition = Arc::new(Condition::parse(text, object.schema()).expect(text));
+        let batches: Vec<RecordBatch> =
+            object.read_where(Some(columns), Some(condition)).expect("a stream").collect::<Result<_>>().expect("rows");
+        let schema = object.schema();
+        let indices: Vec<usize> = (0..schema.fields().len()).filter(|at| columns.contains(schema.field(*at).name())).collect();
+        concat_batches(&Arc::new(schema.project(&indices).expect("columns")), &batches).expect("one batch")
+    }
+
+    #[test]
+    fn what_is_passed_over_holds_no_row_that_is_wanted() {
+        let rows = rows();
+        let (_folder, objects) = written(&rows);
+        let columns = ["name".to_owned(), "price".to_owned()];
+        for text in [
+            "id = 123456",
+            "id in (5, 269999)",
+            "id > 265000 and name is null",
+            "g = 13",
+            "g is null and id < 100",
+            "name = 'n123'",
+            "name like 'n99%'",
+            "day between date '2022-02-01' and date '2022-02-03'",
+            "price > 998",
+            "price <> price or id = 7",
+            "not (id > 3)",
+            "id < 0",
+            "g = 3 or name = 'n001'",
+            "coalesce(g, 0) = 26",
+        ] {
+            let mask = Condition::parse(text, &rows.schema()).and_then(|condition| condition.mask(&rows)).expect(text);
+            let expected = filter_record_batch(&rows, &mask).and_then(|rows| rows.project(&[2, 4])).expect("rows");
+            for object in &objects {
+                let found = found(object, text, &columns);
+                assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{text} in {}", object.location());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn a_range_is_found_wherever_it_lies(from in -10i64..270_010, length in 0i64..70_000, group in 0i64..30) {
+            thread_local! {
+                static WRITTEN: (RecordBatch, (tempfile::TempDir, Vec<ParquetObject>)) = { let rows = rows(); let written = written(&rows); (rows, written) };
+            }
+            let text = format!("id between {from} and {} or g = {group} and id < {from}", from + length);
+            WRITTEN.with(|(rows, (_, objects))| {
+                let mask = Condition::parse(&text, &rows.schema()).and_then(|condition| condition.mask(rows)).expect("a mask");
+                for object in objects {
+                    assert_eq!(found(object, &text, &["id".to_owned()]).num_rows(), mask.true_count(), "{text}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_computed_is_refused_as_itself() {
+        let (_folder, objects) = written(&rows().slice(0, 100));
+        for object in &objects {
+            let condition = Arc::new(Condition::parse("1 / (id - 50) = 1", object.schema()).expect("a condition"));
+            let error =
+                object.read_where(None, Some(condition)).and_then(|rows| rows.collect::<Result<Vec<_>>>()).expect_err("division by zero");
+            assert_eq!(error.kind(), crate::error::Kind::Refused);
+            assert!(error.to_string().contains("--where") && !error.to_string().contains("Parquet"), "{error}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
 use crate::storage::location::Location;
-use crate::storage::object::ParquetObject;
+use crate::storage::object::{ParquetObject, RowCondition};
 
 /// Days from the common era's first day to 1970-01-01.
 const EPOCH_DAYS: i32 = 719_163;
@@ -120,12 +120,24 @@ impl Intervals {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn read(&self, columns: Option<&[String]>) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+        self.read_where(columns, None)
+    }
+
+    /// The same, of the rows for which a condition over the table's columns holds.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read_where(
+        &self,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+    ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
         let wanted: Option<Vec<String>> = columns.map(|columns| {
             let mut wanted = columns.to_vec();
             wanted.extend([self.convention.start_column.clone(), self.convention.end_column.clone()]);
             wanted
         });
-        let batches = self.object.read(wanted.as_deref())?;
+        let batches = self.object.read_where(wanted.as_deref(), condition)?;
         let convention = self.convention.clone();
         let path = self.location().to_string();
         Ok(batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'")))))
@@ -136,7 +148,15 @@ impl Intervals {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn as_of(&self, date: NaiveDate, columns: Option<&[String]>) -> Result<Batches> {
-        Ok(Box::new(self.read(columns)?.map(move |batch| {
+        self.as_of_where(date, columns, None)
+    }
+
+    /// The same, of those for which a condition over the table's columns holds.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn as_of_where(&self, date: NaiveDate, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
+        Ok(Box::new(self.read_where(columns, condition)?.map(move |batch| {
             let batch = batch?;
             let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(date))).collect();
             filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())

@@ -4,8 +4,10 @@
 //! From here on both look alike: dates with objects, and rows of canonical types.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
@@ -18,7 +20,7 @@ use crate::source::{self, Rows, TypeRules, no_column};
 use crate::storage::Batches;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::location::Location;
-use crate::storage::object::ParquetObject;
+use crate::storage::object::{ParquetObject, RowCondition};
 use crate::storage::partitions::{self, Found, Object};
 
 /// A table's snapshots and their place.
@@ -53,7 +55,7 @@ pub struct Snapshot {
 
 enum SnapshotContent {
     Own(ParquetObject),
-    Foreign(Rows),
+    Foreign(Rows, Vec<Object>, TypeRules),
 }
 
 impl Snapshot {
@@ -64,20 +66,41 @@ impl Snapshot {
     pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
         match self.content {
             SnapshotContent::Own(object) => object.read(columns),
-            SnapshotContent::Foreign(rows) => {
-                match columns {
-                    None => Ok(rows.batches),
-                    Some(columns) => {
-                        let indices: Vec<usize> =
-                            (0..rows.schema.fields().len()).filter(|at| columns.contains(rows.schema.field(*at).name())).collect();
-                        Ok(Box::new(rows.batches.map(move |batch| {
-                            batch?.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))
-                        })))
-                    }
-                }
+            SnapshotContent::Foreign(rows, ..) => match columns {
+                None => Ok(rows.batches),
+                Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
+            },
+        }
+    }
+
+    /// Reads the named columns of the rows for which a condition holds; of Parquet no more than that needs.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
+        match self.content {
+            SnapshotContent::Own(object) => object.read_where(Some(columns), Some(condition)),
+            SnapshotContent::Foreign(_, objects, rules) if source::is_parquet(&objects)? => {
+                let in_order: Vec<String> =
+                    self.schema.fields().iter().map(|field| field.name()).filter(|name| columns.contains(name)).cloned().collect();
+                source::read_columns(&objects, None, &rules, &in_order, Some(condition))
+            }
+            SnapshotContent::Foreign(rows, ..) => {
+                let matching: Batches = Box::new(rows.batches.map(move |batch| {
+                    let batch = batch?;
+                    filter_record_batch(&batch, &condition.holds(&batch)?)
+                        .map_err(|error| Error::io(format!("cannot select rows: {error}")))
+                }));
+                Ok(project(matching, &rows.schema, columns))
             }
         }
     }
+}
+
+/// The named columns of batches of a schema, in its order.
+fn project(batches: Batches, schema: &Schema, columns: &[String]) -> Batches {
+    let indices: Vec<usize> = (0..schema.fields().len()).filter(|at| columns.contains(schema.field(*at).name())).collect();
+    Box::new(batches.map(move |batch| batch?.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))))
 }
 
 impl Table {
@@ -126,7 +149,7 @@ impl Table {
         } else {
             let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
             let rows = source::read(objects, None, &rules, None).map_err(at)?;
-            Snapshot { date, schema: rows.schema.clone(), footer: None, content: SnapshotContent::Foreign(rows) }
+            Snapshot { date, schema: rows.schema.clone(), footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), rules) }
         };
         for key in &self.key {
             if snapshot.schema.field_with_name(key).is_err() {

@@ -21,6 +21,7 @@ mod ndjson;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -30,7 +31,7 @@ use crate::domain::schema::{canonical_schema, type_name};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::location::Location;
-use crate::storage::object::{ParquetObject, to_canonical};
+use crate::storage::object::{ParquetObject, RowCondition, to_canonical};
 use crate::storage::partitions::{Object, is_data, local_object};
 use crate::storage::read::{ObjectReader, ObjectStream};
 
@@ -211,11 +212,18 @@ pub fn read(files: &[Object], format: Option<Format>, rules: &TypeRules, name: O
     }
 }
 
-/// Reads the named columns of files, in their order; of Parquet, only those are decoded.
+/// Reads the named columns of files, in their order; of Parquet, only those are decoded, and only rows for which the condition
+/// holds, if there is one.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_columns(files: &[Object], format: Option<Format>, rules: &TypeRules, columns: &[String]) -> Result<Batches> {
+pub fn read_columns(
+    files: &[Object],
+    format: Option<Format>,
+    rules: &TypeRules,
+    columns: &[String],
+    condition: Option<Arc<dyn RowCondition>>,
+) -> Result<Batches> {
     if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
@@ -226,8 +234,16 @@ pub fn read_columns(files: &[Object], format: Option<Format>, rules: &TypeRules,
     let whole = declared_schema(first.schema(), rules);
     let fields: Vec<_> = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect();
     let schema: SchemaRef = std::sync::Arc::new(Schema::new(fields));
-    let streams = objects.iter().map(|object| object.read(Some(columns))).collect::<Result<Vec<_>>>()?;
+    let streams = objects.iter().map(|object| object.read_where(Some(columns), condition.clone())).collect::<Result<Vec<_>>>()?;
     Ok(Box::new(streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &schema))))
+}
+
+/// Whether files are Parquet by their names.
+///
+/// # Errors
+/// A usage error for a format that cannot be told.
+pub fn is_parquet(files: &[Object]) -> Result<bool> {
+    Ok(common_format(files)? == Format::Parquet)
 }
 
 /// Whether files carry their types, so that they can be opened again at little cost.

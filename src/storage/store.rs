@@ -435,19 +435,41 @@ pub(super) async fn facts(store: &dyn ObjectStore, path: &StorePath) -> object_s
 pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     let why = cause(error);
+    // A listing that is refused is of no kind: its words tell.
+    let says = |codes: &[&str]| codes.iter().any(|code| why.starts_with(code));
+    if says(&["NoSuchBucket", "ContainerNotFound"]) {
+        return Error::usage(format!("{doing}: {why}")).hint("create the bucket or container first; asof creates none");
+    }
+    if says(&[
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "AuthenticationFailed",
+        "AuthorizationFailure",
+        "AuthorizationPermissionMismatch",
+    ]) {
+        return Error::usage(format!("{doing}: {why}"))
+            .hint("check the credentials in the environment or in [stores] of asof.toml; see docs/stores.md");
+    }
     match error {
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::usage(format!("{doing}: {why}"))
             .hint("check the credentials in the environment or in [stores] of asof.toml; see docs/stores.md"),
-        Store::NotFound { .. } if why.contains("NoSuchBucket") || why.contains("ContainerNotFound") => {
-            Error::usage(format!("{doing}: {why}")).hint("create the bucket or container first; asof creates none")
-        }
         Store::InvalidPath { .. } | Store::NotSupported { .. } | Store::NotImplemented { .. } | Store::UnknownConfigurationKey { .. } => {
             Error::usage(format!("{doing}: {why}"))
         }
         Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile")).hint("run the same command again"),
         _ => {
             let failed = Error::io(format!("{doing}: {why}"));
-            if why.contains("169.254.169.254") || why.contains("metadata.google") {
+            if why.contains("/computeMetadata/") {
+                return failed
+                    .hint("there are no credentials: set GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY; see docs/stores.md");
+            }
+            if why.contains("/metadata/identity/") {
+                return failed.hint("there are no credentials: set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID and what goes with it; see docs/stores.md");
+            }
+            if why.contains("169.254.") {
                 return failed.hint("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket; see docs/stores.md");
             }
             failed

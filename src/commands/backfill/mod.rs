@@ -36,6 +36,7 @@ use crate::engine::asof::Using;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan};
 use crate::source::Format;
+use crate::storage::http::RequestCounts;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -117,6 +118,9 @@ pub struct BackfillReport {
     pub without_events: u64,
     /// What to try, for the failures.
     pub hints: Vec<String>,
+    /// What object stores were asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_requests: Option<RequestCounts>,
 }
 
 impl BackfillReport {
@@ -153,8 +157,8 @@ pub fn backfill(workspace: &Workspace<'_>, jobs: &[String], options: &BackfillOp
     configured
         .iter()
         .map(|name| {
-            let job = Job::resolve(workspace, name, options)?;
-            job.run(workspace, options)
+            let (report, store_requests) = workspace.counting(|| Job::resolve(workspace, name, options)?.run(workspace, options))?;
+            Ok(BackfillReport { store_requests, ..report })
         })
         .collect()
 }
@@ -217,6 +221,7 @@ impl Job {
             without_events: if self.events.is_empty() { 0 } else { (options.range.len() - dates.len()) as u64 },
             dates: reports,
             hints,
+            store_requests: None,
         })
     }
 

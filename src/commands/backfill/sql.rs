@@ -48,7 +48,7 @@ impl DateRun<'_> {
         let rows = self.events_of(events)?;
         let open: Open = if carries_types(&rows.objects, events.format)? {
             let (objects, format, types) = (rows.objects, events.format, events.types.clone());
-            Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns))
+            Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns, None))
         } else {
             let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
             Arc::new(move |columns: &[String]| select(&kept, columns))

@@ -31,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
+use crate::storage::http::RequestCounts;
 use crate::storage::location::Location;
 use crate::storage::object::ObjectWriter;
 use crate::storage::partitions::{Found, Object};
@@ -71,6 +72,9 @@ pub struct CompactReport {
     pub days: Vec<DayChanges>,
     /// The condition that selects the rows as of a date.
     pub condition: String,
+    /// What object stores were asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_requests: Option<RequestCounts>,
 }
 
 /// Compacts the tables, one after the other.
@@ -79,7 +83,8 @@ pub struct CompactReport {
 /// Whatever refuses or fails; what was written before stands.
 pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOptions) -> Result<Vec<CompactReport>> {
     if let Some(root) = &options.snapshots {
-        return Ok(vec![foreign(workspace, tables, root, options)?]);
+        let (report, store_requests) = workspace.counting(|| foreign(workspace, tables, root, options))?;
+        return Ok(vec![CompactReport { store_requests, ..report }]);
     }
     if options.layout.is_some() {
         return Err(Error::usage("--layout goes with --snapshots"));
@@ -104,16 +109,22 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
     names
         .iter()
         .map(|name| {
-            let path = workspace.intervals_path(name, options.out.as_deref())?;
-            let existing = if options.full { None } else { existing(&path, name)? };
-            let mut key = options.key.clone();
-            if key.is_empty() && workspace.table_config(name).key.is_empty() {
-                key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
-            }
-            let table = workspace.table(name, &key)?;
-            Run::plan(workspace, table, path, existing, options)?.apply()
+            let (report, store_requests) = workspace.counting(|| one(workspace, name, options))?;
+            Ok(CompactReport { store_requests, ..report })
         })
         .collect()
+}
+
+/// One table's compaction.
+fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) -> Result<CompactReport> {
+    let path = workspace.intervals_path(name, options.out.as_deref())?;
+    let existing = if options.full { None } else { existing(&path, name)? };
+    let mut key = options.key.clone();
+    if key.is_empty() && workspace.table_config(name).key.is_empty() {
+        key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
+    }
+    let table = workspace.table(name, &key)?;
+    Run::plan(workspace, table, path, existing, options)?.apply()
 }
 
 /// Dated copies that another tool wrote, given on the command line.
@@ -440,6 +451,7 @@ impl<'a> Run<'a> {
             bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
             condition: self.settings.convention.condition("D"),
+            store_requests: None,
         }
     }
 }
