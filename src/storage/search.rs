@@ -270,7 +270,12 @@ pub async fn search(
     let mut outcome = SearchOutcome::default();
     match (strategy, range) {
         (Strategy::Guided, Some(range)) => {
-            guided(pages, &ground, range, &mut outcome).await?;
+            if !guided(pages, &ground, range, &mut outcome).await? {
+                outcome = SearchOutcome { requests: outcome.requests, ..SearchOutcome::default() };
+                outcome.scattered =
+                    Some("this store does not list keys in the order of their bytes, so that everything is listed".to_owned());
+                list(pages, &ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, &mut outcome).await?;
+            }
         }
         (Strategy::Paths, Some(range)) => {
             for date in range.dates() {
@@ -312,7 +317,14 @@ struct Listing {
     span: Option<KeySpan>,
 }
 
-async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcome: &mut SearchOutcome) -> object_store::Result<()> {
+/// Whether the objects of a page of a span come after where it begins, in the order of their keys.
+fn keeps_order(page: &Page, query: &PageQuery) -> bool {
+    let begins = page.objects.first().zip(query.after.as_ref()).is_none_or(|(first, after)| first.key > *after);
+    begins && page.objects.is_sorted_by(|one, other| one.key < other.key)
+}
+
+/// Lists the keys of the range. `false` if the store does not list them in order, so that nothing can be told by it.
+async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcome: &mut SearchOutcome) -> object_store::Result<bool> {
     let below = |text: &str| format!("{}{text}", ground.root);
     let of_span = |span: KeySpan| Listing {
         query: PageQuery { prefix: below(span.prefix()), after: Some(below(&span.after())), ..PageQuery::default() },
@@ -337,7 +349,8 @@ async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcom
         ));
     }
     if waiting.is_empty() {
-        return list(pages, ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, outcome).await;
+        list(pages, ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, outcome).await?;
+        return Ok(true);
     }
     waiting.reverse();
     let mut under_way = FuturesUnordered::new();
@@ -354,8 +367,11 @@ async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcom
                 (listing, page)
             });
         }
-        let Some((mut listing, page)) = under_way.next().await else { return Ok(()) };
+        let Some((mut listing, page)) = under_way.next().await else { return Ok(true) };
         let mut page = page?;
+        if listing.span.is_some() && !keeps_order(&page, &listing.query) {
+            return Ok(false);
+        }
         let ended = match &listing.span {
             Some(span) => {
                 let within = page
@@ -511,6 +527,33 @@ mod tests {
         let outcome = run(&keys, "", &layout, Some(range), Strategy::Guided);
         let floor = outcome.partitions.values().map(Vec::len).sum::<usize>().div_ceil(PAGE) as u64;
         assert!(outcome.requests > floor && outcome.requests as f64 <= 1.2 * floor as f64 + 3.0, "{} of {floor}", outcome.requests);
+    }
+
+    /// A store that lists in any order, and begins where it likes.
+    struct Disorder(Keys);
+
+    #[async_trait]
+    impl Pages for Disorder {
+        fn begins_after(&self) -> bool {
+            true
+        }
+
+        async fn page(&self, query: PageQuery) -> object_store::Result<Page> {
+            let mut page = self.0.page(PageQuery { after: None, ..query }).await?;
+            page.objects.reverse();
+            Ok(page)
+        }
+    }
+
+    #[test]
+    fn a_store_that_lists_in_no_order_is_listed_whole() {
+        let layout = Layout::parse("d=%Y-%m-%d").expect("a layout");
+        let keys = lake(&layout, 1, |_| 7);
+        let range = DateRange::new(date("2024-03-01"), date("2024-03-09")).expect("a range");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let outcome = runtime.block_on(search(&Disorder(keys), "", &layout, Some(range), Strategy::Guided)).expect("found");
+        assert_eq!((outcome.partitions.len(), outcome.partitions.values().flatten().count()), (9, 63));
+        assert!(outcome.scattered.expect("it is said").contains("in the order of their bytes"));
     }
 
     #[test]
