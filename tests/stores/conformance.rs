@@ -391,6 +391,7 @@ fn patterns_pick_objects(backend: &Backend) {
     assert_eq!(like("in/*.csv"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/[ab].*"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/?.json"), ["in/c.json"]);
+    assert_eq!(like("in/a.csv*"), ["in/a.csv"], "a star may stand for nothing");
     assert_eq!(like("in/**/*.csv"), ["in/a.csv", "in/b.csv", "in/deep/d.csv", "in/deep/deeper/e.csv"]);
     assert_eq!(like("in*/*.csv"), ["in/a.csv", "in/b.csv", "input/f.csv"]);
     assert_eq!(like("none/*"), Vec::<String>::new());
@@ -547,6 +548,7 @@ fn every_layout_finds_what_a_filter_finds(backend: &Backend) {
     holds_what_a_filter_finds(backend, "hive", "year=%Y/month=%m/day=%d", &folders);
     holds_what_a_filter_finds(backend, "iso", "dt=%Y-%m-%d", &folders);
     holds_what_a_filter_finds(backend, "names", "%Y-%m-%d.csv", &files);
+    holds_what_a_filter_finds(backend, "day-first-names", "%d-%m-%Y.csv", &files);
     holds_what_a_filter_finds(backend, "unpadded", "%Y/%-m/%-d", &folders);
     holds_what_a_filter_finds(backend, "day-first", "%d-%m-%Y", &folders);
     holds_what_a_filter_finds(backend, "ordinal", "%Y/%j", &folders);
