@@ -11,6 +11,11 @@
 //!
 //! takes the whole journey on bundled data, in a folder `asof-demo`, and prints each command before it runs it.
 //!
+//! # Keep the lake in a bucket
+//!
+//! A URL goes wherever a path goes: `s3://`, `gs://`, `az://`. Credentials are those of the environment, or of `[stores]`;
+//! `docs/stores.md` lists them. A date is published by one conditional write there too, and found by the keys of its range.
+//!
 //! # Say what there is, once
 //!
 //! `asof init` writes a commented `asof.toml`. The least that is useful:

@@ -120,7 +120,7 @@ pub struct DiffReport {
 /// A usage error for a table that there is not; a refusal for a date before the first snapshot, for keys with nulls
 /// or that stand twice, and for columns whose types cannot be compared.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
-    let states = States::open(workspace, &options.table)?;
+    let states = States::open(workspace, &options.table, &[options.from, options.to])?;
     let table = &states.table;
     let DiffOptions { from, to, .. } = *options;
     let first = states.resolve(from, |first| format!("asof diff {} {first} {to}", options.table))?;

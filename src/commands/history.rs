@@ -22,7 +22,7 @@ use crate::domain::interval::Interval;
 use crate::domain::schema::type_name;
 use crate::engine::intervals::Intervals;
 use crate::error::{Context, Error, Result, nearest};
-use crate::model::TableName;
+use crate::model::{DateRange, TableName};
 use crate::source::no_column;
 use crate::storage::object::{GroupStatistics, RowCondition};
 
@@ -217,7 +217,10 @@ impl RowCondition for KeyCondition {
 
 /// The snapshots that are newer than the intervals.
 fn newer(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, last: NaiveDate) -> Result<u64> {
-    let dates = workspace.table(name, &intervals.footer.key)?.find(None)?.dates();
+    // Not to the end of time: some searches go through all dates of a range.
+    let until = workspace.clock.today().max(last) + Days::new(366);
+    let newer = DateRange::new(last.succ_opt().unwrap_or(last), until)?;
+    let dates = workspace.table(name, &intervals.footer.key)?.find(Some(newer))?.dates();
     Ok(dates.iter().filter(|date| **date > last).count() as u64)
 }
 

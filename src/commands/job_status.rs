@@ -64,10 +64,11 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
     };
     super::backfill::find_job(workspace, name)?;
     let job = Job::resolve(workspace, name, &options)?;
-    let dates = job.dates(range).into_iter().map(|date| {
+    let dates = job.dates(range);
+    let dates = job.states(&dates).into_iter().zip(&dates).map(|(state, date)| {
         // A date that cannot be planned, for want of a snapshot, would fail if it were run.
-        let state = job.state(date).map_or_else(|error| DateState::Failed(error.to_string()), |(state, _)| state);
-        JobDate { date, state }
+        let state = state.map_or_else(|error| DateState::Failed(error.to_string()), |(state, _)| state);
+        JobDate { date: *date, state }
     });
     Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates: dates.collect() })
 }

@@ -13,6 +13,7 @@ mod inspect;
 pub mod job_status;
 pub mod partitions;
 pub mod show;
+mod side_by_side;
 pub mod snapshot;
 mod state;
 pub mod status;

@@ -91,7 +91,7 @@ pub struct ShowReport {
 /// first snapshot.
 pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowReport> {
     let target = options.out.as_deref().map(|out| Target::parse(workspace, out)).transpose()?;
-    let states = States::open(workspace, &options.table)?;
+    let states = States::open(workspace, &options.table, &[options.date])?;
     if let Some(target) = &target {
         target.check(&states)?;
     }

@@ -257,8 +257,8 @@ struct Previous {
 }
 
 fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
-    let found = table.find(None)?;
-    let Some((before, objects)) = found.partitions.range(..date).next_back() else { return Ok(None) };
+    let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
+    let Some((before, objects)) = found.range(..date).next_back() else { return Ok(None) };
     Ok(Some(Previous { date: *before, snapshot: table.open(*before, objects, None)? }))
 }
 

@@ -1,7 +1,8 @@
 //! The states of a table that can be had: its snapshots, and those that only its intervals still know.
 //!
 //! Both look alike from here on: a date, columns, and rows. What is read to open them is a listing of the
-//! snapshots and the footer of the intervals; of one state its footer, and then its rows a batch at a time.
+//! snapshots shortly before the dates that are asked for, and the footer of the intervals; of one state its footer, and then its rows a
+//! batch at a time.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub enum Origin {
     Intervals,
 }
 
-/// A table with all of its observed dates.
+/// A table with the observed dates that matter for some dates.
 pub(super) struct States {
     pub(super) table: Table,
     pub(super) intervals: Option<Intervals>,
@@ -53,11 +54,11 @@ enum StateContent<'a> {
 }
 
 impl States {
-    /// Finds the snapshots and the intervals of a table.
+    /// Finds the intervals of a table, and the snapshots that hold on some dates.
     ///
     /// # Errors
     /// A usage error if there is no such table; a refusal if it has no state at all, or its intervals are damaged.
-    pub(super) fn open(workspace: &Workspace<'_>, name: &str) -> Result<Self> {
+    pub(super) fn open(workspace: &Workspace<'_>, name: &str, dates: &[NaiveDate]) -> Result<Self> {
         let name = workspace.known(name)?;
         let intervals = workspace.intervals(&name)?;
         let key = match &intervals {
@@ -65,7 +66,10 @@ impl States {
             _ => Vec::new(),
         };
         let table = workspace.table(&name, &key)?;
-        let snapshots = table.find(None)?.partitions;
+        let mut snapshots = Partitions::new();
+        for date in dates {
+            snapshots.extend(table.find_latest(*date)?);
+        }
         let mut observed: Vec<NaiveDate> = snapshots.keys().copied().collect();
         observed.extend(intervals.iter().flat_map(Intervals::observed));
         observed.sort();

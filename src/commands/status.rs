@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::inspect::{Inspected, footer_of, inspect, sentence};
+use super::side_by_side::{side_by_side, threads};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::engine::intervals::Intervals;
@@ -166,8 +167,10 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
 fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<NaiveDate, SnapshotFooter> {
     let mut footers = BTreeMap::new();
     let own = inspected.table.own.then_some(&inspected.found.partitions);
-    for (date, objects) in own.into_iter().flatten() {
-        let what = match footer_of(&objects[0]) {
+    let dates: Vec<_> = own.into_iter().flatten().collect();
+    let read = side_by_side(threads(&inspected.table.root), &dates, |(_, objects)| footer_of(&objects[0]));
+    for ((date, objects), footer) in dates.into_iter().zip(read) {
+        let what = match footer {
             _ if objects.len() > 1 => format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].location),
             Ok(Some(footer)) => {
                 footers.insert(*date, footer);

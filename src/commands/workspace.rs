@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use chrono::NaiveDate;
+
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig, expand_variables};
 use crate::domain::asof::AsOfRule;
@@ -206,7 +208,7 @@ impl Workspace<'_> {
 
     fn recorded_key(&self, table: &Table) -> Result<Vec<String>> {
         if table.own
-            && let Some(footer) = last_footer(table)?
+            && let Some(footer) = last_footer(table, self.clock.today())?
         {
             return Ok(footer.key);
         }
@@ -253,8 +255,8 @@ impl Workspace<'_> {
 }
 
 /// The footer of the last snapshot in asof's own lake that can be read.
-fn last_footer(table: &Table) -> Result<Option<SnapshotFooter>> {
-    for objects in table.find(None)?.partitions.values().rev() {
+fn last_footer(table: &Table, today: NaiveDate) -> Result<Option<SnapshotFooter>> {
+    for objects in table.find_latest(today)?.values().rev() {
         let Some(object) = objects.first() else { continue };
         // Whatever stands there now: it may be replaced at this moment.
         let footer = ParquetObject::open(&object.location).and_then(|object| object.footer());

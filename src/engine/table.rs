@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 
 use crate::domain::cast::display;
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
@@ -121,6 +121,25 @@ impl Table {
             }
         }
         Ok(found)
+    }
+
+    /// Finds the latest snapshot that is not after a date, and what lies near it: the month before the date, then the year, then all.
+    /// If no snapshot is early enough, all there are.
+    ///
+    /// # Errors
+    /// As [`Table::find`].
+    pub fn find_latest(&self, date: NaiveDate) -> Result<Partitions> {
+        let mut to = date;
+        for days in [31, 366] {
+            let from = date.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN);
+            let Ok(range) = DateRange::new(from, to) else { break };
+            let found = self.find(Some(range))?.partitions;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            to = from.pred_opt().unwrap_or(from);
+        }
+        Ok(self.find(None)?.partitions)
     }
 
     /// A refusal that names the table and a date.

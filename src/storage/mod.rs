@@ -12,6 +12,7 @@
 //! | [`footer`] | the wire format of what a footer says |
 //! | [`object`] | one Parquet object: reading, and writing the same bytes for the same rows |
 //! | [`commit`] | staging and publishing: the old object or the new one, whole |
+//! | `profile` | the profiles of AWS |
 //! | [`upload`] | publishing into a store by one conditional write |
 //! | [`probe`] | whether a store honours conditions |
 //! | [`recall`] | the fingerprints of foreign files, so that they are not read again |
@@ -27,6 +28,7 @@ pub mod location;
 pub mod object;
 pub mod partitions;
 pub mod probe;
+mod profile;
 pub mod read;
 pub mod recall;
 pub mod search;

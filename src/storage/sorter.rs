@@ -4,7 +4,8 @@
 //! the system removes even if the process is killed; in the end the runs are merged. Rows of equal keys
 //! stay in the order in which they came.
 //!
-//! Memory: the budget, once more for the sort's keys and order, and while merging one batch a run.
+//! Memory: the budget, once more for the sort's keys and order, and while merging one batch a run, of two megabytes at most, however wide
+//! rows are.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -27,6 +28,9 @@ use crate::error::{Context, Error, Result};
 
 /// What a sorter gathers before it spills, in bytes of Arrow buffers.
 pub const BUDGET: usize = 128 << 20;
+
+/// About how large a batch of a run is at most: while runs are merged, each holds one.
+const RUN_BATCH_BYTES: usize = 2 << 20;
 
 /// Encodes the key columns of batches so that bytes sort as keys do.
 pub struct KeyEncoder {
@@ -128,7 +132,9 @@ impl Sorter {
         if !order.is_sorted_by(|a, b| key(a) <= key(b)) {
             order.sort_by(|a, b| key(a).cmp(&key(b)));
         }
-        Ok(SortedBatches { batches, order, next: 0 })
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let rows = (RUN_BATCH_BYTES.saturating_mul(order.len()) / bytes.max(1)).clamp(1, BATCH_ROWS);
+        Ok(SortedBatches { batches, order, rows, next: 0 })
     }
 
     fn spill(&mut self) -> Result<()> {
@@ -177,6 +183,8 @@ impl Sorter {
 struct SortedBatches {
     batches: Vec<RecordBatch>,
     order: Vec<(u32, u32)>,
+    /// How many rows a batch has.
+    rows: usize,
     next: usize,
 }
 
@@ -184,7 +192,7 @@ impl Iterator for SortedBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = (self.next + BATCH_ROWS).min(self.order.len());
+        let end = (self.next + self.rows).min(self.order.len());
         let chunk = &self.order[self.next..end];
         if chunk.is_empty() {
             return None;

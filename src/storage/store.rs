@@ -1,7 +1,7 @@
 //! One bucket or container of an object store, and how it is reached.
 //!
 //! [`Stores`] opens a bucket once a process: from a URL, what `[stores]` in asof.toml says, and the environment, under
-//! the names that the `object_store` crate has for them. The rest of asof is not async: [`Store::wait`] runs a request on
+//! the names that the `object_store` crate has for them; for S3 a profile of AWS too. The rest of asof is not async: [`Store::wait`] runs a request on
 //! the stores' own threads, and is the one bridge.
 //!
 //! Every store is reached in two ways. Reads, listings and writes that may be repeated go through a client that tries
@@ -139,6 +139,9 @@ impl Stores {
                 Error::usage(format!("[stores.{section}]: there is no such kind of store"))
                     .hint("[stores.s3], [stores.gs], [stores.az] or [stores.\"s3://bucket\"]")
             })?;
+            if !section.contains("://") && section != service.section() {
+                return Err(Error::usage(format!("[stores.{section}] is written [stores.{}]", service.section())));
+            }
             for key in options.keys() {
                 if !OWN_OPTIONS.contains(&key.as_str()) && !service.knows(key) {
                     return Err(
@@ -190,27 +193,35 @@ impl Stores {
         })
     }
 
-    /// The options of a store: of the environment, then of its service, then of its bucket.
-    fn options(&self, service: Service, url: &str) -> BTreeMap<String, String> {
-        let mut options = BTreeMap::new();
-        for (name, value) in &self.variables {
+    /// The options of a store: of the profile, then of the environment, then of its service, then of its bucket.
+    fn options(&self, service: Service, url: &str) -> Result<BTreeMap<String, String>> {
+        let variable = |name: &str| self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let profile = if service == Service::S3 { super::profile::options(variable)? } else { BTreeMap::new() };
+        let known = |(name, value): &(String, String)| {
             let key = name.to_ascii_lowercase();
-            if name.starts_with(service.variables()) && service.knows(&key) {
-                options.insert(key, value.clone());
+            (name.starts_with(service.variables()) && service.knows(&key)).then(|| (key, value.clone()))
+        };
+        let configured = |section: &str| {
+            let options = self.configured.get(section).into_iter().flatten();
+            options.map(|(key, value)| (key.to_ascii_lowercase(), value.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let layers = [profile, self.variables.iter().filter_map(known).collect(), configured(service.section()), configured(url)];
+        let mut options: BTreeMap<String, String> = BTreeMap::new();
+        for layer in layers {
+            // Keys come whole or not at all: the token of one place does not go with the key of another.
+            let has_key = service == Service::S3 && layer.keys().any(|key| same_option(service, key, "aws_access_key_id"));
+            let credentials = ["aws_secret_access_key", "aws_session_token"];
+            options.retain(|known, _| !(has_key && credentials.iter().any(|key| same_option(service, known, key))));
+            for (key, value) in layer {
+                options.retain(|known, _| !same_option(service, known, &key));
+                options.insert(key, value);
             }
         }
-        // A key in full and in short is one option: the more particular wins, so the others must go.
-        for section in [service.section(), url] {
-            for (key, value) in self.configured.get(section).into_iter().flatten() {
-                options.retain(|known, _| !same_option(service, known, key));
-                options.insert(key.to_ascii_lowercase(), value.clone());
-            }
-        }
-        options
+        Ok(options)
     }
 
     fn build(&self, service: Service, url: &str) -> Result<Store> {
-        let mut options = self.options(service, url);
+        let mut options = self.options(service, url)?;
         let wrong = |error: &dyn fmt::Display| {
             Error::usage(format!("the store '{url}' cannot be reached as it is configured: {error}"))
                 .hint("docs/stores.md tells what each service needs")
@@ -497,5 +508,61 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
     match address.filter(|address| !bottom.contains(address.as_str())) {
         Some(address) => format!("{bottom} ({})", address.split('?').next().unwrap_or_default()),
         None => bottom,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(
+        variables: &[(&str, &str)],
+        configured: &[(&str, &[(&str, &str)])],
+        service: Service,
+        url: &str,
+    ) -> BTreeMap<String, String> {
+        let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
+        let configured = configured.iter().map(|(section, pairs)| ((*section).to_owned(), text(pairs).into_iter().collect())).collect();
+        Stores::new(text(variables), configured).and_then(|stores| stores.options(service, url)).expect("options")
+    }
+
+    #[test]
+    fn a_bucket_comes_before_its_service_and_both_before_the_environment() {
+        let variables = [("AWS_ENDPOINT_URL", "http://a"), ("AWS_REGION", "r"), ("AZURE_STORAGE_ACCOUNT_NAME", "x"), ("AWS_PAGER", "less")];
+        let configured: [(&str, &[(&str, &str)]); 2] =
+            [("s3", &[("endpoint", "http://b")]), ("s3://shop", &[("endpoint_url", "http://c")])];
+        let found = options(&variables, &configured, Service::S3, "s3://shop");
+        let found: Vec<(&str, &str)> = found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("aws_region", "r"), ("endpoint_url", "http://c")]);
+        assert_eq!(options(&variables, &configured, Service::S3, "s3://other")["endpoint"], "http://b");
+        assert_eq!(options(&variables, &configured, Service::Azure, "az://x").len(), 1);
+    }
+
+    #[test]
+    fn keys_of_two_places_are_not_mixed() {
+        let variables = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_SESSION_TOKEN", "c")];
+        let configured: [(&str, &[(&str, &str)]); 1] = [("s3", &[("access_key_id", "d"), ("secret_access_key", "e")])];
+        let found = options(&variables, &configured, Service::S3, "s3://shop");
+        assert_eq!(found.into_values().collect::<Vec<_>>(), ["d", "e"]);
+    }
+
+    #[test]
+    fn an_option_or_a_store_that_there_is_not_is_refused() {
+        let refused = |section: &str, key: &str| {
+            let options = BTreeMap::from([(key.to_owned(), "x".to_owned())]);
+            Stores::new(Vec::new(), BTreeMap::from([(section.to_owned(), options)])).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused("s3", "endpiont").as_deref(), Some("[stores.s3]: there is no option 'endpiont'"));
+        assert_eq!(refused("ftp", "endpoint").as_deref(), Some("[stores.ftp]: there is no such kind of store"));
+        assert_eq!(refused("gs", "max_retries"), None);
+    }
+
+    #[test]
+    fn a_failure_says_what_the_service_said() {
+        let said =
+            "Server returned non-2xx status code: 403 Forbidden: <?xml?><Error><Code>AccessDenied</Code><Message>No.</Message></Error>";
+        let error = object_store::Error::Generic { store: "S3", source: said.into() };
+        let error = failure("cannot list 's3://shop'", &error);
+        assert_eq!((error.kind(), error.to_string().as_str()), (crate::error::Kind::Usage, "cannot list 's3://shop': AccessDenied: No."));
     }
 }

@@ -75,11 +75,15 @@ impl Store {
     pub fn publish_over(self: &Arc<Self>, key: &str, file: File) -> Result<()> {
         let upload = self.upload(key, file)?;
         self.wait(async move {
-            let written = match upload.is_small() {
-                true => upload.put(&upload.store.reads, PutMode::Overwrite).await,
-                false => upload.in_parts(&upload.path, None).await,
-            };
-            written.map_err(|error| upload.failure(&error))
+            if upload.is_small() {
+                return upload.put(&upload.store.reads, PutMode::Overwrite).await.map_err(|error| upload.failure(&error));
+            }
+            let Err(failed) = upload.in_parts(&upload.path, None).await else { return Ok(()) };
+            // An upload that was completed without our hearing of it cannot be completed again.
+            match facts(upload.store.reads.as_ref(), &upload.path).await {
+                Ok(Some(stands)) if matches!(upload.is_ours(&stands).await, Ok(true)) => Ok(()),
+                _ => Err(upload.failure(&failed)),
+            }
         })
     }
 

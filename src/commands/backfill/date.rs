@@ -60,8 +60,8 @@ impl<'a> DateRun<'a> {
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
-    pub(super) fn run(mut self) -> DateReport {
-        match self.attempt() {
+    pub(super) fn run(mut self, state: Result<(DateState, Inputs)>) -> DateReport {
+        match state.and_then(|(state, inputs)| self.attempt(state, inputs)) {
             Ok(action) => {
                 self.report.action = action;
                 if action == "written" {
@@ -80,8 +80,7 @@ impl<'a> DateRun<'a> {
         self.report
     }
 
-    fn attempt(&mut self) -> Result<&'static str> {
-        let (state, inputs) = self.job.state(self.date)?;
+    fn attempt(&mut self, state: DateState, inputs: Inputs) -> Result<&'static str> {
         self.report.tables = inputs.tables.iter().map(|(name, input)| (name.clone(), input.snapshot_date)).collect();
         let taken = self.options.only.takes(&state);
         let done = state == DateState::Done;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::commands::Workspace;
+use crate::commands::side_by_side::{side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
@@ -157,8 +158,13 @@ impl Job {
         }
     }
 
+    /// Where dates stand, and what each would be made from, in their order.
+    pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<(DateState, Inputs)>> {
+        side_by_side(threads(&self.output), dates, |date| self.state(*date))
+    }
+
     /// Where a date stands, and what it would be made from.
-    pub(in crate::commands) fn state(&self, date: NaiveDate) -> Result<(DateState, Inputs)> {
+    fn state(&self, date: NaiveDate) -> Result<(DateState, Inputs)> {
         let note = if self.failures.contains(&date) { self.failure_path(date).read_small().ok().flatten() } else { None };
         let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
         let inputs = self.inputs(date)?;

@@ -177,14 +177,18 @@ impl Job {
         if dates.is_empty() {
             return Err(self.no_events(options.range));
         }
+        let states: Vec<_> = self.states(&dates).into_iter().map(|state| Mutex::new(Some(state))).collect();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
         let workers = options.workers.clamp(1, dates.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let work = || {
-                    while let Some(date) = dates.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let report = DateRun::new(self, workspace, options, &dates, *date).run();
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let (Some(date), Some(state)) = (dates.get(at), states.get(at)) else { break };
+                        let Some(state) = state.lock().unwrap_or_else(PoisonError::into_inner).take() else { break };
+                        let report = DateRun::new(self, workspace, options, &dates, *date).run(state);
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                         workspace.progress.step(&format!("backfill {}", self.name), done as u64, dates.len() as u64);

@@ -27,9 +27,10 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use self::snapshots::{Job, Look, jobs, look, side_by_side};
+use self::snapshots::{Job, Look, jobs, look};
 use super::Workspace;
 use super::inspect::{Inspected, inspect};
+use super::side_by_side::{side_by_side, threads};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::Result;
@@ -178,7 +179,7 @@ impl<'a> Verification<'a> {
         let jobs = jobs(inspected, intervals);
         let comparison = intervals.map(Intervals::comparison);
         let done = AtomicU64::new(0);
-        let looks = side_by_side(&jobs, |job| {
+        let looks = side_by_side(threads(&self.table.root), &jobs, |job| {
             let done = done.fetch_add(1, Ordering::Relaxed);
             self.workspace.progress.step(&format!("verify {}", self.table.name), done, jobs.len() as u64);
             look(self.table, job, comparison.as_ref())

@@ -3,8 +3,7 @@
 //! Each snapshot is read once, by one of a few threads; beside the problems the sums of its rows are kept, for the
 //! round trip.
 
-use std::cmp::Ordering as CmpOrdering;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cmp::Ordering;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -23,9 +22,6 @@ use crate::storage::footer::SnapshotFooter;
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::Object;
 use crate::storage::sorter::KeyEncoder;
-
-/// How many threads read snapshots.
-const READERS: usize = 8;
 
 /// One snapshot to be read.
 pub(super) struct Job<'a> {
@@ -155,7 +151,7 @@ impl KeyOrder {
         for (row, is_null) in nulls.into_iter().enumerate() {
             let current = keys.row(row);
             let order = match (row, &self.last) {
-                (0, None) => CmpOrdering::Less,
+                (0, None) => Ordering::Less,
                 (0, Some(last)) => last.row().cmp(&current),
                 _ => keys.row(row - 1).cmp(&current),
             };
@@ -164,9 +160,9 @@ impl KeyOrder {
                 self.null.add(show);
             }
             match order {
-                CmpOrdering::Less => {}
-                CmpOrdering::Equal => self.twice.add(show),
-                CmpOrdering::Greater => self.unsorted.add(show),
+                Ordering::Less => {}
+                Ordering::Equal => self.twice.add(show),
+                Ordering::Greater => self.unsorted.add(show),
             }
         }
         self.last = Some(keys.row(batch.num_rows() - 1).owned());
@@ -183,24 +179,4 @@ impl KeyOrder {
         .filter(|(finding, _)| finding.count > 0)
         .map(|(finding, what)| finding.sentence(what))
     }
-}
-
-/// Does the work for each item on a few threads; results are in the order of the items.
-pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(READERS).min(items.len());
-    let run = || {
-        let mut mine = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(at) else { return mine };
-            mine.push((at, work(item)));
-        }
-    };
-    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
 }
