@@ -13,3 +13,4 @@ mod model;
 mod readers;
 #[cfg(feature = "sql")]
 mod sql;
+mod stores;

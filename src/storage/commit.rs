@@ -142,16 +142,12 @@ impl Staged {
                 if !unchanged()? {
                     return Err(lost);
                 }
-                let copied = store.copy_new(key, aside)?;
+                // The copy stays even if another writer is first: that one may have found it there, and rely on it. And it is of the
+                // version that was read: whoever replaced that one saw to it before that the name is taken.
+                store.copy_new(key, aside)?;
                 match store.publish(key, self.whole()?.into_file(), facts.unchanged())? {
                     Outcome::Published => Ok(Published::Done),
-                    Outcome::Lost => {
-                        // The copy may be of the winner's object under the old one's name.
-                        if copied {
-                            store.delete(aside)?;
-                        }
-                        Err(lost)
-                    }
+                    Outcome::Lost => Err(lost),
                 }
             }
             _ => Err(Error::io(format!("'{}' and '{aside}' are not in one store", self.target))),

@@ -207,9 +207,13 @@ impl Location {
         Ok(matching.map(object).collect())
     }
 
-    /// Every object of a store whose key begins so.
-    fn list_all(&self, prefix: String) -> Result<Vec<Listed>> {
+    /// Every object of a store whose key begins so, and perhaps more.
+    fn list_all(&self, mut prefix: String) -> Result<Vec<Listed>> {
         let Place::Remote(store, _) = &self.0 else { return Ok(Vec::new()) };
+        // Azure's client leaves out the object whose whole name is the prefix.
+        if !store.pages.begins_after() && !prefix.ends_with('/') {
+            prefix.pop();
+        }
         let (pages, what) = (store.pages.clone(), format!("cannot list '{self}'"));
         store.wait(async move {
             let mut query = PageQuery { prefix, ..PageQuery::default() };

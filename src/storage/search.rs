@@ -279,7 +279,7 @@ pub async fn search(
         }
         (Strategy::Paths, Some(range)) => {
             for date in range.dates() {
-                let path = format!("{}{}", ground.root, layout.path(date));
+                let path = format!("{}{}", ground.root, listable(pages, layout, layout.path(date)));
                 let mut found = SearchOutcome::default();
                 list(pages, &ground, PageQuery { prefix: path, ..PageQuery::default() }, &mut found).await?;
                 outcome.requests += found.requests;
@@ -295,6 +295,16 @@ pub async fn search(
         objects.sort_by(|one, other| one.key.cmp(&other.key));
     }
     Ok(outcome)
+}
+
+/// A prefix whose listing has the object that has it as its whole name. Azure's client leaves that one out, so a letter is taken from
+/// the path of a file (`01-03-2024.csv`); what else that finds is of another date, or of none.
+fn listable(pages: &dyn Pages, layout: &Layout, mut prefix: String) -> String {
+    let may_be_a_file = prefix.ends_with(|last: char| !last.is_ascii_digit()) && layout.date(&prefix).is_some();
+    if !pages.begins_after() && may_be_a_file {
+        prefix.pop();
+    }
+    prefix
 }
 
 /// Lists all that a query asks for, page after page.
@@ -333,8 +343,13 @@ async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcom
     let mut waiting: Vec<Listing> = if pages.begins_after() {
         spans(ground.layout, range).into_iter().map(of_span).collect()
     } else {
-        let of_prefix = |prefix: String| Listing { query: PageQuery { prefix: below(&prefix), ..PageQuery::default() }, span: None };
-        prefixes(ground.layout, range).into_iter().map(of_prefix).collect()
+        let of_prefix = |prefix: String| Listing {
+            query: PageQuery { prefix: below(&listable(pages, ground.layout, prefix)), ..PageQuery::default() },
+            span: None,
+        };
+        let mut listings: Vec<Listing> = prefixes(ground.layout, range).into_iter().map(of_prefix).collect();
+        listings.dedup_by(|one, other| one.query.prefix == other.query.prefix);
+        listings
     };
     if !crate::domain::search::is_in_order(ground.layout) {
         let listings = waiting.len();

@@ -97,7 +97,9 @@ impl Store {
         let (source, target, store) = (self.path(from)?, self.path(to)?, self.clone());
         let what = format!("cannot keep '{}' aside as '{}'", self.name(from), self.name(to));
         self.wait(async move {
-            match store.reads.copy_if_not_exists(&source, &target).await {
+            // The condition is imposed: the client (object_store 0.13.2) has both of Google's copies the wrong way round.
+            let copy = store.reads.copy_if_not_exists(&source, &target);
+            match CONDITION.scope(Condition::Absent, copy).await {
                 Ok(()) => Ok(true),
                 Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
                 Err(error) => Err(failure(&what, &error)),
