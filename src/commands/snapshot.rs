@@ -495,6 +495,6 @@ fn publish(
     let lake = workspace.lake()?;
     let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
     let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
-    staged.publish_replacing(&aside, || Ok(standing(path)?.map(|now| now.fingerprint) == old.map(|old| old.fingerprint)))?;
+    staged.publish_replacing(&aside, |place| Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint)))?;
     Ok(Outcome::Replaced)
 }
