@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use asof::storage::search::{Listed, Page, PageQuery, Pages};
+use asof::storage::pages::{Listed, Page, PageQuery, Pages};
 use async_trait::async_trait;
 
 use crate::lake::{Lake, mix};

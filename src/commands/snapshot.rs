@@ -33,9 +33,9 @@ use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::http::RequestCounts;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::{ObjectWriter, ParquetObject};
-use crate::storage::partitions::{Object, local_object};
+use crate::storage::partitions::local_object;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 
 /// What to do with a snapshot that exists.

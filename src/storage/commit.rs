@@ -22,8 +22,9 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::location::{Location, Place};
-use super::search::PageQuery;
-use super::store::{Condition, Service, failure};
+use super::pages::PageQuery;
+use super::service::{Condition, Service};
+use super::store::failure;
 use super::upload::Outcome;
 use crate::error::{Context, Error, Result};
 

@@ -14,7 +14,8 @@ use asof::storage::location::{Entry, Location};
 use asof::storage::partitions::{find, find_by};
 use asof::storage::read::ObjectReader;
 use asof::storage::search::Strategy;
-use asof::storage::store::{Service, Stores};
+use asof::storage::service::Service;
+use asof::storage::store::Stores;
 use asof::storage::upload::PART;
 use chrono::{Days, NaiveDate, Utc};
 
