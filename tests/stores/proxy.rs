@@ -149,7 +149,11 @@ impl State {
         // A server that ends the connection early has answered before.
         let _ = upstream.read_to_end(&mut answer);
         if !matches!(fault, Some(Step::LoseReply)) {
-            client.write_all(&answer)?;
+            // The server need not say that it ends the connection, and then the client would use it again.
+            let line = answer.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            client.write_all(&answer[..line])?;
+            client.write_all(b"Connection: close\r\n")?;
+            client.write_all(&answer[line..])?;
         }
         client.shutdown(Shutdown::Both)
     }
