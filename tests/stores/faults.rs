@@ -236,3 +236,55 @@ fn a_large_snapshot_in_google_survives_the_lost_reply_of_its_copy() {
     assert!(line.proxy.is_spent());
     assert_eq!(line.keys(), [OBJECT], "what the copy was made of is removed");
 }
+
+#[test]
+fn a_large_snapshot_in_azure_survives_the_lost_reply_of_its_completion() {
+    let line = Line::to(Server::Azure);
+    line.world.write("item.csv", large());
+    line.proxy.next(1, Request::completes, Fault::LoseReply);
+    assert_eq!(line.snapshot(0, "--if-exists error"), "published");
+    assert!(line.proxy.is_spent());
+    assert_eq!(line.keys(), [OBJECT]);
+}
+
+#[test]
+fn a_lost_reply_to_what_is_put_aside_does_no_harm() {
+    for (server, asides) in [(Server::S3, 2), (Server::Azure, 1), (Server::Google, 1)] {
+        let line = Line::to(server);
+        assert_eq!(line.snapshot(0, ""), "published");
+        let old = line.stands().expect("it stands");
+        line.world.write("item.csv", "id,name\n1,corrected\n2,mine\n");
+        // In S3 it is an upload in parts, which begins and is completed.
+        let is_aside = |request: &Request| request.target.contains("/superseded/") && !request.reads() && request.method != "DELETE";
+        line.proxy.next(asides, is_aside, Fault::LoseReply);
+        assert_eq!(line.snapshot(0, "--if-exists replace"), "replaced", "{server:?}");
+        assert!(line.proxy.is_spent(), "{server:?}: {:?}", line.proxy.seen());
+        let aside: Vec<String> = line.keys().into_iter().filter(|key| key.contains("superseded")).collect();
+        assert_eq!(aside.len(), 1, "{server:?}: {aside:?}");
+        assert!(line.server.at(&format!("{}/{}", line.lake, aside[0])).read_small().expect("read") == Some(old), "{server:?}");
+    }
+}
+
+#[test]
+fn a_listing_of_many_pages_goes_on_after_a_page_that_failed() {
+    let line = Line::to(Server::S3);
+    let root = line.server.at(&format!("{}-events", line.lake));
+    std::thread::scope(|scope| {
+        for part in 0..8 {
+            let root = &root;
+            scope.spawn(move || {
+                for file in 0..140 {
+                    let (store, key) = store_and_key(&root.join(&format!("date=2024-03-01/{part}-{file}.csv")));
+                    store.put(&key, b"x".to_vec()).expect("written");
+                }
+            });
+        }
+    });
+    line.proxy.next(1, |request| request.target.contains("continuation-token"), Fault::Answer(503, "SlowDown"));
+    line.proxy.next(1, |request| request.target.contains("list-type"), Fault::LoseReply);
+    let found = line.world.json(&format!("partitions {root} --layout date=%Y-%m-%d --from 2024-03-01 --to 2024-03-02"));
+    assert!(line.proxy.is_spent());
+    assert_eq!(found["files"], 1_120, "{found}");
+    let pages = found["requests"].as_u64().expect("a count");
+    assert_eq!(found["store_requests"]["list"], pages + 2, "two pages were asked for once more: {found}");
+}

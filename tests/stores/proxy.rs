@@ -38,12 +38,12 @@ impl Request {
 
     /// Whether it is a part of an upload.
     pub(crate) fn is_part(&self) -> bool {
-        self.method == "PUT" && self.target.contains("uploadId=")
+        self.method == "PUT" && (self.target.contains("uploadId=") || self.target.contains("comp=block&"))
     }
 
     /// Whether it completes an upload in parts.
     pub(crate) fn completes(&self) -> bool {
-        self.method == "POST" && self.target.contains("uploadId=")
+        self.method == "POST" && self.target.contains("uploadId=") || self.target.contains("comp=blocklist")
     }
 
     /// Whether it reads an object.
