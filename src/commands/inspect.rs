@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
-use crate::storage::partitions::{self, Found, Object};
+use crate::storage::partitions::{self, Found};
 
 /// A table as it was found.
 pub(super) struct Inspected {

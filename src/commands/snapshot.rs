@@ -33,9 +33,9 @@ use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::http::RequestCounts;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::{ObjectWriter, ParquetObject};
-use crate::storage::partitions::{Object, local_object};
+use crate::storage::partitions::local_object;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 
 /// What to do with a snapshot that exists.
@@ -495,6 +495,6 @@ fn publish(
     let lake = workspace.lake()?;
     let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
     let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
-    staged.publish_replacing(&aside, || Ok(standing(path)?.map(|now| now.fingerprint) == old.map(|old| old.fingerprint)))?;
+    staged.publish_replacing(&aside, |place| Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint)))?;
     Ok(Outcome::Replaced)
 }

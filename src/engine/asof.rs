@@ -72,7 +72,7 @@ pub struct AsOfTable {
 
 #[derive(Clone)]
 enum Source {
-    Snapshot(Table, Vec<crate::storage::partitions::Object>),
+    Snapshot(Table, Vec<crate::storage::location::Object>),
     Intervals(Arc<Intervals>),
 }
 

@@ -32,7 +32,7 @@ use crate::error::{Context, Error, Result};
 use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::footer::ObservedWire;
-use crate::storage::partitions::Object;
+use crate::storage::location::Object;
 use crate::storage::sorter::{BUDGET, Sorter, merge};
 
 /// The sorter's columns beside the table's: the interval's first date and number.

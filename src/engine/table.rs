@@ -19,9 +19,9 @@ use crate::model::{DateRange, TableName};
 use crate::source::{self, Rows, TypeRules, no_column};
 use crate::storage::Batches;
 use crate::storage::footer::{Content, SnapshotFooter};
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::{ParquetObject, RowCondition};
-use crate::storage::partitions::{self, Found, Object};
+use crate::storage::partitions::{self, Found};
 
 /// A table's snapshots and their place.
 #[derive(Clone, Debug)]

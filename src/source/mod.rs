@@ -30,9 +30,9 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use crate::domain::schema::{canonical_schema, type_name};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object, is_data};
 use crate::storage::object::{ParquetObject, RowCondition, to_canonical};
-use crate::storage::partitions::{Object, is_data, local_object};
+use crate::storage::partitions::local_object;
 use crate::storage::read::{ObjectReader, ObjectStream};
 
 /// A format of files.

@@ -22,8 +22,9 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::location::{Location, Place};
-use super::search::PageQuery;
-use super::store::{Condition, Service, failure};
+use super::pages::PageQuery;
+use super::service::{Condition, Service};
+use super::store::failure;
 use super::upload::Outcome;
 use crate::error::{Context, Error, Result};
 
@@ -120,34 +121,39 @@ impl Staged {
         }
     }
 
-    /// Publishes the file in the place of the object that `unchanged` accepts, having kept a copy of
-    /// that object at `aside`. Of several replacements at a time one is published.
+    /// Publishes the file in the place of an object, having kept a copy of that object at `aside`. `is_read` tells whether what
+    /// stands somewhere is the object that was read. Of several replacements at a time one is published.
     ///
     /// # Errors
-    /// A conflict if `unchanged` says that the object is no longer the one that was read, or another writer replaces it meanwhile.
-    pub fn publish_replacing(mut self, aside: &Location, unchanged: impl FnOnce() -> Result<bool>) -> Result<Published> {
+    /// A conflict if what stands there is no longer the object that was read, or another writer replaces it meanwhile.
+    pub fn publish_replacing(mut self, aside: &Location, is_read: impl Fn(&Location) -> Result<bool>) -> Result<Published> {
         let lost = Error::conflict(format!("another writer replaced '{}' first", self.target));
         match (self.target.clone().place(), aside.place()) {
             (Place::Local(target), Place::Local(aside)) => {
                 let _lock = FolderLock::take(target)?;
-                if !unchanged()? {
+                if !is_read(&self.target)? {
                     return Err(lost);
                 }
                 set_aside(target, aside)?;
                 self.publish_over()
             }
-            (Place::Remote(store, key), Place::Remote(_, aside)) => {
-                // The version first: what `unchanged` reads afterwards is that version, or the write will fail.
+            (Place::Remote(store, key), Place::Remote(_, aside_key)) => {
+                // The version first: what `is_read` reads afterwards is that version, or the write will fail.
                 let Some(facts) = store.head(key)? else { return Err(lost) };
-                if !unchanged()? {
+                if !is_read(&self.target)? {
                     return Err(lost);
                 }
-                // The copy stays even if another writer is first: that one may have found it there, and rely on it. And it is of the
-                // version that was read: whoever replaced that one saw to it before that the name is taken.
-                store.copy_new(key, aside)?;
+                let copied = store.copy_new(key, aside_key)?;
                 match store.publish(key, self.whole()?.into_file(), facts.unchanged())? {
                     Outcome::Published => Ok(Published::Done),
-                    Outcome::Lost => Err(lost),
+                    Outcome::Lost => {
+                        // The copy stays if it is of the object that was read: the winner may have found it there, and rely on it. If it is of
+                        // the winner's own, nobody does: who would have to has lost, too.
+                        if copied && !is_read(aside)? {
+                            store.delete(aside_key)?;
+                        }
+                        Err(lost)
+                    }
                 }
             }
             _ => Err(Error::io(format!("'{}' and '{aside}' are not in one store", self.target))),
@@ -353,13 +359,13 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let (target, aside) = (root.path().join("x"), root.path().join("old/x"));
         stage(&target, "first").publish_new().expect("published");
-        stage(&target, "second").publish_replacing(&Location::local(&aside), || Ok(true)).expect("replaced");
+        stage(&target, "second").publish_replacing(&Location::local(&aside), |_| Ok(true)).expect("replaced");
         assert_eq!(
             (fs::read_to_string(&target).expect("new"), fs::read_to_string(&aside).expect("old")),
             ("second".into(), "first".into())
         );
         let error =
-            stage(&target, "third").publish_replacing(&Location::local(root.path().join("old/y")), || Ok(false)).expect_err("changed");
+            stage(&target, "third").publish_replacing(&Location::local(root.path().join("old/y")), |_| Ok(false)).expect_err("changed");
         assert_eq!(error.kind(), crate::error::Kind::Conflict);
         assert_eq!(names(root.path()), ["_asof.lock", "old", "x"]);
     }

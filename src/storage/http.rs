@@ -21,7 +21,7 @@ use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector};
 use serde::Serialize;
 
-use super::store::Condition;
+use super::service::Condition;
 
 /// What Google's copies are told by.
 const GOOGLE_COPY: &str = "x-goog-copy-source";

@@ -16,9 +16,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::partitions::{Object, is_data};
-use super::search::{Listed, PageQuery};
-use super::store::{Service, Store, Stores};
+use super::pages::{Listed, PageQuery};
+use super::service::Service;
+use super::store::{Store, Stores};
+use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 
 /// A place on a local disk or in an object store; see the module for its invariants.
@@ -350,6 +351,31 @@ pub struct Entry {
     pub name: String,
     /// Whether it is a folder.
     pub is_folder: bool,
+}
+
+/// One file or object, as it was found: a partition has any number of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Where it is.
+    pub location: Location,
+    /// Its path below the root, with `/`.
+    pub relative: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What changes when it is rewritten: in a store its ETag, on a local disk its modification time.
+    pub etag: String,
+}
+
+impl Object {
+    /// Its identity, as footers record it.
+    pub fn identity(&self) -> EventsInput {
+        EventsInput { path: self.relative.clone(), size: self.size, etag: self.etag.clone() }
+    }
+}
+
+/// Whether a name is data, by the convention that every engine follows.
+pub fn is_data(name: &str) -> bool {
+    !name.starts_with(['_', '.'])
 }
 
 /// A path without `.` and `..`, for comparisons.

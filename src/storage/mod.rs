@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`location`] | turns a URL or path that a user wrote into a place: on a disk, or in a store |
 //! | [`store`] | one bucket or container: how it is configured and reached, and what its failures mean |
+//! | [`service`] | the services there are, and what is said of their objects |
+//! | [`pages`] | listings, a page a request |
 //! | [`http`] | counts requests, and makes the last one of an upload conditional |
 //! | [`search`] | guided search in a store: pages of listings, side by side |
 //! | [`partitions`] | finds the objects of a range of dates, on a disk or in a store |
@@ -26,12 +28,14 @@ pub mod http;
 pub mod lake;
 pub mod location;
 pub mod object;
+pub mod pages;
 pub mod partitions;
 pub mod probe;
 mod profile;
 pub mod read;
 pub mod recall;
 pub mod search;
+pub mod service;
 pub mod sorter;
 pub mod store;
 pub mod upload;

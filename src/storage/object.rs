@@ -33,8 +33,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::Batches;
 use super::footer::{Footer, KEY};
-use super::location::Location;
-use super::partitions::Object;
+use super::location::{Location, Object};
 use super::read::ObjectReader;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::canonical_schema;

@@ -11,33 +11,13 @@ use std::time::UNIX_EPOCH;
 
 use chrono::NaiveDate;
 
-use super::location::{Location, Place};
-use super::search::{Listed, SearchOutcome, Strategy, search};
+use super::location::{Location, Object, Place, is_data};
+use super::pages::Listed;
+use super::search::{SearchOutcome, Strategy, search};
 use super::store::failure;
 use crate::domain::layout::{Layout, Search};
-use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
-
-/// One file of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Where it is.
-    pub location: Location,
-    /// Its path below the root, with `/`.
-    pub relative: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What changes when it is rewritten: in a store its ETag, on a local disk its modification time.
-    pub etag: String,
-}
-
-impl Object {
-    /// Its identity, as footers record it.
-    pub fn identity(&self) -> EventsInput {
-        EventsInput { path: self.relative.clone(), size: self.size, etag: self.etag.clone() }
-    }
-}
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -57,11 +37,6 @@ impl Found {
     pub fn dates(&self) -> Vec<NaiveDate> {
         self.partitions.keys().copied().collect()
     }
-}
-
-/// Whether a name is data, by the convention that every engine follows.
-pub fn is_data(name: &str) -> bool {
-    !name.starts_with(['_', '.'])
 }
 
 /// Finds the partitions of a range, or all of them.

@@ -6,14 +6,11 @@
 //! the condition of a version that it never had; a store that takes the second or the third is not safe. What was found is remembered in `_asof/store.json`
 //! below the root, a hint that may be deleted: then the next write finds out again.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 use serde::{Deserialize, Serialize};
 
 use super::location::{Location, Place};
-use super::store::failure;
+use super::store::{failure, random};
 use crate::error::Result;
 
 /// What is remembered of a store.
@@ -59,9 +56,4 @@ pub fn honours_conditions(root: &Location) -> Result<bool> {
     })?;
     super::commit::publish_hint(&memory, &Remembered { conditional_writes: honoured });
     Ok(honoured)
-}
-
-/// A number that no other process has.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

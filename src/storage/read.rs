@@ -15,9 +15,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
 
-use super::location::{Location, Place};
-use super::partitions::Object;
-use super::store::{Service, Store, failure};
+use super::location::{Location, Object, Place};
+use super::service::Service;
+use super::store::{Store, failure};
 use crate::error::{Context, Error, Result};
 
 /// How much of the end of an object comes with opening it.

@@ -9,8 +9,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::commit::publish_hint;
-use super::location::Location;
-use super::partitions::Object;
+use super::location::{Location, Object};
 use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
 

@@ -16,17 +16,12 @@
 //! Where a service cannot begin after a key (Azure), the range's prefixes are listed side by side instead, a page each at least.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures::stream::{FuturesUnordered, StreamExt};
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
-use object_store::memory::InMemory;
-use object_store::{ObjectMeta, ObjectStore};
 
-use super::partitions::is_data;
-use super::store::Service;
+use super::location::is_data;
+use super::pages::{Listed, PAGE, Page, PageQuery, Pages};
 use crate::domain::layout::Layout;
 use crate::domain::search::{KeySpan, prefixes, spans};
 use crate::model::DateRange;
@@ -35,8 +30,6 @@ use crate::model::DateRange;
 const CUT_SHARE: f64 = 0.15;
 /// The most listings at a time.
 const SIDE_BY_SIDE: usize = 16;
-/// Keys in a page, as every service has it.
-const PAGE: usize = 1000;
 
 /// How partitions are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -49,144 +42,6 @@ pub enum Strategy {
     Paths,
     /// Everything, filtered.
     Listing,
-}
-
-/// One object of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its key.
-    pub key: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What changes when it is rewritten.
-    pub etag: Option<String>,
-    /// When it was written, if that is told.
-    pub modified: Option<DateTime<Utc>>,
-}
-
-impl From<ObjectMeta> for Listed {
-    fn from(meta: ObjectMeta) -> Self {
-        Listed { key: meta.location.into(), size: meta.size, etag: meta.e_tag, modified: Some(meta.last_modified) }
-    }
-}
-
-/// What one request asks.
-#[derive(Clone, Debug, Default)]
-pub struct PageQuery {
-    /// What every key begins with; it need not end at a `/`.
-    pub prefix: String,
-    /// Only keys that sort after this one.
-    pub after: Option<String>,
-    /// Whether what lies below a further `/` is given as one name.
-    pub by_folder: bool,
-    /// The most keys wanted; as many as the service gives, if none.
-    pub limit: Option<usize>,
-    /// Where the page before ended.
-    pub token: Option<String>,
-}
-
-/// A part of a listing, in the order of keys.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The objects.
-    pub objects: Vec<Listed>,
-    /// The names below which there is more, if folders were asked for.
-    pub folders: Vec<String>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<String>,
-}
-
-/// A service's listings, a page a request.
-#[async_trait]
-pub trait Pages: Send + Sync {
-    /// Whether a listing can begin after a key.
-    fn begins_after(&self) -> bool;
-
-    /// One page.
-    async fn page(&self, query: PageQuery) -> object_store::Result<Page>;
-}
-
-/// The listings of S3, Google and Azure.
-pub(super) struct CloudPages {
-    store: Arc<dyn PaginatedListStore>,
-    service: Service,
-}
-
-impl CloudPages {
-    pub(super) fn new(store: Arc<dyn PaginatedListStore>, service: Service) -> Self {
-        CloudPages { store, service }
-    }
-}
-
-#[async_trait]
-impl Pages for CloudPages {
-    fn begins_after(&self) -> bool {
-        self.service != Service::Azure
-    }
-
-    async fn page(&self, query: PageQuery) -> object_store::Result<Page> {
-        let options = PaginatedListOptions {
-            offset: query.after,
-            delimiter: query.by_folder.then(|| "/".into()),
-            max_keys: query.limit,
-            page_token: query.token,
-            ..PaginatedListOptions::default()
-        };
-        let prefix = Some(query.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let answer = self.store.list_paginated(prefix, options).await?;
-        Ok(Page {
-            objects: answer.result.objects.into_iter().map(Listed::from).collect(),
-            folders: answer.result.common_prefixes.into_iter().map(String::from).collect(),
-            next: answer.page_token,
-        })
-    }
-}
-
-/// The listings of a store in memory.
-pub(super) struct MemoryPages(Arc<InMemory>);
-
-impl MemoryPages {
-    pub(super) fn new(memory: Arc<InMemory>) -> Self {
-        MemoryPages(memory)
-    }
-}
-
-#[async_trait]
-impl Pages for MemoryPages {
-    fn begins_after(&self) -> bool {
-        true
-    }
-
-    async fn page(&self, query: PageQuery) -> object_store::Result<Page> {
-        let mut listing = self.0.list(None);
-        let mut all: Vec<Listed> = Vec::new();
-        while let Some(meta) = listing.next().await {
-            all.push(meta?.into());
-        }
-        all.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut page = Page::default();
-        let after = query.token.or(query.after).unwrap_or_default();
-        let limit = query.limit.unwrap_or(PAGE);
-        let mut last = String::new();
-        for object in all.into_iter().filter(|object| object.key.starts_with(&query.prefix) && object.key > after) {
-            let folder = object.key[query.prefix.len()..].split_once('/').map(|(name, _)| format!("{}{name}", query.prefix));
-            let folder = folder.filter(|_| query.by_folder);
-            if folder.is_some() && page.folders.last() == folder.as_ref() {
-                last = object.key;
-                continue;
-            }
-            if page.objects.len() + page.folders.len() >= limit {
-                page.next = Some(last);
-                break;
-            }
-            last.clone_from(&object.key);
-            match folder {
-                Some(folder) => page.folders.push(folder),
-                None => page.objects.push(object),
-            }
-        }
-        Ok(page)
-    }
 }
 
 /// What a search found.
@@ -270,7 +125,12 @@ pub async fn search(
     let mut outcome = SearchOutcome::default();
     match (strategy, range) {
         (Strategy::Guided, Some(range)) => {
-            guided(pages, &ground, range, &mut outcome).await?;
+            if !guided(pages, &ground, range, &mut outcome).await? {
+                outcome = SearchOutcome { requests: outcome.requests, ..SearchOutcome::default() };
+                outcome.scattered =
+                    Some("this store does not list keys in the order of their bytes, so that everything is listed".to_owned());
+                list(pages, &ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, &mut outcome).await?;
+            }
         }
         (Strategy::Paths, Some(range)) => {
             for date in range.dates() {
@@ -322,7 +182,14 @@ struct Listing {
     span: Option<KeySpan>,
 }
 
-async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcome: &mut SearchOutcome) -> object_store::Result<()> {
+/// Whether the objects of a page of a span come after where it begins, in the order of their keys.
+fn keeps_order(page: &Page, query: &PageQuery) -> bool {
+    let begins = page.objects.first().zip(query.after.as_ref()).is_none_or(|(first, after)| first.key > *after);
+    begins && page.objects.is_sorted_by(|one, other| one.key < other.key)
+}
+
+/// Lists the keys of the range. `false` if the store does not list them in order, so that nothing can be told by it.
+async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcome: &mut SearchOutcome) -> object_store::Result<bool> {
     let below = |text: &str| format!("{}{text}", ground.root);
     let of_span = |span: KeySpan| Listing {
         query: PageQuery { prefix: below(span.prefix()), after: Some(below(&span.after())), ..PageQuery::default() },
@@ -352,7 +219,8 @@ async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcom
         ));
     }
     if waiting.is_empty() {
-        return list(pages, ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, outcome).await;
+        list(pages, ground, PageQuery { prefix: ground.root.clone(), ..PageQuery::default() }, outcome).await?;
+        return Ok(true);
     }
     waiting.reverse();
     let mut under_way = FuturesUnordered::new();
@@ -369,8 +237,11 @@ async fn guided(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange, outcom
                 (listing, page)
             });
         }
-        let Some((mut listing, page)) = under_way.next().await else { return Ok(()) };
+        let Some((mut listing, page)) = under_way.next().await else { return Ok(true) };
         let mut page = page?;
+        if listing.span.is_some() && !keeps_order(&page, &listing.query) {
+            return Ok(false);
+        }
         let ended = match &listing.span {
             Some(span) => {
                 let within = page
@@ -409,6 +280,7 @@ fn is_worth_a_cut(span: &KeySpan, objects: usize, dates: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
@@ -526,6 +398,33 @@ mod tests {
         let outcome = run(&keys, "", &layout, Some(range), Strategy::Guided);
         let floor = outcome.partitions.values().map(Vec::len).sum::<usize>().div_ceil(PAGE) as u64;
         assert!(outcome.requests > floor && outcome.requests as f64 <= 1.2 * floor as f64 + 3.0, "{} of {floor}", outcome.requests);
+    }
+
+    /// A store that lists in any order, and begins where it likes.
+    struct Disorder(Keys);
+
+    #[async_trait]
+    impl Pages for Disorder {
+        fn begins_after(&self) -> bool {
+            true
+        }
+
+        async fn page(&self, query: PageQuery) -> object_store::Result<Page> {
+            let mut page = self.0.page(PageQuery { after: None, ..query }).await?;
+            page.objects.reverse();
+            Ok(page)
+        }
+    }
+
+    #[test]
+    fn a_store_that_lists_in_no_order_is_listed_whole() {
+        let layout = Layout::parse("d=%Y-%m-%d").expect("a layout");
+        let keys = lake(&layout, 1, |_| 7);
+        let range = DateRange::new(date("2024-03-01"), date("2024-03-09")).expect("a range");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let outcome = runtime.block_on(search(&Disorder(keys), "", &layout, Some(range), Strategy::Guided)).expect("found");
+        assert_eq!((outcome.partitions.len(), outcome.partitions.values().flatten().count()), (9, 63));
+        assert!(outcome.scattered.expect("it is said").contains("in the order of their bytes"));
     }
 
     #[test]

@@ -11,8 +11,10 @@
 //! A secret is never shown: what is told of a store is its URL as the user wrote it.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
@@ -24,11 +26,12 @@ use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as StorePath;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig, UpdateVersion};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::runtime::Runtime;
 
 use super::http::{AzureSignature, Connector, RequestCounts, Requests};
-use super::search::{CloudPages, MemoryPages, Pages};
+use super::pages::{CloudPages, MemoryPages, Pages};
+use super::service::{ObjectFacts, Service};
 use crate::error::{Error, Result};
 
 /// How often a request is tried again, unless `max_retries` says otherwise: about ten seconds, with growing pauses.
@@ -37,87 +40,6 @@ const RETRIES: usize = 6;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one request may take, unless `timeout` says otherwise: a part of 16 MiB on a slow line.
 const TIMEOUT: &str = "180s";
-
-/// The kind of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Amazon S3, or a service that speaks its language.
-    S3,
-    /// Google Cloud Storage.
-    Google,
-    /// Azure Blob Storage.
-    Azure,
-    /// The memory of this process, for tests.
-    Memory,
-}
-
-impl Service {
-    /// The service of a URL's scheme.
-    pub fn of(scheme: &str) -> Option<Service> {
-        match scheme {
-            "s3" | "s3a" => Some(Service::S3),
-            "gs" | "gcs" => Some(Service::Google),
-            "az" | "azure" | "abfs" | "abfss" => Some(Service::Azure),
-            _ => None,
-        }
-    }
-
-    /// The name under which `[stores]` configures all buckets of the service.
-    fn section(self) -> &'static str {
-        match self {
-            Service::S3 => "s3",
-            Service::Google => "gs",
-            Service::Azure => "az",
-            Service::Memory => "memory",
-        }
-    }
-
-    /// How the service's variables in the environment begin.
-    fn variables(self) -> &'static str {
-        match self {
-            Service::S3 => "AWS_",
-            Service::Google => "GOOGLE_",
-            Service::Azure => "AZURE_",
-            Service::Memory => "-",
-        }
-    }
-
-    fn knows(self, key: &str) -> bool {
-        match self {
-            Service::S3 => AmazonS3ConfigKey::from_str(key).is_ok(),
-            Service::Google => GoogleConfigKey::from_str(key).is_ok(),
-            Service::Azure => AzureConfigKey::from_str(key).is_ok(),
-            Service::Memory => false,
-        }
-    }
-}
-
-/// The condition under which an object is published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Nothing has its name.
-    Absent,
-    /// What has its name is still this version.
-    Unchanged(UpdateVersion),
-}
-
-/// What is known of an object without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectFacts {
-    /// Its size in bytes.
-    pub size: u64,
-    /// What changes when it is rewritten: its ETag.
-    pub etag: Option<String>,
-    /// Its version, where the service numbers them.
-    pub version: Option<String>,
-}
-
-impl ObjectFacts {
-    /// The version, to replace that and no other.
-    pub fn unchanged(&self) -> Condition {
-        Condition::Unchanged(UpdateVersion { e_tag: self.etag.clone(), version: self.version.clone() })
-    }
-}
 
 /// Opens stores, each once.
 pub struct Stores {
@@ -431,6 +353,11 @@ impl Store {
     pub(super) fn path(&self, key: &str) -> Result<StorePath> {
         StorePath::parse(key).map_err(|error| Error::usage(format!("'{}' cannot be the name of an object: {error}", self.name(key))))
     }
+}
+
+/// A number that no other process has.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// What is known of an object; `None` if there is none.

@@ -27,7 +27,8 @@ use object_store::path::Path as StorePath;
 use object_store::{CopyMode, CopyOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::http::CONDITION;
-use super::store::{Condition, ObjectFacts, Service, Store, facts, failure};
+use super::service::{Condition, ObjectFacts, Service};
+use super::store::{Store, facts, failure};
 use crate::error::{Error, Result};
 
 /// The size of a part, and of the largest file that is one request.
@@ -191,7 +192,7 @@ impl Upload {
             return self.in_parts(&self.path, Some(condition)).await;
         }
         let (folder, name) = self.key.rsplit_once('/').map_or(("", self.key.as_str()), |(folder, name)| (folder, name));
-        let staged = StorePath::parse(format!("{folder}/.asof-{:016x}-{name}.tmp", super::probe::random()).trim_start_matches('/'))?;
+        let staged = StorePath::parse(format!("{folder}/.asof-{:016x}-{name}.tmp", super::store::random()).trim_start_matches('/'))?;
         self.in_parts(&staged, None).await?;
         let copy = self.store.once.copy_opts(&staged, &self.path, CopyOptions::default().with_mode(CopyMode::Overwrite));
         let copied = CONDITION.scope(condition.clone(), copy).await;

@@ -14,7 +14,8 @@ use asof::storage::location::{Entry, Location};
 use asof::storage::partitions::{find, find_by};
 use asof::storage::read::ObjectReader;
 use asof::storage::search::Strategy;
-use asof::storage::store::{Service, Stores};
+use asof::storage::service::Service;
+use asof::storage::store::Stores;
 use asof::storage::upload::PART;
 use chrono::{Days, NaiveDate, Utc};
 
@@ -154,10 +155,10 @@ fn what_is_not_published_leaves_no_trace(backend: &Backend) {
 fn a_replacement_keeps_the_old_object_aside(backend: &Backend) {
     let (place, aside) = (backend.at("x"), backend.at("old/x"));
     staged(&place, b"first").publish_new().expect("published");
-    assert_eq!(staged(&place, b"second").publish_replacing(&aside, || Ok(true)).expect("replaced"), Published::Done);
+    assert_eq!(staged(&place, b"second").publish_replacing(&aside, |_| Ok(true)).expect("replaced"), Published::Done);
     assert_eq!((text_of(&place).as_deref(), text_of(&aside).as_deref()), (Some("second"), Some("first")));
     // What is aside stays, though another replacement gives the same name.
-    staged(&place, b"third").publish_replacing(&aside, || Ok(true)).expect("replaced");
+    staged(&place, b"third").publish_replacing(&aside, |_| Ok(true)).expect("replaced");
     assert_eq!(text_of(&place).as_deref(), Some("third"));
     // On a disk a name is renamed over where it cannot be linked: there the caller's names are unique (a time and a fingerprint).
     if backend.service.is_some() {
@@ -168,24 +169,24 @@ fn a_replacement_keeps_the_old_object_aside(backend: &Backend) {
 fn a_replacement_of_what_has_changed_is_a_conflict(backend: &Backend) {
     let (place, aside) = (backend.at("x"), backend.at("old/x"));
     staged(&place, b"first").publish_new().expect("published");
-    is_conflict(staged(&place, b"second").publish_replacing(&aside, || Ok(false)));
+    is_conflict(staged(&place, b"second").publish_replacing(&aside, |_| Ok(false)));
     assert_eq!((text_of(&place).as_deref(), text_of(&aside)), (Some("first"), None));
     // Rewritten after it was found unchanged. On a disk everybody who replaces holds the lock, so there it does not happen.
     if backend.service.is_some() {
-        let meanwhile = || {
+        let meanwhile = |_: &Location| {
             put(&place, b"theirs");
             Ok(true)
         };
         is_conflict(staged(&place, b"second").publish_replacing(&aside, meanwhile));
         assert_eq!(text_of(&place).as_deref(), Some("theirs"));
-        let gone = || place.remove().map(|()| true);
+        let gone = |_: &Location| place.remove().map(|()| true);
         let error = staged(&place, b"second").publish_replacing(&backend.at("old/y"), gone).expect_err("it is gone");
         assert!(matches!(error.kind(), Kind::Conflict | Kind::Io), "{error}");
         assert_eq!(text_of(&place), None);
     }
     place.remove().expect("removed");
     if backend.service.is_some() {
-        is_conflict(staged(&place, b"second").publish_replacing(&backend.at("old/z"), || Ok(true)));
+        is_conflict(staged(&place, b"second").publish_replacing(&backend.at("old/z"), |_| Ok(true)));
     }
 }
 
@@ -221,7 +222,7 @@ fn of_sixteen_threads_that_replace_none_loses_anothers_object(backend: &Backend)
             let old = text_of(&place).expect("it stands");
             // Named after what is replaced, as snapshots are: writers who replace the same one share the name.
             let aside = folder.join(&format!("old/{old}"));
-            let unchanged = || Ok(text_of(&place).as_ref() == Some(&old));
+            let unchanged = |place: &Location| Ok(text_of(place).as_ref() == Some(&old));
             match staged(&place, mine.as_bytes()).publish_replacing(&aside, unchanged) {
                 Ok(_) => Some(mine),
                 Err(error) => {
@@ -259,12 +260,12 @@ fn a_large_file_is_published_whole(backend: &Backend) {
     same(content(&place), &one);
     assert_eq!(staged(&place, &other).publish_new().expect("tried"), Published::Exists);
     same(content(&place), &one);
-    is_conflict(staged(&place, &other).publish_replacing(&backend.at("old/none"), || Ok(false)));
-    assert_eq!(staged(&place, &other).publish_replacing(&aside, || Ok(true)).expect("replaced"), Published::Done);
+    is_conflict(staged(&place, &other).publish_replacing(&backend.at("old/none"), |_| Ok(false)));
+    assert_eq!(staged(&place, &other).publish_replacing(&aside, |_| Ok(true)).expect("replaced"), Published::Done);
     same(content(&place), &other);
     same(content(&aside), &one);
     if backend.service.is_some() {
-        let meanwhile = || {
+        let meanwhile = |_: &Location| {
             put(&place, b"theirs");
             Ok(true)
         };
@@ -308,7 +309,7 @@ fn an_empty_file_is_a_file(backend: &Backend) {
     let mut all = Vec::new();
     reader.stream().expect("a stream").read_to_end(&mut all).expect("read");
     assert!(all.is_empty());
-    staged(&place, b"x").publish_replacing(&backend.at("old"), || Ok(true)).expect("replaced");
+    staged(&place, b"x").publish_replacing(&backend.at("old"), |_| Ok(true)).expect("replaced");
     assert_eq!((text_of(&place).as_deref(), text_of(&backend.at("old")).as_deref()), (Some("x"), Some("")));
 }
 
@@ -322,7 +323,7 @@ fn names_are_taken_as_they_are(backend: &Backend) {
         assert_eq!(staged(&place, b"other").publish_new().expect(name), Published::Exists, "{name}");
         assert_eq!(text_of(&place).as_deref(), Some(name));
         assert!(place.exists().expect(name) && backend.at(name).is_folder().expect(name), "{name}");
-        staged(&place, b"new").publish_replacing(&backend.at(&format!("old {name}")), || Ok(true)).expect(name);
+        staged(&place, b"new").publish_replacing(&backend.at(&format!("old {name}")), |_| Ok(true)).expect(name);
         assert_eq!(text_of(&backend.at(&format!("old {name}"))).as_deref(), Some(name));
     }
     let mut expected: Vec<&str> = NAMES.to_vec();

@@ -15,9 +15,8 @@ use crate::source;
 use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::ObjectWriter;
-use crate::storage::partitions::Object;
 
 /// The work on one date, with all that it needs to know.
 pub(super) struct DateRun<'a> {

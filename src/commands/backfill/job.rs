@@ -19,9 +19,9 @@ use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
 use crate::storage::commit::publish_hint;
 use crate::storage::footer::Content;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
-use crate::storage::partitions::{Found, Object};
+use crate::storage::partitions::Found;
 
 /// The events of a job, in the range that was asked for.
 pub(super) struct EventsSource {

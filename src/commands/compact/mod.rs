@@ -32,9 +32,9 @@ use crate::model::{DateRange, TableName};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
-use crate::storage::location::Location;
+use crate::storage::location::{Location, Object};
 use crate::storage::object::ObjectWriter;
-use crate::storage::partitions::{Found, Object};
+use crate::storage::partitions::Found;
 use crate::storage::recall::FingerprintRecall;
 
 /// What happened to one table.

@@ -35,8 +35,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::Result;
 use crate::model::TableName;
-use crate::storage::location::{Entry, Location};
-use crate::storage::partitions::is_data;
+use crate::storage::location::{Entry, Location, is_data};
 
 /// How many keys or rows a problem shows.
 const SHOWN: usize = 5;

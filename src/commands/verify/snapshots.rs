@@ -19,8 +19,8 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::{Table, all_digests, show_key};
 use crate::error::{Error, Result};
 use crate::storage::footer::SnapshotFooter;
+use crate::storage::location::Object;
 use crate::storage::object::ParquetObject;
-use crate::storage::partitions::Object;
 use crate::storage::sorter::KeyEncoder;
 
 /// One snapshot to be read.

@@ -1,0 +1,89 @@
+//! The services that stores are buckets of, and what is said of their objects.
+
+use std::str::FromStr;
+
+use object_store::UpdateVersion;
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::azure::AzureConfigKey;
+use object_store::gcp::GoogleConfigKey;
+
+/// The kind of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Amazon S3, or a service that speaks its language.
+    S3,
+    /// Google Cloud Storage.
+    Google,
+    /// Azure Blob Storage.
+    Azure,
+    /// The memory of this process, for tests.
+    Memory,
+}
+
+impl Service {
+    /// The service of a URL's scheme.
+    pub fn of(scheme: &str) -> Option<Service> {
+        match scheme {
+            "s3" | "s3a" => Some(Service::S3),
+            "gs" | "gcs" => Some(Service::Google),
+            "az" | "azure" | "abfs" | "abfss" => Some(Service::Azure),
+            _ => None,
+        }
+    }
+
+    /// The name under which `[stores]` configures all buckets of the service.
+    pub(super) fn section(self) -> &'static str {
+        match self {
+            Service::S3 => "s3",
+            Service::Google => "gs",
+            Service::Azure => "az",
+            Service::Memory => "memory",
+        }
+    }
+
+    /// How the service's variables in the environment begin.
+    pub(super) fn variables(self) -> &'static str {
+        match self {
+            Service::S3 => "AWS_",
+            Service::Google => "GOOGLE_",
+            Service::Azure => "AZURE_",
+            Service::Memory => "-",
+        }
+    }
+
+    pub(super) fn knows(self, key: &str) -> bool {
+        match self {
+            Service::S3 => AmazonS3ConfigKey::from_str(key).is_ok(),
+            Service::Google => GoogleConfigKey::from_str(key).is_ok(),
+            Service::Azure => AzureConfigKey::from_str(key).is_ok(),
+            Service::Memory => false,
+        }
+    }
+}
+
+/// The condition under which an object is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing has its name.
+    Absent,
+    /// What has its name is still this version.
+    Unchanged(UpdateVersion),
+}
+
+/// What is known of an object without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// What changes when it is rewritten: its ETag.
+    pub etag: Option<String>,
+    /// Its version, where the service numbers them.
+    pub version: Option<String>,
+}
+
+impl ObjectFacts {
+    /// The version, to replace that and no other.
+    pub fn unchanged(&self) -> Condition {
+        Condition::Unchanged(UpdateVersion { e_tag: self.etag.clone(), version: self.version.clone() })
+    }
+}
