@@ -27,6 +27,9 @@ const GAP: u64 = 32 << 10;
 /// How much is read at a time from the beginning to the end.
 const AHEAD: u64 = 8 << 20;
 
+/// How often an object that is replaced while it is being opened is opened anew.
+const ATTEMPTS: u32 = 10;
+
 /// An object that has been opened for reading ranges.
 #[derive(Clone)]
 pub struct ObjectReader {
@@ -82,6 +85,7 @@ impl ObjectReader {
             }
             Place::Remote(store, key) => {
                 let (reads, path, service) = (store.reads.clone(), store.path(key)?, store.service);
+                let any_will_do = known.is_none();
                 let opened = store.wait(async move {
                     let failed = |error: object_store::Error| match error {
                         object_store::Error::NotFound { .. } if !error.to_string().contains("NoSuchBucket") => {
@@ -89,29 +93,34 @@ impl ObjectReader {
                         }
                         error => failure(&doing, &error),
                     };
-                    // Azure answers no request for the end of an object whose size is not known.
-                    let known = match known {
-                        None if service == Service::Azure => {
-                            let meta = reads.head(&path).await.map_err(failed)?;
-                            Some((meta.size, meta.e_tag.unwrap_or_default()))
+                    let mut attempts_left = ATTEMPTS;
+                    let answer = loop {
+                        // Azure answers no request for the end of an object whose size is not known.
+                        let known = match &known {
+                            None if service == Service::Azure => {
+                                let meta = reads.head(&path).await.map_err(failed)?;
+                                Some((meta.size, meta.e_tag.unwrap_or_default()))
+                            }
+                            known => known.clone(),
+                        };
+                        let (range, if_match) = match &known {
+                            Some((0, _)) => return Ok((0, None, Bytes::new())),
+                            Some((size, etag)) => {
+                                (GetRange::Bounded(size.saturating_sub(TAIL)..*size), Some(etag.clone()).filter(|etag| !etag.is_empty()))
+                            }
+                            None => (GetRange::Suffix(TAIL), None),
+                        };
+                        let tail = reads.get_opts(&path, GetOptions { range: Some(range), if_match, ..GetOptions::default() }).await;
+                        match tail {
+                            // Replaced between the two requests: whatever stands there now is what was to be opened.
+                            Err(object_store::Error::Precondition { .. }) if any_will_do && attempts_left > 1 => attempts_left -= 1,
+                            // An empty object has no end to be read.
+                            Err(error) if known.is_none() && matches!(reads.head(&path).await, Ok(ref meta) if meta.size == 0) => {
+                                drop(error);
+                                return Ok((0, None, Bytes::new()));
+                            }
+                            tail => break tail.map_err(failed)?,
                         }
-                        known => known,
-                    };
-                    let (range, if_match) = match &known {
-                        Some((0, _)) => return Ok((0, None, Bytes::new())),
-                        Some((size, etag)) => {
-                            (GetRange::Bounded(size.saturating_sub(TAIL)..*size), Some(etag.clone()).filter(|etag| !etag.is_empty()))
-                        }
-                        None => (GetRange::Suffix(TAIL), None),
-                    };
-                    let tail = reads.get_opts(&path, GetOptions { range: Some(range), if_match, ..GetOptions::default() }).await;
-                    let answer = match tail {
-                        // An empty object has no end to be read.
-                        Err(error) if known.is_none() && matches!(reads.head(&path).await, Ok(ref meta) if meta.size == 0) => {
-                            drop(error);
-                            return Ok((0, None, Bytes::new()));
-                        }
-                        tail => tail.map_err(failed)?,
                     };
                     let (size, etag) = (answer.meta.size, answer.meta.e_tag.clone());
                     let tail = answer.bytes().await.map_err(failed)?;

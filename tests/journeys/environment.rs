@@ -22,6 +22,7 @@ pub(crate) struct World {
     root: PathBuf,
     now: String,
     variables: Vec<(String, String)>,
+    names: Vec<(String, String)>,
     transcript: String,
 }
 
@@ -30,7 +31,14 @@ impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("asof-test-").tempdir().expect("a temporary folder");
         let root = folder.path().canonicalize().expect("its real path");
-        World { _folder: folder, root, now: "2024-03-01T02:00:00Z".into(), variables: Vec::new(), transcript: String::new() }
+        World {
+            _folder: folder,
+            root,
+            now: "2024-03-01T02:00:00Z".into(),
+            variables: Vec::new(),
+            names: Vec::new(),
+            transcript: String::new(),
+        }
     }
 
     /// A shop with a configuration, three days of events and, if wanted, three nights of snapshots.
@@ -61,6 +69,23 @@ impl World {
     /// Sets a variable of the environment.
     pub(crate) fn variable(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has the transcript show a name for something that is another one in every run.
+    pub(crate) fn call(&mut self, text: &str, name: &str) {
+        self.names.push((text.to_owned(), name.to_owned()));
+    }
+
+    /// A text with the names that the transcript has for what is another one in every run.
+    pub(crate) fn named(&self, text: &str) -> String {
+        let program = Path::new(ASOF).parent().expect("a folder").display().to_string();
+        let text = text.replace(&self.root.display().to_string(), "[ROOT]").replace(&program, "[BIN]");
+        self.names.iter().fold(text, |text, (long, name)| text.replace(long, name))
+    }
+
+    /// What was done so far, and what came of it.
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// A path in the folder.
@@ -136,11 +161,9 @@ impl World {
     /// Adds a finished command to the transcript.
     pub(crate) fn record(&mut self, line: &str, output: &Output) -> i32 {
         let code = output.status.code().unwrap_or(-1);
-        self.transcript.push_str(&format!("$ {line}\n"));
+        self.transcript.push_str(&format!("$ {}\n", self.named(line)));
         for (stream, mark) in [(&output.stdout, ""), (&output.stderr, "! ")] {
-            let program = Path::new(env!("CARGO_BIN_EXE_asof")).parent().expect("a folder").display().to_string();
-            let printed = text(stream).replace(&self.root.display().to_string(), "[ROOT]").replace(&program, "[BIN]");
-            for line in printed.lines() {
+            for line in self.named(&text(stream)).lines() {
                 self.transcript.push_str(format!("{mark}{}", without_time(line)).trim_end());
                 self.transcript.push('\n');
             }
@@ -256,7 +279,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     words
 }
 
-const SHOP: &str = r#"lake = "lake"
+pub(crate) const SHOP: &str = r#"lake = "lake"
 
 [tables.item]
 source = "item.csv"
@@ -275,5 +298,5 @@ const NIGHTS: [&str; 3] = [
 ];
 
 /// Three days of events: of items that are there, of one that is not, and of none.
-const EVENTS: [&str; 3] =
+pub(crate) const EVENTS: [&str; 3] =
     ["a1,1,2,web\na2,3,1,web\na3,9,5,app\na4,,1,app\n", "b1,1,1,web\nb2,3,2,app\nb3,4,7,app\n", "c1,1,4,web\nc2,2,1,web\nc3,3,3,app\n"];

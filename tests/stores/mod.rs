@@ -3,5 +3,10 @@
 //! The servers are those of `tests/run`; a test that does not find its own fails. Each takes a prefix of its own.
 
 mod conformance;
+mod faults;
+mod journeys;
+mod proxy;
 mod races;
+mod refusals;
+mod requests;
 mod servers;

@@ -53,6 +53,19 @@ impl Course {
         }
     }
 
+    /// What stands under a key of the lake: the writer of its first row.
+    fn writer_of(&self, key: &str) -> String {
+        let path = match self.server {
+            None => format!("lake/{key}"),
+            Some(server) => {
+                let bytes = server.at(&format!("{}/{key}", self.lake)).read_small().expect("read").expect("it is there");
+                self.world.write("fetched.parquet", bytes);
+                "fetched.parquet".to_owned()
+            }
+        };
+        self.world.rows(&path)[1].trim_start_matches("1|").to_owned()
+    }
+
     /// Sixteen processes at once; how they ended, by exit code and outcome.
     fn race(&self, date: &str, option: &str) -> BTreeMap<String, usize> {
         let start = |writer| {
@@ -113,4 +126,51 @@ fn in_azure_one_of_sixteen_processes_wins() {
 #[test]
 fn in_google_one_of_sixteen_processes_wins() {
     one_wins(Some(Server::Google), "race");
+}
+
+/// Sixteen processes replace one snapshot at once: each that was told so stands or is aside, and nothing is lost.
+fn none_loses_anothers_snapshot(server: Server) {
+    let course = Course::new(Some(server), "replace");
+    course.world.write("first.csv", "id,writer\n1,first\n");
+    let first = course.world.quietly("snapshot item --source first.csv --key id");
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    let start = |writer| {
+        course
+            .world
+            .command(&format!("--no-progress snapshot item --source item{writer}.csv --if-exists replace"))
+            .spawn()
+            .expect("asof starts")
+    };
+    let children: Vec<_> = (0..WRITERS).map(start).collect();
+    let mut published = vec!["first".to_owned()];
+    for (writer, child) in children.into_iter().enumerate() {
+        let output = child.wait_with_output().expect("it ends");
+        match output.status.code() {
+            Some(0) => published.push(format!("w{writer}")),
+            code => assert_eq!(code, Some(4), "a loser is told of the conflict: {}", text(&output.stderr)),
+        }
+    }
+    assert!(published.len() > 1, "nobody won");
+    // A loser's copy of what still stands may be aside, too.
+    let mut found: Vec<String> = course.leftovers().iter().map(|key| course.writer_of(key)).collect();
+    found.sort();
+    found.dedup();
+    published.sort();
+    assert_eq!(found, published, "each that won stands or was put aside");
+    assert_eq!(course.world.quietly("verify item").status.code(), Some(0));
+}
+
+#[test]
+fn in_s3_sixteen_replacements_lose_nothing() {
+    none_loses_anothers_snapshot(Server::S3);
+}
+
+#[test]
+fn in_azure_sixteen_replacements_lose_nothing() {
+    none_loses_anothers_snapshot(Server::Azure);
+}
+
+#[test]
+fn in_google_sixteen_replacements_lose_nothing() {
+    none_loses_anothers_snapshot(Server::Google);
 }
