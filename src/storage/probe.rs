@@ -7,6 +7,8 @@
 //! these is not safe. What was found is remembered in `_asof/store.json` below the root, a hint that may be deleted: then the next write finds
 //! out again.
 
+use std::time::Duration;
+
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,11 @@ use crate::error::Result;
 
 /// What is found out by now: an answer that was found in another way is asked for again.
 const TRIALS: u32 = 2;
+
+/// How often the trials are begun anew after one was not answered.
+const AGAIN: usize = 3;
+/// The pause before that.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What is remembered of a store.
 #[derive(Serialize, Deserialize)]
@@ -44,7 +51,14 @@ pub fn honours_conditions(root: &Location) -> Result<bool> {
     let (asked, path) = (store.clone(), store.path(key)?);
     let doing = format!("cannot find out whether '{}' honours conditions", store.url());
     let honoured = store.wait(async move {
-        let honoured = trials(&asked, &path).await;
+        let mut honoured = trials(&asked, &path).await;
+        for _ in 0..asked.retries.min(AGAIN) {
+            if honoured.is_ok() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            honoured = trials(&asked, &path).await;
+        }
         let _ = asked.reads.delete(&path).await;
         honoured.map_err(|error| failure(&doing, &error))
     })?;
