@@ -67,7 +67,7 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
     let dates = job.dates(range);
     let dates = job.states(&dates).into_iter().zip(&dates).map(|(state, date)| {
         // A date that cannot be planned, for want of a snapshot, would fail if it were run.
-        let state = state.map_or_else(|error| DateState::Failed(error.to_string()), |(state, _)| state);
+        let state = state.unwrap_or_else(|error| DateState::Failed(error.to_string()));
         JobDate { date: *date, state }
     });
     Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates: dates.collect() })

@@ -437,4 +437,24 @@ mod tests {
         let report = show(&workspace, &options("2024-01-02")).expect("shown");
         assert_eq!((report.source, lines(&report)), (Origin::Snapshot, vec!["b|1".to_owned(), "a|2".to_owned()]));
     }
+
+    #[cfg(feature = "sql")]
+    #[test]
+    fn a_condition_on_a_pruned_date_is_asked_of_that_dates_rows_alone() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        lake.forget("item", "2024-01-01");
+        let on_the_first = |condition: &str| {
+            let options = ShowOptions {
+                table: "item".into(),
+                date: date("2024-01-01"),
+                condition: Some(condition.into()),
+                limit: 9,
+                ..ShowOptions::default()
+            };
+            show(&lake.workspace(), &options).expect("shown").total
+        };
+        assert_eq!(on_the_first("price = 10"), 1, "a later price of 30.5 is no int64");
+        assert_eq!(on_the_first("10 / (price - 21) is not null"), 3, "a price of 21 is of the day after");
+    }
 }

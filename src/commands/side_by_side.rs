@@ -14,8 +14,13 @@ const WAITING: usize = 16;
 pub(super) fn threads(root: &Location) -> usize {
     match root.store() {
         Some(_) => WAITING,
-        None => std::thread::available_parallelism().map_or(1, usize::from).min(READERS),
+        None => processors(),
     }
+}
+
+/// How many things are read side by side.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(READERS)
 }
 
 /// Does the work for each item on some threads; results are in the order of the items.

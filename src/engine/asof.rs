@@ -56,7 +56,8 @@ pub struct TableHistory {
     intervals: Option<Arc<Intervals>>,
     observed: Vec<NaiveDate>,
     using: Using,
-    facts: Mutex<BTreeMap<NaiveDate, SnapshotFacts>>,
+    /// By observed date; whoever works one out holds its own lock meanwhile, so that no snapshot is read twice at a time.
+    facts: Mutex<BTreeMap<NaiveDate, Arc<Mutex<Option<SnapshotFacts>>>>>,
     every_column: Mutex<Option<SchemaRef>>,
 }
 
@@ -160,8 +161,9 @@ impl TableHistory {
     /// # Errors
     /// A failure or refusal of reading it.
     pub fn facts(&self, observed: NaiveDate) -> Result<SnapshotFacts> {
-        let lock = || self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(facts) = lock().get(&observed) {
+        let place = self.facts.lock().unwrap_or_else(PoisonError::into_inner).entry(observed).or_default().clone();
+        let mut known = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known.as_ref() {
             return Ok(facts.clone());
         }
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
@@ -184,7 +186,7 @@ impl TableHistory {
             }
             _ => return Err(self.table.refuse(observed, "there is no snapshot")),
         };
-        lock().insert(observed, facts.clone());
+        *known = Some(facts.clone());
         Ok(facts)
     }
 

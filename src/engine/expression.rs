@@ -11,6 +11,8 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::domain::cast::conform;
+#[cfg(feature = "sql")]
+use crate::domain::schema::widen;
 use crate::error::{Error, Result};
 use crate::storage::object::{GroupStatistics, RowCondition};
 
@@ -129,15 +131,20 @@ struct Statistics<'a> {
 
 #[cfg(feature = "sql")]
 impl Statistics<'_> {
-    /// Values in the type that the condition was read with; nothing of floats.
+    /// Values in the type that the condition was read with; nothing of floats, and nothing that a declared type puts in another order.
     fn of(
         &self,
         column: &datafusion::common::Column,
         values: impl Fn(&str) -> Option<arrow::array::ArrayRef>,
     ) -> Option<arrow::array::ArrayRef> {
-        let field = self.schema.field_with_name(&column.name).ok()?;
-        let values = values(&column.name).filter(|_| !field.data_type().is_floating())?;
-        crate::domain::cast::cast_exactly(&values, field.data_type(), &column.name).ok()
+        let wanted = self.schema.field_with_name(&column.name).ok()?.data_type();
+        let own = self.groups.schema().field_with_name(&column.name).ok()?.data_type();
+        // The least text is not the least number: only a type that widens keeps its order.
+        let keeps_order = own == wanted || widen(own, wanted).as_ref() == Some(wanted);
+        if own.is_floating() || !keeps_order {
+            return None;
+        }
+        crate::domain::cast::cast_exactly(&values(&column.name)?, wanted, &column.name).ok()
     }
 }
 
@@ -289,6 +296,19 @@ mod tests {
                     assert_eq!(found(object, &text, &["id".to_owned()]).num_rows(), mask.true_count(), "{text}");
                 }
             });
+        }
+    }
+
+    #[test]
+    fn a_declared_type_is_not_judged_by_the_order_of_the_files_own() {
+        let codes: ArrayRef = Arc::new(StringArray::from(vec!["10", "9", "50"]));
+        let (_folder, objects) = written(&RecordBatch::try_from_iter_with_nullable([("code", codes, true)]).expect("a batch"));
+        let declared =
+            Arc::new(arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("code", arrow::datatypes::DataType::Int64, true)]));
+        for object in &objects {
+            let condition = Arc::new(Condition::parse("code = 50", &declared).expect("a condition"));
+            let found: Vec<RecordBatch> = object.read_where(None, Some(condition)).expect("a stream").collect::<Result<_>>().expect("rows");
+            assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
 use crate::storage::location::Location;
-use crate::storage::object::{ParquetObject, RowCondition};
+use crate::storage::object::{GroupStatistics, ParquetObject, RowCondition};
 
 /// Days from the common era's first day to 1970-01-01.
 const EPOCH_DAYS: i32 = 719_163;
@@ -156,7 +156,9 @@ impl Intervals {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn as_of_where(&self, date: NaiveDate, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
-        Ok(Box::new(self.read_where(columns, condition)?.map(move |batch| {
+        let convention = self.convention.clone();
+        let on_the_date = condition.map(|condition| -> Arc<dyn RowCondition> { Arc::new(OnDate::new(condition, convention, date)) });
+        Ok(Box::new(self.read_where(columns, on_the_date)?.map(move |batch| {
             let batch = batch?;
             let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(date))).collect();
             filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())
@@ -170,6 +172,41 @@ impl Intervals {
     pub fn schema_of(&self, observed: usize) -> Result<SchemaRef> {
         let columns = self.footer.observed.get(observed).and_then(|observed| self.footer.schemas.get(observed.schema));
         read_schema(columns.ok_or_else(|| Error::refused(format!("'{}': its footer lacks a schema", self.location())))?)
+    }
+}
+
+/// A condition on the rows that hold on a date. It is not evaluated on others: their values may be of another type, or of none that
+/// it can be computed for.
+struct OnDate {
+    condition: Arc<dyn RowCondition>,
+    columns: Vec<String>,
+    convention: Convention,
+    date: NaiveDate,
+}
+
+impl OnDate {
+    fn new(condition: Arc<dyn RowCondition>, convention: Convention, date: NaiveDate) -> Self {
+        let mut columns = condition.columns().to_vec();
+        columns.extend([convention.start_column.clone(), convention.end_column.clone()]);
+        OnDate { condition, columns, convention, date }
+    }
+}
+
+impl RowCondition for OnDate {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
+        self.condition.may_hold(groups)
+    }
+
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let IntervalBatch { rows, intervals } = split(batch, &self.convention)?;
+        let on_date: BooleanArray = intervals.iter().map(|interval| Some(interval.holds(self.date))).collect();
+        let of_date = filter_record_batch(&rows, &on_date).io_context(|| "cannot select rows".into())?;
+        let mut wanted = self.condition.holds(&of_date)?.iter().map(|wanted| wanted == Some(true)).collect::<Vec<_>>().into_iter();
+        Ok(on_date.iter().map(|on_date| Some(on_date == Some(true) && wanted.next().unwrap_or(false))).collect())
     }
 }
 

@@ -35,9 +35,26 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A file on its way to its place; dropping it leaves no trace.
 pub struct Staged {
-    file: Option<NamedTempFile>,
+    file: Option<StagedFile>,
     target: Location,
     made: Vec<PathBuf>,
+}
+
+/// Where the bytes are meanwhile.
+enum StagedFile {
+    /// Beside the target, on its disk.
+    Beside(NamedTempFile),
+    /// In the temporary folder, without a name: the system removes it even if the process is killed.
+    Unnamed(File),
+}
+
+impl StagedFile {
+    fn as_file(&self) -> &File {
+        match self {
+            StagedFile::Beside(file) => file.as_file(),
+            StagedFile::Unnamed(file) => file,
+        }
+    }
 }
 
 /// How a publication ended.
@@ -56,16 +73,14 @@ impl Staged {
     /// A failure that names the folder.
     pub fn create(target: &Location) -> Result<Self> {
         let mut staged = Staged { file: None, target: target.clone(), made: Vec::new() };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX).suffix(".tmp");
         staged.file = Some(match target.as_local() {
             Some(path) => {
                 let folder = path.parent().unwrap_or(Path::new("."));
                 staged.made = make_folders(folder)?;
-                let file = builder.permissions(permissions()).tempfile_in(folder);
-                file.map_err(|error| write_error(&error, &Location::local(folder)))?
+                let file = tempfile::Builder::new().prefix(PREFIX).suffix(".tmp").permissions(permissions()).tempfile_in(folder);
+                StagedFile::Beside(file.map_err(|error| write_error(&error, &Location::local(folder)))?)
             }
-            None => builder.tempfile().map_err(|error| write_error(&error, target))?,
+            None => StagedFile::Unnamed(tempfile::tempfile().map_err(|error| write_error(&error, target))?),
         });
         Ok(staged)
     }
@@ -79,7 +94,7 @@ impl Staged {
         file.as_file().try_clone().io_context(|| format!("cannot write '{}'", self.target))
     }
 
-    fn whole(&mut self) -> Result<NamedTempFile> {
+    fn whole(&mut self) -> Result<StagedFile> {
         let file = self.file.take().ok_or_else(|| Error::io("the staged file is gone"))?;
         if self.target.as_local().is_some() {
             file.as_file().sync_all().map_err(|error| write_error(&error, &self.target))?;
@@ -92,17 +107,17 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name is then free or holds the whole file.
     pub fn publish_new(mut self) -> Result<Published> {
-        let file = self.whole()?;
-        match self.target.place() {
-            Place::Local(path) => match file.persist_noclobber(path) {
+        match (self.whole()?, self.target.place()) {
+            (StagedFile::Beside(file), Place::Local(path)) => match file.persist_noclobber(path) {
                 Ok(_) => self.settle(),
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Published::Exists),
                 Err(error) => Err(write_error(&error.error, &self.target)),
             },
-            Place::Remote(store, key) => Ok(match store.publish(key, file.into_file(), Condition::Absent)? {
+            (StagedFile::Unnamed(file), Place::Remote(store, key)) => Ok(match store.publish(key, file, Condition::Absent)? {
                 Outcome::Published => Published::Done,
                 Outcome::Lost => Published::Exists,
             }),
+            _ => Err(self.misplaced()),
         }
     }
 
@@ -111,13 +126,13 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_over(mut self) -> Result<Published> {
-        let file = self.whole()?;
-        match self.target.place() {
-            Place::Local(path) => match file.persist(path) {
+        match (self.whole()?, self.target.place()) {
+            (StagedFile::Beside(file), Place::Local(path)) => match file.persist(path) {
                 Ok(_) => self.settle(),
                 Err(error) => Err(write_error(&error.error, &self.target)),
             },
-            Place::Remote(store, key) => store.publish_over(key, file.into_file()).map(|()| Published::Done),
+            (StagedFile::Unnamed(file), Place::Remote(store, key)) => store.publish_over(key, file).map(|()| Published::Done),
+            _ => Err(self.misplaced()),
         }
     }
 
@@ -144,13 +159,14 @@ impl Staged {
                     return Err(lost);
                 }
                 let copied = store.copy_new(key, aside_key)?;
-                match store.publish(key, self.whole()?.into_file(), facts.unchanged())? {
+                let StagedFile::Unnamed(file) = self.whole()? else { return Err(self.misplaced()) };
+                match store.publish(key, file, facts.unchanged())? {
                     Outcome::Published => Ok(Published::Done),
                     Outcome::Lost => {
                         // The copy stays if it is of the object that was read: the winner may have found it there, and rely on it. If it is of
                         // the winner's own, nobody does: who would have to has lost, too.
-                        if copied && !is_read(aside)? {
-                            store.delete(aside_key)?;
+                        if copied && matches!(is_read(aside), Ok(false)) {
+                            let _ = store.delete(aside_key);
                         }
                         Err(lost)
                     }
@@ -158,6 +174,10 @@ impl Staged {
             }
             _ => Err(Error::io(format!("'{}' and '{aside}' are not in one store", self.target))),
         }
+    }
+
+    fn misplaced(&self) -> Error {
+        Error::io(format!("what is to stand at '{}' was staged elsewhere", self.target))
     }
 
     /// The file has its name: keep its folders, and have the disk know of it.

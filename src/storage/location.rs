@@ -51,7 +51,10 @@ impl Location {
             return Ok(Location(Place::Local(PathBuf::from(rest))));
         }
         let Some(service) = Service::of(scheme) else {
-            let error = Error::usage(format!("'{text}': asof does not know {scheme}://"));
+            // What is behind a '?' or before a '@' may be a secret.
+            let shown = rest.split('?').next().unwrap_or_default();
+            let shown = shown.rsplit('@').next().unwrap_or_default();
+            let error = Error::usage(format!("'{scheme}://{shown}': asof does not know {scheme}://"));
             return Err(match scheme {
                 "http" | "https" => error.hint("s3://bucket/path with AWS_ENDPOINT_URL=http://host:port, or az://container/path"),
                 _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
@@ -146,7 +149,7 @@ impl Location {
         match (&self.0, &folder.0) {
             (Place::Local(path), Place::Local(folder)) => plain(path).starts_with(plain(folder)),
             (Place::Remote(store, key), Place::Remote(other, folder)) => {
-                store.url() == other.url()
+                store.is(other)
                     && (folder.is_empty() || key.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
             }
             _ => false,
@@ -197,7 +200,9 @@ impl Location {
         };
         let pattern = glob::Pattern::new(&pattern).map_err(|error| Error::usage(format!("'{self}' is no pattern of files: {error}")))?;
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
-        let listed = self.list_all(prefix)?;
+        // What lies deeper is of no interest unless the pattern goes there.
+        let goes_deeper = key.find(['*', '?', '[']).is_some_and(|at| key[at..].contains('/') || key[at..].contains("**"));
+        let listed = self.list_all(prefix, !goes_deeper)?;
         let matching = listed.into_iter().filter(|object| pattern.matches_with(&object.key, options));
         let object = |listed: Listed| Object {
             location: Location::remote(store.clone(), &listed.key),
@@ -208,8 +213,8 @@ impl Location {
         Ok(matching.map(object).collect())
     }
 
-    /// Every object of a store whose key begins so, and perhaps more.
-    fn list_all(&self, mut prefix: String) -> Result<Vec<Listed>> {
+    /// Every object of a store whose key begins so, and perhaps more; those in folders below only if they are wanted.
+    fn list_all(&self, mut prefix: String, by_folder: bool) -> Result<Vec<Listed>> {
         let Place::Remote(store, _) = &self.0 else { return Ok(Vec::new()) };
         // Azure's client leaves out the object whose whole name is the prefix.
         if !store.pages.begins_after() && !prefix.ends_with('/') {
@@ -217,7 +222,7 @@ impl Location {
         }
         let (pages, what) = (store.pages.clone(), format!("cannot list '{self}'"));
         store.wait(async move {
-            let mut query = PageQuery { prefix, ..PageQuery::default() };
+            let mut query = PageQuery { prefix, by_folder, ..PageQuery::default() };
             let mut all = Vec::new();
             loop {
                 let page = pages.page(query.clone()).await.map_err(|error| super::store::failure(&what, &error))?;
@@ -412,7 +417,7 @@ impl PartialEq for Location {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Place::Local(one), Place::Local(other)) => one == other,
-            (Place::Remote(store, key), Place::Remote(other, other_key)) => store.url() == other.url() && key == other_key,
+            (Place::Remote(store, key), Place::Remote(other, other_key)) => store.is(other) && key == other_key,
             _ => false,
         }
     }

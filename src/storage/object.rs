@@ -84,6 +84,11 @@ impl GroupStatistics<'_> {
         self.len() == 0
     }
 
+    /// The columns of the object, in canonical types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.object.schema
+    }
+
     fn metadata(&self) -> &ParquetMetaData {
         self.object.metadata.metadata()
     }
@@ -109,6 +114,8 @@ impl GroupStatistics<'_> {
     /// How many nulls a column has in each row group.
     pub fn null_counts(&self, column: &str) -> Option<ArrayRef> {
         let converter = StatisticsConverter::try_new(column, self.object.metadata.schema(), self.object.metadata.parquet_schema()).ok()?;
+        // An object that counts none may still have some.
+        let converter = converter.with_missing_null_counts_as_zero(false);
         Some(Arc::new(converter.row_group_null_counts(self.metadata().row_groups()).ok()?))
     }
 

@@ -146,10 +146,13 @@ impl ObjectReader {
         self.size
     }
 
-    /// Lets go of an open file: it is opened again when it is read, and must be the same then. For whoever holds many.
+    /// Lets go of an open file, which is opened again when it is read, and must be the same then; and of the end of an object, unless
+    /// that is all of it. For whoever holds many.
     pub fn release(&mut self) {
-        if let From::Local(file, _) = &mut self.from {
-            *file = None;
+        match &mut self.from {
+            From::Local(file, _) => *file = None,
+            From::Remote { tail, .. } if (tail.len() as u64) < self.size => *tail = Bytes::new(),
+            From::Remote { .. } => {}
         }
     }
 
@@ -177,6 +180,12 @@ impl ObjectReader {
     /// A failure to read, or if another object has taken the name.
     pub fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let doing = format!("cannot read '{}'", self.location);
+        if let Some(range) = ranges.iter().find(|range| range.start > range.end || range.end > self.size) {
+            return Err(Error::refused(format!(
+                "'{}' is damaged: it has {} bytes, and says that it has some at {} to {}",
+                self.location, self.size, range.start, range.end
+            )));
+        }
         if let Some(file) = self.file()? {
             return ranges
                 .iter()

@@ -19,6 +19,8 @@ pub struct FingerprintRecall {
     path: Option<Location>,
     types: BTreeMap<String, String>,
     dates: BTreeMap<NaiveDate, Remembered>,
+    /// Whether there is something to be written.
+    learnt: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,7 +40,7 @@ impl FingerprintRecall {
         let path = intervals.sibling(&format!("_{}.json", name.strip_suffix(".parquet").unwrap_or(&name)));
         let read = path.read_small().ok().flatten();
         let dates = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        FingerprintRecall { path: Some(path), types, dates }
+        FingerprintRecall { path: Some(path), types, dates, learnt: false }
     }
 
     /// The fingerprint of a date, if its files are still the same.
@@ -53,12 +55,13 @@ impl FingerprintRecall {
         if self.path.is_some() {
             let objects = objects.iter().map(Object::identity).collect();
             self.dates.insert(date, Remembered { objects, types: self.types.clone(), fingerprint });
+            self.learnt = true;
         }
     }
 
-    /// Writes the hint.
+    /// Writes the hint, if there is something new in it.
     pub fn save(&self) {
-        if let Some(path) = &self.path {
+        if let Some(path) = self.path.as_ref().filter(|_| self.learnt) {
             publish_hint(path, &self.dates);
         }
     }

@@ -84,7 +84,7 @@ impl SearchOutcome {
     /// Takes a page's objects; returns the date that the last of them lies at or after.
     fn take(&mut self, objects: Vec<Listed>, ground: &Ground<'_>) -> Option<NaiveDate> {
         let mut reached = None;
-        for object in objects.into_iter().filter(|object| !is_folder_marker(object)) {
+        for object in objects {
             match ground.date_of(&object.key) {
                 (Some(date), _) => {
                     reached = Some(date);
@@ -93,8 +93,9 @@ impl SearchOutcome {
                     }
                 }
                 (None, "") => {}
+                // Of what is empty it cannot be told whether it is a marker of a folder.
                 (None, path) => {
-                    if self.strangers.len() < 5 && self.strangers.last().is_none_or(|last| last != path) {
+                    if object.size > 0 && self.strangers.len() < 5 && self.strangers.last().is_none_or(|last| last != path) {
                         self.strangers.push(path.to_owned());
                     }
                 }
@@ -104,9 +105,22 @@ impl SearchOutcome {
     }
 }
 
-/// Whether an object is only there so that browsers show a folder: some tools write them.
-fn is_folder_marker(object: &Listed) -> bool {
-    object.size == 0 && !object.key.rsplit('/').next().unwrap_or_default().contains('.')
+/// Takes away the objects of a date that are only there so that browsers show a folder. Some tools write them, empty and with a `/` at the end of
+/// their names, which the client takes away: what is empty and has something below it is one, and what is empty and is named as folders are.
+fn without_markers(objects: &mut Vec<Listed>, depth: usize, root: &str) {
+    let has_below =
+        |key: &str, all: &[Listed]| all.iter().any(|other| other.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('/')));
+    let named_as_folder = |key: &str| {
+        let path = key.strip_prefix(root).unwrap_or(key);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let has_ending = name.rsplit_once('.').is_some_and(|(_, ending)| ending.chars().any(|letter| letter.is_ascii_alphabetic()));
+        !has_ending && (path.split('/').count() <= depth || name.contains('='))
+    };
+    if objects.iter().all(|object| object.size > 0) {
+        return;
+    }
+    let all = objects.clone();
+    objects.retain(|object| object.size > 0 || !has_below(&object.key, &all) && !named_as_folder(&object.key));
 }
 
 /// Finds the partitions of a range, or all of them, below `root`.
@@ -148,7 +162,9 @@ pub async fn search(
     }
     for objects in outcome.partitions.values_mut() {
         objects.sort_by(|one, other| one.key.cmp(&other.key));
+        without_markers(objects, layout.depth(), &ground.root);
     }
+    outcome.partitions.retain(|_, objects| !objects.is_empty());
     Ok(outcome)
 }
 
@@ -184,8 +200,9 @@ struct Listing {
 
 /// Whether the objects of a page of a span come after where it begins, in the order of their keys.
 fn keeps_order(page: &Page, query: &PageQuery) -> bool {
-    let begins = page.objects.first().zip(query.after.as_ref()).is_none_or(|(first, after)| first.key > *after);
-    begins && page.objects.is_sorted_by(|one, other| one.key < other.key)
+    // Markers of folders come without the `/` by which they were put in order.
+    let mut keys = page.objects.iter().filter(|object| object.size > 0).map(|object| &object.key).peekable();
+    keys.peek().zip(query.after.as_ref()).is_none_or(|(first, after)| **first > *after) && keys.is_sorted_by(|one, other| one < other)
 }
 
 /// Lists the keys of the range. `false` if the store does not list them in order, so that nothing can be told by it.
@@ -398,6 +415,21 @@ mod tests {
         let outcome = run(&keys, "", &layout, Some(range), Strategy::Guided);
         let floor = outcome.partitions.values().map(Vec::len).sum::<usize>().div_ceil(PAGE) as u64;
         assert!(outcome.requests > floor && outcome.requests as f64 <= 1.2 * floor as f64 + 3.0, "{} of {floor}", outcome.requests);
+    }
+
+    #[test]
+    fn markers_of_folders_are_no_data_and_empty_files_are() {
+        let listed = |key: &str, size| Listed { key: key.to_owned(), size, etag: None, modified: None };
+        let left = |objects: &[(&str, u64)]| {
+            let mut objects: Vec<Listed> = objects.iter().map(|(key, size)| listed(key, *size)).collect();
+            without_markers(&mut objects, 1, "raw/");
+            objects.into_iter().map(|object| object.key).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&[("raw/2024.01.01", 0), ("raw/2024.01.01/a", 1)]), ["raw/2024.01.01/a"]);
+        assert_eq!(left(&[("raw/d=1/h=3", 0), ("raw/d=1/h=3/a", 1)]), ["raw/d=1/h=3/a"]);
+        assert_eq!(left(&[("raw/2024.01.01", 0)]), Vec::<String>::new());
+        assert_eq!(left(&[("raw/2024-01-01.csv", 0)]), ["raw/2024-01-01.csv"]);
+        assert_eq!(left(&[("raw/d=1/part-00000", 0)]), ["raw/d=1/part-00000"]);
     }
 
     /// A store that lists in any order, and begins where it likes.

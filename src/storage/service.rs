@@ -51,6 +51,51 @@ impl Service {
         }
     }
 
+    /// Whether an option says who asks.
+    pub(super) fn is_credential(self, key: &str) -> bool {
+        use {AmazonS3ConfigKey as S3, AzureConfigKey as Azure, GoogleConfigKey as Google};
+        let key = key.to_ascii_lowercase();
+        match self {
+            Service::S3 => S3::from_str(&key).is_ok_and(|key| {
+                matches!(
+                    key,
+                    S3::AccessKeyId
+                        | S3::SecretAccessKey
+                        | S3::Token
+                        | S3::WebIdentityTokenFile
+                        | S3::RoleArn
+                        | S3::RoleSessionName
+                        | S3::ContainerCredentialsRelativeUri
+                        | S3::ContainerCredentialsFullUri
+                        | S3::ContainerAuthorizationTokenFile
+                        | S3::SkipSignature
+                )
+            }),
+            Service::Google => Google::from_str(&key).is_ok_and(|key| {
+                matches!(key, Google::ServiceAccount | Google::ServiceAccountKey | Google::ApplicationCredentials | Google::SkipSignature)
+            }),
+            Service::Azure => Azure::from_str(&key).is_ok_and(|key| {
+                matches!(
+                    key,
+                    Azure::AccessKey
+                        | Azure::SasKey
+                        | Azure::Token
+                        | Azure::ClientId
+                        | Azure::ClientSecret
+                        | Azure::AuthorityId
+                        | Azure::FederatedTokenFile
+                        | Azure::MsiEndpoint
+                        | Azure::ObjectId
+                        | Azure::MsiResourceId
+                        | Azure::UseAzureCli
+                        | Azure::UseEmulator
+                        | Azure::SkipSignature
+                )
+            }),
+            Service::Memory => false,
+        }
+    }
+
     pub(super) fn knows(self, key: &str) -> bool {
         match self {
             Service::S3 => AmazonS3ConfigKey::from_str(key).is_ok(),

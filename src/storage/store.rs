@@ -61,8 +61,15 @@ impl Stores {
                 Error::usage(format!("[stores.{section}]: there is no such kind of store"))
                     .hint("[stores.s3], [stores.gs], [stores.az] or [stores.\"s3://bucket\"]")
             })?;
-            if !section.contains("://") && section != service.section() {
-                return Err(Error::usage(format!("[stores.{section}] is written [stores.{}]", service.section())));
+            let names_a_path = section.split_once("://").is_some_and(|(_, bucket)| bucket.is_empty() || bucket.contains('/'));
+            let named = |section: &str| Error::usage(format!("[stores.\"{section}\"] is no service and no bucket"));
+            if names_a_path || !section.contains("://") && section != service.section() {
+                let bucket = section.split("://").nth(1).and_then(|rest| rest.split('/').next()).filter(|bucket| !bucket.is_empty());
+                let section_hint = bucket.map_or_else(
+                    || format!("[stores.{}]", service.section()),
+                    |bucket| format!("[stores.\"{}://{bucket}\"]", service.section()),
+                );
+                return Err(named(section).hint(section_hint));
             }
             for key in options.keys() {
                 if !OWN_OPTIONS.contains(&key.as_str()) && !service.knows(key) {
@@ -72,6 +79,7 @@ impl Stores {
                 }
             }
         }
+        let configured = configured.into_iter().map(|(section, options)| (usual_name(&section), options)).collect();
         Ok(Stores { variables, configured, requests: Arc::default(), runtime: Arc::default(), open: Mutex::default() })
     }
 
@@ -104,8 +112,10 @@ impl Stores {
         let memory = Arc::new(InMemory::new());
         Arc::new(Store {
             url: url.to_owned(),
+            identity: url.to_owned(),
             service: Service::Memory,
             retries: RETRIES,
+            retry_timeout: RETRY_TIMEOUT,
             reads: memory.clone(),
             once: memory.clone(),
             parts: memory.clone(),
@@ -127,13 +137,14 @@ impl Stores {
             let options = self.configured.get(section).into_iter().flatten();
             options.map(|(key, value)| (key.to_ascii_lowercase(), value.clone())).collect::<BTreeMap<_, _>>()
         };
-        let layers = [profile, self.variables.iter().filter_map(known).collect(), configured(service.section()), configured(url)];
+        let layers =
+            [profile, self.variables.iter().filter_map(known).collect(), configured(service.section()), configured(&usual_name(url))];
         let mut options: BTreeMap<String, String> = BTreeMap::new();
         for layer in layers {
-            // Keys come whole or not at all: the token of one place does not go with the key of another.
-            let has_key = service == Service::S3 && layer.keys().any(|key| same_option(service, key, "aws_access_key_id"));
-            let credentials = ["aws_secret_access_key", "aws_session_token"];
-            options.retain(|known, _| !(has_key && credentials.iter().any(|key| same_option(service, known, key))));
+            // Credentials come whole or not at all: the token of one place does not go with the key of another.
+            if layer.keys().any(|key| service.is_credential(key)) {
+                options.retain(|known, _| !service.is_credential(known));
+            }
             for (key, value) in layer {
                 options.retain(|known, _| !same_option(service, known, &key));
                 options.insert(key, value);
@@ -192,8 +203,10 @@ impl Stores {
                 let pages: Arc<dyn PaginatedListStore> = reads.clone();
                 let store = Store {
                     url: url.to_owned(),
+                    identity: identity(service, url, options.get("account_name").or(options.get("azure_storage_account_name"))),
                     service,
                     retries,
+                    retry_timeout,
                     pages: Arc::new(CloudPages::new(pages, service)),
                     reads: reads.clone(),
                     parts: reads.clone(),
@@ -226,8 +239,24 @@ impl Stores {
     }
 }
 
+/// A section of `[stores]`, or a URL up to its path, with the usual name of its scheme.
+fn usual_name(section: &str) -> String {
+    match section.split_once("://").and_then(|(scheme, bucket)| Some((Service::of(scheme)?, bucket))) {
+        Some((service, bucket)) => format!("{}://{bucket}", service.section()),
+        None => section.to_owned(),
+    }
+}
+
 /// Options of `[stores]` that are asof's own.
 const OWN_OPTIONS: [&str; 2] = ["max_retries", "retry_timeout"];
+
+/// A bucket or container by its own name: `az://c` and `abfss://c@account.dfs.core.windows.net` may be one.
+fn identity(service: Service, url: &str, account: Option<&String>) -> String {
+    let bucket = url.split_once("://").map_or(url, |(_, bucket)| bucket);
+    let (bucket, host) = bucket.split_once('@').unwrap_or((bucket, ""));
+    let account = host.split('.').next().filter(|account| !account.is_empty()).or(account.map(String::as_str));
+    format!("{}/{}/{bucket}", service.section(), account.filter(|_| service == Service::Azure).unwrap_or_default())
+}
 
 /// Whether two names are of one option.
 fn same_option(service: Service, one: &str, other: &str) -> bool {
@@ -247,9 +276,13 @@ fn same_option(service: Service, one: &str, other: &str) -> bool {
 /// One bucket or container.
 pub struct Store {
     url: String,
+    /// What is the same for every way to write its URL.
+    identity: String,
     pub(super) service: Service,
     /// How often a conditional write is tried again after it was found not to have happened.
     pub(super) retries: usize,
+    /// When trying again ends.
+    pub(super) retry_timeout: Duration,
     /// Tries again by itself.
     pub(super) reads: Arc<dyn ObjectStore>,
     /// Tries once.
@@ -270,6 +303,11 @@ impl Store {
     /// Its URL up to the path, as the user wrote it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether it is the same bucket or container as another one.
+    pub(super) fn is(&self, other: &Store) -> bool {
+        self.identity == other.identity
     }
 
     /// Does something on the stores' threads, and waits for it.
@@ -391,10 +429,20 @@ pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
         return Error::usage(format!("{doing}: {why}"))
             .hint("check the credentials in the environment or in [stores] of asof.toml; see docs/stores.md");
     }
+    if says(&["AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "InvalidBucketName"])
+        || why.contains("redirect without LOCATION")
+    {
+        return Error::usage(format!("{doing}: {why}"))
+            .hint("AWS_REGION=REGION, or region = \"REGION\" in [stores], where REGION is the bucket's");
+    }
     match error {
+        Store::InvalidPath { .. } => {
+            let refused = Error::refused(format!("{doing}: {why}"));
+            refused.hint("a key with an empty part, or the part '.' or '..', cannot be read: rename or remove that object")
+        }
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::usage(format!("{doing}: {why}"))
             .hint("check the credentials in the environment or in [stores] of asof.toml; see docs/stores.md"),
-        Store::InvalidPath { .. } | Store::NotSupported { .. } | Store::NotImplemented { .. } | Store::UnknownConfigurationKey { .. } => {
+        Store::NotSupported { .. } | Store::NotImplemented { .. } | Store::UnknownConfigurationKey { .. } => {
             Error::usage(format!("{doing}: {why}"))
         }
         Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile")).hint("run the same command again"),
@@ -474,6 +522,23 @@ mod tests {
     }
 
     #[test]
+    fn credentials_of_another_kind_take_the_place_of_those_before() {
+        let variables = [("AZURE_STORAGE_ACCOUNT_NAME", "a"), ("AZURE_STORAGE_ACCOUNT_KEY", "k")];
+        let configured: [(&str, &[(&str, &str)]); 1] = [("az://x", &[("sas_token", "s")])];
+        let found = options(&variables, &configured, Service::Azure, "azure://x");
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["azure_storage_account_name", "sas_token"]);
+    }
+
+    #[test]
+    fn a_container_is_itself_however_it_is_written() {
+        let account = "acme".to_owned();
+        let long = identity(Service::Azure, "abfss://c@acme.dfs.core.windows.net", None);
+        assert_eq!(identity(Service::Azure, "az://c", Some(&account)), long);
+        assert_ne!(identity(Service::Azure, "az://c", None), long);
+        assert_eq!(identity(Service::S3, "s3a://b", None), identity(Service::S3, "s3://b", Some(&account)));
+    }
+
+    #[test]
     fn an_option_or_a_store_that_there_is_not_is_refused() {
         let refused = |section: &str, key: &str| {
             let options = BTreeMap::from([(key.to_owned(), "x".to_owned())]);
@@ -482,6 +547,7 @@ mod tests {
         assert_eq!(refused("s3", "endpiont").as_deref(), Some("[stores.s3]: there is no option 'endpiont'"));
         assert_eq!(refused("ftp", "endpoint").as_deref(), Some("[stores.ftp]: there is no such kind of store"));
         assert_eq!(refused("gs", "max_retries"), None);
+        assert!(refused("s3://bucket/path", "endpoint").is_some() && refused("azure", "endpoint").is_some());
     }
 
     #[test]

@@ -40,6 +40,9 @@ const SIDE_BY_SIDE: usize = 4;
 /// The pause before a write is tried again; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// How a conditional write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -140,6 +143,7 @@ impl Upload {
 
     /// Publishes if the condition holds, and finds out what happened where no answer came.
     async fn under(&self, condition: Condition) -> Result<Outcome> {
+        let begun = tokio::time::Instant::now();
         let mut pause = PAUSE;
         let mut unanswered = false;
         for attempt in 0.. {
@@ -170,11 +174,11 @@ impl Upload {
                 return Ok(if ours { Outcome::Published } else { Outcome::Lost });
             }
             // Nothing was written: an answer that was refused all the same is a conflict of the moment (S3's 409).
-            if attempt >= self.store.retries {
+            if attempt >= self.store.retries || !refused && is_for_good(&failed) || begun.elapsed() >= self.store.retry_timeout {
                 return Err(self.failure(&failed));
             }
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
         Ok(Outcome::Lost)
     }
@@ -246,4 +250,11 @@ impl Upload {
         }
         Ok(true)
     }
+}
+
+/// Whether a service refuses a request for what it is, so that it need not be sent again: a status of 400 and more that asks for no patience.
+fn is_for_good(error: &object_store::Error) -> bool {
+    let said = error.to_string();
+    let status = said.split_once("status code: ").and_then(|(_, rest)| rest.get(..3)?.parse::<u16>().ok());
+    status.is_some_and(|status| (400..500).contains(&status) && ![408, 409, 412, 429].contains(&status))
 }

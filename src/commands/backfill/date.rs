@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
-use super::job::{EventsSource, Job, Work};
+use super::job::{EventsSource, Job, Work, recorded_in};
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
 use crate::domain::staleness::{DateState, Inputs};
@@ -59,8 +59,8 @@ impl<'a> DateRun<'a> {
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
-    pub(super) fn run(mut self, state: Result<(DateState, Inputs)>) -> DateReport {
-        match state.and_then(|(state, inputs)| self.attempt(state, inputs)) {
+    pub(super) fn run(mut self, state: Result<DateState>) -> DateReport {
+        match state.and_then(|state| self.attempt(state)) {
             Ok(action) => {
                 self.report.action = action;
                 if action == "written" {
@@ -79,7 +79,8 @@ impl<'a> DateRun<'a> {
         self.report
     }
 
-    fn attempt(&mut self, state: DateState, inputs: Inputs) -> Result<&'static str> {
+    fn attempt(&mut self, state: DateState) -> Result<&'static str> {
+        let inputs = self.job.inputs(self.date)?;
         self.report.tables = inputs.tables.iter().map(|(name, input)| (name.clone(), input.snapshot_date)).collect();
         let taken = self.options.only.takes(&state);
         let done = state == DateState::Done;
@@ -121,15 +122,15 @@ impl<'a> DateRun<'a> {
         Err(super::resolve::without_sql())
     }
 
-    /// Refuses a partition that holds other files: whoever reads it would count rows twice.
+    /// Refuses a partition that holds what is not this job's: other files, since whoever reads it would count rows twice, or an object
+    /// of its name that asof did not write.
     fn refuse_strangers(&self, own: &Location) -> Result<()> {
-        match self.job.standing(self.date).find(|object| object.location != *own) {
-            None => Ok(()),
-            Some(stranger) => {
-                let what = format!("'{}' lies in the output's partition and was not written by this job", stranger.location);
-                Err(Error::refused(what).hint("remove it, or choose another --out or output"))
-            }
+        let standing = self.job.standing(self.date)?;
+        if let Some(stranger) = standing.iter().find(|object| object.location != *own) {
+            let what = format!("'{}' lies in the output's partition and was not written by this job", stranger.location);
+            return Err(Error::refused(what).hint("remove it, or choose another --out or output"));
         }
+        standing.first().map(recorded_in).transpose().map(|_| ())
     }
 
     /// Opens the events of the date.

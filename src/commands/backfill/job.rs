@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::commands::Workspace;
-use crate::commands::side_by_side::{side_by_side, threads};
+use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
 use crate::engine::join::{JoinSpec, JoinTable};
 use crate::engine::table::Partitions;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
 use crate::storage::commit::publish_hint;
 use crate::storage::footer::Content;
 use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
-use crate::storage::partitions::Found;
+use crate::storage::partitions::{Found, find_if_there};
 
 /// The events of a job, in the range that was asked for.
 pub(super) struct EventsSource {
@@ -115,9 +115,10 @@ impl Job {
         Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok()).collect())
     }
 
-    /// The files that stood in the output's partition of a date when the job began.
-    pub(super) fn standing(&self, date: NaiveDate) -> impl Iterator<Item = &Object> {
-        self.outputs.get(&date).into_iter().flatten()
+    /// The files that stand in the output's partition of a date now.
+    pub(super) fn standing(&self, date: NaiveDate) -> Result<Vec<Object>> {
+        let found = find_if_there(&self.output, &self.layout, Some(DateRange::single(date)))?;
+        Ok(found.partitions.into_values().flatten().collect())
     }
 
     /// The dates of the range that have events, ascending; a query without events runs on every date.
@@ -132,7 +133,7 @@ impl Job {
     }
 
     /// What the output of a date would be made from now.
-    fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
+    pub(super) fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
         let mut tables = BTreeMap::new();
         for (name, history) in &self.tables {
             let snapshot_date = history.resolve(date)?;
@@ -144,23 +145,22 @@ impl Job {
         Ok(Inputs { job: self.hash.clone(), tables, events })
     }
 
-    /// What the output of a date says that it was made from; `None` if there is none.
+    /// What the output of a date said that it was made from when the job began; `None` if there was none.
     fn recorded(&self, date: NaiveDate) -> Result<Option<Inputs>> {
         let path = self.path(date);
-        let Some(object) = self.standing(date).find(|object| object.location == path) else { return Ok(None) };
-        let foreign = || {
-            Error::refused(format!("'{path}' was not written by asof, and will not be replaced"))
-                .hint("remove it, or choose another --out or output")
-        };
-        match ParquetObject::open_listed(object).map_err(|_| foreign())?.footer()?.map(|footer| footer.content) {
-            Some(Content::Output(footer)) => Ok(Some(footer.inputs)),
-            _ => Err(foreign()),
-        }
+        let object = self.outputs.get(&date).into_iter().flatten().find(|object| object.location == path);
+        object.map(recorded_in).transpose()
     }
 
-    /// Where dates stand, and what each would be made from, in their order.
-    pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<(DateState, Inputs)>> {
-        side_by_side(threads(&self.output), dates, |date| self.state(*date))
+    /// Where dates stand, in their order.
+    pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<DateState>> {
+        // What is looked at is small, and waited for, but in foreign tables, which are read whole for it.
+        let is_foreign = |history: &TableHistory| !history.table.own;
+        let number = match self.tables.values().any(is_foreign) {
+            true => processors(),
+            false => self.tables.values().map(|history| threads(&history.table.root)).chain([threads(&self.output)]).max().unwrap_or(1),
+        };
+        side_by_side(number, dates, |date| self.state(*date).map(|(state, _)| state))
     }
 
     /// Where a date stands, and what it would be made from.
@@ -182,5 +182,21 @@ impl Job {
         if self.failures.contains(&date) {
             let _ = self.failure_path(date).remove();
         }
+    }
+}
+
+/// What an output says that it was made from.
+///
+/// # Errors
+/// A refusal of an object that asof did not write.
+pub(super) fn recorded_in(object: &Object) -> Result<Inputs> {
+    let foreign = || {
+        Error::refused(format!("'{}' was not written by asof, and will not be replaced", object.location))
+            .hint("remove it, or choose another --out or output")
+    };
+    let opened = ParquetObject::open(&object.location).map_err(|error| if error.kind() == Kind::Io { error } else { foreign() })?;
+    match opened.footer()?.map(|footer| footer.content) {
+        Some(Content::Output(footer)) => Ok(footer.inputs),
+        _ => Err(foreign()),
     }
 }

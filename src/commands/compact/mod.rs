@@ -352,6 +352,9 @@ impl<'a> Run<'a> {
     fn apply(mut self) -> Result<CompactReport> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
             self.mode = "up to date";
+            if !self.dry_run {
+                self.recall.save();
+            }
             return Ok(self.report(None, 0));
         }
         if self.dry_run {
