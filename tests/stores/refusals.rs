@@ -39,7 +39,7 @@ fn what_was_found_out_of_a_store_is_remembered() {
     let (world, _) = world(Server::S3);
     let first = world.json("snapshot item --source item.csv --key id");
     let puts = |document: &serde_json::Value| document[0]["store_requests"]["put"].as_u64().expect("a count");
-    assert_eq!(puts(&first), 5, "three of the probe, what was found, and the snapshot");
+    assert_eq!(puts(&first), 7, "three trials and two of parts, what was found, and the snapshot");
     let second = world.json("snapshot other --source item.csv --key id");
     assert_eq!((puts(&second), &second[0]["outcome"]), (1, &serde_json::json!("published")));
 }
