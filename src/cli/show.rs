@@ -299,6 +299,9 @@ pub(super) fn partitions(printer: &Printer, report: &PartitionsReport, took: Dur
     let held = if report.files > 0 { format!(" with {} of {}", count(report.files, "file"), size(report.bytes)) } else { String::new() };
     printer.line(format!("{} found{held}, {missing}", count(report.partitions.len() as u64, "partition")))?;
     printer.line(format!("{} in {}", count(report.requests, "request"), duration(took)))?;
+    for stranger in report.strangers.iter().take(if report.partitions.is_empty() { 5 } else { 0 }) {
+        printer.line(format!("  '{stranger}' is there, and is not of layout '{}'", report.layout))?;
+    }
     for gap in report.missing.iter().take(10) {
         printer.line(format!("  missing {}", calendar::span(gap)))?;
     }

@@ -24,7 +24,7 @@ use tempfile::NamedTempFile;
 use super::location::{Location, Place};
 use super::pages::PageQuery;
 use super::service::{Condition, Service};
-use super::store::failure;
+use super::store::{Store, failure};
 use super::upload::Outcome;
 use crate::error::{Context, Error, Result};
 
@@ -295,17 +295,22 @@ pub fn sweep(folder: &Location, now: DateTime<Utc>) {
     match folder.place() {
         Place::Local(folder) => sweep_local(folder, now),
         Place::Remote(store, key) if store.service == Service::Google => {
-            let query = PageQuery { prefix: format!("{key}/{PREFIX}"), ..PageQuery::default() };
-            let pages = store.pages.clone();
-            let found = store.wait(async move { pages.page(query).await.map_err(|error| failure("", &error)) });
-            for object in found.map(|page| page.objects).unwrap_or_default() {
-                if object.key.ends_with(".tmp") && object.modified.is_some_and(|modified| modified + LEFTOVER_AGE < now) {
-                    let _ = store.delete(&object.key);
-                }
-            }
+            sweep_objects(store, &format!("{key}/{PREFIX}"), ".tmp", now);
         }
         // Nothing is staged in other stores.
         Place::Remote(..) => {}
+    }
+}
+
+/// Removes the objects of a store whose keys begin and end so and that were written more than a day before `now`.
+pub(super) fn sweep_objects(store: &Store, prefix: &str, ending: &str, now: DateTime<Utc>) {
+    let query = PageQuery { prefix: prefix.to_owned(), ..PageQuery::default() };
+    let pages = store.pages.clone();
+    let found = store.wait(async move { pages.page(query).await.map_err(|error| failure("", &error)) });
+    for object in found.map(|page| page.objects).unwrap_or_default() {
+        if object.key.ends_with(ending) && object.modified.is_some_and(|modified| modified + LEFTOVER_AGE < now) {
+            let _ = store.delete(&object.key);
+        }
     }
 }
 

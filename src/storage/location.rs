@@ -242,17 +242,21 @@ impl Location {
     pub fn is_folder(&self) -> Result<bool> {
         match &self.0 {
             Place::Local(path) => Ok(path.is_dir()),
-            Place::Remote(..) => Ok(self.first_below()?.is_some()),
+            Place::Remote(..) => Ok(!self.some_below(1)?.is_empty()),
         }
     }
 
-    /// The key of the first object below this folder in a store.
-    fn first_below(&self) -> Result<Option<String>> {
-        let Place::Remote(store, _) = &self.0 else { return Ok(None) };
-        let query = PageQuery { prefix: self.folder_prefix(), limit: Some(1), ..PageQuery::default() };
+    /// The paths of the first objects below this folder in a store, at most `limit`.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(super) fn some_below(&self, limit: usize) -> Result<Vec<String>> {
+        let Place::Remote(store, _) = &self.0 else { return Ok(Vec::new()) };
+        let prefix = self.folder_prefix();
+        let query = PageQuery { prefix: prefix.clone(), limit: Some(limit), ..PageQuery::default() };
         let (pages, what) = (store.pages.clone(), format!("cannot list '{self}'"));
         let page = store.wait(async move { pages.page(query).await.map_err(|error| super::store::failure(&what, &error)) })?;
-        Ok(page.objects.into_iter().next().map(|object| object.key))
+        Ok(page.objects.iter().filter_map(|object| object.key.strip_prefix(prefix.as_str()).map(str::to_owned)).collect())
     }
 
     /// What the keys in this folder of a store begin with.

@@ -77,13 +77,27 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
             Ok(found)
         }
         Place::Remote(..) => {
-            let found = find_in_store(strategy, root, layout, range)?;
-            if found.partitions.is_empty() && found.strangers.is_empty() && !root.is_folder()? {
-                return Err(nothing());
+            let mut found = find_in_store(strategy, root, layout, range)?;
+            if found.partitions.is_empty() && found.strangers.is_empty() {
+                // A search by keys sees nothing of what is of another layout: look what there is at all.
+                let some = root.some_below(5)?;
+                found.requests += 1;
+                if some.is_empty() {
+                    return Err(nothing());
+                }
+                let mut strangers: Vec<String> = some.iter().map(|path| upper_parts(path, layout.depth())).collect();
+                strangers.retain(|path| layout.date(path).is_none());
+                strangers.dedup();
+                found.strangers = strangers;
             }
             Ok(found)
         }
     }
+}
+
+/// The first parts of a path.
+fn upper_parts(path: &str, parts: usize) -> String {
+    path.split('/').take(parts).collect::<Vec<_>>().join("/")
 }
 
 /// [`find`] in asof's own lake, where a table need not have a folder yet.

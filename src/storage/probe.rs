@@ -9,10 +9,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 use serde::{Deserialize, Serialize};
 
+use super::commit::sweep_objects;
 use super::http::CONDITION;
 use super::location::{Location, Place};
 use super::service::{Condition, Service};
@@ -39,13 +41,15 @@ struct Remembered {
 ///
 /// # Errors
 /// A failure of the store.
-pub fn honours_conditions(root: &Location) -> Result<bool> {
-    let Place::Remote(store, _) = root.place() else { return Ok(true) };
+pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
+    let Place::Remote(store, root_key) = root.place() else { return Ok(true) };
     let memory = root.join("_asof").join("store.json");
+    let memory_folder = format!("{root_key}/_asof");
     let remembered = memory.read_small()?.and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok());
     if let Some(remembered) = remembered.filter(|remembered| remembered.trials == TRIALS) {
         return Ok(remembered.conditional_writes);
     }
+    sweep_objects(store, &format!("{}/probe-", memory_folder.trim_start_matches('/')), "", now);
     let probe = root.join("_asof").join(&format!("probe-{:016x}", random()));
     let Place::Remote(_, key) = probe.place() else { return Ok(true) };
     let (asked, path) = (store.clone(), store.path(key)?);

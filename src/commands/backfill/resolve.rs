@@ -119,7 +119,7 @@ fn read_sql(file: &Location) -> Result<String> {
         Kind::Io => wrong(&error.to_string().trim_start_matches(&format!("cannot read '{file}': "))),
         _ => error,
     })?;
-    let bytes = bytes.ok_or_else(|| wrong(&std::io::Error::from_raw_os_error(2)))?;
+    let bytes = bytes.ok_or_else(|| wrong(&"there is no such file"))?;
     String::from_utf8(bytes).map_err(|error| wrong(&error))
 }
 
