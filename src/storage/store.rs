@@ -73,9 +73,11 @@ impl Stores {
             }
             for key in options.keys() {
                 if !OWN_OPTIONS.contains(&key.as_str()) && !service.knows(key) {
-                    return Err(
-                        Error::usage(format!("[stores.{section}]: there is no option '{key}'")).hint("docs/stores.md lists the options")
-                    );
+                    return Err(Error::usage(format!("[stores.{section}]: there is no option '{key}'")).hint_nearest(
+                        key,
+                        USUAL_OPTIONS,
+                        || "docs/stores.md lists the options".to_owned(),
+                    ));
                 }
             }
         }
@@ -246,6 +248,30 @@ fn usual_name(section: &str) -> String {
         None => section.to_owned(),
     }
 }
+
+/// Options that one may have meant.
+const USUAL_OPTIONS: [&str; 20] = [
+    "access_key_id",
+    "account_key",
+    "account_name",
+    "allow_http",
+    "client_id",
+    "client_secret",
+    "endpoint",
+    "max_retries",
+    "region",
+    "retry_timeout",
+    "sas_token",
+    "secret_access_key",
+    "server_side_encryption",
+    "service_account",
+    "service_account_key",
+    "session_token",
+    "skip_signature",
+    "tenant_id",
+    "use_azure_cli",
+    "virtual_hosted_style_request",
+];
 
 /// Options of `[stores]` that are asof's own.
 const OWN_OPTIONS: [&str; 2] = ["max_retries", "retry_timeout"];
@@ -448,6 +474,9 @@ pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
         Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile")).hint("run the same command again"),
         _ => {
             let failed = Error::io(format!("{doing}: {why}"));
+            if ["Connection refused", "dns error", "failed to lookup address"].iter().any(|words| why.contains(words)) {
+                return failed.hint("check the endpoint: AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT, or endpoint in [stores]");
+            }
             if why.contains("/computeMetadata/") {
                 return failed
                     .hint("there are no credentials: set GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY; see docs/stores.md");
