@@ -128,18 +128,23 @@ fn prepare(folder: &Path, root: &str, data: &Location) -> Result<()> {
         return Err(Error::usage(format!("'{}' is not empty", folder.display())).hint("asof demo NEW-FOLDER"));
     }
     let text = CONFIG.replace("ROOT/", root);
-    if is_ours && std::fs::read_to_string(&config).is_ok_and(|found| found != text) {
-        return Err(Error::usage(format!("'{}' is of a demo in another place", config.display())).hint("asof demo NEW-FOLDER"));
-    }
     let local = Location::local(folder);
+    let flights = || {
+        let day = |(date, bytes): &(&str, &[u8])| write(&data.join(&format!("flights/date={date}/flights.csv")), bytes);
+        FLIGHTS.iter().try_for_each(day)
+    };
+    if !root.is_empty() {
+        // First what may fail: nothing is left behind for a bucket that is not there. A demo in another bucket may have left its own.
+        flights()?;
+        if is_ours && std::fs::read_to_string(&config).is_ok_and(|found| found != text) {
+            local.join("asof.toml").remove()?;
+        }
+    }
     write(&local.join("asof.toml"), text.as_bytes())?;
     for (date, bytes) in RELEASES {
         write(&local.join(&format!("airports/{date}.csv.gz")), bytes)?;
     }
-    for (date, bytes) in FLIGHTS {
-        write(&data.join(&format!("flights/date={date}/flights.csv")), bytes)?;
-    }
-    Ok(())
+    if root.is_empty() { flights() } else { Ok(()) }
 }
 
 /// Writes a file, unless it is there.

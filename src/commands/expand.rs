@@ -18,6 +18,8 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
+use super::inspect::footer_of;
+use super::side_by_side::{side_by_side, threads};
 use super::snapshot::Outcome;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
@@ -106,6 +108,8 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     let range = DateRange::new(options.from, options.to)?;
     let (table, intervals) = open(workspace, options)?;
     let root = workspace.here(&options.out)?;
+    refuse_place(workspace, &table, &root)?;
+    let newer = if options.intervals.is_none() { hold_against_lake(workspace, &table, &intervals, range)? } else { 0 };
     let planned = plan(&table, &intervals, range, &root)?;
     if !options.dry_run {
         workspace.check_writes_below(&root)?;
@@ -125,9 +129,43 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
         range,
         dry_run: options.dry_run,
         exact: intervals.compares_all(),
-        missing_days: (range.len() - dates.len()) as u64,
+        missing_days: (range.len() - dates.len()) as u64 - newer,
         dates,
     })
+}
+
+/// Refuses a place in the lake that is not that of the table's own snapshots: what lies there would be taken for something else.
+fn refuse_place(workspace: &Workspace<'_>, table: &TableName, root: &Location) -> Result<()> {
+    if !workspace.has_lake() {
+        return Ok(());
+    }
+    let lake = workspace.lake()?;
+    if root.is_within(lake.root()) && *root != lake.snapshots(table) {
+        return Err(Error::usage(format!("'{root}' lies in the lake, where tables are kept")).hint("--out DIR, in another folder"));
+    }
+    Ok(())
+}
+
+/// Refuses intervals whose snapshots were rewritten since. Gives the number of snapshots of the range that are not in them yet.
+fn hold_against_lake(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, range: DateRange) -> Result<u64> {
+    let table = workspace.table(name, &intervals.footer.key)?;
+    if !table.own {
+        return Ok(0);
+    }
+    let found = table.find(Some(range))?.partitions;
+    let (known, newer): (Vec<_>, Vec<_>) = found.into_iter().partition(|(date, _)| intervals.fingerprint(*date).is_some());
+    let footers = side_by_side(threads(&table.root), &known, |(_, objects)| footer_of(&objects[0]));
+    for ((date, _), footer) in known.iter().zip(footers) {
+        if footer?.is_some_and(|footer| intervals.fingerprint(*date) != Some(footer.fingerprint)) {
+            return Err(Error::refused(format!("table {name}: the snapshot of {date} was rewritten since its intervals were made"))
+                .hint(format!("asof compact {name}")));
+        }
+    }
+    if let Some((first, _)) = newer.first() {
+        let more = if newer.len() > 1 { format!(" and {} more", newer.len() - 1) } else { String::new() };
+        workspace.progress.note(&format!("the snapshot of {first}{more} is not in the intervals yet; asof compact {name}"));
+    }
+    Ok(newer.len() as u64)
 }
 
 fn open(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<(TableName, Intervals)> {
@@ -441,5 +479,27 @@ mod tests {
         let report = expand(&lake.workspace(), &from).expect("copies");
         assert_eq!((report.dates.len(), report.missing_days), (40, 326));
         assert_eq!(expand(&lake.workspace(), &options("2024-01-01", "2024-01-01")).expect_err("none").kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn what_was_rewritten_since_the_compaction_is_refused_and_what_is_newer_is_no_gap() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        lake.take("2024-01-06", "id,price\n1,10\n");
+        let report = expand(&lake.workspace(), &options("2024-01-05", "2024-01-06")).expect("expanded");
+        assert_eq!((report.dates.len(), report.missing_days), (1, 0));
+        lake.take("2024-01-02", "id,price\n1,11\n2,21\n");
+        let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect_err("rewritten");
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.to_string(), "table item: the snapshot of 2024-01-02 was rewritten since its intervals were made");
+        assert!(!lake.path().join("copies/snapshot_date=2024-01-01").exists());
+    }
+
+    #[test]
+    fn copies_do_not_go_into_the_lake_beside_tables() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        let elsewhere = ExpandOptions { out: "lake/item2".into(), ..options("2024-01-01", "2024-01-02") };
+        assert_eq!(expand(&lake.workspace(), &elsewhere).expect_err("in the lake").kind(), Kind::Usage);
     }
 }

@@ -93,7 +93,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let target = options.out.as_deref().map(|out| Target::parse(workspace, out)).transpose()?;
     let states = States::open(workspace, &options.table, &[options.date])?;
     if let Some(target) = &target {
-        target.check(&states)?;
+        target.check(workspace, &states)?;
     }
     let date = states.resolve(options.date, |first| format!("asof show {} --date {first}", options.table))?;
     let state = states.at(date, None)?;
@@ -203,11 +203,14 @@ impl Target {
     }
 
     /// Refuses a place where the file would be taken for the table itself.
-    fn check(&self, states: &States) -> Result<()> {
+    fn check(&self, workspace: &Workspace<'_>, states: &States) -> Result<()> {
         let is_intervals = states.intervals.as_ref().is_some_and(|intervals| *intervals.location() == self.path);
-        if is_intervals || self.path.is_within(&states.table.root) {
-            return Err(Error::usage(format!("'{}' lies where table {} itself is kept", self.path, states.table.name))
-                .hint("--out FILE, in another folder"));
+        let in_lake = match workspace.has_lake() {
+            true => self.path.is_within(workspace.lake()?.root()),
+            false => false,
+        };
+        if is_intervals || in_lake || self.path.is_within(&states.table.root) {
+            return Err(Error::usage(format!("'{}' lies where tables are kept", self.path)).hint("--out FILE, in another folder"));
         }
         Ok(())
     }
@@ -417,7 +420,7 @@ mod tests {
             error.to_string()
         };
         assert_eq!(refused("x.csv.gz"), "the name of 'x.csv.gz' does not tell a format that asof writes");
-        assert!(refused("lake/item/snapshots/x.csv").ends_with("lies where table item itself is kept"));
+        assert!(refused("lake/item/snapshots/x.csv").ends_with("lies where tables are kept"));
     }
 
     #[cfg(feature = "sql")]

@@ -219,12 +219,13 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
     let Some(source) = options.source.clone().or(config.source.clone()) else {
         return Err(Error::usage(format!("table {name} has no source")).hint(format!("asof snapshot {name} --source FILE")));
     };
+    let files = |place: Location| source::files_of(&place).map_err(|error| error.within(format!("table {name}, {date}")));
     let files = match (source.as_str(), &options.source) {
         ("-", _) => None,
-        (_, Some(given)) => Some(source::files_of(&workspace.here(given)?)?),
+        (_, Some(given)) => Some(files(workspace.here(given)?)?),
         (configured, None) => {
             expand_variables(configured, workspace.variable)?;
-            Some(source::files_of(&workspace.configured(configured)?)?)
+            Some(files(workspace.configured(configured)?)?)
         }
     };
     let format = options.source_format.or(config.source_format);

@@ -226,6 +226,9 @@ impl Workspace<'_> {
             None => Ok(self.lake()?.intervals(name)),
             Some(out) => {
                 let path = self.here(out)?;
+                if ["csv", "tsv", "json", "ndjson", "jsonl", "arrow", "ipc", "feather"].contains(&path.ending().as_str()) {
+                    return Err(Error::usage(format!("'{out}': intervals are Parquet")).hint("--out FILE.parquet, or a folder"));
+                }
                 Ok(if path.ending() == "parquet" { path } else { path.join(&format!("{name}.parquet")) })
             }
         }

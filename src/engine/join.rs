@@ -63,7 +63,7 @@ impl JoinSpec {
             return Ok(());
         }
         let names = key.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let pairs = key.iter().map(|name| format!("--on {name}")).collect::<Vec<_>>().join(" ");
+        let pairs = key.iter().map(|name| format!("--on EVENTS_COLUMN={name}")).collect::<Vec<_>>().join(" ");
         Err(Error::usage(format!("a join with table {table} must be on its key ({names}), so that an event meets one row at most"))
             .hint(pairs)
             .hint("write the job in SQL to join on other columns"))

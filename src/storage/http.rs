@@ -12,6 +12,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -22,6 +23,9 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, 
 use serde::Serialize;
 
 use super::service::Condition;
+
+/// How long the beginning of an answer to a question is waited for: a store that says nothing is asked again.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// What Google's copies are told by.
 const GOOGLE_COPY: &str = "x-goog-copy-source";
@@ -194,7 +198,13 @@ impl HttpService for Service {
         }
         self.connector.requests.count(&request);
         let is_head = *request.method() == Method::HEAD;
-        let response = self.inner.execute(request).await?;
+        let asks = is_head || *request.method() == Method::GET;
+        let response = match asks {
+            false => self.inner.execute(request).await?,
+            true => tokio::time::timeout(SILENCE, self.inner.execute(request))
+                .await
+                .map_err(|silence| HttpError::new(HttpErrorKind::Timeout, silence))??,
+        };
         if !is_head {
             self.connector.requests.received.fetch_add(length(response.headers()).unwrap_or(0), Ordering::Relaxed);
         }

@@ -42,6 +42,10 @@ impl Location {
             if text.is_empty() {
                 return Err(Error::usage("a path is empty"));
             }
+            if let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| Service::of(scheme).is_some()) {
+                return Err(Error::usage(format!("'{text}' is neither a path nor a URL"))
+                    .hint(format!("{scheme}://{}", rest.trim_start_matches('/'))));
+            }
             return Ok(Location(Place::Local(base.join(text))));
         };
         if scheme == "file" {
@@ -56,6 +60,7 @@ impl Location {
             let shown = shown.rsplit('@').next().unwrap_or_default();
             let error = Error::usage(format!("'{scheme}://{shown}': asof does not know {scheme}://"));
             return Err(match scheme {
+                "gcs" => error.hint(format!("gs://{shown}")),
                 "http" | "https" => error.hint("s3://bucket/path with AWS_ENDPOINT_URL=http://host:port, or az://container/path"),
                 _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
             });
@@ -67,6 +72,10 @@ impl Location {
         let key = key.trim_end_matches('/');
         if !key.is_empty() && key.split('/').any(str::is_empty) {
             return Err(Error::usage(format!("'{text}' has an empty part")).hint("write one '/' between two names"));
+        }
+        if key.split('/').any(|part| part == "." || part == "..") {
+            return Err(Error::usage(format!("'{text}' has a part '.' or '..', which is a name like any other in a store"))
+                .hint("write the path in full"));
         }
         Ok(Location(Place::Remote(stores.open(service, &format!("{scheme}://{bucket}"))?, key.to_owned())))
     }
@@ -461,7 +470,17 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for wrong in ["ftp://bucket/lake", "http://host/lake", "file://lake", "s3://", "s3:///lake", "s3://shop//lake", ""] {
+        for wrong in [
+            "ftp://bucket/lake",
+            "http://host/lake",
+            "file://lake",
+            "s3://",
+            "s3:///lake",
+            "s3://shop//lake",
+            "s3://shop/a/../b",
+            "s3:/shop/lake",
+            "",
+        ] {
             assert_eq!(parse(wrong).expect_err(wrong).kind(), crate::error::Kind::Usage, "{wrong}");
         }
     }

@@ -25,7 +25,7 @@ impl Service {
     pub fn of(scheme: &str) -> Option<Service> {
         match scheme {
             "s3" | "s3a" => Some(Service::S3),
-            "gs" | "gcs" => Some(Service::Google),
+            "gs" => Some(Service::Google),
             "az" | "azure" | "abfs" | "abfss" => Some(Service::Azure),
             _ => None,
         }

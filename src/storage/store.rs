@@ -158,6 +158,15 @@ impl Stores {
     fn build(&self, service: Service, url: &str) -> Result<Store> {
         let mut options = self.options(service, url)?;
         let wrong = |error: &dyn fmt::Display| {
+            let said = error.to_string();
+            let lacking = [
+                ("Account must be specified", "AZURE_STORAGE_ACCOUNT_NAME=NAME, or account_name in [stores]"),
+                ("SecretAccessKey", "AWS_SECRET_ACCESS_KEY=SECRET, or secret_access_key in [stores]"),
+                ("AccessKeyId", "AWS_ACCESS_KEY_ID=KEY, or access_key_id in [stores]"),
+            ];
+            if let Some((_, hint)) = lacking.iter().find(|(words, _)| said.contains(words)) {
+                return Error::usage(format!("the store '{url}' cannot be reached as it is configured: {error}")).hint(*hint);
+            }
             Error::usage(format!("the store '{url}' cannot be reached as it is configured: {error}"))
                 .hint("docs/stores.md tells what each service needs")
         };
@@ -173,6 +182,13 @@ impl Stores {
                 .map(Duration::from_secs)
                 .ok_or_else(|| wrong(&format!("retry_timeout = '{text}' is not seconds, such as 120s")))?,
         };
+        let names_a_server = |key: &str| key.contains("endpoint") && !key.contains("fabric") || key.ends_with("base_url");
+        for (key, value) in options.iter().filter(|(key, _)| names_a_server(key)) {
+            if !["http://", "https://"].iter().any(|scheme| value.len() > scheme.len() && value.starts_with(scheme)) {
+                return Err(wrong(&format!("{key} = '{value}' is no URL"))
+                    .hint(format!("{key} = \"http://{}\", or https://", value.trim_start_matches('/'))));
+            }
+        }
         let again = RetryConfig { max_retries: retries, retry_timeout, ..RetryConfig::default() };
         let once = RetryConfig { max_retries: 0, ..again.clone() };
         let connector = Connector { requests: self.requests.clone(), azure: AzureSignature::default() };
@@ -474,9 +490,6 @@ pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
         Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile")).hint("run the same command again"),
         _ => {
             let failed = Error::io(format!("{doing}: {why}"));
-            if ["Connection refused", "dns error", "failed to lookup address"].iter().any(|words| why.contains(words)) {
-                return failed.hint("check the endpoint: AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT, or endpoint in [stores]");
-            }
             if why.contains("/computeMetadata/") {
                 return failed
                     .hint("there are no credentials: set GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY; see docs/stores.md");
@@ -486,6 +499,12 @@ pub(super) fn failure(doing: &str, error: &object_store::Error) -> Error {
             }
             if why.contains("169.254.") {
                 return failed.hint("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket; see docs/stores.md");
+            }
+            if ["Connection refused", "dns error", "failed to lookup address", "InvalidContentType", "deadline has elapsed", "timed out"]
+                .iter()
+                .any(|words| why.contains(words))
+            {
+                return failed.hint("check the endpoint, and whether it is http:// or https://: AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT, or endpoint in [stores]");
             }
             failed
         }
@@ -540,6 +559,18 @@ mod tests {
         assert_eq!(found, [("aws_region", "r"), ("endpoint_url", "http://c")]);
         assert_eq!(options(&variables, &configured, Service::S3, "s3://other")["endpoint"], "http://b");
         assert_eq!(options(&variables, &configured, Service::Azure, "az://x").len(), 1);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_url_is_refused_before_anything_is_asked() {
+        for (name, url) in [("AWS_ENDPOINT_URL", "s3://shop"), ("AZURE_STORAGE_ENDPOINT", "az://shop"), ("GOOGLE_BASE_URL", "gs://shop")] {
+            let variables = [(name, "127.0.0.1:5000"), ("AZURE_STORAGE_ACCOUNT_NAME", "x")];
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let stores = Stores::new(variables, BTreeMap::new()).expect("stores");
+            let service = Service::of(url.split("://").next().unwrap_or_default()).expect("a service");
+            let error = stores.open(service, url).expect_err("no URL");
+            assert!(error.to_string().ends_with("= '127.0.0.1:5000' is no URL") && error.kind() == crate::error::Kind::Usage, "{error}");
+        }
     }
 
     #[test]

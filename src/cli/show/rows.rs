@@ -137,7 +137,7 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
     if report.newer_snapshots > 0 {
         let are = if report.newer_snapshots == 1 { "is" } else { "are" };
         printer.line(format!(
-            "  {} {are} newer; asof compact {} takes them in",
+            "  {} {are} newer and not in it yet; asof compact {}",
             count(report.newer_snapshots, "snapshot"),
             report.table
         ))?;
