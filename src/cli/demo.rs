@@ -19,7 +19,7 @@ use super::printer::{columns, number};
 use crate::error::{Error, Result};
 use crate::storage::commit::{Staged, write_error};
 use crate::storage::location::Location;
-use crate::storage::store::Stores;
+use crate::storage::stores::Stores;
 
 /// The first line of the demonstration's asof.toml, by which it knows its own folder again.
 const MARK: &str = "# asof demo";

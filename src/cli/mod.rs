@@ -30,7 +30,7 @@ use crate::commands::verify::verify;
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
-use crate::storage::store::Stores;
+use crate::storage::stores::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
 const NOW: &str = "ASOF_NOW";

@@ -17,7 +17,7 @@ use crate::model::parse_date;
 use crate::storage::footer::Footer;
 use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
-use crate::storage::store::Stores;
+use crate::storage::stores::Stores;
 
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {

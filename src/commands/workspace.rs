@@ -19,7 +19,7 @@ use crate::storage::lake::Lake;
 use crate::storage::location::Location;
 use crate::storage::object::ParquetObject;
 use crate::storage::probe::honours_conditions;
-use crate::storage::store::Stores;
+use crate::storage::stores::Stores;
 
 /// Told what is being done; results never go this way.
 pub trait Progress: Sync {

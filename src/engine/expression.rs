@@ -198,7 +198,7 @@ mod tests {
     use crate::storage::footer::{Content, Footer, SnapshotFooter};
     use crate::storage::location::Location;
     use crate::storage::object::{ObjectWriter, ParquetObject};
-    use crate::storage::store::Stores;
+    use crate::storage::stores::Stores;
 
     /// Rows whose columns are in order, scattered, with nulls, and with NaN: four row groups and a bit.
     fn rows() -> RecordBatch {

@@ -5,7 +5,7 @@
 //! Bytes are those of bodies.
 //!
 //! **Conditions.** S3 and Azure publish an upload in parts if a condition holds, as they do a single write: S3 since 2024 on
-//! `CompleteMultipartUpload`, Azure on `Put Block List`. The clients cannot say so; [`CONDITION`] is set around the
+//! `CompleteMultipartUpload`, Azure on `Put Block List`. The clients cannot say so; `CONDITION` is set around the
 //! call that completes, and the header is added here. S3 signs no such header; Azure does, and is signed again.
 //! Google refuses conditions there (it answers 400), but takes them on a copy, with which its uploads end: see
 //! [`super::upload`].

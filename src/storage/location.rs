@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use super::pages::{Listed, PageQuery};
 use super::service::Service;
-use super::store::{Store, Stores};
+use super::store::Store;
+use super::stores::Stores;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 

@@ -3,7 +3,8 @@
 //! | file | does |
 //! | --- | --- |
 //! | [`location`] | turns a URL or path that a user wrote into a place: on a disk, or in a store |
-//! | [`store`] | one bucket or container: how it is configured and reached, and what its failures mean |
+//! | [`stores`] | opens buckets and containers by their options |
+//! | [`store`] | one bucket or container: how it is reached, and what its failures mean |
 //! | [`service`] | the services there are, and what is said of their objects |
 //! | [`pages`] | listings, a page a request |
 //! | [`http`] | counts requests, and makes the last one of an upload conditional |
@@ -38,6 +39,7 @@ pub mod search;
 pub mod service;
 pub mod sorter;
 pub mod store;
+pub mod stores;
 pub mod upload;
 
 use arrow::array::RecordBatch;

@@ -9,7 +9,7 @@
 //! **Writing.** Bytes depend on the rows, their order and the schema alone: batches are cut
 //! anew into pieces of one size before they reach the encoder, whatever size they came in. Rows are sorted by
 //! key, row groups hold 65,536 rows and carry statistics, pages hold 8,192, so that a point look-up reads one row group's key
-//! and one page of each other column. A dictionary ends at [`DICTIONARY_BYTES`]: it would have to be read whole for a single row.
+//! and one page of each other column. A dictionary ends at 64 KiB: it would have to be read whole for a single row.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -231,7 +231,7 @@ impl ObjectReader {
     }
 }
 
-/// An object read as a file is, in pieces of [`AHEAD`] bytes where it is in a store.
+/// An object read as a file is, in pieces of eight megabytes where it is in a store.
 pub struct ObjectStream {
     reader: ObjectReader,
     file: Option<File>,

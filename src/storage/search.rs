@@ -10,7 +10,7 @@
 //!
 //! **Side by side.** A listing is a chain: the next page is known when this one has come. So a long range is cut into
 //! spans that are listed at the same time. Each cut may cost one page that is not full, so a cut is made only when the
-//! pages seen so far pay for it: the extra requests stay under [`CUT_SHARE`] of the full ones, plus two, whatever the range
+//! pages seen so far pay for it: the extra requests stay under 15 % of the full ones, plus two, whatever the range
 //! holds. Which is to say: requests ≤ 1.15 × ceil(objects / page) + 3.
 //!
 //! Where a service cannot begin after a key (Azure), the range's prefixes are listed side by side instead, a page each at least.

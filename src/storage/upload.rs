@@ -1,7 +1,7 @@
 //! Publishing a staged file into an object store, by one conditional write.
 //!
 //! A file of up to [`PART`] bytes is one request; a larger one goes up in parts, a few at a time, and is published by the
-//! request that completes it, under the same condition. Memory: [`SIDE_BY_SIDE`] parts, whatever the file's size.
+//! request that completes it, under the same condition. Memory: four parts, whatever the file's size.
 //!
 //! | service | a small file | a large one |
 //! | --- | --- | --- |

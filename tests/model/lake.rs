@@ -16,7 +16,7 @@ use asof::domain::layout::Layout;
 use asof::domain::staleness::Only;
 use asof::engine::asof::Using;
 use asof::model::{DateRange, DaySpan};
-use asof::storage::store::Stores;
+use asof::storage::stores::Stores;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

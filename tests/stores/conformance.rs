@@ -15,7 +15,7 @@ use asof::storage::partitions::{find, find_by};
 use asof::storage::read::ObjectReader;
 use asof::storage::search::Strategy;
 use asof::storage::service::Service;
-use asof::storage::store::Stores;
+use asof::storage::stores::Stores;
 use asof::storage::upload::PART;
 use chrono::{Days, NaiveDate, Utc};
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use asof::storage::location::Location;
-use asof::storage::store::{Store, Stores};
+use asof::storage::store::Store;
+use asof::storage::stores::Stores;
 
 use crate::journeys::environment::World;
 
