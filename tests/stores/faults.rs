@@ -192,7 +192,7 @@ fn retries_have_a_limit_that_is_told() {
     let began = Instant::now();
     assert_eq!(line.world.asof("show item --date 2024-03-01"), 1);
     assert_eq!(line.world.asof("snapshot item --source item.csv --key id"), 1);
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(180), "{:?}", began.elapsed());
     let most = line.proxy.seen().len();
     assert!(most <= 6, "{most} requests of two commands, each the first and two more");
     line.world.pin("stores_busy");

@@ -54,10 +54,10 @@ fn a_server_that_is_not_there_is_a_failure_after_a_while() {
     let began = Instant::now();
     assert_eq!(world.asof("snapshot item --source item.csv --key id"), 1);
     assert_eq!(world.asof("partitions s3://asof-test/events --layout date=%Y-%m-%d --from 2024-01-01 --to 2024-01-02"), 1);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
     world.write("asof.toml", format!("[stores.s3]\nendpoint = 'http://127.0.0.1:{port}'\nretry_timeout = '1s'\n"));
     assert_eq!(world.asof("show item --date 2024-03-01"), 1);
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(180), "{:?}", began.elapsed());
     world.pin("stores_nobody");
 }
 

@@ -33,7 +33,7 @@ use super::inspect::{Inspected, inspect};
 use super::side_by_side::{side_by_side, threads};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::location::{Entry, Location, is_data};
 
@@ -115,7 +115,7 @@ impl VerifyReport {
 /// Verifies the tables, one after the other.
 ///
 /// # Errors
-/// A usage error for a table that is unknown, and what concerns a table as a whole; damage to an object is a problem in
+/// A usage error for a table that is unknown, a refusal if no table has a snapshot, and what concerns a table as a whole; damage to an object is a problem in
 /// the report.
 pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
@@ -125,6 +125,14 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
         verification.run(&inspected);
         report.tables.push(verification.proof);
         report.problems.extend(verification.problems);
+    }
+    let is_empty = |proof: &TableProof| proof.snapshots == 0 && proof.intervals.is_none();
+    if report.is_sound() && report.tables.iter().all(is_empty) {
+        // A lake that is not there, by a name that was mistyped, is not sound for having nothing wrong in it.
+        let names: Vec<&str> = report.tables.iter().map(|proof| proof.table.as_str()).collect();
+        let (noun, have) = if names.len() == 1 { ("table", "has") } else { ("tables", "have") };
+        return Err(Error::refused(format!("{noun} {} {have} no snapshots, so that there is nothing to verify", names.join(", ")))
+            .hint(format!("asof snapshot {} --source FILE --key COLUMN", names[0])));
     }
     Ok(report)
 }

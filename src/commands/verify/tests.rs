@@ -348,3 +348,12 @@ fn a_footer_that_says_less_than_the_rows_is_found() {
     rewrite(&lake.object("2024-01-01"), |batch| batch, |footer| snapshot_footer(footer).rows = 2);
     assert_eq!(problems(&lake)[0].2, "its footer says 2 rows, and there are 3");
 }
+
+#[test]
+fn a_lake_without_any_snapshot_is_not_called_sound() {
+    let mut lake = TestLake::new();
+    lake.config.tables.insert("item".into(), TableConfig { key: vec!["id".into()], ..TableConfig::default() });
+    let error = verify(&lake.workspace(), &[]).expect_err("nothing to verify");
+    assert_eq!(error.kind(), crate::error::Kind::Refused);
+    assert_eq!(error.to_string(), "table item has no snapshots, so that there is nothing to verify");
+}
