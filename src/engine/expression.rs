@@ -194,8 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::digest::Fingerprint;
-    use crate::storage::footer::{Content, Footer, SnapshotFooter};
+    use crate::storage::footer::Footer;
     use crate::storage::location::Location;
     use crate::storage::object::{ObjectWriter, ParquetObject};
     use crate::storage::stores::Stores;
@@ -223,19 +222,7 @@ mod tests {
         let file = std::fs::File::create(&path).expect("a file");
         let mut writer = ObjectWriter::create(file, &batch.schema(), &["id".to_owned()], &local).expect("a writer");
         writer.write(batch.clone()).expect("written");
-        let footer = Footer::new(Content::Snapshot(SnapshotFooter {
-            table: "item".into(),
-            snapshot_date: crate::model::parse_date("2024-01-01").expect("a date"),
-            key: vec!["id".into()],
-            rows: 0,
-            fingerprint: Fingerprint(1),
-            source: None,
-            taken_at: None,
-            backdated: false,
-            forced: vec![],
-            asof_version: "0".into(),
-        }));
-        writer.finish(&footer).expect("finished");
+        writer.finish(&Footer::sample()).expect("finished");
         let stores = Stores::new(Vec::new(), Default::default()).expect("stores");
         let store = stores.in_memory("memory://test");
         store.put("x.parquet", std::fs::read(&path).expect("the bytes")).expect("written");

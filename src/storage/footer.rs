@@ -205,6 +205,23 @@ impl Footer {
         Footer { format_version: VERSION, content }
     }
 
+    /// A footer of a snapshot of no particular rows.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Footer::new(Content::Snapshot(SnapshotFooter {
+            table: "item".into(),
+            snapshot_date: NaiveDate::MIN,
+            key: vec!["id".into()],
+            rows: 1,
+            fingerprint: Fingerprint(1),
+            source: None,
+            taken_at: None,
+            backdated: false,
+            forced: vec![],
+            asof_version: "0".into(),
+        }))
+    }
+
     /// The entry's value.
     ///
     /// # Errors

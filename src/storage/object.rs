@@ -432,23 +432,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::domain::digest::Fingerprint;
-    use crate::storage::footer::{Content, SnapshotFooter};
-
-    fn footer() -> Footer {
-        Footer::new(Content::Snapshot(SnapshotFooter {
-            table: "item".into(),
-            snapshot_date: crate::model::parse_date("2024-01-01").expect("a date"),
-            key: vec!["id".into()],
-            rows: 20_000,
-            fingerprint: Fingerprint(1),
-            source: None,
-            taken_at: None,
-            backdated: false,
-            forced: vec![],
-            asof_version: "0".into(),
-        }))
-    }
 
     fn batch(range: std::ops::Range<i64>) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true)]);
@@ -470,7 +453,7 @@ mod tests {
                 break;
             }
         }
-        writer.finish(&footer()).expect("finished");
+        writer.finish(&Footer::sample()).expect("finished");
         std::fs::read(&path).expect("the bytes")
     }
 
@@ -487,7 +470,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         written(folder.path(), "a", &[20_000]);
         let object = ParquetObject::open(&Location::local(folder.path().join("a"))).expect("it opens");
-        assert_eq!((object.rows(), object.footer().expect("it reads")), (20_000, Some(footer())));
+        assert_eq!((object.rows(), object.footer().expect("it reads")), (20_000, Some(Footer::sample())));
         let read: Vec<RecordBatch> = object.read(Some(&["name".into()])).expect("a stream").collect::<Result<_>>().expect("rows");
         assert_eq!(read.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
         assert_eq!(read[0].num_columns(), 1);

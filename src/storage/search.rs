@@ -186,8 +186,7 @@ fn listable(pages: &dyn Pages, layout: &Layout, mut prefix: String) -> String {
 }
 
 /// Finds files whose whole names are paths of dates under which nothing was listed, and which end in a digit (`20240301`): Azure's client
-/// leaves them out as [`listable`] says, and one letter less would be ten dates. One
-/// listing for each ten dates that lack.
+/// leaves them out as [`listable`] says, and one letter less would be ten dates. One listing for each ten dates that lack.
 async fn files_named_by_dates(
     pages: &dyn Pages,
     ground: &Ground<'_>,

@@ -175,7 +175,7 @@ impl Stores {
         let names_a_server = |key: &str| key.contains("endpoint") && !key.contains("fabric") || key.ends_with("base_url");
         for (key, value) in options.iter().filter(|(key, _)| names_a_server(key)) {
             if !["http://", "https://"].iter().any(|scheme| value.len() > scheme.len() && value.starts_with(scheme)) {
-                return Err(wrong(&format!("{key} = '{value}' is no URL"))
+                return Err(Error::usage(format!("the store '{url}' cannot be reached as it is configured: {key} = '{value}' is no URL"))
                     .hint(format!("{key} = \"http://{}\", or https://", value.trim_start_matches('/'))));
             }
         }
