@@ -152,5 +152,6 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod model;
+pub mod phases;
 pub mod source;
 pub mod storage;

@@ -10,7 +10,7 @@ use crate::commands::snapshot::IfExists;
 use crate::domain::join::JoinKind;
 use crate::domain::staleness::Only;
 use crate::engine::asof::Using;
-use crate::model::{DaySpan, parse_date};
+use crate::model::{DaySpan, MemoryBudget, parse_date};
 use crate::source::Format;
 use crate::storage::search::Strategy;
 
@@ -55,6 +55,9 @@ pub struct Global {
     /// Show no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// About how much memory to use at most, such as 2GiB [default: half of what the machine has]
+    #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
+    pub memory: Option<MemoryBudget>,
     /// Write to an object store that ignores the conditions of writes, where two writers at a time are not safe
     #[arg(long, global = true)]
     pub allow_unsafe_store: bool,
@@ -521,6 +524,10 @@ fn with_hints(error: &crate::error::Error) -> String {
 
 fn date(text: &str) -> Result<NaiveDate, String> {
     parse_date(text).map_err(|error| with_hints(&error))
+}
+
+fn memory(text: &str) -> Result<MemoryBudget, String> {
+    text.parse().map_err(|error| with_hints(&error))
 }
 
 fn days(text: &str) -> Result<DaySpan, String> {

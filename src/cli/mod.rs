@@ -29,7 +29,7 @@ use crate::commands::status::status;
 use crate::commands::verify::verify;
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
-use crate::model::DateRange;
+use crate::model::{DateRange, MemoryBudget};
 use crate::storage::stores::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
@@ -102,6 +102,7 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
             let workspace = workspace(&cli.global, folder, printer)?;
             let code = carry_out(command, &workspace, printer);
             printer.requests();
+            printer.phases();
             code
         }
     }
@@ -124,12 +125,22 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
         lake: global.lake.clone().filter(|lake| !lake.is_empty()),
         folder: folder.to_owned(),
         clock,
+        memory: global.memory.unwrap_or_else(half_of_the_machine),
         stores,
         allow_unsafe_store: global.allow_unsafe_store,
         open_lake: OnceLock::new(),
         variable: &|name| std::env::var(name).ok(),
         progress: printer,
     })
+}
+
+/// Half of the memory that this machine, or the container that this process is in, has.
+fn half_of_the_machine() -> MemoryBudget {
+    let Ok(mut system) = sysinfo::System::new() else { return MemoryBudget::default() };
+    system.refresh_memory();
+    let limited = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
+    let has = limited.map_or(system.total_memory(), |limit| limit.min(system.total_memory()));
+    if has == 0 { MemoryBudget::default() } else { MemoryBudget(has / 2) }
 }
 
 fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -12,8 +13,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::args::{Color, Global};
+use crate::clock::Stopwatch;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
+use crate::phases;
 use crate::storage::http::{RequestCounts, Requests};
 
 /// Bold.
@@ -36,6 +39,7 @@ pub(super) struct Printer {
     bar: Option<ProgressBar>,
     /// What object stores are asked, once a command can ask them.
     asked: OnceLock<Arc<Requests>>,
+    started: Stopwatch,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -60,6 +64,7 @@ impl Printer {
             choice,
             bar,
             asked: OnceLock::new(),
+            started: Stopwatch::start(),
             out: Mutex::new(out),
         }
     }
@@ -96,6 +101,21 @@ impl Printer {
         let verbs: Vec<String> = asked.by_verb().into_iter().map(|(verb, times)| format!("{} {verb}", number(times))).collect();
         let (received, sent) = (size(asked.bytes_received), size(asked.bytes_sent));
         let text = format!("{}: {}; {received} received, {sent} sent", count(asked.total(), "request"), verbs.join(", "));
+        self.aside(&paint(DIM, text));
+    }
+
+    /// Tells, if asked to say more, how the time divides.
+    pub(super) fn phases(&self) {
+        let spent = phases::spent();
+        if spent.is_empty() || !self.verbose || self.quiet {
+            return;
+        }
+        let sum: Duration = spent.iter().map(|(_, time)| *time).sum();
+        let shares: Vec<String> = spent
+            .iter()
+            .map(|(phase, time)| format!("{} {} ({:.0} %)", phase.name(), duration(*time), 100.0 * time.as_secs_f64() / sum.as_secs_f64()))
+            .collect();
+        let text = format!("time: {} gone by; over all threads {}", duration(self.started.elapsed()), shares.join(", "));
         self.aside(&paint(DIM, text));
     }
 

@@ -13,7 +13,7 @@ use super::{Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig};
 use crate::error::Result;
-use crate::model::parse_date;
+use crate::model::{MemoryBudget, parse_date};
 use crate::storage::footer::Footer;
 use crate::storage::location::Location;
 use crate::storage::object::{ObjectWriter, ParquetObject};
@@ -71,6 +71,7 @@ impl TestLake {
             folder: self.path().to_owned(),
             // Not after the real time: what is staged now would be taken for a leftover.
             clock: Clock::fixed("2024-06-01T12:00:00Z".parse().expect("a time"), chrono_tz::Tz::UTC),
+            memory: MemoryBudget::default(),
             stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
             allow_unsafe_store: false,
             open_lake: OnceLock::new(),

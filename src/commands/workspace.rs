@@ -12,7 +12,7 @@ use crate::domain::layout::Layout;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result};
-use crate::model::TableName;
+use crate::model::{MemoryBudget, TableName};
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
@@ -39,6 +39,8 @@ pub struct Workspace<'a> {
     pub folder: PathBuf,
     /// The time.
     pub clock: Clock,
+    /// About how much memory may be used.
+    pub memory: MemoryBudget,
     /// The object stores, as configuration and environment describe them.
     pub stores: Stores,
     /// Whether a store that ignores the conditions of writes may be written to.

@@ -27,6 +27,7 @@ use super::service::{Condition, Service};
 use super::store::{Store, failure};
 use super::upload::Outcome;
 use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
 
 /// How leftovers of killed processes begin.
 const PREFIX: &str = ".asof-";
@@ -106,7 +107,11 @@ impl Staged {
     ///
     /// # Errors
     /// A failure of the disk or the store; the name is then free or holds the whole file.
-    pub fn publish_new(mut self) -> Result<Published> {
+    pub fn publish_new(self) -> Result<Published> {
+        Phase::Write.spend(|| self.published_new())
+    }
+
+    fn published_new(mut self) -> Result<Published> {
         match (self.whole()?, self.target.place()) {
             (StagedFile::Beside(file), Place::Local(path)) => match file.persist_noclobber(path) {
                 Ok(_) => self.settle(),
@@ -125,7 +130,11 @@ impl Staged {
     ///
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
-    pub fn publish_over(mut self) -> Result<Published> {
+    pub fn publish_over(self) -> Result<Published> {
+        Phase::Write.spend(|| self.published_over())
+    }
+
+    fn published_over(mut self) -> Result<Published> {
         match (self.whole()?, self.target.place()) {
             (StagedFile::Beside(file), Place::Local(path)) => match file.persist(path) {
                 Ok(_) => self.settle(),

@@ -38,6 +38,7 @@ use super::read::ObjectReader;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
 
 /// Rows in a batch that is read or written.
 pub const BATCH_ROWS: usize = 8192;
@@ -213,10 +214,10 @@ impl ParquetObject {
                 Box::new(Pulled { reader: self.reader.clone(), decoder })
             }
         };
-        Ok(Box::new(batches.map(move |batch| {
+        Ok(Box::new(Phase::Decode.each(batches.map(move |batch| {
             let batch = batch.map_err(|error| unreadable(&location, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{location}'")))
-        })))
+        }))))
     }
 
     /// The metadata with where each page lies.
@@ -386,7 +387,7 @@ impl ObjectWriter {
 
     fn drain(&mut self) -> Result<()> {
         while let Some(piece) = self.pieces.next_completed_batch() {
-            self.writer.write(&piece).map_err(|error| self.failure(&error))?;
+            Phase::Encode.spend(|| self.writer.write(&piece)).map_err(|error| self.failure(&error))?;
         }
         Ok(())
     }
@@ -414,7 +415,7 @@ impl ObjectWriter {
         self.pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
         self.drain()?;
         self.writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), footer.to_json()?));
-        self.writer.finish().map_err(|error| self.failure(&error))?;
+        Phase::Encode.spend(|| self.writer.finish()).map_err(|error| self.failure(&error))?;
         Ok(self.writer.bytes_written() as u64)
     }
 }

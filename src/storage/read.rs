@@ -19,6 +19,7 @@ use super::location::{Location, Object, Place};
 use super::service::Service;
 use super::store::{Store, failure};
 use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
 
 /// How much of the end of an object comes with opening it.
 const TAIL: u64 = 64 << 10;
@@ -179,6 +180,10 @@ impl ObjectReader {
     /// # Errors
     /// A failure to read, or if another object has taken the name.
     pub fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        Phase::Read.spend(|| self.fetched(ranges))
+    }
+
+    fn fetched(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let doing = format!("cannot read '{}'", self.location);
         if let Some(range) = ranges.iter().find(|range| range.start > range.end || range.end > self.size) {
             return Err(Error::refused(format!(

@@ -25,6 +25,7 @@ use super::object::BATCH_ROWS;
 use crate::domain::cast::conform;
 use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
 
 /// What a sorter gathers before it spills, in bytes of Arrow buffers.
 pub const BUDGET: usize = 128 << 20;
@@ -120,6 +121,10 @@ impl Sorter {
 
     /// Sorts what is gathered.
     fn sorted(&mut self, schema: &SchemaRef) -> Result<SortedBatches> {
+        Phase::Sort.spend(|| self.sort_gathered(schema))
+    }
+
+    fn sort_gathered(&mut self, schema: &SchemaRef) -> Result<SortedBatches> {
         self.bytes = 0;
         let batches = std::mem::take(&mut self.gathered).iter().map(|batch| conform(batch, schema)).collect::<Result<Vec<_>>>()?;
         let encoder = KeyEncoder::new(schema, &self.keys)?;
@@ -199,7 +204,7 @@ impl Iterator for SortedBatches {
         }
         self.next = end;
         let indices: Vec<(usize, usize)> = chunk.iter().map(|(batch, row)| (*batch as usize, *row as usize)).collect();
-        Some(gather(&self.batches, &indices))
+        Some(Phase::Sort.spend(|| gather(&self.batches, &indices)))
     }
 }
 
@@ -318,7 +323,7 @@ impl Iterator for Merge {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_batch().transpose()
+        Phase::Sort.spend(|| self.next_batch()).transpose()
     }
 }
 
