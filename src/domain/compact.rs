@@ -1,18 +1,16 @@
-//! Compaction: snapshots in order of their dates to intervals, in one pass.
+//! Compaction of snapshots in any order of rows: in order of their dates, to intervals, in one pass.
 //!
 //! [`Compaction`] is fed the digests of each snapshot's rows, oldest snapshot first. It answers, row
 //! by row, whether the row opens an interval, and remembers when each interval was last seen. It never
 //! holds a row: the caller sets aside the rows that open intervals and joins the ends to them later by
-//! the interval's number.
+//! the interval's number. Snapshots that are sorted by the key are compacted by [`super::merge`], which needs neither digests nor a map.
 //!
 //! Memory: per key that is alive, its digest (16 bytes), its row's digest (16), the number of
 //! its interval (4) and the snapshot it was last seen in (4); per interval ever opened, 4 bytes
-//! for its end. A snapshot that equals the one before costs nothing ([`Compaction::unchanged`]).
+//! for its end ([`super::ledger`]). A snapshot that equals the one before costs nothing ([`Compaction::unchanged`]).
 //!
 //! Invariants: at most one open interval a key; an interval is ended once; numbers are given in the
 //! order of opening, without holes.
-//!
-//! Limits: 2^32 - 1 intervals and snapshots.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -22,10 +20,8 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::gaps::GapPolicy;
+use super::ledger::{Ends, Ledger};
 use crate::error::{Error, Result};
-
-/// The end of an interval that reaches the last observed date.
-const OPEN: u32 = u32::MAX;
 
 /// A key that is present.
 struct Live {
@@ -47,12 +43,20 @@ pub struct Changes {
     pub by_new_columns: u64,
 }
 
+impl Changes {
+    /// Adds those of other keys on the same date.
+    pub fn add(&mut self, other: &Changes) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.removed += other.removed;
+        self.by_new_columns += other.by_new_columns;
+    }
+}
+
 /// The state of a pass over snapshots; see the module.
 pub struct Compaction {
-    policy: GapPolicy,
-    observed: Vec<NaiveDate>,
+    ledger: Ledger,
     live: HashMap<u128, Live, PassThrough>,
-    ends: Vec<u32>,
     today: Changes,
     seen_today: u64,
 }
@@ -60,12 +64,12 @@ pub struct Compaction {
 impl Compaction {
     /// A pass that begins with no snapshot.
     pub fn new(policy: GapPolicy) -> Self {
-        Compaction { policy, observed: Vec::new(), live: HashMap::default(), ends: Vec::new(), today: Changes::default(), seen_today: 0 }
+        Compaction::after(policy, Vec::new())
     }
 
     /// A pass that continues after `observed`, to which [`Compaction::resume`] gives the intervals.
     pub fn after(policy: GapPolicy, observed: Vec<NaiveDate>) -> Self {
-        Compaction { observed, ..Compaction::new(policy) }
+        Compaction { ledger: Ledger::after(policy, observed), live: HashMap::default(), today: Changes::default(), seen_today: 0 }
     }
 
     /// Takes over an interval of an earlier pass, numbered in the order of these calls.
@@ -76,53 +80,25 @@ impl Compaction {
     /// # Errors
     /// An internal failure when two open intervals have one key.
     pub fn resume(&mut self, key: u128, row: u128, end: Option<NaiveDate>) -> Result<()> {
-        let interval = self.next_number()?;
-        match end {
-            Some(end) => {
-                let index = self.observed.partition_point(|date| *date <= end).saturating_sub(1);
-                self.ends.push(u32::try_from(index).unwrap_or(OPEN));
-            }
-            None => {
-                self.ends.push(OPEN);
-                let seen = self.today_index().wrapping_sub(1);
-                if self.live.insert(key, Live { row, interval, seen }).is_some() {
-                    return Err(Error::refused("two intervals of one key are open").hint("asof verify"));
-                }
+        let interval = self.ledger.resume(end)?;
+        if end.is_none() {
+            let seen = self.ledger.today().wrapping_sub(1);
+            if self.live.insert(key, Live { row, interval, seen }).is_some() {
+                return Err(Error::refused("two intervals of one key are open").hint("asof verify"));
             }
         }
         Ok(())
     }
 
-    fn next_number(&self) -> Result<u32> {
-        u32::try_from(self.ends.len())
-            .ok()
-            .filter(|number| *number != OPEN)
-            .ok_or_else(|| Error::refused("more than 4,294,967,294 intervals, which is more than one compaction holds"))
-    }
-
-    /// The index that today's snapshot has, or would have.
-    fn today_index(&self) -> u32 {
-        u32::try_from(self.observed.len()).unwrap_or(OPEN)
-    }
-
     /// Begins the snapshot of `date`, which is after every earlier one.
     pub fn begin(&mut self, date: NaiveDate) {
-        if let Some(last) = self.observed.last() {
-            assert!(*last < date, "snapshots come in order of their dates");
-            if !self.policy.joins(*last, date) {
-                self.end_all();
+        if self.ledger.splits_before(date) {
+            for (_, live) in self.live.drain() {
+                self.ledger.close(live.interval);
             }
         }
         self.today = Changes::default();
         self.seen_today = 0;
-    }
-
-    /// Ends every interval with the last observed snapshot.
-    fn end_all(&mut self) {
-        let last = self.today_index().wrapping_sub(1);
-        for (_, live) in self.live.drain() {
-            self.ends[live.interval as usize] = last;
-        }
     }
 
     /// Takes rows of the snapshot that was begun, in any order, by digests of key and row.
@@ -134,12 +110,12 @@ impl Compaction {
     /// # Errors
     /// The index of the first row whose key has already been seen in this snapshot.
     pub fn take(&mut self, keys: &[u128], rows: &[u128], without_new: Option<&[u128]>, opened: &mut Vec<u32>) -> Result<(), TakeError> {
-        let today = self.today_index();
+        let today = self.ledger.today();
         for (index, (key, row)) in keys.iter().zip(rows).enumerate() {
-            let number = self.next_number().map_err(TakeError::Full)?;
             match self.live.entry(*key) {
                 Entry::Vacant(entry) => {
-                    entry.insert(Live { row: *row, interval: number, seen: today });
+                    let interval = self.ledger.open().map_err(TakeError::Full)?;
+                    entry.insert(Live { row: *row, interval, seen: today });
                     self.today.added += 1;
                 }
                 Entry::Occupied(mut entry) => {
@@ -156,11 +132,11 @@ impl Compaction {
                     if without_new.is_some_and(|digests| digests[index] == live.row) {
                         self.today.by_new_columns += 1;
                     }
-                    self.ends[live.interval as usize] = today - 1;
-                    *live = Live { row: *row, interval: number, seen: today };
+                    self.ledger.close(live.interval);
+                    let interval = self.ledger.open().map_err(TakeError::Full)?;
+                    *live = Live { row: *row, interval, seen: today };
                 }
             }
-            self.ends.push(OPEN);
             opened.push(u32::try_from(index).unwrap_or(u32::MAX));
         }
         Ok(())
@@ -168,20 +144,20 @@ impl Compaction {
 
     /// Ends the snapshot that was begun on `date`: keys that were not seen are gone.
     pub fn end(&mut self, date: NaiveDate) -> Changes {
-        let today = self.today_index();
+        let today = self.ledger.today();
         if self.seen_today + self.today.added < self.live.len() as u64 {
-            let ends = &mut self.ends;
+            let ledger = &mut self.ledger;
             let before = self.live.len();
             self.live.retain(|_, live| {
                 let present = live.seen == today;
                 if !present {
-                    ends[live.interval as usize] = today - 1;
+                    ledger.close(live.interval);
                 }
                 present
             });
             self.today.removed = (before - self.live.len()) as u64;
         }
-        self.observed.push(date);
+        self.ledger.observe(date);
         self.today
     }
 
@@ -189,21 +165,17 @@ impl Compaction {
     ///
     /// Returns false, and takes nothing, if the gap before `date` splits intervals, so that rows are needed.
     pub fn unchanged(&mut self, date: NaiveDate) -> bool {
-        let Some(last) = self.observed.last().copied() else { return false };
-        if !self.policy.joins(last, date) {
-            return false;
-        }
-        self.begin(date);
-        let today = self.today_index();
         // `seen` is compared with the current snapshot only, so the keys need no visit.
-        debug_assert!(today > 0);
-        self.observed.push(date);
-        true
+        let extends = self.ledger.extends_to(date);
+        if extends {
+            self.ledger.observe(date);
+        }
+        extends
     }
 
     /// How many intervals there are.
     pub fn intervals(&self) -> u64 {
-        self.ends.len() as u64
+        self.ledger.intervals()
     }
 
     /// How many keys are present in the last snapshot.
@@ -211,9 +183,16 @@ impl Compaction {
         self.live.len() as u64
     }
 
+    /// About how many bytes are held.
+    pub fn bytes(&self) -> usize {
+        // The map doubles when it is seven eighths full; a place is an entry and a byte.
+        self.live.capacity() * 8 / 7 * (size_of::<(u128, Live)>() + 1)
+            + 4 * usize::try_from(self.ledger.intervals()).unwrap_or(usize::MAX / 8)
+    }
+
     /// The ends of all intervals, by number; the keys are let go.
     pub fn finish(self) -> Ends {
-        Ends { policy: self.policy, observed: self.observed, ends: self.ends }
+        self.ledger.finish()
     }
 }
 
@@ -224,22 +203,6 @@ pub enum TakeError {
     Duplicate(usize),
     /// There are too many intervals.
     Full(Error),
-}
-
-/// Where intervals end, by number.
-pub struct Ends {
-    policy: GapPolicy,
-    observed: Vec<NaiveDate>,
-    ends: Vec<u32>,
-}
-
-impl Ends {
-    /// The inclusive end of an interval, or `None` if it is open.
-    pub fn end(&self, interval: u32) -> Option<NaiveDate> {
-        let index = self.ends[interval as usize] as usize;
-        let last = *self.observed.get(index)?;
-        self.observed.get(index + 1).map(|next| self.policy.run_end(last, *next))
-    }
 }
 
 /// Digests are hashes already; they are mixed with one random word so that files cannot be built to collide.

@@ -163,6 +163,16 @@ fn digest_keys(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
     Ok(sums.into_iter().enumerate().map(|(row, sum)| (!any_null(row)).then_some(sum)).collect())
 }
 
+/// One digest a cell of a column, zero for a null.
+///
+/// # Errors
+/// A refusal for a column whose type is not canonical.
+pub fn cell_digests(column: &ArrayRef) -> Result<Vec<u128>> {
+    let mut cells = vec![0u128; column.len()];
+    add_cells(column, 0, &mut cells)?;
+    Ok(cells)
+}
+
 /// Whether values of the two types can ever be equal, so that a join on them makes sense.
 pub fn comparable(one: &DataType, other: &DataType) -> bool {
     let number = |t: &DataType| t.is_integer() || matches!(t, DataType::Float32 | DataType::Float64);

@@ -10,7 +10,8 @@
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
-//! | snapshots to intervals | [`compact`] |
+//! | snapshots to intervals | [`merge`] if they are sorted by the key, else [`compact`]; [`ledger`] keeps the ends |
+//! | in which rows two columns differ | [`columns`] |
 //! | which columns' changes end an interval | [`comparison`] |
 //! | which snapshot serves a date | [`asof`] |
 //! | which row an event meets | [`join`] |
@@ -20,6 +21,7 @@
 
 pub mod asof;
 pub mod cast;
+pub mod columns;
 pub mod compact;
 pub mod comparison;
 pub mod diff;
@@ -29,6 +31,8 @@ pub mod guard;
 pub mod interval;
 pub mod join;
 pub mod layout;
+pub mod ledger;
+pub mod merge;
 pub mod schema;
 pub mod search;
 pub mod staleness;

@@ -1,5 +1,6 @@
 //! A table's intervals, opened: what they were made from, and their rows as of a date.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -36,7 +37,7 @@ pub fn from_days(days: i32) -> Result<NaiveDate> {
 
 /// An intervals object whose footer has been read.
 pub struct Intervals {
-    object: ParquetObject,
+    object: Arc<ParquetObject>,
     /// What its footer says.
     pub footer: IntervalsFooter,
     /// How its ends are written.
@@ -65,7 +66,7 @@ impl Intervals {
                 );
             }
         }
-        Ok(Some(Intervals { object, footer, convention }))
+        Ok(Some(Intervals { object: Arc::new(object), footer, convention }))
     }
 
     /// Where it is.
@@ -115,6 +116,25 @@ impl Intervals {
         name == self.convention.start_column || name == self.convention.end_column
     }
 
+    /// The object itself, whose rows are in order of key and start.
+    pub fn object(&self) -> &Arc<ParquetObject> {
+        &self.object
+    }
+
+    /// A range of rows with their intervals. `columns` are the table's to be read.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read_rows(
+        &self,
+        columns: Option<&[String]>,
+        rows: &Range<u64>,
+    ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+        let wanted = self.with_own_columns(columns);
+        let batches = self.object.read_rows(wanted.as_deref(), rows)?;
+        Ok(self.split(batches))
+    }
+
     /// Every row with its interval, in order of key and start. `columns` are the table's to be read.
     ///
     /// # Errors
@@ -132,15 +152,20 @@ impl Intervals {
         columns: Option<&[String]>,
         condition: Option<Arc<dyn RowCondition>>,
     ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
-        let wanted: Option<Vec<String>> = columns.map(|columns| {
-            let mut wanted = columns.to_vec();
-            wanted.extend([self.convention.start_column.clone(), self.convention.end_column.clone()]);
-            wanted
-        });
+        let wanted = self.with_own_columns(columns);
         let batches = self.object.read_where(wanted.as_deref(), condition)?;
-        let convention = self.convention.clone();
-        let path = self.location().to_string();
-        Ok(batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'")))))
+        Ok(self.split(batches))
+    }
+
+    /// Columns of the table with the interval's two.
+    fn with_own_columns(&self, columns: Option<&[String]>) -> Option<Vec<String>> {
+        let own = [&self.convention.start_column, &self.convention.end_column];
+        columns.map(|columns| columns.iter().chain(own).cloned().collect())
+    }
+
+    fn split(&self, batches: Batches) -> impl Iterator<Item = Result<IntervalBatch>> + Send + use<> {
+        let (convention, path) = (self.convention.clone(), self.location().to_string());
+        batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'"))))
     }
 
     /// The rows that hold on a date, without the interval's columns, in order of the key.

@@ -1,5 +1,6 @@
 //! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
 
+pub mod ahead;
 pub mod asof;
 pub mod compaction;
 pub mod expression;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
@@ -22,6 +22,7 @@ use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::object::{ParquetObject, RowCondition};
 use crate::storage::partitions::{self, Found};
+use crate::storage::sorter::one_zero;
 
 /// A table's snapshots and their place.
 #[derive(Clone, Debug)]
@@ -59,6 +60,20 @@ enum SnapshotContent {
 }
 
 impl Snapshot {
+    /// The one Parquet object that it is, if it is one: any range of its rows can be read.
+    ///
+    /// # Errors
+    /// A failure of opening it.
+    pub fn into_object(self) -> Result<Option<ParquetObject>> {
+        match self.content {
+            SnapshotContent::Own(object) => Ok(Some(object)),
+            SnapshotContent::Foreign(_, objects, _) => match objects.as_slice() {
+                [object] if source::is_parquet(&objects)? => ParquetObject::open_listed(object).map(Some),
+                _ => Ok(None),
+            },
+        }
+    }
+
     /// Reads the named columns, or all of them.
     ///
     /// # Errors
@@ -199,6 +214,18 @@ impl Table {
             sum.add(&all_digests(&batch?)?);
         }
         Ok(sum.fingerprint())
+    }
+
+    /// The key columns of a batch, in one form for equal values.
+    ///
+    /// # Errors
+    /// A refusal that counts the rows with a null in their key and shows up to five.
+    pub fn key_columns(&self, batch: &RecordBatch, date: NaiveDate) -> Result<Vec<ArrayRef>> {
+        let columns: Vec<ArrayRef> = self.key.iter().filter_map(|key| batch.column_by_name(key)).map(one_zero).collect();
+        if columns.iter().any(|column| column.logical_null_count() > 0) {
+            self.keys(batch, date)?;
+        }
+        Ok(columns)
     }
 
     /// The digests of the keys of a batch.

@@ -12,23 +12,26 @@
 //! and one page of each other column. A dictionary ends at 64 KiB: it would have to be read whole for a single row.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::BatchCoalescer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
     ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-    RowFilter,
+    RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Type, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, SortingColumn};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData, SortingColumn,
+};
 use parquet::file::properties::WriterProperties;
 
 use super::Batches;
@@ -51,6 +54,8 @@ const DICTIONARY_BYTES: usize = 64 << 10;
 pub struct ParquetObject {
     reader: ObjectReader,
     metadata: ArrowReaderMetadata,
+    /// The metadata with where each page lies, once somebody had to know.
+    pages: OnceLock<ArrowReaderMetadata>,
     schema: SchemaRef,
 }
 
@@ -154,7 +159,7 @@ impl ParquetObject {
             ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|error| unreadable(location, &error))?;
         let schema = canonical_schema(metadata.schema(), &format!("'{location}'"))?;
         reader.release();
-        Ok(ParquetObject { reader, metadata, schema })
+        Ok(ParquetObject { reader, metadata, pages: OnceLock::new(), schema })
     }
 
     /// Where it is.
@@ -200,17 +205,31 @@ impl ParquetObject {
     /// # Errors
     /// As [`ParquetObject::read`].
     pub fn read_where(&self, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
-        let metadata = if condition.is_some() { self.with_pages()? } else { self.metadata.clone() };
+        let Some(condition) = condition else { return self.decode(self.metadata.clone(), columns, Wanted::default()) };
+        let statistics = GroupStatistics { object: self };
+        let groups = condition.may_hold(&statistics).into_iter().enumerate().filter(|(_, may)| *may).map(|(group, _)| group).collect();
+        let schema = self.projected(Some(condition.columns()))?;
+        let looked_at = self.mask(condition.columns());
+        let predicate: Box<dyn ArrowPredicate> = Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
+            let rows = to_canonical(&batch, &schema).and_then(|batch| condition.holds(&batch));
+            rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        }));
+        let filter = Some(RowFilter::new(vec![predicate]));
+        self.decode(self.pages()?, columns, Wanted { groups: Some(groups), selection: None, filter })
+    }
+
+    /// The rows that a decoder gives, once it is told which; in canonical types.
+    fn decode(&self, metadata: ArrowReaderMetadata, columns: Option<&[String]>, wanted: Wanted) -> Result<Batches> {
         let (schema, location) = (self.projected(columns)?, self.location().clone());
         let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match self.reader.file()? {
             Some(file) => {
-                let builder = self.narrowed(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata), columns, condition)?;
-                let rows = builder.build().map_err(|error| unreadable(&location, &error))?;
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+                let rows = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
                 Box::new(rows.map(|batch| batch.map_err(ParquetError::from)))
             }
             None => {
-                let builder = self.narrowed(ParquetPushDecoderBuilder::new_with_metadata(metadata), columns, condition)?;
-                let decoder = builder.build().map_err(|error| unreadable(&location, &error))?;
+                let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
+                let decoder = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
                 Box::new(Pulled { reader: self.reader.clone(), decoder })
             }
         };
@@ -218,6 +237,81 @@ impl ParquetObject {
             let batch = batch.map_err(|error| unreadable(&location, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{location}'")))
         }))))
+    }
+
+    /// Reads the named columns, or all, of a range of rows.
+    ///
+    /// Of a row group that is wanted in part, pages that are outside of the range are not decoded, and in a store not transferred.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_rows(&self, columns: Option<&[String]>, rows: &Range<u64>) -> Result<Batches> {
+        let mut groups = Vec::new();
+        let mut start = 0;
+        let mut first = None;
+        let mut end = 0;
+        for (number, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let group_end = start + u64::try_from(group.num_rows()).unwrap_or(0);
+            if start < rows.end && rows.start < group_end {
+                first.get_or_insert(start);
+                end = group_end;
+                groups.push(number);
+            }
+            start = group_end;
+        }
+        let first = first.unwrap_or(0);
+        let in_part = rows.start > first || rows.end < end;
+        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let selection = in_part.then(|| {
+            let wanted = count(rows.start.max(first) - first)..count(rows.end.min(end) - first);
+            RowSelection::from_consecutive_ranges(std::iter::once(wanted), count(end - first))
+        });
+        let metadata = if in_part { self.pages()? } else { self.metadata.clone() };
+        self.decode(metadata, columns, Wanted { groups: Some(groups), selection, filter: None })
+    }
+
+    /// The number of rows before each row group.
+    pub fn group_starts(&self) -> Vec<u64> {
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups
+            .scan(0, |rows, group| {
+                let start = *rows;
+                *rows += u64::try_from(group.num_rows()).unwrap_or(0);
+                Some(start)
+            })
+            .collect()
+    }
+
+    /// The least value of a column in each row group, if its type is one whose statistics are never cut short, and all are there.
+    pub fn exact_mins(&self, column: &str) -> Option<ArrayRef> {
+        let numeric = |data_type: &DataType| data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
+        let field = self.schema.field_with_name(column).ok().filter(|field| numeric(field.data_type()))?;
+        let mins = GroupStatistics { object: self }.mins(column)?;
+        (mins.data_type() == field.data_type() && mins.null_count() == 0).then_some(mins)
+    }
+
+    /// About how many bytes the rows have in memory, as far as the object says.
+    pub fn bytes_in_memory(&self) -> u64 {
+        let column = |column: &ColumnChunkMetaData| {
+            let text = column.unencoded_byte_array_data_bytes().map_or(0, |bytes| bytes + 4 * column.num_values());
+            let width = match column.column_type() {
+                Type::BOOLEAN | Type::BYTE_ARRAY => 0,
+                Type::INT32 | Type::FLOAT => 4,
+                Type::INT64 | Type::DOUBLE => 8,
+                Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY => 16,
+            };
+            u64::try_from((width * column.num_values()).max(text).max(column.uncompressed_size())).unwrap_or(0)
+        };
+        self.metadata.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns).map(column).sum()
+    }
+
+    /// The metadata with where each page lies, read once.
+    fn pages(&self) -> Result<ArrowReaderMetadata> {
+        if let Some(pages) = self.pages.get() {
+            return Ok(pages.clone());
+        }
+        let pages = self.with_pages()?;
+        Ok(self.pages.get_or_init(|| pages).clone())
     }
 
     /// The metadata with where each page lies.
@@ -241,28 +335,39 @@ impl ParquetObject {
         Ok(Arc::new(self.schema.project(&self.positions(columns)).io_context(|| format!("cannot read '{}'", self.location()))?))
     }
 
-    /// Says what is to be read, of which row groups and rows.
-    fn narrowed<T>(
-        &self,
-        builder: ArrowReaderBuilder<T>,
-        columns: Option<&[String]>,
-        condition: Option<Arc<dyn RowCondition>>,
-    ) -> Result<ArrowReaderBuilder<T>> {
-        let mask = |columns: &[String]| ProjectionMask::roots(self.metadata.parquet_schema(), self.positions(columns));
-        let mut builder = builder.with_batch_size(BATCH_ROWS);
-        if let Some(columns) = columns {
-            builder = builder.with_projection(mask(columns));
+    fn mask(&self, columns: &[String]) -> ProjectionMask {
+        ProjectionMask::roots(self.metadata.parquet_schema(), self.positions(columns))
+    }
+
+    fn with_columns<T>(&self, builder: ArrowReaderBuilder<T>, columns: Option<&[String]>) -> ArrowReaderBuilder<T> {
+        let builder = builder.with_batch_size(BATCH_ROWS);
+        match columns {
+            Some(columns) => builder.with_projection(self.mask(columns)),
+            None => builder,
         }
-        let Some(condition) = condition else { return Ok(builder) };
-        let statistics = GroupStatistics { object: self };
-        let groups = condition.may_hold(&statistics).into_iter().enumerate().filter(|(_, may)| *may).map(|(group, _)| group).collect();
-        let schema = self.projected(Some(condition.columns()))?;
-        let looked_at = mask(condition.columns());
-        let predicate: Box<dyn ArrowPredicate> = Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
-            let rows = to_canonical(&batch, &schema).and_then(|batch| condition.holds(&batch));
-            rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
-        }));
-        Ok(builder.with_row_groups(groups).with_row_filter(RowFilter::new(vec![predicate])))
+    }
+}
+
+/// Which rows are to be read; by default all.
+#[derive(Default)]
+struct Wanted {
+    groups: Option<Vec<usize>>,
+    selection: Option<RowSelection>,
+    filter: Option<RowFilter>,
+}
+
+impl Wanted {
+    fn narrow<T>(self, mut builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
+        if let Some(groups) = self.groups {
+            builder = builder.with_row_groups(groups);
+        }
+        if let Some(selection) = self.selection {
+            builder = builder.with_row_selection(selection);
+        }
+        match self.filter {
+            Some(filter) => builder.with_row_filter(filter),
+            None => builder,
+        }
     }
 }
 
@@ -428,7 +533,7 @@ fn flat(schema: &Schema) -> bool {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::{DataType, Field};
+    use arrow::datatypes::Field;
 
     use std::path::Path;
 

@@ -66,7 +66,7 @@ impl KeyEncoder {
 }
 
 /// A float column with one zero and one NaN, as keys are compared; any other column as it is.
-fn one_zero(column: &ArrayRef) -> ArrayRef {
+pub fn one_zero(column: &ArrayRef) -> ArrayRef {
     let floats = column.as_ref();
     match column.data_type() {
         DataType::Float32 => {

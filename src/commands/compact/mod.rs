@@ -13,18 +13,22 @@
 
 mod settings;
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
 
 pub use self::settings::CompactOptions;
 use super::Workspace;
+use super::side_by_side::processors;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::layout::Layout;
 use crate::domain::schema::unify;
 pub use crate::engine::compaction::DayChanges;
-use crate::engine::compaction::{Base, Compacted, CompactionFacts, Pass, Settings};
+use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
@@ -335,7 +339,7 @@ impl<'a> Run<'a> {
             ));
         }
         if kept > 0 {
-            self.base = Some(Base { intervals: existing, kept });
+            self.base = Some(Base { intervals: Arc::new(existing), kept });
         }
         Ok(())
     }
@@ -360,24 +364,26 @@ impl<'a> Run<'a> {
         if self.dry_run {
             return Ok(self.report(None, 0));
         }
-        let compacted = self.pass()?;
-        self.settings.check(&compacted.table_schema, &self.table)?;
-        self.note_new_columns(&compacted.facts.days);
-        let (facts, bytes) = self.write(compacted)?;
+        let mut output = Output { run: &self, staged: None, writer: None };
+        let pass = Pass {
+            table: &self.table,
+            settings: &self.settings,
+            base: self.base.as_ref(),
+            columns: None,
+            memory: self.workspace.memory,
+            threads: processors(),
+            step: &|done, total| self.workspace.progress.step(&format!("compact {}", self.table.name), done, total),
+        };
+        let facts = pass.run(&self.new, &mut output)?;
+        self.note_new_columns(&facts.days);
+        let bytes = output.finish(&facts)?;
+        for (date, objects) in &self.new {
+            if let Some(observed) = facts.observed.iter().find(|observed| observed.date == *date) {
+                self.recall.learn(*date, objects, observed.fingerprint);
+            }
+        }
         self.recall.save();
         Ok(self.report(Some(&facts), bytes))
-    }
-
-    /// The one pass: resumes what is taken over, takes every new snapshot, and merges the rows.
-    fn pass(&mut self) -> Result<Compacted> {
-        let mut pass = Pass::begin(&self.table, &self.settings, self.base.as_ref())?;
-        let total = self.new.len() as u64;
-        for (done, (date, objects)) in (0u64..).zip(&self.new) {
-            self.workspace.progress.step(&format!("compact {}", self.table.name), done, total);
-            let fingerprint = pass.take(*date, objects)?;
-            self.recall.learn(*date, objects, fingerprint);
-        }
-        pass.finish()
     }
 
     /// Says so if intervals end for no other reason than that columns appeared.
@@ -390,28 +396,6 @@ impl<'a> Run<'a> {
                 self.table.name, day.date
             ));
         }
-    }
-
-    /// Writes the object and publishes it whole; gives its size.
-    fn write(&self, compacted: Compacted) -> Result<(CompactionFacts, u64)> {
-        let Compacted { facts, schema, rows, .. } = compacted;
-        if let Some(folder) = self.path.parent() {
-            sweep(&folder, self.workspace.clock.now());
-        }
-        let staged = Staged::create(&self.path)?;
-        let mut sorted_by = self.table.key.clone();
-        sorted_by.push(self.settings.convention.start_column.clone());
-        let mut writer = ObjectWriter::create(staged.writer()?, &schema, &sorted_by, &self.path)?;
-        for batch in rows {
-            writer.write(batch?)?;
-        }
-        if writer.rows() != facts.intervals {
-            let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
-            return Err(Error::io(format!("table {}: {counted}", self.table.name)));
-        }
-        let bytes = writer.finish(&self.footer(&facts))?;
-        staged.publish_over()?;
-        Ok((facts, bytes))
     }
 
     fn footer(&self, facts: &CompactionFacts) -> Footer {
@@ -456,6 +440,48 @@ impl<'a> Run<'a> {
             condition: self.settings.convention.condition("D"),
             store_requests: None,
         }
+    }
+}
+
+/// The object of intervals on its way.
+struct Output<'a> {
+    run: &'a Run<'a>,
+    staged: Option<Staged>,
+    writer: Option<ObjectWriter>,
+}
+
+impl Sink for Output<'_> {
+    fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
+        let Run { settings, path, workspace, .. } = self.run;
+        settings.check(table, &self.run.table)?;
+        if let Some(folder) = path.parent() {
+            sweep(&folder, workspace.clock.now());
+        }
+        (self.writer, self.staged) = (None, None);
+        let staged = Staged::create(path)?;
+        let mut sorted_by = self.run.table.key.clone();
+        sorted_by.push(settings.convention.start_column.clone());
+        self.writer = Some(ObjectWriter::create(staged.writer()?, schema, &sorted_by, path)?);
+        self.staged = Some(staged);
+        Ok(())
+    }
+
+    fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.writer.as_mut().map_or_else(|| Err(Error::io("nothing was begun")), |writer| writer.write(rows))
+    }
+}
+
+impl Output<'_> {
+    /// Publishes the object whole; gives its size.
+    fn finish(self, facts: &CompactionFacts) -> Result<u64> {
+        let (Some(staged), Some(writer)) = (self.staged, self.writer) else { return Err(Error::io("nothing was begun")) };
+        if writer.rows() != facts.intervals {
+            let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
+            return Err(Error::io(format!("table {}: {counted}", self.run.table.name)));
+        }
+        let bytes = writer.finish(&self.run.footer(facts))?;
+        staged.publish_over()?;
+        Ok(bytes)
     }
 }
 

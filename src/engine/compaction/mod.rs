@@ -1,0 +1,282 @@
+//! Compaction of a table's snapshots, from files to sorted rows with their ends.
+//!
+//! A [`Pass`] begins with the [`Base`], the part of existing intervals that still agrees with the snapshots; it
+//! takes every later snapshot in order of its date, and gives a [`Sink`] the rows of all intervals, in order of key and start.
+//!
+//! | snapshots are | the pass | what it costs |
+//! | --- | --- | --- |
+//! | one Parquet object each, sorted by the key, as asof's own are | `sorted`: range of keys by range of keys, rows compared by value | decoding, little more; memory for a few ranges |
+//! | anything else | `unsorted`: a map from the digests of keys to those of rows | digests of every row; memory for every key, or more passes |
+//!
+//! Foreign objects that look sorted are tried in order. If one is not, that is seen on the way, and the other pass begins anew.
+//!
+//! A snapshot whose footer has the fingerprint of the one before it is not decoded. A row that opens an interval goes, with the
+//! interval's number and first date, to a sorter, which spills; once the ends are known, each gets its own. Both passes give the same rows.
+
+mod ranges;
+mod sorted;
+mod unsorted;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Type};
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::intervals::{Intervals, to_days};
+use super::table::Table;
+use crate::domain::compact::Changes;
+use crate::domain::comparison::Comparison;
+use crate::domain::digest::Fingerprint;
+use crate::domain::gaps::GapPolicy;
+use crate::domain::interval::Convention;
+use crate::domain::ledger::Ends;
+use crate::domain::schema::unify;
+use crate::error::{Context, Error, Result};
+use crate::model::MemoryBudget;
+use crate::source::no_column;
+use crate::storage::footer::ObservedWire;
+use crate::storage::location::Object;
+
+/// The sorter's columns beside the table's: the interval's first date and number.
+const START: &str = "\u{1}start";
+const NUMBER: &str = "\u{1}number";
+
+/// Dates with the objects of their snapshots, ascending.
+pub type Snapshots<'a> = &'a [(NaiveDate, Vec<Object>)];
+
+/// Who takes the rows of a pass.
+pub trait Sink {
+    /// Rows will follow; those of an earlier call, if there was one, are void. `table` has the table's columns, and `schema` the interval's
+    /// two beside them.
+    ///
+    /// # Errors
+    /// Whatever keeps the sink from taking such rows.
+    fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()>;
+
+    /// The next rows, in order of key and start.
+    ///
+    /// # Errors
+    /// Whatever the sink fails with.
+    fn write(&mut self, rows: RecordBatch) -> Result<()>;
+}
+
+/// Everything that the bytes of intervals depend on, besides the snapshots.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What a missing date means.
+    pub policy: GapPolicy,
+    /// How ends are written.
+    pub convention: Convention,
+    /// Which columns' changes end an interval, and the key.
+    pub comparison: Comparison,
+}
+
+impl Settings {
+    /// The settings that existing intervals were made with.
+    pub fn of(intervals: &Intervals) -> Self {
+        Settings { policy: intervals.footer.gaps.read(), convention: intervals.convention.clone(), comparison: intervals.comparison() }
+    }
+
+    /// Refuses columns that no snapshot has, and columns of the table that are named as the interval's.
+    ///
+    /// # Errors
+    /// A usage error that names the column.
+    pub fn check(&self, schema: &Schema, table: &Table) -> Result<()> {
+        for name in self.comparison.ignore.iter().chain(&self.comparison.track) {
+            if schema.field_with_name(name).is_err() {
+                return Err(no_column(name, schema, &format!("table {}", table.name)));
+            }
+        }
+        self.convention.check_columns(table.name.as_str(), schema.fields().iter().map(|field| field.name().as_str()))
+    }
+}
+
+/// Intervals that are taken over, as far as they still agree with the snapshots.
+pub struct Base {
+    /// The intervals.
+    pub intervals: Arc<Intervals>,
+    /// How many of their snapshots still agree; at least one.
+    pub kept: usize,
+}
+
+impl Base {
+    /// The snapshots that still agree.
+    pub fn observed(&self) -> &[ObservedWire] {
+        &self.intervals.footer.observed[..self.kept]
+    }
+
+    /// The date of the last of them.
+    pub fn last(&self) -> NaiveDate {
+        self.intervals.footer.observed[self.kept - 1].date
+    }
+
+    /// Whether all of the intervals are taken over.
+    pub fn is_whole(&self) -> bool {
+        self.kept == self.intervals.footer.observed.len()
+    }
+}
+
+/// What one snapshot changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct DayChanges {
+    /// Its date.
+    pub date: NaiveDate,
+    /// What changed against the snapshot before.
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+/// What a pass found out.
+#[derive(Debug, Default)]
+pub struct CompactionFacts {
+    /// Every snapshot that the intervals stand for, ascending.
+    pub observed: Vec<ObservedWire>,
+    /// The schemas that those snapshots had.
+    pub schemas: Vec<SchemaRef>,
+    /// The dates that were taken, with what each changed.
+    pub days: Vec<DayChanges>,
+    /// How many snapshots were decoded.
+    pub decoded: u64,
+    /// How many were known to equal the one before.
+    pub unchanged: u64,
+    /// How many intervals there are.
+    pub intervals: u64,
+    /// How many of them are open.
+    pub open: u64,
+}
+
+/// A pass over snapshots; see the module.
+pub struct Pass<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// What its intervals depend on.
+    pub settings: &'a Settings,
+    /// The intervals that are taken over.
+    pub base: Option<&'a Base>,
+    /// The columns that are wanted, with the key; all if nothing. Only all give fingerprints that are to be had.
+    pub columns: Option<&'a [String]>,
+    /// About how much memory may be used.
+    pub memory: MemoryBudget,
+    /// How many threads decode.
+    pub threads: usize,
+    /// Told how many of the snapshots are done.
+    pub step: &'a (dyn Fn(u64, u64) + Sync),
+}
+
+impl Pass<'_> {
+    /// Takes the snapshots, each later than those of the base, and gives the rows of all intervals.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading; a refusal of keys that are null or stand twice, and of a table without any snapshot; what the sink fails with.
+    pub fn run(&self, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<CompactionFacts> {
+        match sorted::run(self, days, sink)? {
+            Some(facts) => Ok(facts),
+            None => unsorted::run(self, days, sink),
+        }
+    }
+
+    /// The dates that the base stands for.
+    fn base_dates(&self) -> Vec<NaiveDate> {
+        self.base.into_iter().flat_map(Base::observed).map(|observed| observed.date).collect()
+    }
+
+    /// Facts that know of the base's snapshots.
+    fn observing(&self) -> Result<Observing<'_>> {
+        let mut observing = Observing { table: self.table, schema: None, facts: CompactionFacts::default() };
+        if let Some(base) = self.base {
+            for (index, observed) in base.observed().iter().enumerate() {
+                observing.saw(observed.date, observed.rows, observed.fingerprint, &base.intervals.schema_of(index)?)?;
+            }
+        }
+        Ok(observing)
+    }
+
+    /// The order of the rows while the pass runs: key, then start.
+    fn order(&self) -> Vec<String> {
+        let mut order = self.settings.comparison.key.clone();
+        order.push(START.to_owned());
+        order
+    }
+}
+
+/// Facts, while snapshots are seen.
+struct Observing<'a> {
+    table: &'a Table,
+    /// The columns of all that was seen.
+    schema: Option<SchemaRef>,
+    facts: CompactionFacts,
+}
+
+impl Observing<'_> {
+    /// Records a snapshot and folds its schema into the table's.
+    fn saw(&mut self, date: NaiveDate, rows: u64, fingerprint: Fingerprint, schema: &SchemaRef) -> Result<()> {
+        let schemas = &mut self.facts.schemas;
+        let index = schemas.iter().position(|known| known == schema).unwrap_or_else(|| {
+            schemas.push(schema.clone());
+            schemas.len() - 1
+        });
+        self.schema = Some(match &self.schema {
+            None => schema.clone(),
+            Some(wide) => unify(wide, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0,
+        });
+        self.facts.observed.push(ObservedWire { date, rows, fingerprint, schema: index });
+        Ok(())
+    }
+}
+
+/// The table's columns with the sorter's two.
+fn with_number(schema: &Schema) -> SchemaRef {
+    with_fields(schema, [Field::new(START, DataType::Date32, true), Field::new(NUMBER, DataType::UInt32, true)])
+}
+
+/// The table's columns with the interval's two.
+fn with_interval(schema: &Schema, convention: &Convention) -> SchemaRef {
+    with_fields(schema, [&convention.start_column, &convention.end_column].map(|name| Field::new(name, DataType::Date32, true)))
+}
+
+fn with_fields(schema: &Schema, more: [Field; 2]) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain(more.map(Arc::new)).collect::<Vec<_>>()))
+}
+
+/// Puts the interval's columns in the place of the sorter's.
+struct Ending {
+    schema: SchemaRef,
+    /// Ends, each for the intervals from a number on, ascending.
+    ends: Vec<(u32, Ends)>,
+    /// How an end is written, by the index of the last snapshot, for each of them; the last is that of open ones.
+    written: Vec<Vec<Option<i32>>>,
+}
+
+impl Ending {
+    fn new(schema: SchemaRef, convention: &Convention, ends: Vec<(u32, Ends)>) -> Self {
+        let write = |end: Option<NaiveDate>| convention.encode(end).map(to_days);
+        let of = |ends: &Ends| (0..ends.observed()).map(|index| write(ends.of_observed(index))).chain([write(None)]).collect();
+        let written = ends.iter().map(|(_, ends)| of(ends)).collect();
+        Ending { schema, ends, written }
+    }
+
+    fn put(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let (mut columns, own) = {
+            let (table, own) = batch.columns().split_at(batch.num_columns() - 2);
+            (table.to_vec(), own)
+        };
+        let (starts, numbers) = (own[0].as_primitive::<Date32Type>(), own[1].as_primitive::<UInt32Type>());
+        let mut written = Vec::with_capacity(batch.num_rows());
+        for (number, start) in numbers.values().iter().zip(starts.values()) {
+            let part = self.ends.partition_point(|(first, _)| first <= number) - 1;
+            let (first, ends) = &self.ends[part];
+            let last_seen = ends.last_seen(number - first);
+            if let Some(end) = last_seen.and_then(|index| ends.of_observed(index))
+                && to_days(end) < *start
+            {
+                return Err(Error::io(format!("an interval would end on {end}, before it starts")));
+            }
+            written.push(self.written[part][last_seen.unwrap_or(ends.observed())]);
+        }
+        columns.push(own[0].clone());
+        columns.push(Arc::new(Date32Array::from(written)) as ArrayRef);
+        RecordBatch::try_new(self.schema.clone(), columns).io_context(|| "cannot write intervals".into())
+    }
+}

@@ -1,0 +1,430 @@
+//! The pass over snapshots that are sorted by the key: range of keys by range of keys, each snapshot decoded once.
+//!
+//! All footers are read first, so that the table's columns are known before a row is. Then, for each range of keys
+//! ([`super::ranges`]), the rows of every snapshot in it are merged with those of the one before ([`crate::domain::merge`]), in order of the dates.
+//! The ends of a range's intervals are known when its last snapshot has been merged: its rows are put in order and handed on,
+//! and the next range begins. The order of keys and starts over the whole is the order of the ranges.
+//!
+//! Decoding is nearly all of the work, and nothing in it depends on the order of the dates: threads decode the next snapshots of the range, and the first of the
+//! next one, while this thread merges ([`super::super::ahead`]).
+//!
+//! Memory: per thread two decoded ranges and one more, [`RANGE_BYTES`] each at most and less with a small budget; the sorter's budget for the rows that open
+//! intervals in a range; the metadata of all snapshots. It does not depend on how many keys or snapshots there are.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
+use arrow::compute::{BatchCoalescer, filter_record_batch, take_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::NaiveDate;
+
+use super::ranges::{Boundaries, SortedObject};
+use super::{Base, CompactionFacts, DayChanges, Ending, Pass, Sink, Snapshots, with_interval, with_number};
+use crate::domain::cast::conform;
+use crate::domain::compact::Changes;
+use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::interval::Interval;
+use crate::domain::merge::{Merge, MergeError, SortedRows};
+use crate::engine::ahead::{Ahead, Task};
+use crate::engine::intervals::{IntervalBatch, to_days};
+use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
+use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
+use crate::storage::object::BATCH_ROWS;
+use crate::storage::sorter::Sorter;
+
+/// The most that a range of one snapshot should have in memory, in bytes.
+const RANGE_BYTES: u64 = 32 << 20;
+/// The most rows in a range, and the least.
+const RANGE_ROWS: std::ops::RangeInclusive<u64> = 8192..=262_144;
+/// What the sorter of a range gathers before it spills: a share of the budget, and no more than this.
+const SORTER_BYTES: usize = 128 << 20;
+
+/// Does the pass, unless a snapshot is no single Parquet object, or is not sorted by the key: then nothing that the sink was given counts.
+pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
+    let Some(opened) = open(pass, days)? else { return Ok(None) };
+    let Some(plan) = Plan::new(pass, opened)? else { return Ok(None) };
+    plan.run(pass, sink)
+}
+
+/// A snapshot whose footer has been read.
+struct Opened {
+    date: NaiveDate,
+    schema: SchemaRef,
+    known: Option<(u64, Fingerprint)>,
+    object: crate::storage::object::ParquetObject,
+}
+
+/// Reads every footer; nothing, if a snapshot cannot be read by ranges of the key.
+fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
+    let single = |objects: &[_]| objects.len() == 1 && (pass.table.own || crate::source::is_parquet(objects).unwrap_or(false));
+    if !days.iter().all(|(_, objects)| single(objects)) {
+        return Ok(None);
+    }
+    let task = |(date, objects): &(NaiveDate, Vec<_>)| -> Task<Option<Opened>> {
+        let (table, date, objects) = (pass.table.clone(), *date, objects.clone());
+        Box::new(move || open_one(&table, date, table.open(date, &objects, None)?))
+    };
+    let waiting = if pass.table.root.store().is_some() { 16 } else { pass.threads };
+    let opened = Ahead::new(waiting, 2 * waiting, days.iter().map(task))?;
+    opened.collect()
+}
+
+fn open_one(table: &Table, date: NaiveDate, snapshot: Snapshot) -> Result<Option<Opened>> {
+    let schema = snapshot.schema.clone();
+    let footer = snapshot.footer.as_ref();
+    let known = footer.map(|footer| (footer.rows, footer.fingerprint));
+    // Its rows are in the order of the key that it was written with.
+    if footer.is_some_and(|footer| footer.key != table.key) {
+        return Ok(None);
+    }
+    let Some(object) = snapshot.into_object()? else { return Ok(None) };
+    if let Some((rows, _)) = known.filter(|(rows, _)| *rows != object.rows()) {
+        let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", object.rows()));
+        return Err(error.hint(format!("asof verify {}", table.name)));
+    }
+    Ok(Some(Opened { date, schema, known, object }))
+}
+
+/// A snapshot of the pass.
+struct Day {
+    date: NaiveDate,
+    rows: u64,
+    known: Option<Fingerprint>,
+    schema: SchemaRef,
+    /// Positions, among the compared columns, of those that the snapshot before did not have.
+    appeared: Vec<usize>,
+    /// Its rows; nothing if they are known to be those of the snapshot before.
+    source: Option<Arc<Source>>,
+}
+
+/// An object with the rows at which ranges begin.
+struct Source {
+    sorted: SortedObject,
+    cuts: Vec<u64>,
+}
+
+/// What threads need to know to decode a range of a snapshot.
+struct Shape {
+    table: Table,
+    /// The columns of the result.
+    wide: SchemaRef,
+    /// Those of them that are read; all if nothing.
+    columns: Option<Vec<String>>,
+    /// The positions in `wide` of the compared columns beside the key.
+    compared: Vec<usize>,
+    /// Whether fingerprints that no footer tells are worked out.
+    fingerprints: bool,
+}
+
+struct Plan<'a> {
+    days: Vec<Day>,
+    base: Option<(&'a Base, Vec<u64>)>,
+    boundaries: Boundaries,
+    shape: Arc<Shape>,
+    facts: CompactionFacts,
+}
+
+impl<'a> Plan<'a> {
+    fn new(pass: &Pass<'a>, opened: Vec<Opened>) -> Result<Option<Self>> {
+        let mut observing = pass.observing()?;
+        for Opened { date, schema, object, known } in &opened {
+            observing.saw(*date, object.rows(), known.map_or(Fingerprint(0), |(_, fingerprint)| fingerprint), schema)?;
+        }
+        let Some(table_schema) = observing.schema.clone() else { return Ok(None) };
+        let wide: SchemaRef = match pass.columns {
+            None => table_schema,
+            Some(columns) => {
+                let fields = table_schema.fields().iter().filter(|field| columns.contains(field.name()));
+                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+            }
+        };
+        let key = &pass.settings.comparison.key;
+        if key.iter().any(|key| wide.field_with_name(key).is_ok_and(|field| field.data_type().is_nested())) {
+            return Ok(None);
+        }
+        let covers = |name: &String| pass.settings.comparison.covers(name) && !key.contains(name);
+        let compared: Vec<usize> = (0..wide.fields().len()).filter(|at| covers(wide.field(*at).name())).collect();
+        let shape = Shape {
+            table: pass.table.clone(),
+            wide: wide.clone(),
+            columns: pass.columns.map(<[String]>::to_vec),
+            compared,
+            fingerprints: pass.columns.is_none(),
+        };
+        let mut days = Vec::with_capacity(opened.len());
+        let mut sorted: Vec<Option<SortedObject>> = Vec::new();
+        let mut before = pass.base.map(|base| (base.last(), Some(base.observed()[base.kept - 1].fingerprint)));
+        let mut schema_before = pass.base.map(|base| base.intervals.schema_of(base.kept - 1)).transpose()?;
+        for Opened { date, schema, known, object } in opened {
+            let (rows, known) = (object.rows(), known.map(|(_, fingerprint)| fingerprint));
+            let same =
+                before.is_some_and(|(last, fingerprint)| known.is_some() && known == fingerprint && pass.settings.policy.joins(last, date));
+            let has = |schema: &Schema, at: usize| schema.field_with_name(wide.field(at).name()).is_ok();
+            let appeared = |before: &SchemaRef| {
+                let new = |at: &usize| has(&schema, shape.compared[*at]) && !has(before, shape.compared[*at]);
+                (0..shape.compared.len()).filter(new).collect()
+            };
+            let appeared = schema_before.as_ref().map(appeared).unwrap_or_default();
+            sorted.push(if same { None } else { Some(SortedObject::new(Arc::new(object), key, &schema, &wide, true)?) });
+            (before, schema_before) = (Some((date, known)), Some(schema.clone()));
+            days.push(Day { date, rows, known, schema, appeared, source: None });
+        }
+        let base = pass
+            .base
+            .map(|base| SortedObject::new(base.intervals.object().clone(), key, &base.intervals.table_schema(), &wide, false))
+            .transpose()?;
+        let all = || sorted.iter().flatten().chain(&base);
+        let boundaries = match all().max_by_key(|sorted| sorted.object.rows()) {
+            Some(largest) => largest.boundaries(ranges(pass, all()))?,
+            None => Boundaries::none(),
+        };
+        // Where the ranges lie in each object is looked up side by side.
+        let boundaries = Arc::new(boundaries);
+        let base_cuts = base.map(|base| base.cut(&boundaries)).transpose()?;
+        let cut = |sorted: Option<SortedObject>| -> Task<Option<Arc<Source>>> {
+            let boundaries = boundaries.clone();
+            Box::new(move || {
+                let Some(sorted) = sorted else { return Ok(None) };
+                let cuts = sorted.cut(&boundaries)?;
+                Ok(Some(Arc::new(Source { sorted, cuts })))
+            })
+        };
+        let sources = Ahead::new(pass.threads, 2 * pass.threads, sorted.into_iter().map(cut))?;
+        for (day, source) in days.iter_mut().zip(sources) {
+            day.source = source?;
+        }
+        let base = pass.base.zip(base_cuts);
+        let boundaries = Arc::into_inner(boundaries).unwrap_or_else(Boundaries::none);
+        Ok(Some(Plan { days, base, boundaries, shape: Arc::new(shape), facts: observing.facts }))
+    }
+}
+
+/// How many ranges keep what is held within the budget.
+fn ranges<'s>(pass: &Pass<'_>, objects: impl Iterator<Item = &'s SortedObject>) -> u64 {
+    let held = 8 * (2 * pass.threads as u64 + 2);
+    let range_bytes = (pass.memory.0 / held).clamp(1 << 20, RANGE_BYTES);
+    let (mut rows, mut row_bytes) = (0, 1);
+    for SortedObject { object, .. } in objects {
+        rows = rows.max(object.rows());
+        row_bytes = row_bytes.max(object.bytes_in_memory() / object.rows().max(1));
+    }
+    rows.div_ceil((range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end()))
+}
+
+/// The rows of one range: of the intervals that are taken over, or of a snapshot.
+enum Part {
+    Base(Vec<IntervalBatch>),
+    Day(Decoded),
+}
+
+/// A range of a snapshot.
+#[derive(Default)]
+struct Decoded {
+    batches: Vec<RecordBatch>,
+    rows: Vec<SortedRows>,
+    sum: RowSum,
+}
+
+impl Shape {
+    /// Decodes a range of a snapshot.
+    fn decode(&self, date: NaiveDate, schema: &SchemaRef, known: bool, source: &Source, range: usize) -> Result<Decoded> {
+        let mut decoded = Decoded::default();
+        for batch in source.sorted.object.read_rows(self.columns.as_deref(), &(source.cuts[range]..source.cuts[range + 1]))? {
+            let batch = batch?;
+            let own = if self.columns.is_some() || batch.schema_ref() == schema { batch } else { conform(&batch, schema)? };
+            if self.fingerprints && !known {
+                decoded.sum.add(&all_digests(&own)?);
+            }
+            let rows = conform(&own, &self.wide)?;
+            decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));
+            decoded.batches.push(rows);
+        }
+        Ok(decoded)
+    }
+
+    fn sorted_rows(&self, rows: &RecordBatch, keys: Vec<ArrayRef>) -> SortedRows {
+        SortedRows { keys, values: self.compared.iter().map(|at| rows.column(*at).clone()).collect() }
+    }
+}
+
+impl Plan<'_> {
+    /// What threads are to decode, in the order in which it is needed.
+    fn parts(&self) -> impl Iterator<Item = Task<Part>> + '_ {
+        (0..self.boundaries.ranges()).flat_map(move |range| {
+            let base = self.base.iter().map(move |(base, cuts)| -> Task<Part> {
+                let (intervals, rows) = (base.intervals.clone(), cuts[range]..cuts[range + 1]);
+                let columns = self.shape.columns.clone();
+                Box::new(move || intervals.read_rows(columns.as_deref(), &rows)?.collect::<Result<_>>().map(Part::Base))
+            });
+            let days = self.days.iter().filter_map(move |day| {
+                let (source, shape, schema) = (day.source.clone()?, self.shape.clone(), day.schema.clone());
+                let (date, known) = (day.date, day.known.is_some());
+                let task: Task<Part> = Box::new(move || shape.decode(date, &schema, known, &source, range).map(Part::Day));
+                Some(task)
+            });
+            base.chain(days)
+        })
+    }
+
+    fn run(mut self, pass: &Pass<'_>, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
+        let convention = &pass.settings.convention;
+        let wide = self.shape.wide.clone();
+        let schema = with_interval(&wide, convention);
+        sink.begin(&wide, &schema)?;
+        let mut facts = std::mem::take(&mut self.facts);
+        let mut changes = vec![Changes::default(); self.days.len()];
+        let mut sums = vec![RowSum::default(); self.days.len()];
+        let mut parts = Ahead::new(pass.threads, 2 * pass.threads + 1, self.parts())?;
+        let mut next = || parts.next().unwrap_or_else(|| Err(Error::io("there was less to decode than planned")));
+        let total = self.days.len() as u64;
+        let steps = total * self.boundaries.ranges() as u64;
+        for range in 0..self.boundaries.ranges() {
+            let mut merge = Merge::after(pass.settings.policy, pass.base_dates());
+            let mut gathered = Gathered::new(pass, &wide);
+            if let Some((base, _)) = &self.base {
+                let Part::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
+                for batch in batches {
+                    self.resume(&mut merge, &mut gathered, batch, base.last())?;
+                }
+            }
+            for (number, day) in self.days.iter().enumerate() {
+                let done = (range as u64 * total + number as u64) * total / steps.max(1);
+                (pass.step)(done, total);
+                if day.source.is_none() {
+                    if !merge.unchanged(day.date) {
+                        return Err(Error::io(format!("nothing precedes the snapshot of {}", day.date)));
+                    }
+                    continue;
+                }
+                let Part::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
+                let bounds = [decoded.rows.first(), decoded.rows.last()];
+                for rows in bounds.into_iter().flatten() {
+                    if !self.boundaries.hold(range, &rows.keys)? {
+                        return Ok(None);
+                    }
+                }
+                sums[number].merge(decoded.sum);
+                let first = merge.intervals();
+                let taken = match Phase::Compare.spend(|| merge.take(day.date, decoded.rows, &day.appeared)) {
+                    Ok(taken) => taken,
+                    Err(MergeError::Unordered) => return Ok(None),
+                    Err(MergeError::Failed(error)) => return Err(error.within(format!("table {}, {}", pass.table.name, day.date))),
+                    Err(MergeError::Duplicate { piece, row }) => {
+                        let key = &pass.settings.comparison.key;
+                        let shown = vec![show_key(&decoded.batches[piece], key, row)];
+                        return Err(duplicate_keys(&pass.table.name, key, day.date, 1, &shown));
+                    }
+                };
+                changes[number].add(&taken.changes);
+                gathered.opened(day.date, first, &decoded.batches, taken.opened)?;
+            }
+            facts.intervals += merge.intervals();
+            facts.open += merge.live();
+            let ending = Ending::new(schema.clone(), convention, vec![(0, merge.finish())]);
+            for batch in gathered.finish()? {
+                sink.write(ending.put(&batch?)?)?;
+            }
+        }
+        for ((day, changes), sum) in self.days.iter().zip(changes).zip(sums) {
+            let observed = facts.observed.iter_mut().find(|observed| observed.date == day.date);
+            if let Some(observed) = observed.filter(|_| day.known.is_none() && self.shape.fingerprints) {
+                (observed.fingerprint, observed.rows) = (sum.fingerprint(), day.rows);
+            }
+            facts.days.push(DayChanges { date: day.date, changes });
+            if day.source.is_some() {
+                facts.decoded += 1;
+            } else {
+                facts.unchanged += 1;
+            }
+        }
+        Ok(Some(facts))
+    }
+
+    /// Takes over a batch of intervals, as far as they begin before `last` is over.
+    fn resume(&self, merge: &mut Merge, gathered: &mut Gathered, batch: IntervalBatch, last: NaiveDate) -> Result<()> {
+        let select = |taken: BooleanArray, rows: &RecordBatch| filter_record_batch(rows, &taken).io_context(|| "cannot select rows".into());
+        let is_kept = |interval: &Interval| interval.start <= last;
+        let mut rows = conform(&batch.rows, &self.shape.wide)?;
+        let mut intervals = batch.intervals;
+        if !intervals.iter().all(is_kept) {
+            rows = select(intervals.iter().map(|interval| Some(is_kept(interval))).collect(), &rows)?;
+            intervals.retain(is_kept);
+        }
+        let ends: Vec<Option<NaiveDate>> = intervals.iter().map(|interval| interval.end.filter(|_| !interval.holds(last))).collect();
+        let open = select(ends.iter().map(|end| Some(end.is_none())).collect(), &rows)?;
+        let keys = self.shape.table.key_columns(&open, last)?;
+        let first = merge.intervals();
+        merge.resume(&ends, self.shape.sorted_rows(&open, keys)).map_err(|error| match error {
+            MergeError::Failed(error) => error,
+            MergeError::Duplicate { .. } => Error::refused("two intervals of one key are open").hint("asof verify"),
+            MergeError::Unordered => Error::refused("the intervals are not in the order of the key").hint("asof compact --full"),
+        })?;
+        let starts = Date32Array::from_iter_values(intervals.iter().map(|interval| to_days(interval.start)));
+        gathered.push(&rows, Arc::new(starts), first)
+    }
+}
+
+/// The rows of a range that open intervals, with the number of each.
+struct Gathered {
+    sorter: Sorter,
+    /// Small pieces, on their way to the sorter.
+    small: BatchCoalescer,
+    schema: SchemaRef,
+}
+
+impl Gathered {
+    fn new(pass: &Pass<'_>, wide: &SchemaRef) -> Self {
+        let schema = with_number(wide);
+        let sorter = Sorter::new(&pass.order(), pass.memory.share(8).min(SORTER_BYTES));
+        Gathered { sorter, small: BatchCoalescer::new(schema.clone(), BATCH_ROWS), schema }
+    }
+
+    /// The rows of a snapshot that opened intervals, which are numbered from `first` on.
+    fn opened(&mut self, date: NaiveDate, mut first: u64, batches: &[RecordBatch], opened: Vec<Vec<u32>>) -> Result<()> {
+        for (batch, opened) in batches.iter().zip(opened) {
+            let count = opened.len();
+            if count == 0 {
+                continue;
+            }
+            let starts: ArrayRef = Arc::new(Date32Array::from(vec![to_days(date); count]));
+            if count == batch.num_rows() {
+                self.push(batch, starts, first)?;
+            } else {
+                let rows = take_record_batch(batch, &UInt32Array::from(opened)).io_context(|| "cannot set rows aside".into())?;
+                self.push(&rows, starts, first)?;
+            }
+            first += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Rows whose intervals are numbered from `first` on.
+    fn push(&mut self, rows: &RecordBatch, starts: ArrayRef, first: u64) -> Result<()> {
+        let doing = || "cannot set rows aside".to_owned();
+        let first = u32::try_from(first).map_err(|_| Error::refused("there are too many intervals"))?;
+        let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values((first..).take(rows.num_rows())));
+        let mut columns = rows.columns().to_vec();
+        columns.extend([starts, numbers]);
+        let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
+        if rows.num_rows() >= BATCH_ROWS / 4 {
+            return self.sorter.push(rows);
+        }
+        self.small.push_batch(rows).io_context(doing)?;
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        while let Some(rows) = self.small.next_completed_batch() {
+            self.sorter.push(rows)?;
+        }
+        Ok(())
+    }
+
+    /// The rows in order of key and start.
+    fn finish(mut self) -> Result<crate::storage::Batches> {
+        self.small.finish_buffered_batch().io_context(|| "cannot set rows aside".into())?;
+        self.drain()?;
+        self.sorter.finish(&self.schema)
+    }
+}

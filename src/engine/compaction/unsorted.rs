@@ -1,0 +1,332 @@
+//! The pass over snapshots in any format and order: a map from the digests of keys to those of rows.
+//!
+//! Snapshots are opened and decoded one after the other, each by a thread of its own that runs a few batches ahead, since the types of text
+//! depend on the snapshots before. Each row's digest says whether it opens an interval ([`crate::domain::compact`]).
+//!
+//! Memory: 40 bytes a key that is alive and the map's slack. If that is more than half of the budget, the pass begins anew for a half of
+//! all keys, by their digests, and then for the other; or for quarters. Every such part reads every snapshot once.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+
+use super::{CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval, with_number};
+use crate::domain::cast::conform;
+use crate::domain::compact::{Changes, Compaction, TakeError};
+use crate::domain::digest::{RowSum, row_digests};
+use crate::domain::ledger::Ends;
+use crate::domain::schema::unify;
+use crate::engine::intervals::to_days;
+use crate::engine::table::{Table, all_digests, duplicate_keys, show_key};
+use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
+use crate::storage::Batches;
+use crate::storage::location::Object;
+use crate::storage::sorter::{BUDGET, Sorter, merge};
+
+/// The most parts that keys are divided into.
+const PARTS: u32 = 256;
+
+/// Does the pass, in as many parts as the budget needs.
+pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<CompactionFacts> {
+    let mut parts = 1;
+    loop {
+        let attempt = Attempt::new(pass, days, parts)?;
+        match attempt.run(sink)? {
+            Some(facts) => return Ok(facts),
+            None => parts *= 2,
+        }
+    }
+}
+
+/// A pass in a number of parts.
+struct Attempt<'a> {
+    pass: &'a Pass<'a>,
+    days: Snapshots<'a>,
+    parts: u32,
+    observing: Observing<'a>,
+    sorter: Sorter,
+    /// How many intervals the parts before have.
+    first: u32,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(pass: &'a Pass<'a>, days: Snapshots<'a>, parts: u32) -> Result<Self> {
+        let sorter = Sorter::new(&pass.order(), pass.memory.share(8).min(BUDGET));
+        Ok(Attempt { pass, days, parts, observing: pass.observing()?, sorter, first: 0 })
+    }
+
+    /// All parts; nothing, if one needs more memory than there is.
+    fn run(mut self, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
+        let mut ends: Vec<(u32, Ends)> = Vec::new();
+        let mut facts = CompactionFacts::default();
+        for part in 0..self.parts {
+            let Some(compaction) = self.part(part, &mut facts)? else { return Ok(None) };
+            facts.intervals += compaction.intervals();
+            facts.open += compaction.live();
+            let first = self.first;
+            let count = u32::try_from(compaction.intervals()).ok();
+            self.first = count.and_then(|count| first.checked_add(count)).ok_or_else(|| Error::refused("there are too many intervals"))?;
+            ends.push((first, compaction.finish()));
+        }
+        let Observing { schema, facts: observed, .. } = self.observing;
+        (facts.observed, facts.schemas) = (observed.observed, observed.schemas);
+        let table = schema.ok_or_else(|| Error::refused(format!("table {} has no snapshots", self.pass.table.name)))?;
+        let inner = with_number(&table);
+        let new = self.sorter.finish(&inner)?;
+        let rows = match self.pass.base {
+            None => new,
+            Some(base) => {
+                let firsts = ends.iter().map(|(first, _)| *first).collect();
+                merge(vec![resumed_rows(self.pass.table, base, &inner, firsts)?, new], &inner, &self.pass.order())?
+            }
+        };
+        let schema = with_interval(&table, &self.pass.settings.convention);
+        sink.begin(&table, &schema)?;
+        let ending = Ending::new(schema, &self.pass.settings.convention, ends);
+        for batch in rows {
+            sink.write(ending.put(&batch?)?)?;
+        }
+        Ok(Some(facts))
+    }
+}
+
+/// Which of a number of parts a key belongs to.
+fn part_of(key: u128, parts: u32) -> u32 {
+    let high = u32::try_from(key >> 120).unwrap_or(0);
+    high * parts / PARTS
+}
+
+impl Attempt<'_> {
+    /// The keys of one part; nothing, if they need more memory than there is.
+    fn part(&mut self, part: u32, facts: &mut CompactionFacts) -> Result<Option<Compaction>> {
+        let mut compaction = Compaction::after(self.pass.settings.policy, self.pass.base_dates());
+        self.resume(part, &mut compaction)?;
+        let most = self.pass.memory.share(2);
+        let (total, parts) = (self.days.len() as u64, u64::from(self.parts));
+        let mut seen = self.pass.observing()?;
+        for (number, (date, objects)) in (0u64..).zip(self.days) {
+            (self.pass.step)((u64::from(part) * total + number) / parts, total);
+            let changes = self.take(part, &mut compaction, &mut seen, facts, *date, objects)?;
+            match facts.days.iter_mut().find(|day| day.date == *date) {
+                Some(day) => day.changes.add(&changes),
+                None => facts.days.push(DayChanges { date: *date, changes }),
+            }
+            if compaction.bytes() > most && self.parts < PARTS {
+                return Ok(None);
+            }
+        }
+        self.observing = seen;
+        Ok(Some(compaction))
+    }
+
+    fn resume(&self, part: u32, compaction: &mut Compaction) -> Result<()> {
+        let Some(base) = self.pass.base else { return Ok(()) };
+        let last = base.last();
+        let compared = self.pass.settings.comparison.columns(&base.intervals.table_schema());
+        for batch in base.intervals.read(None)? {
+            let batch = batch?;
+            let keys = self.pass.table.keys(&batch.rows, last)?;
+            let rows = row_digests(&batch.rows, compared.iter().map(String::as_str))?;
+            for (row, interval) in batch.intervals.iter().enumerate().filter(|(_, interval)| interval.start <= last) {
+                if part_of(keys[row], self.parts) == part {
+                    compaction.resume(keys[row], rows[row], interval.end.filter(|_| !interval.holds(last)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the snapshot of a date, later than all before.
+    fn take(
+        &mut self,
+        part: u32,
+        compaction: &mut Compaction,
+        seen: &mut Observing<'_>,
+        facts: &mut CompactionFacts,
+        date: NaiveDate,
+        objects: &[Object],
+    ) -> Result<Changes> {
+        let table = self.pass.table;
+        let snapshot = table.open(date, objects, seen.schema.as_ref())?;
+        let schema = snapshot.schema.clone();
+        if let Some(wide) = &seen.schema {
+            unify(wide, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
+        }
+        let known = snapshot.footer.as_ref().map(|footer| (footer.rows, footer.fingerprint));
+        if let (Some((rows, fingerprint)), Some(last)) = (known, seen.facts.observed.last())
+            && fingerprint == last.fingerprint
+            && compaction.unchanged(date)
+        {
+            facts.unchanged += u64::from(part == 0);
+            seen.saw(date, rows, fingerprint, &schema)?;
+            return Ok(Changes::default());
+        }
+        let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
+        compaction.begin(date);
+        let sum = self.take_rows(compaction, &digesting, snapshot.read(self.pass.columns)?)?;
+        let changes = compaction.end(date);
+        facts.decoded += u64::from(part == 0);
+        let (rows, fingerprint) = known.unwrap_or_else(|| (sum.rows(), sum.fingerprint()));
+        if rows != sum.rows() {
+            let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", sum.rows()));
+            return Err(error.hint(format!("asof verify {}", table.name)));
+        }
+        seen.saw(date, rows, fingerprint, &schema)?;
+        Ok(changes)
+    }
+
+    /// Takes the rows of a snapshot, which a thread decodes and digests a few batches ahead.
+    fn take_rows(&mut self, compaction: &mut Compaction, digesting: &Digesting<'_>, batches: Batches) -> Result<RowSum> {
+        let mut sum = RowSum::default();
+        std::thread::scope(|scope| {
+            let (send, digested): (_, Receiver<Result<Digested>>) = sync_channel(4);
+            scope.spawn(move || {
+                for batch in batches {
+                    let digested = batch.and_then(|batch| digesting.digest(batch));
+                    let failed = digested.is_err();
+                    if send.send(digested).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            for digested in digested {
+                let digested = digested?;
+                sum.merge(digested.sum);
+                self.take_batch(compaction, digesting.date, &digested)?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(sum)
+    }
+
+    fn take_batch(&mut self, compaction: &mut Compaction, date: NaiveDate, digested: &Digested) -> Result<()> {
+        let first = u64::from(self.first) + compaction.intervals();
+        let mut opened = Vec::new();
+        let take = || compaction.take(&digested.keys, &digested.rows, digested.without_new.as_deref(), &mut opened);
+        match Phase::Compare.spend(take) {
+            Ok(()) => {}
+            Err(TakeError::Duplicate(row)) => {
+                let key = &self.pass.settings.comparison.key;
+                let shown = vec![show_key(&digested.batch, key, row)];
+                return Err(duplicate_keys(&self.pass.table.name, key, date, 1, &shown));
+            }
+            Err(TakeError::Full(error)) => return Err(error),
+        }
+        if opened.is_empty() {
+            return Ok(());
+        }
+        let doing = || "cannot set rows aside".to_owned();
+        let count = opened.len();
+        let rows = take_record_batch(&digested.batch, &UInt32Array::from(opened)).io_context(doing)?;
+        let first = u32::try_from(first).map_err(|_| Error::refused("there are too many intervals"))?;
+        let starts: ArrayRef = Arc::new(Date32Array::from(vec![to_days(date); count]));
+        let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values((first..).take(count)));
+        self.sorter.push(append(&rows, starts, numbers)?)
+    }
+}
+
+/// How the batches of one snapshot are digested.
+struct Digesting<'a> {
+    table: &'a Table,
+    date: NaiveDate,
+    compared: Vec<String>,
+    /// The compared columns of the snapshot before, if new ones appeared since.
+    compared_before: Option<Vec<String>>,
+    fingerprint_known: bool,
+    /// The part of the keys that is taken, and how many parts there are.
+    part: std::ops::Range<u32>,
+}
+
+/// A batch of a snapshot, of one part of the keys, with all that the pass needs of it.
+struct Digested {
+    batch: RecordBatch,
+    keys: Vec<u128>,
+    rows: Vec<u128>,
+    without_new: Option<Vec<u128>>,
+    /// Of the rows of all parts.
+    sum: RowSum,
+}
+
+impl<'a> Digesting<'a> {
+    fn new(
+        pass: &'a Pass<'_>,
+        date: NaiveDate,
+        seen: &Observing<'_>,
+        schema: &SchemaRef,
+        fingerprint_known: bool,
+        part: std::ops::Range<u32>,
+    ) -> Self {
+        let comparison = &pass.settings.comparison;
+        let before = seen.facts.observed.last().and_then(|observed| seen.facts.schemas.get(observed.schema));
+        let appeared = |last: &&SchemaRef| schema.fields().iter().any(|field| last.field_with_name(field.name()).is_err());
+        Digesting {
+            table: pass.table,
+            date,
+            compared: comparison.columns(schema),
+            compared_before: before.filter(appeared).map(|last| comparison.columns(last)),
+            fingerprint_known,
+            part,
+        }
+    }
+
+    fn digest(&self, batch: RecordBatch) -> Result<Digested> {
+        let mut keys = self.table.keys(&batch, self.date)?;
+        let mut rows = row_digests(&batch, self.compared.iter().map(String::as_str))?;
+        let before = self.compared_before.as_ref();
+        let mut without_new = before.map(|before| row_digests(&batch, before.iter().map(String::as_str))).transpose()?;
+        let compares_all = self.compared.len() == batch.num_columns();
+        let mut sum = RowSum::default();
+        if self.fingerprint_known || compares_all {
+            sum.add(&rows);
+        } else {
+            sum.add(&all_digests(&batch)?);
+        }
+        let mut batch = batch;
+        if self.part.end > 1 {
+            let taken: Vec<bool> = keys.iter().map(|key| part_of(*key, self.part.end) == self.part.start).collect();
+            let only = |digests: &mut Vec<u128>| {
+                let mut taken = taken.iter();
+                digests.retain(|_| taken.next().is_some_and(|taken| *taken));
+            };
+            only(&mut keys);
+            only(&mut rows);
+            without_new.iter_mut().for_each(only);
+            batch = filter_record_batch(&batch, &BooleanArray::from(taken)).io_context(|| "cannot select rows".into())?;
+        }
+        Ok(Digested { batch, keys, rows, without_new, sum })
+    }
+}
+
+fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    columns.extend([starts, numbers]);
+    RecordBatch::try_new(with_number(rows.schema_ref()), columns).io_context(|| "cannot set rows aside".into())
+}
+
+/// The rows of intervals that are taken over, numbered as they were resumed: in each part from its first number on.
+fn resumed_rows(table: &Table, base: &super::Base, schema: &SchemaRef, mut next: Vec<u32>) -> Result<Batches> {
+    let (last, schema, table) = (base.last(), schema.clone(), table.clone());
+    Ok(Box::new(base.intervals.read(None)?.map(move |batch| {
+        let batch = batch?;
+        let taken: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.start <= last)).collect();
+        let rows = filter_record_batch(&batch.rows, &taken).io_context(|| "cannot select rows".into())?;
+        let starts: Date32Array =
+            batch.intervals.iter().filter(|interval| interval.start <= last).map(|interval| Some(to_days(interval.start))).collect();
+        let parts = u32::try_from(next.len()).unwrap_or(PARTS);
+        let mut number = |part: u32| {
+            let number = &mut next[part as usize];
+            *number += 1;
+            *number - 1
+        };
+        let numbers = match parts {
+            1 => UInt32Array::from_iter_values((0..rows.num_rows()).map(|_| number(0))),
+            parts => UInt32Array::from_iter_values(table.keys(&rows, last)?.into_iter().map(|key| number(part_of(key, parts)))),
+        };
+        conform(&append(&rows, Arc::new(starts), Arc::new(numbers))?, &schema)
+    })))
+}
