@@ -243,7 +243,11 @@ pub struct IntervalBatch {
     pub intervals: Vec<Interval>,
 }
 
-fn split(batch: &RecordBatch, convention: &Convention) -> Result<IntervalBatch> {
+/// Takes the interval's columns out of rows.
+///
+/// # Errors
+/// A refusal of rows without an interval.
+pub(super) fn split(batch: &RecordBatch, convention: &Convention) -> Result<IntervalBatch> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::refused(format!("there is no column '{name}'")));
     let starts = column(&convention.start_column)?.as_primitive::<Date32Type>();
     let ends = column(&convention.end_column)?.as_primitive::<Date32Type>();

@@ -14,6 +14,7 @@
 //! | [`lake`] | knows the paths of asof's own lake |
 //! | [`footer`] | the wire format of what a footer says |
 //! | [`object`] | one Parquet object: reading, and writing the same bytes for the same rows |
+//! | `encoder` | encodes row groups side by side |
 //! | [`commit`] | staging and publishing: the old object or the new one, whole |
 //! | `profile` | the profiles of AWS |
 //! | [`upload`] | publishing into a store by one conditional write |
@@ -24,6 +25,7 @@
 //! asof reads foreign lakes where they are and never writes into them.
 
 pub mod commit;
+mod encoder;
 pub mod footer;
 pub mod http;
 pub mod lake;

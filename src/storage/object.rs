@@ -20,13 +20,13 @@ use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
     ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
     RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Type, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
@@ -35,6 +35,7 @@ use parquet::file::metadata::{
 use parquet::file::properties::WriterProperties;
 
 use super::Batches;
+use super::encoder::Encoder;
 use super::footer::{Footer, KEY};
 use super::location::{Location, Object};
 use super::read::ObjectReader;
@@ -452,7 +453,7 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 
 /// Writes rows of one schema to a Parquet file; see the module for what its bytes depend on.
 pub struct ObjectWriter {
-    writer: ArrowWriter<File>,
+    encoder: Encoder,
     pieces: BatchCoalescer,
     target: Location,
     rows: u64,
@@ -475,9 +476,9 @@ impl ObjectWriter {
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_sorting_columns((sorting.len() == sorted_by.len() && !sorting.is_empty() && flat(schema)).then_some(sorting))
             .build();
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+        let encoder = Encoder::new(file, schema, properties, ROW_GROUP_ROWS)
             .map_err(|error| Error::refused(format!("'{target}' cannot hold these columns: {error}")))?;
-        Ok(ObjectWriter { writer, pieces: BatchCoalescer::new(schema.clone(), BATCH_ROWS), target: target.clone(), rows: 0 })
+        Ok(ObjectWriter { encoder, pieces: BatchCoalescer::new(schema.clone(), BATCH_ROWS), target: target.clone(), rows: 0 })
     }
 
     /// Appends rows.
@@ -492,19 +493,13 @@ impl ObjectWriter {
 
     fn drain(&mut self) -> Result<()> {
         while let Some(piece) = self.pieces.next_completed_batch() {
-            Phase::Encode.spend(|| self.writer.write(&piece)).map_err(|error| self.failure(&error))?;
+            self.encoder.write(piece).map_err(|error| self.failure(&error))?;
         }
         Ok(())
     }
 
-    fn failure(&self, error: &parquet::errors::ParquetError) -> Error {
-        let plain = Error::io(format!("cannot write '{}': {error}", self.target));
-        if let parquet::errors::ParquetError::External(inner) = error
-            && let Some(error) = inner.downcast_ref::<std::io::Error>()
-        {
-            return super::commit::write_error(error, &self.target);
-        }
-        plain
+    fn failure(&self, error: &ParquetError) -> Error {
+        failure(error, &self.target)
     }
 
     /// How many rows were appended.
@@ -519,10 +514,19 @@ impl ObjectWriter {
     pub fn finish(mut self, footer: &Footer) -> Result<u64> {
         self.pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
         self.drain()?;
-        self.writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), footer.to_json()?));
-        Phase::Encode.spend(|| self.writer.finish()).map_err(|error| self.failure(&error))?;
-        Ok(self.writer.bytes_written() as u64)
+        let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
+        let target = self.target;
+        self.encoder.finish(footer).map_err(|error| failure(&error, &target))
     }
+}
+
+fn failure(error: &ParquetError, target: &Location) -> Error {
+    if let ParquetError::External(inner) = error
+        && let Some(error) = inner.downcast_ref::<std::io::Error>()
+    {
+        return super::commit::write_error(error, target);
+    }
+    Error::io(format!("cannot write '{target}': {error}"))
 }
 
 /// Whether every column is one leaf, so that the index of a column is the index of its leaf.

@@ -369,7 +369,7 @@ impl<'a> Run<'a> {
             table: &self.table,
             settings: &self.settings,
             base: self.base.as_ref(),
-            columns: None,
+            part: None,
             memory: self.workspace.memory,
             threads: processors(),
             step: &|done, total| self.workspace.progress.step(&format!("compact {}", self.table.name), done, total),

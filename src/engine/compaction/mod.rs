@@ -15,6 +15,8 @@
 
 mod ranges;
 mod sorted;
+#[cfg(test)]
+mod tests;
 mod unsorted;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Typ
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::intervals::{Intervals, to_days};
+use super::intervals::{IntervalBatch, Intervals, split, to_days};
 use super::table::Table;
 use crate::domain::compact::Changes;
 use crate::domain::comparison::Comparison;
@@ -147,6 +149,18 @@ pub struct CompactionFacts {
     pub open: u64,
 }
 
+/// Chooses rows of a batch.
+pub type Choose = Arc<dyn Fn(&RecordBatch) -> Result<RecordBatch> + Send + Sync>;
+
+/// A part of a table. Fingerprints of foreign snapshots are not to be had from it.
+#[derive(Clone)]
+pub struct Part {
+    /// The columns, those of the key among them.
+    pub columns: Vec<String>,
+    /// Which rows there are; in the columns that a snapshot has of those.
+    pub rows: Choose,
+}
+
 /// A pass over snapshots; see the module.
 pub struct Pass<'a> {
     /// The table.
@@ -155,8 +169,8 @@ pub struct Pass<'a> {
     pub settings: &'a Settings,
     /// The intervals that are taken over.
     pub base: Option<&'a Base>,
-    /// The columns that are wanted, with the key; all if nothing. Only all give fingerprints that are to be had.
-    pub columns: Option<&'a [String]>,
+    /// The part of the table that is wanted; all of it if nothing.
+    pub part: Option<&'a Part>,
     /// About how much memory may be used.
     pub memory: MemoryBudget,
     /// How many threads decode.
@@ -198,6 +212,47 @@ impl Pass<'_> {
         let mut order = self.settings.comparison.key.clone();
         order.push(START.to_owned());
         order
+    }
+}
+
+/// Rows of a part of a table, each with the interval in which it is the same, in order of key and start.
+///
+/// Ends are those of [`GapPolicy::CARRY`]: of dates that are not among `days` nothing is said.
+///
+/// # Errors
+/// As [`Pass::run`].
+pub fn versions(
+    table: &Table,
+    days: Snapshots<'_>,
+    part: &Part,
+    memory: MemoryBudget,
+    threads: usize,
+) -> Result<(Vec<IntervalBatch>, CompactionFacts)> {
+    let comparison = Comparison { key: table.key.clone(), ..Comparison::default() };
+    // Names that no column of the table has.
+    let convention = Convention { start_column: START.to_owned(), end_column: NUMBER.to_owned(), ..Convention::default() };
+    let settings = Settings { policy: GapPolicy::CARRY, convention, comparison };
+    let pass = Pass { table, settings: &settings, base: None, part: Some(part), memory, threads, step: &|_, _| {} };
+    let mut versions = Versions { convention: &settings.convention, rows: Vec::new() };
+    let facts = pass.run(days, &mut versions)?;
+    Ok((versions.rows, facts))
+}
+
+/// Takes rows into memory.
+struct Versions<'a> {
+    convention: &'a Convention,
+    rows: Vec<IntervalBatch>,
+}
+
+impl Sink for Versions<'_> {
+    fn begin(&mut self, _table: &SchemaRef, _schema: &SchemaRef) -> Result<()> {
+        self.rows.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.rows.push(split(&rows, self.convention)?);
+        Ok(())
     }
 }
 

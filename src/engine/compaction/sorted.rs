@@ -19,7 +19,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::ranges::{Boundaries, SortedObject};
-use super::{Base, CompactionFacts, DayChanges, Ending, Pass, Sink, Snapshots, with_interval, with_number};
+use super::{Base, CompactionFacts, DayChanges, Ending, Part, Pass, Sink, Snapshots, with_interval, with_number};
 use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
 use crate::domain::digest::{Fingerprint, RowSum};
@@ -36,7 +36,7 @@ use crate::storage::sorter::Sorter;
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 32 << 20;
 /// The most rows in a range, and the least.
-const RANGE_ROWS: std::ops::RangeInclusive<u64> = 8192..=262_144;
+const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=262_144;
 /// What the sorter of a range gathers before it spills: a share of the budget, and no more than this.
 const SORTER_BYTES: usize = 128 << 20;
 
@@ -109,12 +109,10 @@ struct Shape {
     table: Table,
     /// The columns of the result.
     wide: SchemaRef,
-    /// Those of them that are read; all if nothing.
-    columns: Option<Vec<String>>,
+    /// The part of the table that is wanted; all of it if nothing.
+    part: Option<Part>,
     /// The positions in `wide` of the compared columns beside the key.
     compared: Vec<usize>,
-    /// Whether fingerprints that no footer tells are worked out.
-    fingerprints: bool,
 }
 
 struct Plan<'a> {
@@ -132,10 +130,10 @@ impl<'a> Plan<'a> {
             observing.saw(*date, object.rows(), known.map_or(Fingerprint(0), |(_, fingerprint)| fingerprint), schema)?;
         }
         let Some(table_schema) = observing.schema.clone() else { return Ok(None) };
-        let wide: SchemaRef = match pass.columns {
+        let wide: SchemaRef = match pass.part {
             None => table_schema,
-            Some(columns) => {
-                let fields = table_schema.fields().iter().filter(|field| columns.contains(field.name()));
+            Some(part) => {
+                let fields = table_schema.fields().iter().filter(|field| part.columns.contains(field.name()));
                 Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
             }
         };
@@ -145,13 +143,7 @@ impl<'a> Plan<'a> {
         }
         let covers = |name: &String| pass.settings.comparison.covers(name) && !key.contains(name);
         let compared: Vec<usize> = (0..wide.fields().len()).filter(|at| covers(wide.field(*at).name())).collect();
-        let shape = Shape {
-            table: pass.table.clone(),
-            wide: wide.clone(),
-            columns: pass.columns.map(<[String]>::to_vec),
-            compared,
-            fingerprints: pass.columns.is_none(),
-        };
+        let shape = Shape { table: pass.table.clone(), wide: wide.clone(), part: pass.part.cloned(), compared };
         let mut days = Vec::with_capacity(opened.len());
         let mut sorted: Vec<Option<SortedObject>> = Vec::new();
         let mut before = pass.base.map(|base| (base.last(), Some(base.observed()[base.kept - 1].fingerprint)));
@@ -203,7 +195,7 @@ impl<'a> Plan<'a> {
 /// How many ranges keep what is held within the budget.
 fn ranges<'s>(pass: &Pass<'_>, objects: impl Iterator<Item = &'s SortedObject>) -> u64 {
     let held = 8 * (2 * pass.threads as u64 + 2);
-    let range_bytes = (pass.memory.0 / held).clamp(1 << 20, RANGE_BYTES);
+    let range_bytes = (pass.memory.0 / held).min(RANGE_BYTES);
     let (mut rows, mut row_bytes) = (0, 1);
     for SortedObject { object, .. } in objects {
         rows = rows.max(object.rows());
@@ -212,15 +204,27 @@ fn ranges<'s>(pass: &Pass<'_>, objects: impl Iterator<Item = &'s SortedObject>) 
     rows.div_ceil((range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end()))
 }
 
+/// Columns in the types that are declared for them: a foreign file may have others.
+fn conform_to(batch: &RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> {
+    let same = |field: &&arrow::datatypes::FieldRef| {
+        declared.field_with_name(field.name()).is_ok_and(|known| known.data_type() == field.data_type())
+    };
+    if batch.schema_ref().fields().iter().all(|field| same(&field)) {
+        return Ok(batch.clone());
+    }
+    let has = |field: &&arrow::datatypes::FieldRef| batch.schema_ref().field_with_name(field.name()).is_ok();
+    conform(batch, &Arc::new(Schema::new(declared.fields().iter().filter(has).cloned().collect::<Vec<_>>())))
+}
+
 /// The rows of one range: of the intervals that are taken over, or of a snapshot.
-enum Part {
+enum Decoded {
     Base(Vec<IntervalBatch>),
-    Day(Decoded),
+    Day(Rows),
 }
 
 /// A range of a snapshot.
 #[derive(Default)]
-struct Decoded {
+struct Rows {
     batches: Vec<RecordBatch>,
     rows: Vec<SortedRows>,
     sum: RowSum,
@@ -228,19 +232,24 @@ struct Decoded {
 
 impl Shape {
     /// Decodes a range of a snapshot.
-    fn decode(&self, date: NaiveDate, schema: &SchemaRef, known: bool, source: &Source, range: usize) -> Result<Decoded> {
-        let mut decoded = Decoded::default();
-        for batch in source.sorted.object.read_rows(self.columns.as_deref(), &(source.cuts[range]..source.cuts[range + 1]))? {
-            let batch = batch?;
-            let own = if self.columns.is_some() || batch.schema_ref() == schema { batch } else { conform(&batch, schema)? };
-            if self.fingerprints && !known {
-                decoded.sum.add(&all_digests(&own)?);
+    fn decode(&self, date: NaiveDate, schema: &SchemaRef, known: bool, source: &Source, range: usize) -> Result<Rows> {
+        let mut decoded = Rows::default();
+        for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
+            let mut own = conform_to(&batch?, schema)?;
+            match &self.part {
+                Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?,
+                None if !known => decoded.sum.add(&all_digests(&own)?),
+                None => {}
             }
             let rows = conform(&own, &self.wide)?;
             decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));
             decoded.batches.push(rows);
         }
         Ok(decoded)
+    }
+
+    fn columns(&self) -> Option<&[String]> {
+        self.part.as_ref().map(|part| part.columns.as_slice())
     }
 
     fn sorted_rows(&self, rows: &RecordBatch, keys: Vec<ArrayRef>) -> SortedRows {
@@ -250,17 +259,17 @@ impl Shape {
 
 impl Plan<'_> {
     /// What threads are to decode, in the order in which it is needed.
-    fn parts(&self) -> impl Iterator<Item = Task<Part>> + '_ {
+    fn parts(&self) -> impl Iterator<Item = Task<Decoded>> + '_ {
         (0..self.boundaries.ranges()).flat_map(move |range| {
-            let base = self.base.iter().map(move |(base, cuts)| -> Task<Part> {
+            let base = self.base.iter().map(move |(base, cuts)| -> Task<Decoded> {
                 let (intervals, rows) = (base.intervals.clone(), cuts[range]..cuts[range + 1]);
-                let columns = self.shape.columns.clone();
-                Box::new(move || intervals.read_rows(columns.as_deref(), &rows)?.collect::<Result<_>>().map(Part::Base))
+                let shape = self.shape.clone();
+                Box::new(move || intervals.read_rows(shape.columns(), &rows)?.collect::<Result<_>>().map(Decoded::Base))
             });
             let days = self.days.iter().filter_map(move |day| {
                 let (source, shape, schema) = (day.source.clone()?, self.shape.clone(), day.schema.clone());
                 let (date, known) = (day.date, day.known.is_some());
-                let task: Task<Part> = Box::new(move || shape.decode(date, &schema, known, &source, range).map(Part::Day));
+                let task: Task<Decoded> = Box::new(move || shape.decode(date, &schema, known, &source, range).map(Decoded::Day));
                 Some(task)
             });
             base.chain(days)
@@ -283,7 +292,7 @@ impl Plan<'_> {
             let mut merge = Merge::after(pass.settings.policy, pass.base_dates());
             let mut gathered = Gathered::new(pass, &wide);
             if let Some((base, _)) = &self.base {
-                let Part::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
+                let Decoded::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
                 for batch in batches {
                     self.resume(&mut merge, &mut gathered, batch, base.last())?;
                 }
@@ -297,7 +306,7 @@ impl Plan<'_> {
                     }
                     continue;
                 }
-                let Part::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
+                let Decoded::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
                 let bounds = [decoded.rows.first(), decoded.rows.last()];
                 for rows in bounds.into_iter().flatten() {
                     if !self.boundaries.hold(range, &rows.keys)? {
@@ -328,7 +337,7 @@ impl Plan<'_> {
         }
         for ((day, changes), sum) in self.days.iter().zip(changes).zip(sums) {
             let observed = facts.observed.iter_mut().find(|observed| observed.date == day.date);
-            if let Some(observed) = observed.filter(|_| day.known.is_none() && self.shape.fingerprints) {
+            if let Some(observed) = observed.filter(|_| day.known.is_none()) {
                 (observed.fingerprint, observed.rows) = (sum.fingerprint(), day.rows);
             }
             facts.days.push(DayChanges { date: day.date, changes });

@@ -11,10 +11,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::{CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval, with_number};
+use super::{Choose, CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval, with_number};
 use crate::domain::cast::conform;
 use crate::domain::compact::{Changes, Compaction, TakeError};
 use crate::domain::digest::{RowSum, row_digests};
@@ -153,7 +153,13 @@ impl Attempt<'_> {
     ) -> Result<Changes> {
         let table = self.pass.table;
         let snapshot = table.open(date, objects, seen.schema.as_ref())?;
-        let schema = snapshot.schema.clone();
+        let schema = match self.pass.part {
+            None => snapshot.schema.clone(),
+            Some(part) => {
+                let fields = snapshot.schema.fields().iter().filter(|field| part.columns.contains(field.name()));
+                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+            }
+        };
         if let Some(wide) = &seen.schema {
             unify(wide, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
         }
@@ -168,11 +174,11 @@ impl Attempt<'_> {
         }
         let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
         compaction.begin(date);
-        let sum = self.take_rows(compaction, &digesting, snapshot.read(self.pass.columns)?)?;
+        let sum = self.take_rows(compaction, &digesting, snapshot.read(self.pass.part.map(|part| part.columns.as_slice()))?)?;
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
         let (rows, fingerprint) = known.unwrap_or_else(|| (sum.rows(), sum.fingerprint()));
-        if rows != sum.rows() {
+        if rows != sum.rows() && self.pass.part.is_none() {
             let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", sum.rows()));
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
@@ -238,6 +244,8 @@ struct Digesting<'a> {
     /// The compared columns of the snapshot before, if new ones appeared since.
     compared_before: Option<Vec<String>>,
     fingerprint_known: bool,
+    /// Which rows count, if not all do.
+    choose: Option<&'a Choose>,
     /// The part of the keys that is taken, and how many parts there are.
     part: std::ops::Range<u32>,
 }
@@ -270,11 +278,16 @@ impl<'a> Digesting<'a> {
             compared: comparison.columns(schema),
             compared_before: before.filter(appeared).map(|last| comparison.columns(last)),
             fingerprint_known,
+            choose: pass.part.map(|part| &part.rows),
             part,
         }
     }
 
     fn digest(&self, batch: RecordBatch) -> Result<Digested> {
+        let batch = match self.choose {
+            Some(choose) => Phase::Query.spend(|| choose(&batch))?,
+            None => batch,
+        };
         let mut keys = self.table.keys(&batch, self.date)?;
         let mut rows = row_digests(&batch, self.compared.iter().map(String::as_str))?;
         let before = self.compared_before.as_ref();

@@ -1,0 +1,268 @@
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
+use chrono::Days;
+
+use super::*;
+use crate::domain::digest::RowSum;
+use crate::domain::layout::Layout;
+use crate::engine::table::all_digests;
+use crate::source::TypeRules;
+use crate::storage::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
+use crate::storage::lake::Lake;
+use crate::storage::location::Location;
+use crate::storage::object::ObjectWriter;
+
+const DAYS: u64 = 5;
+
+fn day(number: u64) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date") + Days::new(number)
+}
+
+/// A number that looks random.
+fn mix(key: u64, salt: u64) -> u64 {
+    let x = (key ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x ^ (x >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33
+}
+
+/// The rows of a day, in order of the key `(region, id)`: some change, some come and go, and from the fourth day on there is a
+/// column more, and `price` is wider.
+fn rows(number: u64, keys: u64) -> RecordBatch {
+    let changes = |key: u64| (0..=number).rev().find(|day| mix(key, *day).is_multiple_of(50)).unwrap_or(0);
+    let present: Vec<u64> = (0..keys).filter(|key| !mix(*key, 1000 + number).is_multiple_of(100)).collect();
+    let price = |key: &u64| i32::try_from(mix(*key, 7000 + changes(*key)) % 1000).expect("small");
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("region", Arc::new(StringArray::from_iter_values(present.iter().map(|key| if key * 3 < keys { "east" } else { "west" })))),
+        ("id", Arc::new(Int64Array::from_iter_values(present.iter().map(|key| i64::try_from(*key).expect("small") * 3)))),
+        ("name", Arc::new(present.iter().map(|key| (key % 7 > 0).then(|| format!("name {}", mix(*key, 5)))).collect::<StringArray>())),
+    ];
+    if number < 3 {
+        columns.push(("price", Arc::new(Int32Array::from_iter_values(present.iter().map(price)))));
+    } else {
+        columns.push(("price", Arc::new(Float64Array::from_iter_values(present.iter().map(|key| f64::from(price(key)))))));
+        columns.push(("tag", Arc::new(present.iter().map(|key| (key % 90 == 0).then(|| key.to_string())).collect::<StringArray>())));
+    }
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).expect("a batch")
+}
+
+fn key() -> Vec<String> {
+    vec!["region".to_owned(), "id".to_owned()]
+}
+
+fn write(path: &Path, batch: RecordBatch, footer: Content) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let file = File::create(path).expect("a file");
+    let mut writer = ObjectWriter::create(file, &batch.schema(), &[], &Location::local(path)).expect("a writer");
+    writer.write(batch).expect("written");
+    writer.finish(&Footer::new(footer)).expect("finished");
+}
+
+/// A lake of own snapshots; the third day equals the second.
+struct Fixture {
+    folder: tempfile::TempDir,
+    table: Table,
+    settings: Settings,
+}
+
+impl Fixture {
+    fn new(keys: u64, policy: GapPolicy, ignore: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for number in 0..DAYS {
+            let batch = rows(if number == 2 { 1 } else { number }, keys);
+            let mut sum = RowSum::default();
+            sum.add(&all_digests(&batch).expect("digests"));
+            let date = day(number * 2);
+            let footer = SnapshotFooter {
+                table: "item".into(),
+                snapshot_date: date,
+                key: key(),
+                rows: sum.rows(),
+                fingerprint: sum.fingerprint(),
+                source: None,
+                taken_at: None,
+                backdated: false,
+                forced: vec![],
+                asof_version: "test".into(),
+            };
+            let path = folder.path().join(format!("item/snapshots/snapshot_date={date}/item.parquet"));
+            write(&path, batch, Content::Snapshot(footer));
+        }
+        let table = Table {
+            name: "item".parse().expect("a name"),
+            key: key(),
+            key_is_given: false,
+            root: Location::local(folder.path().join("item/snapshots")),
+            layout: Lake::layout().expect("a layout"),
+            own: true,
+            types: TypeRules::default(),
+        };
+        let ignore = ignore.iter().map(|name| (*name).to_owned()).collect();
+        let comparison = Comparison { key: key(), ignore, track: vec![] };
+        Fixture { folder, table, settings: Settings { policy, convention: Convention::default(), comparison } }
+    }
+
+    fn days(&self) -> Vec<(NaiveDate, Vec<Object>)> {
+        self.table.find(None).expect("found").partitions.into_iter().collect()
+    }
+
+    fn pass<'a>(&'a self, base: Option<&'a Base>, memory: u64) -> Pass<'a> {
+        Pass { table: &self.table, settings: &self.settings, base, part: None, memory: MemoryBudget(memory), threads: 2, step: &|_, _| {} }
+    }
+
+    /// The intervals of the first days, as a later pass takes them over.
+    fn base(&self, days: usize) -> Base {
+        let mut taken = Taken::default();
+        let facts = self.pass(None, 1 << 30).run(&self.days()[..days], &mut taken).expect("compacted");
+        let path = self.folder.path().join("item/intervals/item.parquet");
+        let Settings { policy, convention, comparison } = &self.settings;
+        let footer = IntervalsFooter {
+            table: "item".into(),
+            key: comparison.key.clone(),
+            intervals: facts.intervals,
+            convention: convention.into(),
+            gaps: (*policy).into(),
+            ignore: comparison.ignore.clone(),
+            track: vec![],
+            observed: facts.observed.clone(),
+            schemas: facts.schemas.iter().map(|schema| crate::engine::intervals::write_schema(schema)).collect(),
+            asof_version: "test".into(),
+        };
+        write(&path, taken.all(), Content::Intervals(footer));
+        let intervals = Intervals::open(&Location::local(path)).expect("opened").expect("there");
+        Base { intervals: Arc::new(intervals), kept: days }
+    }
+}
+
+/// Keeps rows, and counts how often they began.
+#[derive(Default)]
+struct Taken {
+    schema: Option<SchemaRef>,
+    rows: Vec<RecordBatch>,
+}
+
+impl Sink for Taken {
+    fn begin(&mut self, _table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
+        self.schema = Some(schema.clone());
+        self.rows.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.rows.push(rows);
+        Ok(())
+    }
+}
+
+impl Taken {
+    fn all(&self) -> RecordBatch {
+        arrow::compute::concat_batches(self.schema.as_ref().expect("begun"), &self.rows).expect("one schema")
+    }
+}
+
+/// What both passes find must be one and the same.
+fn facts_of(facts: &CompactionFacts) -> String {
+    format!("{facts:?}")
+}
+
+#[test]
+fn both_passes_give_the_same_rows_and_facts_in_one_range_or_many_and_in_one_part_or_many() {
+    for (policy, ignore) in [(GapPolicy::CARRY, vec![]), (GapPolicy::Split, vec![]), (GapPolicy::CARRY, vec!["name"])] {
+        let fixture = Fixture::new(6_000, policy, &ignore);
+        let days = fixture.days();
+        let mut expected = Taken::default();
+        let facts = unsorted::run(&fixture.pass(None, 1 << 30), &days, &mut expected).expect("compacted");
+        assert_eq!(facts.unchanged, u64::from(policy == GapPolicy::CARRY));
+        assert!(
+            facts.intervals > facts.open && facts.days.iter().any(|day| day.changes.by_new_columns > 0) == (policy == GapPolicy::CARRY)
+        );
+        for memory in [1 << 18, 1 << 30] {
+            let mut sorted = Taken::default();
+            let found = sorted::run(&fixture.pass(None, memory), &days, &mut sorted).expect("compacted").expect("sorted");
+            assert_eq!(facts_of(&found), facts_of(&facts));
+            assert!(sorted.all() == expected.all(), "the rows differ with {memory} bytes");
+        }
+        let mut in_parts = Taken::default();
+        let found = unsorted::run(&fixture.pass(None, 1 << 18), &days, &mut in_parts).expect("compacted");
+        assert_eq!(facts_of(&found), facts_of(&facts));
+        assert!(in_parts.all() == expected.all(), "the rows differ in parts");
+    }
+}
+
+#[test]
+fn a_pass_that_takes_intervals_over_gives_what_a_full_one_gives() {
+    for policy in [GapPolicy::CARRY, GapPolicy::Split] {
+        let fixture = Fixture::new(6_000, policy, &[]);
+        let days = fixture.days();
+        let mut expected = Taken::default();
+        let full = fixture.pass(None, 1 << 30).run(&days, &mut expected).expect("compacted");
+        for kept in [1, 2, 4] {
+            let mut base = fixture.base(4);
+            base.kept = kept;
+            for memory in [1 << 18, 1 << 30] {
+                let pass = fixture.pass(Some(&base), memory);
+                let mut sorted = Taken::default();
+                let facts = sorted::run(&pass, &days[kept..], &mut sorted).expect("compacted").expect("sorted");
+                assert_eq!((facts.intervals, facts.open), (full.intervals, full.open));
+                assert_eq!(facts.observed, full.observed);
+                assert!(sorted.all() == expected.all(), "{kept} kept, {memory} bytes");
+                let mut unsorted = Taken::default();
+                unsorted::run(&pass, &days[kept..], &mut unsorted).expect("compacted");
+                assert!(unsorted.all() == expected.all(), "{kept} kept, {memory} bytes, unsorted");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_in_order_are_noticed_and_taken_all_the_same() {
+    let fixture = Fixture::new(6_000, GapPolicy::CARRY, &[]);
+    let mut expected = Taken::default();
+    fixture.pass(None, 1 << 30).run(&fixture.days(), &mut expected).expect("compacted");
+    // The same rows as another tool's, where one day has two rows in each other's place.
+    for (number, swapped) in [(0u64, [5u32, 5_800]), (3, [4_000, 4_001]), (4, [0, 5_800])] {
+        let folder = tempfile::tempdir().expect("a folder");
+        for other in 0..DAYS {
+            let mut batch = rows(if other == 2 { 1 } else { other }, 6_000);
+            if other == number {
+                let mut order: Vec<u32> = (0..u32::try_from(batch.num_rows()).expect("few")).collect();
+                order.swap(swapped[0] as usize, swapped[1] as usize);
+                batch = arrow::compute::take_record_batch(&batch, &arrow::array::UInt32Array::from(order)).expect("taken");
+            }
+            let path = folder.path().join(format!("{}.parquet", day(other * 2)));
+            write(&path, batch, Footer::sample().content);
+        }
+        let layout = Layout::parse("%Y-%m-%d.parquet").expect("a layout");
+        let table = Table { root: Location::local(folder.path()), layout, own: false, ..fixture.table.clone() };
+        let days: Vec<_> = table.find(None).expect("found").partitions.into_iter().collect();
+        let settings = fixture.settings.clone();
+        for memory in [1 << 18, 1 << 30] {
+            let pass = Pass { table: &table, settings: &settings, ..fixture.pass(None, memory) };
+            assert!(sorted::run(&pass, &days, &mut Taken::default()).expect("no failure").is_none(), "day {number}");
+            let mut taken = Taken::default();
+            pass.run(&days, &mut taken).expect("compacted");
+            assert!(taken.all() == expected.all(), "day {number}");
+        }
+    }
+}
+
+#[test]
+fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
+    let fixture = Fixture::new(6_000, GapPolicy::CARRY, &[]);
+    let days = fixture.days();
+    let choose: Choose = Arc::new(|batch: &RecordBatch| {
+        let ids = batch.column_by_name("id").expect("a column").as_primitive::<arrow::datatypes::Int64Type>();
+        let even: arrow::array::BooleanArray = ids.iter().map(|id| id.map(|id| id % 2 == 0)).collect();
+        arrow::compute::filter_record_batch(batch, &even).io_context(|| "cannot filter".into())
+    });
+    let columns = vec!["region".to_owned(), "id".to_owned(), "name".to_owned()];
+    let part = Part { columns, rows: choose.clone() };
+    let (versions, _) = versions(&fixture.table, &days, &part, MemoryBudget(1 << 18), 2).expect("compacted");
+    for (date, objects) in &days {
+        let held: u64 = versions.iter().flat_map(|batch| &batch.intervals).filter(|interval| interval.holds(*date)).count() as u64;
+        let read = fixture.table.open(*date, objects, None).expect("opened").read(Some(&part.columns)).expect("read");
+        let expected: u64 = read.map(|batch| choose(&batch.expect("a batch")).expect("chosen").num_rows() as u64).sum();
+        assert_eq!(held, expected, "{date}");
+        assert!(versions.iter().all(|batch| batch.rows.num_columns() == 3));
+    }
+}
