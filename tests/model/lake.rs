@@ -15,7 +15,7 @@ use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
 use asof::domain::staleness::Only;
 use asof::engine::asof::Using;
-use asof::model::{DateRange, DaySpan};
+use asof::model::{DateRange, DaySpan, MemoryBudget};
 use asof::storage::stores::Stores;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -96,6 +96,7 @@ impl Lake {
             lake: Some("lake".into()),
             folder: self.folder.path().to_owned(),
             clock: Clock::fixed("2025-06-01T12:00:00Z".parse().unwrap(), chrono_tz::Tz::UTC),
+            memory: MemoryBudget(64 << 20),
             stores: Stores::new(Vec::new(), Default::default()).unwrap(),
             allow_unsafe_store: false,
             open_lake: OnceLock::new(),
