@@ -49,7 +49,9 @@ fn keys(kind: Key, ids: std::ops::Range<i64>) -> Vec<ArrayRef> {
     match kind {
         Key::Integer => vec![integers],
         Key::Text => vec![texts(ids)],
-        Key::Composite => vec![Arc::new(Int32Array::from_iter_values(ids.clone().map(|id| i32::try_from(id / 1000).expect("small")))), texts(ids)],
+        Key::Composite => {
+            vec![Arc::new(Int32Array::from_iter_values(ids.clone().map(|id| i32::try_from(id / 1000).expect("small")))), texts(ids)]
+        }
     }
 }
 
@@ -60,7 +62,9 @@ fn values(ids: std::ops::Range<i64>, changed: i64) -> Vec<ArrayRef> {
     let prices = Float64Array::from_iter_values(ids.clone().map(|id| price(id) as f64 / 100.0));
     vec![
         Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("item number {id}")))),
-        Arc::new(StringArray::from_iter_values(ids.clone().map(|id| ["ACTIVE", "PAUSED", "GONE"][usize::try_from(id % 3).expect("small")]))),
+        Arc::new(StringArray::from_iter_values(
+            ids.clone().map(|id| ["ACTIVE", "PAUSED", "GONE"][usize::try_from(id % 3).expect("small")]),
+        )),
         Arc::new(prices),
         Arc::new(Int32Array::from_iter_values(ids.clone().map(|id| i32::try_from(mix(id, 3).rem_euclid(1000)).expect("small")))),
         Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("category {}", mix(id, 4).rem_euclid(500))))),

@@ -156,7 +156,7 @@ fn joined(pieces: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 /// The first of `count` indices for which a condition, which holds for none after one for which it does not, does not hold.
-fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+pub(super) fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut from, mut to) = (0, count);
     while from < to {
         let middle = from.midpoint(to);

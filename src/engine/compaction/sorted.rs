@@ -11,27 +11,29 @@
 //! Memory: per thread two decoded ranges and one more, [`RANGE_BYTES`] each at most and less with a small budget; the sorter's budget for the rows that open
 //! intervals in a range; the metadata of all snapshots. It does not depend on how many keys or snapshots there are.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
-use arrow::compute::{BatchCoalescer, filter_record_batch, take_record_batch};
+use arrow::compute::{BatchCoalescer, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::ranges::{Boundaries, SortedObject};
+use super::ranges::{Boundaries, SortedObject, partition_point};
 use super::{Base, CompactionFacts, DayChanges, Ending, Part, Pass, Sink, Snapshots, with_interval, with_number};
 use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::interval::Interval;
-use crate::domain::merge::{Merge, MergeError, SortedRows};
+use crate::domain::merge::{KeyOrder, Merge, MergeError, SortedRows};
 use crate::engine::ahead::{Ahead, Task};
 use crate::engine::intervals::{IntervalBatch, to_days};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
+use crate::storage::Batches;
 use crate::storage::object::BATCH_ROWS;
-use crate::storage::sorter::Sorter;
+use crate::storage::sorter::{Sorter, one_zero};
 
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 32 << 20;
@@ -218,8 +220,18 @@ fn conform_to(batch: &RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> 
 
 /// The rows of one range: of the intervals that are taken over, or of a snapshot.
 enum Decoded {
-    Base(Vec<IntervalBatch>),
+    Base(Vec<Resumed>),
     Day(Rows),
+}
+
+/// Intervals that are taken over.
+struct Resumed {
+    rows: RecordBatch,
+    starts: ArrayRef,
+    /// When each ended; nothing for those that are open.
+    ends: Vec<Option<NaiveDate>>,
+    /// The rows of those that are open.
+    open: SortedRows,
 }
 
 /// A range of a snapshot.
@@ -252,6 +264,23 @@ impl Shape {
         self.part.as_ref().map(|part| part.columns.as_slice())
     }
 
+    /// The intervals of a batch that begin before `last` is over, as they were on that date.
+    fn resumed(&self, batch: IntervalBatch, last: NaiveDate) -> Result<Resumed> {
+        let select = |taken: BooleanArray, rows: &RecordBatch| filter_record_batch(rows, &taken).io_context(|| "cannot select rows".into());
+        let is_kept = |interval: &Interval| interval.start <= last;
+        let mut rows = conform(&batch.rows, &self.wide)?;
+        let mut intervals = batch.intervals;
+        if !intervals.iter().all(is_kept) {
+            rows = select(intervals.iter().map(|interval| Some(is_kept(interval))).collect(), &rows)?;
+            intervals.retain(is_kept);
+        }
+        let ends: Vec<Option<NaiveDate>> = intervals.iter().map(|interval| interval.end.filter(|_| !interval.holds(last))).collect();
+        let open = select(ends.iter().map(|end| Some(end.is_none())).collect(), &rows)?;
+        let keys = self.table.key_columns(&open, last)?;
+        let starts = Arc::new(Date32Array::from_iter_values(intervals.iter().map(|interval| to_days(interval.start))));
+        Ok(Resumed { rows, starts, ends, open: self.sorted_rows(&open, keys) })
+    }
+
     fn sorted_rows(&self, rows: &RecordBatch, keys: Vec<ArrayRef>) -> SortedRows {
         SortedRows { keys, values: self.compared.iter().map(|at| rows.column(*at).clone()).collect() }
     }
@@ -264,7 +293,12 @@ impl Plan<'_> {
             let base = self.base.iter().map(move |(base, cuts)| -> Task<Decoded> {
                 let (intervals, rows) = (base.intervals.clone(), cuts[range]..cuts[range + 1]);
                 let shape = self.shape.clone();
-                Box::new(move || intervals.read_rows(shape.columns(), &rows)?.collect::<Result<_>>().map(Decoded::Base))
+                let last = base.last();
+                let task = move || {
+                    let batches = intervals.read_rows(shape.columns(), &rows)?;
+                    batches.map(|batch| shape.resumed(batch?, last)).collect::<Result<_>>().map(Decoded::Base)
+                };
+                Box::new(task)
             });
             let days = self.days.iter().filter_map(move |day| {
                 let (source, shape, schema) = (day.source.clone()?, self.shape.clone(), day.schema.clone());
@@ -291,10 +325,12 @@ impl Plan<'_> {
         for range in 0..self.boundaries.ranges() {
             let mut merge = Merge::after(pass.settings.policy, pass.base_dates());
             let mut gathered = Gathered::new(pass, &wide);
-            if let Some((base, _)) = &self.base {
+            if self.base.is_some() {
                 let Decoded::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
-                for batch in batches {
-                    self.resume(&mut merge, &mut gathered, batch, base.last())?;
+                for Resumed { rows, starts, ends, open } in batches {
+                    let first = merge.intervals();
+                    merge.resume(&ends, open).map_err(out_of_order)?;
+                    gathered.resumed(&rows, starts, first)?;
                 }
             }
             for (number, day) in self.days.iter().enumerate() {
@@ -349,81 +385,99 @@ impl Plan<'_> {
         }
         Ok(Some(facts))
     }
+}
 
-    /// Takes over a batch of intervals, as far as they begin before `last` is over.
-    fn resume(&self, merge: &mut Merge, gathered: &mut Gathered, batch: IntervalBatch, last: NaiveDate) -> Result<()> {
-        let select = |taken: BooleanArray, rows: &RecordBatch| filter_record_batch(rows, &taken).io_context(|| "cannot select rows".into());
-        let is_kept = |interval: &Interval| interval.start <= last;
-        let mut rows = conform(&batch.rows, &self.shape.wide)?;
-        let mut intervals = batch.intervals;
-        if !intervals.iter().all(is_kept) {
-            rows = select(intervals.iter().map(|interval| Some(is_kept(interval))).collect(), &rows)?;
-            intervals.retain(is_kept);
-        }
-        let ends: Vec<Option<NaiveDate>> = intervals.iter().map(|interval| interval.end.filter(|_| !interval.holds(last))).collect();
-        let open = select(ends.iter().map(|end| Some(end.is_none())).collect(), &rows)?;
-        let keys = self.shape.table.key_columns(&open, last)?;
-        let first = merge.intervals();
-        merge.resume(&ends, self.shape.sorted_rows(&open, keys)).map_err(|error| match error {
-            MergeError::Failed(error) => error,
-            MergeError::Duplicate { .. } => Error::refused("two intervals of one key are open").hint("asof verify"),
-            MergeError::Unordered => Error::refused("the intervals are not in the order of the key").hint("asof compact --full"),
-        })?;
-        let starts = Date32Array::from_iter_values(intervals.iter().map(|interval| to_days(interval.start)));
-        gathered.push(&rows, Arc::new(starts), first)
+/// What is wrong with intervals that cannot be taken over.
+fn out_of_order(error: MergeError) -> Error {
+    let wrong = |what: &str| Error::refused(what).hint("asof verify").hint("asof compact --full");
+    match error {
+        MergeError::Failed(error) => error,
+        MergeError::Duplicate { .. } => wrong("two intervals of one key are open"),
+        MergeError::Unordered => wrong("the intervals are not in the order of the key"),
     }
 }
 
 /// The rows of a range that open intervals, with the number of each.
+///
+/// Nearly all of them are in order as they come: those of the intervals that are taken over, or else of the first snapshot. They are kept apart
+/// as the run, into which the others are woven if they are few.
 struct Gathered {
+    run: Vec<RecordBatch>,
+    run_rows: usize,
+    others: usize,
     sorter: Sorter,
     /// Small pieces, on their way to the sorter.
     small: BatchCoalescer,
+    /// The key and the first date.
+    order: Vec<String>,
     schema: SchemaRef,
 }
 
+/// The others are woven into the run if it has this many times as many rows.
+const WOVEN: usize = 8;
+
 impl Gathered {
     fn new(pass: &Pass<'_>, wide: &SchemaRef) -> Self {
-        let schema = with_number(wide);
-        let sorter = Sorter::new(&pass.order(), pass.memory.share(8).min(SORTER_BYTES));
-        Gathered { sorter, small: BatchCoalescer::new(schema.clone(), BATCH_ROWS), schema }
+        let (schema, order) = (with_number(wide), pass.order());
+        let sorter = Sorter::new(&order, pass.memory.share(8).min(SORTER_BYTES));
+        let small = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
+        Gathered { run: Vec::new(), run_rows: 0, others: 0, sorter, small, order, schema }
+    }
+
+    /// Rows of intervals that are taken over, which are numbered from `first` on.
+    fn resumed(&mut self, rows: &RecordBatch, starts: ArrayRef, first: u64) -> Result<()> {
+        let rows = self.numbered(rows, starts, first)?;
+        let ascend = Phase::Sort.spend(|| ascend(self.run.last(), &rows, &self.order))?;
+        if !ascend {
+            return Err(out_of_order(MergeError::Unordered));
+        }
+        self.run_rows += rows.num_rows();
+        self.run.push(rows);
+        Ok(())
     }
 
     /// The rows of a snapshot that opened intervals, which are numbered from `first` on.
     fn opened(&mut self, date: NaiveDate, mut first: u64, batches: &[RecordBatch], opened: Vec<Vec<u32>>) -> Result<()> {
+        // Of a first snapshot all rows.
+        let begins = self.run.is_empty() && first == 0;
         for (batch, opened) in batches.iter().zip(opened) {
             let count = opened.len();
             if count == 0 {
                 continue;
             }
             let starts: ArrayRef = Arc::new(Date32Array::from(vec![to_days(date); count]));
-            if count == batch.num_rows() {
-                self.push(batch, starts, first)?;
+            let rows = if count == batch.num_rows() {
+                self.numbered(batch, starts, first)?
             } else {
                 let rows = take_record_batch(batch, &UInt32Array::from(opened)).io_context(|| "cannot set rows aside".into())?;
-                self.push(&rows, starts, first)?;
-            }
+                self.numbered(&rows, starts, first)?
+            };
             first += count as u64;
+            if begins {
+                self.run_rows += count;
+                self.run.push(rows);
+            } else {
+                self.others += count;
+                self.push(rows)?;
+            }
         }
         Ok(())
     }
 
-    /// Rows whose intervals are numbered from `first` on.
-    fn push(&mut self, rows: &RecordBatch, starts: ArrayRef, first: u64) -> Result<()> {
-        let doing = || "cannot set rows aside".to_owned();
+    /// Rows with their first dates and numbers.
+    fn numbered(&self, rows: &RecordBatch, starts: ArrayRef, first: u64) -> Result<RecordBatch> {
         let first = u32::try_from(first).map_err(|_| Error::refused("there are too many intervals"))?;
         let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values((first..).take(rows.num_rows())));
         let mut columns = rows.columns().to_vec();
         columns.extend([starts, numbers]);
-        let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
+        RecordBatch::try_new(self.schema.clone(), columns).io_context(|| "cannot set rows aside".into())
+    }
+
+    fn push(&mut self, rows: RecordBatch) -> Result<()> {
         if rows.num_rows() >= BATCH_ROWS / 4 {
             return self.sorter.push(rows);
         }
-        self.small.push_batch(rows).io_context(doing)?;
-        self.drain()
-    }
-
-    fn drain(&mut self) -> Result<()> {
+        self.small.push_batch(rows).io_context(|| "cannot set rows aside".into())?;
         while let Some(rows) = self.small.next_completed_batch() {
             self.sorter.push(rows)?;
         }
@@ -431,9 +485,69 @@ impl Gathered {
     }
 
     /// The rows in order of key and start.
-    fn finish(mut self) -> Result<crate::storage::Batches> {
-        self.small.finish_buffered_batch().io_context(|| "cannot set rows aside".into())?;
-        self.drain()?;
-        self.sorter.finish(&self.schema)
+    fn finish(mut self) -> Result<Batches> {
+        let doing = || "cannot set rows aside".to_owned();
+        self.small.finish_buffered_batch().io_context(doing)?;
+        while let Some(rows) = self.small.next_completed_batch() {
+            self.sorter.push(rows)?;
+        }
+        if self.others.saturating_mul(WOVEN) > self.run_rows {
+            for rows in std::mem::take(&mut self.run) {
+                self.sorter.push(rows)?;
+            }
+            return self.sorter.finish(&self.schema);
+        }
+        let others = self.sorter.finish(&self.schema)?.collect::<Result<Vec<_>>>()?;
+        let others = concat_batches(&self.schema, &others).io_context(doing)?;
+        let mut next = 0;
+        let last = self.run.len();
+        let order = self.order;
+        Ok(Box::new(
+            self.run.into_iter().enumerate().map(move |(at, run)| weave(&run, &others, &mut next, at + 1 == last, &order)).flat_map(
+                |pieces| match pieces {
+                    Ok(pieces) => pieces.into_iter().filter(|piece| piece.num_rows() > 0).map(Ok).collect(),
+                    Err(error) => vec![Err(error)],
+                },
+            ),
+        ))
     }
+}
+
+/// The columns that rows are ordered by.
+fn ordered_by(rows: &RecordBatch, order: &[String]) -> Vec<ArrayRef> {
+    order.iter().filter_map(|name| rows.column_by_name(name)).map(one_zero).collect()
+}
+
+/// Whether rows are in order, and come after those before them.
+fn ascend(before: Option<&RecordBatch>, rows: &RecordBatch, order: &[String]) -> Result<bool> {
+    let columns = ordered_by(rows, order);
+    let within = KeyOrder::of(&columns, &columns)?;
+    let mut ascend = (1..rows.num_rows()).all(|row| within.compare(row - 1, row) == Ordering::Less);
+    if let Some(before) = before.filter(|before| before.num_rows() > 0 && rows.num_rows() > 0) {
+        ascend &= KeyOrder::of(&ordered_by(before, order), &columns)?.compare(before.num_rows() - 1, 0) == Ordering::Less;
+    }
+    Ok(ascend)
+}
+
+/// Pieces of a run with those of the others, from the `next` on, that come before the run's last row, or, behind the `last` run, all of them.
+fn weave(run: &RecordBatch, others: &RecordBatch, next: &mut usize, last: bool, order: &[String]) -> Result<Vec<RecordBatch>> {
+    Phase::Sort.spend(|| {
+        let key_order = KeyOrder::of(&ordered_by(run, order), &ordered_by(others, order))?;
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        while *next < others.num_rows() {
+            let before = |row: usize, other: usize| key_order.compare(row, other) == Ordering::Less;
+            let place = at + partition_point(run.num_rows() - at, |row| before(at + row, *next));
+            if place == run.num_rows() && !last {
+                break;
+            }
+            let first = *next;
+            while *next < others.num_rows() && (place == run.num_rows() || !before(place, *next)) {
+                *next += 1;
+            }
+            pieces.extend([run.slice(at, place - at), others.slice(first, *next - first)]);
+            at = place;
+        }
+        pieces.push(run.slice(at, run.num_rows() - at));
+        Ok(pieces)
+    })
 }
