@@ -1,0 +1,199 @@
+"""The document: what was measured, what came out, and whether it is as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from tools import CHECKOUT, HERE
+
+PATH = CHECKOUT / "docs/benchmarks/compare.md"
+
+
+@dataclass
+class Outcome:
+    """What came out for one contender."""
+
+    name: str
+    status: str
+    runs: list[dict[str, float]]
+
+    def median(self, what: str) -> float:
+        return median(run[what] for run in self.runs)
+
+    @property
+    def wall(self) -> float:
+        return self.median("wall")
+
+    @property
+    def peak(self) -> float:
+        return max(run["peak_mib"] for run in self.runs)
+
+
+class Result:
+    """What came out of one comparison."""
+
+    def __init__(self, name: str, result: dict) -> None:
+        self.name = name
+        self.kind = result["kind"]
+        self.title = result["title"]
+        self.on = result["on"]
+        self.contenders = [Outcome(**one) for one in result["contenders"]]
+        self.floors = [Outcome(**one) for one in result["floors"]]
+
+    @property
+    def asof(self) -> Outcome | None:
+        """asof, if it takes part and did its work."""
+        return next((one for one in self.contenders[:1] if one.runs), None)
+
+    @property
+    def best(self) -> Outcome | None:
+        """The fastest of the others."""
+        return min((one for one in self.contenders[1:] if one.runs), key=lambda one: one.wall, default=None)
+
+    @property
+    def others(self) -> float:
+        """How many cores other processes kept busy."""
+        return median(run["others"] for one in self.contenders + self.floors for run in one.runs)
+
+    def named(self, start: str) -> Outcome | None:
+        return next((one for one in self.contenders + self.floors if one.name.startswith(start) and one.runs), None)
+
+
+@dataclass
+class Demand:
+    what: str
+    measured: str
+    limit: str
+    holds: bool
+
+
+def render(results: dict) -> str:
+    outcomes = [Result(name, result) for name, result in results["comparisons"].items()]
+    text = (HERE / "document.md").read_text()
+    parts = {
+        "machine": machine(results, outcomes),
+        "summary": summary(outcomes),
+        "demands": demands_table(outcomes),
+        "tables": "\n\n".join(table(outcome) for outcome in outcomes),
+    }
+    for name, part in parts.items():
+        text = text.replace(f"<!-- {name} -->", part)
+    return text
+
+
+def machine(results: dict, outcomes: list[Result]) -> str:
+    on = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    days = sorted({outcome.on for outcome in outcomes})
+    lines = [
+        f"- {on['processor']}, {on['cores']} cores, {on['memory']} of memory, {on['system']}",
+        f"- {versions}",
+        f"- measured on {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""),
+    ]
+    busy = [f"{outcome.name} ({outcome.others:.1f} cores)" for outcome in outcomes if outcome.others > 0.2]
+    if busy:
+        lines.append(f"- **other processes were at work** beside: {', '.join(busy)}")
+    if results["size"] == "small":
+        lines.append("- **small data, to try the benchmark itself**: start-up is most of the times, and they say nothing")
+    return "\n".join(lines)
+
+
+def summary(outcomes: list[Result]) -> str:
+    """Where asof is ahead and where it is not, in words."""
+    ahead, behind, failed = [], [], []
+    for outcome in outcomes:
+        if outcome.contenders and not outcome.asof:
+            failed.append(f"- {outcome.name}: {outcome.contenders[0].status}")
+        if not outcome.asof or not outcome.best:
+            continue
+        asof, best = outcome.asof, outcome.best
+        memory = f"It holds {asof.peak:,.0f} MiB at most, the other {best.peak:,.0f} MiB."
+        if asof.wall < best.wall:
+            ahead.append(f"- {outcome.name}: {best.wall / asof.wall:.2f} times as fast as the best other ({best.name}). {memory}")
+        else:
+            behind.append(f"- {outcome.name}: takes {asof.wall / best.wall:.2f} times as long as the best other ({best.name}). {memory}")
+    sections = {"asof is faster than the best of the others in:": ahead, "asof is slower in:": behind, "asof failed in:": failed}
+    return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections.items() if lines)
+
+
+def demands_table(outcomes: list[Result]) -> str:
+    by_name = {outcome.name: outcome for outcome in outcomes}
+    demands = [demand for outcome in outcomes if outcome.asof for demand in demands_of(outcome)]
+    demands += memory_demands(by_name)
+    lines = ["| | measured | wanted | |", "| --- | ---: | ---: | --- |"]
+    lines += [f"| {one.what} | {one.measured} | {one.limit} | {'yes' if one.holds else '**no**'} |" for one in demands]
+    return "\n".join(lines)
+
+
+def demands_of(outcome: Result) -> Iterator[Demand]:
+    asof, best = outcome.asof, outcome.best
+    faster_by = {"compact": 8, "backfill": 2}.get(outcome.kind)
+    if faster_by and best:
+        yield at_least(f"{outcome.name}: times as fast as the best other, {best.name}", best.wall / asof.wall, faster_by)
+    if outcome.kind == "compact":
+        if floor := outcome.named("polars_hash"):
+            yield at_most(f"{outcome.name}: time / decoding and hashing with polars", asof.wall / floor.wall, 1.5)
+        most = 2560 if "narrow" in outcome.name else 512
+        yield Demand(f"{outcome.name}: peak memory", f"{asof.peak:,.0f} MiB", f"below {most:,} MiB", asof.peak < most)
+    if outcome.kind == "incremental":
+        if floor := outcome.named("polars_night"):
+            least = floor.median("decode") + floor.median("encode")
+            yield at_most(f"{outcome.name}: time / decoding a snapshot and encoding the intervals", asof.wall / least, 3)
+        if dbt := outcome.named("dbt"):
+            yield at_least(f"{outcome.name}: times as fast as dbt snapshot", dbt.wall / asof.wall, 5)
+
+
+def memory_demands(outcomes: dict[str, Result]) -> Iterator[Demand]:
+    of_days = [outcomes.get(f"compact-{days}x1m") for days in (60, 365)]
+    if all(outcome and outcome.asof for outcome in of_days):
+        few, many = (outcome.asof.peak for outcome in of_days)
+        yield at_most("peak memory of 365 days / of 60 days, 1,000,000 rows", many / few, 1.25)
+
+
+def at_least(what: str, ratio: float, limit: float) -> Demand:
+    return Demand(what, f"{ratio:.2f}", f"at least {limit:g}", ratio >= limit)
+
+
+def at_most(what: str, ratio: float, limit: float) -> Demand:
+    return Demand(what, f"{ratio:.2f}", f"at most {limit:g}", ratio <= limit)
+
+
+def table(outcome: Result) -> str:
+    lines = [f"### {outcome.name}", "", f"{outcome.title[0].upper()}{outcome.title[1:]}.", ""]
+    lines += ["| | median s | least to most | / asof | CPU s | peak MiB | runs |", "| --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    ranked = sorted(outcome.contenders, key=lambda one: one.wall if one.runs else float("inf"))
+    lines += [row(one, outcome.asof) for one in [*ranked, *outcome.floors]]
+    if notes := [f"{one.name}: {one.status}." for one in [*ranked, *outcome.floors] if one.status.startswith("failed")]:
+        lines += ["", *notes]
+    for floor in outcome.floors:
+        if floor.runs and "encode" in floor.runs[0]:
+            decode, encode = floor.median("decode"), floor.median("encode")
+            lines += ["", f"Without its start and the reading of the intervals, {label(floor)} decodes the snapshot in {decode:.2f} s "
+                          f"and encodes the intervals in {encode:.2f} s."]
+    return "\n".join(lines)
+
+
+def row(one: Outcome, asof: Outcome | None) -> str:
+    if not one.runs:
+        return f"| {label(one)} | | | | | | failed |"
+    walls = [run["wall"] for run in one.runs]
+    spread = f"{min(walls):.2f} to {max(walls):.2f}" if len(walls) > 1 else ""
+    ratio = f"{one.wall / asof.wall:.2f}" if asof else ""
+    runs = {"all": str(len(walls)), "once": "once"}.get(one.status, "failed later")
+    return f"| {label(one)} | {one.wall:.2f} | {spread} | {ratio} | {one.median('cpu'):.2f} | {one.peak:,.0f} | {runs} |"
+
+
+def label(one: Outcome) -> str:
+    """How it is called in the document: the parts of the work are set apart from those that do all of it."""
+    names = {
+        "polars_decode": "*decoding alone, polars*",
+        "polars_hash": "*decoding and hashing rows, polars*",
+        "pyarrow_decode": "*decoding alone, pyarrow*",
+        "duckdb_decode": "*decoding alone, DuckDB*",
+        "duckdb_hash": "*decoding and hashing rows, DuckDB*",
+        "asof_decode": "*decoding alone, as asof reads*",
+        "polars_night": "*decoding and encoding, polars*",
+    }
+    return f"**{one.name}**" if one.name.startswith("asof ") or one.name == "asof" else names.get(one.name, one.name)

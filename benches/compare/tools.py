@@ -1,0 +1,71 @@
+"""What is run: asof and the maker of data, built by cargo, and the other tools, installed once into environments of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+
+
+@dataclass
+class Tools:
+    asof: Path
+    maker: Path
+    python: Path
+    dbt: Path
+
+    def script(self, name: str, *arguments: object) -> list[str]:
+        return [str(self.python), str(HERE / "peers" / name), *map(str, arguments)]
+
+    def dbt_script(self, name: str, *arguments: object) -> list[str]:
+        """As `script`, with the DuckDB that dbt uses."""
+        return [str(self.dbt.parent / "python"), str(HERE / "peers" / name), *map(str, arguments)]
+
+    def versions(self) -> dict[str, str]:
+        """Of each tool, the version that is used."""
+        versions = {"asof": output(self.asof, "--version").split()[-1], "Python": output(self.python, "--version").split()[-1]}
+        wanted = {self.python: ["polars", "duckdb", "pyarrow"], self.dbt.parent / "python": ["dbt-core", "dbt-duckdb"]}
+        for python, names in wanted.items():
+            installed = json.loads(output(python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
+            versions |= {package["name"]: package["version"] for package in installed if package["name"] in names}
+        return versions
+
+
+def prepare(cache: Path, asof: Path | None) -> Tools:
+    """Builds and installs what is not there yet; `asof` is a program to measure instead of this checkout's."""
+    built = build(["compare"] if asof else ["compare", "asof"])
+    python = environment(cache / "peers", HERE / "requirements.txt")
+    dbt = environment(cache / "dbt", HERE / "requirements-dbt.txt")
+    return Tools((asof or built["asof"]).resolve(), built["compare"], python, dbt.parent / "dbt")
+
+
+def build(names: list[str]) -> dict[str, Path]:
+    """Builds in release; returns where each program is."""
+    print(f"building {', '.join(names)}", flush=True)
+    wanted = [argument for name in names for argument in (["--bin", name] if name == "asof" else ["--bench", name])]
+    command = ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics", *wanted]
+    result = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True)
+    messages = [json.loads(line) for line in result.stdout.splitlines()]
+    return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
+
+
+def environment(folder: Path, requirements: Path) -> Path:
+    """The Python of a virtual environment with these packages."""
+    python = folder / "bin/python"
+    stamp = folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != requirements.read_text():
+        print(f"installing {requirements.name}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]
+        subprocess.run([python, *install, requirements], check=True)
+        stamp.write_text(requirements.read_text())
+    return python
+
+
+def output(*command: object) -> str:
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout.strip()
