@@ -49,6 +49,10 @@ def measure(command: list[str], folder: Path, environment: dict[str, str]) -> Ru
         try:
             _, status, usage = os.wait4(process.pid, 0)
             wall, busy = time.perf_counter() - begun, busy_seconds() - busy
+        except KeyboardInterrupt:
+            # It has a group of its own, which the terminal does not interrupt.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         finally:
             timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -80,7 +80,8 @@ class Compaction:
         execute = self.database.execute
         self.make_days()
         execute(f"""
-            CREATE TABLE islands AS SELECT {self.key}, row_hash, first.day AS first, last.day AS last, copies <> last.day - first.day + 1 AS has_hole
+            CREATE TABLE islands AS SELECT {self.key}, row_hash, first.day AS first, last.day AS last,
+                copies <> last.day - first.day + 1 AS has_hole
             FROM (
                 SELECT {self.key}, hash({self.payload}) AS row_hash, min(snapshot_date) AS first_date, max(snapshot_date) AS last_date,
                     count(*) AS copies
