@@ -14,6 +14,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::intervals::Intervals;
 use super::table::{Partitions, Table};
+use super::versions::Dated;
 use crate::domain::asof::{AsOfRule, NoSnapshot};
 use crate::domain::cast::conform;
 use crate::domain::digest::Fingerprint;
@@ -41,6 +42,8 @@ pub struct SnapshotFacts {
     pub fingerprint: Fingerprint,
     /// When it was taken, if that is recorded and the copy was not backdated.
     pub taken_at: Option<DateTime<Utc>>,
+    /// Its columns, if its footer was read for this.
+    schema: Option<SchemaRef>,
 }
 
 /// All that can be asked of a table's past.
@@ -169,20 +172,22 @@ impl TableHistory {
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (Using::Auto | Using::Snapshots, Some(objects), _) => {
                 // A footer tells without a row being read; foreign rows are read for it, with the types that the join will see.
-                let footer = if self.table.own { self.table.open(observed, objects, None)?.footer } else { None };
-                match footer {
-                    Some(footer) => {
-                        SnapshotFacts { fingerprint: footer.fingerprint, taken_at: footer.taken_at.filter(|_| !footer.backdated) }
+                let own = if self.table.own { Some(self.table.open(observed, objects, None)?) } else { None };
+                match own.and_then(|snapshot| Some((snapshot.footer?, snapshot.schema))) {
+                    Some((footer, schema)) => {
+                        let taken_at = footer.taken_at.filter(|_| !footer.backdated);
+                        SnapshotFacts { fingerprint: footer.fingerprint, taken_at, schema: Some(schema) }
                     }
                     None => {
                         let pinned = self.pinned(observed)?;
-                        SnapshotFacts { fingerprint: self.table.fingerprint(observed, objects, pinned.as_ref())?, taken_at: None }
+                        let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+                        SnapshotFacts { fingerprint, taken_at: None, schema: None }
                     }
                 }
             }
             (_, _, Some(intervals)) => {
                 let fingerprint = intervals.fingerprint(observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
-                SnapshotFacts { fingerprint, taken_at: None }
+                SnapshotFacts { fingerprint, taken_at: None, schema: None }
             }
             _ => return Err(self.table.refuse(observed, "there is no snapshot")),
         };
@@ -218,6 +223,29 @@ impl TableHistory {
         let objects = self.snapshots.get(&observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
         let schema = self.table.open(observed, objects, self.pinned(observed)?.as_ref())?.schema;
         Ok(AsOfTable { observed, schema, source: Source::Snapshot(self.table.clone(), objects.clone()) })
+    }
+
+    /// The columns of an observed date's own snapshot.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading its footer.
+    pub fn columns_on(&self, observed: NaiveDate) -> Result<SchemaRef> {
+        match self.facts(observed)?.schema {
+            Some(schema) => Ok(schema),
+            None => Ok(self.as_of(observed, false)?.schema),
+        }
+    }
+
+    /// The snapshots of observed dates, to be read in one go.
+    ///
+    /// # Errors
+    /// A refusal for a date without one; a failure or refusal of reading a footer.
+    pub fn snapshots_of(&self, observed: &[NaiveDate]) -> Result<Vec<Dated>> {
+        let dated = |date: &NaiveDate| {
+            let objects = self.snapshots.get(date).ok_or_else(|| self.table.refuse(*date, "there is no snapshot"))?;
+            Ok(Dated { date: *date, objects: objects.clone(), fingerprint: self.facts(*date)?.fingerprint })
+        };
+        observed.iter().map(dated).collect()
     }
 
     /// The types that foreign text is read with: those of the snapshots before it, as far as intervals know them, so

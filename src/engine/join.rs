@@ -1,27 +1,35 @@
 //! The as-of join of a date's events: the table side built once, events streamed past it.
 //!
-//! The table side holds the columns that the output needs, of the rows that hold on some date that is asked
-//! for. From a snapshot it serves one date; from intervals, every date whose snapshot had the same columns.
+//! The table side ([`JoinTable`]) is made of versions: rows of the table with the interval in which each holds. It keeps the columns that the
+//! output needs, of the rows that hold on some date that is asked for and for which the condition holds, so one of them serves
+//! every one of these dates. Where versions come from, it need not know: the intervals, or a stream
+//! over snapshots ([`super::versions`]). Each column is one array, from which the rows that events meet are taken.
+//!
 //! Events are read a batch at a time and keep their order.
+//!
+//! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, one column more. Whoever builds it sets a
+//! limit; only the table side of one date is built however large it is.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
-use arrow::compute::{interleave, take_record_batch};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
+use arrow::compute::{concat, filter_record_batch, interleave, take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::expression::Condition;
 use super::intervals::Intervals;
 use crate::domain::cast::conform;
-use crate::domain::digest::{comparable, key_digests};
+use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
-use crate::domain::join::{JoinKind, Versions};
+use crate::domain::join::{JoinKind, KeyKind, Keys, Versions, VersionsBuilder};
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
+use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
+use crate::storage::object::RowCondition;
 
 /// What to join on, keep and add.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -81,121 +89,147 @@ impl JoinSpec {
     }
 }
 
+/// What a join needs of a table that has certain columns.
+pub struct JoinColumns {
+    /// The columns that the output gets.
+    selected: SchemaRef,
+    /// The key's, in the order of the pairs.
+    keys: Vec<Field>,
+    /// All that are read: those two, and what the condition names.
+    read: SchemaRef,
+    condition: Option<Arc<Condition>>,
+}
+
+impl JoinColumns {
+    /// `schema` is that of the table with every column that the join names.
+    ///
+    /// # Errors
+    /// A usage error for a column or condition that is wrong.
+    pub fn of(spec: &JoinSpec, table: &TableName, key: &[String], schema: &SchemaRef) -> Result<Self> {
+        let what = format!("table {table}");
+        let field = |name: &String| schema.field_with_name(name).cloned().map_err(|_| no_column(name, schema, &what));
+        let selected = spec.selected(schema, key).iter().map(field).collect::<Result<Vec<_>>>()?;
+        let keys = spec.on.iter().map(|(_, column)| field(column)).collect::<Result<Vec<_>>>()?;
+        let condition = spec.condition.as_ref().map(|text| Condition::parse(text, schema)).transpose()?;
+        let named = condition.iter().flat_map(|condition| condition.columns());
+        let needed: Vec<&String> = selected.iter().chain(&keys).map(Field::name).chain(named).collect();
+        let read: Vec<_> = schema.fields().iter().filter(|field| needed.contains(&field.name())).cloned().collect();
+        Ok(JoinColumns {
+            selected: Arc::new(Schema::new(selected)),
+            keys,
+            read: Arc::new(Schema::new(read)),
+            condition: condition.map(Arc::new),
+        })
+    }
+
+    /// Whether one table side serves both, for a join by the same spec.
+    pub fn agree(&self, other: &JoinColumns) -> bool {
+        self.selected == other.selected && self.keys == other.keys && self.read == other.read
+    }
+
+    /// The columns that are read.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.read
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.read.fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// A batch in the types of [`JoinColumns::schema`], of the rows for which the condition holds, and which those are; `None` for all.
+    ///
+    /// # Errors
+    /// A refusal of a value that does not fit, or that the condition cannot be computed for.
+    pub fn matching(&self, batch: &RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)> {
+        let batch = conform(batch, &self.read)?;
+        let Some(condition) = &self.condition else { return Ok((batch, None)) };
+        let mask = Phase::Query.spend(|| condition.mask(&batch))?;
+        let rows = filter_record_batch(&batch, &mask).io_context(|| "cannot select rows".into())?;
+        Ok((rows, Some(mask)))
+    }
+
+    fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.keys.iter().filter_map(|key| batch.column_by_name(key.name()).cloned()).collect()
+    }
+}
+
+/// Rows with the interval in which each holds. Those of one key come in order of their start.
+pub type Timed = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<Interval>)>> + Send>;
+
+/// Rows of one date, whose table side serves no other.
+pub fn of_one_date(rows: Batches) -> Timed {
+    let always = Interval { start: NaiveDate::MIN, end: None };
+    Box::new(rows.map(move |batch| {
+        let batch = batch?;
+        let intervals = vec![always; batch.num_rows()];
+        Ok((batch, intervals))
+    }))
+}
+
+/// The intervals' rows that hold on one of `dates`, which ascend.
+///
+/// # Errors
+/// A failure or refusal of reading.
+pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: Vec<NaiveDate>) -> Result<Timed> {
+    Ok(Box::new(intervals.read(Some(&columns.names()))?.map(move |batch| {
+        let batch = batch?;
+        let holds = |interval: &Interval| {
+            let from = dates.partition_point(|date| *date < interval.start);
+            dates.get(from).is_some_and(|date| interval.holds(*date))
+        };
+        let wanted: Vec<bool> = batch.intervals.iter().map(holds).collect();
+        if wanted.iter().all(|wanted| *wanted) {
+            return Ok((batch.rows, batch.intervals));
+        }
+        let kept = batch.intervals.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(interval, _)| *interval).collect();
+        let rows = filter_record_batch(&batch.rows, &BooleanArray::from(wanted)).io_context(|| "cannot select rows".into())?;
+        Ok((rows, kept))
+    })))
+}
+
 /// The table side of a join.
 pub struct JoinTable {
     versions: Versions,
-    batches: Vec<RecordBatch>,
-    places: Vec<(u32, u32)>,
+    columns: Vec<Column>,
     schema: SchemaRef,
-    key_types: Vec<Field>,
+    keys: Vec<Field>,
 }
 
-/// Rows with the interval in which each holds.
-type Timed = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<Interval>)>> + Send>;
+/// Rows of the table side that are still coming.
+struct Gathering {
+    versions: VersionsBuilder,
+    columns: Vec<Vec<ArrayRef>>,
+    bytes: usize,
+}
 
 impl JoinTable {
-    /// The table side of one date, from rows of a snapshot.
-    ///
-    /// `schema` is that of the table with every column that the job names.
+    /// Builds the table side of rows; `None` if that takes more than `limit` bytes.
     ///
     /// # Errors
-    /// A usage error for a column or condition that is wrong; a refusal for rows that share a key.
-    pub fn of_snapshot(
-        spec: &JoinSpec,
-        table: &TableName,
-        key: &[String],
-        schema: &SchemaRef,
-        rows: impl FnOnce(&[String]) -> Result<Batches>,
-    ) -> Result<Self> {
-        let always = Interval { start: NaiveDate::MIN, end: None };
-        Self::build(spec, table, key, schema, |columns| {
-            Ok(Box::new(rows(columns)?.map(move |batch| {
-                let batch = batch?;
-                let intervals = vec![always; batch.num_rows()];
-                Ok((batch, intervals))
-            })))
-        })
-    }
-
-    /// The table side of every one of `dates`, whose snapshots all had the columns of `schema`.
-    ///
-    /// # Errors
-    /// As [`JoinTable::of_snapshot`].
-    pub fn of_intervals(
-        spec: &JoinSpec,
-        table: &TableName,
-        key: &[String],
-        schema: &SchemaRef,
-        intervals: &Intervals,
-        dates: &[NaiveDate],
-    ) -> Result<Self> {
-        let dates = dates.to_vec();
-        Self::build(spec, table, key, schema, |columns| {
-            Ok(Box::new(intervals.read(Some(columns))?.map(move |batch| {
-                let batch = batch?;
-                let wanted: Vec<u32> = (0u32..)
-                    .zip(&batch.intervals)
-                    .filter(|(_, interval)| {
-                        let from = dates.partition_point(|date| *date < interval.start);
-                        dates.get(from).is_some_and(|date| interval.holds(*date))
-                    })
-                    .map(|(row, _)| row)
-                    .collect();
-                let kept = wanted.iter().map(|row| batch.intervals[*row as usize]).collect();
-                let rows = take_record_batch(&batch.rows, &UInt32Array::from(wanted)).io_context(|| "cannot select rows".into())?;
-                Ok((rows, kept))
-            })))
-        })
-    }
-
-    fn build(
-        spec: &JoinSpec,
-        table: &TableName,
-        key: &[String],
-        schema: &SchemaRef,
-        rows: impl FnOnce(&[String]) -> Result<Timed>,
-    ) -> Result<Self> {
-        let what = format!("table {table}");
-        let selected = spec.selected(schema, key);
-        let field = |name: &String| schema.field_with_name(name).cloned().map_err(|_| no_column(name, schema, &what));
-        let fields = selected.iter().map(field).collect::<Result<Vec<_>>>()?;
-        let key_types = spec.on.iter().map(|(_, column)| field(column)).collect::<Result<Vec<_>>>()?;
-        let condition = spec.condition.as_ref().map(|text| Condition::parse(text, schema)).transpose()?;
-        let everything: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let mut needed: Vec<String> = selected.iter().chain(spec.on.iter().map(|(_, column)| column)).cloned().collect();
-        if condition.is_some() {
-            needed = everything;
-        }
-        let read_schema: SchemaRef =
-            Arc::new(Schema::new(schema.fields().iter().filter(|field| needed.contains(field.name())).cloned().collect::<Vec<_>>()));
-        let mut built = JoinTable {
-            versions: Versions::default(),
-            batches: Vec::new(),
-            places: Vec::new(),
-            schema: Arc::new(Schema::new(fields)),
-            key_types,
-        };
-        for timed in rows(&needed)? {
+    /// A failure or refusal of reading; a refusal for rows that share a key on a date, or whose key is null.
+    pub fn build(columns: &JoinColumns, rows: Timed, limit: Option<usize>) -> Result<Option<Self>> {
+        let kind = KeyKind::of(&columns.keys.iter().map(Field::data_type).collect::<Vec<_>>());
+        let none = vec![Vec::new(); columns.selected.fields().len()];
+        let mut gathering = Gathering { versions: VersionsBuilder::new(kind), columns: none, bytes: 0 };
+        for timed in rows {
             let (batch, intervals) = timed?;
-            let batch = conform(&batch, &read_schema)?;
-            built.add(&batch, &intervals, spec, condition.as_ref()).map_err(|error| error.within(&what))?;
-        }
-        Ok(built)
-    }
-
-    fn add(&mut self, batch: &RecordBatch, intervals: &[Interval], spec: &JoinSpec, condition: Option<&Condition>) -> Result<()> {
-        let mask = condition.map(|condition| condition.mask(batch)).transpose()?;
-        let keys = key_digests(&spec.on.iter().filter_map(|(_, column)| batch.column_by_name(column).cloned()).collect::<Vec<_>>())?;
-        let number = u32::try_from(self.batches.len()).map_err(|_| Error::refused("the table is too large for one join"))?;
-        for (row, (key, interval)) in (0u32..).zip(keys.iter().zip(intervals)) {
-            let Some(key) = key else { return Err(Error::refused("a key is null").hint("asof verify")) };
-            if mask.as_ref().is_none_or(|mask| mask.value(row as usize)) {
-                self.versions.push(*key, *interval)?;
-                self.places.push((number, row));
+            gathering.add(columns, &batch, intervals)?;
+            if limit.is_some_and(|limit| gathering.bytes + gathering.versions.bytes() > limit) {
+                return Ok(None);
             }
         }
-        self.batches.push(conform(batch, &self.schema)?);
-        Ok(())
+        let Gathering { versions, columns: gathered, .. } = gathering;
+        Phase::Join.spend(|| {
+            let fields = columns.selected.fields().iter();
+            let packed = gathered.into_iter().zip(fields).map(|(parts, field)| Column::of(parts, field.data_type())).collect();
+            Ok(Some(JoinTable {
+                versions: versions.finish()?,
+                columns: packed,
+                schema: columns.selected.clone(),
+                keys: columns.keys.clone(),
+            }))
+        })
     }
 
     /// The columns of a join's output: every events column, then the selected ones; a name that clashes gets
@@ -204,7 +238,7 @@ impl JoinTable {
     /// # Errors
     /// A usage error if the events lack a column, types can never be equal, or a suffixed name clashes too.
     pub fn output_schema(&self, spec: &JoinSpec, events: &Schema, events_name: &str, table: &TableName) -> Result<SchemaRef> {
-        for ((column, _), key) in spec.on.iter().zip(&self.key_types) {
+        for ((column, _), key) in spec.on.iter().zip(&self.keys) {
             let field = events.field_with_name(column).map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
             if !comparable(field.data_type(), key.data_type()) {
                 return Err(Error::usage(format!(
@@ -235,25 +269,98 @@ impl JoinTable {
     /// # Errors
     /// A refusal for a key type that cannot be compared.
     pub fn join(&self, spec: &JoinSpec, events: &RecordBatch, date: NaiveDate, output: &SchemaRef) -> Result<(RecordBatch, u64)> {
-        let keys = key_digests(&spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect::<Vec<_>>())?;
-        let matches = self.versions.probe(spec.how, &keys, date);
-        let kept = take_record_batch(events, &UInt32Array::from(matches.events)).io_context(|| "cannot select events".into())?;
-        let mut columns = kept.columns().to_vec();
-        let nothing = self.batches.len();
-        let places: Vec<(usize, usize)> = matches
-            .rows
-            .iter()
-            .map(|row| row.map_or((nothing, 0), |row| (self.places[row as usize].0 as usize, self.places[row as usize].1 as usize)))
-            .collect();
-        for (at, field) in self.schema.fields().iter().enumerate() {
-            let null = new_null_array(field.data_type(), 1);
-            let sources: Vec<&dyn arrow::array::Array> =
-                self.batches.iter().map(|batch| batch.column(at).as_ref()).chain(std::iter::once(null.as_ref())).collect();
-            let column: ArrayRef = interleave(&sources, &places).io_context(|| "cannot join rows".into())?;
-            columns.push(column);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        let joined = RecordBatch::try_new_with_options(output.clone(), columns, &options).io_context(|| "cannot join rows".into())?;
-        Ok((joined, matches.matched))
+        Phase::Join.spend(|| {
+            let keys: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
+            let matches = self.versions.probe(spec.how, &Keys::of(self.versions.kind(), &keys)?, date);
+            let kept = match matches.events {
+                None => events.clone(),
+                Some(staying) => take_record_batch(events, &UInt32Array::from(staying)).io_context(|| "cannot select events".into())?,
+            };
+            let mut columns = kept.columns().to_vec();
+            for (column, field) in self.columns.iter().zip(self.schema.fields()) {
+                columns.push(column.rows(&matches.rows, field.data_type()).io_context(|| "cannot join rows".into())?);
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
+            let joined = RecordBatch::try_new_with_options(output.clone(), columns, &options).io_context(|| "cannot join rows".into())?;
+            Ok((joined, matches.matched))
+        })
     }
+}
+
+impl Gathering {
+    fn add(&mut self, columns: &JoinColumns, batch: &RecordBatch, mut intervals: Vec<Interval>) -> Result<()> {
+        if columns.key_columns(batch).iter().any(|key| key.logical_null_count() > 0) {
+            return Err(Error::refused("a key is null").hint("asof verify"));
+        }
+        let (batch, mask) = columns.matching(batch)?;
+        if let Some(mask) = mask {
+            let mut holds = mask.iter();
+            intervals.retain(|_| holds.next().flatten() == Some(true));
+        }
+        Phase::Join.spend(|| {
+            let keys = Keys::of(self.versions.kind(), &columns.key_columns(&batch))?;
+            self.versions.push(&keys, &intervals)?;
+            for (parts, field) in self.columns.iter_mut().zip(columns.selected.fields()) {
+                let Some(part) = batch.column_by_name(field.name()) else { continue };
+                self.bytes += part.get_array_memory_size();
+                parts.push(part.clone());
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A column of the table side. It is one array, unless its text is more than one array holds.
+struct Column {
+    parts: Vec<ArrayRef>,
+    /// The number of each part's first row.
+    starts: Vec<u32>,
+}
+
+impl Column {
+    fn of(parts: Vec<ArrayRef>, data_type: &DataType) -> Self {
+        let parts = packed(&parts).unwrap_or(parts);
+        let parts = if parts.is_empty() { vec![new_empty_array(data_type)] } else { parts };
+        let starts = parts.iter().scan(0u32, |next, part| {
+            let start = *next;
+            *next = start.saturating_add(u32::try_from(part.len()).unwrap_or(u32::MAX));
+            Some(start)
+        });
+        let starts = starts.collect();
+        Column { parts, starts }
+    }
+
+    /// The values of rows by number, null where there is no row.
+    fn rows(&self, rows: &UInt32Array, data_type: &DataType) -> Result<ArrayRef, arrow::error::ArrowError> {
+        if rows.null_count() == rows.len() {
+            return Ok(new_null_array(data_type, rows.len()));
+        }
+        if let [whole] = self.parts.as_slice() {
+            return take(whole, rows, None);
+        }
+        let null = new_null_array(data_type, 1);
+        let sources: Vec<&dyn Array> = self.parts.iter().chain([&null]).map(AsRef::as_ref).collect();
+        let place = |row: Option<u32>| match row {
+            None => (self.parts.len(), 0),
+            Some(row) => {
+                let part = self.starts.partition_point(|start| *start <= row) - 1;
+                (part, (row - self.starts[part]) as usize)
+            }
+        };
+        interleave(&sources, &rows.iter().map(place).collect::<Vec<_>>())
+    }
+}
+
+/// As few arrays as hold the parts; `None` if that are no fewer.
+fn packed(parts: &[ArrayRef]) -> Option<Vec<ArrayRef>> {
+    if parts.len() < 2 {
+        return None;
+    }
+    let sources: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    if let Ok(whole) = concat(&sources) {
+        return Some(vec![whole]);
+    }
+    let (one, other) = parts.split_at(parts.len() / 2);
+    let halves = [one, other].map(|half| packed(half).unwrap_or_else(|| half.to_vec()));
+    Some(halves.concat())
 }

@@ -9,3 +9,4 @@ pub mod join;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;
+pub mod versions;

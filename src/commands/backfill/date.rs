@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::job::{EventsSource, Job, Work, recorded_in};
+use super::sides::Sides;
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
 use crate::domain::staleness::{DateState, Inputs};
@@ -23,8 +24,10 @@ pub(super) struct DateRun<'a> {
     pub(super) job: &'a Job,
     workspace: &'a Workspace<'a>,
     options: &'a BackfillOptions,
-    /// Every date of the run.
-    pub(super) dates: &'a [NaiveDate],
+    /// Whether other dates will ask for the same tables.
+    pub(super) many: bool,
+    /// The table sides, of a join.
+    pub(super) sides: Option<&'a Sides<'a>>,
     pub(super) date: NaiveDate,
     pub(super) report: DateReport,
 }
@@ -34,7 +37,8 @@ impl<'a> DateRun<'a> {
         job: &'a Job,
         workspace: &'a Workspace<'a>,
         options: &'a BackfillOptions,
-        dates: &'a [NaiveDate],
+        many: bool,
+        sides: Option<&'a Sides<'a>>,
         date: NaiveDate,
     ) -> Self {
         let report = DateReport {
@@ -50,12 +54,7 @@ impl<'a> DateRun<'a> {
             kind: None,
             hints: Vec::new(),
         };
-        DateRun { job, workspace, options, dates, date, report }
-    }
-
-    /// Whether other dates will ask for the same tables.
-    pub(super) fn many(&self) -> bool {
-        self.dates.len() > 1
+        DateRun { job, workspace, options, many, sides, date, report }
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.

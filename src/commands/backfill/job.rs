@@ -1,7 +1,6 @@
 //! One job, ready to run: what its outputs are made from, where they are, and where each date stands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
-use crate::engine::join::{JoinSpec, JoinTable};
+use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, TableName};
@@ -44,8 +43,6 @@ pub(in crate::commands) struct Job {
     pub(super) outputs: Partitions,
     /// The dates whose failure was kept when the job began.
     pub(super) failures: BTreeSet<NaiveDate>,
-    /// The table side of a join, by the index of its schema among the intervals': built once for all dates.
-    pub(super) join_tables: Mutex<BTreeMap<usize, Arc<JoinTable>>>,
 }
 
 /// What a job does.

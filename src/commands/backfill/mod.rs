@@ -15,6 +15,7 @@ mod date;
 mod job;
 mod join;
 mod resolve;
+mod sides;
 #[cfg(feature = "sql")]
 mod sql;
 mod warnings;
@@ -28,7 +29,9 @@ use serde::Serialize;
 
 use self::date::DateRun;
 pub(super) use self::job::Job;
+use self::job::Work;
 pub(super) use self::resolve::find_job;
+use self::sides::Sides;
 use super::Workspace;
 use crate::config::JobConfig;
 use crate::domain::staleness::{DateState, Only};
@@ -177,7 +180,17 @@ impl Job {
         if dates.is_empty() {
             return Err(self.no_events(options.range));
         }
-        let states: Vec<_> = self.states(&dates).into_iter().map(|state| Mutex::new(Some(state))).collect();
+        let states = self.states(&dates);
+        let runs: Vec<bool> =
+            states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();
+        let states: Vec<_> = states.into_iter().map(|state| Mutex::new(Some(state))).collect();
+        let many = dates.len() > 1;
+        let to_run = || dates.iter().zip(&runs).filter(|(_, run)| **run).map(|(date, _)| *date);
+        let sides = match (&self.work, self.tables.values().next()) {
+            (Work::Join(spec, _), Some(history)) => Some(Sides::new(spec, history, to_run(), many, options.workers, workspace.memory)),
+            _ => None,
+        };
+        let sides = sides.as_ref();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
         let workers = options.workers.clamp(1, dates.len());
@@ -188,7 +201,11 @@ impl Job {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let (Some(date), Some(state)) = (dates.get(at), states.get(at)) else { break };
                         let Some(state) = state.lock().unwrap_or_else(PoisonError::into_inner).take() else { break };
-                        let report = DateRun::new(self, workspace, options, &dates, *date).run(state);
+                        if let (Some(sides), Some(soon)) = (sides, dates.get(at + workers)) {
+                            sides.prepare(*date, *soon);
+                        }
+                        let report = DateRun::new(self, workspace, options, many, sides, *date).run(state);
+                        sides.inspect(|sides| sides.finished(*date));
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                         workspace.progress.step(&format!("backfill {}", self.name), done as u64, dates.len() as u64);

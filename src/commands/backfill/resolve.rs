@@ -1,7 +1,6 @@
 //! From what the configuration or the command line says of a job to a [`Job`]: its work, events and tables.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
@@ -75,7 +74,6 @@ impl Job {
             events: Vec::new(),
             tables: BTreeMap::new(),
             hash: String::new(),
-            join_tables: Mutex::default(),
         };
         for EventsPlace { name, root, layout, format, types } in events {
             let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {name}")))?;

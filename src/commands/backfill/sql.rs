@@ -24,7 +24,7 @@ impl DateRun<'_> {
         }
         let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
         for (name, history) in &self.job.tables {
-            let as_of = history.as_of(history.resolve(self.date)?, self.many())?;
+            let as_of = history.as_of(history.resolve(self.date)?, self.many)?;
             self.report.using.insert(name.clone(), if as_of.from_intervals() { "intervals" } else { "snapshots" });
             tables.insert(name.clone(), as_of);
         }
