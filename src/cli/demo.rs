@@ -292,7 +292,8 @@ impl Tour<'_> {
     fn joined_to(&self, snapshot: &str, day: chrono::NaiveDate) -> Result<BTreeMap<String, i64>> {
         use std::sync::Arc;
 
-        use crate::engine::sql::{Relation, bind_date, run};
+        use crate::engine::sql::{QueryMemory, Relation, bind_date, run};
+        use crate::model::MemoryBudget;
         use crate::source::{TypeRules, files_of, read};
 
         let config = crate::config::Config::load(&self.folder.join("asof.toml"))?;
@@ -310,7 +311,8 @@ impl Tour<'_> {
         };
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();
-        run(&bind_date(&sql, day), relations, &mut |_, batch| {
+        let memory = QueryMemory { budget: MemoryBudget::default(), queries: 1 };
+        run(&bind_date(&sql, day), relations, memory, &mut |_, batch| {
             batches.push(batch);
             Ok(())
         })?;

@@ -1,15 +1,20 @@
 //! The as-of join: one key table with its versions, probed by the events of any date.
 //!
-//! A [`Versions`] maps a key to the versions of its row, each over an interval. Rows themselves stay where the caller has
-//! them; the index answers with row numbers. It is built once for the dates of a window and probed, read-only, by each
-//! date's events, on as many threads as there are. A probe goes from the key to its latest version, and from there back
-//! to the one that holds on the date.
+//! A [`Versions`] knows the versions of each key's row, each over an interval. Rows themselves stay where the caller has them; the index
+//! answers with row numbers. It is built once for the dates of a window. For a date, [`Versions::on`] gives each key the row that holds on it, in
+//! one pass over the versions and without touching the keys; that is probed, read-only, by the date's events.
 //!
 //! When two keys are equal is said in [`super::digest`]. A key of one integer column is held as that integer, which
 //! is the same rule without the digest: an event's float meets it if it is that whole number. All others are held as digests.
 //!
-//! Memory: 12 bytes a version; a key takes 4 bytes times its share of the range where integers lie close, and otherwise the map's
-//! entry, 16 bytes for an integer and 32 for a digest, with its slack.
+//! A probe is a few small loops over a batch, each of which does one thing for every key and waits for none, so that the processor looks many
+//! keys up at once.
+//!
+//! Memory: 12 bytes a version; for each key the map's entry, 16 bytes for an integer and 32 for a digest, with its slack, and two bytes
+//! of a filter before it, but nothing where integers lie close to one another. For each date that is being run 4 bytes a key, or
+//! a number of the range that close integers lie in.
+
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, UInt32Array};
 use arrow::buffer::NullBuffer;
@@ -81,6 +86,19 @@ pub enum Keys {
 }
 
 impl Keys {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Keys::Integers(keys) => keys.len(),
+            Keys::Digests(keys) => keys.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The keys that stand in columns.
     ///
     /// # Errors
@@ -124,12 +142,12 @@ fn whole_number(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && (-BEYOND..BEYOND).contains(&value)).then_some(value as i64)
 }
 
-/// A row, as long as it holds, and the version of its key before it.
+/// A row, as long as it holds, and where its key stands.
 #[derive(Clone, Copy)]
 struct Version {
     start: i32,
     end: i32,
-    before: u32,
+    place: u32,
 }
 
 /// Gathers versions, and makes the index of them.
@@ -145,16 +163,25 @@ enum Gathered {
 
 /// The versions of each key; see the module.
 pub struct Versions {
-    latest: Latest,
+    places: Places,
+    /// How many places there are.
+    count: usize,
     versions: Vec<Version>,
 }
 
-/// The row of each key's latest version.
-enum Latest {
-    /// By the key's distance from the least one.
-    Close(i64, Vec<u32>),
-    Integers(HashMap<i64, u32>),
-    Digests(HashMap<u128, u32>),
+/// Where each key stands.
+enum Places {
+    /// At its distance from the least one.
+    Close(i64),
+    Integers(HashMap<i64, u32>, Filter),
+    Digests(HashMap<u128, u32>, Filter),
+}
+
+/// The row of each key that holds on a date.
+pub struct VersionsOn<'a> {
+    places: &'a Places,
+    /// By place.
+    rows: Vec<u32>,
 }
 
 fn day(date: NaiveDate) -> i32 {
@@ -194,7 +221,7 @@ impl VersionsBuilder {
             }
             _ => return Err(null()),
         }
-        let version = |interval: &Interval| Version { start: day(interval.start), end: interval.end.map_or(NO_END, day), before: NONE };
+        let version = |interval: &Interval| Version { start: day(interval.start), end: interval.end.map_or(NO_END, day), place: 0 };
         self.versions.extend(intervals.iter().map(version));
         if self.versions.len() >= NONE as usize {
             return Err(Error::refused("more than 4,294,967,294 versions in one join"));
@@ -205,8 +232,8 @@ impl VersionsBuilder {
     /// The size of what was gathered and of the index that will be made of it, in bytes, at most about.
     pub fn bytes(&self) -> usize {
         let each = match self.kind() {
-            KeyKind::Integers => size_of::<i64>() + 40,
-            KeyKind::Digests => size_of::<u128>() + 70,
+            KeyKind::Integers => size_of::<i64>() + 44,
+            KeyKind::Digests => size_of::<u128>() + 76,
         };
         self.versions.len() * (size_of::<Version>() + each)
     }
@@ -217,50 +244,55 @@ impl VersionsBuilder {
     /// A refusal if two versions of one key hold at once: the table is damaged.
     pub fn finish(self) -> Result<Versions> {
         let VersionsBuilder { keys, mut versions } = self;
-        let mut link = |row: usize, before: Option<u32>| {
-            let before = before.filter(|before| *before != NONE);
-            if let Some(before) = before {
-                if versions[before as usize].end >= versions[row].start {
-                    return Err(Error::refused("two rows of one key hold on one date").hint("asof verify"));
-                }
-                versions[row].before = before;
-            }
-            Ok(())
-        };
-        let rows = 0u32..;
-        let latest = match keys {
+        let (places, count) = match keys {
             Gathered::Integers(keys) => {
                 let (least, greatest) =
                     keys.iter().fold((i64::MAX, i64::MIN), |(least, greatest), key| (least.min(*key), greatest.max(*key)));
                 let range = if keys.is_empty() { 0 } else { greatest.abs_diff(least) };
-                match usize::try_from(range) {
-                    Ok(length) if range < SPARSEST * keys.len() as u64 => {
-                        let mut latest = vec![NONE; length + 1];
-                        for (row, key) in rows.zip(&keys) {
-                            let place = &mut latest[close(*key, least)];
-                            link(row as usize, Some(std::mem::replace(place, row)))?;
+                match u32::try_from(range) {
+                    Ok(length) if range < SPARSEST * keys.len() as u64 && length < NONE => {
+                        for (version, key) in versions.iter_mut().zip(&keys) {
+                            version.place = u32::try_from(close(*key, least)).unwrap_or(NONE);
                         }
-                        Latest::Close(least, latest)
+                        (Places::Close(least), length as usize + 1)
                     }
                     _ => {
-                        let mut latest = HashMap::with_capacity(keys.len());
-                        for (row, key) in rows.zip(&keys) {
-                            link(row as usize, latest.insert(*key, row))?;
-                        }
-                        Latest::Integers(latest)
+                        let places = numbered(&keys, &mut versions);
+                        #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
+                        let filter = Filter::of(places.keys().map(|key| *key as u64));
+                        let count = places.len();
+                        (Places::Integers(places, filter), count)
                     }
                 }
             }
             Gathered::Digests(keys) => {
-                let mut latest = HashMap::with_capacity(keys.len());
-                for (row, key) in rows.zip(&keys) {
-                    link(row as usize, latest.insert(*key, row))?;
-                }
-                Latest::Digests(latest)
+                let places = numbered(&keys, &mut versions);
+                #[allow(clippy::cast_possible_truncation, reason = "a digest is random in every part")]
+                let filter = Filter::of(places.keys().map(|key| *key as u64));
+                let count = places.len();
+                (Places::Digests(places, filter), count)
             }
         };
-        Ok(Versions { latest, versions })
+        let mut ends = vec![i32::MIN; count];
+        for version in &versions {
+            let end = &mut ends[version.place as usize];
+            if *end >= version.start {
+                return Err(Error::refused("two rows of one key hold on one date").hint("asof verify"));
+            }
+            *end = version.end;
+        }
+        Ok(Versions { places, count, versions })
     }
+}
+
+/// Numbers keys, and tells each version the number of its own.
+fn numbered<K: Copy + Eq + Hash>(keys: &[K], versions: &mut [Version]) -> HashMap<K, u32> {
+    let mut numbers = HashMap::new();
+    for (version, key) in versions.iter_mut().zip(keys) {
+        let next = u32::try_from(numbers.len()).unwrap_or(NONE);
+        version.place = *numbers.entry(*key).or_insert(next);
+    }
+    numbers
 }
 
 /// Where a key stands in an array that begins with the least one; out of the array for one below.
@@ -270,14 +302,6 @@ fn close(key: i64, least: i64) -> usize {
 }
 
 impl Versions {
-    /// How its keys are held, and how those of events must be.
-    pub fn kind(&self) -> KeyKind {
-        match self.latest {
-            Latest::Close(..) | Latest::Integers(_) => KeyKind::Integers,
-            Latest::Digests(_) => KeyKind::Digests,
-        }
-    }
-
     /// How many versions there are.
     pub fn len(&self) -> usize {
         self.versions.len()
@@ -288,54 +312,130 @@ impl Versions {
         self.versions.is_empty()
     }
 
-    /// The row of each key's latest version. The loops are small and do nothing else, so that the processor waits for many look-ups at once.
-    fn latest(&self, keys: &Keys) -> Vec<u32> {
-        fn each(keys: &Int64Array, row: impl Fn(i64) -> Option<u32>) -> Vec<u32> {
-            match keys.nulls().filter(|nulls| nulls.null_count() > 0) {
-                None => keys.values().iter().map(|key| row(*key).unwrap_or(NONE)).collect(),
-                Some(_) => keys.iter().map(|key| key.and_then(&row).unwrap_or(NONE)).collect(),
+    /// The rows that hold on a date.
+    pub fn on(&self, date: NaiveDate) -> VersionsOn<'_> {
+        let day = day(date);
+        let mut rows = vec![NONE; self.count];
+        for (row, version) in (0u32..).zip(&self.versions) {
+            if version.start <= day && day <= version.end {
+                rows[version.place as usize] = row;
             }
         }
-        match (&self.latest, keys) {
-            (Latest::Close(least, latest), Keys::Integers(keys)) => each(keys, |key| latest.get(close(key, *least)).copied()),
-            (Latest::Integers(latest), Keys::Integers(keys)) => each(keys, |key| latest.get(&key).copied()),
-            (Latest::Digests(latest), Keys::Digests(keys)) => {
-                keys.iter().map(|key| key.and_then(|key| latest.get(&key).copied()).unwrap_or(NONE)).collect()
-            }
-            (_, Keys::Integers(keys)) => vec![NONE; keys.len()],
-            (_, Keys::Digests(keys)) => vec![NONE; keys.len()],
+        VersionsOn { places: &self.places, rows }
+    }
+}
+
+impl VersionsOn<'_> {
+    /// How keys are held, and how those of events must be.
+    pub fn kind(&self) -> KeyKind {
+        match self.places {
+            Places::Close(..) | Places::Integers(..) => KeyKind::Integers,
+            Places::Digests(..) => KeyKind::Digests,
         }
     }
 
-    /// Of a version and those of its key before it, the one that holds on a day.
-    fn holding(&self, mut row: u32, day: i32) -> u32 {
-        while let Some(version) = self.versions.get(row as usize) {
-            if version.start <= day {
-                return if day <= version.end { row } else { NONE };
+    /// The events whose keys have a row, by index, ascending, and these rows.
+    fn met(&self, keys: &Keys) -> (Vec<u32>, Vec<u32>) {
+        let row = |place: Option<u32>| place.and_then(|place| self.rows.get(place as usize)).copied().unwrap_or(NONE);
+        let (mut events, places): (Vec<u32>, Vec<Option<u32>>) = match (self.places, keys) {
+            (Places::Close(least), Keys::Integers(keys)) => {
+                let place = |key: &i64| self.rows.get(close(*key, *least)).copied().unwrap_or(NONE);
+                let rows: Vec<u32> = keys.values().iter().map(place).collect();
+                let events = indices(&rows, |row| *row != NONE, keys.nulls());
+                let rows = events.iter().map(|event| rows[*event as usize]).collect();
+                return (events, rows);
             }
-            row = version.before;
+            #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
+            (Places::Integers(places, filter), Keys::Integers(keys)) => {
+                let events = indices(keys.values(), |key| filter.may_hold(*key as u64), keys.nulls());
+                let found = events.iter().map(|event| places.get(&keys.value(*event as usize)).copied()).collect();
+                (events, found)
+            }
+            #[allow(clippy::cast_possible_truncation, reason = "a digest is random in every part")]
+            (Places::Digests(places, filter), Keys::Digests(keys)) => {
+                let events = indices(keys, |key| key.is_some_and(|key| filter.may_hold(key as u64)), None);
+                let found = events.iter().map(|event| places.get(&keys[*event as usize]?).copied()).collect();
+                (events, found)
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        let mut rows: Vec<u32> = places.into_iter().map(row).collect();
+        let kept = indices(&rows, |row| *row != NONE, None);
+        if kept.len() < rows.len() {
+            events = kept.iter().map(|at| events[*at as usize]).collect();
+            rows = kept.iter().map(|at| rows[*at as usize]).collect();
         }
-        NONE
+        (events, rows)
     }
 
     /// Probes with the events' keys and says which events stay, by index in their order, and which
     /// row each meets. A key that is null meets none.
-    pub fn probe(&self, kind: JoinKind, keys: &Keys, date: NaiveDate) -> Matches {
-        let mut rows = self.latest(keys);
-        let day = day(date);
-        rows.iter_mut().for_each(|row| *row = self.holding(*row, day));
-        let found = rows.iter().filter(|row| **row != NONE).count();
-        let matched = found as u64;
-        if found == rows.len() && kind != JoinKind::Anti || kind == JoinKind::Left {
-            let nulls = (found < rows.len()).then(|| rows.iter().map(|row| *row != NONE).collect::<NullBuffer>());
-            rows.iter_mut().filter(|row| **row == NONE).for_each(|row| *row = 0);
-            return Matches { events: None, rows: UInt32Array::new(rows.into(), nulls), matched };
+    pub fn probe(&self, kind: JoinKind, keys: &Keys) -> Matches {
+        let (events, rows) = self.met(keys);
+        let (all, matched) = (keys.len(), events.len() as u64);
+        match kind {
+            JoinKind::Inner | JoinKind::Semi | JoinKind::Left if events.len() == all => {
+                Matches { events: None, rows: rows.into(), matched }
+            }
+            JoinKind::Inner | JoinKind::Semi => Matches { events: Some(events), rows: rows.into(), matched },
+            JoinKind::Left => {
+                let (mut met, mut of_each) = (vec![false; all], vec![0; all]);
+                for (event, row) in events.iter().zip(&rows) {
+                    met[*event as usize] = true;
+                    of_each[*event as usize] = *row;
+                }
+                Matches { events: None, rows: UInt32Array::new(of_each.into(), Some(met.into())), matched }
+            }
+            JoinKind::Anti => {
+                let mut met = events.into_iter().peekable();
+                let others: Vec<u32> = (0u32..).take(all).filter(|event| met.next_if_eq(event).is_none()).collect();
+                Matches { rows: UInt32Array::new_null(others.len()), events: Some(others), matched }
+            }
         }
-        let stays = |row: &u32| (*row == NONE) == (kind == JoinKind::Anti);
-        let events = (0u32..).zip(&rows).filter(|(_, row)| stays(row)).map(|(event, _)| event).collect();
-        rows.retain(stays);
-        let nulls = (kind == JoinKind::Anti).then(|| NullBuffer::new_null(rows.len()));
-        Matches { events: Some(events), rows: UInt32Array::new(rows.into(), nulls), matched }
+    }
+}
+
+/// The indices of the items that are wanted and not null. There is no branch that depends on an item.
+fn indices<T>(items: &[T], wanted: impl Fn(&T) -> bool, nulls: Option<&NullBuffer>) -> Vec<u32> {
+    let mut indices = vec![0; items.len()];
+    let mut count = 0;
+    for (index, item) in (0u32..).zip(items) {
+        indices[count] = index;
+        count += usize::from(wanted(item));
+    }
+    indices.truncate(count);
+    if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+        indices.retain(|index| nulls.is_valid(*index as usize));
+    }
+    indices
+}
+
+/// Which keys may be there: a bit for each, in about sixteen times as many bits as there are keys. It is small enough to stay close to the processor.
+struct Filter {
+    bits: Vec<u64>,
+    /// What a key's hash is shifted by to be the number of a bit.
+    shift: u32,
+    seed: u64,
+}
+
+impl Filter {
+    fn of(keys: impl ExactSizeIterator<Item = u64>) -> Self {
+        let bits = (keys.len() * 8).next_power_of_two().saturating_mul(2).max(64);
+        let mut filter = Filter { bits: vec![0; bits / 64], shift: 64 - bits.ilog2(), seed: RandomState::new().hash_one(0u8) };
+        for key in keys {
+            let bit = filter.bit(key);
+            filter.bits[bit / 64] |= 1 << (bit % 64);
+        }
+        filter
+    }
+
+    fn bit(&self, key: u64) -> usize {
+        usize::try_from((key ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift).unwrap_or(0)
+    }
+
+    fn may_hold(&self, key: u64) -> bool {
+        let bit = self.bit(key);
+        self.bits.get(bit / 64).is_some_and(|bits| bits >> (bit % 64) & 1 == 1)
     }
 }
 
@@ -391,7 +491,8 @@ mod tests {
     }
 
     fn probe(versions: &Versions, kind: JoinKind, events: &ArrayRef, date: NaiveDate) -> Matches {
-        versions.probe(kind, &Keys::of(versions.kind(), std::slice::from_ref(events)).expect("keys"), date)
+        let on = versions.on(date);
+        on.probe(kind, &Keys::of(on.kind(), std::slice::from_ref(events)).expect("keys"))
     }
 
     #[test]

@@ -85,11 +85,14 @@ impl Condition {
         let batch = conform(batch, &self.schema)?;
         #[cfg(feature = "sql")]
         {
-            use arrow::array::AsArray;
+            use arrow::array::{Array, AsArray};
             let wrong = |error| super::sql::wrong(&error, &format!("--where \"{}\"", self.text));
             let value = self.expression.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(wrong)?;
             let truth = value.as_boolean_opt().ok_or_else(|| Error::refused(format!("--where \"{}\" is no truth value", self.text)))?;
-            Ok(truth.iter().map(|value| Some(value == Some(true))).collect())
+            Ok(match truth.nulls() {
+                None => truth.clone(),
+                Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
+            })
         }
         #[cfg(not(feature = "sql"))]
         {

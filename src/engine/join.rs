@@ -12,24 +12,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, filter_record_batch, interleave, take, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::expression::Condition;
-use super::intervals::Intervals;
+use super::intervals::{Intervals, to_days};
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
-use crate::domain::interval::Interval;
-use crate::domain::join::{JoinKind, KeyKind, Keys, Versions, VersionsBuilder};
+use crate::domain::interval::{Convention, Interval};
+use crate::domain::join::{JoinKind, KeyKind, Keys, Versions, VersionsBuilder, VersionsOn};
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::object::RowCondition;
+use crate::storage::object::{GroupStatistics, RowCondition};
 
 /// What to join on, keep and add.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -137,6 +138,11 @@ impl JoinColumns {
         self.read.fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    /// The condition, for whoever reads no more than rows for which it holds.
+    pub fn condition(&self) -> Option<Arc<dyn RowCondition>> {
+        self.condition.clone().map(|condition| condition as Arc<dyn RowCondition>)
+    }
+
     /// A batch in the types of [`JoinColumns::schema`], of the rows for which the condition holds, and which those are; `None` for all.
     ///
     /// # Errors
@@ -167,18 +173,20 @@ pub fn of_one_date(rows: Batches) -> Timed {
     }))
 }
 
-/// The intervals' rows that hold on one of `dates`, which ascend.
+/// The intervals' rows that hold on one of `dates`, which ascend, and for which the condition holds.
 ///
 /// # Errors
 /// A failure or refusal of reading.
-pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: Vec<NaiveDate>) -> Result<Timed> {
-    Ok(Box::new(intervals.read(Some(&columns.names()))?.map(move |batch| {
+pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: &[NaiveDate]) -> Result<Timed> {
+    let window = Window::of(dates);
+    // Most rows of a long history hold on no date of the window; of those of a short one the condition tells.
+    let narrow = columns.condition.is_some() || dates.len() * 2 < intervals.footer.observed.len();
+    let in_window = || InWindow::new(columns.condition(), intervals.convention.clone(), window.clone());
+    let condition = narrow.then(|| Arc::new(in_window()) as Arc<dyn RowCondition>);
+    Ok(Box::new(intervals.read_where(Some(&columns.names()), condition)?.map(move |batch| {
         let batch = batch?;
-        let holds = |interval: &Interval| {
-            let from = dates.partition_point(|date| *date < interval.start);
-            dates.get(from).is_some_and(|date| interval.holds(*date))
-        };
-        let wanted: Vec<bool> = batch.intervals.iter().map(holds).collect();
+        let end = |interval: &Interval| interval.end.map_or(i32::MAX, to_days);
+        let wanted: Vec<bool> = batch.intervals.iter().map(|interval| window.meets(to_days(interval.start), end(interval))).collect();
         if wanted.iter().all(|wanted| *wanted) {
             return Ok((batch.rows, batch.intervals));
         }
@@ -186,6 +194,83 @@ pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: Vec<Nai
         let rows = filter_record_batch(&batch.rows, &BooleanArray::from(wanted)).io_context(|| "cannot select rows".into())?;
         Ok((rows, kept))
     })))
+}
+
+/// Some dates, as days since 1970.
+#[derive(Clone)]
+struct Window {
+    first: i32,
+    /// For each day from the first date to the last one, the next date from this day on.
+    next: Arc<[i32]>,
+}
+
+impl Window {
+    /// Dates that ascend.
+    fn of(dates: &[NaiveDate]) -> Self {
+        let (first, mut next) = (dates.first().map_or(0, |first| to_days(*first)), Vec::new());
+        for date in dates {
+            let day = to_days(*date);
+            next.resize(usize::try_from(day - first).unwrap_or(0) + 1, day);
+        }
+        Window { first, next: next.into() }
+    }
+
+    /// Whether one of the dates lies from `start` to `end`.
+    fn meets(&self, start: i32, end: i32) -> bool {
+        let from = usize::try_from(i64::from(start) - i64::from(self.first)).unwrap_or(0);
+        self.next.get(from).is_some_and(|next| *next <= end)
+    }
+}
+
+/// A condition on the intervals' rows that hold on one of some dates. It is not evaluated on others: their values may be of another type,
+/// or of none that it can be computed for. A row that lacks its interval is wanted, so that whoever reads it refuses it.
+struct InWindow {
+    condition: Option<Arc<dyn RowCondition>>,
+    columns: Vec<String>,
+    convention: Convention,
+    window: Window,
+}
+
+impl InWindow {
+    fn new(condition: Option<Arc<dyn RowCondition>>, convention: Convention, window: Window) -> Self {
+        let mut columns: Vec<String> = condition.iter().flat_map(|condition| condition.columns()).cloned().collect();
+        columns.extend([convention.start_column.clone(), convention.end_column.clone()]);
+        InWindow { condition, columns, convention, window }
+    }
+
+    fn in_window(&self, batch: &RecordBatch) -> BooleanArray {
+        let column = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Date32Type>());
+        let (Some(starts), Some(ends)) = (column(&self.convention.start_column), column(&self.convention.end_column)) else {
+            return vec![true; batch.num_rows()].into();
+        };
+        // What stands for an open end is later than every date.
+        let last = |written: i32| if self.convention.exclusive { written.saturating_sub(1) } else { written };
+        let meets = |start: i32, end: i32| self.window.meets(start, last(end));
+        if starts.null_count() == 0 && ends.null_count() == 0 {
+            return BooleanBuffer::collect_bool(batch.num_rows(), |row| meets(starts.value(row), ends.value(row))).into();
+        }
+        let end = |row: usize| if ends.is_valid(row) { ends.value(row) } else { i32::MAX };
+        BooleanBuffer::collect_bool(batch.num_rows(), |row| starts.is_null(row) || meets(starts.value(row), end(row))).into()
+    }
+}
+
+impl RowCondition for InWindow {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
+        self.condition.as_ref().map_or_else(|| vec![true; groups.len()], |condition| condition.may_hold(groups))
+    }
+
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let in_window = self.in_window(batch);
+        let Some(condition) = &self.condition else { return Ok(in_window) };
+        let rows = filter_record_batch(batch, &in_window).io_context(|| "cannot select rows".into())?;
+        let mask = condition.holds(&rows)?;
+        let mut wanted = mask.iter().map(|wanted| wanted == Some(true));
+        Ok(in_window.values().iter().map(|in_window| in_window && wanted.next() == Some(true)).collect::<Vec<bool>>().into())
+    }
 }
 
 /// The table side of a join.
@@ -264,20 +349,33 @@ impl JoinTable {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// Joins a batch of events of a date, and says how many of them met a row.
+    /// The table side as of one of its dates.
+    pub fn on(&self, date: NaiveDate) -> JoinTableOn<'_> {
+        JoinTableOn { table: self, rows: Phase::Join.spend(|| self.versions.on(date)) }
+    }
+}
+
+/// A table side as of a date.
+pub struct JoinTableOn<'a> {
+    table: &'a JoinTable,
+    rows: VersionsOn<'a>,
+}
+
+impl JoinTableOn<'_> {
+    /// Joins a batch of events of the date, and says how many of them met a row.
     ///
     /// # Errors
     /// A refusal for a key type that cannot be compared.
-    pub fn join(&self, spec: &JoinSpec, events: &RecordBatch, date: NaiveDate, output: &SchemaRef) -> Result<(RecordBatch, u64)> {
+    pub fn join(&self, spec: &JoinSpec, events: &RecordBatch, output: &SchemaRef) -> Result<(RecordBatch, u64)> {
         Phase::Join.spend(|| {
             let keys: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
-            let matches = self.versions.probe(spec.how, &Keys::of(self.versions.kind(), &keys)?, date);
+            let matches = self.rows.probe(spec.how, &Keys::of(self.rows.kind(), &keys)?);
             let kept = match matches.events {
                 None => events.clone(),
                 Some(staying) => take_record_batch(events, &UInt32Array::from(staying)).io_context(|| "cannot select events".into())?,
             };
             let mut columns = kept.columns().to_vec();
-            for (column, field) in self.columns.iter().zip(self.schema.fields()) {
+            for (column, field) in self.table.columns.iter().zip(self.table.schema.fields()) {
                 columns.push(column.rows(&matches.rows, field.data_type()).io_context(|| "cannot join rows".into())?);
             }
             let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
@@ -363,4 +461,43 @@ fn packed(parts: &[ArrayRef]) -> Option<Vec<ArrayRef>> {
     let (one, other) = parts.split_at(parts.len() / 2);
     let halves = [one, other].map(|half| packed(half).unwrap_or_else(|| half.to_vec()));
     Some(halves.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Days;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_interval_is_in_a_window_if_it_holds_on_one_of_its_dates(
+            days in proptest::collection::btree_set(0u64..60, 0..8),
+            start in 0u64..70,
+            length in proptest::option::of(0u64..70),
+        ) {
+            let date = |day: u64| NaiveDate::from_ymd_opt(1969, 12, 1).expect("a date") + Days::new(day);
+            let dates: Vec<NaiveDate> = days.into_iter().map(date).collect();
+            let interval = Interval { start: date(start), end: length.map(|length| date(start + length)) };
+            let meets = Window::of(&dates).meets(to_days(interval.start), interval.end.map_or(i32::MAX, to_days));
+            prop_assert_eq!(meets, dates.iter().any(|date| interval.holds(*date)));
+        }
+    }
+
+    #[test]
+    fn rows_are_taken_from_any_number_of_parts() {
+        use arrow::array::StringArray;
+        let parts: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(StringArray::from(vec!["c", "d", "e"]))];
+        let rows = UInt32Array::from(vec![Some(4), None, Some(1), Some(2)]);
+        let apart = Column { parts: parts.clone(), starts: vec![0, 2] };
+        let whole = Column::of(parts, &DataType::Utf8);
+        assert_eq!((whole.parts.len(), whole.starts.as_slice()), (1, [0].as_slice()));
+        let expected: ArrayRef = Arc::new(StringArray::from(vec![Some("e"), None, Some("b"), Some("c")]));
+        for column in [apart, whole] {
+            assert_eq!(&column.rows(&rows, &DataType::Utf8).expect("rows"), &expected);
+        }
+        let none = Column::of(Vec::new(), &DataType::Utf8);
+        assert_eq!(none.rows(&UInt32Array::new_null(2), &DataType::Utf8).expect("nulls").null_count(), 2);
+    }
 }

@@ -6,6 +6,9 @@
 //!
 //! One partition and one thread a query, so that rows come in the same order on every run; dates run side
 //! by side instead. A relation decodes only the columns that the query names.
+//!
+//! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory that may be used. One that needs more is
+//! refused, and does not go to a disk: rows that were set aside come back in another order, and the result would depend on the memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +20,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
@@ -26,10 +32,13 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
+use futures::future::poll_fn;
 
 use crate::domain::cast::conform;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Error, Kind, Result, nearest};
+use crate::model::MemoryBudget;
+use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::object::{BATCH_ROWS, to_canonical};
 
@@ -106,24 +115,60 @@ fn parse(sql: &str) -> Result<Statement> {
     }
 }
 
+/// How much memory a query may use: the budget, by the number of queries that run side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryMemory {
+    /// What all of them may use.
+    pub budget: MemoryBudget,
+    /// How many they are.
+    pub queries: usize,
+}
+
+impl QueryMemory {
+    fn bytes(self) -> usize {
+        self.budget.share(self.queries as u64)
+    }
+
+    /// The refusal of a query that needs more.
+    fn exceeded(self) -> Error {
+        let (share, twice) = (self.bytes() >> 20, (self.budget.0 >> 29).max(1));
+        let error = Error::refused(format!("the job's SQL needs more than the {share} MiB of memory that a date may use"));
+        let error = error.hint(format!("--memory {twice}GiB"));
+        if self.queries > 1 { error.hint("--workers 1") } else { error }
+    }
+}
+
 /// Runs a query and hands its rows to `sink`, whose first argument is their schema. `sink` is
 /// called at least once, with no rows if there are none.
 ///
 /// # Errors
-/// A usage error if the query is wrong, a refusal if a value cannot be computed, and whatever reading fails with.
-pub fn run(sql: &str, relations: Vec<(String, Relation)>, sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>) -> Result<()> {
+/// A usage error if the query is wrong, a refusal if a value cannot be computed or the memory does not do, and whatever reading fails with.
+pub fn run(
+    sql: &str,
+    relations: Vec<(String, Relation)>,
+    memory: QueryMemory,
+    sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
-    runtime.block_on(run_async(sql, relations, sink))
+    runtime.block_on(run_async(sql, relations, memory, sink))
 }
 
 async fn run_async(
     sql: &str,
     relations: Vec<(String, Relation)>,
+    memory: QueryMemory,
     sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let failed = |error: DataFusionError| wrong(&error, "the job's SQL");
-    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
-    let context = SessionContext::new_with_config(config);
+    let failed = |error: DataFusionError| match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => memory.exceeded(),
+        _ => wrong(&error, "the job's SQL"),
+    };
+    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    config.options_mut().execution.sort_spill_reservation_bytes = 0;
+    let nothing_aside = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(memory.bytes())));
+    let environment = environment.with_disk_manager_builder(nothing_aside).build_arc().map_err(failed)?;
+    let context = SessionContext::new_with_config_rt(config, environment);
     for (name, relation) in relations {
         context.register_table(datafusion::common::TableReference::bare(name), Arc::new(Provider(relation))).map_err(failed)?;
     }
@@ -137,7 +182,7 @@ async fn run_async(
         .map_err(|error| Error::usage(error.to_string()).hint("name each column of the result: SELECT a.id AS a_id, b.id AS b_id"))?;
     sink(&schema, RecordBatch::new_empty(schema.clone()))?;
     let mut stream = frame.execute_stream().await.map_err(failed)?;
-    while let Some(batch) = stream.next().await {
+    while let Some(batch) = poll_fn(|context| Phase::Query.spend(|| stream.poll_next_unpin(context))).await {
         sink(&schema, to_canonical(&batch.map_err(failed)?, &schema)?)?;
     }
     Ok(())
@@ -375,8 +420,42 @@ mod tests {
             "select 1 where (select count(*) from (select uuid())) > 0",
             "select current_timestamp",
         ] {
-            let error = run(sql, vec![], &mut |_, _| Ok(())).expect_err(sql);
+            let error = run(sql, vec![], ALL, &mut |_, _| Ok(())).expect_err(sql);
             assert!(error.to_string().contains("another value on every run"), "{sql}: {error}");
+        }
+    }
+
+    const ALL: QueryMemory = QueryMemory { budget: MemoryBudget(2 << 30), queries: 1 };
+
+    /// Many rows with a number of their own each.
+    fn numbers() -> Relation {
+        let batch = |first: i64| {
+            let ids: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(first..first + 8192));
+            RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).expect("a batch")
+        };
+        let schema = batch(0).schema();
+        Relation { schema, open: Arc::new(move |_| Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches)) }
+    }
+
+    #[test]
+    fn a_query_that_needs_more_than_its_share_is_refused_and_one_that_streams_is_not() {
+        let memory = QueryMemory { budget: MemoryBudget(64 << 20), queries: 4 };
+        let of = |sql: &str| {
+            let mut rows = 0;
+            let done = run(sql, vec![("t".to_owned(), numbers())], memory, &mut |_, batch| {
+                rows += batch.num_rows();
+                Ok(())
+            });
+            done.map(|()| rows)
+        };
+        assert_eq!(of("select id + 1 as n from t").expect("it streams"), 500 * 8192);
+        assert_eq!(of("select id % 10 as n, count(*) as c from t group by 1 order by 1").expect("it is small"), 10);
+        for sql in
+            ["select id, count(*) as c from t group by id", "select id from t order by -id", "select a.id from t a join t b on a.id = b.id"]
+        {
+            let error = of(sql).expect_err(sql);
+            assert_eq!(error.to_string(), "the job's SQL needs more than the 16 MiB of memory that a date may use", "{sql}");
+            assert_eq!((error.kind(), error.hints()), (Kind::Refused, ["--memory 1GiB".to_owned(), "--workers 1".to_owned()].as_slice()));
         }
     }
 }

@@ -91,7 +91,12 @@ fn rows_of(table: &Table, snapshot: &Dated, columns: &JoinColumns) -> Result<Vec
         return Err(Error::io(format!("table {}, {}: the snapshot was replaced meanwhile", table.name, snapshot.date)).hint("run it again"));
     }
     let mut rows = Vec::new();
-    for batch in opened.read(Some(&columns.names()))? {
+    let names = columns.names();
+    let batches = match columns.condition() {
+        Some(condition) => opened.read_where(&names, condition)?,
+        None => opened.read(Some(&names))?,
+    };
+    for batch in batches {
         let (batch, _) = columns.matching(&batch?)?;
         let digests = row_digests(&batch, batch.schema_ref().fields().iter().map(|field| field.name().as_str()))?;
         rows.push((batch.clone(), table.keys(&batch, snapshot.date)?, digests));

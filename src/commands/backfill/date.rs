@@ -22,8 +22,11 @@ use crate::storage::object::ObjectWriter;
 /// The work on one date, with all that it needs to know.
 pub(super) struct DateRun<'a> {
     pub(super) job: &'a Job,
-    workspace: &'a Workspace<'a>,
+    pub(super) workspace: &'a Workspace<'a>,
     options: &'a BackfillOptions,
+    /// How many dates run side by side.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "queries share the memory"))]
+    pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
     pub(super) many: bool,
     /// The table sides, of a join.
@@ -37,6 +40,7 @@ impl<'a> DateRun<'a> {
         job: &'a Job,
         workspace: &'a Workspace<'a>,
         options: &'a BackfillOptions,
+        workers: usize,
         many: bool,
         sides: Option<&'a Sides<'a>>,
         date: NaiveDate,
@@ -54,7 +58,7 @@ impl<'a> DateRun<'a> {
             kind: None,
             hints: Vec::new(),
         };
-        DateRun { job, workspace, options, many, sides, date, report }
+        DateRun { job, workspace, options, workers, many, sides, date, report }
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.

@@ -17,12 +17,13 @@ impl DateRun<'_> {
         let table = sides.table(self.date, &need)?;
         let rows = self.events_of(events)?;
         let schema = table.output_schema(spec, &rows.schema, &events.name, name)?;
+        let table = table.on(need.observed);
         let (mut read, mut matched) = (0, 0);
         output.begin(&schema)?;
         for batch in rows.batches {
             let batch = batch?;
             read += batch.num_rows() as u64;
-            let (joined, met) = table.join(spec, &batch, need.observed, &schema)?;
+            let (joined, met) = table.join(spec, &batch, &schema)?;
             matched += met;
             output.write(joined)?;
         }

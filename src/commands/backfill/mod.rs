@@ -8,8 +8,8 @@
 //! its events, its tables and the job alone. Each date is one object, replaced atomically; other dates are never
 //! touched. A failure of one date is remembered beside the outputs, in `_asof/failed/`, and does not stop the others.
 //!
-//! Memory: for a join the table side ([`crate::engine::join`]), shared by all threads where intervals serve;
-//! a batch of events a thread. For SQL what the query needs.
+//! Memory: for a join two table sides ([`sides`]), shared by all threads; a batch of events a thread. For SQL what the query needs, up to its
+//! share of the memory that may be used.
 
 mod date;
 mod job;
@@ -204,7 +204,7 @@ impl Job {
                         if let (Some(sides), Some(soon)) = (sides, dates.get(at + workers)) {
                             sides.prepare(*date, *soon);
                         }
-                        let report = DateRun::new(self, workspace, options, many, sides, *date).run(state);
+                        let report = DateRun::new(self, workspace, options, workers, many, sides, *date).run(state);
                         sides.inspect(|sides| sides.finished(*date));
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;

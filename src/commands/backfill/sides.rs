@@ -243,7 +243,7 @@ impl<'a> Sides<'a> {
         let observed: Vec<NaiveDate> = observed.into_iter().collect();
         let table = &self.history.table;
         let rows = match &need.source {
-            Source::Intervals(intervals) => of_intervals(intervals, &need.columns, observed)?,
+            Source::Intervals(intervals) => of_intervals(intervals, &need.columns, &observed)?,
             Source::Own if observed.len() > 1 => {
                 versions_of_snapshots(table, &self.history.snapshots_of(&observed)?, &need.columns, self.workers)?
             }

@@ -10,7 +10,7 @@ use super::date::{DateRun, Output};
 use super::job::EventsSource;
 use crate::domain::cast::conform;
 use crate::engine::asof::AsOfTable;
-use crate::engine::sql::{Open, Relation, bind_date, missing_column, run};
+use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, missing_column, run};
 use crate::error::{Error, Result};
 use crate::source::{carries_types, read_columns};
 use crate::storage::Batches;
@@ -36,7 +36,8 @@ impl DateRun<'_> {
             let open = Arc::new(move |columns: &[String]| read_with_nulls(&as_of, columns, &full));
             relations.push((name, Relation { schema, open }));
         }
-        run(&bound, relations, &mut |schema, batch| {
+        let memory = QueryMemory { budget: self.workspace.memory, queries: self.workers };
+        run(&bound, relations, memory, &mut |schema, batch| {
             output.begin(schema)?;
             output.write(batch)
         })
