@@ -28,6 +28,7 @@ pub(super) struct DateRun<'a> {
     #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "queries share the memory"))]
     pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "a join's table sides know it"))]
     pub(super) many: bool,
     /// The table sides, of a join.
     pub(super) sides: Option<&'a Sides<'a>>,
