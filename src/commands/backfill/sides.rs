@@ -78,6 +78,7 @@ pub(super) struct Sides<'a> {
     /// Whether other dates of the range ask for the table too.
     many: bool,
     workers: usize,
+    memory: MemoryBudget,
     /// The most bytes of a table side that serves more than one date.
     limit: usize,
     /// What a join needs of tables that have certain columns.
@@ -115,7 +116,7 @@ impl<'a> Sides<'a> {
     ) -> Self {
         let open = Mutex::new(Open { sides: Vec::new(), reach: usize::MAX, alone_until: None });
         let (known, needs) = (Mutex::default(), BTreeMap::new());
-        let mut sides = Sides { spec, history, many, workers, limit: memory.share(4), known, needs, open };
+        let mut sides = Sides { spec, history, many, workers, memory, limit: memory.share(4), known, needs, open };
         // Foreign text is read whole to know of its columns: that is left to its own date.
         let known_by_footers = |date: &NaiveDate| {
             let intervals = history.resolve(*date).and_then(|observed| history.intervals_for(observed, many));
@@ -242,15 +243,19 @@ impl<'a> Sides<'a> {
             dates.iter().filter_map(|date| self.needs.get(date)).map(|need| need.observed).chain([need.observed]).collect();
         let observed: Vec<NaiveDate> = observed.into_iter().collect();
         let table = &self.history.table;
+        let limit = (dates.len() > 1).then_some(self.limit);
         let rows = match &need.source {
             Source::Intervals(intervals) => of_intervals(intervals, &need.columns, &observed)?,
             Source::Own if observed.len() > 1 => {
-                versions_of_snapshots(table, &self.history.snapshots_of(&observed)?, &need.columns, self.workers)?
+                let snapshots = self.history.snapshots_of(&observed)?;
+                match versions_of_snapshots(table, &snapshots, &need.columns, self.memory, self.workers, limit)? {
+                    Some(versions) => versions,
+                    None => return Ok(None),
+                }
             }
             Source::Own => of_one_date(self.history.as_of(need.observed, false)?.read(&need.columns.names())?),
             Source::Foreign(as_of) => of_one_date(as_of.read(&need.columns.names())?),
         };
-        let limit = (dates.len() > 1).then_some(self.limit);
         JoinTable::build(&need.columns, rows, limit).map_err(|error| error.within(format!("table {}", table.name)))
     }
 }

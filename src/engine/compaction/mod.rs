@@ -21,7 +21,7 @@ mod unsorted;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Type};
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -215,7 +215,8 @@ impl Pass<'_> {
     }
 }
 
-/// Rows of a part of a table, each with the interval in which it is the same, in order of key and start.
+/// Rows of a part of a table, each with the interval in which it is the same, in order of key and start; nothing, if they are more
+/// than `limit` bytes.
 ///
 /// Ends are those of [`GapPolicy::CARRY`]: of dates that are not among `days` nothing is said.
 ///
@@ -227,30 +228,48 @@ pub fn versions(
     part: &Part,
     memory: MemoryBudget,
     threads: usize,
-) -> Result<(Vec<IntervalBatch>, CompactionFacts)> {
+    limit: Option<usize>,
+) -> Result<Option<(Vec<IntervalBatch>, CompactionFacts)>> {
     let comparison = Comparison { key: table.key.clone(), ..Comparison::default() };
     // Names that no column of the table has.
     let convention = Convention { start_column: START.to_owned(), end_column: NUMBER.to_owned(), ..Convention::default() };
     let settings = Settings { policy: GapPolicy::CARRY, convention, comparison };
     let pass = Pass { table, settings: &settings, base: None, part: Some(part), memory, threads, step: &|_, _| {} };
-    let mut versions = Versions { convention: &settings.convention, rows: Vec::new() };
-    let facts = pass.run(days, &mut versions)?;
-    Ok((versions.rows, facts))
+    let mut versions = Versions { convention: &settings.convention, rows: Vec::new(), bytes: 0, limit };
+    match pass.run(days, &mut versions) {
+        Err(_) if versions.is_full() => Ok(None),
+        facts => Ok(Some((versions.rows, facts?))),
+    }
 }
 
-/// Takes rows into memory.
+/// Takes rows into memory, up to a limit.
 struct Versions<'a> {
     convention: &'a Convention,
     rows: Vec<IntervalBatch>,
+    bytes: usize,
+    limit: Option<usize>,
+}
+
+impl Versions<'_> {
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.bytes > limit)
+    }
 }
 
 impl Sink for Versions<'_> {
     fn begin(&mut self, _table: &SchemaRef, _schema: &SchemaRef) -> Result<()> {
         self.rows.clear();
+        self.bytes = 0;
         Ok(())
     }
 
     fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        // A piece of a batch holds all of it, and all of it is shared by the pieces.
+        let bytes = rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum::<usize>();
+        self.bytes += bytes;
+        if self.is_full() {
+            return Err(Error::refused("there are more versions of rows than memory for them"));
+        }
         self.rows.push(split(&rows, self.convention)?);
         Ok(())
     }

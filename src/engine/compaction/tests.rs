@@ -257,7 +257,9 @@ fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
     });
     let columns = vec!["region".to_owned(), "id".to_owned(), "name".to_owned()];
     let part = Part { columns, rows: choose.clone() };
-    let (versions, _) = versions(&fixture.table, &days, &part, MemoryBudget(1 << 18), 2).expect("compacted");
+    let of = |limit| versions(&fixture.table, &days, &part, MemoryBudget(1 << 18), 2, limit).expect("compacted");
+    assert!(of(Some(10_000)).is_none());
+    let (versions, _) = of(Some(10_000_000)).expect("they are few");
     for (date, objects) in &days {
         let held: u64 = versions.iter().flat_map(|batch| &batch.intervals).filter(|interval| interval.holds(*date)).count() as u64;
         let read = fixture.table.open(*date, objects, None).expect("opened").read(Some(&part.columns)).expect("read");
