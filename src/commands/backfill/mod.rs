@@ -8,7 +8,7 @@
 //! its events, its tables and the job alone. Each date is one object, replaced atomically; other dates are never
 //! touched. A failure of one date is remembered beside the outputs, in `_asof/failed/`, and does not stop the others.
 //!
-//! Memory: for a join two table sides ([`sides`]), shared by all threads; a batch of events a thread. For SQL what the query needs, up to its
+//! Memory: for a join two table sides (`sides`), shared by all threads; a batch of events a thread. For SQL what the query needs, up to its
 //! share of the memory that may be used.
 
 mod date;
