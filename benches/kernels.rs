@@ -9,7 +9,7 @@ use asof::domain::compact::Compaction;
 use asof::domain::digest::{key_digests, row_digests};
 use asof::domain::gaps::GapPolicy;
 use asof::domain::interval::Interval;
-use asof::domain::join::{JoinKind, Versions};
+use asof::domain::join::{JoinKind, KeyKind, Keys, VersionsBuilder};
 use asof::domain::merge::{Merge, SortedRows};
 use chrono::{Days, NaiveDate};
 use divan::counter::ItemsCount;
@@ -132,4 +132,21 @@ fn digest_rows(bencher: Bencher<'_, '_>) {
 fn digest_keys(bencher: Bencher<'_, '_>, key: Key) {
     let columns = keys(key, 0..PIECE);
     bencher.counter(ItemsCount::new(PIECE.unsigned_abs())).bench_local(|| key_digests(black_box(&columns)).expect("digests"));
+}
+
+/// Events looked up in a table side whose keys are close integers, integers that are not, or digests; every fourth key is there.
+#[divan::bench(args = [(KeyKind::Integers, 4), (KeyKind::Integers, 1_000), (KeyKind::Digests, 4)])]
+fn probe(bencher: Bencher<'_, '_>, (kind, apart): (KeyKind, i64)) {
+    let column = |ids: Vec<i64>| -> [ArrayRef; 1] { [Arc::new(Int64Array::from(ids))] };
+    let mut builder = VersionsBuilder::new(kind);
+    let always = Interval { start: day(0), end: None };
+    let table = column((0..ROWS).map(|id| id * apart).collect());
+    let keys = Keys::of(kind, &table).expect("keys");
+    builder.push(&keys, &vec![always; table[0].len()]).expect("no nulls");
+    let versions = builder.finish().expect("no key stands twice");
+    let on = versions.on(day(1));
+    let met = |event: i64| mix(event, 3) % ROWS * apart + i64::from(mix(event, 4) % 4 != 0);
+    let events = column((0..PIECE).map(met).collect());
+    let bencher = bencher.counter(ItemsCount::new(PIECE.unsigned_abs()));
+    bencher.bench_local(|| on.probe(JoinKind::Inner, &Keys::of(kind, black_box(&events)).expect("keys")));
 }

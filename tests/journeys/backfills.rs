@@ -130,6 +130,20 @@ fn a_date_that_fails_runs_again_and_the_others_do_not() {
 }
 
 #[test]
+fn a_damaged_snapshot_fails_its_own_date_and_no_other() {
+    let world = World::shop(3);
+    let path = world.path("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet");
+    let mut bytes = std::fs::read(&path).expect("the snapshot");
+    bytes[4..40].fill(0xff);
+    std::fs::write(&path, bytes).expect("damaged");
+    let output = world.quietly(&format!("backfill {EVENTS} --out x {RANGE} --using snapshots"));
+    assert_eq!(output.status.code(), Some(5));
+    let written = world.listing("x");
+    let of = |day: u8| written.iter().any(|name| name.ends_with(&format!("date=2024-03-0{day}/x.parquet")));
+    assert_eq!([of(1), of(2), of(3)], [true, false, true], "{written:?}");
+}
+
+#[test]
 fn outputs_of_others_are_not_replaced() {
     let mut world = World::shop(1);
     with_job(&world);

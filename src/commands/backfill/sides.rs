@@ -186,6 +186,10 @@ impl<'a> Sides<'a> {
 
     /// Builds the table side that a later date needs, so that it is there when that date comes; first that of `date` itself.
     pub(super) fn prepare(&self, date: NaiveDate, later: NaiveDate) {
+        if locked(&self.open).reach == 1 {
+            // There is no memory for table sides that are not in use yet.
+            return;
+        }
         for date in [date, later] {
             // A failure comes again when the date does.
             if let Some(need) = self.needs.get(&date)
