@@ -1,10 +1,11 @@
 //! Work that is done a little ahead of whoever needs its results, on threads of its own.
 //!
 //! [`Ahead`] takes tasks from an iterator, does a few of them at a time, and gives the results in the order of the tasks. It never begins more than
-//! `most` tasks whose results have not been taken, so what waits is bounded. When it is dropped, tasks that were begun are
-//! finished, and no more are.
+//! `most` tasks whose results have not been taken, so what waits is bounded. When it is dropped, tasks that a thread is at are
+//! finished, and no others.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +20,8 @@ pub struct Ahead<R, I> {
     tasks: I,
     most: usize,
     waiting: VecDeque<Receiver<Result<R>>>,
+    /// Nobody wants results any more.
+    over: Arc<AtomicBool>,
     /// Where the threads take their work from; gone when there is to be no more.
     work: Option<Sender<Box<dyn FnOnce() + Send>>>,
     threads: Vec<JoinHandle<()>>,
@@ -31,21 +34,23 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> Ahead<R, I> {
     /// A failure to start a thread.
     pub fn new(threads: usize, most: usize, tasks: impl IntoIterator<IntoIter = I>) -> Result<Self> {
         let (work, queue) = channel::<Box<dyn FnOnce() + Send>>();
-        let queue = Arc::new(Mutex::new(queue));
+        let (queue, over) = (Arc::new(Mutex::new(queue)), Arc::new(AtomicBool::new(false)));
         let start = |number: usize| {
-            let queue = queue.clone();
+            let (queue, over) = (queue.clone(), over.clone());
             let run = move || {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(work) = next else { return };
-                    work();
+                    if !over.load(Ordering::Relaxed) {
+                        work();
+                    }
                 }
             };
             let thread = std::thread::Builder::new().name(format!("ahead-{number}"));
             thread.spawn(run).map_err(|error| Error::io(format!("cannot start a thread: {error}")))
         };
         let threads = (0..threads.max(1)).map(start).collect::<Result<Vec<_>>>()?;
-        Ok(Ahead { tasks: tasks.into_iter(), most: most.max(1), waiting: VecDeque::new(), work: Some(work), threads })
+        Ok(Ahead { tasks: tasks.into_iter(), most: most.max(1), waiting: VecDeque::new(), over, work: Some(work), threads })
     }
 
     fn fill(&mut self) {
@@ -71,6 +76,7 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> Iterator for Ahead<R, I> {
 
 impl<R, I> Drop for Ahead<R, I> {
     fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
         self.waiting.clear();
         self.work = None;
         for thread in self.threads.drain(..) {
@@ -81,7 +87,7 @@ impl<R, I> Drop for Ahead<R, I> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 

@@ -400,7 +400,8 @@ impl Gathering {
             self.versions.push(&keys, &intervals)?;
             for (parts, field) in self.columns.iter_mut().zip(columns.selected.fields()) {
                 let Some(part) = batch.column_by_name(field.name()) else { continue };
-                self.bytes += part.get_array_memory_size();
+                // Pieces of one batch share its buffers: each counts for its own rows.
+                self.bytes += part.to_data().get_slice_memory_size().unwrap_or(0);
                 parts.push(part.clone());
             }
             Ok(())

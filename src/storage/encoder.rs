@@ -37,6 +37,8 @@ pub(super) struct Encoder {
     filling: Option<Group>,
     encoding: VecDeque<Group>,
     queued: Arc<Queued>,
+    /// Whether a row group is missing.
+    failed: bool,
 }
 
 /// A row group on its way.
@@ -85,7 +87,7 @@ impl Encoder {
         let (writer, factory) = ArrowWriter::try_new(file, schema.clone(), Some(properties))?.into_serialized_writer()?;
         let most = std::thread::available_parallelism().map_or(1, usize::from);
         let (filling, encoding, queued) = (None, VecDeque::new(), Arc::default());
-        Ok(Encoder { writer, factory, schema: schema.clone(), group_rows, most, begun: 0, filling, encoding, queued })
+        Ok(Encoder { writer, factory, schema: schema.clone(), group_rows, most, begun: 0, filling, encoding, queued, failed: false })
     }
 
     /// Appends rows, which must not go beyond the end of a row group.
@@ -123,6 +125,7 @@ impl Encoder {
     /// Writes the first of the row groups that are being encoded, once it is.
     fn append(&mut self) -> Result<()> {
         let Some(Group { thread, .. }) = self.encoding.pop_front() else { return Ok(()) };
+        self.failed = true;
         let chunks = thread.join().unwrap_or_else(|_| Err(ParquetError::General("a thread of asof panicked".to_owned())))?;
         Phase::Write.spend(|| {
             let mut group = self.writer.next_row_group()?;
@@ -130,7 +133,9 @@ impl Encoder {
                 chunk.append_to_row_group(&mut group)?;
             }
             group.close().map(|_| ())
-        })
+        })?;
+        self.failed = false;
+        Ok(())
     }
 
     /// Ends the file, and returns its size in bytes.
@@ -139,9 +144,22 @@ impl Encoder {
         while !self.encoding.is_empty() {
             self.append()?;
         }
+        if self.failed {
+            return Err(ParquetError::General("rows are missing after a failure".to_owned()));
+        }
         self.writer.append_key_value_metadata(footer);
         Phase::Write.spend(|| self.writer.finish())?;
         Ok(self.writer.bytes_written() as u64)
+    }
+}
+
+impl Drop for Encoder {
+    /// No thread outlives the file that it works for.
+    fn drop(&mut self) {
+        self.encoding.extend(self.filling.take().map(close));
+        for group in self.encoding.drain(..) {
+            let _ = group.thread.join();
+        }
     }
 }
 

@@ -46,6 +46,8 @@ use crate::phases::Phase;
 
 /// Rows in a batch that is read or written.
 pub const BATCH_ROWS: usize = 8192;
+/// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
+const RANGE_BATCH_ROWS: usize = 32_768;
 /// Rows in a row group.
 const ROW_GROUP_ROWS: usize = 65_536;
 /// The largest dictionary of a column in a row group, in bytes.
@@ -216,7 +218,7 @@ impl ParquetObject {
             rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
         }));
         let filter = Some(RowFilter::new(vec![predicate]));
-        self.decode(self.pages()?, columns, Wanted { groups: Some(groups), selection: None, filter })
+        self.decode(self.pages()?, columns, Wanted { groups: Some(groups), filter, ..Wanted::default() })
     }
 
     /// The rows that a decoder gives, once it is told which; in canonical types.
@@ -260,7 +262,7 @@ impl ParquetObject {
             }
             start = group_end;
         }
-        let first = first.unwrap_or(0);
+        let Some(first) = first else { return Ok(Box::new(std::iter::empty())) };
         let in_part = rows.start > first || rows.end < end;
         let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
         let selection = in_part.then(|| {
@@ -268,19 +270,28 @@ impl ParquetObject {
             RowSelection::from_consecutive_ranges(std::iter::once(wanted), count(end - first))
         });
         let metadata = if in_part { self.pages()? } else { self.metadata.clone() };
-        self.decode(metadata, columns, Wanted { groups: Some(groups), selection, filter: None })
+        self.decode(metadata, columns, Wanted { groups: Some(groups), selection, batch_rows: Some(RANGE_BATCH_ROWS), ..Wanted::default() })
     }
 
-    /// The number of rows before each row group.
+    /// The number of rows before each row group that has any.
     pub fn group_starts(&self) -> Vec<u64> {
-        let groups = self.metadata.metadata().row_groups().iter();
-        groups
-            .scan(0, |rows, group| {
-                let start = *rows;
-                *rows += u64::try_from(group.num_rows()).unwrap_or(0);
-                Some(start)
-            })
-            .collect()
+        let mut rows = 0;
+        let mut starts = Vec::new();
+        for group in self.metadata.metadata().row_groups().iter().filter(|group| group.num_rows() > 0) {
+            starts.push(rows);
+            rows += u64::try_from(group.num_rows()).unwrap_or(0);
+        }
+        starts
+    }
+
+    /// Whether a few rows can be read without decoding, or in a store transferring, the whole row group that they are in.
+    pub fn knows_its_pages(&self) -> bool {
+        self.metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .all(|column| column.offset_index_offset().is_some())
     }
 
     /// The least value of a column in each row group, if its type is one whose statistics are never cut short, and all are there.
@@ -288,13 +299,19 @@ impl ParquetObject {
         let numeric = |data_type: &DataType| data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
         let field = self.schema.field_with_name(column).ok().filter(|field| numeric(field.data_type()))?;
         let mins = GroupStatistics { object: self }.mins(column)?;
-        (mins.data_type() == field.data_type() && mins.null_count() == 0).then_some(mins)
+        (mins.data_type() == field.data_type() && mins.null_count() == 0 && mins.len() == self.group_starts().len()).then_some(mins)
     }
 
-    /// About how many bytes the rows have in memory, as far as the object says.
-    pub fn bytes_in_memory(&self) -> u64 {
+    /// About how many bytes the named columns, or all, have in memory, as far as the object says.
+    pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
+        let wanted = |column: &&ColumnChunkMetaData| {
+            let root = column.column_path().parts().first();
+            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
+        };
         let column = |column: &ColumnChunkMetaData| {
-            let text = column.unencoded_byte_array_data_bytes().map_or(0, |bytes| bytes + 4 * column.num_values());
+            // A dictionary may be of long texts: without a size they are taken to have this many bytes each.
+            let unknown = if column.column_type() == Type::BYTE_ARRAY { 32 * column.num_values() } else { 0 };
+            let text = column.unencoded_byte_array_data_bytes().map_or(unknown, |bytes| bytes + 4 * column.num_values());
             let width = match column.column_type() {
                 Type::BOOLEAN | Type::BYTE_ARRAY => 0,
                 Type::INT32 | Type::FLOAT => 4,
@@ -303,7 +320,7 @@ impl ParquetObject {
             };
             u64::try_from((width * column.num_values()).max(text).max(column.uncompressed_size())).unwrap_or(0)
         };
-        self.metadata.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns).map(column).sum()
+        self.metadata.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns).filter(wanted).map(column).sum()
     }
 
     /// The metadata with where each page lies, read once.
@@ -355,12 +372,17 @@ struct Wanted {
     groups: Option<Vec<usize>>,
     selection: Option<RowSelection>,
     filter: Option<RowFilter>,
+    /// How many rows a batch has, if not the usual number.
+    batch_rows: Option<usize>,
 }
 
 impl Wanted {
     fn narrow<T>(self, mut builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
         if let Some(groups) = self.groups {
             builder = builder.with_row_groups(groups);
+        }
+        if let Some(rows) = self.batch_rows {
+            builder = builder.with_batch_size(rows);
         }
         if let Some(selection) = self.selection {
             builder = builder.with_row_selection(selection);

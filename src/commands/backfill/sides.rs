@@ -8,7 +8,8 @@
 //! A failure to build the table side of many dates may be that of one of them. So it is then built for each alone, and the failure falls
 //! on its own date.
 //!
-//! Memory: two table sides ([`crate::engine::join`]), whatever the length of the range.
+//! Memory: two table sides ([`crate::engine::join`]), or, where so few dates fit one that workers are at more of them at a time, as many as
+//! workers; whatever the length of the range.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +99,8 @@ struct Open {
     reach: usize,
     /// Up to this date each is served alone.
     alone_until: Option<NaiveDate>,
+    /// Dates that need nothing any more.
+    finished: BTreeSet<NaiveDate>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,7 +117,7 @@ impl<'a> Sides<'a> {
         workers: usize,
         memory: MemoryBudget,
     ) -> Self {
-        let open = Mutex::new(Open { sides: Vec::new(), reach: usize::MAX, alone_until: None });
+        let open = Mutex::new(Open { sides: Vec::new(), reach: usize::MAX, alone_until: None, finished: BTreeSet::new() });
         let (known, needs) = (Mutex::default(), BTreeMap::new());
         let mut sides = Sides { spec, history, many, workers, memory, limit: memory.share(4), known, needs, open };
         // Foreign text is read whole to know of its columns: that is left to its own date.
@@ -186,9 +189,14 @@ impl<'a> Sides<'a> {
 
     /// Builds the table side that a later date needs, so that it is there when that date comes; first that of `date` itself.
     pub(super) fn prepare(&self, date: NaiveDate, later: NaiveDate) {
-        if locked(&self.open).reach == 1 {
-            // There is no memory for table sides that are not in use yet.
-            return;
+        {
+            let open = locked(&self.open);
+            let is_there = open.sides.iter().any(|(dates, _)| dates.contains(&later));
+            let alone = open.alone_until.is_some_and(|until| later <= until);
+            // There is no memory for table sides that are not in use yet, or it is done with.
+            if open.reach == 1 || alone || open.finished.contains(&later) || (open.sides.len() > 1 && !is_there) {
+                return;
+            }
         }
         for date in [date, later] {
             // A failure comes again when the date does.
@@ -202,7 +210,9 @@ impl<'a> Sides<'a> {
 
     /// Lets go of what only this date needed.
     pub(super) fn finished(&self, date: NaiveDate) {
-        locked(&self.open).sides.retain_mut(|(dates, _)| {
+        let mut open = locked(&self.open);
+        open.finished.insert(date);
+        open.sides.retain_mut(|(dates, _)| {
             dates.remove(&date);
             !dates.is_empty()
         });
@@ -217,7 +227,7 @@ impl<'a> Sides<'a> {
         let alone = open.alone_until.is_some_and(|until| date <= until);
         let reach = if alone { 1 } else { open.reach.min(need.source.reach()) };
         let next = self.needs.range(date..).take(reach).filter(|(_, other)| other.agrees(need)).map(|(date, _)| *date);
-        let free = next.filter(|date| !open.sides.iter().any(|(dates, _)| dates.contains(date)));
+        let free = next.filter(|date| !open.finished.contains(date) && !open.sides.iter().any(|(dates, _)| dates.contains(date)));
         let dates = free.chain([date]).collect();
         let slot = Slot::default();
         open.sides.push((dates, slot.clone()));
@@ -234,7 +244,7 @@ impl<'a> Sides<'a> {
         let mut open = locked(&self.open);
         match alone_until {
             Some(_) => open.alone_until = alone_until,
-            None => open.reach = dates,
+            None => open.reach = open.reach.min(dates.max(1)),
         }
         if let Some((served, _)) = open.sides.iter_mut().find(|(_, other)| Arc::ptr_eq(slot, other)) {
             *served = std::mem::take(served).into_iter().take(dates.max(1)).collect();
@@ -247,7 +257,8 @@ impl<'a> Sides<'a> {
             dates.iter().filter_map(|date| self.needs.get(date)).map(|need| need.observed).chain([need.observed]).collect();
         let observed: Vec<NaiveDate> = observed.into_iter().collect();
         let table = &self.history.table;
-        let limit = (dates.len() > 1).then_some(self.limit);
+        // Dates that one snapshot serves cannot do with less.
+        let limit = (observed.len() > 1).then_some(self.limit);
         let rows = match &need.source {
             Source::Intervals(intervals) => of_intervals(intervals, &need.columns, &observed)?,
             Source::Own if observed.len() > 1 => {

@@ -1,9 +1,9 @@
-//! `asof compact`: snapshots to intervals, losslessly, in one ordered pass.
+//! `asof compact`: snapshots to intervals, losslessly, in order of their dates.
 //!
 //! **The pass.** [`crate::engine::compaction`] says what is read and what is held. A dry run plans and stops before it.
 //!
 //! **Incremental.** The intervals' footer records every snapshot they were made from. The longest
-//! run of dates that still agree is taken over: the old object is one more sorted stream, in which ended
+//! run of dates that still agree is taken over: ended
 //! intervals keep their ends and open ones are resumed. The result is the same bytes as a full run. A rewritten or late
 //! date is noticed by its fingerprint, and the run begins there. Fingerprints of foreign snapshots,
 //! which have no footers, are remembered beside the intervals ([`crate::storage::recall`]).

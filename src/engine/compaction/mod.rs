@@ -8,7 +8,7 @@
 //! | one Parquet object each, sorted by the key, as asof's own are | `sorted`: range of keys by range of keys, rows compared by value | decoding, little more; memory for a few ranges |
 //! | anything else | `unsorted`: a map from the digests of keys to those of rows | digests of every row; memory for every key, or more passes |
 //!
-//! Foreign objects that look sorted are tried in order. If one is not, that is seen on the way, and the other pass begins anew.
+//! Foreign objects are tried in order. If one is not sorted, that is seen by its row groups or on the way, and the other pass begins anew.
 //!
 //! A snapshot whose footer has the fingerprint of the one before it is not decoded. A row that opens an interval goes, with the
 //! interval's number and first date, to a sorter, which spills; once the ends are known, each gets its own. Both passes give the same rows.

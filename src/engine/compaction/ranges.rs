@@ -1,26 +1,28 @@
 //! Ranges of keys: sorted objects, cut at the same keys.
 //!
-//! A table is compacted range by range, so that what is held at a time is a range of two snapshots and not the table. [`boundaries`] takes first
+//! A table is compacted range by range, so that what is held at a time is a range of two snapshots and not the table. [`Boundaries`] are first
 //! keys of row groups of one object, and [`SortedObject::cut`] says for any other at which of its rows those keys lie. That costs the first key
-//! of each row group, which statistics tell or else one page, and the key column of each row group that a boundary falls into.
+//! of each row group, which statistics tell or else one page, and about a page of the key column for each boundary.
 //!
 //! Positions in an object whose keys do not ascend mean nothing, but every row lies in one range; whoever reads the rows sees that
 //! they are out of order, or outside of their range.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::compute::concat;
+use arrow::array::{ArrayRef, UInt64Array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
 use crate::domain::merge::KeyOrder;
 use crate::error::{Context, Result};
-use crate::storage::object::ParquetObject;
+use crate::storage::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::sorter::one_zero;
+
+/// How many keys are read at a time to find one.
+const WINDOW: u64 = BATCH_ROWS as u64;
 
 /// An object whose rows should be sorted by the key.
 pub(super) struct SortedObject {
@@ -32,18 +34,55 @@ pub(super) struct SortedObject {
     unique: bool,
 }
 
-/// Keys at which ranges begin, other than the first: columns of the key, one row a boundary.
-pub(super) struct Boundaries(Vec<ArrayRef>);
+/// Keys at which ranges begin, other than the first.
+pub(super) struct Boundaries {
+    /// The columns of the key, one row a boundary, ascending.
+    keys: Vec<ArrayRef>,
+    /// Where each lies in the object that it was taken from: its row, and how many rows there are.
+    near: Vec<(u64, u64)>,
+}
 
 impl Boundaries {
     /// One range, of all keys.
     pub(super) fn none() -> Self {
-        Boundaries(Vec::new())
+        Boundaries { keys: Vec::new(), near: Vec::new() }
+    }
+
+    /// With boundaries from some rows of an object, so that there are about as many of them in each range as wanted. Where it comes close ranges begin
+    /// with row groups.
+    pub(super) fn with(mut self, object: &SortedObject, rows: &Range<u64>, each: u64) -> Result<Self> {
+        let starts = object.object.group_starts();
+        let mut positions: Vec<u64> = Vec::new();
+        let mut last = rows.start;
+        while last + each + each / 4 < rows.end {
+            let wanted = last + each;
+            let near = starts.iter().copied().filter(|start| *start > last + each / 2 && *start <= wanted + each / 4);
+            last = near.min_by_key(|start| start.abs_diff(wanted)).unwrap_or(wanted);
+            positions.push(last);
+        }
+        if positions.is_empty() {
+            return Ok(self);
+        }
+        let keys = positions.iter().map(|position| object.keys(&(*position..position + 1))).collect::<Result<Vec<_>>>()?;
+        self.near.extend(positions.iter().map(|position| (*position, object.object.rows())));
+        let column = |at: usize| {
+            let pieces: Vec<ArrayRef> = self.keys.get(at).into_iter().chain(keys.iter().map(|key| &key[at])).cloned().collect();
+            joined(&pieces)
+        };
+        let keys = (0..object.key.len()).map(column).collect::<Result<Vec<_>>>()?;
+        let order = KeyOrder::of(&keys, &keys)?;
+        let mut ascending: Vec<usize> = (0..self.near.len()).collect();
+        ascending.sort_by(|one, other| order.compare(*one, *other));
+        ascending.dedup_by(|one, other| order.compare(*one, *other) == Ordering::Equal);
+        let indices = UInt64Array::from_iter_values(ascending.iter().map(|at| *at as u64));
+        let keys = keys.iter().map(|keys| take(keys, &indices, None)).collect::<std::result::Result<_, _>>();
+        let near = ascending.iter().map(|at| self.near[*at]).collect();
+        Ok(Boundaries { keys: keys.io_context(|| "cannot choose keys".into())?, near })
     }
 
     /// How many ranges there are.
     pub(super) fn ranges(&self) -> usize {
-        1 + self.0.first().map_or(0, |key| key.len())
+        1 + self.near.len()
     }
 
     /// Whether keys that ascend lie in a range.
@@ -52,7 +91,7 @@ impl Boundaries {
         if rows == 0 || self.ranges() == 1 {
             return Ok(true);
         }
-        let order = KeyOrder::of(&self.0, keys)?;
+        let order = KeyOrder::of(&self.keys, keys)?;
         let after_begin = range == 0 || order.compare(range - 1, 0) != Ordering::Greater;
         let before_end = range + 1 == self.ranges() || order.compare(range, rows - 1) == Ordering::Greater;
         Ok(after_begin && before_end)
@@ -92,35 +131,23 @@ impl SortedObject {
         (0..self.key.len()).map(column).collect()
     }
 
-    /// About `ranges` ranges of about as many rows each, which begin with row groups where that comes close.
-    pub(super) fn boundaries(&self, ranges: u64) -> Result<Boundaries> {
-        let (starts, rows) = (self.object.group_starts(), self.object.rows());
-        let each = rows.div_ceil(ranges.max(1)).max(1);
-        let mut positions: Vec<u64> = Vec::new();
-        let mut last = 0;
-        while last + each + each / 4 < rows {
-            let wanted = last + each;
-            let near = starts.iter().copied().filter(|start| *start > last + each / 2 && *start <= wanted + each / 4);
-            last = near.min_by_key(|start| start.abs_diff(wanted)).unwrap_or(wanted);
-            positions.push(last);
-        }
-        if positions.is_empty() {
-            return Ok(Boundaries::none());
-        }
-        let keys = positions.iter().map(|position| self.keys(&(*position..position + 1))).collect::<Result<Vec<_>>>()?;
-        let column = |at: usize| joined(&keys.iter().map(|key| key[at].clone()).collect::<Vec<_>>());
-        (0..self.key.len()).map(column).collect::<Result<_>>().map(Boundaries)
-    }
-
-    /// The rows at which ranges begin and end, one more than there are ranges.
-    pub(super) fn cut(&self, boundaries: &Boundaries) -> Result<Vec<u64>> {
+    /// The rows at which ranges begin and end, one more than there are ranges; nothing, if row groups do not ascend.
+    pub(super) fn cut(&self, boundaries: &Boundaries) -> Result<Option<Vec<u64>>> {
         let mut cuts = vec![0];
-        if boundaries.ranges() > 1 && self.object.rows() > 0 {
-            let starts = self.object.group_starts();
+        let starts = self.object.group_starts();
+        if boundaries.ranges() > 1 && !starts.is_empty() {
             let firsts = self.first_keys()?;
-            let order = KeyOrder::of(&firsts, &boundaries.0)?;
-            let mut read: BTreeMap<usize, Vec<ArrayRef>> = BTreeMap::new();
-            for boundary in 0..boundaries.ranges() - 1 {
+            let within = KeyOrder::of(&firsts, &firsts)?;
+            let ascend = |group: usize| match within.compare(group - 1, group) {
+                Ordering::Less => true,
+                Ordering::Equal => !self.unique,
+                Ordering::Greater => false,
+            };
+            if !(1..starts.len()).all(ascend) {
+                return Ok(None);
+            }
+            let order = KeyOrder::of(&firsts, &boundaries.keys)?;
+            for boundary in 0..boundaries.near.len() {
                 let after = partition_point(starts.len(), |group| order.compare(group, boundary) == Ordering::Less);
                 let begins_a_group = after < starts.len() && order.compare(after, boundary) == Ordering::Equal;
                 let cut = if after == 0 {
@@ -128,14 +155,8 @@ impl SortedObject {
                 } else if begins_a_group && self.unique {
                     starts[after]
                 } else {
-                    let (start, end) = (starts[after - 1], starts.get(after).copied().unwrap_or_else(|| self.object.rows()));
-                    if !read.contains_key(&after) {
-                        read = BTreeMap::from([(after, self.keys(&(start..end))?)]);
-                    }
-                    let keys = &read[&after];
-                    let order = KeyOrder::of(keys, &boundaries.0)?;
-                    let rows = usize::try_from(end - start).unwrap_or(usize::MAX);
-                    start + partition_point(rows, |row| order.compare(row, boundary) == Ordering::Less) as u64
+                    let end = starts.get(after).copied().unwrap_or_else(|| self.object.rows());
+                    self.place(boundaries, boundary, starts[after - 1]..end)?
                 };
                 // In an object whose keys do not ascend positions may go back; ranges do not.
                 cuts.push(cut.max(cuts[cuts.len() - 1]));
@@ -144,7 +165,37 @@ impl SortedObject {
             cuts.resize(boundaries.ranges(), 0);
         }
         cuts.push(self.object.rows());
-        Ok(cuts)
+        Ok(Some(cuts))
+    }
+
+    /// The first of some rows, not empty, whose key is not less than a boundary's, or their end. It is looked for first where the boundary lies in the object
+    /// that it was taken from: other days' rows are hardly at other places.
+    fn place(&self, boundaries: &Boundaries, boundary: usize, rows: Range<u64>) -> Result<u64> {
+        let less = |window: &Range<u64>| -> Result<u64> {
+            let order = KeyOrder::of(&self.keys(window)?, &boundaries.keys)?;
+            let count = usize::try_from(window.end - window.start).unwrap_or(usize::MAX);
+            Ok(partition_point(count, |row| order.compare(row, boundary) == Ordering::Less) as u64)
+        };
+        let (position, of) = boundaries.near[boundary];
+        let likely = u64::try_from(u128::from(position) * u128::from(self.object.rows()) / u128::from(of.max(1))).unwrap_or(0);
+        let from = likely.saturating_sub(WINDOW / 2).clamp(rows.start, rows.end - 1);
+        let window = from..(from + WINDOW).min(rows.end);
+        let found = less(&window)?;
+        let (mut from, mut to) =
+            match (found == 0 && window.start > rows.start, found == window.end - window.start && window.end < rows.end) {
+                (true, _) => (rows.start, window.start),
+                (_, true) => (window.end, rows.end),
+                _ => return Ok(window.start + found),
+            };
+        while to - from > WINDOW {
+            let middle = from.midpoint(to);
+            if less(&(middle..middle + 1))? == 1 {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(if from == to { from } else { from + less(&(from..to))? })
     }
 }
 

@@ -9,7 +9,7 @@
 //! next one, while this thread merges ([`super::super::ahead`]).
 //!
 //! Memory: per thread two decoded ranges and one more, [`RANGE_BYTES`] each at most and less with a small budget; the sorter's budget for the rows that open
-//! intervals in a range; the metadata of all snapshots. It does not depend on how many keys or snapshots there are.
+//! intervals in a range; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -38,7 +38,9 @@ use crate::storage::sorter::{Sorter, one_zero};
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 32 << 20;
 /// The most rows in a range, and the least.
-const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=262_144;
+const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
+/// How often ranges that are too large are divided.
+const DIVISIONS: usize = 64;
 /// What the sorter of a range gathers before it spills: a share of the budget, and no more than this.
 const SORTER_BYTES: usize = 128 << 20;
 
@@ -102,7 +104,7 @@ struct Day {
 
 /// An object with the rows at which ranges begin.
 struct Source {
-    sorted: SortedObject,
+    sorted: Arc<SortedObject>,
     cuts: Vec<u64>,
 }
 
@@ -168,42 +170,68 @@ impl<'a> Plan<'a> {
             .base
             .map(|base| SortedObject::new(base.intervals.object().clone(), key, &base.intervals.table_schema(), &wide, false))
             .transpose()?;
-        let all = || sorted.iter().flatten().chain(&base);
-        let boundaries = match all().max_by_key(|sorted| sorted.object.rows()) {
-            Some(largest) => largest.boundaries(ranges(pass, all()))?,
-            None => Boundaries::none(),
-        };
-        // Where the ranges lie in each object is looked up side by side.
-        let boundaries = Arc::new(boundaries);
-        let base_cuts = base.map(|base| base.cut(&boundaries)).transpose()?;
-        let cut = |sorted: Option<SortedObject>| -> Task<Option<Arc<Source>>> {
-            let boundaries = boundaries.clone();
-            Box::new(move || {
-                let Some(sorted) = sorted else { return Ok(None) };
-                let cuts = sorted.cut(&boundaries)?;
-                Ok(Some(Arc::new(Source { sorted, cuts })))
-            })
-        };
-        let sources = Ahead::new(pass.threads, 2 * pass.threads, sorted.into_iter().map(cut))?;
-        for (day, source) in days.iter_mut().zip(sources) {
-            day.source = source?;
+        // Keys that are not kept may be of a wider type than those that are.
+        let fields = |schema: &Schema| key.iter().map(|key| schema.field_with_name(key).ok().cloned()).collect::<Vec<_>>();
+        if pass.base.is_some_and(|base| !base.is_whole() && fields(&base.intervals.table_schema()) != fields(&wide)) {
+            return Ok(None);
         }
-        let base = pass.base.zip(base_cuts);
-        let boundaries = Arc::into_inner(boundaries).unwrap_or_else(Boundaries::none);
+        let base = base.map(Arc::new);
+        let sorted: Vec<Option<Arc<SortedObject>>> = sorted.into_iter().map(|sorted| sorted.map(Arc::new)).collect();
+        let all: Vec<Arc<SortedObject>> = base.iter().chain(sorted.iter().flatten()).cloned().collect();
+        let Some((boundaries, cuts)) = cut(pass, &all)? else { return Ok(None) };
+        let mut cuts = cuts.into_iter();
+        let base = pass.base.zip(base.and_then(|_| cuts.next()));
+        for (day, sorted) in days.iter_mut().zip(sorted) {
+            day.source = sorted.and_then(|sorted| Some(Arc::new(Source { sorted, cuts: cuts.next()? })));
+        }
         Ok(Some(Plan { days, base, boundaries, shape: Arc::new(shape), facts: observing.facts }))
     }
 }
 
-/// How many ranges keep what is held within the budget.
-fn ranges<'s>(pass: &Pass<'_>, objects: impl Iterator<Item = &'s SortedObject>) -> u64 {
+/// How many rows of a range keep what is held within the budget.
+fn rows_of_a_range(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> u64 {
     let held = 8 * (2 * pass.threads as u64 + 2);
     let range_bytes = (pass.memory.0 / held).min(RANGE_BYTES);
-    let (mut rows, mut row_bytes) = (0, 1);
-    for SortedObject { object, .. } in objects {
-        rows = rows.max(object.rows());
-        row_bytes = row_bytes.max(object.bytes_in_memory() / object.rows().max(1));
+    let columns = pass.part.map(|part| part.columns.as_slice());
+    let row_bytes = |sorted: &Arc<SortedObject>| sorted.object.bytes_in_memory(columns) / sorted.object.rows().max(1);
+    let row_bytes = objects.iter().map(row_bytes).max().unwrap_or(0).max(1);
+    (range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end())
+}
+
+/// Divides the keys into ranges, and says where they lie in each object; nothing, if one cannot be read by ranges.
+///
+/// Ranges are chosen by the largest object. Where the keys of others are not among its own, as in a table that keeps the last month only, ranges would be as
+/// large as those: the largest of them is divided by its own keys, until none is much too large.
+pub(super) fn cut(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> Result<Option<(Boundaries, Vec<Vec<u64>>)>> {
+    let rows_each = rows_of_a_range(pass, objects);
+    let rows_of_groups = |sorted: &Arc<SortedObject>| sorted.object.rows() / sorted.object.group_starts().len().max(1) as u64;
+    let is_coarse = |sorted: &Arc<SortedObject>| !sorted.object.knows_its_pages() && rows_of_groups(sorted) > 4 * rows_each;
+    if objects.iter().any(is_coarse) {
+        return Ok(None);
     }
-    rows.div_ceil((range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end()))
+    let mut boundaries = match objects.iter().max_by_key(|sorted| sorted.object.rows()) {
+        Some(largest) => Boundaries::none().with(largest, &(0..largest.object.rows()), rows_each)?,
+        None => Boundaries::none(),
+    };
+    let mut divisions = 0;
+    loop {
+        // Where the ranges lie in each object is looked up side by side.
+        let shared = Arc::new(boundaries);
+        let task = |sorted: &Arc<SortedObject>| -> Task<Option<Vec<u64>>> {
+            let (sorted, boundaries) = (sorted.clone(), shared.clone());
+            Box::new(move || sorted.cut(&boundaries))
+        };
+        let cuts: Option<Vec<Vec<u64>>> = Ahead::new(pass.threads, 2 * pass.threads, objects.iter().map(task))?.collect::<Result<_>>()?;
+        let Some(cuts) = cuts else { return Ok(None) };
+        boundaries = Arc::into_inner(shared).ok_or_else(|| Error::io("keys of ranges are still in use"))?;
+        let ranges = cuts.iter().zip(objects).flat_map(|(cuts, sorted)| cuts.windows(2).map(move |ends| (sorted, ends[0]..ends[1])));
+        let largest = ranges.max_by_key(|(_, rows)| rows.end - rows.start);
+        match largest.filter(|(_, rows)| rows.end - rows.start > 2 * rows_each && divisions < DIVISIONS) {
+            Some((sorted, rows)) => boundaries = boundaries.with(sorted, &rows, rows_each)?,
+            None => return Ok(Some((boundaries, cuts))),
+        }
+        divisions += 1;
+    }
 }
 
 /// Columns in the types that are declared for them: a foreign file may have others.
@@ -246,14 +274,15 @@ impl Shape {
     /// Decodes a range of a snapshot.
     fn decode(&self, date: NaiveDate, schema: &SchemaRef, known: bool, source: &Source, range: usize) -> Result<Rows> {
         let mut decoded = Rows::default();
+        let within = |error: Error| error.within(format!("table {}, {date}", self.table.name));
         for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
-            let mut own = conform_to(&batch?, schema)?;
+            let mut own = conform_to(&batch?, schema).map_err(within)?;
             match &self.part {
                 Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?,
                 None if !known => decoded.sum.add(&all_digests(&own)?),
                 None => {}
             }
-            let rows = conform(&own, &self.wide)?;
+            let rows = conform(&own, &self.wide).map_err(within)?;
             decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));
             decoded.batches.push(rows);
         }
@@ -268,12 +297,13 @@ impl Shape {
     fn resumed(&self, batch: IntervalBatch, last: NaiveDate) -> Result<Resumed> {
         let select = |taken: BooleanArray, rows: &RecordBatch| filter_record_batch(rows, &taken).io_context(|| "cannot select rows".into());
         let is_kept = |interval: &Interval| interval.start <= last;
-        let mut rows = conform(&batch.rows, &self.wide)?;
-        let mut intervals = batch.intervals;
+        let (mut rows, mut intervals) = (batch.rows, batch.intervals);
+        // What is not kept may have values that do not fit the types of what is.
         if !intervals.iter().all(is_kept) {
             rows = select(intervals.iter().map(|interval| Some(is_kept(interval))).collect(), &rows)?;
             intervals.retain(is_kept);
         }
+        let rows = conform(&rows, &self.wide)?;
         let ends: Vec<Option<NaiveDate>> = intervals.iter().map(|interval| interval.end.filter(|_| !interval.holds(last))).collect();
         let open = select(ends.iter().map(|end| Some(end.is_none())).collect(), &rows)?;
         let keys = self.table.key_columns(&open, last)?;
@@ -343,7 +373,8 @@ impl Plan<'_> {
                     continue;
                 }
                 let Decoded::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
-                let bounds = [decoded.rows.first(), decoded.rows.last()];
+                let some = |rows: &&SortedRows| !rows.is_empty();
+                let bounds = [decoded.rows.iter().find(some), decoded.rows.iter().rfind(some)];
                 for rows in bounds.into_iter().flatten() {
                     if !self.boundaries.hold(range, &rows.keys)? {
                         return Ok(None);

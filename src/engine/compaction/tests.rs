@@ -29,8 +29,13 @@ fn mix(key: u64, salt: u64) -> u64 {
 /// The rows of a day, in order of the key `(region, id)`: some change, some come and go, and from the fourth day on there is a
 /// column more, and `price` is wider.
 fn rows(number: u64, keys: u64) -> RecordBatch {
+    rows_of(number, 0..keys, keys)
+}
+
+/// The same of some keys.
+fn rows_of(number: u64, some: std::ops::Range<u64>, keys: u64) -> RecordBatch {
     let changes = |key: u64| (0..=number).rev().find(|day| mix(key, *day).is_multiple_of(50)).unwrap_or(0);
-    let present: Vec<u64> = (0..keys).filter(|key| !mix(*key, 1000 + number).is_multiple_of(100)).collect();
+    let present: Vec<u64> = some.filter(|key| !mix(*key, 1000 + number).is_multiple_of(100)).collect();
     let price = |key: &u64| i32::try_from(mix(*key, 7000 + changes(*key)) % 1000).expect("small");
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("region", Arc::new(StringArray::from_iter_values(present.iter().map(|key| if key * 3 < keys { "east" } else { "west" })))),
@@ -67,9 +72,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(keys: u64, policy: GapPolicy, ignore: &[&str]) -> Self {
+        Fixture::of(policy, ignore, |number| rows(number, keys))
+    }
+
+    fn of(policy: GapPolicy, ignore: &[&str], rows: impl Fn(u64) -> RecordBatch) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for number in 0..DAYS {
-            let batch = rows(if number == 2 { 1 } else { number }, keys);
+            let batch = rows(if number == 2 { 1 } else { number });
             let mut sum = RowSum::default();
             sum.add(&all_digests(&batch).expect("digests"));
             let date = day(number * 2);
@@ -187,6 +196,72 @@ fn both_passes_give_the_same_rows_and_facts_in_one_range_or_many_and_in_one_part
         assert_eq!(facts_of(&found), facts_of(&facts));
         assert!(in_parts.all() == expected.all(), "the rows differ in parts");
     }
+}
+
+/// What both passes give, in one range and in many, as text if it differs.
+fn assert_both_agree(fixture: &Fixture, base: Option<&Base>) {
+    let days = &fixture.days()[base.map_or(0, |base| base.kept)..];
+    let mut expected = Taken::default();
+    let facts = unsorted::run(&fixture.pass(base, 1 << 30), days, &mut expected).expect("compacted");
+    for memory in [1 << 18, 1 << 30] {
+        let mut sorted = Taken::default();
+        let found = sorted::run(&fixture.pass(base, memory), days, &mut sorted).expect("compacted").expect("sorted");
+        assert_eq!(facts_of(&found), facts_of(&facts));
+        assert!(sorted.all() == expected.all(), "the rows differ with {memory} bytes");
+    }
+}
+
+#[test]
+fn keys_may_come_at_the_end_go_from_the_beginning_or_move_altogether() {
+    type Keys = fn(u64) -> std::ops::Range<u64>;
+    let grows: Keys = |number| 0..600 * (number + 1);
+    let shrinks: Keys = |number| 0..600 * (DAYS - number);
+    let rolls: Keys = |number| 2_000 * number..2_000 * number + 3_000;
+    let others: Keys = |number| 20_000 * number..20_000 * number + 1_500;
+    let vanishes: Keys = |number| if number == 3 { 0..0 } else { 0..1_000 };
+    let single: Keys = |number| number..number + 1;
+    for keys in [grows, shrinks, rolls, others, vanishes, single] {
+        let fixture = Fixture::of(GapPolicy::CARRY, &[], |number| rows_of(number, keys(number), 100_000));
+        assert_both_agree(&fixture, None);
+        let mut base = fixture.base(4);
+        for kept in [1, 4] {
+            base.kept = kept;
+            assert_both_agree(&fixture, Some(&base));
+        }
+    }
+}
+
+#[test]
+fn no_range_is_much_larger_than_wanted_however_keys_move() {
+    let fixture = Fixture::of(GapPolicy::CARRY, &[], |number| rows_of(number, 20_000 * number..20_000 * number + 3_000, 200_000));
+    let pass = fixture.pass(None, 1 << 18);
+    let days = fixture.days();
+    let open = |(date, objects): &(NaiveDate, Vec<Object>)| fixture.table.open(*date, objects, None).expect("opened");
+    let rows = rows(4, 10).schema();
+    let sorted =
+        |day| ranges::SortedObject::new(Arc::new(open(day).into_object().expect("read").expect("one")), &key(), &rows, &rows, true);
+    let objects: Vec<_> = days.iter().map(|day| Arc::new(sorted(day).expect("a key"))).collect();
+    let (boundaries, cuts) = sorted::cut(&pass, &objects).expect("cut").expect("sorted");
+    assert!(boundaries.ranges() > 5 * 3);
+    assert!(cuts.iter().flat_map(|cuts| cuts.windows(2)).all(|ends| ends[1] - ends[0] <= 600), "{cuts:?}");
+}
+
+#[test]
+fn a_rewritten_day_that_had_widened_a_type_is_forgotten_with_its_values() {
+    let narrow = |number: u64| rows(number.min(1), 500);
+    let wide = |number: u64| {
+        let batch = rows(number.min(1), 500);
+        let halves = Float64Array::from_iter_values((0..batch.num_rows()).map(|row| f64::from(u32::try_from(row).expect("few")) + 0.5));
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
+            let column = if number == 4 && field.name() == "price" { Arc::new(halves.clone()) } else { column.clone() };
+            (field.name().clone(), column, true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    };
+    let with_halves = Fixture::of(GapPolicy::CARRY, &[], wide);
+    let mut base = with_halves.base(5);
+    base.kept = 4;
+    assert_both_agree(&Fixture::of(GapPolicy::CARRY, &[], narrow), Some(&base));
 }
 
 #[test]

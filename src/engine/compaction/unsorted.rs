@@ -105,27 +105,31 @@ impl Attempt<'_> {
     /// The keys of one part; nothing, if they need more memory than there is.
     fn part(&mut self, part: u32, facts: &mut CompactionFacts) -> Result<Option<Compaction>> {
         let mut compaction = Compaction::after(self.pass.settings.policy, self.pass.base_dates());
-        self.resume(part, &mut compaction)?;
-        let most = self.pass.memory.share(2);
+        if !self.resume(part, &mut compaction)? {
+            return Ok(None);
+        }
         let (total, parts) = (self.days.len() as u64, u64::from(self.parts));
         let mut seen = self.pass.observing()?;
         for (number, (date, objects)) in (0u64..).zip(self.days) {
             (self.pass.step)((u64::from(part) * total + number) / parts, total);
-            let changes = self.take(part, &mut compaction, &mut seen, facts, *date, objects)?;
+            let Some(changes) = self.take(part, &mut compaction, &mut seen, facts, *date, objects)? else { return Ok(None) };
             match facts.days.iter_mut().find(|day| day.date == *date) {
                 Some(day) => day.changes.add(&changes),
                 None => facts.days.push(DayChanges { date: *date, changes }),
-            }
-            if compaction.bytes() > most && self.parts < PARTS {
-                return Ok(None);
             }
         }
         self.observing = seen;
         Ok(Some(compaction))
     }
 
-    fn resume(&self, part: u32, compaction: &mut Compaction) -> Result<()> {
-        let Some(base) = self.pass.base else { return Ok(()) };
+    /// Whether the keys fit into memory so far; the smallest part has to.
+    fn fits(&self, compaction: &Compaction) -> bool {
+        compaction.bytes() <= self.pass.memory.share(2) || self.parts == PARTS
+    }
+
+    /// Takes over intervals; says whether they fit into memory.
+    fn resume(&self, part: u32, compaction: &mut Compaction) -> Result<bool> {
+        let Some(base) = self.pass.base else { return Ok(true) };
         let last = base.last();
         let compared = self.pass.settings.comparison.columns(&base.intervals.table_schema());
         for batch in base.intervals.read(None)? {
@@ -137,11 +141,14 @@ impl Attempt<'_> {
                     compaction.resume(keys[row], rows[row], interval.end.filter(|_| !interval.holds(last)))?;
                 }
             }
+            if !self.fits(compaction) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Takes the snapshot of a date, later than all before.
+    /// Takes the snapshot of a date, later than all before; nothing, if its keys need more memory than there is.
     fn take(
         &mut self,
         part: u32,
@@ -150,7 +157,7 @@ impl Attempt<'_> {
         facts: &mut CompactionFacts,
         date: NaiveDate,
         objects: &[Object],
-    ) -> Result<Changes> {
+    ) -> Result<Option<Changes>> {
         let table = self.pass.table;
         let snapshot = table.open(date, objects, seen.schema.as_ref())?;
         let schema = match self.pass.part {
@@ -170,11 +177,12 @@ impl Attempt<'_> {
         {
             facts.unchanged += u64::from(part == 0);
             seen.saw(date, rows, fingerprint, &schema)?;
-            return Ok(Changes::default());
+            return Ok(Some(Changes::default()));
         }
         let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
         compaction.begin(date);
-        let sum = self.take_rows(compaction, &digesting, snapshot.read(self.pass.part.map(|part| part.columns.as_slice()))?)?;
+        let batches = snapshot.read(self.pass.part.map(|part| part.columns.as_slice()))?;
+        let Some(sum) = self.take_rows(compaction, &digesting, batches)? else { return Ok(None) };
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
         let (rows, fingerprint) = known.unwrap_or_else(|| (sum.rows(), sum.fingerprint()));
@@ -183,11 +191,11 @@ impl Attempt<'_> {
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
         seen.saw(date, rows, fingerprint, &schema)?;
-        Ok(changes)
+        Ok(Some(changes))
     }
 
     /// Takes the rows of a snapshot, which a thread decodes and digests a few batches ahead.
-    fn take_rows(&mut self, compaction: &mut Compaction, digesting: &Digesting<'_>, batches: Batches) -> Result<RowSum> {
+    fn take_rows(&mut self, compaction: &mut Compaction, digesting: &Digesting<'_>, batches: Batches) -> Result<Option<RowSum>> {
         let mut sum = RowSum::default();
         std::thread::scope(|scope| {
             let (send, digested): (_, Receiver<Result<Digested>>) = sync_channel(4);
@@ -204,10 +212,12 @@ impl Attempt<'_> {
                 let digested = digested?;
                 sum.merge(digested.sum);
                 self.take_batch(compaction, digesting.date, &digested)?;
+                if !self.fits(compaction) {
+                    return Ok(None);
+                }
             }
-            Ok::<_, Error>(())
-        })?;
-        Ok(sum)
+            Ok::<_, Error>(Some(sum))
+        })
     }
 
     fn take_batch(&mut self, compaction: &mut Compaction, date: NaiveDate, digested: &Digested) -> Result<()> {
