@@ -2,13 +2,13 @@
 //!
 //! All footers are read first, so that the table's columns are known before a row is. Then, for each range of keys
 //! ([`super::ranges`]), the rows of every snapshot in it are merged with those of the one before ([`crate::domain::merge`]), in order of the dates.
-//! The ends of a range's intervals are known when its last snapshot has been merged: its rows are put in order and handed on,
+//! The ends of a range's intervals are known when its last snapshot has been merged: its rows, nearly all of which are in order, are put in order and handed on,
 //! and the next range begins. The order of keys and starts over the whole is the order of the ranges.
 //!
 //! Decoding is nearly all of the work, and nothing in it depends on the order of the dates: threads decode the next snapshots of the range, and the first of the
 //! next one, while this thread merges ([`super::super::ahead`]).
 //!
-//! Memory: per thread two decoded ranges and one more, [`RANGE_BYTES`] each at most and less with a small budget; the sorter's budget for the rows that open
+//! Memory: two decoded ranges a thread and three more, each of about [`RANGE_BYTES`], or less with a small budget; the sorter's budget for the rows that open
 //! intervals in a range; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
 
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{BatchCoalescer, concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::ranges::{Boundaries, SortedObject, partition_point};
@@ -33,7 +33,7 @@ use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::object::BATCH_ROWS;
-use crate::storage::sorter::{Sorter, one_zero};
+use crate::storage::sorter::{BUDGET, Sorter, one_zero};
 
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 32 << 20;
@@ -41,8 +41,6 @@ const RANGE_BYTES: u64 = 32 << 20;
 const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
 /// How often ranges that are too large are divided.
 const DIVISIONS: usize = 64;
-/// What the sorter of a range gathers before it spills: a share of the budget, and no more than this.
-const SORTER_BYTES: usize = 128 << 20;
 
 /// Does the pass, unless a snapshot is no single Parquet object, or is not sorted by the key: then nothing that the sink was given counts.
 pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
@@ -236,14 +234,13 @@ pub(super) fn cut(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> Result<Opti
 
 /// Columns in the types that are declared for them: a foreign file may have others.
 fn conform_to(batch: &RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> {
-    let same = |field: &&arrow::datatypes::FieldRef| {
-        declared.field_with_name(field.name()).is_ok_and(|known| known.data_type() == field.data_type())
-    };
-    if batch.schema_ref().fields().iter().all(|field| same(&field)) {
+    let own = batch.schema_ref();
+    let is_declared = |field: &FieldRef| declared.field_with_name(field.name()).is_ok_and(|known| known.data_type() == field.data_type());
+    if own.fields().iter().all(is_declared) {
         return Ok(batch.clone());
     }
-    let has = |field: &&arrow::datatypes::FieldRef| batch.schema_ref().field_with_name(field.name()).is_ok();
-    conform(batch, &Arc::new(Schema::new(declared.fields().iter().filter(has).cloned().collect::<Vec<_>>())))
+    let fields = declared.fields().iter().filter(|field| own.field_with_name(field.name()).is_ok());
+    conform(batch, &Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>())))
 }
 
 /// The rows of one range: of the intervals that are taken over, or of a snapshot.
@@ -450,7 +447,7 @@ const WOVEN: usize = 8;
 impl Gathered {
     fn new(pass: &Pass<'_>, wide: &SchemaRef) -> Self {
         let (schema, order) = (with_number(wide), pass.order());
-        let sorter = Sorter::new(&order, pass.memory.share(8).min(SORTER_BYTES));
+        let sorter = Sorter::new(&order, pass.memory.share(8).min(BUDGET));
         let small = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
         Gathered { run: Vec::new(), run_rows: 0, others: 0, sorter, small, order, schema }
     }
