@@ -4,8 +4,11 @@ use std::fs::File;
 use std::path::Path;
 
 use asof::domain::digest::RowSum;
+use asof::engine::changes::record;
 use asof::engine::table::all_digests;
+use asof::source::TypeRules;
 use asof::storage::footer::{self, Content, Footer, SnapshotFooter};
+use asof::storage::lake::Lake;
 use asof::storage::location::Location;
 use asof::storage::object::ObjectWriter;
 
@@ -15,7 +18,7 @@ use crate::{Result, date_of, on_all_cores};
 /// Keys made at a time.
 const PIECE: usize = 65_536;
 /// To be raised when other rows are made of the same arguments.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Writes the snapshots of table `item` into a lake.
 pub(crate) fn write(lake: &Path, shape: Shape, days: u16, rows: u64) -> Result {
@@ -26,6 +29,28 @@ pub(crate) fn write(lake: &Path, shape: Shape, days: u16, rows: u64) -> Result {
                 table.next_day()?;
             }
             write_snapshot(lake, &table, shape, day)?;
+        }
+        Ok(())
+    })?;
+    record_changes(lake, shape, days)
+}
+
+/// Writes beside each snapshot what it changed, as `asof snapshot` does.
+fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
+    let table = asof::engine::table::Table {
+        name: "item".parse()?,
+        key: shape.key(),
+        key_is_given: false,
+        root: Location::local(lake.join("item/snapshots")),
+        layout: Lake::layout()?,
+        own: true,
+        types: TypeRules::default(),
+    };
+    let found = table.find(None)?.partitions;
+    on_all_cores(days, |range| {
+        for day in range.start.max(1)..range.end {
+            let open = |day: u16| table.open(date_of(day), &found[&date_of(day)], None);
+            record(&table, open(day - 1)?, open(day)?)?;
         }
         Ok(())
     })

@@ -118,7 +118,12 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
                 [
                     "read".to_owned(),
                     number(report.decoded),
-                    format!("snapshots; {} known to equal the one before", number(report.unchanged)),
+                    format!(
+                        "{}; {} known by what they changed, {} to equal the one before",
+                        if report.decoded == 1 { "snapshot" } else { "snapshots" },
+                        number(report.by_changes),
+                        number(report.unchanged)
+                    ),
                 ],
             );
         }

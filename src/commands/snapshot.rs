@@ -3,7 +3,8 @@
 //! The source is read once, into sorted runs; everything after works on those. They are merged in
 //! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint and counts what
 //! changed since the previous snapshot. Then the guards are asked, and only then is anything published,
-//! by one write that fails if the date has an object already.
+//! by one write that fails if the date has an object already. What changed is written beside it ([`crate::engine::changes`]), so that others need not decode
+//! the whole snapshot to know.
 //!
 //! Re-running a night must never relabel today's state as a past day's. So a snapshot that exists is
 //! kept, and a past date that has none is refused unless `backdate` says that the source holds that day's state.
@@ -25,6 +26,7 @@ use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::schema::{Drift, unify};
+use crate::engine::changes::ChangesWriter;
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -299,16 +301,23 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
-    let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.as_ref()).map(|footer| footer.rows);
-    let (sum, changes) = write(table, *date, sorted, previous.map(|previous| previous.snapshot), &schema, &mut writer)?;
+    let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.clone());
+    let comparison = match &previous {
+        None => schema.clone(),
+        Some(previous) => unify(&previous.snapshot.schema, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?.0,
+    };
+    let has_key = |footer: &&SnapshotFooter| footer.key == table.key && !options.dry_run;
+    let mut recorder = before.as_ref().filter(has_key).and_then(|footer| ChangesWriter::new(table, *date, footer.rows, &comparison));
+    let previous = previous.map(|previous| previous.snapshot);
+    let Written { sum, sum_before, changes } = write(table, *date, sorted, previous, &comparison, &mut writer, recorder.as_mut())?;
 
-    let previous_counts = before.zip(changes);
+    let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
     let broken = plan.guards.broken(&Candidate { rows: sum.rows(), previous: previous_counts, drift: &drift });
     if !broken.is_empty() && !options.force {
         return Err(Error::refused(format!("table {}, {date}: the snapshot was not published: {}", table.name, broken.join("; ")))
             .hint("--force, if this is the true state of the table; the snapshot's footer will say so"));
     }
-    let footer = Footer::new(Content::Snapshot(SnapshotFooter {
+    let written = SnapshotFooter {
         table: table.name.to_string(),
         snapshot_date: *date,
         key: table.key.clone(),
@@ -319,12 +328,15 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         backdated: options.backdate && *date < workspace.clock.today(),
         forced: broken.clone(),
         asof_version: env!("CARGO_PKG_VERSION").into(),
-    }));
-    let bytes = writer.finish(&footer)?;
+    };
+    let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), &schema)?;
     if outcome == Outcome::Kept {
         // Another writer was first, or the rows stand there already: what is kept is not what was staged.
         return Ok(kept(workspace, &table.name, *date, &plan.path));
+    }
+    if let (Some(recorder), Some(before)) = (recorder, before) {
+        recorder.publish(table, &before, sum_before, &written);
     }
     let since = since.zip(previous_counts).map(|(snapshot_date, (rows, changes))| Since {
         snapshot_date,
@@ -381,26 +393,32 @@ fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: 
     }
 }
 
-/// Writes sorted rows, and compares them with the previous snapshot's in the same pass.
+/// What was found out while rows were written.
+struct Written {
+    sum: RowSum,
+    /// That of the previous snapshot.
+    sum_before: RowSum,
+    /// What changed since then.
+    changes: Option<Changes>,
+}
+
+/// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the types of `comparison`.
 fn write(
     table: &Table,
     date: NaiveDate,
     sorted: Batches,
     previous: Option<Snapshot>,
-    schema: &SchemaRef,
+    comparison: &SchemaRef,
     writer: &mut ObjectWriter,
-) -> Result<(RowSum, Option<Changes>)> {
-    let comparison = match &previous {
-        None => schema.clone(),
-        Some(previous) => unify(&previous.schema, schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?.0,
-    };
-    let encoder = KeyEncoder::new(&comparison, &table.key)?;
+    mut recorder: Option<&mut ChangesWriter>,
+) -> Result<Written> {
+    let encoder = KeyEncoder::new(comparison, &table.key)?;
     let keyed = |batch: &RecordBatch| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
-        let batch = conform(batch, &comparison)?;
+        let batch = conform(batch, comparison)?;
         Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
     };
-    let mut sum = RowSum::default();
+    let (mut sum, mut sum_before) = (RowSum::default(), RowSum::default());
     let mut twice = Duplicates::default();
     let mut later = sorted.map(|batch| {
         let batch = batch?;
@@ -419,16 +437,23 @@ fn write(
             // It is sorted by its own key, which need not be today's.
             let same_key = previous.footer.as_ref().is_some_and(|footer| footer.key == table.key);
             let rows = previous.read(None)?;
-            let rows = if same_key { rows } else { sort(rows, &table.key, &comparison)? };
-            let mut earlier = rows.map(|batch| keyed(&batch?));
-            Some(diff(&mut earlier, &mut later, |_| Ok(()))?)
+            let rows = if same_key { rows } else { sort(rows, &table.key, comparison)? };
+            let mut earlier = rows.map(|batch| {
+                let keyed = keyed(&batch?)?;
+                sum_before.add(&keyed.digests);
+                Ok(keyed)
+            });
+            Some(diff(&mut earlier, &mut later, |difference| {
+                recorder.iter_mut().for_each(|recorder| recorder.see(&difference));
+                Ok(())
+            })?)
         }
     };
     drop(later);
     if twice.count > 0 {
         return Err(duplicate_keys(&table.name, &table.key, date, twice.count, &twice.shown));
     }
-    Ok((sum, changes))
+    Ok(Written { sum, sum_before, changes })
 }
 
 /// Finds keys that stand twice among sorted rows.

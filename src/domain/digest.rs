@@ -88,6 +88,16 @@ pub struct RowSum {
 }
 
 impl RowSum {
+    /// A sum that was told.
+    pub fn of(sum: u128, rows: u64) -> Self {
+        RowSum { sum, rows }
+    }
+
+    /// The sum of the digests.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
     /// Adds rows by their digests.
     pub fn add(&mut self, digests: &[u128]) {
         for digest in digests {

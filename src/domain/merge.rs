@@ -4,11 +4,14 @@
 //! next snapshot is walked beside it. Where both have the same keys, as for nearly all rows, values are compared column by column
 //! ([`super::columns`]); where keys differ, the lesser one is gone, or is new. Rows are compared by their values: no row is hashed.
 //!
+//! A snapshot of which it is known what it changed is not walked: [`Merge::apply`] looks up no other keys than those of its [`Edit`]s. The rows that are held are then
+//! no longer those of the last snapshot, only their intervals are. So before a snapshot is walked again, [`Merge::settle`] is given the rows of the last one.
+//!
 //! **Checked, not trusted.** That keys ascend, without one standing twice, is seen by the walk itself: a row with the key of the next
 //! row of a sorted snapshot is in order, and any other is compared with the row before it.
 //!
 //! Memory: the compared columns of two snapshots, or, if the caller goes by ranges of keys, of one range of them; 4 bytes a row for
-//! its interval's number, and 4 per interval ever opened ([`super::ledger`]).
+//! its interval's number, and 4 per interval ever opened ([`super::ledger`]); the keys that edits added.
 //!
 //! Invariants: those of [`super::compact`], which gives the same intervals.
 
@@ -16,13 +19,15 @@ use std::cmp::Ordering;
 
 use arrow::array::{Array, ArrayRef, DynComparator, make_comparator};
 use arrow::compute::SortOptions;
+use arrow::row::{RowConverter, Rows, SortField};
 use chrono::NaiveDate;
+use hashbrown::HashMap;
 
 use super::columns::{BLOCK, Differ, differ};
 use super::compact::Changes;
 use super::gaps::GapPolicy;
 use super::ledger::{Ends, Ledger};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// Rows of a snapshot, in the order of the key.
 #[derive(Clone)]
@@ -45,16 +50,42 @@ impl SortedRows {
     }
 }
 
-/// Rows of the last snapshot with the interval that each is part of.
+/// Rows of a snapshot with the interval that the last snapshot's row of the same key is part of, or [`GONE`].
 struct Live {
     rows: SortedRows,
     intervals: Vec<u32>,
 }
 
+/// What stands for the interval of a key that the last snapshot lacks; no interval has this number.
+const GONE: u32 = u32::MAX;
+
 /// The state of a pass over sorted snapshots; see the module.
 pub struct Merge {
     ledger: Ledger,
     live: Vec<Live>,
+    /// What edits did since rows were last taken.
+    edited: Option<Edited>,
+}
+
+/// What edits did.
+struct Edited {
+    /// Encodes keys.
+    encoder: RowConverter,
+    /// The intervals, or [`GONE`], of the keys that the rows lack.
+    others: HashMap<Box<[u8]>, u32>,
+}
+
+/// What a snapshot did to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// The key was absent before.
+    Added,
+    /// The key is gone.
+    Removed,
+    /// The row of the key is another one.
+    Changed,
+    /// The row of the key differs in newly appeared columns only.
+    ChangedByNewColumns,
 }
 
 /// Why a snapshot was not taken.
@@ -69,6 +100,8 @@ pub enum MergeError {
     },
     /// A row has a key that is less than that of the row before it.
     Unordered,
+    /// Edits are none of the last snapshot, or rows not those that it has.
+    Unfit,
     /// There are too many intervals, or values that cannot be compared.
     Failed(Error),
 }
@@ -91,7 +124,7 @@ pub struct Taken {
 impl Merge {
     /// A pass that continues after `observed`, to which [`Merge::resume`] gives the intervals.
     pub fn after(policy: GapPolicy, observed: Vec<NaiveDate>) -> Self {
-        Merge { ledger: Ledger::after(policy, observed), live: Vec::new() }
+        Merge { ledger: Ledger::after(policy, observed), live: Vec::new(), edited: None }
     }
 
     /// Takes over intervals of an earlier pass in order of key and start: for each its end, as in [`Ledger::resume`], and for
@@ -123,9 +156,14 @@ impl Merge {
     /// A key that stands twice, or keys that do not ascend; the pass is then of no further use.
     pub fn take(&mut self, date: NaiveDate, pieces: Vec<SortedRows>, appeared: &[usize]) -> Result<Taken, MergeError> {
         if self.ledger.splits_before(date) {
-            for live in std::mem::take(&mut self.live) {
-                live.intervals.into_iter().for_each(|interval| self.ledger.close(interval));
+            let others = self.edited.take().into_iter().flat_map(|edited| edited.others.into_values());
+            let live = std::mem::take(&mut self.live);
+            for interval in live.into_iter().flat_map(|live| live.intervals).chain(others).filter(|interval| *interval != GONE) {
+                self.ledger.close(interval);
             }
+        }
+        if self.edited.is_some() {
+            return Err(Error::io("the rows of the last snapshot are not known").into());
         }
         let before = std::mem::take(&mut self.live);
         let mut walk = Walk { ledger: &mut self.ledger, before: &before, piece: 0, row: 0, appeared, changes: Changes::default() };
@@ -155,6 +193,78 @@ impl Merge {
         extends
     }
 
+    /// Takes the snapshot of `date` by what it did to the one before: an edit for each of some keys, which ascend.
+    ///
+    /// The rows that open intervals are given by their positions among the edits, as if those were one piece.
+    ///
+    /// # Errors
+    /// Edits that do not fit the snapshot before, and edits after a gap that ends intervals; the pass is then of no further use.
+    pub fn apply(&mut self, date: NaiveDate, keys: &[ArrayRef], edits: &[Edit]) -> Result<Taken, MergeError> {
+        if !self.ledger.extends_to(date) {
+            return Err(MergeError::Unfit);
+        }
+        if self.edited.is_none() {
+            self.edited = Some(Edited::of(keys)?);
+        }
+        let Some(edited) = &mut self.edited else { return Err(MergeError::Unfit) };
+        let encoded = edited.encode(keys)?;
+        let places = Search { live: &self.live, keys, piece: 0, row: 0, order: None }.places(edits.len())?;
+        let (mut opened, mut changes) = (Vec::new(), Changes::default());
+        for (at, (edit, place)) in edits.iter().zip(places).enumerate() {
+            let interval = match place {
+                Some((piece, row)) => &mut self.live[piece].intervals[row],
+                None => edited.others.entry(encoded.row(at).as_ref().into()).or_insert(GONE),
+            };
+            if (*interval == GONE) != (*edit == Edit::Added) {
+                return Err(MergeError::Unfit);
+            }
+            if *edit != Edit::Added {
+                self.ledger.close(*interval);
+            }
+            *interval = GONE;
+            if *edit != Edit::Removed {
+                *interval = self.ledger.open()?;
+                opened.push(u32::try_from(at).unwrap_or(u32::MAX));
+            }
+            match edit {
+                Edit::Added => changes.added += 1,
+                Edit::Removed => changes.removed += 1,
+                Edit::Changed => changes.changed += 1,
+                Edit::ChangedByNewColumns => (changes.changed, changes.by_new_columns) = (changes.changed + 1, changes.by_new_columns + 1),
+            }
+        }
+        self.ledger.observe(date);
+        Ok(Taken { changes, opened: vec![opened] })
+    }
+
+    /// Takes the rows of the last snapshot, of which only the edits are known, in pieces that follow one another.
+    ///
+    /// # Errors
+    /// Rows that are not in order, or have other keys than that snapshot; the pass is then of no further use.
+    pub fn settle(&mut self, pieces: Vec<SortedRows>) -> Result<(), MergeError> {
+        let live = self.live();
+        let Some(mut edited) = self.edited.take() else { return Err(MergeError::Unfit) };
+        let before = std::mem::take(&mut self.live);
+        let mut after: Vec<Live> = Vec::with_capacity(pieces.len());
+        for (number, rows) in pieces.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let order = InOrder::new(after.last().map(|live| &live.rows), &rows)?;
+            let encoded = edited.encode(&rows.keys)?;
+            let places = Search { live: &before, keys: &rows.keys, piece: 0, row: 0, order: None }.places(rows.len())?;
+            let mut intervals = Vec::with_capacity(rows.len());
+            for (row, place) in places.into_iter().enumerate() {
+                order.check(row, number)?;
+                intervals.push(match place {
+                    Some((piece, row)) => before[piece].intervals[row],
+                    None => edited.others.get(encoded.row(row).as_ref()).copied().unwrap_or(GONE),
+                });
+            }
+            after.push(Live { rows, intervals });
+        }
+        self.live = after;
+        let all_are_known = self.live.iter().flat_map(|live| &live.intervals).all(|interval| *interval != GONE);
+        if all_are_known && self.live() == live { Ok(()) } else { Err(MergeError::Unfit) }
+    }
+
     /// How many intervals there are.
     pub fn intervals(&self) -> u64 {
         self.ledger.intervals()
@@ -162,12 +272,62 @@ impl Merge {
 
     /// How many keys are present in the last snapshot.
     pub fn live(&self) -> u64 {
-        self.live.iter().map(|live| live.rows.len() as u64).sum()
+        let others = self.edited.iter().flat_map(|edited| edited.others.values());
+        let intervals = self.live.iter().flat_map(|live| &live.intervals).chain(others);
+        intervals.filter(|interval| **interval != GONE).count() as u64
     }
 
     /// The ends of all intervals, by number; rows are let go.
     pub fn finish(self) -> Ends {
         self.ledger.finish()
+    }
+}
+
+impl Edited {
+    /// Nothing, for keys of the types of these.
+    fn of(keys: &[ArrayRef]) -> Result<Self> {
+        let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+        let encoder = RowConverter::new(fields).map_err(|error| Error::refused(format!("keys cannot be compared: {error}")))?;
+        Ok(Edited { encoder, others: HashMap::new() })
+    }
+
+    fn encode(&mut self, keys: &[ArrayRef]) -> Result<Rows> {
+        self.encoder.convert_columns(keys).io_context(|| "cannot encode keys".into())
+    }
+}
+
+/// Looks up keys, which ascend.
+struct Search<'a> {
+    live: &'a [Live],
+    keys: &'a [ArrayRef],
+    /// Where it stands: no row before this one has a key that is still to come.
+    piece: usize,
+    row: usize,
+    /// Of the piece's keys with those that are looked up.
+    order: Option<KeyOrder>,
+}
+
+impl Search<'_> {
+    /// The piece and row of each of `count` keys, or nothing.
+    fn places(mut self, count: usize) -> Result<Vec<Option<(usize, usize)>>> {
+        (0..count).map(|key| self.place(key)).collect()
+    }
+
+    fn place(&mut self, key: usize) -> Result<Option<(usize, usize)>> {
+        while let Some(live) = self.live.get(self.piece) {
+            if self.order.is_none() {
+                self.order = Some(KeyOrder::of(&live.rows.keys, self.keys)?);
+            }
+            let Some(order) = &self.order else { return Ok(None) };
+            let (rows, is_less) = (live.rows.len(), |row: usize| order.compare(row, key) == Ordering::Less);
+            let from = gallop(self.row, rows, is_less);
+            if from < rows {
+                self.row = from;
+                return Ok((order.compare(from, key) == Ordering::Equal).then_some((self.piece, from)));
+            }
+            (self.piece, self.row, self.order) = (self.piece + 1, 0, None);
+        }
+        Ok(None)
     }
 }
 
@@ -297,6 +457,30 @@ impl KeyOrder {
     }
 }
 
+/// The first of `count` indices for which a condition, which holds for none after one for which it does not, does not hold.
+pub fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut from, mut to) = (0, count);
+    while from < to {
+        let middle = from.midpoint(to);
+        if holds(middle) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    from
+}
+
+/// The first index from `from` to `end` for which a condition, as in [`partition_point`], does not hold, if that is likely near: steps grow on the way.
+pub fn gallop(mut from: usize, end: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let mut step = 1;
+    while from + step <= end && holds(from + step - 1) {
+        from += step;
+        step *= 2;
+    }
+    from + partition_point((from + step - 1).min(end) - from, |at| holds(from + at))
+}
+
 /// Rows of two snapshots, side by side.
 struct Pair<'a> {
     keys: Vec<Differ<'a>>,
@@ -362,7 +546,7 @@ impl InOrder {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, StringArray};
@@ -394,15 +578,46 @@ mod tests {
     /// Every interval as key, value, first day and end.
     type Intervals = Vec<(u8, u8, usize, Option<NaiveDate>)>;
 
-    fn merged(policy: GapPolicy, days: &[(usize, BTreeMap<u8, u8>)], size: usize, resume_after: usize) -> (Intervals, Vec<Changes>) {
+    /// The keys that differ, with the rows of those that are there, and what was done to them.
+    fn edits(before: &BTreeMap<u8, u8>, after: &BTreeMap<u8, u8>) -> (Vec<(u8, u8)>, Vec<Edit>) {
+        let keys: BTreeSet<u8> = before.keys().chain(after.keys()).copied().collect();
+        let edit = |key: u8| match (before.get(&key), after.get(&key)) {
+            (None, Some(value)) => Some(((key, *value), Edit::Added)),
+            (Some(value), None) => Some(((key, *value), Edit::Removed)),
+            (one, other) if one != other => Some(((key, *other?), Edit::Changed)),
+            _ => None,
+        };
+        keys.into_iter().filter_map(edit).unzip()
+    }
+
+    /// Takes each snapshot by its rows, or, where `by_edits` says so and no gap comes before, by what it changed.
+    fn merged(
+        policy: GapPolicy,
+        days: &[(usize, BTreeMap<u8, u8>)],
+        size: usize,
+        resume_after: usize,
+        by_edits: &[bool],
+    ) -> (Intervals, Vec<Changes>) {
         let mut pass = Merge::after(policy, Vec::new());
         let (mut rows, mut changes) = (Vec::new(), Vec::new());
         for (index, (date, snapshot)) in days.iter().enumerate() {
-            let snapshot: Vec<(u8, u8)> = snapshot.iter().map(|(key, value)| (*key, *value)).collect();
-            let taken = pass.take(day(*date), pieces(&snapshot, size), &[]).expect("sorted");
+            let before = index.checked_sub(1).map(|before| &days[before]);
+            let joins = before.is_some_and(|(before, _)| policy.joins(day(*before), day(*date)));
+            let before = before.map(|(_, rows)| rows.clone()).unwrap_or_default();
+            let (taken, given, size) = if joins && by_edits[index] {
+                let (given, edits) = edits(&before, snapshot);
+                (pass.apply(day(*date), &piece(&given).keys, &edits).expect("edits"), given, usize::MAX)
+            } else {
+                if joins && pass.edited.is_some() {
+                    let known: Vec<(u8, u8)> = before.into_iter().collect();
+                    pass.settle(pieces(&known, size)).expect("those rows");
+                }
+                let given: Vec<(u8, u8)> = snapshot.iter().map(|(key, value)| (*key, *value)).collect();
+                (pass.take(day(*date), pieces(&given, size), &[]).expect("sorted"), given, size)
+            };
             changes.push(taken.changes);
             for (piece, opened) in taken.opened.iter().enumerate() {
-                rows.extend(opened.iter().map(|row| (snapshot[piece * size + *row as usize], *date)));
+                rows.extend(opened.iter().map(|row| (given[piece.wrapping_mul(size) + *row as usize], *date)));
             }
             if index + 1 == resume_after {
                 // Begin anew from the intervals so far.
@@ -448,12 +663,13 @@ mod tests {
         fn a_merge_gives_the_intervals_that_a_map_gives(
             snapshots in prop::collection::vec((1usize..3, prop::collection::btree_map(0u8..200, 0u8..2, 0..200)), 1..6),
             size in 1usize..90, split in any::<bool>(), resume_after in 0usize..6,
+            by_edits in prop::collection::vec(any::<bool>(), 6),
         ) {
             let mut date = 0;
             let days: Vec<(usize, BTreeMap<u8, u8>)> = snapshots.into_iter().map(|(step, rows)| { date += step; (date, rows) }).collect();
             let policy = if split { GapPolicy::Split } else { GapPolicy::CARRY };
             let (expected, changes) = hashed(policy, &days);
-            let (merged, merged_changes) = merged(policy, &days, size, resume_after);
+            let (merged, merged_changes) = merged(policy, &days, size, resume_after, &by_edits);
             prop_assert_eq!(merged, expected);
             prop_assert_eq!(merged_changes, changes);
         }
@@ -496,6 +712,29 @@ mod tests {
         let taken = pass.take(day(1), vec![second], &[1]).expect("sorted");
         assert_eq!(taken.changes, Changes { changed: 3, by_new_columns: 1, ..Changes::default() });
         assert_eq!((taken.opened, pass.intervals(), pass.live()), (vec![vec![1, 2, 3]], 7, 4));
+    }
+
+    #[test]
+    fn edits_and_rows_that_do_not_fit_are_noticed() {
+        let snapshot: Vec<(u8, u8)> = (0..40).map(|key| (2 * key, 1)).collect();
+        let pass = || {
+            let mut pass = Merge::after(GapPolicy::CARRY, Vec::new());
+            pass.take(day(0), pieces(&snapshot, 7), &[]).expect("sorted");
+            pass
+        };
+        let apply = |pass: &mut Merge, number: usize, key: u8, edit: Edit| pass.apply(day(number), &piece(&[(key, 2)]).keys, &[edit]);
+        for (key, edit) in [(4, Edit::Added), (5, Edit::Removed), (5, Edit::Changed), (200, Edit::Changed)] {
+            assert!(matches!(apply(&mut pass(), 1, key, edit), Err(MergeError::Unfit)), "{key} {edit:?}");
+        }
+        let mut gone = pass();
+        apply(&mut gone, 1, 4, Edit::Removed).expect("it was there");
+        assert_eq!(gone.live(), 39);
+        assert!(matches!(gone.settle(pieces(&snapshot, 40)), Err(MergeError::Unfit)));
+        let mut gone = pass();
+        apply(&mut gone, 1, 4, Edit::Removed).expect("it was there");
+        assert!(matches!(gone.take(day(2), pieces(&snapshot, 40), &[]), Err(MergeError::Failed(_))));
+        let mut first = Merge::after(GapPolicy::CARRY, Vec::new());
+        assert!(matches!(apply(&mut first, 0, 4, Edit::Added), Err(MergeError::Unfit)));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The table side ([`JoinTable`]) is made of versions: rows of the table with the interval in which each holds. It keeps the columns that the
 //! output needs, of the rows that hold on some date that is asked for and for which the condition holds, so one of them serves
 //! every one of these dates. Where versions come from, it need not know: the intervals, or a stream
-//! over snapshots ([`super::versions`]). Each column is one array, from which the rows that events meet are taken.
+//! over snapshots ([`super::versions`]). Each column is one array, from which the rows that events meet are taken; short texts of which there are few
+//! are a dictionary, which stays one until it is written.
 //!
 //! Events are read a batch at a time and keep their order.
 //!
@@ -14,8 +15,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{concat, filter_record_batch, interleave, take, take_record_batch};
+use arrow::compute::{cast, concat, filter_record_batch, interleave, take, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
 use super::expression::Condition;
@@ -362,7 +364,7 @@ pub struct JoinTableOn<'a> {
 }
 
 impl JoinTableOn<'_> {
-    /// Joins a batch of events of the date, and says how many of them met a row.
+    /// Joins a batch of events of the date, and says how many of them met a row. The columns are those of `output`; texts of the table may be in dictionaries.
     ///
     /// # Errors
     /// A refusal for a key type that cannot be compared.
@@ -375,12 +377,15 @@ impl JoinTableOn<'_> {
                 Some(staying) => take_record_batch(events, &UInt32Array::from(staying)).io_context(|| "cannot select events".into())?,
             };
             let mut columns = kept.columns().to_vec();
-            for (column, field) in self.table.columns.iter().zip(self.table.schema.fields()) {
-                columns.push(column.rows(&matches.rows, field.data_type()).io_context(|| "cannot join rows".into())?);
+            for column in &self.table.columns {
+                columns.push(column.rows(&matches.rows).io_context(|| "cannot join rows".into())?);
             }
+            let fields = output.fields().iter().zip(&columns);
+            let fields: Vec<Field> =
+                fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone())).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-            let joined = RecordBatch::try_new_with_options(output.clone(), columns, &options).io_context(|| "cannot join rows".into())?;
-            Ok((joined, matches.matched))
+            let joined = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+            Ok((joined.io_context(|| "cannot join rows".into())?, matches.matched))
         })
     }
 }
@@ -409,6 +414,9 @@ impl Gathering {
     }
 }
 
+/// The most bytes of a text that may be in a dictionary.
+const MOST_SHORT: i32 = 64;
+
 /// A column of the table side. It is one array, unless its text is more than one array holds.
 struct Column {
     parts: Vec<ArrayRef>,
@@ -420,6 +428,10 @@ impl Column {
     fn of(parts: Vec<ArrayRef>, data_type: &DataType) -> Self {
         let parts = packed(&parts).unwrap_or(parts);
         let parts = if parts.is_empty() { vec![new_empty_array(data_type)] } else { parts };
+        let parts = match parts.as_slice() {
+            [whole] => vec![of_few_texts(whole).unwrap_or_else(|| whole.clone())],
+            _ => parts,
+        };
         let starts = parts.iter().scan(0u32, |next, part| {
             let start = *next;
             *next = start.saturating_add(u32::try_from(part.len()).unwrap_or(u32::MAX));
@@ -430,8 +442,9 @@ impl Column {
     }
 
     /// The values of rows by number, null where there is no row.
-    fn rows(&self, rows: &UInt32Array, data_type: &DataType) -> Result<ArrayRef, arrow::error::ArrowError> {
-        if rows.null_count() == rows.len() {
+    fn rows(&self, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+        let data_type = self.parts[0].data_type();
+        if rows.null_count() == rows.len() && self.parts.iter().all(|part| part.is_empty()) {
             return Ok(new_null_array(data_type, rows.len()));
         }
         if let [whole] = self.parts.as_slice() {
@@ -448,6 +461,18 @@ impl Column {
         };
         interleave(&sources, &rows.iter().map(place).collect::<Vec<_>>())
     }
+}
+
+/// A dictionary of texts, if they are short and few.
+///
+/// Short: so that no page of the output is full for its bytes. Where pages end would depend on whether their texts come in a dictionary, and so on what other dates
+/// the table side serves.
+fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
+    let offsets = texts.as_string_opt::<i32>()?.value_offsets();
+    let is_short = offsets.windows(2).all(|ends| ends[1] - ends[0] <= MOST_SHORT);
+    // Fails if there are more texts than numbers for them.
+    let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
+    if is_short { cast(texts, &few).ok() } else { None }
 }
 
 /// As few arrays as hold the parts; `None` if that are no fewer.
@@ -495,10 +520,24 @@ mod tests {
         let whole = Column::of(parts, &DataType::Utf8);
         assert_eq!((whole.parts.len(), whole.starts.as_slice()), (1, [0].as_slice()));
         let expected: ArrayRef = Arc::new(StringArray::from(vec![Some("e"), None, Some("b"), Some("c")]));
-        for column in [apart, whole] {
-            assert_eq!(&column.rows(&rows, &DataType::Utf8).expect("rows"), &expected);
+        for (column, is_dictionary) in [(apart, false), (whole, true)] {
+            let texts = column.rows(&rows).expect("rows");
+            assert_eq!(matches!(texts.data_type(), DataType::Dictionary(..)), is_dictionary);
+            assert_eq!(&cast(&texts, &DataType::Utf8).expect("texts"), &expected);
+            assert_eq!(column.rows(&UInt32Array::new_null(2)).expect("nulls").logical_null_count(), 2);
         }
         let none = Column::of(Vec::new(), &DataType::Utf8);
-        assert_eq!(none.rows(&UInt32Array::new_null(2), &DataType::Utf8).expect("nulls").null_count(), 2);
+        assert_eq!(none.rows(&UInt32Array::new_null(2)).expect("nulls").logical_null_count(), 2);
+    }
+
+    #[test]
+    fn texts_that_are_long_or_many_are_no_dictionary() {
+        use arrow::array::StringArray;
+        let column = |texts: Vec<String>| Column::of(vec![Arc::new(StringArray::from(texts))], &DataType::Utf8);
+        let is_dictionary = |column: &Column| matches!(column.parts[0].data_type(), DataType::Dictionary(..));
+        assert!(is_dictionary(&column(vec!["x".repeat(64); 3])));
+        assert!(!is_dictionary(&column(vec!["x".repeat(65), "y".to_owned()])));
+        assert!(is_dictionary(&column((0..65_536).map(|number| number.to_string()).collect())));
+        assert!(!is_dictionary(&column((0..65_537).map(|number| number.to_string()).collect())));
     }
 }

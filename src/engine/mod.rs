@@ -2,6 +2,7 @@
 
 pub mod ahead;
 pub mod asof;
+pub mod changes;
 pub mod compaction;
 pub mod expression;
 pub mod intervals;

@@ -43,7 +43,7 @@ pub fn versions_of_snapshots(
 ) -> Result<Option<Timed>> {
     let days: Vec<_> = snapshots.iter().map(|snapshot| (snapshot.date, snapshot.objects.clone())).collect();
     let matching = columns.clone();
-    let part = Part { columns: columns.names(), rows: Arc::new(move |batch| matching.matching(batch).map(|(rows, _)| rows)) };
+    let part = Part { columns: columns.names(), rows: Arc::new(move |batch| matching.matching(batch)) };
     let Some((rows, facts)) = versions(table, &days, &part, memory, threads, limit)? else { return Ok(None) };
     let replaced = snapshots.iter().zip(&facts.observed).find(|(snapshot, observed)| snapshot.fingerprint != observed.fingerprint);
     if let Some((snapshot, _)) = replaced {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -65,12 +65,20 @@ struct Waiting {
 impl Waiting {
     /// Waits until there is room.
     fn new(batch: RecordBatch, queued: &Arc<Queued>) -> Self {
-        let bytes = batch.get_array_memory_size();
+        let bytes = batch.columns().iter().map(|column| own_bytes(column)).sum();
         let held = queued.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = queued.fewer.wait_while(held, |held| *held > 0 && *held + bytes > QUEUED).unwrap_or_else(PoisonError::into_inner);
         *held += bytes;
         drop(held);
         Waiting { batch, bytes, queued: queued.clone() }
+    }
+}
+
+/// The bytes of an array's own rows: pieces of one batch share its memory, and arrays share dictionaries.
+fn own_bytes(array: &dyn Array) -> usize {
+    match array.as_any_dictionary_opt() {
+        Some(dictionary) => own_bytes(dictionary.keys()),
+        None => array.to_data().get_slice_memory_size().unwrap_or(0),
     }
 }
 

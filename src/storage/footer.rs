@@ -41,6 +41,8 @@ pub enum Content {
     Intervals(IntervalsFooter),
     /// The output of a job for one date.
     Output(OutputFooter),
+    /// What a snapshot changed.
+    Changes(ChangesFooter),
 }
 
 /// The facts of a snapshot.
@@ -66,6 +68,29 @@ pub struct SnapshotFooter {
     /// The guards that were overridden, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
+    /// The program that wrote it.
+    pub asof_version: String,
+}
+
+/// The facts of what a snapshot changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangesFooter {
+    /// The table.
+    pub table: String,
+    /// The date of the snapshot.
+    pub snapshot_date: NaiveDate,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// The snapshot's content.
+    pub fingerprint: Fingerprint,
+    /// The date of the snapshot that it is held against.
+    pub previous_date: NaiveDate,
+    /// The content of that one.
+    pub previous_fingerprint: Fingerprint,
+    /// How many rows that one has.
+    pub previous_rows: u64,
+    /// The sum of the digests of its rows, modulo 2^128, as fingerprints are written.
+    pub previous_sum: Fingerprint,
     /// The program that wrote it.
     pub asof_version: String,
 }

@@ -480,7 +480,8 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 /// Writes rows of one schema to a Parquet file; see the module for what its bytes depend on.
 pub struct ObjectWriter {
     encoder: Encoder,
-    pieces: BatchCoalescer,
+    /// A piece that was begun, in the types that rows come in.
+    pieces: Option<BatchCoalescer>,
     target: Location,
     rows: u64,
 }
@@ -494,9 +495,10 @@ impl ObjectWriter {
         let sorting = sorted_by.iter().filter_map(|name| i32::try_from(schema.index_of(name).ok()?).ok());
         let sorting: Vec<SortingColumn> =
             sorting.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true }).collect();
-        let encoded = schema.fields().iter().filter(|field| is_integral(field.data_type())).fold(WriterProperties::builder(), |properties, field| {
-            properties.set_column_encoding(ColumnPath::from(field.name().as_str()), Encoding::DELTA_BINARY_PACKED)
-        });
+        let encoded =
+            schema.fields().iter().filter(|field| is_integral(field.data_type())).fold(WriterProperties::builder(), |properties, field| {
+                properties.set_column_encoding(ColumnPath::from(field.name().as_str()), Encoding::DELTA_BINARY_PACKED)
+            });
         let properties = encoded
             .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
@@ -507,21 +509,38 @@ impl ObjectWriter {
             .build();
         let encoder = Encoder::new(file, schema, properties, ROW_GROUP_ROWS)
             .map_err(|error| Error::refused(format!("'{target}' cannot hold these columns: {error}")))?;
-        Ok(ObjectWriter { encoder, pieces: BatchCoalescer::new(schema.clone(), BATCH_ROWS), target: target.clone(), rows: 0 })
+        Ok(ObjectWriter { encoder, pieces: None, target: target.clone(), rows: 0 })
     }
 
-    /// Appends rows.
+    /// Appends rows. Columns may be dictionaries of what the schema says, the same in every batch.
     ///
     /// # Errors
     /// A failure of the disk.
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.pieces.push_batch(batch).io_context(|| format!("cannot write '{}'", self.target))?;
+        // What fills a piece that was begun is copied, and what begins the next one; pieces between are not.
+        let begun = self.pieces.as_ref().map_or(0, BatchCoalescer::get_buffered_rows);
+        let mut at = if begun == 0 { 0 } else { (BATCH_ROWS - begun).min(batch.num_rows()) };
+        self.gather(batch.slice(0, at))?;
+        while batch.num_rows() - at >= BATCH_ROWS {
+            self.encoder.write(batch.slice(at, BATCH_ROWS)).map_err(|error| self.failure(&error))?;
+            at += BATCH_ROWS;
+        }
+        self.gather(batch.slice(at, batch.num_rows() - at))
+    }
+
+    /// Appends to the piece that was begun, which has room for them.
+    fn gather(&mut self, rows: RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let pieces = self.pieces.get_or_insert_with(|| BatchCoalescer::new(rows.schema(), BATCH_ROWS));
+        pieces.push_batch(rows).io_context(|| format!("cannot write '{}'", self.target))?;
         self.drain()
     }
 
     fn drain(&mut self) -> Result<()> {
-        while let Some(piece) = self.pieces.next_completed_batch() {
+        while let Some(piece) = self.pieces.as_mut().and_then(BatchCoalescer::next_completed_batch) {
             self.encoder.write(piece).map_err(|error| self.failure(&error))?;
         }
         Ok(())
@@ -541,7 +560,9 @@ impl ObjectWriter {
     /// # Errors
     /// A failure of the disk.
     pub fn finish(mut self, footer: &Footer) -> Result<u64> {
-        self.pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
+        if let Some(pieces) = &mut self.pieces {
+            pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
+        }
         self.drain()?;
         let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
         let target = self.target;

@@ -62,6 +62,8 @@ pub struct CompactReport {
     pub gap_days: u64,
     /// How many snapshots were decoded in this run.
     pub decoded: u64,
+    /// How many were known by what they changed.
+    pub by_changes: u64,
     /// How many were known to equal the day before's.
     pub unchanged: u64,
     /// The rows of all those snapshots.
@@ -431,6 +433,7 @@ impl<'a> Run<'a> {
             snapshots: dates.len() as u64,
             gap_days: gaps(&dates).map(|gap| u64::from(gap.days())).sum(),
             decoded: passed.map_or(0, |passed| passed.decoded),
+            by_changes: passed.map_or(0, |passed| passed.by_changes),
             unchanged: passed.map_or(0, |passed| passed.unchanged),
             snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
             intervals: passed.map_or_else(standing, |passed| passed.intervals),

@@ -10,9 +10,11 @@
 //!
 //! Foreign objects are tried in order. If one is not sorted, that is seen by its row groups or on the way, and the other pass begins anew.
 //!
-//! A snapshot whose footer has the fingerprint of the one before it is not decoded. A row that opens an interval goes, with the
+//! A snapshot whose footer has the fingerprint of the one before it is not decoded. Nor is one of which it is recorded, and proved, what it changed
+//! ([`super::changes`]), if snapshots are sorted: its changes are applied to what is known of the one before. A row that opens an interval goes, with the
 //! interval's number and first date, to a sorter, which spills; once the ends are known, each gets its own. Both passes give the same rows.
 
+mod edits;
 mod ranges;
 mod sorted;
 #[cfg(test)]
@@ -21,7 +23,7 @@ mod unsorted;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Type};
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -141,6 +143,8 @@ pub struct CompactionFacts {
     pub days: Vec<DayChanges>,
     /// How many snapshots were decoded.
     pub decoded: u64,
+    /// How many were known by what they changed.
+    pub by_changes: u64,
     /// How many were known to equal the one before.
     pub unchanged: u64,
     /// How many intervals there are.
@@ -149,8 +153,8 @@ pub struct CompactionFacts {
     pub open: u64,
 }
 
-/// Chooses rows of a batch.
-pub type Choose = Arc<dyn Fn(&RecordBatch) -> Result<RecordBatch> + Send + Sync>;
+/// Chooses rows of a batch, and says which those are; nothing for all.
+pub type Choose = Arc<dyn Fn(&RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)> + Send + Sync>;
 
 /// A part of a table. Fingerprints of foreign snapshots are not to be had from it.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use arrow::compute::{concat, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
-use crate::domain::merge::KeyOrder;
+use crate::domain::merge::{KeyOrder, partition_point};
 use crate::error::{Context, Result};
 use crate::storage::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::sorter::one_zero;
@@ -83,6 +83,19 @@ impl Boundaries {
     /// How many ranges there are.
     pub(super) fn ranges(&self) -> usize {
         1 + self.near.len()
+    }
+
+    /// The positions, among keys that ascend, at which ranges begin and end, one more than there are ranges.
+    pub(super) fn cut(&self, keys: &[ArrayRef]) -> Result<Vec<usize>> {
+        let count = keys.first().map_or(0, |key| key.len());
+        let mut cuts = vec![0];
+        if self.ranges() > 1 {
+            let order = KeyOrder::of(&self.keys, keys)?;
+            let begin = |boundary: usize| partition_point(count, |key| order.compare(boundary, key) == Ordering::Greater);
+            cuts.extend((0..self.near.len()).map(begin));
+        }
+        cuts.push(count);
+        Ok(cuts)
     }
 
     /// Whether keys that ascend lie in a range.
@@ -204,18 +217,4 @@ fn joined(pieces: &[ArrayRef]) -> Result<ArrayRef> {
         [one] => Ok(one.clone()),
         pieces => concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).io_context(|| "cannot read keys".into()),
     }
-}
-
-/// The first of `count` indices for which a condition, which holds for none after one for which it does not, does not hold.
-pub(super) fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut from, mut to) = (0, count);
-    while from < to {
-        let middle = from.midpoint(to);
-        if holds(middle) {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    from
 }

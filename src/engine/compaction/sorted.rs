@@ -5,31 +5,38 @@
 //! The ends of a range's intervals are known when its last snapshot has been merged: its rows, nearly all of which are in order, are put in order and handed on,
 //! and the next range begins. The order of keys and starts over the whole is the order of the ranges.
 //!
+//! Of a snapshot whose changes are recorded those are applied instead ([`super::edits`]). If the next one must be decoded, its rows are decoded too, so that there
+//! are rows to compare with.
+//!
 //! Decoding is nearly all of the work, and nothing in it depends on the order of the dates: threads decode the next snapshots of the range, and the first of the
 //! next one, while this thread merges ([`super::super::ahead`]).
 //!
 //! Memory: two decoded ranges a thread and three more, each of about [`RANGE_BYTES`], or less with a small budget; the sorter's budget for the rows that open
-//! intervals in a range; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
+//! intervals in a range; the recorded changes that are applied, up to [`CHANGES_BYTES`]; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
-use arrow::compute::{BatchCoalescer, concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, MutableArrayData, RecordBatch, UInt32Array, make_array};
+use arrow::compute::{BatchCoalescer, concat_batches, filter, filter_record_batch, take_record_batch};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
-use super::ranges::{Boundaries, SortedObject, partition_point};
+use super::edits::{DayEdits, EditsOfRange};
+use super::ranges::{Boundaries, SortedObject};
 use super::{Base, CompactionFacts, DayChanges, Ending, Part, Pass, Sink, Snapshots, with_interval, with_number};
 use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::interval::Interval;
-use crate::domain::merge::{KeyOrder, Merge, MergeError, SortedRows};
+use crate::domain::merge::{KeyOrder, Merge, MergeError, SortedRows, gallop, partition_point};
 use crate::engine::ahead::{Ahead, Task};
+use crate::engine::changes;
 use crate::engine::intervals::{IntervalBatch, to_days};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Context, Error, Result};
+use crate::model::DateRange;
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::object::BATCH_ROWS;
@@ -41,6 +48,8 @@ const RANGE_BYTES: u64 = 32 << 20;
 const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
 /// How often ranges that are too large are divided.
 const DIVISIONS: usize = 64;
+/// The most that recorded changes have in memory, in bytes. Snapshots whose changes are beyond are decoded.
+const CHANGES_BYTES: u64 = 128 << 20;
 
 /// Does the pass, unless a snapshot is no single Parquet object, or is not sorted by the key: then nothing that the sink was given counts.
 pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
@@ -67,9 +76,14 @@ fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
         let (table, date, objects) = (pass.table.clone(), *date, objects.clone());
         Box::new(move || open_one(&table, date, table.open(date, &objects, None)?))
     };
-    let waiting = if pass.table.root.store().is_some() { 16 } else { pass.threads };
+    let waiting = waiting_for(pass);
     let opened = Ahead::new(waiting, 2 * waiting, days.iter().map(task))?;
     opened.collect()
+}
+
+/// How many threads read small things, for which a store is mostly waited for.
+fn waiting_for(pass: &Pass<'_>) -> usize {
+    if pass.table.root.store().is_some() { 16 } else { pass.threads }
 }
 
 fn open_one(table: &Table, date: NaiveDate, snapshot: Snapshot) -> Result<Option<Opened>> {
@@ -96,7 +110,9 @@ struct Day {
     schema: SchemaRef,
     /// Positions, among the compared columns, of those that the snapshot before did not have.
     appeared: Vec<usize>,
-    /// Its rows; nothing if they are known to be those of the snapshot before.
+    /// What it did to the snapshot before, if that is known.
+    edits: Option<DayEdits>,
+    /// Its rows. Nothing if they are known: by the edits, or because they are those of the snapshot before. Beside edits: the next snapshot is compared with them.
     source: Option<Arc<Source>>,
 }
 
@@ -107,14 +123,14 @@ struct Source {
 }
 
 /// What threads need to know to decode a range of a snapshot.
-struct Shape {
-    table: Table,
+pub(super) struct Shape {
+    pub(super) table: Table,
     /// The columns of the result.
-    wide: SchemaRef,
+    pub(super) wide: SchemaRef,
     /// The part of the table that is wanted; all of it if nothing.
-    part: Option<Part>,
+    pub(super) part: Option<Part>,
     /// The positions in `wide` of the compared columns beside the key.
-    compared: Vec<usize>,
+    pub(super) compared: Vec<usize>,
 }
 
 struct Plan<'a> {
@@ -145,24 +161,28 @@ impl<'a> Plan<'a> {
         }
         let covers = |name: &String| pass.settings.comparison.covers(name) && !key.contains(name);
         let compared: Vec<usize> = (0..wide.fields().len()).filter(|at| covers(wide.field(*at).name())).collect();
-        let shape = Shape { table: pass.table.clone(), wide: wide.clone(), part: pass.part.cloned(), compared };
+        let shape = Arc::new(Shape { table: pass.table.clone(), wide: wide.clone(), part: pass.part.cloned(), compared });
         let mut days = Vec::with_capacity(opened.len());
-        let mut sorted: Vec<Option<SortedObject>> = Vec::new();
-        let mut before = pass.base.map(|base| (base.last(), Some(base.observed()[base.kept - 1].fingerprint)));
+        let mut objects = Vec::with_capacity(opened.len());
         let mut schema_before = pass.base.map(|base| base.intervals.schema_of(base.kept - 1)).transpose()?;
         for Opened { date, schema, known, object } in opened {
             let (rows, known) = (object.rows(), known.map(|(_, fingerprint)| fingerprint));
-            let same =
-                before.is_some_and(|(last, fingerprint)| known.is_some() && known == fingerprint && pass.settings.policy.joins(last, date));
             let has = |schema: &Schema, at: usize| schema.field_with_name(wide.field(at).name()).is_ok();
             let appeared = |before: &SchemaRef| {
                 let new = |at: &usize| has(&schema, shape.compared[*at]) && !has(before, shape.compared[*at]);
                 (0..shape.compared.len()).filter(new).collect()
             };
             let appeared = schema_before.as_ref().map(appeared).unwrap_or_default();
-            sorted.push(if same { None } else { Some(SortedObject::new(Arc::new(object), key, &schema, &wide, true)?) });
-            (before, schema_before) = (Some((date, known)), Some(schema.clone()));
-            days.push(Day { date, rows, known, schema, appeared, source: None });
+            schema_before = Some(schema.clone());
+            objects.push(object);
+            days.push(Day { date, rows, known, schema, appeared, edits: None, source: None });
+        }
+        find_edits(pass, &shape, &mut days)?;
+        let is_read = which_are_read(pass, &days);
+        let mut sorted: Vec<Option<SortedObject>> = Vec::with_capacity(days.len());
+        for ((day, object), is_read) in days.iter().zip(objects).zip(is_read) {
+            let object = is_read.then(|| SortedObject::new(Arc::new(object), key, &day.schema, &wide, true));
+            sorted.push(object.transpose()?);
         }
         let base = pass
             .base
@@ -181,9 +201,79 @@ impl<'a> Plan<'a> {
         let base = pass.base.zip(base.and_then(|_| cuts.next()));
         for (day, sorted) in days.iter_mut().zip(sorted) {
             day.source = sorted.and_then(|sorted| Some(Arc::new(Source { sorted, cuts: cuts.next()? })));
+            day.edits.iter_mut().try_for_each(|edits| edits.cut(&boundaries))?;
         }
-        Ok(Some(Plan { days, base, boundaries, shape: Arc::new(shape), facts: observing.facts }))
+        Ok(Some(Plan { days, base, boundaries, shape, facts: observing.facts }))
     }
+}
+
+/// The date and content of the snapshot before each, if there is one and intervals go on from it.
+fn before_each<'a>(pass: &'a Pass<'_>, days: &'a [Day]) -> impl Iterator<Item = Option<(NaiveDate, Option<Fingerprint>)>> + 'a {
+    let base = pass.base.map(|base| (base.last(), Some(base.observed()[base.kept - 1].fingerprint)));
+    let befores = std::iter::once(base).chain(days.iter().map(|day| Some((day.date, day.known))));
+    befores.zip(days).map(|(before, day)| before.filter(|(last, _)| pass.settings.policy.joins(*last, day.date)))
+}
+
+/// Whether a snapshot is known to have the rows of the one before.
+fn is_same(day: &Day, before: Option<(NaiveDate, Option<Fingerprint>)>) -> bool {
+    day.known.is_some() && before.is_some_and(|(_, known)| known == day.known)
+}
+
+/// Reads what is recorded of changes, as far as it helps and there is room for it.
+fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<()> {
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
+    let limit = pass.memory.share(8).min(CHANGES_BYTES.try_into().unwrap_or(usize::MAX)) as u64;
+    let mut found = changes::find(pass.table, DateRange::new(first.date, last.date)?)?.partitions;
+    let befores: Vec<_> = before_each(pass, days).collect();
+    let wanted: Vec<(usize, Task<Option<DayEdits>>)> = days
+        .iter()
+        .zip(befores)
+        .enumerate()
+        .filter_map(|(number, (day, before))| {
+            let object = found.remove(&day.date)?.into_iter().next()?;
+            let (before, after) = (before.filter(|before| !is_same(day, Some(*before)))?.1?, day.known?);
+            let (shape, date, appeared) = (shape.clone(), day.date, day.appeared.clone());
+            let task: Task<Option<DayEdits>> = Box::new(move || {
+                let Some(recorded) = changes::read(&shape.table, &object, before, after, limit) else { return Ok(None) };
+                Ok(DayEdits::of(&shape, &recorded, date, &appeared).ok())
+            });
+            Some((number, task))
+        })
+        .collect();
+    let (numbers, tasks): (Vec<usize>, Vec<_>) = wanted.into_iter().unzip();
+    let waiting = waiting_for(pass);
+    let mut held = 0;
+    for (number, edits) in numbers.into_iter().zip(Ahead::new(waiting, 2 * waiting, tasks)?) {
+        let Some(edits) = edits? else { continue };
+        held += edits.bytes();
+        if held > limit {
+            break;
+        }
+        days[number].edits = Some(edits);
+    }
+    Ok(())
+}
+
+/// Which snapshots are decoded: those that are not known, and those that such a one is compared with.
+fn which_are_read(pass: &Pass<'_>, days: &[Day]) -> Vec<bool> {
+    let mut is_read = vec![false; days.len()];
+    // The last one of which only the edits are known, since rows were decoded.
+    let mut unsettled: Option<usize> = None;
+    for (number, (day, before)) in days.iter().zip(before_each(pass, days)).enumerate() {
+        if is_same(day, before) {
+            continue;
+        }
+        if day.edits.is_some() {
+            unsettled = Some(number);
+            continue;
+        }
+        is_read[number] = true;
+        // After a gap that ends all intervals nothing is compared.
+        if let Some(unsettled) = unsettled.take().filter(|_| before.is_some()) {
+            is_read[unsettled] = true;
+        }
+    }
+    is_read
 }
 
 /// How many rows of a range keep what is held within the budget.
@@ -275,7 +365,7 @@ impl Shape {
         for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
             let mut own = conform_to(&batch?, schema).map_err(within)?;
             match &self.part {
-                Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?,
+                Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?.0,
                 None if !known => decoded.sum.add(&all_digests(&own)?),
                 None => {}
             }
@@ -290,8 +380,8 @@ impl Shape {
         self.part.as_ref().map(|part| part.columns.as_slice())
     }
 
-    /// The intervals of a batch that begin before `last` is over, as they were on that date.
-    fn resumed(&self, batch: IntervalBatch, last: NaiveDate) -> Result<Resumed> {
+    /// The intervals of a batch that begin before `last` is over, as they were on that date. Values of those that are open are taken along if rows are to be compared with them.
+    fn resumed(&self, batch: IntervalBatch, last: NaiveDate, with_values: bool) -> Result<Resumed> {
         let select = |taken: BooleanArray, rows: &RecordBatch| filter_record_batch(rows, &taken).io_context(|| "cannot select rows".into());
         let is_kept = |interval: &Interval| interval.start <= last;
         let (mut rows, mut intervals) = (batch.rows, batch.intervals);
@@ -302,10 +392,17 @@ impl Shape {
         }
         let rows = conform(&rows, &self.wide)?;
         let ends: Vec<Option<NaiveDate>> = intervals.iter().map(|interval| interval.end.filter(|_| !interval.holds(last))).collect();
-        let open = select(ends.iter().map(|end| Some(end.is_none())).collect(), &rows)?;
-        let keys = self.table.key_columns(&open, last)?;
+        let is_open: BooleanArray = ends.iter().map(|end| Some(end.is_none())).collect();
+        let open = if with_values {
+            let open = select(is_open, &rows)?;
+            self.sorted_rows(&open, self.table.key_columns(&open, last)?)
+        } else {
+            let keys = self.table.key_columns(&rows, last)?;
+            let keys = keys.iter().map(|key| filter(key, &is_open)).collect::<Result<_, _>>().io_context(|| "cannot select rows".into())?;
+            SortedRows { keys, values: Vec::new() }
+        };
         let starts = Arc::new(Date32Array::from_iter_values(intervals.iter().map(|interval| to_days(interval.start))));
-        Ok(Resumed { rows, starts, ends, open: self.sorted_rows(&open, keys) })
+        Ok(Resumed { rows, starts, ends, open })
     }
 
     fn sorted_rows(&self, rows: &RecordBatch, keys: Vec<ArrayRef>) -> SortedRows {
@@ -316,6 +413,8 @@ impl Shape {
 impl Plan<'_> {
     /// What threads are to decode, in the order in which it is needed.
     fn parts(&self) -> impl Iterator<Item = Task<Decoded>> + '_ {
+        // Edits are compared with nothing, nor is a snapshot that has the rows of the one before.
+        let with_values = self.days.iter().find(|day| day.edits.is_some() || day.source.is_some()).is_some_and(|day| day.edits.is_none());
         (0..self.boundaries.ranges()).flat_map(move |range| {
             let base = self.base.iter().map(move |(base, cuts)| -> Task<Decoded> {
                 let (intervals, rows) = (base.intervals.clone(), cuts[range]..cuts[range + 1]);
@@ -323,7 +422,7 @@ impl Plan<'_> {
                 let last = base.last();
                 let task = move || {
                     let batches = intervals.read_rows(shape.columns(), &rows)?;
-                    batches.map(|batch| shape.resumed(batch?, last)).collect::<Result<_>>().map(Decoded::Base)
+                    batches.map(|batch| shape.resumed(batch?, last, with_values)).collect::<Result<_>>().map(Decoded::Base)
                 };
                 Box::new(task)
             });
@@ -363,10 +462,23 @@ impl Plan<'_> {
             for (number, day) in self.days.iter().enumerate() {
                 let done = (range as u64 * total + number as u64) * total / steps.max(1);
                 (pass.step)(done, total);
-                if day.source.is_none() {
+                if day.source.is_none() && day.edits.is_none() {
                     if !merge.unchanged(day.date) {
                         return Err(Error::io(format!("nothing precedes the snapshot of {}", day.date)));
                     }
+                    continue;
+                }
+                let first = merge.intervals();
+                if let Some(edits) = &day.edits {
+                    let EditsOfRange { keys, edits, rows } = edits.of_range(range);
+                    let taken = match Phase::Compare.spend(|| merge.apply(day.date, &keys, edits)) {
+                        Ok(taken) => taken,
+                        Err(error) => return Err(misfit(pass, day.date, error)),
+                    };
+                    changes[number].add(&taken.changes);
+                    gathered.opened(day.date, first, &[rows], taken.opened)?;
+                }
+                if day.source.is_none() {
                     continue;
                 }
                 let Decoded::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
@@ -377,17 +489,20 @@ impl Plan<'_> {
                         return Ok(None);
                     }
                 }
+                if day.edits.is_some() {
+                    Phase::Compare.spend(|| merge.settle(decoded.rows)).map_err(|error| misfit(pass, day.date, error))?;
+                    continue;
+                }
                 sums[number].merge(decoded.sum);
-                let first = merge.intervals();
                 let taken = match Phase::Compare.spend(|| merge.take(day.date, decoded.rows, &day.appeared)) {
                     Ok(taken) => taken,
                     Err(MergeError::Unordered) => return Ok(None),
-                    Err(MergeError::Failed(error)) => return Err(error.within(format!("table {}, {}", pass.table.name, day.date))),
                     Err(MergeError::Duplicate { piece, row }) => {
                         let key = &pass.settings.comparison.key;
                         let shown = vec![show_key(&decoded.batches[piece], key, row)];
                         return Err(duplicate_keys(&pass.table.name, key, day.date, 1, &shown));
                     }
+                    Err(error) => return Err(misfit(pass, day.date, error)),
                 };
                 changes[number].add(&taken.changes);
                 gathered.opened(day.date, first, &decoded.batches, taken.opened)?;
@@ -395,8 +510,8 @@ impl Plan<'_> {
             facts.intervals += merge.intervals();
             facts.open += merge.live();
             let ending = Ending::new(schema.clone(), convention, vec![(0, merge.finish())]);
-            for batch in gathered.finish()? {
-                sink.write(ending.put(&batch?)?)?;
+            for batch in gathered.finish(ending, pass.threads)? {
+                sink.write(batch?)?;
             }
         }
         for ((day, changes), sum) in self.days.iter().zip(changes).zip(sums) {
@@ -405,13 +520,25 @@ impl Plan<'_> {
                 (observed.fingerprint, observed.rows) = (sum.fingerprint(), day.rows);
             }
             facts.days.push(DayChanges { date: day.date, changes });
-            if day.source.is_some() {
-                facts.decoded += 1;
-            } else {
-                facts.unchanged += 1;
+            match (&day.edits, &day.source) {
+                (Some(_), _) => facts.by_changes += 1,
+                (None, Some(_)) => facts.decoded += 1,
+                (None, None) => facts.unchanged += 1,
             }
         }
         Ok(Some(facts))
+    }
+}
+
+/// The error for a snapshot that cannot be taken.
+fn misfit(pass: &Pass<'_>, date: NaiveDate, error: MergeError) -> Error {
+    let within = format!("table {}, {date}", pass.table.name);
+    match error {
+        MergeError::Failed(error) => error.within(within),
+        _ => {
+            let error = Error::refused(format!("{within}: what is recorded of its changes does not fit the rows of the snapshots"));
+            error.hint(format!("asof verify {}", pass.table.name))
+        }
     }
 }
 
@@ -420,6 +547,7 @@ fn out_of_order(error: MergeError) -> Error {
     let wrong = |what: &str| Error::refused(what).hint("asof verify").hint("asof compact --full");
     match error {
         MergeError::Failed(error) => error,
+        MergeError::Unfit => wrong("the intervals are not those of the snapshots"),
         MergeError::Duplicate { .. } => wrong("two intervals of one key are open"),
         MergeError::Unordered => wrong("the intervals are not in the order of the key"),
     }
@@ -512,8 +640,8 @@ impl Gathered {
         Ok(())
     }
 
-    /// The rows in order of key and start.
-    fn finish(mut self) -> Result<Batches> {
+    /// The rows in order of key and start, with their ends.
+    fn finish(mut self, ending: Ending, threads: usize) -> Result<Batches> {
         let doing = || "cannot set rows aside".to_owned();
         self.small.finish_buffered_batch().io_context(doing)?;
         while let Some(rows) = self.small.next_completed_batch() {
@@ -523,21 +651,23 @@ impl Gathered {
             for rows in std::mem::take(&mut self.run) {
                 self.sorter.push(rows)?;
             }
-            return self.sorter.finish(&self.schema);
+            let rows = self.sorter.finish(&self.schema)?;
+            return Ok(Box::new(rows.map(move |rows| ending.put(&rows?))));
         }
         let others = self.sorter.finish(&self.schema)?.collect::<Result<Vec<_>>>()?;
-        let others = concat_batches(&self.schema, &others).io_context(doing)?;
-        let mut next = 0;
-        let last = self.run.len();
-        let order = self.order;
-        Ok(Box::new(
-            self.run.into_iter().enumerate().map(move |(at, run)| weave(&run, &others, &mut next, at + 1 == last, &order)).flat_map(
-                |pieces| match pieces {
-                    Ok(pieces) => pieces.into_iter().filter(|piece| piece.num_rows() > 0).map(Ok).collect(),
-                    Err(error) => vec![Err(error)],
-                },
-            ),
-        ))
+        let others = Arc::new(concat_batches(&self.schema, &others).io_context(doing)?);
+        let (ending, order, mut next, last) = (Arc::new(ending), Arc::new(self.order), 0, self.run.len());
+        let mut tasks: Vec<Task<RecordBatch>> = Vec::with_capacity(last);
+        for (at, run) in self.run.into_iter().enumerate() {
+            let from = next;
+            next = if at + 1 == last { others.num_rows() } else { from + count_before_end(&run, &others, from, &order)? };
+            let (others, order, ending) = (others.slice(from, next - from), order.clone(), ending.clone());
+            tasks.push(Box::new(move || {
+                let woven = Phase::Sort.spend(|| weave(&run, &others, &order))?;
+                Phase::Sort.spend(|| ending.put(&woven))
+            }));
+        }
+        Ok(Box::new(Ahead::new(threads, threads + 1, tasks)?))
     }
 }
 
@@ -557,25 +687,44 @@ fn ascend(before: Option<&RecordBatch>, rows: &RecordBatch, order: &[String]) ->
     Ok(ascend)
 }
 
-/// Pieces of a run with those of the others, from the `next` on, that come before the run's last row, or, behind the `last` run, all of them.
-fn weave(run: &RecordBatch, others: &RecordBatch, next: &mut usize, last: bool, order: &[String]) -> Result<Vec<RecordBatch>> {
-    Phase::Sort.spend(|| {
-        let key_order = KeyOrder::of(&ordered_by(run, order), &ordered_by(others, order))?;
-        let (mut pieces, mut at) = (Vec::new(), 0);
-        while *next < others.num_rows() {
-            let before = |row: usize, other: usize| key_order.compare(row, other) == Ordering::Less;
-            let place = at + partition_point(run.num_rows() - at, |row| before(at + row, *next));
-            if place == run.num_rows() && !last {
-                break;
-            }
-            let first = *next;
-            while *next < others.num_rows() && (place == run.num_rows() || !before(place, *next)) {
-                *next += 1;
-            }
-            pieces.extend([run.slice(at, place - at), others.slice(first, *next - first)]);
-            at = place;
+/// How many of the others, from a row on, come before the last row of a run.
+fn count_before_end(run: &RecordBatch, others: &RecordBatch, from: usize, order: &[String]) -> Result<usize> {
+    let Some(last) = run.num_rows().checked_sub(1) else { return Ok(0) };
+    let key_order = KeyOrder::of(&ordered_by(others, order), &ordered_by(run, order))?;
+    Ok(partition_point(others.num_rows() - from, |row| key_order.compare(from + row, last) == Ordering::Less))
+}
+
+/// A run with others, both in order, in order.
+fn weave(run: &RecordBatch, others: &RecordBatch, order: &[String]) -> Result<RecordBatch> {
+    if others.num_rows() == 0 {
+        return Ok(run.clone());
+    }
+    let key_order = KeyOrder::of(&ordered_by(run, order), &ordered_by(others, order))?;
+    // Rows that stand together: the source, the first of them, and the end.
+    let mut pieces: Vec<(usize, usize, usize)> = Vec::with_capacity(2 * others.num_rows() + 1);
+    let (mut at, mut next) = (0, 0);
+    while next < others.num_rows() {
+        let is_before = |row: usize| key_order.compare(row, next) == Ordering::Less;
+        let place = gallop(at, run.num_rows(), is_before);
+        if place > at {
+            pieces.push((0, at, place));
         }
-        pieces.push(run.slice(at, run.num_rows() - at));
-        Ok(pieces)
-    })
+        let first = next;
+        next += 1;
+        while next < others.num_rows() && (place == run.num_rows() || key_order.compare(place, next) != Ordering::Less) {
+            next += 1;
+        }
+        pieces.push((1, first, next));
+        at = place;
+    }
+    pieces.push((0, at, run.num_rows()));
+    let rows = run.num_rows() + others.num_rows();
+    let column = |at: usize| {
+        let sources = [run.column(at).to_data(), others.column(at).to_data()];
+        let mut column = MutableArrayData::new(sources.iter().collect(), false, rows);
+        pieces.iter().try_for_each(|(source, from, to)| column.try_extend(*source, *from, *to))?;
+        Ok(make_array(column.freeze()))
+    };
+    let columns = (0..run.num_columns()).map(column).collect::<Result<_, ArrowError>>().io_context(|| "cannot put rows in order".into())?;
+    RecordBatch::try_new(run.schema(), columns).io_context(|| "cannot put rows in order".into())
 }

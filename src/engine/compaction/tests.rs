@@ -7,6 +7,7 @@ use chrono::Days;
 use super::*;
 use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
+use crate::engine::changes;
 use crate::engine::table::all_digests;
 use crate::source::TypeRules;
 use crate::storage::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
@@ -328,7 +329,8 @@ fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
     let choose: Choose = Arc::new(|batch: &RecordBatch| {
         let ids = batch.column_by_name("id").expect("a column").as_primitive::<arrow::datatypes::Int64Type>();
         let even: arrow::array::BooleanArray = ids.iter().map(|id| id.map(|id| id % 2 == 0)).collect();
-        arrow::compute::filter_record_batch(batch, &even).io_context(|| "cannot filter".into())
+        let rows = arrow::compute::filter_record_batch(batch, &even).io_context(|| "cannot filter".into())?;
+        Ok((rows, Some(even)))
     });
     let columns = vec!["region".to_owned(), "id".to_owned(), "name".to_owned()];
     let part = Part { columns, rows: choose.clone() };
@@ -338,8 +340,134 @@ fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
     for (date, objects) in &days {
         let held: u64 = versions.iter().flat_map(|batch| &batch.intervals).filter(|interval| interval.holds(*date)).count() as u64;
         let read = fixture.table.open(*date, objects, None).expect("opened").read(Some(&part.columns)).expect("read");
-        let expected: u64 = read.map(|batch| choose(&batch.expect("a batch")).expect("chosen").num_rows() as u64).sum();
+        let expected: u64 = read.map(|batch| choose(&batch.expect("a batch")).expect("chosen").0.num_rows() as u64).sum();
         assert_eq!(held, expected, "{date}");
         assert!(versions.iter().all(|batch| batch.rows.num_columns() == 3));
     }
+}
+
+/// Recorded changes by the number of the day, which can be there or not.
+struct Records {
+    files: Vec<(u64, std::path::PathBuf, Vec<u8>)>,
+}
+
+impl Records {
+    fn of(fixture: &Fixture) -> Self {
+        let days = fixture.days();
+        let open = |day: &(NaiveDate, Vec<Object>)| fixture.table.open(day.0, &day.1, None).expect("opened");
+        days.windows(2).for_each(|pair| changes::record(&fixture.table, open(&pair[0]), open(&pair[1])).expect("recorded"));
+        let path = |number: u64| fixture.folder.path().join(format!("item/_changes/snapshot_date={}/item.parquet", day(number * 2)));
+        let files = (0..DAYS).filter_map(|number| Some((number, path(number), std::fs::read(path(number)).ok()?)));
+        Records { files: files.collect() }
+    }
+
+    /// Leaves those that are wanted, and returns how many those are.
+    fn leave(&self, wanted: impl Fn(u64) -> bool) -> u64 {
+        for (number, path, bytes) in &self.files {
+            if wanted(*number) {
+                std::fs::write(path, bytes).expect("written");
+            } else if path.exists() {
+                std::fs::remove_file(path).expect("removed");
+            }
+        }
+        self.files.iter().filter(|(number, ..)| wanted(*number)).count() as u64
+    }
+}
+
+#[test]
+fn recorded_changes_give_what_decoding_gives_whichever_days_have_them() {
+    for (policy, ignore) in [(GapPolicy::CARRY, vec![]), (GapPolicy::Split, vec![]), (GapPolicy::CARRY, vec!["name", "tag"])] {
+        let fixture = Fixture::new(9_000, policy, &ignore);
+        let days = fixture.days();
+        let mut base = fixture.base(4);
+        let records = Records::of(&fixture);
+        // The third day equals the second.
+        assert_eq!(records.files.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), [1, 3, 4]);
+        for kept in [0, 1, 2, 4] {
+            base.kept = kept.max(1);
+            let base = (kept > 0).then_some(&base);
+            let mut expected = Taken::default();
+            records.leave(|_| false);
+            let decoded = fixture.pass(base, 1 << 30).run(&days[kept..], &mut expected).expect("compacted");
+            for mask in 1..8u64 {
+                let there = |number: u64| mask & [0, 1, 0, 2, 4][usize::try_from(number).expect("small")] > 0;
+                records.leave(there);
+                let used = |number: &usize| there(*number as u64) && *number >= kept && policy == GapPolicy::CARRY;
+                // In a few ranges, or in one.
+                let memory = if mask % 2 == 0 { 1 << 24 } else { 1 << 30 };
+                let mut taken = Taken::default();
+                let mut facts = fixture.pass(base, memory).run(&days[kept..], &mut taken).expect("compacted");
+                assert_eq!(facts.by_changes, (0..5).filter(used).count() as u64, "{mask} {kept}");
+                assert_eq!(facts.decoded + facts.by_changes, decoded.decoded);
+                (facts.decoded, facts.by_changes) = (decoded.decoded, 0);
+                assert_eq!(facts_of(&facts), facts_of(&decoded), "{mask} {kept}");
+                assert!(taken.all() == expected.all(), "{mask} {kept} {memory}");
+            }
+        }
+    }
+}
+
+#[test]
+fn changes_of_other_snapshots_and_changes_that_are_damaged_are_not_used() {
+    let fixture = Fixture::new(12_000, GapPolicy::CARRY, &[]);
+    let days = fixture.days();
+    let mut expected = Taken::default();
+    fixture.pass(None, 1 << 30).run(&days, &mut expected).expect("compacted");
+    let records = Records::of(&fixture);
+    let by_changes = || {
+        let mut taken = Taken::default();
+        let facts = fixture.pass(None, 1 << 30).run(&days, &mut taken).expect("compacted");
+        assert!(taken.all() == expected.all());
+        facts.by_changes
+    };
+    assert_eq!(by_changes(), 3);
+    let [(_, first, bytes), .., (_, last, _)] = records.files.as_slice() else { panic!("there are three") };
+    std::fs::write(last, bytes).expect("written");
+    assert_eq!(by_changes(), 2, "they are another day's");
+    std::fs::write(last, &bytes[..bytes.len() / 2]).expect("written");
+    assert_eq!(by_changes(), 2, "they are cut");
+    // One row less, with the footer as it was: the sum does not give the snapshot's fingerprint.
+    let object = crate::storage::object::ParquetObject::open(&Location::local(first)).expect("opened");
+    let footer = object.footer().expect("read").expect("there").content;
+    let rows: Vec<RecordBatch> = object.read(None).expect("read").collect::<Result<_>>().expect("rows");
+    write(first, rows[0].slice(1, rows[0].num_rows() - 1), footer);
+    assert_eq!(by_changes(), 1, "a row is missing");
+    records.leave(|_| true);
+    assert_eq!(by_changes(), 3);
+}
+
+#[test]
+fn a_table_most_of_which_changes_has_no_recorded_changes() {
+    let fixture = Fixture::of(GapPolicy::CARRY, &[], |number| rows_of(number, 0..12_000 + 4_000 * number, 1_000_000));
+    let recorded: Vec<u64> = Records::of(&fixture).files.iter().map(|(number, ..)| *number).collect();
+    assert_eq!(recorded, [4], "a quarter at most is worth it");
+    let small = Fixture::new(6_000, GapPolicy::CARRY, &[]);
+    assert!(Records::of(&small).files.is_empty(), "so few rows are decoded as fast");
+}
+
+#[test]
+fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
+    let fixture = Fixture::new(12_000, GapPolicy::CARRY, &[]);
+    let days = fixture.days();
+    // Rows change so that some come to meet the condition, and some no longer do.
+    let choose: Choose = Arc::new(|batch: &RecordBatch| {
+        let price = arrow::compute::cast(batch.column_by_name("price").expect("a column"), &DataType::Float64).expect("a number");
+        let low: BooleanArray = price.as_primitive::<arrow::datatypes::Float64Type>().iter().map(|price| Some(price? < 500.0)).collect();
+        let rows = arrow::compute::filter_record_batch(batch, &low).io_context(|| "cannot filter".into())?;
+        Ok((rows, Some(low)))
+    });
+    let columns = ["region", "id", "price"].map(str::to_owned).to_vec();
+    let part = Part { columns, rows: choose };
+    let of = || versions(&fixture.table, &days, &part, MemoryBudget(1 << 24), 2, None).expect("compacted").expect("no limit");
+    let all = |versions: Vec<IntervalBatch>| {
+        let intervals: Vec<_> = versions.iter().flat_map(|batch| batch.intervals.clone()).collect();
+        let rows: Vec<_> = versions.into_iter().map(|batch| batch.rows).collect();
+        (arrow::compute::concat_batches(&rows[0].schema(), &rows).expect("one schema"), intervals)
+    };
+    let (decoded, facts) = of();
+    assert_eq!(facts.by_changes, 0);
+    Records::of(&fixture);
+    let (by_changes, facts) = of();
+    assert_eq!((facts.by_changes, facts.decoded), (3, 1));
+    assert!(all(decoded) == all(by_changes));
 }

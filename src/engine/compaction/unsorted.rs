@@ -295,7 +295,7 @@ impl<'a> Digesting<'a> {
 
     fn digest(&self, batch: RecordBatch) -> Result<Digested> {
         let batch = match self.choose {
-            Some(choose) => Phase::Query.spend(|| choose(&batch))?,
+            Some(choose) => Phase::Query.spend(|| choose(&batch))?.0,
             None => batch,
         };
         let mut keys = self.table.keys(&batch, self.date)?;
