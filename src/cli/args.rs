@@ -276,7 +276,7 @@ pub struct BackfillArgs {
     /// Where tables' rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub using: UsingArg,
-    /// How many dates run side by side [default: the number of processors]
+    /// How many dates run side by side [default: the number of processors, and of a join two more]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// What runs the jobs

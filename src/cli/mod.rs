@@ -292,18 +292,17 @@ fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
 }
 
 fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let options = BackfillOptions {
         range: DateRange::new(args.from, args.to)?,
         only: args.only,
         using: args.using.into(),
-        workers: args.workers.unwrap_or(processors),
+        workers: args.workers,
         tolerance: args.tolerance,
         lag: args.lag,
         dry_run: args.dry_run,
         ad_hoc: ad_hoc(args.ad_hoc),
     };
-    if options.workers == 0 {
+    if options.workers == Some(0) {
         return Err(Error::usage("--workers 0 would run nothing").hint("--workers 1"));
     }
     let reports = backfill(workspace, &args.jobs, &options)?;

@@ -56,7 +56,7 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
         range,
         only: Only::default(),
         using: Using::Auto,
-        workers: 1,
+        workers: Some(1),
         tolerance: None,
         lag: None,
         dry_run: true,

@@ -157,6 +157,12 @@ impl Table {
         Ok(self.find(None)?.partitions)
     }
 
+    /// How many threads read small things of it, such as footers: more than there are processors if mostly a store is waited for.
+    pub fn waiting_threads(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.root.store().is_some() { processors.max(16) } else { processors }
+    }
+
     /// A refusal that names the table and a date.
     pub fn refuse(&self, date: NaiveDate, what: impl std::fmt::Display) -> Error {
         Error::refused(format!("table {}, {date}: {what}", self.name))

@@ -9,18 +9,20 @@
 //! **Writing.** Bytes depend on the rows, their order and the schema alone: batches are cut
 //! anew into pieces of one size before they reach the encoder, whatever size they came in. Rows are sorted by
 //! key, row groups hold 65,536 rows and carry statistics, pages hold 8,192, so that a point look-up reads one row group's key
-//! and one page of each other column. A dictionary ends at 64 KiB: it would have to be read whole for a single row. Integers, dates and timestamps that
+//! and one page of each other column. A dictionary ends at 64 KiB: it would have to be read whole for a single row. A column whose values, in a sample of the first piece, are
+//! nearly all different gets none. Integers, dates and timestamps that
 //! are too many for a dictionary are written as packed differences, which are smaller than plain ones and take far less time to compress.
 
 use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::compute::BatchCoalescer;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::compute::{BatchCoalescer, cast, take};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::DecodeResult;
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -40,8 +42,9 @@ use super::Batches;
 use super::encoder::Encoder;
 use super::footer::{Footer, KEY};
 use super::location::{Location, Object};
-use super::read::ObjectReader;
+use super::read::{FileAt, ObjectReader};
 use crate::domain::cast::cast_exactly;
+use crate::domain::digest::cell_digests;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -56,6 +59,8 @@ const ROW_GROUP_ROWS: usize = 65_536;
 const DICTIONARY_BYTES: usize = 64 << 10;
 /// How hard zstd tries. With integers packed before, a higher level takes longer and gives no smaller objects.
 const ZSTD_LEVEL: i32 = 1;
+/// How many values of a column say whether it gets a dictionary.
+const SAMPLE: usize = 1024;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
@@ -230,7 +235,7 @@ impl ParquetObject {
         let (schema, location) = (self.projected(columns)?, self.location().clone());
         let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match self.reader.file()? {
             Some(file) => {
-                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(FileAt::new(file), metadata);
                 let rows = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
                 Box::new(rows.map(|batch| batch.map_err(ParquetError::from)))
             }
@@ -479,11 +484,19 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 
 /// Writes rows of one schema to a Parquet file; see the module for what its bytes depend on.
 pub struct ObjectWriter {
-    encoder: Encoder,
+    state: State,
     /// A piece that was begun, in the types that rows come in.
     pieces: Option<BatchCoalescer>,
     target: Location,
     rows: u64,
+}
+
+/// A file, before and after its first piece.
+enum State {
+    Unbegun(File, SchemaRef, Option<Vec<SortingColumn>>),
+    Begun(Encoder),
+    /// It could not be begun.
+    Failed,
 }
 
 impl ObjectWriter {
@@ -495,21 +508,40 @@ impl ObjectWriter {
         let sorting = sorted_by.iter().filter_map(|name| i32::try_from(schema.index_of(name).ok()?).ok());
         let sorting: Vec<SortingColumn> =
             sorting.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true }).collect();
-        let encoded =
-            schema.fields().iter().filter(|field| is_integral(field.data_type())).fold(WriterProperties::builder(), |properties, field| {
-                properties.set_column_encoding(ColumnPath::from(field.name().as_str()), Encoding::DELTA_BINARY_PACKED)
-            });
-        let properties = encoded
-            .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_data_page_row_count_limit(BATCH_ROWS)
-            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-            .set_sorting_columns((sorting.len() == sorted_by.len() && !sorting.is_empty() && flat(schema)).then_some(sorting))
-            .build();
-        let encoder = Encoder::new(file, schema, properties, ROW_GROUP_ROWS)
-            .map_err(|error| Error::refused(format!("'{target}' cannot hold these columns: {error}")))?;
-        Ok(ObjectWriter { encoder, pieces: None, target: target.clone(), rows: 0 })
+        let sorting = (sorting.len() == sorted_by.len() && !sorting.is_empty() && flat(schema)).then_some(sorting);
+        ArrowSchemaConverter::new().convert(schema).map_err(|error| unfit(target, &error))?;
+        Ok(ObjectWriter { state: State::Unbegun(file, schema.clone(), sorting), pieces: None, target: target.clone(), rows: 0 })
+    }
+
+    /// The encoder, which the first piece decides how to set.
+    fn encoder(&mut self, first: &RecordBatch) -> Result<&mut Encoder> {
+        if let State::Unbegun(..) = self.state
+            && let State::Unbegun(file, schema, sorting) = std::mem::replace(&mut self.state, State::Failed)
+        {
+            let mut properties = WriterProperties::builder()
+                .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
+                .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
+                .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+                .set_data_page_row_count_limit(BATCH_ROWS)
+                .set_write_batch_size(BATCH_ROWS)
+                .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+                .set_sorting_columns(sorting);
+            for (field, column) in schema.fields().iter().zip(first.columns()) {
+                let path = || ColumnPath::from(vec![field.name().clone()]);
+                if is_integral(field.data_type()) {
+                    properties = properties.set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+                }
+                if is_varied(column)? {
+                    properties = properties.set_column_dictionary_enabled(path(), false);
+                }
+            }
+            let encoder = Encoder::new(file, &schema, properties.build(), ROW_GROUP_ROWS).map_err(|error| unfit(&self.target, &error))?;
+            self.state = State::Begun(encoder);
+        }
+        match &mut self.state {
+            State::Begun(encoder) => Ok(encoder),
+            _ => Err(Error::io(format!("cannot write '{}'", self.target))),
+        }
     }
 
     /// Appends rows. Columns may be dictionaries of what the schema says, the same in every batch.
@@ -523,7 +555,7 @@ impl ObjectWriter {
         let mut at = if begun == 0 { 0 } else { (BATCH_ROWS - begun).min(batch.num_rows()) };
         self.gather(batch.slice(0, at))?;
         while batch.num_rows() - at >= BATCH_ROWS {
-            self.encoder.write(batch.slice(at, BATCH_ROWS)).map_err(|error| self.failure(&error))?;
+            self.encode(batch.slice(at, BATCH_ROWS))?;
             at += BATCH_ROWS;
         }
         self.gather(batch.slice(at, batch.num_rows() - at))
@@ -541,13 +573,14 @@ impl ObjectWriter {
 
     fn drain(&mut self) -> Result<()> {
         while let Some(piece) = self.pieces.as_mut().and_then(BatchCoalescer::next_completed_batch) {
-            self.encoder.write(piece).map_err(|error| self.failure(&error))?;
+            self.encode(piece)?;
         }
         Ok(())
     }
 
-    fn failure(&self, error: &ParquetError) -> Error {
-        failure(error, &self.target)
+    fn encode(&mut self, piece: RecordBatch) -> Result<()> {
+        let written = self.encoder(&piece)?.write(piece);
+        written.map_err(|error| failure(&error, &self.target))
     }
 
     /// How many rows were appended.
@@ -564,10 +597,37 @@ impl ObjectWriter {
             pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
         }
         self.drain()?;
+        if let State::Unbegun(_, schema, _) = &self.state {
+            let none = RecordBatch::new_empty(schema.clone());
+            self.encoder(&none)?;
+        }
         let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
-        let target = self.target;
-        self.encoder.finish(footer).map_err(|error| failure(&error, &target))
+        let State::Begun(encoder) = self.state else { return Err(Error::io(format!("cannot write '{}'", self.target))) };
+        encoder.finish(footer).map_err(|error| failure(&error, &self.target))
     }
+}
+
+fn unfit(target: &Location, error: &ParquetError) -> Error {
+    Error::refused(format!("'{target}' cannot hold these columns: {error}"))
+}
+
+/// Whether the values of a column are nearly all different, so that a dictionary would be full soon and of no use; by a sample that is spread over it.
+fn is_varied(column: &ArrayRef) -> Result<bool> {
+    if column.data_type().is_nested() || column.len() < SAMPLE {
+        return Ok(false);
+    }
+    let step = column.len() / SAMPLE;
+    let places = UInt32Array::from_iter_values((0..SAMPLE).filter_map(|at| u32::try_from(at * step).ok()));
+    let doing = || "cannot look at rows".to_owned();
+    let mut sample = take(column, &places, None).io_context(doing)?;
+    // The same values are to give the same bytes, however they come.
+    if let DataType::Dictionary(_, values) = column.data_type() {
+        sample = cast(&sample, values).io_context(doing)?;
+    }
+    let mut digests = cell_digests(&sample)?;
+    digests.sort_unstable();
+    digests.dedup();
+    Ok(digests.len() > SAMPLE - SAMPLE / 20)
 }
 
 fn failure(error: &ParquetError, target: &Location) -> Error {
@@ -629,6 +689,32 @@ mod tests {
         let whole = written(folder.path(), "a", &[20_000]);
         assert_eq!(whole, written(folder.path(), "b", &[1, 8191, 77, 9000]));
         assert_eq!(whole, written(folder.path(), "c", &[300]));
+    }
+
+    #[test]
+    fn texts_give_the_same_bytes_in_a_dictionary_and_without_one_and_varied_ones_get_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
+        for (distinct, is_varied) in [(97, false), (20_000, true)] {
+            let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..20_000).map(|row| format!("name {}", row * 7 % distinct))));
+            let written = |name: &str, names: ArrayRef| {
+                let path = folder.path().join(name);
+                let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+                let file = File::create(&path).expect("a file");
+                let mut writer = ObjectWriter::create(file, &schema, &[], &Location::local(&path)).expect("a writer");
+                for (from, length) in [(0, 5_000), (5_000, 15_000)] {
+                    let batch = RecordBatch::try_from_iter([("name", names.slice(from, length))]).expect("a batch");
+                    writer.write(batch).expect("written");
+                }
+                writer.finish(&Footer::sample()).expect("finished");
+                std::fs::read(path).expect("the bytes")
+            };
+            let plain = written("plain", names.clone());
+            assert!(plain == written("dictionary", cast(&names, &few).expect("few")));
+            let object = ParquetObject::open(&Location::local(folder.path().join("plain"))).expect("it opens");
+            let column = object.metadata.metadata().row_group(0).column(0);
+            assert_eq!(column.dictionary_page_offset().is_none(), is_varied);
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@
 //! its footer. Ranges that are close to one another are one request; several requests are under way at a time.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::location::{Location, Object, Place};
 use super::service::Service;
@@ -280,5 +281,49 @@ impl Seek for ObjectStream {
         };
         self.position = u64::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.position)
+    }
+}
+/// A file that is read at positions: one system call a read, and readers that do not move one another.
+pub struct FileAt(Arc<File>);
+
+impl FileAt {
+    /// Of an open file.
+    pub fn new(file: File) -> Self {
+        FileAt(Arc::new(file))
+    }
+}
+
+impl Length for FileAt {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for FileAt {
+    type T = BufReader<FromPosition>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        // The decoder reads headers of pages with it, which are short.
+        Ok(BufReader::with_capacity(512, FromPosition { file: self.0.clone(), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads on from a position.
+pub struct FromPosition {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromPosition {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
     }
 }

@@ -211,7 +211,7 @@ impl Lake {
             range,
             only: Only::default(),
             using,
-            workers: 1,
+            workers: Some(1),
             tolerance: Some(DaySpan(tolerance)),
             lag: Some(DaySpan(lag)),
             dry_run: false,

@@ -50,8 +50,8 @@ pub struct BackfillOptions {
     pub only: Only,
     /// Where tables' rows come from.
     pub using: Using,
-    /// How many dates run side by side.
-    pub workers: usize,
+    /// How many dates run side by side; nothing for what suits the job.
+    pub workers: Option<usize>,
     /// Overrules the tables' tolerance.
     pub tolerance: Option<DaySpan>,
     /// Overrules the tables' lag.
@@ -185,15 +185,15 @@ impl Job {
             states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();
         let states: Vec<_> = states.into_iter().map(|state| Mutex::new(Some(state))).collect();
         let many = dates.len() > 1;
+        let workers = options.workers.unwrap_or_else(|| self.work.workers()).clamp(1, dates.len());
         let to_run = || dates.iter().zip(&runs).filter(|(_, run)| **run).map(|(date, _)| *date);
         let sides = match (&self.work, self.tables.values().next()) {
-            (Work::Join(spec, _), Some(history)) => Some(Sides::new(spec, history, to_run(), many, options.workers, workspace.memory)),
+            (Work::Join(spec, _), Some(history)) => Some(Sides::new(spec, history, to_run(), many, workers, workspace.memory)),
             _ => None,
         };
         let sides = sides.as_ref();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
-        let workers = options.workers.clamp(1, dates.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let work = || {

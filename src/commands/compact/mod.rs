@@ -13,6 +13,7 @@
 
 mod settings;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -27,6 +28,7 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::layout::Layout;
 use crate::domain::schema::unify;
+use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::{Intervals, write_schema};
@@ -300,17 +302,22 @@ impl<'a> Run<'a> {
         }
         let mut kept = 0;
         let mut reason = None;
+        let mut read = if self.table.own { Some(self.read_fingerprints(&existing, partitions)?) } else { None };
         // The types that text was pinned to in the pass: those of all snapshots before.
         let mut pinned: Option<SchemaRef> = None;
         for (index, observed) in existing.footer.observed.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
-            let late = partitions.keys().copied().find(|date| *date < observed.date && before.is_none_or(|before| *date > before));
-            if let Some(late) = late {
+            let after = before.map_or(Bound::Unbounded, Bound::Excluded);
+            if let Some((late, _)) = partitions.range((after, Bound::Excluded(observed.date))).next() {
                 reason = Some(format!("the snapshot of {late} is new"));
                 break;
             }
             if let Some(objects) = partitions.get(&observed.date) {
-                if self.fingerprint(observed.date, objects, pinned.as_ref())? != observed.fingerprint {
+                let fingerprint = match read.as_mut().and_then(Iterator::next) {
+                    Some(fingerprint) => fingerprint?,
+                    None => self.fingerprint(observed.date, objects, pinned.as_ref())?,
+                };
+                if fingerprint != observed.fingerprint {
                     reason = Some(format!("the snapshot of {} was rewritten", observed.date));
                     break;
                 }
@@ -344,6 +351,22 @@ impl<'a> Run<'a> {
             self.base = Some(Base { intervals: Arc::new(existing), kept });
         }
         Ok(())
+    }
+
+    /// What the footers of the snapshots that intervals were made from say, of those that are there, read side by side.
+    fn read_fingerprints(
+        &self,
+        existing: &Intervals,
+        partitions: &Partitions,
+    ) -> Result<impl Iterator<Item = Result<Fingerprint>> + use<>> {
+        let task = |(date, objects): (NaiveDate, &Vec<Object>)| -> Task<Fingerprint> {
+            let (table, objects) = (self.table.clone(), objects.clone());
+            Box::new(move || table.fingerprint(date, &objects, None))
+        };
+        let there = existing.footer.observed.iter().filter_map(|observed| Some((observed.date, partitions.get(&observed.date)?)));
+        let tasks: Vec<_> = there.map(task).collect();
+        let threads = self.table.waiting_threads();
+        Ahead::new(threads, 2 * threads, tasks)
     }
 
     fn fingerprint(&mut self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {

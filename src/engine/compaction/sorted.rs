@@ -76,14 +76,9 @@ fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
         let (table, date, objects) = (pass.table.clone(), *date, objects.clone());
         Box::new(move || open_one(&table, date, table.open(date, &objects, None)?))
     };
-    let waiting = waiting_for(pass);
+    let waiting = pass.table.waiting_threads();
     let opened = Ahead::new(waiting, 2 * waiting, days.iter().map(task))?;
     opened.collect()
-}
-
-/// How many threads read small things, for which a store is mostly waited for.
-fn waiting_for(pass: &Pass<'_>) -> usize {
-    if pass.table.root.store().is_some() { 16 } else { pass.threads }
 }
 
 fn open_one(table: &Table, date: NaiveDate, snapshot: Snapshot) -> Result<Option<Opened>> {
@@ -241,7 +236,7 @@ fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<(
         })
         .collect();
     let (numbers, tasks): (Vec<usize>, Vec<_>) = wanted.into_iter().unzip();
-    let waiting = waiting_for(pass);
+    let waiting = pass.table.waiting_threads();
     let mut held = 0;
     for (number, edits) in numbers.into_iter().zip(Ahead::new(waiting, 2 * waiting, tasks)?) {
         let Some(edits) = edits? else { continue };
