@@ -119,9 +119,13 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
                     "read".to_owned(),
                     number(report.decoded),
                     format!(
-                        "{}; {} known by what they changed, {} to equal the one before",
+                        "{}; {}{} known to equal the one before",
                         if report.decoded == 1 { "snapshot" } else { "snapshots" },
-                        number(report.by_changes),
+                        if report.by_changes > 0 {
+                            format!("{} known by what they changed, ", number(report.by_changes))
+                        } else {
+                            String::new()
+                        },
                         number(report.unchanged)
                     ),
                 ],

@@ -13,7 +13,7 @@ use super::location::{Location, Object};
 use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
 
-/// The fingerprints that were worked out before; the default remembers nothing.
+/// The fingerprints that were worked out before; the default forgets them at the end.
 #[derive(Default)]
 pub struct FingerprintRecall {
     path: Option<Location>,
@@ -52,11 +52,9 @@ impl FingerprintRecall {
 
     /// Remembers what the files of a date gave.
     pub fn learn(&mut self, date: NaiveDate, objects: &[Object], fingerprint: Fingerprint) {
-        if self.path.is_some() {
-            let objects = objects.iter().map(Object::identity).collect();
-            self.dates.insert(date, Remembered { objects, types: self.types.clone(), fingerprint });
-            self.learnt = true;
-        }
+        let objects = objects.iter().map(Object::identity).collect();
+        self.dates.insert(date, Remembered { objects, types: self.types.clone(), fingerprint });
+        self.learnt = true;
     }
 
     /// Writes the hint, if there is something new in it.

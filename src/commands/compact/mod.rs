@@ -302,7 +302,9 @@ impl<'a> Run<'a> {
         }
         let mut kept = 0;
         let mut reason = None;
-        let mut read = if self.table.own { Some(self.read_fingerprints(&existing, partitions)?) } else { None };
+        if self.table.own {
+            self.read_fingerprints(&existing, partitions)?;
+        }
         // The types that text was pinned to in the pass: those of all snapshots before.
         let mut pinned: Option<SchemaRef> = None;
         for (index, observed) in existing.footer.observed.iter().enumerate() {
@@ -313,11 +315,7 @@ impl<'a> Run<'a> {
                 break;
             }
             if let Some(objects) = partitions.get(&observed.date) {
-                let fingerprint = match read.as_mut().and_then(Iterator::next) {
-                    Some(fingerprint) => fingerprint?,
-                    None => self.fingerprint(observed.date, objects, pinned.as_ref())?,
-                };
-                if fingerprint != observed.fingerprint {
+                if self.fingerprint(observed.date, objects, pinned.as_ref())? != observed.fingerprint {
                     reason = Some(format!("the snapshot of {} was rewritten", observed.date));
                     break;
                 }
@@ -353,20 +351,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What the footers of the snapshots that intervals were made from say, of those that are there, read side by side.
-    fn read_fingerprints(
-        &self,
-        existing: &Intervals,
-        partitions: &Partitions,
-    ) -> Result<impl Iterator<Item = Result<Fingerprint>> + use<>> {
-        let task = |(date, objects): (NaiveDate, &Vec<Object>)| -> Task<Fingerprint> {
-            let (table, objects) = (self.table.clone(), objects.clone());
-            Box::new(move || table.fingerprint(date, &objects, None))
-        };
+    /// Reads, side by side, the footers of the snapshots that intervals were made from, as far as they are there and it is not known what they say.
+    fn read_fingerprints(&mut self, existing: &Intervals, partitions: &Partitions) -> Result<()> {
         let there = existing.footer.observed.iter().filter_map(|observed| Some((observed.date, partitions.get(&observed.date)?)));
-        let tasks: Vec<_> = there.map(task).collect();
+        let unknown: Vec<_> = there.filter(|(date, objects)| self.recall.recall(*date, objects).is_none()).collect();
+        let task = |(date, objects): &(NaiveDate, &Vec<Object>)| -> Task<Option<Fingerprint>> {
+            let (table, date, objects) = (self.table.clone(), *date, (*objects).clone());
+            // A snapshot that cannot be read is read again, and refused, when it is needed.
+            Box::new(move || Ok(table.fingerprint(date, &objects, None).ok()))
+        };
         let threads = self.table.waiting_threads();
-        Ahead::new(threads, 2 * threads, tasks)
+        let read: Vec<Option<Fingerprint>> = Ahead::new(threads, 2 * threads, unknown.iter().map(task))?.collect::<Result<_>>()?;
+        for ((date, objects), fingerprint) in unknown.into_iter().zip(read) {
+            if let Some(fingerprint) = fingerprint {
+                self.recall.learn(date, objects, fingerprint);
+            }
+        }
+        Ok(())
     }
 
     fn fingerprint(&mut self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {
