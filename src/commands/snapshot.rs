@@ -26,7 +26,7 @@ use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::schema::{Drift, unify};
-use crate::engine::changes::ChangesWriter;
+use crate::engine::changes::{self, ChangesWriter};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -297,7 +297,8 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     };
     if !options.dry_run {
         let folder = plan.path.parent().unwrap_or_else(|| table.root.clone());
-        sweep_partitions(&table.root, &folder, workspace.clock.now());
+        let places = [Some((table.root.clone(), folder)), changes::folders(table, *date)];
+        places.into_iter().flatten().for_each(|(root, folder)| sweep_partitions(&root, &folder, workspace.clock.now()));
     }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;

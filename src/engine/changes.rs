@@ -81,6 +81,13 @@ fn root(table: &Table) -> Option<Location> {
     table.root.parent().filter(|_| table.own).map(|folder| folder.join(FOLDER))
 }
 
+/// The folder of a table's changes, and in it that of a date, if asof keeps its snapshots.
+pub fn folders(table: &Table, date: NaiveDate) -> Option<(Location, Location)> {
+    let root = root(table)?;
+    let of_date = root.join(&format!("snapshot_date={date}"));
+    Some((root, of_date))
+}
+
 /// The objects of a range of dates, of a table that asof keeps.
 ///
 /// # Errors
@@ -112,7 +119,8 @@ impl ChangesWriter {
         if rows_before <= BATCH_ROWS as u64 || schema.field_with_name(CHANGE_TYPE).is_ok() {
             return None;
         }
-        let path = root(table)?.join(&format!("snapshot_date={date}")).join(&format!("{}.parquet", table.name));
+        let (_, folder) = folders(table, date)?;
+        let path = folder.join(&format!("{}.parquet", table.name));
         let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
         let schema = Arc::new(Schema::new(schema.fields().iter().cloned().chain([change_type]).collect::<Vec<_>>()));
         Some(ChangesWriter {

@@ -58,6 +58,52 @@ fn compaction_takes_up_where_it_stopped() {
 }
 
 #[test]
+fn what_a_night_changed_is_recorded_and_serves_in_place_of_its_snapshot() {
+    let mut world = World::new();
+    world.variable("ASOF_LAKE", "lake");
+    for night in 1..=4_u32 {
+        world.at(&format!("2024-03-0{night}"));
+        let price = |id: u32| if id % 500 < night { night } else { 0 };
+        let kept = (0..9_000 + night).filter(|id| id % 3_000 != night);
+        let rows: Vec<String> = kept.map(|id| format!("{id},item {id},{}\n", price(id))).collect();
+        world.write("item.csv", format!("id,name,price\n{}", rows.concat()));
+        assert_eq!(world.quietly("snapshot item --source item.csv --key id").status.code(), Some(0));
+        let events: Vec<String> = (0..2_000).map(|event| format!("{event},{}\n", event * 7 % 9_010)).collect();
+        world.write(&format!("events/date=2024-03-0{night}/events.csv"), format!("event,item_id\n{}", events.concat()));
+    }
+    let recorded = world.listing("lake/item/_changes");
+    assert_eq!(recorded, ["02", "03", "04"].map(|day| format!("snapshot_date=2024-03-{day}/item.parquet")));
+    // 3 rows came back or went on each side, and one is new; those that changed are there twice.
+    let rows = world.rows("lake/item/_changes/snapshot_date=2024-03-02/item.parquet");
+    let of = |what: &str| rows.iter().filter(|row| row.contains(what)).count();
+    assert_eq!((of("insert"), of("delete")), (4, 3), "{rows:?}");
+    assert!(of("update_preimage") >= 18 && of("update_preimage") == of("update_postimage"), "{rows:?}");
+
+    let compacted = world.json("compact item");
+    assert_eq!((&compacted[0]["decoded"], &compacted[0]["by_changes"]), (&1.into(), &3.into()), "{compacted}");
+    let intervals = world.bytes("lake/item/intervals/item.parquet");
+    let outputs = |world: &World, using: &str, out: &str| {
+        let job = "--events events --events-layout date=%Y-%m-%d --table item --on item_id=id --how left";
+        let line = format!("backfill {job} --out {out}/job --from 2024-03-01 --to 2024-03-04 --using {using}");
+        assert_eq!(world.quietly(&line).status.code(), Some(0));
+        world.listing(out).iter().map(|name| world.rows(&format!("{out}/{name}"))).collect::<Vec<_>>()
+    };
+    let by_intervals = outputs(&world, "intervals", "one");
+    assert_eq!(by_intervals, outputs(&world, "snapshots", "two"));
+    assert_eq!(world.quietly("verify item").status.code(), Some(0));
+
+    // Whatever happens to them, results are the same.
+    world.write("lake/item/_changes/snapshot_date=2024-03-03/item.parquet", "no changes");
+    let compacted = world.json("compact item --full");
+    assert_eq!((&compacted[0]["decoded"], &compacted[0]["by_changes"]), (&2.into(), &2.into()), "{compacted}");
+    assert!(world.bytes("lake/item/intervals/item.parquet") == intervals);
+    std::fs::remove_dir_all(world.path("lake/item/_changes")).expect("removed");
+    assert_eq!(world.json("compact item --full")[0]["decoded"], 4);
+    assert!(world.bytes("lake/item/intervals/item.parquet") == intervals);
+    assert_eq!(by_intervals, outputs(&world, "snapshots", "three"));
+}
+
+#[test]
 fn gaps_are_carried_refused_or_split() {
     let mut world = World::shop(1);
     world.at("2024-03-04");

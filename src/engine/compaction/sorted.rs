@@ -43,7 +43,7 @@ use crate::storage::object::BATCH_ROWS;
 use crate::storage::sorter::{BUDGET, Sorter, one_zero};
 
 /// The most that a range of one snapshot should have in memory, in bytes.
-const RANGE_BYTES: u64 = 32 << 20;
+const RANGE_BYTES: u64 = 12 << 20;
 /// The most rows in a range, and the least.
 const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
 /// How often ranges that are too large are divided.
