@@ -119,6 +119,8 @@ pub struct Taken {
     pub changes: Changes,
     /// The rows of each piece that open intervals, ascending; intervals are numbered in this order.
     pub opened: Vec<Vec<u32>>,
+    /// The intervals that ended with the snapshot before.
+    pub closed: Vec<u32>,
 }
 
 impl Merge {
@@ -155,18 +157,20 @@ impl Merge {
     /// # Errors
     /// A key that stands twice, or keys that do not ascend; the pass is then of no further use.
     pub fn take(&mut self, date: NaiveDate, pieces: Vec<SortedRows>, appeared: &[usize]) -> Result<Taken, MergeError> {
+        let mut closed = Vec::new();
         if self.ledger.splits_before(date) {
             let others = self.edited.take().into_iter().flat_map(|edited| edited.others.into_values());
             let live = std::mem::take(&mut self.live);
             for interval in live.into_iter().flat_map(|live| live.intervals).chain(others).filter(|interval| *interval != GONE) {
                 self.ledger.close(interval);
+                closed.push(interval);
             }
         }
         if self.edited.is_some() {
             return Err(Error::io("the rows of the last snapshot are not known").into());
         }
         let before = std::mem::take(&mut self.live);
-        let mut walk = Walk { ledger: &mut self.ledger, before: &before, piece: 0, row: 0, appeared, changes: Changes::default() };
+        let mut walk = Walk { ledger: &mut self.ledger, before: &before, piece: 0, row: 0, appeared, changes: Changes::default(), closed };
         let mut taken = Taken::default();
         let mut after: Vec<Live> = Vec::with_capacity(pieces.len());
         for (number, rows) in pieces.into_iter().enumerate() {
@@ -177,7 +181,7 @@ impl Merge {
             }
         }
         walk.leave_rest();
-        taken.changes = walk.changes;
+        (taken.changes, taken.closed) = (walk.changes, walk.closed);
         self.live = after;
         self.ledger.observe(date);
         Ok(taken)
@@ -209,7 +213,7 @@ impl Merge {
         let Some(edited) = &mut self.edited else { return Err(MergeError::Unfit) };
         let encoded = edited.encode(keys)?;
         let places = Search { live: &self.live, keys, piece: 0, row: 0, order: None }.places(edits.len())?;
-        let (mut opened, mut changes) = (Vec::new(), Changes::default());
+        let (mut opened, mut closed, mut changes) = (Vec::new(), Vec::new(), Changes::default());
         for (at, (edit, place)) in edits.iter().zip(places).enumerate() {
             let interval = match place {
                 Some((piece, row)) => &mut self.live[piece].intervals[row],
@@ -220,6 +224,7 @@ impl Merge {
             }
             if *edit != Edit::Added {
                 self.ledger.close(*interval);
+                closed.push(*interval);
             }
             *interval = GONE;
             if *edit != Edit::Removed {
@@ -234,7 +239,7 @@ impl Merge {
             }
         }
         self.ledger.observe(date);
-        Ok(Taken { changes, opened: vec![opened] })
+        Ok(Taken { changes, opened: vec![opened], closed })
     }
 
     /// Takes the rows of the last snapshot, of which only the edits are known, in pieces that follow one another.
@@ -340,6 +345,7 @@ struct Walk<'a> {
     row: usize,
     appeared: &'a [usize],
     changes: Changes,
+    closed: Vec<u32>,
 }
 
 impl Walk<'_> {
@@ -368,7 +374,7 @@ impl Walk<'_> {
                 }
                 match pair.order.compare(self.row, row) {
                     Ordering::Less => {
-                        self.ledger.close(live.intervals[self.row]);
+                        self.close(live.intervals[self.row]);
                         self.changes.removed += 1;
                         self.row += 1;
                     }
@@ -385,6 +391,11 @@ impl Walk<'_> {
             }
         }
         Ok((intervals, opened))
+    }
+
+    fn close(&mut self, interval: u32) {
+        self.ledger.close(interval);
+        self.closed.push(interval);
     }
 
     /// A key that was not there before.
@@ -416,7 +427,7 @@ impl Walk<'_> {
             self.changes.by_new_columns += u64::from((new & !known).count_ones());
             while changed != 0 {
                 let offset = at + changed.trailing_zeros() as usize;
-                self.ledger.close(intervals[first + offset]);
+                self.close(intervals[first + offset]);
                 intervals[first + offset] = self.ledger.open()?;
                 opened.push(u32::try_from(row + offset).unwrap_or(u32::MAX));
                 changed &= changed - 1;
@@ -429,7 +440,7 @@ impl Walk<'_> {
     fn leave_rest(&mut self) {
         while let Some(live) = self.before.get(self.piece) {
             for interval in &live.intervals[self.row..] {
-                self.ledger.close(*interval);
+                self.close(*interval);
                 self.changes.removed += 1;
             }
             (self.piece, self.row) = (self.piece + 1, 0);

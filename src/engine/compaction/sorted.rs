@@ -30,7 +30,7 @@ use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::interval::Interval;
-use crate::domain::merge::{KeyOrder, Merge, MergeError, SortedRows, gallop, partition_point};
+use crate::domain::merge::{KeyOrder, Merge, MergeError, SortedRows, Taken, gallop, partition_point};
 use crate::engine::ahead::{Ahead, Task};
 use crate::engine::changes;
 use crate::engine::intervals::{IntervalBatch, to_days};
@@ -133,7 +133,42 @@ struct Plan<'a> {
     base: Option<(&'a Base, Vec<u64>)>,
     boundaries: Boundaries,
     shape: Arc<Shape>,
+    /// Whether fingerprints that no footer tells are worked out from the rows that changed: all columns are compared.
+    sums_by_changes: bool,
     facts: CompactionFacts,
+}
+
+/// The digests of the rows of one range, by the interval that each opened, and the sum of those of the last snapshot. So a row is hashed once, and not once a day.
+#[derive(Default)]
+struct Running {
+    digests: Vec<u128>,
+    sum: RowSum,
+}
+
+impl Running {
+    /// Rows of intervals that are taken over, and when each ended.
+    fn resumed(&mut self, rows: &RecordBatch, ends: &[Option<NaiveDate>]) -> Result<()> {
+        let digests = all_digests(rows)?;
+        digests.iter().zip(ends).filter(|(_, end)| end.is_none()).for_each(|(digest, _)| self.sum.add(&[*digest]));
+        self.digests.extend(digests);
+        Ok(())
+    }
+
+    /// What a snapshot did.
+    fn taken(&mut self, batches: &[RecordBatch], taken: &Taken) -> Result<()> {
+        taken.closed.iter().for_each(|interval| self.sum.take(self.digests[*interval as usize]));
+        for (batch, opened) in batches.iter().zip(&taken.opened).filter(|(_, opened)| !opened.is_empty()) {
+            let rows = if opened.len() == batch.num_rows() {
+                batch.clone()
+            } else {
+                take_record_batch(batch, &UInt32Array::from(opened.clone())).io_context(|| "cannot look at rows".into())?
+            };
+            let digests = all_digests(&rows)?;
+            self.sum.add(&digests);
+            self.digests.extend(digests);
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -198,7 +233,8 @@ impl<'a> Plan<'a> {
             day.source = sorted.and_then(|sorted| Some(Arc::new(Source { sorted, cuts: cuts.next()? })));
             day.edits.iter_mut().try_for_each(|edits| edits.cut(&boundaries))?;
         }
-        Ok(Some(Plan { days, base, boundaries, shape, facts: observing.facts }))
+        let sums_by_changes = pass.part.is_none() && days.iter().any(|day| day.known.is_none()) && pass.settings.comparison.covers_all();
+        Ok(Some(Plan { days, base, boundaries, shape, sums_by_changes, facts: observing.facts }))
     }
 }
 
@@ -354,14 +390,14 @@ struct Rows {
 
 impl Shape {
     /// Decodes a range of a snapshot.
-    fn decode(&self, date: NaiveDate, schema: &SchemaRef, known: bool, source: &Source, range: usize) -> Result<Rows> {
+    fn decode(&self, date: NaiveDate, schema: &SchemaRef, hashed: bool, source: &Source, range: usize) -> Result<Rows> {
         let mut decoded = Rows::default();
         let within = |error: Error| error.within(format!("table {}, {date}", self.table.name));
         for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
             let mut own = conform_to(&batch?, schema).map_err(within)?;
             match &self.part {
                 Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?.0,
-                None if !known => decoded.sum.add(&all_digests(&own)?),
+                None if hashed => decoded.sum.add(&all_digests(&own)?),
                 None => {}
             }
             let rows = conform(&own, &self.wide).map_err(within)?;
@@ -423,8 +459,8 @@ impl Plan<'_> {
             });
             let days = self.days.iter().filter_map(move |day| {
                 let (source, shape, schema) = (day.source.clone()?, self.shape.clone(), day.schema.clone());
-                let (date, known) = (day.date, day.known.is_some());
-                let task: Task<Decoded> = Box::new(move || shape.decode(date, &schema, known, &source, range).map(Decoded::Day));
+                let (date, hashed) = (day.date, day.known.is_none() && !self.sums_by_changes);
+                let task: Task<Decoded> = Box::new(move || shape.decode(date, &schema, hashed, &source, range).map(Decoded::Day));
                 Some(task)
             });
             base.chain(days)
@@ -446,10 +482,12 @@ impl Plan<'_> {
         for range in 0..self.boundaries.ranges() {
             let mut merge = Merge::after(pass.settings.policy, pass.base_dates());
             let mut gathered = Gathered::new(pass, &wide);
+            let mut running = self.sums_by_changes.then(Running::default);
             if self.base.is_some() {
                 let Decoded::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
                 for Resumed { rows, starts, ends, open } in batches {
                     let first = merge.intervals();
+                    running.iter_mut().try_for_each(|running| running.resumed(&rows, &ends))?;
                     merge.resume(&ends, open).map_err(out_of_order)?;
                     gathered.resumed(&rows, starts, first)?;
                 }
@@ -488,7 +526,6 @@ impl Plan<'_> {
                     Phase::Compare.spend(|| merge.settle(decoded.rows)).map_err(|error| misfit(pass, day.date, error))?;
                     continue;
                 }
-                sums[number].merge(decoded.sum);
                 let taken = match Phase::Compare.spend(|| merge.take(day.date, decoded.rows, &day.appeared)) {
                     Ok(taken) => taken,
                     Err(MergeError::Unordered) => return Ok(None),
@@ -500,6 +537,13 @@ impl Plan<'_> {
                     Err(error) => return Err(misfit(pass, day.date, error)),
                 };
                 changes[number].add(&taken.changes);
+                sums[number].merge(match &mut running {
+                    None => decoded.sum,
+                    Some(running) => {
+                        running.taken(&decoded.batches, &taken)?;
+                        running.sum
+                    }
+                });
                 gathered.opened(day.date, first, &decoded.batches, taken.opened)?;
             }
             facts.intervals += merge.intervals();

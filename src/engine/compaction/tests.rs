@@ -471,3 +471,31 @@ fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
     assert_eq!((facts.by_changes, facts.decoded), (3, 1));
     assert!(all(decoded) == all(by_changes));
 }
+
+#[test]
+fn the_fingerprints_of_foreign_snapshots_are_those_of_their_rows() {
+    for (policy, ignore) in [(GapPolicy::CARRY, vec![]), (GapPolicy::Split, vec![]), (GapPolicy::CARRY, vec!["name"])] {
+        let fixture = Fixture::new(6_000, policy, &ignore);
+        let (own, folder) = (fixture.days(), tempfile::tempdir().expect("a folder"));
+        for (number, (date, _)) in (0..).zip(&own) {
+            let batch = rows(if number == 2 { 1 } else { number }, 6_000);
+            write(&folder.path().join(format!("{date}.parquet")), batch, Footer::sample().content);
+        }
+        let layout = Layout::parse("%Y-%m-%d.parquet").expect("a layout");
+        let table = Table { root: Location::local(folder.path()), layout, own: false, ..fixture.table.clone() };
+        let days: Vec<_> = table.find(None).expect("found").partitions.into_iter().collect();
+        let mut expected = Taken::default();
+        let of_own = fixture.pass(None, 1 << 30).run(&own, &mut expected).expect("compacted");
+        let mut base = fixture.base(4);
+        for kept in [0, 1, 3, 4] {
+            base.kept = kept.max(1);
+            for memory in [1 << 18, 1 << 30] {
+                let pass = Pass { table: &table, ..fixture.pass((kept > 0).then_some(&base), memory) };
+                let mut taken = Taken::default();
+                let facts = sorted::run(&pass, &days[kept..], &mut taken).expect("compacted").expect("sorted");
+                assert_eq!(facts.observed, of_own.observed, "{kept} kept, {memory} bytes");
+                assert!(taken.all() == expected.all(), "{kept} kept, {memory} bytes");
+            }
+        }
+    }
+}
