@@ -62,6 +62,9 @@ class Bench:
             "compact-composite-60x1m": lambda: self.compaction("composite-60x1m"),
             "compact-365x1m": lambda: self.compaction("366x1m", methods=[], days=365),
             "compact-narrow-5x50m": lambda: self.compaction("narrow-5x50m", memory="2GiB"),
+            "migrate-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups"], foreign=True),
+            "migrate-20x5m": lambda: self.compaction("20x5m", foreign=True),
+            "migrate-text-60x1m": lambda: self.compaction("text-60x1m", foreign=True),
             "incremental-366x1m": lambda: self.night("366x1m"),
             "backfill-intervals-60x500k": lambda: self.backfill("60x1m", "events-60x500k", "intervals"),
             "backfill-snapshots-60x500k": lambda: self.backfill("60x1m", "events-60x500k", "snapshots"),
@@ -86,21 +89,24 @@ class Bench:
         return Contender(method, self.tools.script("floor.py", method, lake, "--to", last), always=True)
 
     def compaction(
-        self, name: str, methods: list[str] | None = None, days: int | None = None, memory: str | None = None
+        self,
+        name: str,
+        methods: list[str] | None = None,
+        days: int | None = None,
+        memory: str | None = None,
+        foreign: bool = False,
     ) -> Comparison:
-        """Every snapshot to intervals, from nothing."""
+        """Every snapshot to intervals, from nothing; if they are taken for another tool's, by their rows alone."""
         lake, dataset = self.store.path(name), self.store.dataset(name)
         days = min(days or dataset.days, dataset.days)
         last = dataset.date(days - 1)
         limits = (["--to", last] if days < dataset.days else []) + (["--memory", memory] if memory else [])
-        contenders = [
-            Contender(
-                "asof" + (f" --memory {memory}" if memory else ""),
-                self.asof(lake, "compact", "item", "--full", *limits),
-                result=lake / "item/intervals/item.parquet",
-                always=True,
-            )
-        ]
+        command, result = self.asof(lake, "compact", "item", "--full", *limits), lake / "item/intervals/item.parquet"
+        if foreign:
+            result = self.work / "asof.parquet"
+            copies = ["--snapshots", lake / "item/snapshots", "--layout", "snapshot_date=%Y-%m-%d", "--key", ",".join(dataset.key)]
+            command = self.asof(self.work / "no-lake", "compact", *copies, "--out", result, "--full", *limits)
+        contenders = [Contender("asof" + (f" --memory {memory}" if memory else ""), command, result=result, always=True)]
         columns = ["--key", ",".join(dataset.key), "--payload", ",".join(dataset.payload), "--to", last]
         on = "key" if dataset.shape in ("int", "narrow") else "hashed-key"
         scripts = [(f"polars, day by day, on {on.replace('-', ' ')}", "compact_polars.py", on)]
@@ -113,7 +119,8 @@ class Bench:
             contenders.append(Contender(title, command, before=self.remove(out), result=out))
         floors = [self.floor("polars_decode", lake, last), self.floor("polars_hash", lake, last)]
         is_long = days * dataset.rows > 200_000_000
-        return Comparison("compact", f"{days} days of {describe(dataset)}", contenders, floors, 3 if is_long else 100)
+        title = f"{days} days of {describe(dataset)}" + (", written by another tool" if foreign else "")
+        return Comparison("migrate" if foreign else "compact", title, contenders, floors, 3 if is_long else 100)
 
     def night(self, name: str) -> Comparison:
         """One more snapshot to intervals that are there."""

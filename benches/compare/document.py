@@ -132,7 +132,7 @@ def demands_of(outcome: Result) -> Iterator[Demand]:
     faster_by = {"compact": 8, "backfill": 2}.get(outcome.kind)
     if faster_by and best:
         yield at_least(f"{outcome.name}: times as fast as the best other, {best.name}", best.wall / asof.wall, faster_by)
-    if outcome.kind == "compact":
+    if outcome.kind in ("compact", "migrate"):
         if floor := outcome.named("polars_hash"):
             yield at_most(f"{outcome.name}: time / decoding and hashing with polars", asof.wall / floor.wall, 1.5)
         most = 2560 if "narrow" in outcome.name else 512
