@@ -10,9 +10,9 @@
 //!
 //! **Proved, not trusted.** The footer tells the sum of the digests of the rows before ([`RowSum`]). That sum must give the fingerprint that the earlier
 //! snapshot's footer tells, and, less the rows that went and with those that came, the fingerprint that the later one's tells. Otherwise the object is as if it
-//! were not there, and the snapshot is decoded. So it may be deleted at any time, and nothing that happens to it or to the snapshots can make it wrong.
+//! were not there, and the snapshot is decoded. So it may be deleted at any time. Whoever uses the rows also checks that they are in order, and that two images have one key.
 //!
-//! It is written if a snapshot has more than one batch of rows, and few of them changed: else decoding it costs no more. A failure to write it is no failure
+//! It is written if the snapshot before has more than one batch of rows, and few changed: else decoding costs no more. A failure to write it is no failure
 //! of the snapshot.
 //!
 //! Memory: to write, two batches; to read, the object's rows, up to a limit that the reader sets.

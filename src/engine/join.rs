@@ -32,7 +32,7 @@ use crate::model::TableName;
 use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::object::{GroupStatistics, RowCondition};
+use crate::storage::object::{DICTIONARY_BYTES, GroupStatistics, RowCondition};
 
 /// What to join on, keep and add.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -463,16 +463,19 @@ impl Column {
     }
 }
 
-/// A dictionary of texts, if they are short and few.
+/// A dictionary of texts, if they are short and so few that no dictionary of the output can be full, and no page for its bytes.
 ///
-/// Short: so that no page of the output is full for its bytes. Where pages end would depend on whether their texts come in a dictionary, and so on what other dates
-/// the table side serves.
+/// Where dictionaries and pages end would else depend on whether texts come in a dictionary, and so on what other dates the table side serves.
 fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
     let offsets = texts.as_string_opt::<i32>()?.value_offsets();
     let is_short = offsets.windows(2).all(|ends| ends[1] - ends[0] <= MOST_SHORT);
     // Fails if there are more texts than numbers for them.
     let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-    if is_short { cast(texts, &few).ok() } else { None }
+    let dictionary = if is_short { cast(texts, &few).ok()? } else { return None };
+    let distinct = dictionary.as_any_dictionary().values().as_string::<i32>();
+    // Each has its length before it.
+    let bytes = distinct.value_data().len() + 4 * distinct.len();
+    (bytes < DICTIONARY_BYTES).then_some(dictionary)
 }
 
 /// As few arrays as hold the parts; `None` if that are no fewer.
@@ -537,7 +540,10 @@ mod tests {
         let is_dictionary = |column: &Column| matches!(column.parts[0].data_type(), DataType::Dictionary(..));
         assert!(is_dictionary(&column(vec!["x".repeat(64); 3])));
         assert!(!is_dictionary(&column(vec!["x".repeat(65), "y".to_owned()])));
-        assert!(is_dictionary(&column((0..65_536).map(|number| number.to_string()).collect())));
-        assert!(!is_dictionary(&column((0..65_537).map(|number| number.to_string()).collect())));
+        // 4 bytes each, and 4 for the length.
+        let numbers = |count: u32| (1_000..1_000 + count).map(|number| number.to_string()).chain(["1000".to_owned()]).collect();
+        assert!(is_dictionary(&column(numbers(8_191))));
+        assert!(!is_dictionary(&column(numbers(8_192))));
+        assert!(!is_dictionary(&column((0..70_000).map(|number| number.to_string()).collect())));
     }
 }

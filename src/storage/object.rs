@@ -55,8 +55,8 @@ pub const BATCH_ROWS: usize = 8192;
 const RANGE_BATCH_ROWS: usize = 32_768;
 /// Rows in a row group.
 const ROW_GROUP_ROWS: usize = 65_536;
-/// The largest dictionary of a column in a row group, in bytes.
-const DICTIONARY_BYTES: usize = 64 << 10;
+/// A dictionary of a column in a row group ends when it has so many bytes.
+pub const DICTIONARY_BYTES: usize = 64 << 10;
 /// How hard zstd tries. With integers packed before, a higher level takes longer and gives no smaller objects.
 const ZSTD_LEVEL: i32 = 1;
 /// How many values of a column say whether it gets a dictionary.
@@ -695,8 +695,12 @@ mod tests {
     fn texts_give_the_same_bytes_in_a_dictionary_and_without_one_and_varied_ones_get_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-        for (distinct, is_varied) in [(97, false), (20_000, true)] {
-            let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..20_000).map(|row| format!("name {}", row * 7 % distinct))));
+        // Of as many texts as a join has in a dictionary at most, and of too many.
+        for (distinct, is_varied) in [(97, false), (3_000, false), (1 << 40, true)] {
+            let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..20_000_u64).map(|row| {
+                let random = row.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                format!("name {}", (random >> 20) % distinct)
+            })));
             let written = |name: &str, names: ArrayRef| {
                 let path = folder.path().join(name);
                 let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));

@@ -13,7 +13,6 @@
 
 mod settings;
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -309,8 +308,8 @@ impl<'a> Run<'a> {
         let mut pinned: Option<SchemaRef> = None;
         for (index, observed) in existing.footer.observed.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
-            let after = before.map_or(Bound::Unbounded, Bound::Excluded);
-            if let Some((late, _)) = partitions.range((after, Bound::Excluded(observed.date))).next() {
+            let latest = partitions.range(..observed.date).next_back();
+            if let Some((late, _)) = latest.filter(|(date, _)| before.is_none_or(|before| **date > before)) {
                 reason = Some(format!("the snapshot of {late} is new"));
                 break;
             }

@@ -4,7 +4,7 @@
 //!
 //! Memory: a row for each key that is edited.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{take_arrays, take_record_batch};
 use chrono::NaiveDate;
 
@@ -12,9 +12,9 @@ use super::ranges::Boundaries;
 use super::sorted::Shape;
 use crate::domain::cast::conform;
 use crate::domain::columns::differ;
-use crate::domain::merge::Edit;
+use crate::domain::merge::{Edit, KeyOrder};
 use crate::engine::changes::Recorded;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 
 /// The edits of one date, in order of the key.
@@ -41,6 +41,8 @@ impl DayEdits {
             None => (recorded.rows.clone(), None),
             Some(part) => Phase::Query.spend(|| (part.rows)(&recorded.rows))?,
         };
+        let pairs = recorded.pairs()?;
+        check_order(&shape.table.key_columns(&recorded.rows, date)?, &pairs)?;
         // The position of a row among the chosen ones.
         let positions: Vec<Option<usize>> = match &chosen {
             None => (0..recorded.rows.num_rows()).map(Some).collect(),
@@ -53,7 +55,7 @@ impl DayEdits {
         let columns = shape.compared.iter().map(|at| rows.column(*at));
         let differs = columns.map(|column| differ(column, column)).collect::<Result<Vec<_>>>()?;
         let (mut edits, mut places) = (Vec::new(), Vec::new());
-        for (before, after) in recorded.pairs()? {
+        for (before, after) in pairs {
             let (before, after) = (before.and_then(|row| positions[row]), after.and_then(|row| positions[row]));
             let (edit, place) = match (before, after) {
                 (None, None) => continue,
@@ -82,7 +84,8 @@ impl DayEdits {
 
     /// About how many bytes it has.
     pub(super) fn bytes(&self) -> u64 {
-        self.rows.get_array_memory_size() as u64
+        let keys: usize = self.keys.iter().map(|key| key.get_array_memory_size()).sum();
+        (self.rows.get_array_memory_size() + keys) as u64
     }
 
     /// Finds where ranges begin and end.
@@ -100,4 +103,16 @@ impl DayEdits {
             rows: self.rows.slice(from, to - from),
         }
     }
+}
+
+/// Refuses images of a row that have two keys, and keys that do not ascend: sums of digests know neither of pairs nor of order.
+fn check_order(keys: &[ArrayRef], pairs: &[(Option<usize>, Option<usize>)]) -> Result<()> {
+    let order = KeyOrder::of(keys, keys)?;
+    let is_pair = |pair: &(Option<usize>, Option<usize>)| match pair {
+        (Some(before), Some(after)) => order.compare(*before, *after).is_eq(),
+        _ => true,
+    };
+    let key = |pair: &(Option<usize>, Option<usize>)| pair.0.or(pair.1).unwrap_or(0);
+    let ascend = pairs.windows(2).all(|two| order.compare(key(&two[0]), key(&two[1])).is_lt());
+    if ascend && pairs.iter().all(is_pair) { Ok(()) } else { Err(Error::refused("changes are not in order of the key")) }
 }

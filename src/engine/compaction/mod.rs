@@ -143,7 +143,7 @@ pub struct CompactionFacts {
     pub days: Vec<DayChanges>,
     /// How many snapshots were decoded.
     pub decoded: u64,
-    /// How many were known by what they changed.
+    /// How many were not, since it is known what they changed.
     pub by_changes: u64,
     /// How many were known to equal the one before.
     pub unchanged: u64,

@@ -11,8 +11,9 @@
 //! Decoding is nearly all of the work, and nothing in it depends on the order of the dates: threads decode the next snapshots of the range, and the first of the
 //! next one, while this thread merges ([`super::super::ahead`]).
 //!
-//! Memory: two decoded ranges a thread and three more, each of about [`RANGE_BYTES`], or less with a small budget; the sorter's budget for the rows that open
-//! intervals in a range; the recorded changes that are applied, up to [`CHANGES_BYTES`]; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
+//! Memory: two decoded ranges a thread and three more, and as many pieces of a range as threads while its rows are put in order, each of about [`RANGE_BYTES`], or less with a small budget; of
+//! a range of a foreign table 16 bytes an interval, for digests; the sorter's budget for the rows that open
+//! intervals in a range; the recorded changes that are applied, up to an eighth of what may be used, beyond which snapshots are decoded; and the footers of all snapshots, which is all that grows with their number. It does not depend on how many keys there are.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -48,8 +49,6 @@ const RANGE_BYTES: u64 = 12 << 20;
 const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
 /// How often ranges that are too large are divided.
 const DIVISIONS: usize = 64;
-/// The most that recorded changes have in memory, in bytes. Snapshots whose changes are beyond are decoded.
-const CHANGES_BYTES: u64 = 128 << 20;
 
 /// Does the pass, unless a snapshot is no single Parquet object, or is not sorted by the key: then nothing that the sink was given counts.
 pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<Option<CompactionFacts>> {
@@ -253,8 +252,11 @@ fn is_same(day: &Day, before: Option<(NaiveDate, Option<Fingerprint>)>) -> bool 
 /// Reads what is recorded of changes, as far as it helps and there is room for it.
 fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<()> {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
-    let limit = pass.memory.share(8).min(CHANGES_BYTES.try_into().unwrap_or(usize::MAX)) as u64;
-    let mut found = changes::find(pass.table, DateRange::new(first.date, last.date)?)?.partitions;
+    let limit = pass.memory.share(8) as u64;
+    // Without them snapshots are decoded, whatever the reason.
+    let mut found = changes::find(pass.table, DateRange::new(first.date, last.date)?).unwrap_or_default().partitions;
+    let waiting = pass.table.waiting_threads();
+    let limit_each = limit / (2 * waiting as u64);
     let befores: Vec<_> = before_each(pass, days).collect();
     let wanted: Vec<(usize, Task<Option<DayEdits>>)> = days
         .iter()
@@ -265,17 +267,16 @@ fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<(
             let (before, after) = (before.filter(|before| !is_same(day, Some(*before)))?.1?, day.known?);
             let (shape, date, appeared) = (shape.clone(), day.date, day.appeared.clone());
             let task: Task<Option<DayEdits>> = Box::new(move || {
-                let Some(recorded) = changes::read(&shape.table, &object, before, after, limit) else { return Ok(None) };
+                let Some(recorded) = changes::read(&shape.table, &object, before, after, limit_each) else { return Ok(None) };
                 Ok(DayEdits::of(&shape, &recorded, date, &appeared).ok())
             });
             Some((number, task))
         })
         .collect();
     let (numbers, tasks): (Vec<usize>, Vec<_>) = wanted.into_iter().unzip();
-    let waiting = pass.table.waiting_threads();
     let mut held = 0;
     for (number, edits) in numbers.into_iter().zip(Ahead::new(waiting, 2 * waiting, tasks)?) {
-        let Some(edits) = edits? else { continue };
+        let Ok(Some(edits)) = edits else { continue };
         held += edits.bytes();
         if held > limit {
             break;
@@ -559,9 +560,9 @@ impl Plan<'_> {
                 (observed.fingerprint, observed.rows) = (sum.fingerprint(), day.rows);
             }
             facts.days.push(DayChanges { date: day.date, changes });
-            match (&day.edits, &day.source) {
-                (Some(_), _) => facts.by_changes += 1,
-                (None, Some(_)) => facts.decoded += 1,
+            match (&day.source, &day.edits) {
+                (Some(_), _) => facts.decoded += 1,
+                (None, Some(_)) => facts.by_changes += 1,
                 (None, None) => facts.unchanged += 1,
             }
         }
