@@ -494,7 +494,7 @@ pub struct ObjectWriter {
 /// A file, before and after its first piece.
 enum State {
     Unbegun(File, SchemaRef, Option<Vec<SortingColumn>>),
-    Begun(Encoder),
+    Begun(Box<Encoder>),
     /// It could not be begun.
     Failed,
 }
@@ -536,7 +536,7 @@ impl ObjectWriter {
                 }
             }
             let encoder = Encoder::new(file, &schema, properties.build(), ROW_GROUP_ROWS).map_err(|error| unfit(&self.target, &error))?;
-            self.state = State::Begun(encoder);
+            self.state = State::Begun(Box::new(encoder));
         }
         match &mut self.state {
             State::Begun(encoder) => Ok(encoder),
