@@ -106,7 +106,9 @@ class Bench:
             result = self.work / "asof.parquet"
             copies = ["--snapshots", lake / "item/snapshots", "--layout", "snapshot_date=%Y-%m-%d", "--key", ",".join(dataset.key)]
             command = self.asof(self.work / "no-lake", "compact", *copies, "--out", result, "--full", *limits)
-        contenders = [Contender("asof" + (f" --memory {memory}" if memory else ""), command, result=result, always=True)]
+        # Intervals that stand in a lake are what a night finds there; those of a migration are new.
+        before = self.remove(result) if foreign else nothing
+        contenders = [Contender("asof" + (f" --memory {memory}" if memory else ""), command, before=before, result=result, always=True)]
         columns = ["--key", ",".join(dataset.key), "--payload", ",".join(dataset.payload), "--to", last]
         on = "key" if dataset.shape in ("int", "narrow") else "hashed-key"
         scripts = [(f"polars, day by day, on {on.replace('-', ' ')}", "compact_polars.py", on)]
