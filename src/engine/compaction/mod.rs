@@ -15,6 +15,7 @@
 //! interval's number and first date, to a sorter, which spills; once the ends are known, each gets its own. Both passes give the same rows.
 
 mod edits;
+mod gathered;
 mod ranges;
 mod sorted;
 #[cfg(test)]
