@@ -10,7 +10,7 @@ use asof::source::TypeRules;
 use asof::storage::footer::{self, Content, Footer, SnapshotFooter};
 use asof::storage::lake::Lake;
 use asof::storage::location::Location;
-use asof::storage::object::ObjectWriter;
+use asof::storage::writer::ObjectWriter;
 
 use crate::table::{Shape, Table};
 use crate::{Result, date_of, on_all_cores};

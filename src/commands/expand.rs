@@ -32,7 +32,8 @@ use crate::storage::commit::{Published, Staged, sweep};
 use crate::storage::footer::{Content, Footer, ObservedWire, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::location::Location;
-use crate::storage::object::{ObjectWriter, ParquetObject};
+use crate::storage::object::ParquetObject;
+use crate::storage::writer::ObjectWriter;
 
 /// How many dates are written in one pass over the intervals.
 const DATES_A_PASS: usize = 31;

@@ -36,9 +36,10 @@ use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::location::{Location, Object};
-use crate::storage::object::{ObjectWriter, ParquetObject};
+use crate::storage::object::ParquetObject;
 use crate::storage::partitions::local_object;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
+use crate::storage::writer::ObjectWriter;
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

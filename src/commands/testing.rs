@@ -16,8 +16,9 @@ use crate::error::Result;
 use crate::model::{MemoryBudget, parse_date};
 use crate::storage::footer::Footer;
 use crate::storage::location::Location;
-use crate::storage::object::{ObjectWriter, ParquetObject};
+use crate::storage::object::ParquetObject;
 use crate::storage::stores::Stores;
+use crate::storage::writer::ObjectWriter;
 
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {

@@ -16,8 +16,8 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, UInt32Array};
-use arrow::buffer::NullBuffer;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
@@ -53,7 +53,7 @@ impl JoinKind {
 /// The end of a version that is open.
 const NO_END: i32 = i32::MAX;
 /// In the place of a row's number: there is none.
-const NONE: u32 = u32::MAX;
+pub const NO_ROW: u32 = u32::MAX;
 /// An array over a range of integers is used if the range is at most this many times their number.
 const SPARSEST: u64 = 8;
 
@@ -223,7 +223,7 @@ impl VersionsBuilder {
         }
         let version = |interval: &Interval| Version { start: day(interval.start), end: interval.end.map_or(NO_END, day), place: 0 };
         self.versions.extend(intervals.iter().map(version));
-        if self.versions.len() >= NONE as usize {
+        if self.versions.len() >= NO_ROW as usize {
             return Err(Error::refused("more than 4,294,967,294 versions in one join"));
         }
         Ok(())
@@ -250,9 +250,9 @@ impl VersionsBuilder {
                     keys.iter().fold((i64::MAX, i64::MIN), |(least, greatest), key| (least.min(*key), greatest.max(*key)));
                 let range = if keys.is_empty() { 0 } else { greatest.abs_diff(least) };
                 match u32::try_from(range) {
-                    Ok(length) if range < SPARSEST * keys.len() as u64 && length < NONE => {
+                    Ok(length) if range < SPARSEST * keys.len() as u64 && length < NO_ROW => {
                         for (version, key) in versions.iter_mut().zip(&keys) {
-                            version.place = u32::try_from(close(*key, least)).unwrap_or(NONE);
+                            version.place = u32::try_from(close(*key, least)).unwrap_or(NO_ROW);
                         }
                         (Places::Close(least), length as usize + 1)
                     }
@@ -289,7 +289,7 @@ impl VersionsBuilder {
 fn numbered<K: Copy + Eq + Hash>(keys: &[K], versions: &mut [Version]) -> HashMap<K, u32> {
     let mut numbers = HashMap::new();
     for (version, key) in versions.iter_mut().zip(keys) {
-        let next = u32::try_from(numbers.len()).unwrap_or(NONE);
+        let next = u32::try_from(numbers.len()).unwrap_or(NO_ROW);
         version.place = *numbers.entry(*key).or_insert(next);
     }
     numbers
@@ -315,7 +315,7 @@ impl Versions {
     /// The rows that hold on a date.
     pub fn on(&self, date: NaiveDate) -> VersionsOn<'_> {
         let day = day(date);
-        let mut rows = vec![NONE; self.count];
+        let mut rows = vec![NO_ROW; self.count];
         for (row, version) in (0u32..).zip(&self.versions) {
             if version.start <= day && day <= version.end {
                 rows[version.place as usize] = row;
@@ -334,64 +334,67 @@ impl VersionsOn<'_> {
         }
     }
 
-    /// The events whose keys have a row, by index, ascending, and these rows.
-    fn met(&self, keys: &Keys) -> (Vec<u32>, Vec<u32>) {
-        let row = |place: Option<u32>| place.and_then(|place| self.rows.get(place as usize)).copied().unwrap_or(NONE);
-        let (mut events, places): (Vec<u32>, Vec<Option<u32>>) = match (self.places, keys) {
+    /// The row that each key meets. A key that is null meets none.
+    fn met(&self, keys: &Keys) -> Vec<u32> {
+        let row = |place: usize| self.rows.get(place).copied().unwrap_or(NO_ROW);
+        let mut rows = vec![NO_ROW; keys.len()];
+        let mut put = |events: Vec<u32>, places: Vec<Option<u32>>| {
+            for (event, place) in events.into_iter().zip(places) {
+                rows[event as usize] = place.map_or(NO_ROW, |place| row(place as usize));
+            }
+        };
+        match (self.places, keys) {
             (Places::Close(least), Keys::Integers(keys)) => {
-                let place = |key: &i64| self.rows.get(close(*key, *least)).copied().unwrap_or(NONE);
-                let rows: Vec<u32> = keys.values().iter().map(place).collect();
-                let events = indices(&rows, |row| *row != NONE, keys.nulls());
-                let rows = events.iter().map(|event| rows[*event as usize]).collect();
-                return (events, rows);
+                rows = keys.values().iter().map(|key| row(close(*key, *least))).collect();
+                if let Some(nulls) = keys.nulls().filter(|nulls| nulls.null_count() > 0) {
+                    for (row, is_valid) in rows.iter_mut().zip(nulls) {
+                        *row = if is_valid { *row } else { NO_ROW };
+                    }
+                }
             }
             #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
             (Places::Integers(places, filter), Keys::Integers(keys)) => {
                 let events = indices(keys.values(), |key| filter.may_hold(*key as u64), keys.nulls());
                 let found = events.iter().map(|event| places.get(&keys.value(*event as usize)).copied()).collect();
-                (events, found)
+                put(events, found);
             }
             #[allow(clippy::cast_possible_truncation, reason = "a digest is random in every part")]
             (Places::Digests(places, filter), Keys::Digests(keys)) => {
                 let events = indices(keys, |key| key.is_some_and(|key| filter.may_hold(key as u64)), None);
                 let found = events.iter().map(|event| places.get(&keys[*event as usize]?).copied()).collect();
-                (events, found)
+                put(events, found);
             }
-            _ => (Vec::new(), Vec::new()),
-        };
-        let mut rows: Vec<u32> = places.into_iter().map(row).collect();
-        let kept = indices(&rows, |row| *row != NONE, None);
-        if kept.len() < rows.len() {
-            events = kept.iter().map(|at| events[*at as usize]).collect();
-            rows = kept.iter().map(|at| rows[*at as usize]).collect();
+            _ => {}
         }
-        (events, rows)
+        rows
     }
 
-    /// Probes with the events' keys and says which events stay, by index in their order, and which
-    /// row each meets. A key that is null meets none.
+    /// Probes with the events' keys and says which events stay, and which row each meets. A key that is null meets none.
     pub fn probe(&self, kind: JoinKind, keys: &Keys) -> Matches {
-        let (events, rows) = self.met(keys);
-        let (all, matched) = (keys.len(), events.len() as u64);
-        match kind {
-            JoinKind::Inner | JoinKind::Semi | JoinKind::Left if events.len() == all => {
-                Matches { events: None, rows: rows.into(), matched }
-            }
-            JoinKind::Inner | JoinKind::Semi => Matches { events: Some(events), rows: rows.into(), matched },
-            JoinKind::Left => {
-                let (mut met, mut of_each) = (vec![false; all], vec![0; all]);
-                for (event, row) in events.iter().zip(&rows) {
-                    met[*event as usize] = true;
-                    of_each[*event as usize] = *row;
+        let mut rows = self.met(keys);
+        let all = rows.len();
+        let matched = rows.iter().filter(|row| **row != NO_ROW).count();
+        let stay = match kind {
+            JoinKind::Left => None,
+            JoinKind::Inner | JoinKind::Semi if matched == all => None,
+            JoinKind::Inner | JoinKind::Semi => {
+                let stay = BooleanBuffer::collect_bool(all, |event| rows[event] != NO_ROW);
+                let mut count = 0;
+                for event in 0..all {
+                    let row = rows[event];
+                    rows[count] = row;
+                    count += usize::from(row != NO_ROW);
                 }
-                Matches { events: None, rows: UInt32Array::new(of_each.into(), Some(met.into())), matched }
+                rows.truncate(count);
+                Some(stay)
             }
             JoinKind::Anti => {
-                let mut met = events.into_iter().peekable();
-                let others: Vec<u32> = (0u32..).take(all).filter(|event| met.next_if_eq(event).is_none()).collect();
-                Matches { rows: UInt32Array::new_null(others.len()), events: Some(others), matched }
+                let stay = BooleanBuffer::collect_bool(all, |event| rows[event] == NO_ROW);
+                rows = vec![NO_ROW; all - matched];
+                Some(stay)
             }
-        }
+        };
+        Matches { stay, rows, matched: matched as u64 }
     }
 }
 
@@ -442,10 +445,10 @@ impl Filter {
 /// The outcome of a probe.
 #[derive(Debug, PartialEq)]
 pub struct Matches {
-    /// The events that stay, ascending; `None` for all of them.
-    pub events: Option<Vec<u32>>,
-    /// The row that each of them meets; null for none.
-    pub rows: UInt32Array,
+    /// Which events stay; `None` for all of them.
+    pub stay: Option<BooleanBuffer>,
+    /// The row that each of them meets, or [`NO_ROW`].
+    pub rows: Vec<u32>,
     /// How many events met a row, whether they stay or not.
     pub matched: u64,
 }
@@ -500,7 +503,7 @@ mod tests {
         for (versions, apart) in versions() {
             let find = |key: i64, day: &str| {
                 let found = probe(&versions, JoinKind::Left, &keys(&[Some(key * apart)]), date(day));
-                found.rows.iter().next().flatten()
+                found.rows.into_iter().next().filter(|row| *row != NO_ROW)
             };
             let rows: Vec<Option<u32>> = (1..=6).map(|day| find(1, &format!("2024-01-0{day}"))).collect();
             assert_eq!(rows, [Some(0), Some(0), Some(0), None, Some(2), Some(2)]);
@@ -516,12 +519,13 @@ mod tests {
         for (versions, apart) in versions() {
             let events = keys(&[Some(2 * apart), None, Some(apart), Some(3 * apart), Some(2 * apart)]);
             let probe = |kind| probe(&versions, kind, &events, date("2024-01-02"));
-            assert_eq!(probe(JoinKind::Left).events, None);
-            assert_eq!(probe(JoinKind::Left).rows, UInt32Array::from(vec![Some(1), None, Some(0), None, Some(1)]));
-            assert_eq!(probe(JoinKind::Inner).events, Some(vec![0, 2, 4]));
-            assert_eq!(probe(JoinKind::Semi), probe(JoinKind::Inner));
-            assert_eq!(probe(JoinKind::Anti).events, Some(vec![1, 3]));
-            assert_eq!(probe(JoinKind::Anti).matched, 3);
+            let stay = |events: [bool; 5]| Some(BooleanBuffer::from(events.to_vec()));
+            let left = Matches { stay: None, rows: vec![1, NO_ROW, 0, NO_ROW, 1], matched: 3 };
+            assert_eq!(probe(JoinKind::Left), left);
+            let inner = Matches { stay: stay([true, false, true, false, true]), rows: vec![1, 0, 1], matched: 3 };
+            assert_eq!((probe(JoinKind::Inner), probe(JoinKind::Semi)), (inner, probe(JoinKind::Inner)));
+            let anti = Matches { stay: stay([false, true, false, true, false]), rows: vec![NO_ROW; 2], matched: 3 };
+            assert_eq!(probe(JoinKind::Anti), anti);
         }
     }
 

@@ -34,9 +34,10 @@ use crate::model::DateRange;
 use crate::storage::commit::Staged;
 use crate::storage::footer::{ChangesFooter, Content, Footer, SnapshotFooter};
 use crate::storage::location::{Location, Object};
-use crate::storage::object::{BATCH_ROWS, ObjectWriter, ParquetObject};
+use crate::storage::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::partitions::{self, Found};
 use crate::storage::sorter::KeyEncoder;
+use crate::storage::writer::ObjectWriter;
 
 /// The column that says what was done to a row.
 const CHANGE_TYPE: &str = "_change_type";

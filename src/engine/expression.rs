@@ -199,8 +199,9 @@ mod tests {
     use super::*;
     use crate::storage::footer::Footer;
     use crate::storage::location::Location;
-    use crate::storage::object::{ObjectWriter, ParquetObject};
+    use crate::storage::object::ParquetObject;
     use crate::storage::stores::Stores;
+    use crate::storage::writer::ObjectWriter;
 
     /// Rows whose columns are in order, scattered, with nulls, and with NaN: four row groups and a bit.
     fn rows() -> RecordBatch {

@@ -11,6 +11,7 @@ use chrono::{Datelike, NaiveDate};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
+use crate::engine::ahead::{Ahead, Task};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
@@ -157,6 +158,33 @@ impl Intervals {
         Ok(self.split(batches))
     }
 
+    /// The same, by a number of threads, each of which reads a row group.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read_where_by(
+        &self,
+        threads: usize,
+        columns: Option<&[String]>,
+        condition: Option<&Arc<dyn RowCondition>>,
+    ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+        let wanted = self.with_own_columns(columns);
+        let task = |group: usize| -> Task<Vec<IntervalBatch>> {
+            let (object, condition, wanted) = (self.object.clone(), condition.cloned(), wanted.clone());
+            let (convention, path) = (self.convention.clone(), self.location().to_string());
+            Box::new(move || {
+                let batches = object.read_groups_where(wanted.as_deref(), condition, group..group + 1)?;
+                split_all(batches, convention, path).collect()
+            })
+        };
+        let tasks: Vec<_> = (0..self.object.groups()).map(task).collect();
+        let groups = Ahead::new(threads.min(tasks.len()), threads + 1, tasks)?;
+        Ok(groups.flat_map(|group| match group {
+            Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        }))
+    }
+
     /// Columns of the table with the interval's two.
     fn with_own_columns(&self, columns: Option<&[String]>) -> Option<Vec<String>> {
         let own = [&self.convention.start_column, &self.convention.end_column];
@@ -164,8 +192,7 @@ impl Intervals {
     }
 
     fn split(&self, batches: Batches) -> impl Iterator<Item = Result<IntervalBatch>> + Send + use<> {
-        let (convention, path) = (self.convention.clone(), self.location().to_string());
-        batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'"))))
+        split_all(batches, self.convention.clone(), self.location().to_string())
     }
 
     /// The rows that hold on a date, without the interval's columns, in order of the key.
@@ -243,6 +270,24 @@ pub struct IntervalBatch {
     pub intervals: Vec<Interval>,
 }
 
+/// The date that was read last.
+#[derive(Default)]
+struct Last(Option<(i32, NaiveDate)>);
+
+impl Last {
+    /// As [`from_days`].
+    fn date(&mut self, days: i32) -> Result<NaiveDate> {
+        match self.0 {
+            Some((last, date)) if last == days => Ok(date),
+            _ => Ok(self.0.insert((days, from_days(days)?)).1),
+        }
+    }
+}
+
+fn split_all(batches: Batches, convention: Convention, path: String) -> impl Iterator<Item = Result<IntervalBatch>> + Send {
+    batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'"))))
+}
+
 /// Takes the interval's columns out of rows.
 ///
 /// # Errors
@@ -252,15 +297,17 @@ pub(super) fn split(batch: &RecordBatch, convention: &Convention) -> Result<Inte
     let starts = column(&convention.start_column)?.as_primitive::<Date32Type>();
     let ends = column(&convention.end_column)?.as_primitive::<Date32Type>();
     let mut intervals = Vec::with_capacity(batch.num_rows());
+    // Neighbours often begin, and end, on one date.
+    let (mut start, mut end) = (Last::default(), Last::default());
     for row in 0..batch.num_rows() {
         if starts.is_null(row) {
             return Err(Error::refused(format!("an interval has no {}", convention.start_column)));
         }
-        let written = ends.is_valid(row).then(|| from_days(ends.value(row))).transpose()?;
+        let written = ends.is_valid(row).then(|| end.date(ends.value(row))).transpose()?;
         if written.is_none() && !convention.open_null {
             return Err(Error::refused(format!("an interval has no {}", convention.end_column)));
         }
-        intervals.push(Interval { start: from_days(starts.value(row))?, end: convention.decode(written) });
+        intervals.push(Interval { start: start.date(starts.value(row))?, end: convention.decode(written) });
     }
     let keep: Vec<usize> = (0..batch.num_columns())
         .filter(|at| ![&convention.start_column, &convention.end_column].contains(&batch.schema_ref().field(*at).name()))

@@ -11,28 +11,32 @@
 //! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, one column more. Whoever builds it sets a
 //! limit; only the table side of one date is built however large it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::{cast, concat, filter_record_batch, interleave, take, take_record_batch};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::{BatchCoalescer, cast, concat, filter_record_batch, interleave, take};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
+use super::ahead::{Ahead, Task};
 use super::expression::Condition;
 use super::intervals::{Intervals, to_days};
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::{Convention, Interval};
-use crate::domain::join::{JoinKind, KeyKind, Keys, Versions, VersionsBuilder, VersionsOn};
+use crate::domain::join::{JoinKind, KeyKind, Keys, NO_ROW, Versions, VersionsBuilder, VersionsOn};
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::object::{DICTIONARY_BYTES, GroupStatistics, RowCondition};
+use crate::storage::object::{BATCH_ROWS, GroupStatistics, RowCondition};
+use crate::storage::writer::DICTIONARY_BYTES;
 
 /// What to join on, keep and add.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -185,7 +189,7 @@ pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: &[Naive
     let narrow = columns.condition.is_some() || dates.len() * 2 < intervals.footer.observed.len();
     let in_window = || InWindow::new(columns.condition(), intervals.convention.clone(), window.clone());
     let condition = narrow.then(|| Arc::new(in_window()) as Arc<dyn RowCondition>);
-    Ok(Box::new(intervals.read_where(Some(&columns.names()), condition)?.map(move |batch| {
+    Ok(Box::new(intervals.read_where_by(processors(), Some(&columns.names()), condition.as_ref())?.map(move |batch| {
         let batch = batch?;
         let end = |interval: &Interval| interval.end.map_or(i32::MAX, to_days);
         let wanted: Vec<bool> = batch.intervals.iter().map(|interval| window.meets(to_days(interval.start), end(interval))).collect();
@@ -196,6 +200,10 @@ pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: &[Naive
         let rows = filter_record_batch(&batch.rows, &BooleanArray::from(wanted)).io_context(|| "cannot select rows".into())?;
         Ok((rows, kept))
     })))
+}
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, usize::from)
 }
 
 /// Some dates, as days since 1970.
@@ -307,16 +315,16 @@ impl JoinTable {
             }
         }
         let Gathering { versions, columns: gathered, .. } = gathering;
-        Phase::Join.spend(|| {
-            let fields = columns.selected.fields().iter();
-            let packed = gathered.into_iter().zip(fields).map(|(parts, field)| Column::of(parts, field.data_type())).collect();
-            Ok(Some(JoinTable {
-                versions: versions.finish()?,
-                columns: packed,
-                schema: columns.selected.clone(),
-                keys: columns.keys.clone(),
-            }))
-        })
+        let parts = gathered.into_iter().zip(columns.selected.fields().iter().map(|field| field.data_type().clone()));
+        let task = |(parts, data_type)| -> Task<Column> { Box::new(move || Ok(Phase::Join.spend(|| Column::of(parts, &data_type)))) };
+        let packed = Ahead::new(columns.selected.fields().len().min(processors()), usize::MAX, parts.map(task))?;
+        let (versions, packed) = std::thread::scope(|scope| {
+            let versions = scope.spawn(|| Phase::Join.spend(|| versions.finish()));
+            let packed = packed.collect::<Result<_>>();
+            (versions.join().unwrap_or_else(|_| Err(Error::io("a thread of asof panicked"))), packed)
+        });
+        let (schema, keys) = (columns.selected.clone(), columns.keys.clone());
+        Ok(Some(JoinTable { versions: versions?, columns: packed?, schema, keys }))
     }
 
     /// The columns of a join's output: every events column, then the selected ones; a name that clashes gets
@@ -364,29 +372,92 @@ pub struct JoinTableOn<'a> {
 }
 
 impl JoinTableOn<'_> {
-    /// Joins a batch of events of the date, and says how many of them met a row. The columns are those of `output`; texts of the table may be in dictionaries.
-    ///
-    /// # Errors
-    /// A refusal for a key type that cannot be compared.
-    pub fn join(&self, spec: &JoinSpec, events: &RecordBatch, output: &SchemaRef) -> Result<(RecordBatch, u64)> {
-        Phase::Join.spend(|| {
-            let keys: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
-            let matches = self.rows.probe(spec.how, &Keys::of(self.rows.kind(), &keys)?);
-            let kept = match matches.events {
-                None => events.clone(),
-                Some(staying) => take_record_batch(events, &UInt32Array::from(staying)).io_context(|| "cannot select events".into())?,
-            };
-            let mut columns = kept.columns().to_vec();
-            for column in &self.table.columns {
-                columns.push(column.rows(&matches.rows).io_context(|| "cannot join rows".into())?);
+    /// Joins the date's events, of the schema that they have, in batches of the columns of `output`.
+    pub fn join<'b>(&'b self, spec: &'b JoinSpec, events: Batches, schema: &SchemaRef, output: &SchemaRef) -> Joined<'b> {
+        // Events that all stay need not be copied.
+        let waiting = BatchCoalescer::new(schema.clone(), BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS - 1));
+        Joined { side: self, spec, output: output.clone(), events: Some(events), waiting, rows: VecDeque::new(), read: 0, matched: 0 }
+    }
+
+    fn keys(&self, spec: &JoinSpec, events: &RecordBatch) -> Result<Keys> {
+        let keys: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
+        Keys::of(self.rows.kind(), &keys)
+    }
+}
+
+/// The events of a date that a join keeps, in their order, with the columns of the table. Texts of the table may be in dictionaries.
+///
+/// Events that stay are gathered first: the table's columns are then taken for a whole batch of them.
+pub struct Joined<'a> {
+    side: &'a JoinTableOn<'a>,
+    spec: &'a JoinSpec,
+    output: SchemaRef,
+    /// Those that are still to be read.
+    events: Option<Batches>,
+    /// Those that stay.
+    waiting: BatchCoalescer,
+    /// The row that each of them meets.
+    rows: VecDeque<u32>,
+    /// How many events there are, as far as they were read.
+    pub read: u64,
+    /// How many of them met a row.
+    pub matched: u64,
+}
+
+impl Joined<'_> {
+    /// Reads on, until there is a batch of events that stay or no more events.
+    fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        let doing = || "cannot select events".to_owned();
+        loop {
+            if let Some(kept) = self.waiting.next_completed_batch() {
+                return Phase::Join.spend(|| self.with_table(&kept)).map(Some);
             }
-            let fields = output.fields().iter().zip(&columns);
-            let fields: Vec<Field> =
-                fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone())).collect();
-            let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-            let joined = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
-            Ok((joined.io_context(|| "cannot join rows".into())?, matches.matched))
-        })
+            let Some(events) = &mut self.events else { return Ok(None) };
+            let Some(batch) = events.next().transpose()? else {
+                self.events = None;
+                self.waiting.finish_buffered_batch().io_context(doing)?;
+                continue;
+            };
+            self.read += batch.num_rows() as u64;
+            Phase::Join.spend(|| {
+                let matches = self.side.rows.probe(self.spec.how, &self.side.keys(self.spec, &batch)?);
+                self.matched += matches.matched;
+                self.rows.extend(matches.rows);
+                match matches.stay {
+                    None => self.waiting.push_batch(batch),
+                    Some(stay) => self.waiting.push_batch_with_filter(batch, &stay.into()),
+                }
+                .io_context(doing)
+            })?;
+        }
+    }
+
+    /// Events with the columns of the rows that they meet.
+    fn with_table(&mut self, kept: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = kept.columns().to_vec();
+        let mut rows: Vec<u32> = self.rows.drain(..kept.num_rows()).collect();
+        let mut nulls = None;
+        if rows.contains(&NO_ROW) {
+            nulls = Some(NullBuffer::from(BooleanBuffer::collect_bool(rows.len(), |event| rows[event] != NO_ROW)));
+            rows.iter_mut().for_each(|row| *row = if *row == NO_ROW { 0 } else { *row });
+        }
+        let rows = UInt32Array::new(rows.into(), nulls);
+        for column in &self.side.table.columns {
+            columns.push(column.rows(&rows).io_context(|| "cannot join rows".into())?);
+        }
+        let fields = self.output.fields().iter().zip(&columns);
+        let fields: Vec<Field> = fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
+        let joined = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+        joined.io_context(|| "cannot join rows".into())
+    }
+}
+
+impl Iterator for Joined<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,10 +26,12 @@ use crate::phases::Phase;
 
 /// How many bytes of rows may wait to be encoded.
 const QUEUED: usize = 32 << 20;
+/// How many bytes are written at once.
+const WRITTEN_AT_ONCE: usize = 256 << 10;
 
 /// A Parquet file whose row groups are encoded side by side; see the module.
 pub(super) struct Encoder {
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<BufWriter<File>>,
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     group_rows: usize,
@@ -92,6 +95,7 @@ impl Drop for Waiting {
 impl Encoder {
     /// Begins a file whose row groups have `group_rows` rows.
     pub(super) fn new(file: File, schema: &SchemaRef, properties: WriterProperties, group_rows: usize) -> Result<Self> {
+        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, file);
         let (writer, factory) = ArrowWriter::try_new(file, schema.clone(), Some(properties))?.into_serialized_writer()?;
         let most = std::thread::available_parallelism().map_or(1, usize::from);
         let (filling, encoding, queued) = (None, VecDeque::new(), Arc::default());

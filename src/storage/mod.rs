@@ -13,13 +13,14 @@
 //! | [`read`] | ranges of an object, or all of it |
 //! | [`lake`] | knows the paths of asof's own lake |
 //! | [`footer`] | the wire format of what a footer says |
-//! | [`object`] | one Parquet object: reading, and writing the same bytes for the same rows |
+//! | [`object`] | reading a Parquet object |
+//! | [`writer`] | writing one: the same bytes for the same rows |
 //! | `encoder` | encodes row groups side by side |
 //! | [`commit`] | staging and publishing: the old object or the new one, whole |
 //! | `profile` | the profiles of AWS |
 //! | [`upload`] | publishing into a store by one conditional write |
 //! | [`probe`] | whether a store honours conditions |
-//! | [`recall`] | the fingerprints of foreign files, so that they are not read again |
+//! | [`recall`] | the fingerprints of files, so that they are not read again |
 //! | [`sorter`] | rows by key in bounded memory |
 //!
 //! asof reads foreign lakes where they are and never writes into them.
@@ -43,6 +44,7 @@ pub mod sorter;
 pub mod store;
 pub mod stores;
 pub mod upload;
+pub mod writer;
 
 use arrow::array::RecordBatch;
 

@@ -1,28 +1,18 @@
-//! One Parquet object: reading it, and writing the same bytes for the same rows.
+//! One Parquet object, as it is read.
 //!
-//! **Reading.** Types are made canonical at this edge, so that the rest of the program knows one
+//! Types are made canonical at this edge, so that the rest of the program knows one
 //! text type and one list type. Only the columns that are asked for are read. With a [`RowCondition`], row groups whose statistics exclude it are
 //! passed over, of the others its own columns are decoded, and of the rest only the pages in which a row was found.
 //!
 //! In a store what is read is what is transferred: a row group's columns at a time, neighbours in one request.
-//!
-//! **Writing.** Bytes depend on the rows, their order and the schema alone: batches are cut
-//! anew into pieces of one size before they reach the encoder, whatever size they came in. Rows are sorted by
-//! key, row groups hold 65,536 rows and carry statistics, pages hold 8,192, so that a point look-up reads one row group's key
-//! and one page of each other column. A dictionary ends at 64 KiB: it would have to be read whole for a single row. A column whose values, in a sample of the first piece, are
-//! nearly all different gets none. Integers, dates and timestamps that
-//! are too many for a dictionary are written as packed differences, which are smaller than plain ones and take far less time to compress.
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
-use arrow::compute::{BatchCoalescer, cast, take};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::DecodeResult;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -30,21 +20,15 @@ use parquet::arrow::arrow_reader::{
     RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    ColumnChunkMetaData, KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData, SortingColumn,
-};
-use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
 
 use super::Batches;
-use super::encoder::Encoder;
 use super::footer::{Footer, KEY};
 use super::location::{Location, Object};
 use super::read::{FileAt, ObjectReader};
 use crate::domain::cast::cast_exactly;
-use crate::domain::digest::cell_digests;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -53,14 +37,8 @@ use crate::phases::Phase;
 pub const BATCH_ROWS: usize = 8192;
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
 const RANGE_BATCH_ROWS: usize = 32_768;
-/// Rows in a row group.
-const ROW_GROUP_ROWS: usize = 65_536;
-/// A dictionary of a column in a row group ends when it has so many bytes.
-pub const DICTIONARY_BYTES: usize = 64 << 10;
-/// How hard zstd tries. With integers packed before, a higher level takes longer and gives no smaller objects.
-const ZSTD_LEVEL: i32 = 1;
-/// How many values of a column say whether it gets a dictionary.
-const SAMPLE: usize = 1024;
+/// A row group of a local file that has so few bytes is read at once.
+const SMALL_GROUP_BYTES: i64 = 8 << 20;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
@@ -217,9 +195,29 @@ impl ParquetObject {
     /// # Errors
     /// As [`ParquetObject::read`].
     pub fn read_where(&self, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
-        let Some(condition) = condition else { return self.decode(self.metadata.clone(), columns, Wanted::default()) };
-        let statistics = GroupStatistics { object: self };
-        let groups = condition.may_hold(&statistics).into_iter().enumerate().filter(|(_, may)| *may).map(|(group, _)| group).collect();
+        self.read_groups_where(columns, condition, 0..self.groups())
+    }
+
+    /// How many row groups it has.
+    pub fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Reads the rows of row groups for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_groups_where(
+        &self,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+        groups: Range<usize>,
+    ) -> Result<Batches> {
+        let Some(condition) = condition else {
+            return self.decode(self.metadata.clone(), columns, Wanted { groups: Some(groups.collect()), ..Wanted::default() });
+        };
+        let may_hold = condition.may_hold(&GroupStatistics { object: self });
+        let groups = groups.filter(|group| may_hold.get(*group) == Some(&true)).collect();
         let schema = self.projected(Some(condition.columns()))?;
         let looked_at = self.mask(condition.columns());
         let predicate: Box<dyn ArrowPredicate> = Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
@@ -233,7 +231,8 @@ impl ParquetObject {
     /// The rows that a decoder gives, once it is told which; in canonical types.
     fn decode(&self, metadata: ArrowReaderMetadata, columns: Option<&[String]>, wanted: Wanted) -> Result<Batches> {
         let (schema, location) = (self.projected(columns)?, self.location().clone());
-        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match self.reader.file()? {
+        let file = if wanted.is_all() && self.groups_are_small(columns) { None } else { self.reader.file()? };
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match file {
             Some(file) => {
                 let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(FileAt::new(file), metadata);
                 let rows = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
@@ -249,6 +248,16 @@ impl ParquetObject {
             let batch = batch.map_err(|error| unreadable(&location, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{location}'")))
         }))))
+    }
+
+    /// Whether the bytes of the named columns are few in every row group, so that they are better had at once than a page at a time.
+    fn groups_are_small(&self, columns: Option<&[String]>) -> bool {
+        let wanted = |column: &&ColumnChunkMetaData| {
+            let root = column.column_path().parts().first();
+            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
+        };
+        let bytes = |group: &RowGroupMetaData| group.columns().iter().filter(wanted).map(ColumnChunkMetaData::compressed_size).sum::<i64>();
+        self.metadata.metadata().row_groups().iter().all(|group| bytes(group) <= SMALL_GROUP_BYTES)
     }
 
     /// Reads the named columns, or all, of a range of rows.
@@ -386,6 +395,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Whether every row of the row groups is to be read.
+    fn is_all(&self) -> bool {
+        self.selection.is_none() && self.filter.is_none()
+    }
+
     fn narrow<T>(self, mut builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
         if let Some(groups) = self.groups {
             builder = builder.with_row_groups(groups);
@@ -482,182 +496,16 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
         .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
 }
 
-/// Writes rows of one schema to a Parquet file; see the module for what its bytes depend on.
-pub struct ObjectWriter {
-    state: State,
-    /// A piece that was begun, in the types that rows come in.
-    pieces: Option<BatchCoalescer>,
-    target: Location,
-    rows: u64,
-}
-
-/// A file, before and after its first piece.
-enum State {
-    Unbegun(File, SchemaRef, Option<Vec<SortingColumn>>),
-    Begun(Box<Encoder>),
-    /// It could not be begun.
-    Failed,
-}
-
-impl ObjectWriter {
-    /// Begins a file of rows sorted by `sorted_by`; `target` is where it will stand, which errors name.
-    ///
-    /// # Errors
-    /// A refusal if Parquet has no such types.
-    pub fn create(file: File, schema: &SchemaRef, sorted_by: &[String], target: &Location) -> Result<Self> {
-        let sorting = sorted_by.iter().filter_map(|name| i32::try_from(schema.index_of(name).ok()?).ok());
-        let sorting: Vec<SortingColumn> =
-            sorting.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true }).collect();
-        let sorting = (sorting.len() == sorted_by.len() && !sorting.is_empty() && flat(schema)).then_some(sorting);
-        ArrowSchemaConverter::new().convert(schema).map_err(|error| unfit(target, &error))?;
-        Ok(ObjectWriter { state: State::Unbegun(file, schema.clone(), sorting), pieces: None, target: target.clone(), rows: 0 })
-    }
-
-    /// The encoder, which the first piece decides how to set.
-    fn encoder(&mut self, first: &RecordBatch) -> Result<&mut Encoder> {
-        if let State::Unbegun(..) = self.state
-            && let State::Unbegun(file, schema, sorting) = std::mem::replace(&mut self.state, State::Failed)
-        {
-            let mut properties = WriterProperties::builder()
-                .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
-                .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
-                .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-                .set_data_page_row_count_limit(BATCH_ROWS)
-                .set_write_batch_size(BATCH_ROWS)
-                .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-                .set_sorting_columns(sorting);
-            for (field, column) in schema.fields().iter().zip(first.columns()) {
-                let path = || ColumnPath::from(vec![field.name().clone()]);
-                if is_integral(field.data_type()) {
-                    properties = properties.set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
-                }
-                if is_varied(column)? {
-                    properties = properties.set_column_dictionary_enabled(path(), false);
-                }
-            }
-            let encoder = Encoder::new(file, &schema, properties.build(), ROW_GROUP_ROWS).map_err(|error| unfit(&self.target, &error))?;
-            self.state = State::Begun(Box::new(encoder));
-        }
-        match &mut self.state {
-            State::Begun(encoder) => Ok(encoder),
-            _ => Err(Error::io(format!("cannot write '{}'", self.target))),
-        }
-    }
-
-    /// Appends rows. Columns may be dictionaries of what the schema says, the same in every batch.
-    ///
-    /// # Errors
-    /// A failure of the disk.
-    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        self.rows += batch.num_rows() as u64;
-        // What fills a piece that was begun is copied, and what begins the next one; pieces between are not.
-        let begun = self.pieces.as_ref().map_or(0, BatchCoalescer::get_buffered_rows);
-        let mut at = if begun == 0 { 0 } else { (BATCH_ROWS - begun).min(batch.num_rows()) };
-        self.gather(batch.slice(0, at))?;
-        while batch.num_rows() - at >= BATCH_ROWS {
-            self.encode(batch.slice(at, BATCH_ROWS))?;
-            at += BATCH_ROWS;
-        }
-        self.gather(batch.slice(at, batch.num_rows() - at))
-    }
-
-    /// Appends to the piece that was begun, which has room for them.
-    fn gather(&mut self, rows: RecordBatch) -> Result<()> {
-        if rows.num_rows() == 0 {
-            return Ok(());
-        }
-        let pieces = self.pieces.get_or_insert_with(|| BatchCoalescer::new(rows.schema(), BATCH_ROWS));
-        pieces.push_batch(rows).io_context(|| format!("cannot write '{}'", self.target))?;
-        self.drain()
-    }
-
-    fn drain(&mut self) -> Result<()> {
-        while let Some(piece) = self.pieces.as_mut().and_then(BatchCoalescer::next_completed_batch) {
-            self.encode(piece)?;
-        }
-        Ok(())
-    }
-
-    fn encode(&mut self, piece: RecordBatch) -> Result<()> {
-        let written = self.encoder(&piece)?.write(piece);
-        written.map_err(|error| failure(&error, &self.target))
-    }
-
-    /// How many rows were appended.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Ends the file with its footer, and returns its size in bytes.
-    ///
-    /// # Errors
-    /// A failure of the disk.
-    pub fn finish(mut self, footer: &Footer) -> Result<u64> {
-        if let Some(pieces) = &mut self.pieces {
-            pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
-        }
-        self.drain()?;
-        if let State::Unbegun(_, schema, _) = &self.state {
-            let none = RecordBatch::new_empty(schema.clone());
-            self.encoder(&none)?;
-        }
-        let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
-        let State::Begun(encoder) = self.state else { return Err(Error::io(format!("cannot write '{}'", self.target))) };
-        encoder.finish(footer).map_err(|error| failure(&error, &self.target))
-    }
-}
-
-fn unfit(target: &Location, error: &ParquetError) -> Error {
-    Error::refused(format!("'{target}' cannot hold these columns: {error}"))
-}
-
-/// Whether the values of a column are nearly all different, so that a dictionary would be full soon and of no use; by a sample that is spread over it.
-fn is_varied(column: &ArrayRef) -> Result<bool> {
-    if column.data_type().is_nested() || column.len() < SAMPLE {
-        return Ok(false);
-    }
-    let step = column.len() / SAMPLE;
-    let places = UInt32Array::from_iter_values((0..SAMPLE).filter_map(|at| u32::try_from(at * step).ok()));
-    let doing = || "cannot look at rows".to_owned();
-    let mut sample = take(column, &places, None).io_context(doing)?;
-    // The same values are to give the same bytes, however they come.
-    if let DataType::Dictionary(_, values) = column.data_type() {
-        sample = cast(&sample, values).io_context(doing)?;
-    }
-    let mut digests = cell_digests(&sample)?;
-    digests.sort_unstable();
-    digests.dedup();
-    Ok(digests.len() > SAMPLE - SAMPLE / 20)
-}
-
-fn failure(error: &ParquetError, target: &Location) -> Error {
-    if let ParquetError::External(inner) = error
-        && let Some(error) = inner.downcast_ref::<std::io::Error>()
-    {
-        return super::commit::write_error(error, target);
-    }
-    Error::io(format!("cannot write '{target}': {error}"))
-}
-
-/// Whether values of a type are integers in Parquet, of 32 or 64 bits.
-fn is_integral(data_type: &DataType) -> bool {
-    let time = matches!(data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Time32(_) | DataType::Time64(_));
-    time || data_type.is_integer()
-}
-
-/// Whether every column is one leaf, so that the index of a column is the index of its leaf.
-fn flat(schema: &Schema) -> bool {
-    schema.fields().iter().all(|field| !field.data_type().is_nested())
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, Schema};
 
+    use std::fs::File;
     use std::path::Path;
 
     use super::*;
+    use crate::storage::writer::ObjectWriter;
 
     fn batch(range: std::ops::Range<i64>) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true)]);
@@ -665,66 +513,19 @@ mod tests {
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from_iter_values(range)), Arc::new(names)]).expect("a batch")
     }
 
-    fn written(folder: &Path, name: &str, sizes: &[i64]) -> Vec<u8> {
+    fn written(folder: &Path, name: &str) -> Vec<u8> {
         let path = folder.join(name);
-        let schema = batch(0..1).schema();
-        let mut writer =
-            ObjectWriter::create(File::create(&path).expect("a file"), &schema, &["id".into()], &Location::local(&path)).expect("a writer");
-        let mut start = 0;
-        for size in sizes.iter().cycle() {
-            let end = (start + size).min(20_000);
-            writer.write(batch(start..end)).expect("written");
-            start = end;
-            if start == 20_000 {
-                break;
-            }
-        }
+        let file = File::create(&path).expect("a file");
+        let mut writer = ObjectWriter::create(file, &batch(0..1).schema(), &["id".into()], &Location::local(&path)).expect("a writer");
+        writer.write(batch(0..20_000)).expect("written");
         writer.finish(&Footer::sample()).expect("finished");
         std::fs::read(&path).expect("the bytes")
     }
 
     #[test]
-    fn the_same_rows_give_the_same_bytes_however_they_come() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let whole = written(folder.path(), "a", &[20_000]);
-        assert_eq!(whole, written(folder.path(), "b", &[1, 8191, 77, 9000]));
-        assert_eq!(whole, written(folder.path(), "c", &[300]));
-    }
-
-    #[test]
-    fn texts_give_the_same_bytes_in_a_dictionary_and_without_one_and_varied_ones_get_none() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-        // Of as many texts as a join has in a dictionary at most, and of too many.
-        for (distinct, is_varied) in [(97, false), (3_000, false), (1 << 40, true)] {
-            let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..20_000_u64).map(|row| {
-                let random = row.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                format!("name {}", (random >> 20) % distinct)
-            })));
-            let written = |name: &str, names: ArrayRef| {
-                let path = folder.path().join(name);
-                let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
-                let file = File::create(&path).expect("a file");
-                let mut writer = ObjectWriter::create(file, &schema, &[], &Location::local(&path)).expect("a writer");
-                for (from, length) in [(0, 5_000), (5_000, 15_000)] {
-                    let batch = RecordBatch::try_from_iter([("name", names.slice(from, length))]).expect("a batch");
-                    writer.write(batch).expect("written");
-                }
-                writer.finish(&Footer::sample()).expect("finished");
-                std::fs::read(path).expect("the bytes")
-            };
-            let plain = written("plain", names.clone());
-            assert!(plain == written("dictionary", cast(&names, &few).expect("few")));
-            let object = ParquetObject::open(&Location::local(folder.path().join("plain"))).expect("it opens");
-            let column = object.metadata.metadata().row_group(0).column(0);
-            assert_eq!(column.dictionary_page_offset().is_none(), is_varied);
-        }
-    }
-
-    #[test]
     fn an_object_reads_back_with_its_footer_and_only_the_columns_asked_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        written(folder.path(), "a", &[20_000]);
+        written(folder.path(), "a");
         let object = ParquetObject::open(&Location::local(folder.path().join("a"))).expect("it opens");
         assert_eq!((object.rows(), object.footer().expect("it reads")), (20_000, Some(Footer::sample())));
         let read: Vec<RecordBatch> = object.read(Some(&["name".into()])).expect("a stream").collect::<Result<_>>().expect("rows");
@@ -735,7 +536,7 @@ mod tests {
     #[test]
     fn a_truncated_file_is_refused_and_named() {
         let folder = tempfile::tempdir().expect("a folder");
-        let bytes = written(folder.path(), "a", &[20_000]);
+        let bytes = written(folder.path(), "a");
         let path = folder.path().join("cut");
         std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
         let error = ParquetObject::open(&Location::local(&path)).err().expect("truncated");

@@ -196,9 +196,8 @@ impl ObjectReader {
             return ranges
                 .iter()
                 .map(|range| {
-                    let mut bytes = vec![0; usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0)];
-                    file.read_exact_at(&mut bytes, range.start).io_context(|| doing.clone())?;
-                    Ok(bytes.into())
+                    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+                    read_at(&file, range.start, length).io_context(|| doing.clone())
                 })
                 .collect();
         }
@@ -283,6 +282,23 @@ impl Seek for ObjectStream {
         Ok(self.position)
     }
 }
+
+/// So many bytes of a file from a position on.
+fn read_at(file: &File, mut position: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => position += count as u64,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // An allocation may be larger than what was asked for.
+    bytes.truncate(length);
+    Ok(bytes.into())
+}
+
 /// A file that is read at positions: one system call a read, and readers that do not move one another.
 pub struct FileAt(Arc<File>);
 
@@ -308,9 +324,7 @@ impl ChunkReader for FileAt {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
+        Ok(read_at(&self.0, start, length)?)
     }
 }
 

@@ -1,7 +1,8 @@
-//! Which files of a foreign lake gave which fingerprint, remembered beside the intervals.
+//! Which files gave which fingerprint, remembered beside the intervals.
 //!
-//! Foreign snapshots have no footers, so that their fingerprints cost a full read. A file `_<name>.json` keeps them
-//! with the identity of the files. It is a hint: it may be deleted, and a failure to read or write it costs time alone.
+//! The fingerprint of a snapshot of asof's own costs the opening of a file, or a request; that of a foreign one, which has no footer, a full
+//! read. A file `_<name>.json` keeps them with the identity of the files. It is a hint: it may be deleted, and a failure to read or write it
+//! costs time alone.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
 use crate::storage::location::{Location, Object};
-use crate::storage::object::ObjectWriter;
+use crate::storage::writer::ObjectWriter;
 
 /// The work on one date, with all that it needs to know.
 pub(super) struct DateRun<'a> {

@@ -18,15 +18,12 @@ impl DateRun<'_> {
         let rows = self.events_of(events)?;
         let schema = table.output_schema(spec, &rows.schema, &events.name, name)?;
         let table = table.on(need.observed);
-        let (mut read, mut matched) = (0, 0);
         output.begin(&schema)?;
-        for batch in rows.batches {
-            let batch = batch?;
-            read += batch.num_rows() as u64;
-            let (joined, met) = table.join(spec, &batch, &schema)?;
-            matched += met;
-            output.write(joined)?;
+        let mut joined = table.join(spec, rows.batches, &rows.schema, &schema);
+        for batch in &mut joined {
+            output.write(batch?)?;
         }
+        let (read, matched) = (joined.read, joined.matched);
         self.report.events = Some(read);
         self.report.matched = Some(matched);
         if spec.how == JoinKind::Left && output.rows() != read {

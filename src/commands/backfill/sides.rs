@@ -26,9 +26,9 @@ use crate::error::Result;
 use crate::model::MemoryBudget;
 
 /// The most dates of a window that intervals serve, which are read whole for each.
-const FROM_INTERVALS: usize = 32;
+const FROM_INTERVALS: usize = 64;
 /// The most dates of a window that snapshots serve, each of which is read once.
-const FROM_SNAPSHOTS: usize = 32;
+const FROM_SNAPSHOTS: usize = 64;
 
 /// Where the table's rows of a date come from.
 #[derive(Clone)]

@@ -5,8 +5,8 @@
 //! **Incremental.** The intervals' footer records every snapshot they were made from. The longest
 //! run of dates that still agree is taken over: ended
 //! intervals keep their ends and open ones are resumed. The result is the same bytes as a full run. A rewritten or late
-//! date is noticed by its fingerprint, and the run begins there. Fingerprints of foreign snapshots,
-//! which have no footers, are remembered beside the intervals ([`crate::storage::recall`]).
+//! date is noticed by its fingerprint, and the run begins there. Fingerprints are remembered beside the intervals
+//! ([`crate::storage::recall`]): one more night must not cost a look at every snapshot there is.
 //!
 //! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run that
 //! would need its rows is refused.
@@ -38,9 +38,9 @@ use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::location::{Location, Object};
-use crate::storage::object::ObjectWriter;
 use crate::storage::partitions::Found;
 use crate::storage::recall::FingerprintRecall;
+use crate::storage::writer::ObjectWriter;
 
 /// What happened to one table.
 #[derive(Clone, Debug, Serialize)]
@@ -224,9 +224,7 @@ impl<'a> Run<'a> {
             return Err(no_snapshots(&table, range, &found));
         }
         let types = table.types.declared.iter().map(|(name, data_type)| (name.clone(), data_type.to_string())).collect();
-        // On a local disk a footer is read as fast as a memory of it.
-        let needs_recall = !table.own || table.root.store().is_some();
-        let recall = if needs_recall { FingerprintRecall::beside(&path, types) } else { FingerprintRecall::default() };
+        let recall = FingerprintRecall::beside(&path, types);
         let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {

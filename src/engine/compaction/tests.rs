@@ -13,7 +13,7 @@ use crate::source::TypeRules;
 use crate::storage::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::location::Location;
-use crate::storage::object::ObjectWriter;
+use crate::storage::writer::ObjectWriter;
 
 const DAYS: u64 = 5;
 
