@@ -12,6 +12,7 @@
 //! limit; only the table side of one date is built however large it is.
 
 use std::collections::VecDeque;
+use std::iter::Fuse;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -372,11 +373,18 @@ pub struct JoinTableOn<'a> {
 }
 
 impl JoinTableOn<'_> {
-    /// Joins the date's events, of the schema that they have, in batches of the columns of `output`.
-    pub fn join<'b>(&'b self, spec: &'b JoinSpec, events: Batches, schema: &SchemaRef, output: &SchemaRef) -> Joined<'b> {
-        // Events that all stay need not be copied.
-        let waiting = BatchCoalescer::new(schema.clone(), BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS - 1));
-        Joined { side: self, spec, output: output.clone(), events: Some(events), waiting, rows: VecDeque::new(), read: 0, matched: 0 }
+    /// Joins the date's events, of which texts may be in dictionaries, in batches of the columns of `output`.
+    pub fn join<'b>(&'b self, spec: &'b JoinSpec, events: Batches, output: &SchemaRef) -> Joined<'b> {
+        Joined {
+            side: self,
+            spec,
+            output: output.clone(),
+            events: events.fuse(),
+            waiting: None,
+            rows: VecDeque::new(),
+            read: 0,
+            matched: 0,
+        }
     }
 
     fn keys(&self, spec: &JoinSpec, events: &RecordBatch) -> Result<Keys> {
@@ -385,7 +393,7 @@ impl JoinTableOn<'_> {
     }
 }
 
-/// The events of a date that a join keeps, in their order, with the columns of the table. Texts of the table may be in dictionaries.
+/// The events of a date that a join keeps, in their order, with the columns of the table. Texts may be in dictionaries.
 ///
 /// Events that stay are gathered first: the table's columns are then taken for a whole batch of them.
 pub struct Joined<'a> {
@@ -393,9 +401,9 @@ pub struct Joined<'a> {
     spec: &'a JoinSpec,
     output: SchemaRef,
     /// Those that are still to be read.
-    events: Option<Batches>,
-    /// Those that stay.
-    waiting: BatchCoalescer,
+    events: Fuse<Batches>,
+    /// Those that stay, from the first batch on.
+    waiting: Option<BatchCoalescer>,
     /// The row that each of them meets.
     rows: VecDeque<u32>,
     /// How many events there are, as far as they were read.
@@ -409,13 +417,13 @@ impl Joined<'_> {
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let doing = || "cannot select events".to_owned();
         loop {
-            if let Some(kept) = self.waiting.next_completed_batch() {
+            if let Some(kept) = self.waiting.as_mut().and_then(BatchCoalescer::next_completed_batch) {
                 return Phase::Join.spend(|| self.with_table(&kept)).map(Some);
             }
-            let Some(events) = &mut self.events else { return Ok(None) };
-            let Some(batch) = events.next().transpose()? else {
-                self.events = None;
-                self.waiting.finish_buffered_batch().io_context(doing)?;
+            let Some(batch) = self.events.next().transpose()? else {
+                let Some(mut waiting) = self.waiting.take() else { return Ok(None) };
+                waiting.finish_buffered_batch().io_context(doing)?;
+                self.waiting = waiting.has_completed_batch().then_some(waiting);
                 continue;
             };
             self.read += batch.num_rows() as u64;
@@ -423,9 +431,12 @@ impl Joined<'_> {
                 let matches = self.side.rows.probe(self.spec.how, &self.side.keys(self.spec, &batch)?);
                 self.matched += matches.matched;
                 self.rows.extend(matches.rows);
+                // Events that all stay need not be copied.
+                let new = || BatchCoalescer::new(batch.schema(), BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS - 1));
+                let waiting = self.waiting.get_or_insert_with(new);
                 match matches.stay {
-                    None => self.waiting.push_batch(batch),
-                    Some(stay) => self.waiting.push_batch_with_filter(batch, &stay.into()),
+                    None => waiting.push_batch(batch),
+                    Some(stay) => waiting.push_batch_with_filter(batch, &stay.into()),
                 }
                 .io_context(doing)
             })?;

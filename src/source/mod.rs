@@ -31,7 +31,7 @@ use crate::domain::schema::{canonical_schema, type_name};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object, is_data};
-use crate::storage::object::{ParquetObject, RowCondition, to_canonical};
+use crate::storage::object::{ParquetObject, RowCondition, to_canonical, with_dictionaries};
 use crate::storage::partitions::local_object;
 use crate::storage::read::{ObjectReader, ObjectStream};
 
@@ -210,6 +210,33 @@ pub fn read(files: &[Object], format: Option<Format>, rules: &TypeRules, name: O
         Format::Parquet => typed(&inputs, rules, open_parquet),
         Format::Arrow => typed(&inputs, rules, open_arrow),
     }
+}
+
+/// Reads files as one table, like [`read`], but for texts that Parquet files have in short dictionaries: those come as dictionaries, unless they
+/// are one of the columns `but`. The schema is the one that [`read`] gives.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as_dictionaries(files: &[Object], format: Option<Format>, rules: &TypeRules, but: &[String]) -> Result<Rows> {
+    if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
+        return read(files, format, rules, None);
+    }
+    let objects = files.iter().map(ParquetObject::open_listed).collect::<Result<Vec<_>>>()?;
+    let Some((first, others)) = objects.split_first() else { return Err(Error::usage("there are no files to read")) };
+    let name = |object: &ParquetObject| format!("'{}'", object.location());
+    let mut texts = first.texts_in_dictionaries();
+    texts.retain(|text| !but.contains(text) && !rules.declared.contains_key(text));
+    for other in others {
+        same_columns(first.schema(), other.schema(), &name(first), &name(other))?;
+        let known = other.texts_in_dictionaries();
+        texts.retain(|text| known.contains(text));
+    }
+    rules.check(first.schema(), &name(first))?;
+    let schema = declared_schema(first.schema(), rules);
+    let target = with_dictionaries(&schema, &texts);
+    let streams = objects.iter().map(|object| object.read_as_dictionaries(&texts)).collect::<Result<Vec<_>>>()?;
+    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &target));
+    Ok(Rows { schema, batches: Box::new(batches) })
 }
 
 /// Reads the named columns of files, in their order; of Parquet, only those are decoded, and only rows for which the condition
@@ -467,6 +494,65 @@ mod tests {
         assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 3);
         assert_eq!(files_of(&Location::local(folder.path())).expect("files").len(), 3);
         assert_eq!(files_of(&Location::local(folder.path().join("*.parquet"))).expect_err("none").kind(), crate::error::Kind::Io);
+    }
+
+    #[test]
+    fn texts_that_all_files_have_in_short_dictionaries_come_as_dictionaries() {
+        use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+        use parquet::arrow::ArrowWriter;
+        use parquet::file::properties::WriterProperties;
+        let folder = tempfile::tempdir().expect("a folder");
+        let texts = |of: &dyn Fn(u32) -> Option<String>| -> ArrayRef { Arc::new((0..3000).map(of).collect::<StringArray>()) };
+        let few = || texts(&|row| (row % 7 > 0).then(|| format!("kind {}", row % 7)));
+        let columns = |odd: ArrayRef| {
+            let many = texts(&|row| Some(format!("{row} of many, which are longer than a short dictionary has room for: {row:>32}")));
+            let large: ArrayRef = Arc::new(arrow::compute::cast(&few(), &DataType::LargeUtf8).expect("texts"));
+            RecordBatch::try_from_iter([
+                ("key", few()),
+                ("few", few()),
+                ("odd", odd),
+                ("many", many),
+                ("large", large),
+                ("declared", few()),
+            ])
+        };
+        let written = |name: &str, has_dictionary: bool, columns: RecordBatch| {
+            let path = folder.path().join(name);
+            let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1100));
+            let properties = properties.set_column_dictionary_enabled("odd".into(), has_dictionary).build();
+            let file = std::fs::File::create(&path).expect("a file");
+            let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties)).expect("a writer");
+            writer.write(&columns).expect("written");
+            writer.close().expect("closed");
+            local_object(&path).expect("a file")
+        };
+        let one = written("a.parquet", true, columns(few()).expect("columns"));
+        let other = written("b.parquet", false, columns(few()).expect("columns"));
+        let rules = TypeRules { declared: [("declared".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
+        for (files, expected) in [(vec![one.clone()], vec!["few", "odd", "large"]), (vec![one, other], vec!["few", "large"])] {
+            let plain = read(&files, None, &rules, None).expect("they read");
+            let rows = read_as_dictionaries(&files, None, &rules, &["key".to_owned()]).expect("they read");
+            assert_eq!(rows.schema, plain.schema);
+            let batches = rows.batches.collect::<Result<Vec<_>>>().expect("rows");
+            let plain = plain.batches.collect::<Result<Vec<_>>>().expect("rows");
+            for name in ["key", "few", "odd", "many", "large", "declared"] {
+                let values = |batches: &[RecordBatch]| -> Vec<Option<String>> {
+                    let texts = |batch: &RecordBatch| {
+                        let column = batch.column_by_name(name).expect("a column");
+                        assert!(expected.contains(&name) || column.data_type() == &DataType::Utf8, "{name}");
+                        arrow::compute::cast(column, &DataType::Utf8).expect("texts")
+                    };
+                    let all: Vec<ArrayRef> = batches.iter().map(texts).collect();
+                    all.iter()
+                        .flat_map(|texts| texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>())
+                        .collect()
+                };
+                assert_eq!(values(&batches), values(&plain), "{name}");
+                let is_dictionary =
+                    |batch: &RecordBatch| matches!(batch.column_by_name(name).expect("a column").data_type(), DataType::Dictionary(..));
+                assert!(batches.iter().all(|batch| is_dictionary(batch) == expected.contains(&name)), "{name}");
+            }
+        }
     }
 
     #[test]

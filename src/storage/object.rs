@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{
     RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::basic::Type;
+use parquet::basic::{Encoding, Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
 
@@ -39,6 +39,8 @@ pub const BATCH_ROWS: usize = 8192;
 const RANGE_BATCH_ROWS: usize = 32_768;
 /// A row group of a local file that has so few bytes is read at once.
 const SMALL_GROUP_BYTES: i64 = 8 << 20;
+/// A dictionary that has so many bytes in the object, compressed, is short.
+const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
@@ -198,6 +200,35 @@ impl ParquetObject {
         self.read_groups_where(columns, condition, 0..self.groups())
     }
 
+    /// The text columns of which every row group has all values in a short dictionary.
+    pub fn texts_in_dictionaries(&self) -> Vec<String> {
+        let in_dictionary = |column: &ColumnChunkMetaData| {
+            let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+            let is_all = column.page_encoding_stats_mask().is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
+            let length = column.dictionary_page_offset().map(|offset| column.data_page_offset() - offset);
+            is_all && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
+        };
+        let is_short = |name: &str| {
+            let groups = self.metadata.metadata().row_groups().iter();
+            groups.flat_map(RowGroupMetaData::columns).filter(|column| column.column_path().parts() == [name]).all(in_dictionary)
+        };
+        let texts = self.schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8);
+        texts.map(|field| field.name().clone()).filter(|name| is_short(name)).collect()
+    }
+
+    /// Reads every row, with the named columns, which are of [`ParquetObject::texts_in_dictionaries`], as dictionaries, so that each text is
+    /// decoded once a row group.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
+        let hinted = with_dictionaries(self.metadata.schema(), texts);
+        let options = ArrowReaderOptions::new().with_schema(hinted);
+        let metadata =
+            ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options).map_err(|error| unreadable(self.location(), &error))?;
+        self.decode_as(&with_dictionaries(&self.schema, texts), metadata, None, Wanted::default())
+    }
+
     /// How many row groups it has.
     pub fn groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
@@ -230,7 +261,13 @@ impl ParquetObject {
 
     /// The rows that a decoder gives, once it is told which; in canonical types.
     fn decode(&self, metadata: ArrowReaderMetadata, columns: Option<&[String]>, wanted: Wanted) -> Result<Batches> {
-        let (schema, location) = (self.projected(columns)?, self.location().clone());
+        let schema = self.projected(columns)?;
+        self.decode_as(&schema, metadata, columns, wanted)
+    }
+
+    /// The same, in the types of `schema`.
+    fn decode_as(&self, schema: &SchemaRef, metadata: ArrowReaderMetadata, columns: Option<&[String]>, wanted: Wanted) -> Result<Batches> {
+        let (schema, location) = (schema.clone(), self.location().clone());
         let file = if wanted.is_all() && self.groups_are_small(columns) { None } else { self.reader.file()? };
         let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match file {
             Some(file) => {
@@ -384,6 +421,16 @@ impl ParquetObject {
     }
 }
 
+/// A schema in which the named columns are dictionaries of texts.
+pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
+    let few = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema.fields().iter().map(|field| match texts.contains(field.name()) {
+        true => Arc::new(field.as_ref().clone().with_data_type(few())),
+        false => field.clone(),
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
 /// Which rows are to be read; by default all.
 #[derive(Default)]
 struct Wanted {
@@ -499,7 +546,7 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::Field;
 
     use std::fs::File;
     use std::path::Path;

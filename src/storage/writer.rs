@@ -1,7 +1,7 @@
 //! Writing a Parquet object: the same bytes for the same rows.
 //!
 //! Bytes depend on the rows, their order and the schema alone: batches are cut anew into pieces of one size before they reach the encoder, whatever
-//! size they came in. Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up reads one row group's key
+//! size they came in. Only where a text column's dictionary fills up do they also depend on whether its texts came as dictionaries. Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up reads one row group's key
 //! and one page of each other column.
 //!
 //! What the encoder does with a column is decided by a sample of the first piece:

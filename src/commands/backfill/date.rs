@@ -137,16 +137,19 @@ impl<'a> DateRun<'a> {
         standing.first().map(recorded_in).transpose().map(|_| ())
     }
 
-    /// Opens the events of the date.
-    pub(super) fn events_of(&self, events: &EventsSource) -> Result<EventRows> {
+    /// Opens the events of the date. Texts may come as dictionaries, but for the columns `plain`, if those are told.
+    pub(super) fn events_of(&self, events: &EventsSource, plain: Option<&[String]>) -> Result<EventRows> {
         let date = self.date;
         let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
         if objects.is_empty() {
             return Err(Error::refused(format!("events {} have no partition of {date}", events.name))
                 .hint("asof partitions PATH --layout L --from D --to D"));
         }
-        let rows = source::read(objects, events.format, &events.types, None)
-            .map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
+        let rows = match plain {
+            Some(plain) => source::read_as_dictionaries(objects, events.format, &events.types, plain),
+            None => source::read(objects, events.format, &events.types, None),
+        };
+        let rows = rows.map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
         Ok(EventRows { objects: objects.to_vec(), schema: rows.schema, batches: rows.batches })
     }
 }

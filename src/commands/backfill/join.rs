@@ -15,11 +15,12 @@ impl DateRun<'_> {
         let need = sides.need(self.date)?;
         self.report.using.insert(name.to_string(), need.source.name());
         let table = sides.table(self.date, &need)?;
-        let rows = self.events_of(events)?;
+        let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
+        let rows = self.events_of(events, Some(&keys))?;
         let schema = table.output_schema(spec, &rows.schema, &events.name, name)?;
         let table = table.on(need.observed);
         output.begin(&schema)?;
-        let mut joined = table.join(spec, rows.batches, &rows.schema, &schema);
+        let mut joined = table.join(spec, rows.batches, &schema);
         for batch in &mut joined {
             output.write(batch?)?;
         }

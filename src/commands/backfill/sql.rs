@@ -46,7 +46,7 @@ impl DateRun<'_> {
     /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that
     /// it asks for; text is read once and kept.
     fn events_relation(&self, events: &EventsSource) -> Result<Relation> {
-        let rows = self.events_of(events)?;
+        let rows = self.events_of(events, None)?;
         let open: Open = if carries_types(&rows.objects, events.format)? {
             let (objects, format, types) = (rows.objects, events.format, events.types.clone());
             Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns, None))
