@@ -337,36 +337,37 @@ impl VersionsOn<'_> {
     /// The row that each key meets. A key that is null meets none.
     fn met(&self, keys: &Keys) -> Vec<u32> {
         let row = |place: usize| self.rows.get(place).copied().unwrap_or(NO_ROW);
-        let mut rows = vec![NO_ROW; keys.len()];
-        let mut put = |events: Vec<u32>, places: Vec<Option<u32>>| {
+        let put = |events: Vec<u32>, places: Vec<Option<u32>>| {
+            let mut rows = vec![NO_ROW; keys.len()];
             for (event, place) in events.into_iter().zip(places) {
                 rows[event as usize] = place.map_or(NO_ROW, |place| row(place as usize));
             }
+            rows
         };
         match (self.places, keys) {
             (Places::Close(least), Keys::Integers(keys)) => {
-                rows = keys.values().iter().map(|key| row(close(*key, *least))).collect();
+                let mut rows: Vec<u32> = keys.values().iter().map(|key| row(close(*key, *least))).collect();
                 if let Some(nulls) = keys.nulls().filter(|nulls| nulls.null_count() > 0) {
                     for (row, is_valid) in rows.iter_mut().zip(nulls) {
                         *row = if is_valid { *row } else { NO_ROW };
                     }
                 }
+                rows
             }
             #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
             (Places::Integers(places, filter), Keys::Integers(keys)) => {
                 let events = indices(keys.values(), |key| filter.may_hold(*key as u64), keys.nulls());
                 let found = events.iter().map(|event| places.get(&keys.value(*event as usize)).copied()).collect();
-                put(events, found);
+                put(events, found)
             }
             #[allow(clippy::cast_possible_truncation, reason = "a digest is random in every part")]
             (Places::Digests(places, filter), Keys::Digests(keys)) => {
                 let events = indices(keys, |key| key.is_some_and(|key| filter.may_hold(key as u64)), None);
                 let found = events.iter().map(|event| places.get(&keys[*event as usize]?).copied()).collect();
-                put(events, found);
+                put(events, found)
             }
-            _ => {}
+            _ => vec![NO_ROW; keys.len()],
         }
-        rows
     }
 
     /// Probes with the events' keys and says which events stay, and which row each meets. A key that is null meets none.

@@ -158,7 +158,7 @@ impl Intervals {
         Ok(self.split(batches))
     }
 
-    /// The same, by a number of threads, each of which reads a row group.
+    /// The same, by a number of threads, each of which reads a row group; as many row groups and one more are held.
     ///
     /// # Errors
     /// A failure or refusal of reading.
@@ -166,23 +166,28 @@ impl Intervals {
         &self,
         threads: usize,
         columns: Option<&[String]>,
-        condition: Option<&Arc<dyn RowCondition>>,
-    ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+        condition: Option<Arc<dyn RowCondition>>,
+    ) -> Result<Box<dyn Iterator<Item = Result<IntervalBatch>> + Send>> {
+        if threads < 2 {
+            return Ok(Box::new(self.read_where(columns, condition)?));
+        }
         let wanted = self.with_own_columns(columns);
+        let groups = self.object.groups_where(condition.as_ref());
+        let object = Arc::new(self.object.held(condition.is_some())?);
         let task = |group: usize| -> Task<Vec<IntervalBatch>> {
-            let (object, condition, wanted) = (self.object.clone(), condition.cloned(), wanted.clone());
+            let (object, condition, wanted) = (object.clone(), condition.clone(), wanted.clone());
             let (convention, path) = (self.convention.clone(), self.location().to_string());
             Box::new(move || {
-                let batches = object.read_groups_where(wanted.as_deref(), condition, group..group + 1)?;
+                let batches = object.read_groups_where(wanted.as_deref(), condition, vec![group])?;
                 split_all(batches, convention, path).collect()
             })
         };
-        let tasks: Vec<_> = (0..self.object.groups()).map(task).collect();
+        let tasks: Vec<_> = groups.into_iter().map(task).collect();
         let groups = Ahead::new(threads.min(tasks.len()), threads + 1, tasks)?;
-        Ok(groups.flat_map(|group| match group {
+        Ok(Box::new(groups.flat_map(|group| match group {
             Ok(batches) => batches.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
-        }))
+        })))
     }
 
     /// Columns of the table with the interval's two.

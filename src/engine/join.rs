@@ -8,7 +8,8 @@
 //!
 //! Events are read a batch at a time and keep their order.
 //!
-//! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, one column more. Whoever builds it sets a
+//! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, a column more and, of intervals, a row group for each
+//! processor. Whoever builds it sets a
 //! limit; only the table side of one date is built however large it is.
 
 use std::collections::VecDeque;
@@ -190,7 +191,9 @@ pub fn of_intervals(intervals: &Intervals, columns: &JoinColumns, dates: &[Naive
     let narrow = columns.condition.is_some() || dates.len() * 2 < intervals.footer.observed.len();
     let in_window = || InWindow::new(columns.condition(), intervals.convention.clone(), window.clone());
     let condition = narrow.then(|| Arc::new(in_window()) as Arc<dyn RowCondition>);
-    Ok(Box::new(intervals.read_where_by(processors(), Some(&columns.names()), condition.as_ref())?.map(move |batch| {
+    // The table sides of single dates are built side by side.
+    let threads = if dates.len() > 1 { processors() } else { 1 };
+    Ok(Box::new(intervals.read_where_by(threads, Some(&columns.names()), condition)?.map(move |batch| {
         let batch = batch?;
         let end = |interval: &Interval| interval.end.map_or(i32::MAX, to_days);
         let wanted: Vec<bool> = batch.intervals.iter().map(|interval| window.meets(to_days(interval.start), end(interval))).collect();
@@ -613,6 +616,89 @@ mod tests {
         }
         let none = Column::of(Vec::new(), &DataType::Utf8);
         assert_eq!(none.rows(&UInt32Array::new_null(2)).expect("nulls").logical_null_count(), 2);
+    }
+
+    #[test]
+    fn every_event_that_stays_keeps_its_place_and_its_row_however_events_come() {
+        use arrow::array::{Int64Array, StringArray};
+        let table: TableName = "item".parse().expect("a name");
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true)]);
+        // Of each three keys one has a row, and of these rows every fifth has no name.
+        let name = |id: i64| (id % 5 > 0).then(|| format!("name {}", id % 1000));
+        let ids: Vec<i64> = (0..9_000).step_by(3).collect();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(ids.clone())), Arc::new(ids.iter().map(|id| name(*id)).collect::<StringArray>())];
+        let rows = RecordBatch::try_new(Arc::new(schema), columns).expect("rows");
+        let sizes = [0, 1, 8_192, 5_000, 0, 20_000, 8_192, 3];
+        let key = |event: i64| (event % 11 > 0).then_some(event.wrapping_mul(7_919) % 10_000);
+        let kind = |event: i64, batch: usize| (event % 4 > 0).then(|| format!("kind {} of {}", event % 4, batch / 3));
+        let mut next = 0;
+        let (mut events, mut plain) = (Vec::new(), Vec::new());
+        for (number, size) in sizes.into_iter().enumerate() {
+            let these = next..next + size;
+            next += size;
+            plain.extend(these.clone().map(|event| (event, key(event), kind(event, number))));
+            let kinds: ArrayRef = Arc::new(these.clone().map(|event| kind(event, number)).collect::<StringArray>());
+            let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            let batch = RecordBatch::try_from_iter_with_nullable([
+                ("event", Arc::new(Int64Array::from_iter_values(these.clone())) as ArrayRef, true),
+                ("key", Arc::new(these.map(key).collect::<Int64Array>()), true),
+                ("kind", cast(&kinds, &few).expect("few"), true),
+            ]);
+            events.push(batch.expect("events"));
+        }
+        for how in [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti] {
+            // In the second round every event has a row.
+            for all in [false, true] {
+                let spec = JoinSpec { on: vec![("key".into(), "id".into())], how, condition: None, select: vec!["name".into()] };
+                let columns = JoinColumns::of(&spec, &table, &["id".to_owned()], &rows.schema()).expect("columns");
+                let side = JoinTable::build(&columns, of_one_date(Box::new(std::iter::once(Ok(rows.clone())))), None);
+                let side = side.expect("built").expect("no limit");
+                let on = side.on(NaiveDate::MAX);
+                let met = |key: Option<i64>| key.is_some_and(|key| key % 3 == 0 && key < 9_000);
+                let wanted = |batch: &RecordBatch| -> RecordBatch {
+                    let keys = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>();
+                    let mask: BooleanArray = keys.iter().map(|key| Some(!all || met(key))).collect();
+                    filter_record_batch(batch, &mask).expect("events")
+                };
+                let batches: Vec<_> = events.iter().map(wanted).map(Ok).collect();
+                let schema = Schema::new(vec![
+                    Field::new("event", DataType::Int64, true),
+                    Field::new("key", DataType::Int64, true),
+                    Field::new("kind", DataType::Utf8, true),
+                ]);
+                let output = side.output_schema(&spec, &schema, "sales", &table).expect("a schema");
+                let mut joined = on.join(&spec, Box::new(batches.into_iter()), &output);
+                let mut found = Vec::new();
+                for batch in &mut joined {
+                    let batch = batch.expect("joined");
+                    let ids = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+                    let texts = |at: usize| batch.columns().get(at).map(|column| cast(column, &DataType::Utf8).expect("texts"));
+                    let (kinds, names) = (texts(2).expect("kinds"), texts(3));
+                    let text = |texts: &ArrayRef, row| texts.is_valid(row).then(|| texts.as_string::<i32>().value(row).to_owned());
+                    found.extend(
+                        (0..batch.num_rows())
+                            .map(|row| (ids.value(row), text(&kinds, row), names.as_ref().and_then(|names| text(names, row)))),
+                    );
+                }
+                let stays = |key| match how {
+                    JoinKind::Left => true,
+                    JoinKind::Inner | JoinKind::Semi => met(key),
+                    JoinKind::Anti => !met(key),
+                };
+                let given = plain.iter().filter(|(_, key, _)| !all || met(*key));
+                let expected: Vec<_> = given
+                    .clone()
+                    .filter(|(_, key, _)| stays(*key))
+                    .map(|(event, key, kind)| {
+                        (*event, kind.clone(), key.filter(|key| how.adds_columns() && met(Some(*key))).and_then(name))
+                    })
+                    .collect();
+                assert!(found == expected, "{how:?}, all: {all}");
+                let matched = given.clone().filter(|(_, key, _)| met(*key)).count();
+                assert_eq!((joined.read, joined.matched), (given.count() as u64, matched as u64));
+            }
+        }
     }
 
     #[test]

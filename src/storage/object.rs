@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{
     RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::basic::{Encoding, Type};
+use parquet::basic::{ConvertedType, Encoding, Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
 
@@ -197,16 +197,19 @@ impl ParquetObject {
     /// # Errors
     /// As [`ParquetObject::read`].
     pub fn read_where(&self, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
-        self.read_groups_where(columns, condition, 0..self.groups())
+        let groups = self.groups_where(condition.as_ref());
+        self.read_groups_where(columns, condition, groups)
     }
 
     /// The text columns of which every row group has all values in a short dictionary.
     pub fn texts_in_dictionaries(&self) -> Vec<String> {
+        // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
         let in_dictionary = |column: &ColumnChunkMetaData| {
+            let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
             let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
             let is_all = column.page_encoding_stats_mask().is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
             let length = column.dictionary_page_offset().map(|offset| column.data_page_offset() - offset);
-            is_all && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
+            is_text && is_all && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
         };
         let is_short = |name: &str| {
             let groups = self.metadata.metadata().row_groups().iter();
@@ -229,9 +232,25 @@ impl ParquetObject {
         self.decode_as(&with_dictionaries(&self.schema, texts), metadata, None, Wanted::default())
     }
 
-    /// How many row groups it has.
-    pub fn groups(&self) -> usize {
-        self.metadata.metadata().num_row_groups()
+    /// The row groups that may hold a row for which a condition holds.
+    pub fn groups_where(&self, condition: Option<&Arc<dyn RowCondition>>) -> Vec<usize> {
+        let all = 0..self.metadata.metadata().num_row_groups();
+        let Some(condition) = condition else { return all.collect() };
+        let may_hold = condition.may_hold(&GroupStatistics { object: self });
+        all.filter(|group| may_hold.get(*group) == Some(&true)).collect()
+    }
+
+    /// The same object, opened until it is let go: whatever takes its name meanwhile, this one is read. It knows where pages lie, if
+    /// `with_pages`.
+    ///
+    /// # Errors
+    /// A failure if another file has taken its name.
+    pub fn held(&self, with_pages: bool) -> Result<Self> {
+        if with_pages {
+            self.pages()?;
+        }
+        let (metadata, pages, schema) = (self.metadata.clone(), self.pages.clone(), self.schema.clone());
+        Ok(ParquetObject { reader: self.reader.held()?, metadata, pages, schema })
     }
 
     /// Reads the rows of row groups for which a condition holds.
@@ -242,13 +261,11 @@ impl ParquetObject {
         &self,
         columns: Option<&[String]>,
         condition: Option<Arc<dyn RowCondition>>,
-        groups: Range<usize>,
+        groups: Vec<usize>,
     ) -> Result<Batches> {
         let Some(condition) = condition else {
-            return self.decode(self.metadata.clone(), columns, Wanted { groups: Some(groups.collect()), ..Wanted::default() });
+            return self.decode(self.metadata.clone(), columns, Wanted { groups: Some(groups), ..Wanted::default() });
         };
-        let may_hold = condition.may_hold(&GroupStatistics { object: self });
-        let groups = groups.filter(|group| may_hold.get(*group) == Some(&true)).collect();
         let schema = self.projected(Some(condition.columns()))?;
         let looked_at = self.mask(condition.columns());
         let predicate: Box<dyn ArrowPredicate> = Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
@@ -278,7 +295,7 @@ impl ParquetObject {
             None => {
                 let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
                 let decoder = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
-                Box::new(Pulled { reader: self.reader.clone(), decoder })
+                Box::new(Pulled { reader: self.reader.held()?, decoder })
             }
         };
         Ok(Box::new(Phase::Decode.each(batches.map(move |batch| {
@@ -287,14 +304,17 @@ impl ParquetObject {
         }))))
     }
 
-    /// Whether the bytes of the named columns are few in every row group, so that they are better had at once than a page at a time.
+    /// Whether the bytes of the named columns are few in every row group, so that they are better had at once than a page at a time; and its
+    /// rows are not, since a batch ends with its row group then.
     fn groups_are_small(&self, columns: Option<&[String]>) -> bool {
         let wanted = |column: &&ColumnChunkMetaData| {
             let root = column.column_path().parts().first();
             columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
         };
         let bytes = |group: &RowGroupMetaData| group.columns().iter().filter(wanted).map(ColumnChunkMetaData::compressed_size).sum::<i64>();
-        self.metadata.metadata().row_groups().iter().all(|group| bytes(group) <= SMALL_GROUP_BYTES)
+        let groups = self.metadata.metadata().row_groups();
+        let have_batches = groups.len() < 2 || self.rows() >= (groups.len() * BATCH_ROWS) as u64;
+        have_batches && groups.iter().all(|group| bytes(group) <= SMALL_GROUP_BYTES)
     }
 
     /// Reads the named columns, or all, of a range of rows.
@@ -478,7 +498,7 @@ fn decode(reader: &ObjectReader, mut decoder: ParquetMetaDataPushDecoder) -> Res
     }
 }
 
-/// The rows of an object in a store, whose bytes are fetched as the decoder asks for them.
+/// The rows of an object whose bytes are fetched as the decoder asks for them: a row group at a time.
 struct Pulled {
     reader: ObjectReader,
     decoder: ParquetPushDecoder,

@@ -158,6 +158,18 @@ impl ObjectReader {
         }
     }
 
+    /// The same, with its file held open, if it is on a local disk.
+    ///
+    /// # Errors
+    /// A failure if another file has taken its name.
+    pub fn held(&self) -> Result<Self> {
+        let mut held = self.clone();
+        if let (From::Local(file, _), Some(opened)) = (&mut held.from, self.file()?) {
+            *file = Some(Arc::new(opened));
+        }
+        Ok(held)
+    }
+
     /// Its file, if it is on a local disk.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! costs time alone.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,15 @@ struct Remembered {
     fingerprint: Fingerprint,
 }
 
+/// What tells an object from another one in its place: on a local disk more than a listing says, since copies with their times kept are not rare.
+fn identity(object: &Object) -> EventsInput {
+    let mut identity = object.identity();
+    if let Some(Ok(facts)) = object.location.as_local().map(std::fs::metadata) {
+        identity.etag = format!("{}-{:x}-{:x}.{:x}", identity.etag, facts.ino(), facts.ctime(), facts.ctime_nsec());
+    }
+    identity
+}
+
 impl FingerprintRecall {
     /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other declared `types`
     /// than these is not recalled.
@@ -47,13 +57,13 @@ impl FingerprintRecall {
     /// The fingerprint of a date, if its files are still the same.
     pub fn recall(&self, date: NaiveDate, objects: &[Object]) -> Option<Fingerprint> {
         let remembered = self.dates.get(&date)?;
-        let same = remembered.objects.iter().cloned().eq(objects.iter().map(Object::identity));
+        let same = remembered.objects.iter().cloned().eq(objects.iter().map(identity));
         (same && remembered.types == self.types).then_some(remembered.fingerprint)
     }
 
     /// Remembers what the files of a date gave.
     pub fn learn(&mut self, date: NaiveDate, objects: &[Object], fingerprint: Fingerprint) {
-        let objects = objects.iter().map(Object::identity).collect();
+        let objects = objects.iter().map(identity).collect();
         self.dates.insert(date, Remembered { objects, types: self.types.clone(), fingerprint });
         self.learnt = true;
     }

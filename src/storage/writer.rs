@@ -1,8 +1,10 @@
 //! Writing a Parquet object: the same bytes for the same rows.
 //!
 //! Bytes depend on the rows, their order and the schema alone: batches are cut anew into pieces of one size before they reach the encoder, whatever
-//! size they came in. Only where a text column's dictionary fills up do they also depend on whether its texts came as dictionaries. Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up reads one row group's key
-//! and one page of each other column.
+//! size they came in. Only where a text column's dictionary fills up do they also depend on whether its texts came as dictionaries.
+//!
+//! Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up reads one row group's key and one page of each
+//! other column.
 //!
 //! What the encoder does with a column is decided by a sample of the first piece:
 //!
@@ -11,8 +13,8 @@
 //! - Integers, dates and timestamps that are too many for a dictionary are written as packed differences, which are smaller than plain ones and
 //!   take far less time to compress. If they are varied and in no order their packed differences look random: compressing those
 //!   takes time and saves nothing, so they are left as they are.
-//! - Row groups and pages carry statistics, but not of a text in no order that is no key: the least and the greatest of thousands of them exclude
-//!   next to nothing, and comparing texts took a tenth of the time of a backfill.
+//! - Row groups and pages carry statistics. Objects without a key, which are outputs, have none of a text in no order: the least and the greatest of
+//!   thousands of texts exclude next to nothing, and comparing them took a tenth of the time of a backfill.
 
 use std::fs::File;
 
@@ -96,7 +98,7 @@ impl ObjectWriter {
                 if look.is_varied && !look.ascends && is_integral {
                     properties = properties.set_column_compression(path(), Compression::UNCOMPRESSED);
                 }
-                if !look.ascends && field.data_type() == &DataType::Utf8 && !key.contains(field.name()) {
+                if key.is_empty() && !look.ascends && field.data_type() == &DataType::Utf8 {
                     properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
                 }
             }
@@ -180,7 +182,7 @@ fn unfit(target: &Location, error: &ParquetError) -> Error {
 struct Look {
     /// Nearly all values are different, so that a dictionary would be full soon and of no use.
     is_varied: bool,
-    /// Most values are followed by one that is no less.
+    /// Most values are followed by one that is no less, or one of both is null.
     ascends: bool,
 }
 
@@ -200,7 +202,8 @@ impl Look {
         }
         let distinct: HashSet<u128> = cell_digests(&sample)?.into_iter().collect();
         let is_varied = distinct.len() > SAMPLE - SAMPLE / 20;
-        let in_order = || lt_eq(&sample.slice(0, SAMPLE - 1), &sample.slice(1, SAMPLE - 1)).map_or(0, |pairs| pairs.true_count());
+        let in_order =
+            || lt_eq(&sample.slice(0, SAMPLE - 1), &sample.slice(1, SAMPLE - 1)).map_or(0, |pairs| pairs.len() - pairs.false_count());
         Ok(Look { is_varied, ascends: in_order() > SAMPLE / 4 * 3 })
     }
 }
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_in_no_order_are_not_compressed_if_varied_integers_and_have_no_statistics_if_texts() {
+    fn varied_integers_in_no_order_are_not_compressed_and_texts_of_outputs_in_no_order_have_no_statistics() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         let random = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -285,36 +288,46 @@ mod tests {
             Arc::new(StringArray::from_iter_values((0..20_000).map(|row| format!("{:020}", of(row)))))
         };
         let columns = [
-            ("key", texts(&random)),
             ("text", texts(&random)),
             ("ordered_text", texts(&|row| row + random(row) % 2)),
+            ("few_texts", texts(&|row| random(row) % 7)),
+            ("one_text", texts(&|_| 7)),
+            (
+                "rare_text",
+                Arc::new((0..20_000_u64).map(|row| (random(row) % 9 == 0).then_some("rare")).collect::<StringArray>()) as ArrayRef,
+            ),
             ("number", integers(&random)),
             ("ordered_number", integers(&|row| 100 * row + random(row) % 100)),
             ("few_numbers", integers(&|row| random(row) % 7)),
-            ("few_texts", texts(&|row| random(row) % 7)),
-            ("one_text", texts(&|_| 7)),
         ];
-        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
-        let file = File::create(&path).expect("a file");
-        let mut writer = ObjectWriter::create(file, &batch.schema(), &["key".into()], &Location::local(&path)).expect("a writer");
-        writer.write(batch).expect("written");
-        writer.finish(&Footer::sample()).expect("finished");
-        let reader = SerializedFileReader::new(File::open(&path).expect("a file")).expect("it opens");
-        let facts = reader.metadata().row_group(0).columns().iter().map(|column| {
-            let is_compressed = column.compression() != Compression::UNCOMPRESSED;
-            (column.column_path().string(), is_compressed, column.statistics().is_some())
-        });
-        let expected = [
-            ("key", true, true),
-            ("text", true, false),
-            ("ordered_text", true, true),
-            ("number", false, true),
-            ("ordered_number", true, true),
-            ("few_numbers", true, true),
-            ("few_texts", true, false),
-            ("one_text", true, true),
-        ];
-        assert_eq!(facts.collect::<Vec<_>>(), expected.map(|(name, compressed, statistics)| (name.to_owned(), compressed, statistics)));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).expect("a batch");
+        let facts = |key: &[String]| -> Vec<(String, bool, bool)> {
+            let file = File::create(&path).expect("a file");
+            let mut writer = ObjectWriter::create(file, &batch.schema(), key, &Location::local(&path)).expect("a writer");
+            writer.write(batch.clone()).expect("written");
+            writer.finish(&Footer::sample()).expect("finished");
+            let reader = SerializedFileReader::new(File::open(&path).expect("a file")).expect("it opens");
+            let facts = reader.metadata().row_group(0).columns().iter().map(|column| {
+                let is_compressed = column.compression() != Compression::UNCOMPRESSED;
+                (column.column_path().string(), is_compressed, column.statistics().is_some())
+            });
+            facts.collect()
+        };
+        let expected = |is_output: bool| {
+            let columns = [
+                ("text", true, !is_output),
+                ("ordered_text", true, true),
+                ("few_texts", true, !is_output),
+                ("one_text", true, true),
+                ("rare_text", true, true),
+                ("number", false, true),
+                ("ordered_number", true, true),
+                ("few_numbers", true, true),
+            ];
+            columns.map(|(name, compressed, statistics)| (name.to_owned(), compressed, statistics))
+        };
+        assert_eq!(facts(&["ordered_number".to_owned()]), expected(false));
+        assert_eq!(facts(&[]), expected(true));
     }
 
     #[test]
