@@ -11,3 +11,4 @@ pub mod join;
 pub mod sql;
 pub mod table;
 pub mod versions;
+pub mod window;

@@ -566,7 +566,6 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::Field;
 
     use std::fs::File;
     use std::path::Path;
@@ -574,17 +573,15 @@ mod tests {
     use super::*;
     use crate::storage::writer::ObjectWriter;
 
-    fn batch(range: std::ops::Range<i64>) -> RecordBatch {
-        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true)]);
-        let names = StringArray::from_iter_values(range.clone().map(|id| format!("name {}", id % 97)));
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from_iter_values(range)), Arc::new(names)]).expect("a batch")
-    }
-
+    /// Writes 20,000 rows, and returns their bytes.
     fn written(folder: &Path, name: &str) -> Vec<u8> {
         let path = folder.join(name);
+        let ids = Arc::new(Int64Array::from_iter_values(0..20_000)) as ArrayRef;
+        let names = Arc::new(StringArray::from_iter_values((0..20_000).map(|id| format!("name {}", id % 97)))) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([("id", ids), ("name", names)]).expect("rows");
         let file = File::create(&path).expect("a file");
-        let mut writer = ObjectWriter::create(file, &batch(0..1).schema(), &["id".into()], &Location::local(&path)).expect("a writer");
-        writer.write(batch(0..20_000)).expect("written");
+        let mut writer = ObjectWriter::create(file, &rows.schema(), &["id".into()], &Location::local(&path)).expect("a writer");
+        writer.write(rows).expect("written");
         writer.finish(&Footer::sample()).expect("finished");
         std::fs::read(&path).expect("the bytes")
     }

@@ -55,8 +55,8 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// How many dates run side by side, if nobody says. Each date of a join waits for the disk or the store a while, when its output is published, and needs little memory; queries
-    /// share the memory that there is.
+    /// How many dates run side by side, if nobody says. Each date of a join waits for the disk or the store a while, when its output is
+    /// published, and needs little memory; queries share the memory that there is.
     pub(super) fn workers(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         match self {

@@ -20,8 +20,9 @@ use chrono::NaiveDate;
 use crate::engine::asof::{AsOfTable, TableHistory, schema_on};
 use crate::engine::expression::{Condition, columns_of};
 use crate::engine::intervals::Intervals;
-use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, of_intervals, of_one_date};
+use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, of_one_date};
 use crate::engine::versions::versions_of_snapshots;
+use crate::engine::window::of_intervals;
 use crate::error::Result;
 use crate::model::MemoryBudget;
 
