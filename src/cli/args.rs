@@ -270,8 +270,8 @@ pub struct BackfillArgs {
     /// The last date, included
     #[arg(long, value_parser = date, value_name = "DATE")]
     pub to: NaiveDate,
-    /// Which dates to run: missing,stale,failed or all
-    #[arg(long, value_name = "STATES", default_value = "missing,stale,failed", value_parser = only)]
+    /// Which dates to run: missing,stale,failed,orphaned or all; the outputs of orphaned dates, whose events are gone, are removed
+    #[arg(long, value_name = "STATES", default_value = "missing,stale,failed,orphaned", value_parser = only)]
     pub only: Only,
     /// Where tables' rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]

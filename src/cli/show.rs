@@ -149,13 +149,15 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             printer.line(format!("  {table}: {rule}"))?;
         }
         let all = report.dates.len() <= MANY;
-        let shown = report.dates.iter().filter(|date| all || date.action == "failed");
+        let shown = report.dates.iter().filter(|date| all || ["failed", "removed", "planned_removal"].contains(&date.action));
         let mut rows = Vec::new();
         for date in shown {
             let action = match date.action {
                 "written" => paint(GREEN, "written"),
                 "failed" => paint(RED, "failed"),
                 "planned" => "would write".to_owned(),
+                "removed" => paint(YELLOW, "removed"),
+                "planned_removal" => "would remove".to_owned(),
                 other => paint(DIM, other),
             };
             let tables = date.tables.iter().map(|(name, observed)| match date.using.get(name) {
@@ -168,6 +170,7 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             };
             let state = date.was.as_ref().filter(|was| date.action != "up to date" && was.name() != "missing").map(|was| match was {
                 crate::domain::staleness::DateState::Stale(reason) => format!("was stale: {reason}"),
+                crate::domain::staleness::DateState::Orphaned => "was orphaned: its events are gone".to_owned(),
                 was => format!("was {}", was.name()),
             });
             rows.push(vec![
@@ -188,6 +191,12 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             .filter(|(_, dates)| *dates > 0)
             .map(|(action, dates)| format!("{} {action}", count(dates as u64, "date")))
             .collect();
+        for (action, verb) in [("removed", "removed"), ("planned_removal", "to be removed")] {
+            let outputs = report.count(action) as u64;
+            if outputs > 0 {
+                parts.push(format!("{} {verb}", count(outputs, "orphaned output")));
+            }
+        }
         if report.without_events > 0 {
             parts.push(format!("{} without events", count(report.without_events, "date")));
         }

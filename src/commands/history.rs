@@ -21,7 +21,7 @@ use crate::domain::digest::key_digests;
 use crate::domain::interval::Interval;
 use crate::domain::schema::type_name;
 use crate::engine::intervals::Intervals;
-use crate::error::{Context, Error, Result, nearest};
+use crate::error::{Context, Error, Result, nearest, word};
 use crate::model::{DateRange, TableName};
 use crate::source::no_column;
 use crate::storage::object::{GroupStatistics, RowCondition};
@@ -285,12 +285,6 @@ fn not_there(table: &TableName, intervals: &Intervals, written: &[String], obser
         Ok(_) => error.hint(format!("asof show {table} --date {}", last.map_or_else(String::new, NaiveDate::to_string))),
         Err(failed) => failed,
     }
-}
-
-/// A value as one word of a command line.
-fn word(value: &str) -> String {
-    let plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "_-.:/".contains(c));
-    if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
 }
 
 /// The keys nearest to what was written, nearest first, if the key is one column of text.

@@ -1,4 +1,4 @@
-//! `asof status JOB`: which outputs are done, and which are missing, stale or failed.
+//! `asof status JOB`: which outputs are done, and which are missing, stale, failed or orphaned.
 //!
 //! Read: a listing of the events' partitions of the range, the footers of the outputs and of the snapshots
 //! that would serve them. No rows.
@@ -23,7 +23,7 @@ pub struct JobStatus {
     /// The range that was looked at.
     #[serde(flatten)]
     pub range: DateRange,
-    /// Every date of the range that has events, ascending.
+    /// Every date of the range that has events or an orphaned output, ascending.
     pub dates: Vec<JobDate>,
 }
 
@@ -65,10 +65,13 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
     super::backfill::find_job(workspace, name)?;
     let job = Job::resolve(workspace, name, &options)?;
     let dates = job.dates(range);
-    let dates = job.states(&dates).into_iter().zip(&dates).map(|(state, date)| {
+    let orphans = job.orphans(&dates).into_iter().map(|(date, found)| (date, found.map(|()| DateState::Orphaned)));
+    let states = dates.iter().copied().zip(job.states(&dates)).chain(orphans).map(|(date, state)| {
         // A date that cannot be planned, for want of a snapshot, would fail if it were run.
         let state = state.unwrap_or_else(|error| DateState::Failed(error.to_string()));
-        JobDate { date: *date, state }
+        JobDate { date, state }
     });
-    Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates: dates.collect() })
+    let mut dates: Vec<JobDate> = states.collect();
+    dates.sort_by_key(|date| date.date);
+    Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates })
 }

@@ -2,7 +2,8 @@
 //!
 //! An output is a function of the events of its date, the tables as of that date, and the job. Its footer
 //! records all three ([`Inputs`]). It is *done* when they are what they would be now, *stale* when one
-//! differs, *missing* when there is no output; *failed* when the last run of the date failed.
+//! differs, *missing* when there is no output; *failed* when the last run of the date failed. It is *orphaned* when
+//! the date has no events any more.
 
 use std::collections::BTreeMap;
 
@@ -56,6 +57,8 @@ pub enum DateState {
     Missing,
     /// The last run failed, as is said.
     Failed(String),
+    /// There is an output of events that are gone.
+    Orphaned,
 }
 
 impl DateState {
@@ -78,6 +81,7 @@ impl DateState {
             DateState::Stale(_) => "stale",
             DateState::Missing => "missing",
             DateState::Failed(_) => "failed",
+            DateState::Orphaned => "orphaned",
         }
     }
 }
@@ -118,15 +122,20 @@ pub struct Only {
     pub stale: bool,
     /// Dates whose last run failed.
     pub failed: bool,
+    /// Dates whose output is to be removed, since their events are gone.
+    pub orphaned: bool,
 }
 
 impl Default for Only {
     fn default() -> Self {
-        Only { done: false, missing: true, stale: true, failed: true }
+        Only { done: false, missing: true, stale: true, failed: true, orphaned: true }
     }
 }
 
 impl Only {
+    /// Nothing but orphaned outputs.
+    pub const ORPHANED: Only = Only { done: false, missing: false, stale: false, failed: false, orphaned: true };
+
     /// Whether a date in this state is run.
     pub fn takes(&self, state: &DateState) -> bool {
         match state {
@@ -134,6 +143,7 @@ impl Only {
             DateState::Stale(_) => self.stale,
             DateState::Missing => self.missing,
             DateState::Failed(_) => self.failed,
+            DateState::Orphaned => self.orphaned,
         }
     }
 }
@@ -142,16 +152,17 @@ impl std::str::FromStr for Only {
     type Err = crate::error::Error;
 
     fn from_str(text: &str) -> crate::error::Result<Self> {
-        let mut only = Only { done: false, missing: false, stale: false, failed: false };
+        let mut only = Only { orphaned: false, ..Only::ORPHANED };
         for word in text.split(',').map(str::trim) {
             match word {
-                "all" => only = Only { done: true, missing: true, stale: true, failed: true },
+                "all" => only = Only { done: true, ..Only::default() },
                 "missing" => only.missing = true,
                 "stale" => only.stale = true,
                 "failed" => only.failed = true,
+                "orphaned" => only.orphaned = true,
                 other => {
                     return Err(crate::error::Error::usage(format!("--only does not know '{other}'"))
-                        .hint("--only missing,stale,failed, or --only all"));
+                        .hint("--only missing,stale,failed,orphaned, or --only all"));
                 }
             }
         }
@@ -210,13 +221,15 @@ mod tests {
 
     #[test]
     fn only_selects_states() {
-        let states = [DateState::Done, DateState::Stale("x".into()), DateState::Missing, DateState::Failed("x".into())];
+        let states =
+            [DateState::Done, DateState::Stale("x".into()), DateState::Missing, DateState::Failed("x".into()), DateState::Orphaned];
         let taken = |text: &str| states.clone().map(|state| text.parse::<Only>().expect("words").takes(&state));
-        assert_eq!(taken("missing,stale,failed"), states.clone().map(|state| Only::default().takes(&state)));
-        assert_eq!(taken("all"), [true; 4]);
-        assert_eq!(taken("stale"), [false, true, false, false]);
-        assert_eq!(taken("missing"), [false, false, true, false]);
-        assert_eq!(taken("failed"), [false, false, false, true]);
+        assert_eq!(taken("missing,stale,failed,orphaned"), states.clone().map(|state| Only::default().takes(&state)));
+        assert_eq!(taken("all"), [true; 5]);
+        assert_eq!(taken("stale"), [false, true, false, false, false]);
+        assert_eq!(taken("missing"), [false, false, true, false, false]);
+        assert_eq!(taken("failed"), [false, false, false, true, false]);
+        assert_eq!(taken("orphaned"), states.clone().map(|state| Only::ORPHANED.takes(&state)));
         assert!("done".parse::<Only>().is_err());
     }
 }

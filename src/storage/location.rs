@@ -361,6 +361,17 @@ impl Location {
             Place::Remote(store, key) => store.delete(key),
         }
     }
+
+    /// Removes the folders that lead from `root` to here and are empty, on a local disk. Nothing is said of a failure.
+    pub fn remove_empty_folders(&self, root: &Location) {
+        let (Some(path), Some(root)) = (self.as_local(), root.as_local()) else { return };
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root) && *folder != root);
+        for folder in folders {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// A name in a folder.

@@ -1,6 +1,6 @@
 //! Backfills: each date of a range against the table as of that date.
 
-use super::environment::World;
+use super::environment::{World, text};
 
 const RANGE: &str = "--from 2024-03-01 --to 2024-03-03";
 const EVENTS: &str = "--events item_events --table item --on item_id=id";
@@ -53,7 +53,7 @@ fn a_condition_is_applied_before_the_join() {
 }
 
 fn with_job(world: &World) {
-    let config = super::environment::text(&world.bytes("asof.toml"));
+    let config = text(&world.bytes("asof.toml"));
     world.write(
         "asof.toml",
         config + "\n[jobs.sold]\nevents = 'item_events'\ntable = 'item'\non = ['item_id=id']\nselect = ['price']\noutput = 'sold'\n",
@@ -154,4 +154,44 @@ fn outputs_of_others_are_not_replaced() {
     assert_eq!(world.asof("backfill sold --from 2024-03-01 --to 2024-03-01"), 3);
     assert_eq!(world.bytes("sold/date=2024-03-01/other.parquet"), b"mine");
     world.pin("outputs_of_others");
+}
+
+#[test]
+fn outputs_whose_events_are_gone_are_removed() {
+    let mut world = World::shop(3);
+    with_job(&world);
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    let kept = world.tree("sold/date=2024-03-01");
+    std::fs::remove_dir_all(world.path("item_events/year=2024/month=03/day=02")).expect("removed");
+    world.tell("objects that this job did not write for their date, where there are no events either");
+    std::fs::create_dir_all(world.path("sold/date=2024-03-05")).expect("a folder");
+    std::fs::copy(world.path("sold/date=2024-03-01/sold.parquet"), world.path("sold/date=2024-03-05/sold.parquet")).expect("a copy");
+    world.write("sold/date=2024-03-04/sold.parquet", "mine");
+    world.write("sold/date=2024-03-02/other.parquet", "mine");
+    let range = "--from 2024-03-01 --to 2024-03-06";
+    world.succeeds(&format!("status sold {range}"));
+    assert_eq!(world.json(&format!("status sold {range}"))["jobs"][0]["dates"][1]["state"], "orphaned");
+    world.refuses(0, &format!("backfill sold {range} --dry-run"));
+    world.refuses(0, &format!("backfill sold {range} --only missing"));
+    world.succeeds(&format!("backfill sold {range}"));
+    let left = ["sold/date=2024-03-02/other.parquet", "sold/date=2024-03-04/sold.parquet", "sold/date=2024-03-05/sold.parquet"];
+    assert!(left.iter().all(|path| world.path(path).exists()));
+    assert!(!world.path("sold/date=2024-03-02/sold.parquet").exists());
+    assert_eq!(kept, world.tree("sold/date=2024-03-01"));
+    world.succeeds(&format!("backfill sold {range}"));
+    let again = world.json(&format!("backfill sold {range} --only all"));
+    assert_eq!((&again[0]["without_events"], again[0]["dates"].as_array().map(Vec::len)), (&4.into(), Some(2)));
+    world.tell("all events of the range are gone");
+    std::fs::remove_dir_all(world.path("item_events/year=2024/month=03/day=03")).expect("removed");
+    world.refuses(3, "backfill sold --from 2024-03-03 --to 2024-03-03");
+    world.refuses(0, "backfill sold --from 2024-03-03 --to 2024-03-03 --only orphaned --dry-run");
+    world.succeeds("backfill sold --from 2024-03-03 --to 2024-03-03 --only orphaned");
+    assert!(!world.path("sold/date=2024-03-03").exists(), "a folder that is empty now goes too");
+    world.tell("the events are somewhere else");
+    let moved = text(&world.bytes("asof.toml")).replace("path = \"item_events\"", "path = \"elsewhere\"");
+    world.write("asof.toml", moved);
+    std::fs::create_dir_all(world.path("elsewhere")).expect("a folder");
+    world.refuses(3, &format!("backfill sold {RANGE}"));
+    world.refuses(3, &format!("backfill sold {RANGE} --only orphaned"));
+    world.pin("orphans");
 }

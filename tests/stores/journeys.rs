@@ -52,6 +52,10 @@ impl Remote {
         store.put(&key, bytes.as_ref().to_vec()).expect("written");
     }
 
+    fn remove(&self, path: &str) {
+        self.server.at(&format!("{}/{path}", self.root)).remove().expect("removed");
+    }
+
     fn bytes(&self, path: &str) -> Vec<u8> {
         self.server.at(&format!("{}/{path}", self.root)).read_small().expect("read").unwrap_or_else(|| panic!("there is no {path}"))
     }
@@ -232,6 +236,12 @@ fn a_backfill_in_a_store_is_run_once() {
     shop.world.succeeds(&format!("status joined {RANGE}"));
     shop.world.succeeds(&format!("backfill joined {RANGE} --only failed"));
     shop.world.succeeds(&format!("backfill joined {RANGE}"));
+    shop.world.tell("the events of a day are gone");
+    shop.remove("events/year=2024/month=03/day=01/events.csv");
+    shop.world.succeeds(&format!("status joined {RANGE}"));
+    shop.refuses(0, &format!("backfill joined {RANGE} --dry-run"));
+    shop.world.succeeds(&format!("backfill joined {RANGE}"));
+    assert!(!shop.server.keys(&shop.root).iter().any(|key| key.contains("joined/date=2024-03-01")));
     shop.world.tell("an output of somebody else");
     shop.put("joined/date=2024-03-02/joined.parquet", "mine");
     assert_eq!(shop.world.asof(&format!("backfill joined {RANGE} --only all")), 5);

@@ -21,6 +21,7 @@ enum Cell {
     Stale,
     Missing,
     Failed,
+    Orphaned,
     Outside,
 }
 
@@ -31,6 +32,7 @@ impl Cell {
             Cell::Stale => paint(YELLOW, "s"),
             Cell::Missing => paint(RED, "."),
             Cell::Failed => paint(RED, "F"),
+            Cell::Orphaned => paint(YELLOW, "o"),
             Cell::Outside => " ".to_owned(),
         }
     }
@@ -106,17 +108,19 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
             "done" => Cell::Done,
             "stale" => Cell::Stale,
             "failed" => Cell::Failed,
+            "orphaned" => Cell::Orphaned,
             _ => Cell::Missing,
         },
     };
     draw(printer, first.date, last.date, &cell)?;
-    let counts = ["done", "stale", "missing", "failed"].into_iter().map(|state| (state, status.count(state)));
+    let counts = ["done", "stale", "missing", "failed", "orphaned"].into_iter().map(|state| (state, status.count(state)));
     let counts: Vec<String> =
         counts.filter(|(_, dates)| *dates > 0).map(|(state, dates)| format!("{} {state}", count(dates, "date"))).collect();
     printer.line(format!("  {}", counts.join(", ")))?;
-    use crate::domain::staleness::DateState::{Failed, Stale};
+    use crate::domain::staleness::DateState::{Failed, Orphaned, Stale};
     let reasons = status.dates.iter().filter_map(|date| match &date.state {
         Stale(reason) | Failed(reason) => Some(format!("    {} {}: {reason}", date.date, date.state.name())),
+        Orphaned => Some(format!("    {} orphaned: its events are gone", date.date)),
         _ => None,
     });
     let reasons: Vec<String> = reasons.collect();
@@ -153,7 +157,13 @@ fn by_day(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(Na
         printer.line(format!("  {}  {}", month.format("%Y-%m"), line.trim_end()))?;
         month = month + Months::new(1);
     }
-    let legend = [(Cell::Done, "# there"), (Cell::Stale, "s stale"), (Cell::Missing, ". missing"), (Cell::Failed, "F failed")];
+    let legend = [
+        (Cell::Done, "# there"),
+        (Cell::Stale, "s stale"),
+        (Cell::Missing, ". missing"),
+        (Cell::Failed, "F failed"),
+        (Cell::Orphaned, "o orphaned"),
+    ];
     let legend: Vec<&str> = legend.into_iter().filter(|(cell, _)| seen.contains(cell)).map(|(_, text)| text).collect();
     printer.line(paint(DIM, format!("  {}", legend.join("   "))))
 }
@@ -170,6 +180,7 @@ fn by_month(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(
             let text = match (of(Cell::Done), expected) {
                 (_, 0) => String::new(),
                 _ if of(Cell::Failed) > 0 => paint(RED, format!("{}F", of(Cell::Failed))),
+                _ if of(Cell::Orphaned) > 0 => paint(YELLOW, format!("{}o", of(Cell::Orphaned))),
                 _ if of(Cell::Stale) > 0 => paint(YELLOW, format!("{}s", of(Cell::Stale))),
                 (0, _) => paint(RED, "."),
                 (there, all) if there == all => paint(GREEN, there),

@@ -1,7 +1,5 @@
 //! One date of a job: whether it is to be run, its events, and its output, written whole or not at all.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
@@ -46,20 +44,7 @@ impl<'a> DateRun<'a> {
         sides: Option<&'a Sides<'a>>,
         date: NaiveDate,
     ) -> Self {
-        let report = DateReport {
-            date,
-            was: None,
-            action: "failed",
-            rows: None,
-            events: None,
-            matched: None,
-            tables: BTreeMap::new(),
-            using: BTreeMap::new(),
-            error: None,
-            kind: None,
-            hints: Vec::new(),
-        };
-        DateRun { job, workspace, options, workers, many, sides, date, report }
+        DateRun { job, workspace, options, workers, many, sides, date, report: DateReport::new(date) }
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
@@ -72,9 +57,7 @@ impl<'a> DateRun<'a> {
                 }
             }
             Err(error) => {
-                self.report.error = Some(error.to_string());
-                self.report.kind = Some(error.kind());
-                self.report.hints = error.hints().to_vec();
+                self.report = self.report.failed(&error);
                 if !self.options.dry_run && error.kind() != Kind::Usage {
                     self.job.remember(self.date, &error);
                 }

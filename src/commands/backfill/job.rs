@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
 use crate::storage::commit::publish_hint;
-use crate::storage::footer::Content;
+use crate::storage::footer::{Content, OutputFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::{Found, find_if_there};
@@ -25,6 +25,8 @@ use crate::storage::partitions::{Found, find_if_there};
 /// The events of a job, in the range that was asked for.
 pub(super) struct EventsSource {
     pub(super) name: String,
+    pub(super) root: Location,
+    pub(super) layout: Layout,
     pub(super) found: Found,
     pub(super) format: Option<Format>,
     pub(super) types: TypeRules,
@@ -199,13 +201,21 @@ impl Job {
 /// # Errors
 /// A refusal of an object that asof did not write.
 pub(super) fn recorded_in(object: &Object) -> Result<Inputs> {
+    footer_in(object).map(|footer| footer.inputs)
+}
+
+/// The footer of an output.
+///
+/// # Errors
+/// A refusal of an object that asof did not write; a failure to read it.
+pub(super) fn footer_in(object: &Object) -> Result<OutputFooter> {
     let foreign = || {
         Error::refused(format!("'{}' was not written by asof, and will not be replaced", object.location))
             .hint("remove it, or choose another --out or output")
     };
     let opened = ParquetObject::open(&object.location).map_err(|error| if error.kind() == Kind::Io { error } else { foreign() })?;
     match opened.footer()?.map(|footer| footer.content) {
-        Some(Content::Output(footer)) => Ok(footer.inputs),
+        Some(Content::Output(footer)) => Ok(footer),
         _ => Err(foreign()),
     }
 }

@@ -14,6 +14,7 @@
 mod date;
 mod job;
 mod join;
+mod orphans;
 mod resolve;
 mod sides;
 #[cfg(feature = "sql")]
@@ -82,7 +83,7 @@ pub struct DateReport {
     pub date: NaiveDate,
     /// Where it stood before.
     pub was: Option<DateState>,
-    /// `written`, `up to date`, `planned`, `left`, `no events` or `failed`.
+    /// `written`, `up to date`, `planned`, `left`, `removed`, `planned_removal` or `failed`.
     pub action: &'static str,
     /// The rows of the output, if it was written.
     pub rows: Option<u64>,
@@ -104,6 +105,28 @@ pub struct DateReport {
     hints: Vec<String>,
 }
 
+impl DateReport {
+    fn new(date: NaiveDate) -> Self {
+        DateReport {
+            date,
+            was: None,
+            action: "failed",
+            rows: None,
+            events: None,
+            matched: None,
+            tables: BTreeMap::new(),
+            using: BTreeMap::new(),
+            error: None,
+            kind: None,
+            hints: Vec::new(),
+        }
+    }
+
+    fn failed(self, error: &Error) -> Self {
+        DateReport { error: Some(error.to_string()), kind: Some(error.kind()), hints: error.hints().to_vec(), action: "failed", ..self }
+    }
+}
+
 /// What happened to one job.
 #[derive(Clone, Debug, Serialize)]
 pub struct BackfillReport {
@@ -115,9 +138,9 @@ pub struct BackfillReport {
     pub layout: String,
     /// How each table is looked up, in words.
     pub rules: BTreeMap<String, String>,
-    /// Every date of the range that has events, and those that failed.
+    /// Every date of the range that has events or an orphaned output.
     pub dates: Vec<DateReport>,
-    /// How many dates of the range have no events.
+    /// How many dates of the range have neither.
     pub without_events: u64,
     /// What to try, for the failures.
     pub hints: Vec<String>,
@@ -177,15 +200,16 @@ fn usage_error_of_all(reports: &[DateReport]) -> Option<Error> {
 impl Job {
     fn run(&self, workspace: &Workspace<'_>, options: &BackfillOptions) -> Result<BackfillReport> {
         let dates = self.dates(options.range);
+        let orphans = self.orphans(&dates);
         if dates.is_empty() {
-            return Err(self.no_events(options.range));
+            self.check_events(options.range, orphans.len(), options.only)?;
         }
         let states = self.states(&dates);
         let runs: Vec<bool> =
             states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();
         let states: Vec<_> = states.into_iter().map(|state| Mutex::new(Some(state))).collect();
         let many = dates.len() > 1;
-        let workers = options.workers.unwrap_or_else(|| self.work.workers()).clamp(1, dates.len());
+        let workers = options.workers.unwrap_or_else(|| self.work.workers()).clamp(1, dates.len().max(1));
         let to_run = || dates.iter().zip(&runs).filter(|(_, run)| **run).map(|(date, _)| *date);
         let sides = match (&self.work, self.tables.values().next()) {
             (Work::Join(spec, _), Some(history)) => Some(Sides::new(spec, history, to_run(), many, workers, workspace.memory)),
@@ -219,13 +243,14 @@ impl Job {
             }
         });
         let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-        reports.sort_by_key(|report| report.date);
         if reports.len() < dates.len() {
             return Err(Error::io("no worker could be started"));
         }
         if let Some(error) = usage_error_of_all(&reports) {
             return Err(error);
         }
+        reports.extend(self.remove_orphans(orphans, options));
+        reports.sort_by_key(|report| report.date);
         self.warn_of_leakage(workspace, &reports);
         self.warn_of_first_days(workspace, &reports);
         let mut hints: Vec<String> = Vec::new();
@@ -239,19 +264,10 @@ impl Job {
             output: workspace.shown(&self.output),
             layout: self.layout.to_string(),
             rules: self.tables.iter().map(|(name, history)| (name.clone(), history.rule.in_words())).collect(),
-            without_events: if self.events.is_empty() { 0 } else { (options.range.len() - dates.len()) as u64 },
+            without_events: if self.events.is_empty() { 0 } else { (options.range.len() - reports.len()) as u64 },
             dates: reports,
             hints,
             store_requests: None,
         })
-    }
-
-    fn no_events(&self, range: DateRange) -> Error {
-        let names = self.events.iter().map(|events| events.name.as_str()).collect::<Vec<_>>().join(", ");
-        let error = Error::refused(format!("events {names} have no partition from {range}"));
-        match self.events.iter().flat_map(|events| &events.found.strangers).next() {
-            Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
-            None => error.hint("asof partitions PATH --layout L --from D --to D, to see what is there"),
-        }
     }
 }

@@ -77,7 +77,7 @@ impl Job {
         };
         for EventsPlace { name, root, layout, format, types } in events {
             let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {name}")))?;
-            job.events.push(EventsSource { name, found, format, types });
+            job.events.push(EventsSource { name, root, layout, found, format, types });
         }
         for table in tables {
             job.tables.insert(table.to_string(), history(workspace, &table, options)?);

@@ -1,0 +1,116 @@
+//! Orphaned outputs: those of dates whose events are gone.
+//!
+//! An output without events is not a result of the job any more, so a run removes it. It removes only an object whose footer
+//! names this job, this date and these events. It reads the footer again right before.
+
+use chrono::NaiveDate;
+
+use super::job::{Job, footer_in};
+use super::{BackfillOptions, DateReport};
+use crate::commands::side_by_side::{side_by_side, threads};
+use crate::domain::staleness::{DateState, Only};
+use crate::error::{Error, Kind, Result, word};
+use crate::model::DateRange;
+use crate::storage::location::Object;
+use crate::storage::partitions;
+
+impl Job {
+    /// The dates without events that still have an output of this job, ascending. An output that cannot be read is an error.
+    pub(in crate::commands) fn orphans(&self, dates: &[NaiveDate]) -> Vec<(NaiveDate, Result<()>)> {
+        if self.events.is_empty() {
+            return Vec::new();
+        }
+        let candidates = self.outputs.iter().filter(|(date, _)| dates.binary_search(date).is_err());
+        let candidates: Vec<(NaiveDate, &Object)> =
+            candidates.filter_map(|(date, objects)| Some((*date, self.own(*date, objects)?))).collect();
+        let found = side_by_side(threads(&self.output), &candidates, |(date, object)| match self.made(*date, object) {
+            Ok(true) => Some((*date, Ok(()))),
+            Ok(false) => None,
+            Err(error) => Some((*date, Err(error))),
+        });
+        found.into_iter().flatten().collect()
+    }
+
+    fn own<'a>(&self, date: NaiveDate, objects: &'a [Object]) -> Option<&'a Object> {
+        let path = self.path(date);
+        objects.iter().find(|object| object.location == path)
+    }
+
+    /// Whether this job wrote an object for a date, from events of the same names.
+    fn made(&self, date: NaiveDate, object: &Object) -> Result<bool> {
+        let footer = match footer_in(object) {
+            Ok(footer) => footer,
+            Err(error) if error.kind() == Kind::Io => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        let events = &footer.inputs.events;
+        let same_events = events.len() == self.events.len() && self.events.iter().all(|source| events.contains_key(&source.name));
+        Ok(footer.job_name == self.name && footer.date == date && same_events)
+    }
+
+    /// Removes orphaned outputs, if the options say so, and reports each.
+    pub(super) fn remove_orphans(&self, orphans: Vec<(NaiveDate, Result<()>)>, options: &BackfillOptions) -> Vec<DateReport> {
+        side_by_side(threads(&self.output), &orphans, |(date, found)| {
+            let report = DateReport::new(*date);
+            let done = match found {
+                Ok(()) if !options.only.takes(&DateState::Orphaned) => Ok("left"),
+                Ok(()) if options.dry_run => Ok("planned_removal"),
+                Ok(()) => self.remove_output(*date).map(|()| "removed"),
+                Err(error) => Err(error.duplicate()),
+            };
+            match done {
+                Ok(action) => DateReport { was: Some(DateState::Orphaned), action, ..report },
+                Err(error) => report.failed(&error),
+            }
+        })
+    }
+
+    fn remove_output(&self, date: NaiveDate) -> Result<()> {
+        let standing = self.standing(date)?;
+        let Some(object) = self.own(date, &standing) else { return Ok(()) };
+        if !self.made(date, object)? {
+            return Err(Error::conflict(format!("'{}' was replaced while it was being removed", object.location)));
+        }
+        object.location.remove()?;
+        object.location.remove_empty_folders(&self.output);
+        self.forget_failure(date);
+        Ok(())
+    }
+
+    /// Refuses a run that finds no events in its whole range. That is more likely a mistake than a mass deletion, unless the run
+    /// asks for nothing but orphaned outputs, and the events have partitions of other dates.
+    pub(super) fn check_events(&self, range: DateRange, orphans: usize, only: Only) -> Result<()> {
+        if only == Only::ORPHANED && orphans > 0 {
+            for events in &self.events {
+                if partitions::find(&events.root, &events.layout, None)?.partitions.is_empty() {
+                    let what = format!("events {} have no partition of any date in '{}'; no output was removed", events.name, events.root);
+                    return Err(Error::refused(what).hint("correct the path or the layout of the events"));
+                }
+            }
+            return Ok(());
+        }
+        Err(self.no_events(range, orphans))
+    }
+
+    fn no_events(&self, range: DateRange, orphans: usize) -> Error {
+        let names = self.events.iter().map(|events| events.name.as_str()).collect::<Vec<_>>().join(", ");
+        let kept = match orphans {
+            0 => String::new(),
+            1 => "; 1 output of this range was kept".to_owned(),
+            many => format!("; {many} outputs of this range were kept"),
+        };
+        let error = Error::refused(format!("events {names} have no partition from {range}{kept}"));
+        let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
+            Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
+            None => self.events.iter().fold(error, |error, events| {
+                let (root, layout) = (word(&events.root.to_string()), word(&events.layout.to_string()));
+                error.hint(format!(
+                    "asof partitions {root} --layout {layout} --from {} --to {}, to see what is there",
+                    range.from(),
+                    range.to()
+                ))
+            }),
+        };
+        if orphans > 0 { error.hint("--only orphaned, to remove these outputs if their events are really gone") } else { error }
+    }
+}
