@@ -10,6 +10,7 @@ use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Kind, Result};
+use crate::model::DateRange;
 use crate::source;
 use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
@@ -125,8 +126,8 @@ impl<'a> DateRun<'a> {
         let date = self.date;
         let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
         if objects.is_empty() {
-            return Err(Error::refused(format!("events {} have no partition of {date}", events.name))
-                .hint("asof partitions PATH --layout L --from D --to D"));
+            let error = Error::refused(format!("events {} have no partition of {date}", events.name));
+            return Err(error.hint(format!("{}, to see what is there", events.listing(DateRange::single(date)))));
         }
         let rows = match plain {
             Some(plain) => source::read_as_dictionaries(objects, events.format, &events.types, plain),

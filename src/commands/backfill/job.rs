@@ -13,7 +13,7 @@ use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
 use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::source::{Format, TypeRules};
 use crate::storage::commit::publish_hint;
@@ -30,6 +30,14 @@ pub(super) struct EventsSource {
     pub(super) found: Found,
     pub(super) format: Option<Format>,
     pub(super) types: TypeRules,
+}
+
+impl EventsSource {
+    /// The command that lists the partitions of a range.
+    pub(super) fn listing(&self, range: DateRange) -> String {
+        let (root, layout) = (word(&self.root.to_string()), word(&self.layout.to_string()));
+        format!("asof partitions {root} --layout {layout} --from {} --to {}", range.from(), range.to())
+    }
 }
 
 /// One job, resolved.

@@ -9,7 +9,7 @@ use super::job::{Job, footer_in};
 use super::{BackfillOptions, DateReport};
 use crate::commands::side_by_side::{side_by_side, threads};
 use crate::domain::staleness::{DateState, Only};
-use crate::error::{Error, Kind, Result, word};
+use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
 use crate::storage::location::Object;
 use crate::storage::partitions;
@@ -102,14 +102,7 @@ impl Job {
         let error = Error::refused(format!("events {names} have no partition from {range}{kept}"));
         let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
             Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
-            None => self.events.iter().fold(error, |error, events| {
-                let (root, layout) = (word(&events.root.to_string()), word(&events.layout.to_string()));
-                error.hint(format!(
-                    "asof partitions {root} --layout {layout} --from {} --to {}, to see what is there",
-                    range.from(),
-                    range.to()
-                ))
-            }),
+            None => self.events.iter().fold(error, |error, events| error.hint(format!("{}, to see what is there", events.listing(range)))),
         };
         if orphans > 0 { error.hint("--only orphaned, to remove these outputs if their events are really gone") } else { error }
     }
