@@ -68,7 +68,7 @@ impl StoreOption {
 pub struct TableConfig {
     /// Where snapshots are taken from: a path, a glob, or `-`.
     pub source: Option<String>,
-    /// The format of the source, if its name does not tell.
+    /// The format of the source, or of copies that another tool writes, if names and first bytes do not tell.
     pub source_format: Option<Format>,
     /// The key columns.
     pub key: Vec<String>,

@@ -45,6 +45,7 @@ fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
         layout: Lake::layout()?,
         own: true,
         types: TypeRules::default(),
+        format: asof::source::FormatRule::default(),
     };
     let found = table.find(None)?.partitions;
     on_all_cores(days, |range| {

@@ -131,10 +131,10 @@ pub struct SnapshotArgs {
     /// The date whose events should see this state; by default today
     #[arg(long, value_parser = date, value_name = "DATE")]
     pub date: Option<NaiveDate>,
-    /// A file, a folder, a quoted glob, or - for standard input
+    /// A file, a folder with its subfolders, a quoted glob, or - for standard input
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
-    /// The format, if the source's name does not tell
+    /// The format, if neither the source's name nor its first bytes tell
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
     /// The key columns
@@ -214,6 +214,9 @@ pub struct CompactArgs {
     /// The layout of those copies, such as 'snapshot_date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
+    /// The format of those copies, if neither their names nor their first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
@@ -306,7 +309,7 @@ pub struct AdHocArgs {
     /// Their layout, such as 'date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub events_layout: Option<String>,
-    /// Their format, if names do not tell
+    /// Their format, if neither their names nor their first bytes tell
     #[arg(long, value_name = "FORMAT")]
     pub events_format: Option<FormatArg>,
     /// The table to join to

@@ -294,7 +294,7 @@ impl Tour<'_> {
 
         use crate::engine::sql::{QueryMemory, Relation, bind_date, run};
         use crate::model::MemoryBudget;
-        use crate::source::{TypeRules, files_of, read};
+        use crate::source::{FormatRule, TypeRules, files_of, read};
 
         let config = crate::config::Config::load(&self.folder.join("asof.toml"))?;
         let sql = config
@@ -306,8 +306,9 @@ impl Tour<'_> {
         let airports = self.data.join(&format!("lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"));
         let relation = |file: Location| -> Result<Relation> {
             let files = files_of(&file)?;
-            let schema = read(&files, None, &TypeRules::default(), None)?.schema;
-            Ok(Relation { schema, open: Arc::new(move |_: &[String]| Ok(read(&files, None, &TypeRules::default(), None)?.batches)) })
+            let format = FormatRule::default().of(&files)?;
+            let schema = read(&files, format, &TypeRules::default(), None)?.schema;
+            Ok(Relation { schema, open: Arc::new(move |_: &[String]| Ok(read(&files, format, &TypeRules::default(), None)?.batches)) })
         };
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();

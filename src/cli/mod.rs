@@ -37,6 +37,7 @@ const NOW: &str = "ASOF_NOW";
 
 /// Runs the program on this process's arguments, and returns its exit code.
 pub fn main() -> u8 {
+    crate::storage::untrusted::silence_decoders();
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     run(std::env::args_os(), &folder)
 }
@@ -252,6 +253,7 @@ fn compact_options(args: CompactArgs) -> CompactOptions {
     CompactOptions {
         snapshots: args.snapshots,
         layout: args.layout,
+        source_format: args.source_format.map(Into::into),
         key: args.key,
         out: args.out,
         from: args.from,

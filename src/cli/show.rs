@@ -320,6 +320,9 @@ pub(super) fn partitions(printer: &Printer, report: &PartitionsReport, took: Dur
     for stranger in report.strangers.iter().take(if report.partitions.is_empty() { 5 } else { 0 }) {
         printer.line(format!("  '{stranger}' is there, and is not of layout '{}'", report.layout))?;
     }
+    if let Some(other) = &report.other_padding {
+        printer.line(format!("  {other}"))?;
+    }
     for gap in report.missing.iter().take(10) {
         printer.line(format!("  missing {}", calendar::span(gap)))?;
     }

@@ -8,6 +8,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::source::FormatRule;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::location::{Location, Object};
@@ -55,6 +56,7 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
         layout: Lake::layout()?,
         own: true,
         types: config.type_rules()?,
+        format: FormatRule::default(),
     };
     let found = find(&table)?;
     let footers = found.partitions.values().rev().filter_map(|objects| footer_of(&objects[0]).ok().flatten());

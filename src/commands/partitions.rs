@@ -10,7 +10,7 @@ use super::Workspace;
 use crate::domain::layout::Layout;
 use crate::error::Result;
 use crate::model::DateRange;
-use crate::storage::partitions::find_by;
+use crate::storage::partitions::{OtherPadding, find_by};
 use crate::storage::search::Strategy;
 
 /// What the command line asks for.
@@ -56,6 +56,8 @@ pub struct PartitionsReport {
     pub scattered: Option<String>,
     /// Names at a leaf that are no date of the layout; up to five.
     pub strangers: Vec<String>,
+    /// A path of the range that another padding of months or days reads.
+    pub other_padding: Option<OtherPadding>,
 }
 
 /// One partition.
@@ -103,6 +105,7 @@ pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Res
         strategy: options.strategy,
         requests: found.requests,
         scattered: found.scattered,
+        other_padding: found.other_padding,
         // A date outside the range is no stranger.
         strangers: found.strangers.into_iter().filter(|name| layout.date(name).is_none()).collect(),
     })

@@ -30,7 +30,7 @@ use crate::engine::changes::{self, ChangesWriter};
 use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{self, Format, Rows, TypeRules};
+use crate::source::{self, Format, FormatRule, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
@@ -135,7 +135,7 @@ struct Plan {
     path: Location,
     source: String,
     files: Option<Vec<Object>>,
-    format: Option<Format>,
+    format: Format,
     guards: Guards,
     replaces: bool,
 }
@@ -231,10 +231,13 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
             Some(files(workspace.configured(configured)?)?)
         }
     };
-    let format = options.source_format.or(config.source_format);
-    if files.is_none() && format.is_none() {
-        return Err(Error::usage("the format of standard input is not known").hint("--source-format parquet|csv|tsv|ndjson|arrow"));
-    }
+    let declared = options.source_format.or(config.source_format);
+    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let format = match (&files, declared) {
+        (Some(files), _) => rule.of(files).map_err(|error| error.within(format!("table {name}, {date}")))?,
+        (None, Some(declared)) => declared,
+        (None, None) => return Err(Error::usage("the format of standard input is not known").hint(rule.option)),
+    };
     let table = workspace.table(name, &options.key)?;
     Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
 }

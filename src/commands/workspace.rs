@@ -13,6 +13,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::model::{MemoryBudget, TableName};
+use crate::source::FormatRule;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
@@ -199,7 +200,8 @@ impl Workspace<'_> {
             _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
         };
         let types = config.type_rules()?;
-        let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types };
+        let format = FormatRule::of_table(config.source_format, name);
+        let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types, format };
         table.key = match (key, config.key.as_slice()) {
             ([], []) => self.recorded_key(&table)?,
             ([], configured) => configured.to_owned(),

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Fields, Float64Type, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options, take};
+use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float64Type, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 
 use super::schema::{canonical, integer, type_name, widen};
 use crate::error::{Error, Result};
@@ -52,14 +53,49 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
             let list: &ListArray = column.as_list();
             let values = cast_exactly(list.values(), item.data_type(), name)?;
             let cast = ListArray::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned());
-            return cast.map(|list| Arc::new(list) as ArrayRef).map_err(|error| Error::io(format!("column '{name}': {error}")));
+            return cast.map(|list| Arc::new(list) as ArrayRef).map_err(|error| failed(name, &error));
+        }
+        (DataType::Map(..), DataType::Map(entries, sorted)) => {
+            let map = column.as_map();
+            // The fields of an entry go by position: tools name them as they like.
+            let DataType::Struct(fields) = entries.data_type() else { return Err(cannot_be_read(column, to, name)) };
+            let pairs = map.entries().columns().iter().zip(fields);
+            let columns = pairs.map(|(column, field)| cast_exactly(column, field.data_type(), name)).collect::<Result<Vec<_>>>()?;
+            let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(|error| failed(name, &error))?;
+            let cast = MapArray::try_new(entries.clone(), map.offsets().clone(), pairs, map.nulls().cloned(), *sorted);
+            return cast.map(|map| Arc::new(map) as ArrayRef).map_err(|error| failed(name, &error));
+        }
+        // Another encoding of a list: first as a list of the values as they are, so that each of them is cast exactly.
+        (
+            DataType::LargeList(from) | DataType::FixedSizeList(from, _) | DataType::ListView(from) | DataType::LargeListView(from),
+            DataType::List(_),
+        ) => {
+            let list = DataType::List(Arc::new(Field::new("item", from.data_type().clone(), true)));
+            let cast = cast_with_options(column, &list, &CastOptions { safe: false, ..CastOptions::default() });
+            return cast_exactly(&cast.map_err(|_| cannot_be_read(column, to, name))?, to, name);
+        }
+        // A null may be among the values that keys or runs refer to.
+        (DataType::Dictionary(..), _) => {
+            let dictionary = column.as_any_dictionary();
+            let values = take(dictionary.values().as_ref(), dictionary.keys(), None).map_err(|error| failed(name, &error))?;
+            return cast_exactly(&values, to, name);
+        }
+        (DataType::RunEndEncoded(_, values), _) => {
+            let values = cast_with_options(column, values.data_type(), &CastOptions { safe: false, ..CastOptions::default() });
+            return cast_exactly(&values.map_err(|_| cannot_be_read(column, to, name))?, to, name);
+        }
+        // A date in milliseconds may have a time of day.
+        (DataType::Date64, _) => {
+            let dates = column.as_primitive::<Date64Type>();
+            let is_date = |row| dates.value(row) % 86_400_000 == 0 && i32::try_from(dates.value(row) / 86_400_000).is_ok();
+            if let Some(row) = (0..dates.len()).find(|row| dates.is_valid(*row) && !is_date(*row)) {
+                return Err(does_not_fit(column, row, &DataType::Date32, name));
+            }
         }
         _ => {}
     }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let cast = cast_with_options(column, to, &lenient).map_err(|_| {
-        Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))
-    })?;
+    let cast = cast_with_options(column, to, &lenient).map_err(|_| cannot_be_read(column, to, name))?;
     let lost = if cast.null_count() > column.null_count() {
         (0..column.len()).find(|&row| cast.is_null(row) && !column.is_null(row))
     } else {
@@ -67,10 +103,20 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     };
     match lost {
         None => Ok(cast),
-        Some(row) => {
-            Err(Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to))))
-        }
+        Some(row) => Err(does_not_fit(column, row, to, name)),
     }
+}
+
+fn cannot_be_read(column: &ArrayRef, to: &DataType, name: &str) -> Error {
+    Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))
+}
+
+fn does_not_fit(column: &ArrayRef, row: usize, to: &DataType, name: &str) -> Error {
+    Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to)))
+}
+
+fn failed(name: &str, error: &ArrowError) -> Error {
+    Error::io(format!("column '{name}': {error}"))
 }
 
 /// A struct by the names of its fields, absent ones as nulls.
@@ -188,6 +234,47 @@ mod tests {
         for (exact, rounded, to) in cases {
             assert!(cast_exactly(&exact, &to, "c").is_ok(), "{to}");
             assert!(cast_exactly(&rounded, &to, "c").is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_null_among_the_values_of_an_encoding_is_a_null() {
+        use arrow::array::{DictionaryArray, Int8Array, Int32Array, RunArray, UInt16Array};
+        use arrow::datatypes::{Int8Type, Int32Type, UInt16Type};
+        let values = || Arc::new(StringArray::from(vec![Some("a"), None]));
+        let keys = Int8Array::from(vec![Some(0), Some(1), None, Some(0)]);
+        let few: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::new(keys, values()));
+        let runs: ArrayRef = Arc::new(
+            RunArray::<Int32Type>::try_new(&Int32Array::from(vec![1, 3, 4]), &StringArray::from(vec![Some("a"), None, Some("a")]))
+                .expect("runs"),
+        );
+        let outer = DictionaryArray::<UInt16Type>::new(UInt16Array::from(vec![Some(0), Some(1), Some(2), Some(3)]), few.clone());
+        for column in [few, runs, Arc::new(outer) as ArrayRef] {
+            let cast = cast_exactly(&column, &DataType::Utf8, "c").expect("it is text");
+            let texts: Vec<_> = cast.as_string::<i32>().iter().collect();
+            assert_eq!(texts, [Some("a"), None, None, Some("a")], "{}", column.data_type());
+        }
+    }
+
+    #[test]
+    fn a_value_in_a_list_or_map_is_cast_as_exactly_as_one_that_is_in_none() {
+        use arrow::array::{Date64Array, FixedSizeListArray, LargeListArray, TimestampSecondArray};
+        use arrow::buffer::OffsetBuffer;
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+        for (values, item, is_exact) in [
+            (Arc::new(TimestampSecondArray::from(vec![1, 253_402_300_799])) as ArrayRef, milliseconds.clone(), true),
+            (Arc::new(TimestampSecondArray::from(vec![1, i64::MAX])), milliseconds, false),
+            (Arc::new(Date64Array::from(vec![0, 86_400_000])), DataType::Date32, true),
+            (Arc::new(Date64Array::from(vec![0, 86_400_001])), DataType::Date32, false),
+        ] {
+            let field = Arc::new(Field::new("x", values.data_type().clone(), true));
+            let large = LargeListArray::new(field.clone(), OffsetBuffer::from_lengths([2]), values.clone(), None);
+            let fixed = FixedSizeListArray::new(field, 2, values.clone(), None);
+            for column in [Arc::new(large) as ArrayRef, Arc::new(fixed)] {
+                assert_eq!(cast_exactly(&column, &list(item.clone()), "c").is_ok(), is_exact, "{}", column.data_type());
+            }
+            assert_eq!(cast_exactly(&values, &item, "c").is_ok(), is_exact);
         }
     }
 

@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Item, Parsed, StrftimeItems};
 use chrono::{Datelike, NaiveDate};
 
 use crate::error::{Error, Result};
@@ -110,6 +110,50 @@ impl Layout {
         name.starts_with(head)
     }
 
+    /// The layouts that differ only in whether months and days have two digits, first the one that differs in both: tools that take partitions for integers write
+    /// `month=1/day=3`.
+    pub fn other_paddings(&self) -> Vec<Layout> {
+        let mut templates = vec![self.template.clone()];
+        for (padded, unpadded) in [("%m", "%-m"), ("%d", "%-d")] {
+            let toggled = |template: &String| match template.contains(unpadded) {
+                true => template.replace(unpadded, padded),
+                false => template.replace(padded, unpadded),
+            };
+            let others: Vec<String> = templates.iter().map(toggled).collect();
+            templates.extend(others);
+        }
+        let mut others: Vec<String> = Vec::new();
+        for template in templates.into_iter().rev() {
+            if template != self.template && !others.contains(&template) {
+                others.push(template);
+            }
+        }
+        others.iter().filter_map(|template| Layout::parse(template).ok()).collect()
+    }
+
+    /// Whether a name at `level` is a part of a date, but not as this layout writes it: `month=1` for `month=01`.
+    fn is_padded_otherwise(&self, level: usize, name: &str) -> bool {
+        let component = &self.components[level];
+        let mut parsed = Parsed::new();
+        if chrono::format::parse(&mut parsed, name, StrftimeItems::new(component)).is_err() {
+            return false;
+        }
+        let part = |value: Option<u32>| value.unwrap_or(1);
+        let date = NaiveDate::from_ymd_opt(parsed.year().unwrap_or(2000), part(parsed.month()), part(parsed.day()));
+        date.is_some_and(|date| date.format(component).to_string() != name)
+    }
+
+    /// The layout, of [`Layout::other_paddings`], in which a path at `level` leads to a date that is asked for.
+    pub fn padded_otherwise(&self, level: usize, path: &str, range: Option<DateRange>) -> Option<Layout> {
+        if !self.is_padded_otherwise(level, path.rsplit('/').next().unwrap_or(path)) {
+            return None;
+        }
+        self.other_paddings().into_iter().find(|other| {
+            let search = other.search(range);
+            if level + 1 < other.depth() { search.opens(level, path) } else { search.leaf(path).is_some() }
+        })
+    }
+
     /// What to open to find the dates of a range, or all dates when there is none.
     pub fn search(&self, range: Option<DateRange>) -> Search<'_> {
         let wanted = range.map(|range| {
@@ -192,6 +236,25 @@ mod tests {
 
     fn date(text: &str) -> NaiveDate {
         parse_date(text).expect("a date")
+    }
+
+    #[test]
+    fn a_path_of_another_padding_is_told() {
+        let range = DateRange::new(date("2024-01-01"), date("2024-01-31")).expect("a range");
+        let other = |template: &str, path: &str| {
+            let layout = Layout::parse(template).expect("a layout");
+            let level = path.split('/').count() - 1;
+            layout.padded_otherwise(level, path, Some(range)).map(|layout| layout.to_string())
+        };
+        let padded = "year=%Y/month=%m/day=%d";
+        assert_eq!(other(padded, "year=2024/month=1").as_deref(), Some("year=%Y/month=%-m/day=%-d"));
+        assert_eq!(other(padded, "year=2024/month=01/day=3").as_deref(), Some("year=%Y/month=%m/day=%-d"));
+        assert_eq!(other("year=%Y/month=%-m/day=%-d", "year=2024/month=01").as_deref(), Some(padded));
+        assert_eq!(other("date=%Y-%m-%d", "date=2024-1-3").as_deref(), Some("date=%Y-%-m-%-d"));
+        for path in ["year=2024/month=2", "year=2024/month=01", "year=2024/month=x", "year=2024/other"] {
+            assert_eq!(other(padded, path), None, "{path}");
+        }
+        assert!(Layout::parse("%Y/%j").expect("a layout").other_paddings().is_empty());
     }
 
     #[test]

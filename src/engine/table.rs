@@ -16,7 +16,7 @@ use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{self, Rows, TypeRules, no_column};
+use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
 use crate::storage::Batches;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::location::{Location, Object};
@@ -41,6 +41,8 @@ pub struct Table {
     pub own: bool,
     /// Types that are declared.
     pub types: TypeRules,
+    /// The format of files that another tool wrote.
+    pub format: FormatRule,
 }
 
 /// One snapshot, opened; its rows have not been read.
@@ -56,7 +58,7 @@ pub struct Snapshot {
 
 enum SnapshotContent {
     Own(ParquetObject),
-    Foreign(Rows, Vec<Object>, TypeRules),
+    Foreign(Rows, Vec<Object>, Format, TypeRules),
 }
 
 impl Snapshot {
@@ -67,8 +69,8 @@ impl Snapshot {
     pub fn into_object(self) -> Result<Option<ParquetObject>> {
         match self.content {
             SnapshotContent::Own(object) => Ok(Some(object)),
-            SnapshotContent::Foreign(_, objects, _) => match objects.as_slice() {
-                [object] if source::is_parquet(&objects)? => ParquetObject::open_listed(object).map(Some),
+            SnapshotContent::Foreign(_, objects, format, _) => match objects.as_slice() {
+                [object] if format == Format::Parquet => ParquetObject::open_listed(object).map(Some),
                 _ => Ok(None),
             },
         }
@@ -95,10 +97,10 @@ impl Snapshot {
     pub fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
         match self.content {
             SnapshotContent::Own(object) => object.read_where(Some(columns), Some(condition)),
-            SnapshotContent::Foreign(_, objects, rules) if source::is_parquet(&objects)? => {
+            SnapshotContent::Foreign(_, objects, Format::Parquet, rules) => {
                 let in_order: Vec<String> =
                     self.schema.fields().iter().map(|field| field.name()).filter(|name| columns.contains(name)).cloned().collect();
-                source::read_columns(&objects, None, &rules, &in_order, Some(condition))
+                source::read_columns(&objects, Format::Parquet, &rules, &in_order, Some(condition))
             }
             SnapshotContent::Foreign(rows, ..) => {
                 let matching: Batches = Box::new(rows.batches.map(move |batch| {
@@ -188,8 +190,10 @@ impl Table {
             Snapshot { date, schema: object.schema().clone(), footer: Some(footer), content: SnapshotContent::Own(object) }
         } else {
             let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
-            let rows = source::read(objects, None, &rules, None).map_err(at)?;
-            Snapshot { date, schema: rows.schema.clone(), footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), rules) }
+            let format = self.format_of(objects).map_err(at)?;
+            let rows = source::read(objects, format, &rules, None).map_err(at)?;
+            let schema = rows.schema.clone();
+            Snapshot { date, schema, footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), format, rules) }
         };
         for key in &self.key {
             if snapshot.schema.field_with_name(key).is_err() {
@@ -198,6 +202,14 @@ impl Table {
             }
         }
         Ok(snapshot)
+    }
+
+    /// The format of the files of one snapshot.
+    ///
+    /// # Errors
+    /// As [`FormatRule::of`].
+    pub fn format_of(&self, objects: &[Object]) -> Result<Format> {
+        if self.own { Ok(Format::Parquet) } else { self.format.of(objects) }
     }
 
     /// The error for a key column that is not there.

@@ -1,6 +1,6 @@
 //! CSV and TSV: every value is read as text once, set aside, and cast when all have been seen.
 //!
-//! An empty field is null. A header is required; the first file's order of columns is the table's.
+//! An empty field is null. A header is required, but of a part without a byte; columns are in the order in which they first appear.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek};
@@ -13,11 +13,12 @@ use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
 use super::guess::Guess;
-use super::{Input, Rows, TypeRules, same_columns};
+use super::{Input, Rows, TypeRules, unify_parts};
 use crate::domain::cast::conform;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::object::BATCH_ROWS;
+use crate::storage::read::ObjectReader;
 
 /// Appended to every file. It stands in a row of its own, unless the file ends inside a quoted value and swallows it.
 const END: &[u8] = b"\n\x01asof end of file\x01";
@@ -67,21 +68,25 @@ impl Aside {
 }
 
 pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result<Rows> {
-    let mut aside: Option<Aside> = None;
+    // A part may lack a column, so the headers of all of them come first; and an empty one has no header.
+    let mut opened = Vec::with_capacity(inputs.len());
     for input in inputs {
-        let text = input.open()?.chain(END);
-        // Rows of another length are refused below: the one that marks the end is one.
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text);
-        let header = header(&mut reader, input)?;
-        let aside = match &mut aside {
-            Some(aside) => aside,
-            none => none.insert(Aside::new(header.clone())?),
-        };
-        same_columns(&aside.schema, &header, &inputs[0].name, &input.name)?;
-        let places: Vec<usize> = header.fields().iter().map(|field| aside.schema.index_of(field.name()).unwrap_or_default()).collect();
-        take_rows(&mut reader, input, &places, aside)?;
+        let mut object = input.reader()?;
+        let header = header(&mut text_of(&object, input, delimiter)?, input)?;
+        object.release();
+        opened.extend(header.map(|header| (object, input, header)));
     }
-    let aside = aside.ok_or_else(|| Error::usage("there are no files to read"))?;
+    let schemas: Vec<(SchemaRef, &str)> = opened.iter().map(|(_, input, header)| (header.clone(), input.name.as_str())).collect();
+    if let (true, Some(first)) = (schemas.is_empty(), inputs.first()) {
+        return Err(Error::refused(format!("{} is empty: not even a header", first.name)));
+    }
+    let mut aside = Aside::new(unify_parts(&schemas)?)?;
+    for (object, input, header) in &opened {
+        let mut reader = text_of(object, input, delimiter)?;
+        reader.byte_headers().map_err(|error| damaged(&error, input))?;
+        let places: Vec<usize> = header.fields().iter().map(|field| aside.schema.index_of(field.name()).unwrap_or_default()).collect();
+        take_rows(&mut reader, input, &places, &mut aside)?;
+    }
     rules.check(&aside.schema, &inputs[0].name)?;
     let (reader, guesses) = aside.into_reader()?;
     let text = reader.schema();
@@ -97,10 +102,18 @@ pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result
     Ok(Rows { schema, batches: Box::new(batches) })
 }
 
-fn header<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input) -> Result<SchemaRef> {
+/// A reader of the records of a file, from its beginning.
+fn text_of(object: &ObjectReader, input: &Input, delimiter: u8) -> Result<csv::Reader<impl Read>> {
+    let text = input.decompressed(object)?.chain(END);
+    // Rows of another length are refused below: the one that marks the end is one.
+    Ok(ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text))
+}
+
+/// The columns that a file has; nothing if it is empty.
+fn header<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input) -> Result<Option<SchemaRef>> {
     let record = reader.byte_headers().map_err(|error| damaged(&error, input))?.clone();
     if record.is_empty() || is_end(&record) {
-        return Err(Error::refused(format!("{} is empty: not even a header", input.name)));
+        return Ok(None);
     }
     let mut fields = Vec::with_capacity(record.len());
     for (position, name) in record.iter().enumerate() {
@@ -109,10 +122,11 @@ fn header<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input) -> Resul
             std::str::from_utf8(name).map_err(|_| Error::refused(format!("{}, line 1: the header is not UTF-8 text", input.name)))?;
         fields.push(Field::new(name, DataType::Utf8, true));
     }
-    canonical_schema(&Schema::new(fields), &input.name)
+    canonical_schema(&Schema::new(fields), &input.name).map(Some)
 }
 
 fn take_rows<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input, places: &[usize], aside: &mut Aside) -> Result<()> {
+    let absent: Vec<usize> = (0..aside.builders.len()).filter(|place| !places.contains(place)).collect();
     let mut record = ByteRecord::new();
     let mut line = 1;
     while reader.read_byte_record(&mut record).map_err(|error| damaged(&error, input))? {
@@ -127,6 +141,9 @@ fn take_rows<R: std::io::Read>(reader: &mut csv::Reader<R>, input: &Input, place
             let noun = if record.len() == 1 { "field" } else { "fields" };
             let (name, fields, columns) = (&input.name, record.len(), places.len());
             return Err(Error::refused(format!("{name}, line {line}: a row of {fields} {noun} under a header of {columns}")));
+        }
+        for place in &absent {
+            aside.builders[*place].append_null();
         }
         for (field, place) in record.iter().zip(places) {
             if field.is_empty() {

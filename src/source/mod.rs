@@ -14,26 +14,29 @@
 //! Text has no types, so they are decided in this order ([`TypeRules`]): the declared one; the one the
 //! previous snapshot had, so that a code `007` stays text if it was text; what all values agree on.
 
+mod arrow_ipc;
 mod csv_text;
 mod guess;
 mod ndjson;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
-use crate::domain::schema::{canonical_schema, type_name};
+use self::arrow_ipc::ArrowFile;
+use crate::domain::cast::conform;
+use crate::domain::schema::{type_name, unify, widen};
 use crate::error::{Context, Error, Result};
+use crate::model::TableName;
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object, is_data};
-use crate::storage::object::{ParquetObject, RowCondition, to_canonical, with_dictionaries};
-use crate::storage::partitions::local_object;
-use crate::storage::read::{ObjectReader, ObjectStream};
+use crate::storage::object::{ParquetObject, RowCondition, with_dictionaries};
+use crate::storage::partitions::{local_object, local_objects_below};
+use crate::storage::read::ObjectReader;
+use crate::storage::table_format::refuse_tables;
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -51,7 +54,24 @@ pub enum Format {
     Arrow,
 }
 
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Format::Parquet => "Parquet",
+            Format::Csv => "CSV",
+            Format::Tsv => "TSV",
+            Format::Ndjson => "NDJSON",
+            Format::Arrow => "Arrow IPC",
+        })
+    }
+}
+
 impl Format {
+    /// Whether files of it carry their types, so that they can be opened again at little cost.
+    pub fn carries_types(self) -> bool {
+        matches!(self, Format::Parquet | Format::Arrow)
+    }
+
     /// The format that a file's name says, behind `.gz` or `.zst`.
     pub fn of(file: &Location) -> Option<Format> {
         let name = file.name().to_lowercase();
@@ -116,14 +136,19 @@ struct Input {
 }
 
 impl Input {
-    fn stream(&self) -> Result<ObjectStream> {
-        ObjectReader::open_listed(&self.object)?.stream()
+    fn reader(&self) -> Result<ObjectReader> {
+        ObjectReader::open_listed(&self.object)
     }
 
-    /// Opens the file, decompressed, and says what its first bytes are.
+    /// Opens the file, decompressed.
     fn open(&self) -> Result<Box<dyn Read + Send>> {
+        self.decompressed(&self.reader()?)
+    }
+
+    /// Reads the file from its beginning, decompressed as its first bytes tell.
+    fn decompressed(&self, reader: &ObjectReader) -> Result<Box<dyn Read + Send>> {
         let doing = || format!("cannot read {}", self.name);
-        let mut file = self.stream()?;
+        let mut file = reader.clone().stream()?;
         let mut magic = [0u8; 4];
         let got = file.read(&mut magic).io_context(doing)?;
         file.rewind().io_context(doing)?;
@@ -136,16 +161,21 @@ impl Input {
     }
 }
 
-/// The files that a path or a glob names, sorted. A folder stands for the data files in it.
+/// The files that a path or a glob names, sorted. A folder stands for the data files in it and in its folders.
 ///
 /// # Errors
-/// A failure if there are none: a nightly source may not have come yet.
+/// A failure if there are none: a nightly source may not have come yet. A refusal for a folder that is a table of another format.
 pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
     let mut files = match pattern.as_local() {
         Some(path) => local_files_of(path)?,
         None => pattern.objects_like()?,
     };
-    files.retain(|object| is_data(&object.location.name()));
+    let text = pattern.to_string();
+    let above = text.find(['*', '?', '[']).map_or(text.as_str(), |wildcard| &text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
+    files.retain(|object| {
+        let name = object.location.to_string();
+        name.strip_prefix(above).unwrap_or(&name).split('/').all(is_data) && is_data(&object.location.name())
+    });
     if files.is_empty() {
         let text = if pattern.is_folder()? { format!("{pattern}/*") } else { pattern.to_string() };
         return Err(Error::io(format!("no file matches '{text}'")));
@@ -155,22 +185,23 @@ pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
 }
 
 fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
-    let is_folder = pattern.is_dir();
-    // The name of a folder is no pattern, whatever it is made of.
-    let text =
-        if is_folder { format!("{}/*", glob::Pattern::escape(&pattern.to_string_lossy())) } else { pattern.to_string_lossy().into() };
-    let is_glob = is_folder || text.contains(['*', '?', '[']) && !pattern.exists();
+    let mut known = BTreeSet::new();
+    if pattern.is_dir() {
+        refuse_tables(pattern, &mut known)?;
+        return local_objects_below(pattern);
+    }
+    let text = pattern.to_string_lossy();
+    if !text.contains(['*', '?', '[']) || pattern.exists() {
+        return if pattern.is_file() { Ok(vec![local_object(pattern)?]) } else { Ok(Vec::new()) };
+    }
+    let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
     let mut files = Vec::new();
-    if is_glob {
-        let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
-        for path in paths {
-            let path = path.io_context(|| format!("cannot list '{text}'"))?;
-            if path.is_file() {
-                files.push(local_object(&path)?);
-            }
+    for path in paths {
+        let path = path.io_context(|| format!("cannot list '{text}'"))?;
+        if path.is_file() {
+            refuse_tables(path.parent().unwrap_or(&path), &mut known)?;
+            files.push(local_object(&path)?);
         }
-    } else if pattern.is_file() {
-        files.push(local_object(pattern)?);
     }
     Ok(files)
 }
@@ -189,26 +220,24 @@ pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
 
 /// Reads files as one table.
 ///
-/// `format` overrules the files' endings. `name` is what errors call a single file, if not its path.
+/// `name` is what errors call a single file, if not its path.
 ///
 /// # Errors
-/// A usage error for a format that cannot be told; a refusal for files that are damaged or differ in
-/// their columns, naming file and column.
-pub fn read(files: &[Object], format: Option<Format>, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+/// A refusal for files that are damaged, or whose columns do not unify, naming file and column.
+pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
     let inputs: Vec<Input> = files
         .iter()
         .map(|object| Input { object: object.clone(), name: name.map_or_else(|| format!("'{}'", object.location), str::to_owned) })
         .collect();
-    let format = match format {
-        Some(format) => format,
-        None => common_format(files)?,
-    };
     match format {
         Format::Csv => csv_text::read(&inputs, b',', rules),
         Format::Tsv => csv_text::read(&inputs, b'\t', rules),
         Format::Ndjson => ndjson::read(&inputs, rules),
-        Format::Parquet => typed(&inputs, rules, open_parquet),
-        Format::Arrow => typed(&inputs, rules, open_arrow),
+        Format::Parquet | Format::Arrow => {
+            let parts = Parts::open(&inputs, format, rules)?;
+            let schema = parts.schema.clone();
+            Ok(Rows { batches: parts.read(schema.clone(), Part::read), schema })
+        }
     }
 }
 
@@ -217,26 +246,17 @@ pub fn read(files: &[Object], format: Option<Format>, rules: &TypeRules, name: O
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_as_dictionaries(files: &[Object], format: Option<Format>, rules: &TypeRules, but: &[String]) -> Result<Rows> {
-    if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
+pub fn read_as_dictionaries(files: &[Object], format: Format, rules: &TypeRules, but: &[String]) -> Result<Rows> {
+    if format != Format::Parquet {
         return read(files, format, rules, None);
     }
-    let objects = files.iter().map(ParquetObject::open_listed).collect::<Result<Vec<_>>>()?;
-    let Some((first, others)) = objects.split_first() else { return Err(Error::usage("there are no files to read")) };
-    let name = |object: &ParquetObject| format!("'{}'", object.location());
-    let mut texts = first.texts_in_dictionaries();
-    texts.retain(|text| !but.contains(text) && !rules.declared.contains_key(text));
-    for other in others {
-        same_columns(first.schema(), other.schema(), &name(first), &name(other))?;
-        let known = other.texts_in_dictionaries();
-        texts.retain(|text| known.contains(text));
-    }
-    rules.check(first.schema(), &name(first))?;
-    let schema = declared_schema(first.schema(), rules);
-    let target = with_dictionaries(&schema, &texts);
-    let streams = objects.iter().map(|object| object.read_as_dictionaries(&texts)).collect::<Result<Vec<_>>>()?;
-    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &target));
-    Ok(Rows { schema, batches: Box::new(batches) })
+    let parts = Parts::open(&inputs_of(files), format, rules)?;
+    let is_text = |field: &&FieldRef| field.data_type() == &DataType::Utf8 && !rules.declared.contains_key(field.name());
+    let mut texts: Vec<String> = parts.schema.fields().iter().filter(is_text).map(|field| field.name().clone()).collect();
+    texts.retain(|text| !but.contains(text) && parts.have_in_dictionaries(text));
+    let schema = parts.schema.clone();
+    let batches = parts.read(with_dictionaries(&schema, &texts), move |part| part.read_as_dictionaries(&texts));
+    Ok(Rows { schema, batches })
 }
 
 /// Reads the named columns of files, in their order; of Parquet, only those are decoded, and only rows for which the condition
@@ -246,74 +266,209 @@ pub fn read_as_dictionaries(files: &[Object], format: Option<Format>, rules: &Ty
 /// As [`read`].
 pub fn read_columns(
     files: &[Object],
-    format: Option<Format>,
+    format: Format,
     rules: &TypeRules,
     columns: &[String],
     condition: Option<Arc<dyn RowCondition>>,
 ) -> Result<Batches> {
-    if format.map_or_else(|| common_format(files), Ok)? != Format::Parquet {
+    if format != Format::Parquet {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
         return Ok(Box::new(rows.batches.map(move |batch| batch?.project(&indices).io_context(|| "cannot select columns".into()))));
     }
-    let objects = files.iter().map(ParquetObject::open_listed).collect::<Result<Vec<_>>>()?;
-    let Some(first) = objects.first() else { return Err(Error::usage("there are no files to read")) };
-    let whole = declared_schema(first.schema(), rules);
-    let fields: Vec<_> = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect();
-    let schema: SchemaRef = std::sync::Arc::new(Schema::new(fields));
-    let streams = objects.iter().map(|object| object.read_where(Some(columns), condition.clone())).collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &schema))))
+    let parts = Parts::open(&inputs_of(files), format, rules)?;
+    let fields: Vec<_> = columns.iter().filter_map(|name| parts.schema.field_with_name(name).ok().cloned()).collect();
+    let columns = columns.to_vec();
+    Ok(parts.read(Arc::new(Schema::new(fields)), move |part| part.read_where(&columns, condition.as_ref())))
 }
 
-/// Whether files are Parquet by their names.
-///
-/// # Errors
-/// A usage error for a format that cannot be told.
-pub fn is_parquet(files: &[Object]) -> Result<bool> {
-    Ok(common_format(files)? == Format::Parquet)
+fn inputs_of(files: &[Object]) -> Vec<Input> {
+    files.iter().map(|object| Input { object: object.clone(), name: format!("'{}'", object.location) }).collect()
 }
 
-/// Whether files carry their types, so that they can be opened again at little cost.
-///
-/// # Errors
-/// A usage error for a format that cannot be told.
-pub fn carries_types(files: &[Object], format: Option<Format>) -> Result<bool> {
-    Ok(matches!(format.map_or_else(|| common_format(files), Ok)?, Format::Parquet | Format::Arrow))
+/// How the format of files is found out.
+#[derive(Clone, Debug, Default)]
+pub struct FormatRule {
+    /// The format that the user declares.
+    pub declared: Option<Format>,
+    /// What a user writes to declare it, as a hint.
+    pub option: String,
 }
 
-fn common_format(files: &[Object]) -> Result<Format> {
-    let mut common = None;
-    for Object { location, .. } in files {
-        let Some(format) = Format::of(location) else {
-            return Err(Error::usage(format!("the name of '{location}' does not tell its format"))
-                .hint("--source-format parquet|csv|tsv|ndjson|arrow"));
+impl FormatRule {
+    /// The rule of a table in asof.toml.
+    pub fn of_table(declared: Option<Format>, table: &TableName) -> Self {
+        FormatRule { declared, option: format!("[tables.{table}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow") }
+    }
+
+    /// The format of files: as declared, or as their names tell; of files whose names do not, as the first bytes of the first one tell.
+    ///
+    /// # Errors
+    /// A usage error for a format that cannot be told; a refusal for files of different formats.
+    pub fn of(&self, files: &[Object]) -> Result<Format> {
+        match self.declared {
+            Some(declared) => Ok(declared),
+            None => common_format(files)?.map_err(|unknown| {
+                Error::usage(format!("neither the name of '{unknown}' nor its first bytes tell its format")).hint(&self.option)
+            }),
+        }
+    }
+}
+
+/// The format of files by their names, and by the first bytes of the first file whose name does not tell; or that file.
+fn common_format(files: &[Object]) -> Result<Result<Format, Location>> {
+    let mut common: Option<(Format, &Location)> = None;
+    let mut nameless = None;
+    for object in files {
+        let Object { location, .. } = object;
+        let format = match (Format::of(location), nameless) {
+            (Some(format), _) | (None, Some(format)) => format,
+            (None, None) => {
+                let Some(sniffed) = sniff(object)? else { return Ok(Err(location.clone())) };
+                *nameless.insert(sniffed)
+            }
         };
-        if common.is_some_and(|common| common != format) {
-            return Err(Error::refused(format!("'{}' and '{location}' are of different formats", files[0].location)));
+        match common {
+            Some((other, first)) if other != format => {
+                return Err(Error::refused(format!(
+                    "'{first}' is {other} and '{location}' is {format}: the files of one table have one format"
+                )));
+            }
+            _ => common = common.or(Some((format, location))),
         }
-        common = Some(format);
     }
-    common.ok_or_else(|| Error::usage("there are no files to read"))
+    common.map(|(format, _)| Ok(format)).ok_or_else(|| Error::usage("there are no files to read"))
 }
 
-/// Reads files that carry their types; all must have the same columns.
-fn typed(inputs: &[Input], rules: &TypeRules, open: fn(&Input) -> Result<Rows>) -> Result<Rows> {
-    let mut schema: Option<SchemaRef> = None;
-    let mut streams = Vec::new();
-    for input in inputs {
-        let rows = open(input)?;
-        match &schema {
-            None => schema = Some(rows.schema),
-            Some(first) => same_columns(first, &rows.schema, &inputs[0].name, &input.name)?,
+/// The format that the first bytes of a file tell.
+fn sniff(object: &Object) -> Result<Option<Format>> {
+    let mut first = [0u8; 6];
+    let mut file = ObjectReader::open_listed(object)?.stream()?;
+    let mut length = 0;
+    while length < first.len() {
+        match file.read(&mut first[length..]).io_context(|| format!("cannot read '{}'", object.location))? {
+            0 => break,
+            count => length += count,
         }
-        streams.push(rows.batches);
     }
-    let schema = schema.ok_or_else(|| Error::usage("there are no files to read"))?;
-    rules.check(&schema, &inputs[0].name)?;
-    let target = declared_schema(&schema, rules);
-    let cast = target.clone();
-    let batches = streams.into_iter().flatten().map(move |batch| crate::domain::cast::conform(&batch?, &cast));
-    Ok(Rows { schema: target, batches: Box::new(batches) })
+    Ok(match &first[..length] {
+        bytes if bytes.starts_with(b"PAR1") => Some(Format::Parquet),
+        b"ARROW1" => Some(Format::Arrow),
+        _ => None,
+    })
+}
+
+/// A file that carries its types, opened for its schema. It is not held open.
+enum Part {
+    Parquet(Box<ParquetObject>),
+    Arrow(Box<ArrowFile>),
+}
+
+impl Part {
+    fn open(input: &Input, format: Format) -> Result<Self> {
+        match format {
+            Format::Arrow => Ok(Part::Arrow(Box::new(ArrowFile::open(input)?))),
+            _ => Ok(Part::Parquet(Box::new(ParquetObject::open_listed(&input.object)?))),
+        }
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        match self {
+            Part::Parquet(object) => object.schema(),
+            Part::Arrow(file) => &file.schema,
+        }
+    }
+
+    fn read(&self) -> Result<Batches> {
+        match self {
+            Part::Parquet(object) => object.read(None),
+            Part::Arrow(file) => file.read(),
+        }
+    }
+
+    fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
+        match self {
+            Part::Parquet(object) => {
+                let known = object.texts_in_dictionaries();
+                object.read_as_dictionaries(&known.into_iter().filter(|text| texts.contains(text)).collect::<Vec<_>>())
+            }
+            Part::Arrow(file) => file.read(),
+        }
+    }
+
+    fn read_where(&self, columns: &[String], condition: Option<&Arc<dyn RowCondition>>) -> Result<Batches> {
+        match self {
+            Part::Parquet(object) => object.read_where(Some(columns), condition.cloned()),
+            Part::Arrow(file) => file.read(),
+        }
+    }
+}
+
+/// The files of one table that carry their types, and the schema that holds all of them.
+struct Parts {
+    parts: Vec<(Part, String)>,
+    schema: SchemaRef,
+}
+
+impl Parts {
+    fn open(inputs: &[Input], format: Format, rules: &TypeRules) -> Result<Self> {
+        let mut parts = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            parts.push((Part::open(input, format)?, input.name.clone()));
+        }
+        let schemas: Vec<(SchemaRef, &str)> =
+            parts.iter().map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str())).collect();
+        let schema = unify_parts(&schemas)?;
+        rules.check(&schema, &inputs[0].name)?;
+        Ok(Parts { schema, parts })
+    }
+
+    /// Whether each file has a text column in short dictionaries, or has no text in it.
+    fn have_in_dictionaries(&self, text: &String) -> bool {
+        self.parts.iter().all(|(part, _)| match part {
+            Part::Parquet(object) => match object.schema().field_with_name(text) {
+                Ok(field) => field.data_type() == &DataType::Null || object.texts_in_dictionaries().contains(text),
+                Err(_) => true,
+            },
+            Part::Arrow(_) => false,
+        })
+    }
+
+    /// Reads one file after the other, each brought into `target`. A file is opened when the one before it ends.
+    fn read(self, target: SchemaRef, read: impl Fn(&Part) -> Result<Batches> + Send + 'static) -> Batches {
+        let batches = self.parts.into_iter().flat_map(move |(part, name)| {
+            let (target, rows) = (target.clone(), read(&part));
+            let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
+            rows.map(move |batch| conform(&batch?, &target).map_err(|error| error.within(&name)))
+        });
+        Box::new(batches)
+    }
+}
+
+/// The schema that holds the schemas of the files of one table, as the schemas of dates are unified.
+fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
+    let Some(((first, _), others)) = schemas.split_first() else { return Err(Error::usage("there are no files to read")) };
+    let mut all = first.clone();
+    for (at, (schema, name)) in others.iter().enumerate() {
+        let unified = unify(&all, schema).map_err(|clash| {
+            let type_in = |schema: &SchemaRef| schema.field_with_name(&clash.column).ok().map(|field| field.data_type().clone());
+            let typed = schemas[..=at].iter().filter_map(|(schema, name)| Some((type_in(schema)?, *name)));
+            let (from, other) = typed
+                .clone()
+                .find(|(data_type, _)| widen(data_type, &clash.to).is_none())
+                .or_else(|| typed.last())
+                .unwrap_or((clash.from.clone(), schemas[0].1));
+            Error::refused(format!(
+                "column '{}' is {} in {other} and {} in {name}, and no type holds both",
+                clash.column,
+                type_name(&from),
+                type_name(&clash.to)
+            ))
+            .hint(format!("correct the files, or declare the type of the column in asof.toml: types = {{ {} = \"text\" }}", clash.column))
+        })?;
+        all = unified.0;
+    }
+    Ok(all)
 }
 
 /// The schema with declared types in the place of its own.
@@ -322,83 +477,39 @@ fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
         Some(data_type) => field.as_ref().clone().with_data_type(data_type.clone()),
         None => field.as_ref().clone(),
     });
-    std::sync::Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// Refuses two files of one date whose columns differ in name or type; their order may.
-fn same_columns(first: &Schema, other: &Schema, first_name: &str, other_name: &str) -> Result<()> {
-    let differ = |what: String| Error::refused(format!("{first_name} and {other_name} are files of one table and differ: {what}"));
-    for field in first.fields() {
-        match other.field_with_name(field.name()) {
-            Err(_) => return Err(differ(format!("only the first has a column '{}'", field.name()))),
-            Ok(found) if found.data_type() != field.data_type() => {
-                return Err(differ(format!(
-                    "column '{}' is {} in the first and {} in the second",
-                    field.name(),
-                    type_name(field.data_type()),
-                    type_name(found.data_type())
-                )));
-            }
-            Ok(_) => {}
-        }
-    }
-    match other.fields().iter().find(|field| first.field_with_name(field.name()).is_err()) {
-        Some(extra) => Err(differ(format!("only the second has a column '{}'", extra.name()))),
-        None => Ok(()),
-    }
-}
-
-fn open_parquet(input: &Input) -> Result<Rows> {
-    let object = ParquetObject::open_listed(&input.object)?;
-    Ok(Rows { schema: object.schema().clone(), batches: object.read(None)? })
-}
-
-fn open_arrow(input: &Input) -> Result<Rows> {
-    let damaged = |error: ArrowError| Error::refused(format!("{} is no whole Arrow IPC file: {error}", input.name));
-    let doing = || format!("cannot read {}", input.name);
-    let mut file = input.stream()?;
-    let mut magic = [0u8; 6];
-    let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
-    file.rewind().io_context(doing)?;
-    let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = Result<_, ArrowError>> + Send>) = if is_file {
-        let reader = FileReader::try_new(BufReader::new(file), None).map_err(damaged)?;
-        (reader.schema(), Box::new(reader))
-    } else {
-        let reader = StreamReader::try_new(BufReader::new(file), None).map_err(damaged)?;
-        (reader.schema(), Box::new(reader))
-    };
-    let schema = canonical_schema(&schema, &input.name)?;
-    let (canonical, name) = (schema.clone(), input.name.clone());
-    let batches = batches.map(move |batch| {
-        let batch = batch.map_err(|error| Error::refused(format!("{name} is no whole Arrow IPC file: {error}")))?;
-        to_canonical(&batch, &canonical)
-    });
-    Ok(Rows { schema, batches: Box::new(batches) })
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, RecordBatch};
+
     use super::*;
 
     fn file(path: &Path) -> Object {
         local_object(path).expect("a file")
     }
 
+    fn read_files(files: &[Object], rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+        read(files, FormatRule::default().of(files)?, rules, name)
+    }
+
     fn read_text(name: &str, text: &str, rules: &TypeRules) -> Result<(Vec<String>, Vec<String>)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
         std::fs::write(&path, text).expect("written");
-        let rows = read(&[file(&path)], None, rules, Some("the file"))?;
+        let rows = read_files(&[file(&path)], rules, Some("the file"))?;
         let types = rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
         let mut lines = Vec::new();
         for batch in rows.batches {
-            let batch = batch?;
-            for row in 0..batch.num_rows() {
-                let cells: Vec<String> = batch.columns().iter().map(|column| crate::domain::cast::display(column, row)).collect();
-                lines.push(cells.join("|"));
-            }
+            lines.extend(lines_of(&batch?));
         }
         Ok((types, lines))
+    }
+
+    fn lines_of(batch: &RecordBatch) -> Vec<String> {
+        let cells = |row| batch.columns().iter().map(move |column| crate::domain::cast::display(column, row)).collect::<Vec<_>>();
+        (0..batch.num_rows()).map(|row| cells(row).join("|")).collect()
     }
 
     fn pinned(columns: &[(&str, DataType)]) -> TypeRules {
@@ -465,7 +576,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.csv");
         std::fs::write(&path, b"a,b\n1,caf\xe9\n").expect("written");
-        let error = read(&[file(&path)], None, &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
+        let error = read_files(&[file(&path)], &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
         assert_eq!(error.to_string(), "the file, line 2: column 'b' is not UTF-8 text");
     }
 
@@ -487,18 +598,217 @@ mod tests {
             file(&path)
         };
         let (a, b, c) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "n,id\n2.5,3\n"), path("c.csv", "id\n1\n"));
-        let rows = read(&[a.clone(), b], None, &TypeRules::default(), None).expect("order may differ");
+        let rows = read_files(&[a.clone(), b], &TypeRules::default(), None).expect("order may differ");
         assert_eq!(type_name(rows.schema.field(1).data_type()), "float64", "types are decided over all files");
-        let error = read(&[a, c], None, &TypeRules::default(), None).err().expect("they differ");
-        assert!(error.to_string().contains("only the first has a column 'n'"), "{error}");
+        let rows = read_files(&[a, c], &TypeRules::default(), None).expect("a part may lack a column");
+        let lines: Vec<_> = rows.batches.flat_map(|batch| lines_of(&batch.expect("rows"))).collect();
+        assert_eq!(lines, ["1|2", "1|"]);
         assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 3);
         assert_eq!(files_of(&Location::local(folder.path())).expect("files").len(), 3);
         assert_eq!(files_of(&Location::local(folder.path().join("*.parquet"))).expect_err("none").kind(), crate::error::Kind::Io);
     }
 
+    /// Writes columns as a Parquet or an Arrow IPC file.
+    fn typed_file(folder: &Path, name: &str, columns: Vec<(&str, ArrayRef)>) -> Object {
+        let path = folder.join(name);
+        let rows =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).expect("columns");
+        let out = std::fs::File::create(&path).expect("a file");
+        if name.ends_with(".parquet") {
+            let mut writer = parquet::arrow::ArrowWriter::try_new(out, rows.schema(), None).expect("a writer");
+            writer.write(&rows).expect("written");
+            writer.close().expect("closed");
+        } else {
+            let mut writer = arrow::ipc::writer::FileWriter::try_new(out, &rows.schema()).expect("a writer");
+            writer.write(&rows).expect("written");
+            writer.finish().expect("closed");
+        }
+        file(&path)
+    }
+
+    #[test]
+    fn files_of_one_table_unify_as_dates_do() {
+        use arrow::array::{
+            Decimal128Array, Int32Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+        };
+        let decimal = |value, precision, scale| -> ArrayRef {
+            Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).expect("a decimal"))
+        };
+        let pairs: Vec<(ArrayRef, Option<ArrayRef>, &str, [&str; 2])> = vec![
+            (Arc::new(NullArray::new(1)), Some(Arc::new(StringArray::from(vec!["y"]))), "text", ["", "y"]),
+            (Arc::new(Int32Array::from(vec![1])), Some(Arc::new(Int64Array::from(vec![1 << 40]))), "int64", ["1", "1099511627776"]),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![1])),
+                Some(Arc::new(TimestampNanosecondArray::from(vec![1]))),
+                "timestamp(ns)",
+                ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"],
+            ),
+            (decimal(15, 3, 1), Some(decimal(12_345, 5, 2)), "decimal(5, 2)", ["1.50", "123.45"]),
+            (Arc::new(StringArray::from(vec!["x"])), None, "text", ["x", ""]),
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        for ending in ["parquet", "arrow"] {
+            for (one, other, expected, texts) in &pairs {
+                for turned in [false, true] {
+                    let id = || -> ArrayRef { Arc::new(Int64Array::from(vec![7])) };
+                    let mut parts = [
+                        vec![("id", id()), ("v", one.clone())],
+                        [vec![("id", id())], other.iter().map(|other| ("v", other.clone())).collect()].concat(),
+                    ];
+                    let mut texts = *texts;
+                    if turned {
+                        parts.reverse();
+                        texts.reverse();
+                    }
+                    let [first, second] = parts;
+                    let files = [
+                        typed_file(folder.path(), &format!("a.{ending}"), first),
+                        typed_file(folder.path(), &format!("b.{ending}"), second),
+                    ];
+                    let format = FormatRule::default().of(&files).expect("a format");
+                    let rules = TypeRules::default();
+                    let column = ["v".to_owned()];
+                    let whole = read(&files, format, &rules, None).expect("they unify");
+                    assert_eq!(type_name(whole.schema.field_with_name("v").expect("v").data_type()), *expected);
+                    let few = read_as_dictionaries(&files, format, &rules, &[]).expect("they unify");
+                    assert_eq!(few.schema, whole.schema);
+                    let one_column = read_columns(&files, format, &rules, &column, None).expect("they unify");
+                    for batches in [whole.batches, few.batches, one_column] {
+                        let found: Vec<String> = batches
+                            .map(|batch| crate::domain::cast::display(batch.expect("rows").column_by_name("v").expect("v"), 0))
+                            .collect();
+                        assert_eq!(found, texts, "{ending}, {expected}");
+                    }
+                }
+            }
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+            let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+            let null: ArrayRef = Arc::new(NullArray::new(1));
+            let files = [("0", null), ("1", text), ("2", number)]
+                .map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("v", column)]));
+            let error = read_files(&files, &TypeRules::default(), None).err().expect("no type holds both");
+            let said = error.to_string();
+            assert!(said.contains("column 'v' is text in") && said.contains(&format!("1.{ending}' and int32 in")), "{said}");
+            let declared = TypeRules { declared: [("v".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
+            assert_eq!(read_files(&files, &declared, None).expect("declared").batches.count(), 3);
+        }
+    }
+
+    #[test]
+    fn a_part_without_a_byte_has_no_rows_and_a_file_without_one_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let zipped = |bytes: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            gzip.write_all(bytes).expect("compressed");
+            gzip.finish().expect("compressed")
+        };
+        let parts: [(&str, Vec<u8>); 5] = [
+            ("a.csv", vec![]),
+            ("b.csv", b"id,v\n1,x\n".to_vec()),
+            ("c.csv", vec![]),
+            ("d.csv", b"id\n2\n".to_vec()),
+            ("e.csv", zipped(b"")),
+        ];
+        let files = parts.map(|(name, bytes)| {
+            std::fs::write(folder.path().join(name), bytes).expect("written");
+            file(&folder.path().join(name))
+        });
+        let rows = read_files(&files, &TypeRules::default(), None).expect("two parts have rows");
+        assert_eq!(rows.batches.flat_map(|batch| lines_of(&batch.expect("rows"))).collect::<Vec<_>>(), ["1|x", "2|"]);
+        for empty in [&files[..1], &files[4..]] {
+            assert_eq!(read_files(empty, &TypeRules::default(), None).err().expect("empty").kind(), crate::error::Kind::Refused);
+        }
+    }
+
+    #[test]
+    fn a_format_is_told_by_the_name_or_by_the_first_bytes() {
+        use arrow::array::Int64Array;
+        let folder = tempfile::tempdir().expect("a folder");
+        let column = || vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)];
+        for (written, format) in [("x.parquet", Format::Parquet), ("x.arrow", Format::Arrow)] {
+            typed_file(folder.path(), written, column());
+            let nameless = folder.path().join("000000_0");
+            std::fs::copy(folder.path().join(written), &nameless).expect("copied");
+            assert_eq!(FormatRule::default().of(&[file(&nameless)]).expect("its bytes tell"), format);
+        }
+        let text = folder.path().join("000001_0");
+        std::fs::write(&text, "id\n1\n").expect("written");
+        let rule = FormatRule { declared: None, option: "--source-format csv".to_owned() };
+        let error = rule.of(&[file(&text)]).expect_err("text tells nothing");
+        assert_eq!((error.kind(), error.hints()), (crate::error::Kind::Usage, ["--source-format csv".to_owned()].as_slice()));
+        assert_eq!(FormatRule { declared: Some(Format::Csv), ..rule }.of(&[file(&text)]).expect("declared"), Format::Csv);
+        let mixed = [file(&folder.path().join("x.parquet")), file(&folder.path().join("x.arrow"))];
+        assert_eq!(FormatRule::default().of(&mixed).expect_err("two formats").kind(), crate::error::Kind::Refused);
+    }
+
+    #[test]
+    fn a_folder_stands_for_all_that_is_below_it_and_is_not_hidden() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
+        for path in ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv", "in/_tmp/d.csv", "in/eu/.hidden/e.csv", "in/_SUCCESS", "into/f.csv"] {
+            let local = folder.path().join(path);
+            std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
+            std::fs::write(local, "id\n1\n").expect("written");
+            store.put(path, b"id\n1\n".to_vec()).expect("written");
+        }
+        store.put("in/eu", Vec::new()).expect("the marker of a folder");
+        for root in [Location::local(folder.path()), Location::remote(store, "")] {
+            let names = |pattern: &str| -> Vec<String> {
+                files_of(&root.join(pattern)).expect("files").iter().filter_map(|object| object.location.below(&root)).collect()
+            };
+            assert_eq!(names("in"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
+            assert_eq!(names("in/**/*.csv"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
+            assert_eq!(names("in/*.csv"), ["in/a.csv"]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_a_table_of_another_format_is_refused() {
+        use crate::domain::layout::Layout;
+        use crate::storage::partitions::find;
+        let date = |text| crate::model::parse_date(text).expect("a date");
+        let range = crate::model::DateRange::new(date("2024-01-01"), date("2024-01-02")).expect("a range");
+        for (log, name) in [
+            ("_delta_log/00000000000000000000.json", "Delta Lake"),
+            (".hoodie/hoodie.properties", "Hudi"),
+            ("metadata/00000-1.metadata.json", "Iceberg"),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
+            for path in [
+                "dim/date=2024-01-01/a.parquet".to_owned(),
+                format!("dim/{log}"),
+                "plain/date=2024-01-01/a.parquet".to_owned(),
+                format!("dated/date=2024-01-02/{log}"),
+                "dated/date=2024-01-02/a.parquet".to_owned(),
+            ] {
+                let local = folder.path().join(&path);
+                std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
+                std::fs::write(local, "x").expect("written");
+                store.put(&path, b"x".to_vec()).expect("written");
+            }
+            for root in [Location::local(folder.path()), Location::remote(store, "")] {
+                let layout = Layout::parse("date=%Y-%m-%d").expect("a layout");
+                let refusals = [
+                    files_of(&root.join("dim")).err(),
+                    files_of(&root.join("dim/**/*.parquet")).err(),
+                    find(&root.join("dim"), &layout, Some(range)).err(),
+                    find(&root.join("dated"), &layout, Some(range)).err(),
+                ];
+                for (at, refusal) in refusals.into_iter().enumerate() {
+                    let refusal = refusal.unwrap_or_else(|| panic!("{name}, {at} in {root} was read"));
+                    assert_eq!(refusal.kind(), crate::error::Kind::Refused, "{refusal}");
+                    assert!(refusal.to_string().contains(name) && refusal.hints()[0].starts_with("export it first"), "{refusal}");
+                }
+                assert_eq!(files_of(&root.join("plain")).expect("a plain folder").len(), 1);
+                assert_eq!(find(&root.join("plain"), &layout, Some(range)).expect("a plain folder").dates().len(), 1);
+            }
+        }
+    }
+
     #[test]
     fn texts_that_all_files_have_in_short_dictionaries_come_as_dictionaries() {
-        use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+        use arrow::array::{AsArray, StringArray};
         use parquet::arrow::ArrowWriter;
         use parquet::file::properties::WriterProperties;
         let folder = tempfile::tempdir().expect("a folder");
@@ -530,8 +840,8 @@ mod tests {
         let other = written("b.parquet", false, columns(few()).expect("columns"));
         let rules = TypeRules { declared: [("declared".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
         for (files, expected) in [(vec![one.clone()], vec!["few", "odd", "large"]), (vec![one, other], vec!["few", "large"])] {
-            let plain = read(&files, None, &rules, None).expect("they read");
-            let rows = read_as_dictionaries(&files, None, &rules, &["key".to_owned()]).expect("they read");
+            let plain = read_files(&files, &rules, None).expect("they read");
+            let rows = read_as_dictionaries(&files, Format::Parquet, &rules, &["key".to_owned()]).expect("they read");
             assert_eq!(rows.schema, plain.schema);
             let batches = rows.batches.collect::<Result<Vec<_>>>().expect("rows");
             let plain = plain.batches.collect::<Result<Vec<_>>>().expect("rows");
@@ -565,7 +875,7 @@ mod tests {
         for (name, bytes) in [("x.csv.gz", gzip), ("x.csv.zst", zstd)] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).expect("written");
-            let rows = read(&[file(&path)], None, &TypeRules::default(), None).expect("it reads");
+            let rows = read_files(&[file(&path)], &TypeRules::default(), None).expect("it reads");
             assert_eq!(rows.batches.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>(), 1);
         }
     }

@@ -17,9 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::pages::{Listed, PageQuery};
+use super::search::without_markers;
 use super::service::Service;
 use super::store::Store;
 use super::stores::Stores;
+use super::table_format::{ICEBERG_FOLDER, TableFormat};
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 
@@ -189,11 +191,11 @@ impl Location {
         }
     }
 
-    /// The objects in a store that this names: the one of this name, those directly in the folder of this name, or, if it has
+    /// The objects in a store that this names: the one of this name, those below the folder of this name, or, if it has
     /// `*`, `?` or `[`, those whose names it matches; `*` matches within a part, `**` across parts.
     ///
     /// # Errors
-    /// A usage error for a pattern that is none; a failure of the store.
+    /// A usage error for a pattern that is none; a refusal of a table of another format; a failure of the store.
     pub fn objects_like(&self) -> Result<Vec<Object>> {
         let Place::Remote(store, key) = &self.0 else { return Ok(Vec::new()) };
         if let Some(facts) = Some(key).filter(|key| !key.is_empty()).map(|key| store.head(key)).transpose()?.flatten() {
@@ -204,16 +206,26 @@ impl Location {
                 etag: facts.etag.unwrap_or_default(),
             }]);
         }
-        let (prefix, pattern) = match key.find(['*', '?', '[']) {
-            Some(at) => (key[..at].to_owned(), key.clone()),
-            None => (self.folder_prefix(), format!("{}*", glob::Pattern::escape(&self.folder_prefix()))),
-        };
-        let pattern = glob::Pattern::new(&pattern).map_err(|error| Error::usage(format!("'{self}' is no pattern of files: {error}")))?;
+        let wildcard = key.find(['*', '?', '[']);
+        let prefix = wildcard.map_or_else(|| self.folder_prefix(), |at| key[..at].to_owned());
+        let pattern = glob::Pattern::new(key).map_err(|error| Error::usage(format!("'{self}' is no pattern of files: {error}")));
+        let pattern = wildcard.map(|_| pattern).transpose()?;
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
-        // What lies deeper is of no interest unless the pattern goes there.
-        let goes_deeper = key.find(['*', '?', '[']).is_some_and(|at| key[at..].contains('/') || key[at..].contains("**"));
-        let listed = self.list_all(prefix, !goes_deeper)?;
-        let matching = listed.into_iter().filter(|object| pattern.matches_with(&object.key, options));
+        // What lies deeper is of no interest unless the pattern goes there. A folder stands for all that is below it.
+        let goes_deeper = wildcard.is_none_or(|at| key[at..].contains('/') || key[at..].contains("**"));
+        let (mut listed, folders) = self.list_all(prefix.clone(), !goes_deeper)?;
+        let mut paths = listed.iter().map(|object| &object.key).chain(&folders);
+        if let Some((format, folder)) = paths.find_map(|path| TableFormat::of_path(path)) {
+            return Err(format.refusal(&Location::remote(store.clone(), folder)));
+        }
+        if let Some(metadata) = folders.iter().find_map(|folder| folder.strip_suffix("/metadata/")) {
+            Location::remote(store.clone(), metadata).refuse_iceberg()?;
+        }
+        if wildcard.is_none() {
+            without_markers(&mut listed, 0, &prefix);
+        }
+        let is_wanted = |object: &Listed| pattern.as_ref().is_none_or(|pattern| pattern.matches_with(&object.key, options));
+        let matching = listed.into_iter().filter(is_wanted);
         let object = |listed: Listed| Object {
             location: Location::remote(store.clone(), &listed.key),
             relative: listed.key,
@@ -223,9 +235,38 @@ impl Location {
         Ok(matching.map(object).collect())
     }
 
-    /// Every object of a store whose key begins so, and perhaps more; those in folders below only if they are wanted.
-    fn list_all(&self, mut prefix: String, by_folder: bool) -> Result<Vec<Listed>> {
-        let Place::Remote(store, _) = &self.0 else { return Ok(Vec::new()) };
+    /// Refuses a folder of a store that is a table of another format, by the first page of its names. Returns the number of requests.
+    ///
+    /// # Errors
+    /// A refusal that says what it is; a failure of the store.
+    pub(super) fn refuse_table(&self) -> Result<u64> {
+        let Place::Remote(store, key) = &self.0 else { return Ok(0) };
+        let query = PageQuery { prefix: self.folder_prefix(), by_folder: true, ..PageQuery::default() };
+        let (pages, what) = (store.pages.clone(), format!("cannot list '{self}'"));
+        let page = store.wait(async move { pages.page(query).await.map_err(|error| super::store::failure(&what, &error)) })?;
+        let paths = page.folders.iter().filter_map(|folder| folder.strip_prefix(key.as_str()));
+        if let Some((format, _)) = paths.clone().find_map(TableFormat::of_path) {
+            return Err(format.refusal(self));
+        }
+        if paths.into_iter().any(|path| path.trim_matches('/') == ICEBERG_FOLDER) {
+            self.refuse_iceberg()?;
+            return Ok(2);
+        }
+        Ok(1)
+    }
+
+    /// Refuses a folder of a store with metadata of Iceberg in its folder `metadata`.
+    fn refuse_iceberg(&self) -> Result<()> {
+        match self.join(ICEBERG_FOLDER).some_below(1000)?.iter().any(|name| name.ends_with(".metadata.json")) {
+            true => Err(TableFormat::Iceberg.refusal(self)),
+            false => Ok(()),
+        }
+    }
+
+    /// Every object of a store whose key begins so, and perhaps more; those in folders below only if they are wanted, or else the
+    /// folders.
+    fn list_all(&self, mut prefix: String, by_folder: bool) -> Result<(Vec<Listed>, Vec<String>)> {
+        let Place::Remote(store, _) = &self.0 else { return Ok(Default::default()) };
         // Azure's client leaves out the object whose whole name is the prefix.
         if !store.pages.begins_after() && !prefix.ends_with('/') {
             prefix.pop();
@@ -233,13 +274,14 @@ impl Location {
         let (pages, what) = (store.pages.clone(), format!("cannot list '{self}'"));
         store.wait(async move {
             let mut query = PageQuery { prefix, by_folder, ..PageQuery::default() };
-            let mut all = Vec::new();
+            let (mut all, mut folders) = (Vec::new(), Vec::new());
             loop {
                 let page = pages.page(query.clone()).await.map_err(|error| super::store::failure(&what, &error))?;
                 all.extend(page.objects);
+                folders.extend(page.folders);
                 match page.next {
                     Some(next) => query.token = Some(next),
-                    None => return Ok(all),
+                    None => return Ok((all, folders)),
                 }
             }
         })

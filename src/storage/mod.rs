@@ -20,15 +20,21 @@
 //! | `profile` | the profiles of AWS |
 //! | [`upload`] | publishing into a store by one conditional write |
 //! | [`probe`] | whether a store honours conditions |
+//! | [`table_format`] | folders that are tables of Delta Lake, Iceberg or Hudi |
+//! | [`untrusted`] | decoders of files that may be damaged |
+//! | [`embedded`] | Arrow schemas that files carry |
+//! | `int96` | the unit in which INT96 is read |
 //! | [`recall`] | the fingerprints of files, so that they are not read again |
 //! | [`sorter`] | rows by key in bounded memory |
 //!
 //! asof reads foreign lakes where they are and never writes into them.
 
 pub mod commit;
+pub mod embedded;
 mod encoder;
 pub mod footer;
 pub mod http;
+mod int96;
 pub mod lake;
 pub mod location;
 pub mod object;
@@ -43,6 +49,8 @@ pub mod service;
 pub mod sorter;
 pub mod store;
 pub mod stores;
+pub mod table_format;
+pub mod untrusted;
 pub mod upload;
 pub mod writer;
 

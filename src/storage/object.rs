@@ -22,12 +22,15 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::basic::{ConvertedType, Encoding, Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData,
+};
 
 use super::Batches;
 use super::footer::{Footer, KEY};
 use super::location::{Location, Object};
 use super::read::{FileAt, ObjectReader};
+use super::{embedded, int96, untrusted};
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
@@ -49,6 +52,8 @@ pub struct ParquetObject {
     /// The metadata with where each page lies, once somebody had to know.
     pages: OnceLock<ArrowReaderMetadata>,
     schema: SchemaRef,
+    /// The types in which its columns are decoded, if they are not those that the file suggests.
+    decoded: Option<SchemaRef>,
 }
 
 /// Which rows are wanted.
@@ -144,14 +149,26 @@ impl ParquetObject {
 
     fn of(mut reader: ObjectReader) -> Result<Self> {
         let location = reader.location().clone();
-        let location = &location;
-        let decoder = ParquetMetaDataPushDecoder::try_new(reader.size()).map_err(|error| unreadable(location, &error))?;
-        let metadata = decode(&reader, decoder.with_page_index_policy(PageIndexPolicy::Skip))?;
-        let metadata =
-            ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|error| unreadable(location, &error))?;
-        let schema = canonical_schema(metadata.schema(), &format!("'{location}'"))?;
+        let (metadata, schema, decoded) = untrusted::decode(
+            |why| damaged(&location, &why),
+            || {
+                let parquet = Arc::new(footer_of(&reader)?);
+                let what = format!("'{location}'");
+                embedded::check_parquet(&parquet, &what)?;
+                let unreadable = |error: &ParquetError| unreadable(&location, error);
+                let units = int96::units(&parquet, &reader, &unreadable)?;
+                let mut metadata = with_types(parquet, None).map_err(|error| unreadable(&error))?;
+                let mut decoded = None;
+                if !units.is_empty() {
+                    decoded = Some(Arc::new(int96::with_units(metadata.schema(), &units)));
+                    metadata = with_types(metadata.metadata().clone(), decoded.clone()).map_err(|error| unreadable(&error))?;
+                }
+                let schema = canonical_schema(metadata.schema(), &what)?;
+                Ok((metadata, schema, decoded))
+            },
+        )?;
         reader.release();
-        Ok(ParquetObject { reader, metadata, pages: OnceLock::new(), schema })
+        Ok(ParquetObject { reader, metadata, pages: OnceLock::new(), schema, decoded })
     }
 
     /// Where it is.
@@ -226,9 +243,7 @@ impl ParquetObject {
     /// As [`ParquetObject::read`].
     pub fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
         let hinted = with_dictionaries(self.metadata.schema(), texts);
-        let options = ArrowReaderOptions::new().with_schema(hinted);
-        let metadata =
-            ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options).map_err(|error| unreadable(self.location(), &error))?;
+        let metadata = with_types(self.metadata.metadata().clone(), Some(hinted)).map_err(|error| unreadable(self.location(), &error))?;
         self.decode_as(&with_dictionaries(&self.schema, texts), metadata, None, Wanted::default())
     }
 
@@ -250,7 +265,7 @@ impl ParquetObject {
             self.pages()?;
         }
         let (metadata, pages, schema) = (self.metadata.clone(), self.pages.clone(), self.schema.clone());
-        Ok(ParquetObject { reader: self.reader.held()?, metadata, pages, schema })
+        Ok(ParquetObject { reader: self.reader.held()?, metadata, pages, schema, decoded: self.decoded.clone() })
     }
 
     /// Reads the rows of row groups for which a condition holds.
@@ -286,22 +301,28 @@ impl ParquetObject {
     fn decode_as(&self, schema: &SchemaRef, metadata: ArrowReaderMetadata, columns: Option<&[String]>, wanted: Wanted) -> Result<Batches> {
         let (schema, location) = (schema.clone(), self.location().clone());
         let file = if wanted.is_all() && self.groups_are_small(columns) { None } else { self.reader.file()? };
-        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = match file {
-            Some(file) => {
-                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(FileAt::new(file), metadata);
-                let rows = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
-                Box::new(rows.map(|batch| batch.map_err(ParquetError::from)))
-            }
-            None => {
-                let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
-                let decoder = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
-                Box::new(Pulled { reader: self.reader.held()?, decoder })
-            }
-        };
-        Ok(Box::new(Phase::Decode.each(batches.map(move |batch| {
-            let batch = batch.map_err(|error| unreadable(&location, &error))?;
-            to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{location}'")))
-        }))))
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> = untrusted::decode(
+            |why| damaged(&location, &why),
+            || match file {
+                Some(file) => {
+                    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(FileAt::new(file), metadata);
+                    let rows = wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
+                    Ok(Box::new(rows.map(|batch| batch.map_err(ParquetError::from))) as Box<_>)
+                }
+                None => {
+                    let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
+                    let decoder =
+                        wanted.narrow(self.with_columns(builder, columns)).build().map_err(|error| unreadable(&location, &error))?;
+                    Ok(Box::new(Pulled { reader: self.reader.held()?, decoder }) as Box<_>)
+                }
+            },
+        )?;
+        let place = location.clone();
+        let rows = batches.map(move |batch| {
+            let batch = batch.map_err(|error| unreadable(&place, &error))?;
+            to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
+        });
+        Ok(Box::new(Phase::Decode.each(untrusted::Decoded::new(rows, move |why: &str| damaged(&location, &why)))))
     }
 
     /// Whether the bytes of the named columns are few in every row group, so that they are better had at once than a page at a time; and its
@@ -413,8 +434,8 @@ impl ParquetObject {
         let decoder = ParquetMetaDataPushDecoder::try_new_with_metadata(self.reader.size(), metadata)
             .map_err(|error| unreadable(self.location(), &error))?;
         let decoder = decoder.with_column_index_policy(PageIndexPolicy::Skip).with_offset_index_policy(PageIndexPolicy::Optional);
-        let metadata = decode(&self.reader, decoder)?;
-        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|error| unreadable(self.location(), &error))
+        let metadata = untrusted::decode(|why| damaged(self.location(), &why), || decode(&self.reader, decoder))?;
+        with_types(Arc::new(metadata), self.decoded.clone()).map_err(|error| unreadable(self.location(), &error))
     }
 
     /// The positions of columns in the file.
@@ -482,6 +503,35 @@ impl Wanted {
             None => builder,
         }
     }
+}
+
+/// The metadata of a file whose columns are decoded in the types of `schema`, or else in those that the file suggests.
+fn with_types(metadata: Arc<ParquetMetaData>, schema: Option<SchemaRef>) -> Result<ArrowReaderMetadata, ParquetError> {
+    let options = ArrowReaderOptions::new();
+    ArrowReaderMetadata::try_new(
+        metadata,
+        match schema {
+            Some(schema) => options.with_schema(schema),
+            None => options,
+        },
+    )
+}
+
+/// Reads the footer of a file, after a look at whether the file is as long as the footer says.
+fn footer_of(reader: &ObjectReader) -> Result<ParquetMetaData> {
+    const TAIL: u64 = 8;
+    let location = reader.location();
+    let unreadable = |error: ParquetError| unreadable(location, &error);
+    let size = reader.size();
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(unreadable)?;
+    let range = size - TAIL..size;
+    let tail = reader.fetch(std::slice::from_ref(&range))?.pop().unwrap_or_default();
+    let length = FooterTail::try_from(tail.as_ref()).map_err(unreadable)?.metadata_length() as u64;
+    if length > size - TAIL {
+        return Err(damaged(location, &format!("it has {size} bytes, and says that its footer has {length}")));
+    }
+    decoder.push_range(range, tail).map_err(unreadable)?;
+    decode(reader, decoder.with_page_index_policy(PageIndexPolicy::Skip))
 }
 
 /// Runs a decoder of metadata on the bytes that it asks for.

@@ -4,7 +4,8 @@
 //! an object store by the keys of the range ([`super::search`]). Every listing is counted. Names that begin with `_` or `.` are
 //! no data. A date's folder may hold any number of files, in folders of its own too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -15,9 +16,13 @@ use super::location::{Location, Object, Place, is_data};
 use super::pages::Listed;
 use super::search::{SearchOutcome, Strategy, search};
 use super::store::failure;
+use super::table_format::{ICEBERG_FOLDER, TableFormat, refuse_tables};
 use crate::domain::layout::{Layout, Search};
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
+
+/// The most dates of a range that are looked through for one without a partition.
+const MOST_DATES: usize = 36_600;
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -28,23 +33,55 @@ pub struct Found {
     pub requests: u64,
     /// Names at a leaf that are no date of the layout, up to five, for hints.
     pub strangers: Vec<String>,
+    /// A path that leads to a date of the range in another padding than the layout's.
+    pub other_padding: Option<OtherPadding>,
     /// Why the search could not go by the order of the layout, if it could not.
     pub scattered: Option<String>,
 }
 
+/// A path that is not of a layout, because its months or days are padded in another way.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct OtherPadding {
+    /// The path below the root.
+    pub path: String,
+    /// The layout that reads it.
+    pub layout: String,
+}
+
+impl fmt::Display for OtherPadding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' exists, and only the layout '{}' reads it", self.path, self.layout)
+    }
+}
+
 impl Found {
+    fn see_other_padding(&mut self, layout: &Layout, level: usize, path: &str, range: Option<DateRange>) {
+        if self.other_padding.is_none()
+            && let Some(other) = layout.padded_otherwise(level, path, range)
+        {
+            self.other_padding = Some(OtherPadding { path: path.to_owned(), layout: other.to_string() });
+        }
+    }
+
     /// The dates that have files, ascending.
     pub fn dates(&self) -> Vec<NaiveDate> {
         self.partitions.keys().copied().collect()
     }
 }
 
-/// Finds the partitions of a range, or all of them.
+/// Finds the partitions of a range, or all of them, to be read.
 ///
 /// # Errors
-/// A usage error if there is no folder `root`; a failure if it cannot be listed.
+/// A usage error if there is no folder `root`; a refusal if it is a table of another format; a failure if it cannot be listed.
 pub fn find(root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
-    find_by(Strategy::Guided, root, layout, range)
+    let mut found = find_by(Strategy::Guided, root, layout, range)?;
+    if root.store().is_some() && !found.partitions.is_empty() {
+        found.requests += root.refuse_table()?;
+        if let Some(range) = range {
+            find_other_padding(root, layout, range, &mut found)?;
+        }
+    }
+    Ok(found)
 }
 
 /// The same by another strategy.
@@ -61,6 +98,7 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(nothing()),
                 Err(error) => return Err(Error::io(format!("cannot read '{root}': {error}"))),
             }
+            refuse_tables(path, &mut BTreeSet::new())?;
             let mut found = Found::default();
             match (strategy, range) {
                 (Strategy::Paths, Some(range)) => {
@@ -69,10 +107,10 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
                     }
                 }
                 (Strategy::Listing, _) => {
-                    descend(&layout.search(None), path, "", 0, &mut found)?;
+                    descend(&Descent::new(layout, None), path, "", 0, &mut found)?;
                     found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
                 }
-                _ => descend(&layout.search(range), path, "", 0, &mut found)?,
+                _ => descend(&Descent::new(layout, range), path, "", 0, &mut found)?,
             }
             Ok(found)
         }
@@ -88,11 +126,26 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
                 let mut strangers: Vec<String> = some.iter().map(|path| upper_parts(path, layout.depth())).collect();
                 strangers.retain(|path| layout.date(path).is_none());
                 strangers.dedup();
+                for stranger in &strangers {
+                    found.see_other_padding(layout, stranger.matches('/').count(), stranger, None);
+                }
                 found.strangers = strangers;
             }
             Ok(found)
         }
     }
+}
+
+/// Looks for the first date of a range that has no partition in the other padding of a layout: one request.
+fn find_other_padding(root: &Location, layout: &Layout, range: DateRange, found: &mut Found) -> Result<()> {
+    let Some(other) = layout.other_paddings().into_iter().next() else { return Ok(()) };
+    let mut missing = range.dates().take(MOST_DATES).filter(|date| !found.partitions.contains_key(date));
+    let Some(path) = missing.find_map(|date| Some(other.path(date)).filter(|path| *path != layout.path(date))) else { return Ok(()) };
+    found.requests += 1;
+    if !root.join(&path).some_below(1)?.is_empty() {
+        found.other_padding = Some(OtherPadding { path, layout: other.to_string() });
+    }
+    Ok(())
 }
 
 /// The first parts of a path.
@@ -117,6 +170,9 @@ fn find_in_store(strategy: Strategy, root: &Location, layout: &Layout, range: Op
     let (pages, key, asked, doing) = (store.pages.clone(), key.clone(), layout.clone(), format!("cannot list '{root}'"));
     let outcome: SearchOutcome =
         store.wait(async move { search(pages.as_ref(), &key, &asked, range, strategy).await.map_err(|error| failure(&doing, &error)) })?;
+    if let Some((format, table)) = outcome.table {
+        return Err(format.refusal(&Location::remote(store.clone(), table)));
+    }
     let object = |listed: Listed| {
         let prefix = if let Place::Remote(_, key) = root.place() { key.len() } else { 0 };
         let relative = listed.key[prefix..].trim_start_matches('/').to_owned();
@@ -126,6 +182,7 @@ fn find_in_store(strategy: Strategy, root: &Location, layout: &Layout, range: Op
         partitions: outcome.partitions.into_iter().map(|(date, objects)| (date, objects.into_iter().map(object).collect())).collect(),
         requests: outcome.requests,
         strangers: outcome.strangers,
+        other_padding: None,
         scattered: outcome.scattered,
     })
 }
@@ -154,18 +211,37 @@ fn probe(root: &Path, layout: &Layout, date: NaiveDate, found: &mut Found) -> Re
     Ok(())
 }
 
-fn descend(search: &Search<'_>, folder: &Path, prefix: &str, level: usize, found: &mut Found) -> Result<()> {
+/// A search in folders of a local disk.
+struct Descent<'a> {
+    search: Search<'a>,
+    layout: &'a Layout,
+    range: Option<DateRange>,
+}
+
+impl<'a> Descent<'a> {
+    fn new(layout: &'a Layout, range: Option<DateRange>) -> Self {
+        Descent { search: layout.search(range), layout, range }
+    }
+}
+
+fn descend(descent: &Descent<'_>, folder: &Path, prefix: &str, level: usize, found: &mut Found) -> Result<()> {
+    let search = &descent.search;
     for (name, path, is_dir) in list(folder, found)? {
         let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         if level + 1 < search.depth() {
             if is_dir && search.opens(level, &relative) {
-                descend(search, &path, &relative, level + 1, found)?;
+                descend(descent, &path, &relative, level + 1, found)?;
+            } else if is_dir {
+                found.see_other_padding(descent.layout, level, &relative, descent.range);
             }
             continue;
         }
         let Some(date) = search.leaf(&relative) else {
-            if found.strangers.len() < 5 && !search.is_date(&relative) {
-                found.strangers.push(relative);
+            if !search.is_date(&relative) {
+                found.see_other_padding(descent.layout, level, &relative, descent.range);
+                if found.strangers.len() < 5 {
+                    found.strangers.push(relative);
+                }
             }
             continue;
         };
@@ -183,9 +259,13 @@ fn list(folder: &Path, found: &mut Found) -> Result<Vec<(String, PathBuf, bool)>
     found.requests += 1;
     let doing = || format!("cannot list '{}'", folder.display());
     let mut entries = Vec::new();
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder).io_context(doing)? {
         let entry = entry.io_context(doing)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
+        if !is_data(&name) || name == ICEBERG_FOLDER {
+            names.push(name.clone());
+        }
         if is_data(&name) {
             let path = entry.path();
             let kind = entry.file_type().io_context(doing)?;
@@ -193,8 +273,21 @@ fn list(folder: &Path, found: &mut Found) -> Result<Vec<(String, PathBuf, bool)>
             entries.push((name, path, is_dir));
         }
     }
+    if let Some(format) = TableFormat::of_names(folder, names.iter().map(String::as_str)) {
+        return Err(format.refusal(&Location::local(folder)));
+    }
     entries.sort();
     Ok(entries)
+}
+
+/// The data files below a folder on a local disk, at any depth.
+///
+/// # Errors
+/// A refusal if a folder is a table of another format; a failure if it cannot be listed.
+pub fn local_objects_below(folder: &Path) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    gather(folder, &folder.display().to_string(), true, &mut objects, &mut Found::default())?;
+    Ok(objects)
 }
 
 fn gather(path: &Path, relative: &str, is_dir: bool, objects: &mut Vec<Object>, found: &mut Found) -> Result<()> {

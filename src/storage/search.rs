@@ -22,6 +22,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::location::is_data;
 use super::pages::{Listed, PAGE, Page, PageQuery, Pages};
+use super::table_format::TableFormat;
 use crate::domain::layout::Layout;
 use crate::domain::search::{KeySpan, prefixes, spans};
 use crate::model::DateRange;
@@ -55,6 +56,8 @@ pub struct SearchOutcome {
     pub strangers: Vec<String>,
     /// Why the range took more than one run of keys, if it did.
     pub scattered: Option<String>,
+    /// A table of another format that objects lie in, and the key of its folder.
+    pub table: Option<(TableFormat, String)>,
 }
 
 /// Where the search is: in which layout, below which root.
@@ -81,6 +84,12 @@ impl Ground<'_> {
 }
 
 impl SearchOutcome {
+    fn see_table(&mut self, key: &str) {
+        if self.table.is_none() {
+            self.table = TableFormat::of_path(key).map(|(format, folder)| (format, folder.to_owned()));
+        }
+    }
+
     /// Takes a page's objects; returns the date that the last of them lies at or after.
     fn take(&mut self, objects: Vec<Listed>, ground: &Ground<'_>) -> Option<NaiveDate> {
         let mut reached = None;
@@ -88,11 +97,14 @@ impl SearchOutcome {
             match ground.date_of(&object.key) {
                 (Some(date), _) => {
                     reached = Some(date);
+                    if object.key.ends_with(".metadata.json") {
+                        self.see_table(&object.key);
+                    }
                     if ground.wants(date) {
                         self.partitions.entry(date).or_default().push(object);
                     }
                 }
-                (None, "") => {}
+                (None, "") => self.see_table(&object.key),
                 // Of what is empty it cannot be told whether it is a marker of a folder.
                 (None, path) => {
                     if object.size > 0 && self.strangers.len() < 5 && self.strangers.last().is_none_or(|last| last != path) {
@@ -107,7 +119,7 @@ impl SearchOutcome {
 
 /// Takes away the objects of a date that are only there so that browsers show a folder. Some tools write them, empty and with a `/` at the end of
 /// their names, which the client takes away: what is empty and has something below it is one, and what is empty and is named as folders are.
-fn without_markers(objects: &mut Vec<Listed>, depth: usize, root: &str) {
+pub(super) fn without_markers(objects: &mut Vec<Listed>, depth: usize, root: &str) {
     let has_below =
         |key: &str, all: &[Listed]| all.iter().any(|other| other.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('/')));
     let named_as_folder = |key: &str| {

@@ -388,7 +388,11 @@ fn patterns_pick_objects(backend: &Backend) {
         return assert_eq!(like("in/*.csv"), Vec::<String>::new());
     }
     assert_eq!(like("in/a.csv"), ["in/a.csv"]);
-    assert_eq!(like("in"), ["in/a.csv", "in/b.csv", "in/c.json"], "a folder is what lies directly in it");
+    assert_eq!(
+        like("in"),
+        ["in/a.csv", "in/b.csv", "in/c.json", "in/deep/d.csv", "in/deep/deeper/e.csv"],
+        "a folder is what lies below it"
+    );
     assert_eq!(like("in/*.csv"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/[ab].*"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/?.json"), ["in/c.json"]);

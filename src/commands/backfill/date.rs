@@ -11,7 +11,7 @@ use crate::commands::Workspace;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
-use crate::source;
+use crate::source::{self, Format};
 use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
@@ -129,12 +129,14 @@ impl<'a> DateRun<'a> {
             let error = Error::refused(format!("events {} have no partition of {date}", events.name));
             return Err(error.hint(format!("{}, to see what is there", events.listing(DateRange::single(date)))));
         }
+        let within = |error: Error| error.within(format!("events {}, {date}", events.name));
+        let format = events.format.of(objects).map_err(within)?;
         let rows = match plain {
-            Some(plain) => source::read_as_dictionaries(objects, events.format, &events.types, plain),
-            None => source::read(objects, events.format, &events.types, None),
+            Some(plain) => source::read_as_dictionaries(objects, format, &events.types, plain),
+            None => source::read(objects, format, &events.types, None),
         };
-        let rows = rows.map_err(|error| error.within(format!("events {}, {date}", events.name)))?;
-        Ok(EventRows { objects: objects.to_vec(), schema: rows.schema, batches: rows.batches })
+        let rows = rows.map_err(within)?;
+        Ok(EventRows { objects: objects.to_vec(), format, schema: rows.schema, batches: rows.batches })
     }
 }
 
@@ -142,6 +144,8 @@ impl<'a> DateRun<'a> {
 pub(super) struct EventRows {
     #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
     pub(super) objects: Vec<Object>,
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
+    pub(super) format: Format,
     pub(super) schema: SchemaRef,
     pub(super) batches: Batches,
 }

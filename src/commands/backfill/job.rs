@@ -15,7 +15,7 @@ use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
-use crate::source::{Format, TypeRules};
+use crate::source::{FormatRule, TypeRules};
 use crate::storage::commit::publish_hint;
 use crate::storage::footer::{Content, OutputFooter};
 use crate::storage::location::{Location, Object};
@@ -28,7 +28,7 @@ pub(super) struct EventsSource {
     pub(super) root: Location,
     pub(super) layout: Layout,
     pub(super) found: Found,
-    pub(super) format: Option<Format>,
+    pub(super) format: FormatRule,
     pub(super) types: TypeRules,
 }
 

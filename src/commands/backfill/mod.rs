@@ -204,6 +204,11 @@ impl Job {
         if dates.is_empty() {
             self.check_events(options.range, orphans.len(), options.only)?;
         }
+        for events in &self.events {
+            if let Some(other) = &events.found.other_padding {
+                workspace.progress.note(&format!("events {}: {other}, so that its dates are left out", events.name));
+            }
+        }
         let states = self.states(&dates);
         let runs: Vec<bool> =
             states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();

@@ -17,7 +17,8 @@ use crate::storage::partitions;
 impl Job {
     /// The dates without events that still have an output of this job, ascending. An output that cannot be read is an error.
     pub(in crate::commands) fn orphans(&self, dates: &[NaiveDate]) -> Vec<(NaiveDate, Result<()>)> {
-        if self.events.is_empty() {
+        // Events in another padding are not gone.
+        if self.events.is_empty() || self.events.iter().any(|events| events.found.other_padding.is_some()) {
             return Vec::new();
         }
         let candidates = self.outputs.iter().filter(|(date, _)| dates.binary_search(date).is_err());
@@ -100,6 +101,9 @@ impl Job {
             many => format!("; {many} outputs of this range were kept"),
         };
         let error = Error::refused(format!("events {names} have no partition from {range}{kept}"));
+        if let Some(other) = self.events.iter().find_map(|events| events.found.other_padding.as_ref()) {
+            return error.hint(format!("{other}: --events-layout '{}', or layout in asof.toml", other.layout));
+        }
         let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
             Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
             None => self.events.iter().fold(error, |error, events| error.hint(format!("{}, to see what is there", events.listing(range)))),

@@ -15,7 +15,7 @@ use crate::engine::asof::{TableHistory, Using};
 use crate::engine::join::JoinSpec;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{Format, TypeRules};
+use crate::source::{FormatRule, TypeRules};
 use crate::storage::location::Location;
 use crate::storage::partitions;
 
@@ -145,7 +145,7 @@ struct EventsPlace {
     name: String,
     root: Location,
     layout: Layout,
-    format: Option<Format>,
+    format: FormatRule,
     types: TypeRules,
 }
 
@@ -167,7 +167,10 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
         name: name.to_owned(),
         root: workspace.configured(&config.path)?,
         layout: Layout::parse(&config.layout)?,
-        format: config.format,
+        format: FormatRule {
+            declared: config.format,
+            option: format!("[events.{name}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow"),
+        },
         types: config.type_rules()?,
     })
 }
@@ -182,7 +185,13 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     };
     let root = workspace.here(events)?;
     let name = Some(root.name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "events".to_owned());
-    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format: ad_hoc.events_format, types: TypeRules::default() })
+    Ok(EventsPlace {
+        name,
+        root,
+        layout: Layout::parse(layout)?,
+        format: FormatRule { declared: ad_hoc.events_format, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() },
+        types: TypeRules::default(),
+    })
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {

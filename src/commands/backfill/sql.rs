@@ -12,7 +12,7 @@ use crate::domain::cast::conform;
 use crate::engine::asof::AsOfTable;
 use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, missing_column, run};
 use crate::error::{Error, Result};
-use crate::source::{carries_types, read_columns};
+use crate::source::read_columns;
 use crate::storage::Batches;
 
 impl DateRun<'_> {
@@ -47,8 +47,8 @@ impl DateRun<'_> {
     /// it asks for; text is read once and kept.
     fn events_relation(&self, events: &EventsSource) -> Result<Relation> {
         let rows = self.events_of(events, None)?;
-        let open: Open = if carries_types(&rows.objects, events.format)? {
-            let (objects, format, types) = (rows.objects, events.format, events.types.clone());
+        let open: Open = if rows.format.carries_types() {
+            let (objects, format, types) = (rows.objects, rows.format, events.types.clone());
             Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns, None))
         } else {
             let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);

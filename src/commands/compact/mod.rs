@@ -34,6 +34,7 @@ use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
+use crate::source::FormatRule;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
@@ -130,7 +131,11 @@ fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) ->
     if key.is_empty() && workspace.table_config(name).key.is_empty() {
         key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
     }
-    let table = workspace.table(name, &key)?;
+    let mut table = workspace.table(name, &key)?;
+    if table.own && options.source_format.is_some() {
+        return Err(Error::usage(format!("--source-format goes with copies of another tool, and table {name} is asof's own")));
+    }
+    table.format.declared = options.source_format.or(table.format.declared);
     Run::plan(workspace, table, path, existing, options)?.apply()
 }
 
@@ -161,7 +166,9 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
     let key = key.or_else(|| existing.as_ref().map(|existing| existing.footer.key.clone()));
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
-    let table = Table { name, key, key_is_given: true, root, layout, own: false, types: config.type_rules()? };
+    let declared = options.source_format.or(config.source_format);
+    let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let table = Table { name, key, key_is_given: true, root, layout, own: false, types: config.type_rules()?, format };
     Run::plan(workspace, table, path, existing, options)?.apply()
 }
 
@@ -220,6 +227,9 @@ impl<'a> Run<'a> {
         let mut found = table.find(range.filter(|_| is_closed))?;
         found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
         let dates = found.dates();
+        if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
+            workspace.progress.note(&format!("table {}: {other}, so that its dates are left out", table.name));
+        }
         if dates.is_empty() && existing.is_none() {
             return Err(no_snapshots(&table, range, &found));
         }
@@ -512,6 +522,9 @@ impl Output<'_> {
 fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error {
     let within = range.map_or(String::new(), |range| format!(" from {range}"));
     let error = Error::refused(format!("table {} has no snapshots{within} to compact", table.name));
+    if let Some(other) = &found.other_padding {
+        return error.hint(format!("{other}: --layout '{}'", other.layout));
+    }
     match found.strangers.as_slice() {
         [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
         strangers => error.hint(format!("'{}' is not of the layout '{}'", strangers[0], table.layout)),

@@ -10,6 +10,7 @@ use crate::domain::interval::Convention;
 use crate::engine::compaction::Settings;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
+use crate::source::Format;
 use crate::storage::footer::IntervalsFooter;
 
 /// What the command line asks for; what it leaves open, the configuration, then the intervals that exist,
@@ -20,6 +21,8 @@ pub struct CompactOptions {
     pub snapshots: Option<String>,
     /// Their layout.
     pub layout: Option<String>,
+    /// The format of copies of another tool.
+    pub source_format: Option<Format>,
     /// The key columns.
     pub key: Vec<String>,
     /// Where the intervals go.

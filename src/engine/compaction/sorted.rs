@@ -38,6 +38,7 @@ use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_ke
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
 use crate::phases::Phase;
+use crate::source::Format;
 
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 12 << 20;
@@ -63,7 +64,7 @@ struct Opened {
 
 /// Reads every footer; nothing, if a snapshot cannot be read by ranges of the key.
 fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
-    let single = |objects: &[_]| objects.len() == 1 && (pass.table.own || crate::source::is_parquet(objects).unwrap_or(false));
+    let single = |objects: &[_]| objects.len() == 1 && pass.table.format_of(objects).is_ok_and(|format| format == Format::Parquet);
     if !days.iter().all(|(_, objects)| single(objects)) {
         return Ok(None);
     }

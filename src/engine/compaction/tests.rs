@@ -106,6 +106,7 @@ impl Fixture {
             layout: Lake::layout().expect("a layout"),
             own: true,
             types: TypeRules::default(),
+            format: crate::source::FormatRule::default(),
         };
         let ignore = ignore.iter().map(|name| (*name).to_owned()).collect();
         let comparison = Comparison { key: key(), ignore, track: vec![] };
