@@ -74,6 +74,8 @@ pub struct TableConfig {
     pub key: Vec<String>,
     /// Declared types, by column.
     pub types: BTreeMap<String, String>,
+    /// `text` to read every other column of CSV as text, or `infer` (default).
+    pub csv_types: Option<String>,
     /// `evolve` (default) or `freeze`.
     pub schema: Option<String>,
     /// The fewest rows.
@@ -120,6 +122,8 @@ pub struct EventsConfig {
     pub format: Option<Format>,
     /// Declared types, by column.
     pub types: BTreeMap<String, String>,
+    /// `text` to read every other column of CSV as text, or `infer` (default).
+    pub csv_types: Option<String>,
 }
 
 /// One backfill: SQL, or a join.
@@ -181,6 +185,9 @@ impl Config {
                 return Err(Error::usage(format!("[tables.{name}]: 'snapshots' and 'layout' go together")));
             }
         }
+        for (name, events) in &self.events {
+            events.type_rules().map_err(|error| error.within(format!("[events.{name}]")))?;
+        }
         self.zone().map(|_| ())
     }
 
@@ -209,10 +216,17 @@ impl Config {
     }
 }
 
-fn types(declared: &BTreeMap<String, String>) -> Result<TypeRules> {
-    let mut rules = TypeRules::default();
+fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>) -> Result<TypeRules> {
+    let csv_as_text = match csv_types {
+        None | Some("infer") => false,
+        Some("text") => true,
+        Some(other) => return Err(Error::usage(format!("csv_types = \"{other}\" is unknown")).hint("csv_types = \"text\", or \"infer\"")),
+    };
+    let mut rules = TypeRules { csv_as_text, ..TypeRules::default() };
     for (column, name) in declared {
-        let data_type = parse_type(name).ok_or_else(|| Error::usage(format!("column '{column}': '{name}' is no type")).hint(DECLARABLE))?;
+        let data_type = parse_type(name).ok_or_else(|| {
+            Error::usage(format!("column '{column}': '{name}' is not a type")).hint(format!("the types are {DECLARABLE}"))
+        })?;
         rules.declared.insert(column.clone(), data_type);
     }
     Ok(rules)
@@ -237,7 +251,7 @@ impl TableConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self) -> Result<TypeRules> {
-        types(&self.types)
+        types(&self.types, self.csv_types.as_deref())
     }
 }
 
@@ -247,7 +261,7 @@ impl EventsConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self) -> Result<TypeRules> {
-        types(&self.types)
+        types(&self.types, self.csv_types.as_deref())
     }
 }
 
@@ -299,7 +313,7 @@ mod tests {
         assert!(message("timezone = 'Europe/Berln'\n").contains("timezone 'Europe/Berln' is unknown"));
         assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
         assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
-        assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is no type"));
+        assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type"));
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
     }
 

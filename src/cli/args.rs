@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::commands::snapshot::IfExists;
 use crate::domain::join::JoinKind;
+use crate::domain::schema::{DECLARABLE, parse_type};
 use crate::domain::staleness::Only;
 use crate::engine::asof::Using;
 use crate::model::{DaySpan, MemoryBudget, parse_date};
@@ -140,6 +141,9 @@ pub struct SnapshotArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
     /// What to do with a snapshot that exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
@@ -220,6 +224,9 @@ pub struct CompactArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
     /// Where the intervals go: a .parquet file or a folder; by default into the lake
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
@@ -285,6 +292,9 @@ pub struct BackfillArgs {
     /// What runs the jobs
     #[arg(long, value_name = "ENGINE", default_value = "local")]
     pub engine: EngineArg,
+    /// Types of the events' columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
     /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
@@ -535,6 +545,35 @@ fn memory(text: &str) -> Result<MemoryBudget, String> {
 
 fn days(text: &str) -> Result<DaySpan, String> {
     text.parse().map_err(|error| with_hints(&error))
+}
+
+/// Types that the command line declares, by column.
+pub type ColumnTypes = std::collections::BTreeMap<String, String>;
+
+/// Reads `a=text,b=decimal(10, 2)`: commas inside of a type belong to it.
+fn column_types(text: &str) -> Result<ColumnTypes, String> {
+    let (mut types, mut depth, mut start) = (ColumnTypes::new(), 0, 0);
+    let ends = text.char_indices().filter(|(_, c)| {
+        match c {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth -= 1,
+            _ => {}
+        }
+        *c == ',' && depth == 0
+    });
+    for end in ends.map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>() {
+        let part = text[start..end].trim();
+        start = end + 1;
+        let Some((column, data_type)) = part.split_once('=') else {
+            return Err(format!("'{part}' is not COLUMN=TYPE, such as zip=text"));
+        };
+        let (column, data_type) = (column.trim(), data_type.trim());
+        if parse_type(data_type).is_none() {
+            return Err(format!("column '{column}': '{data_type}' is not a type; the types are {DECLARABLE}"));
+        }
+        types.insert(column.to_owned(), data_type.to_owned());
+    }
+    Ok(types)
 }
 
 fn only(text: &str) -> Result<Only, String> {

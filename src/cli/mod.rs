@@ -11,10 +11,9 @@ use std::sync::OnceLock;
 
 use clap::{CommandFactory, Parser};
 
-use self::args::{AdHocArgs, BackfillArgs, Cli, Command, CompactArgs, Global, SnapshotArgs};
+use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, Global, SnapshotArgs};
 use self::printer::Printer;
 use crate::clock::{Clock, Stopwatch};
-use crate::commands::Workspace;
 use crate::commands::backfill::{AdHoc, BackfillOptions, backfill};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::diff::{DiffOptions, diff};
@@ -27,6 +26,7 @@ use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
 use crate::commands::status::status;
 use crate::commands::verify::verify;
+use crate::commands::{DeclaredTypes, Workspace};
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, MemoryBudget};
@@ -100,12 +100,27 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
         }
         Command::Demo(args) => demo::demo(&args.dir, folder, &cli.global, printer),
         command => {
-            let workspace = workspace(&cli.global, folder, printer)?;
+            let mut workspace = workspace(&cli.global, folder, printer)?;
+            workspace.declared = declared(&command)?;
             let code = carry_out(command, &workspace, printer);
             printer.requests();
             printer.phases();
             code
         }
+    }
+}
+
+/// The types that the command line declares.
+fn declared(command: &Command) -> Result<DeclaredTypes> {
+    let of_tables = |types: &Option<ColumnTypes>, tables: &[String]| match types {
+        Some(_) if tables.len() > 1 => Err(Error::usage("--types goes with one table").hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
+        types => Ok(DeclaredTypes { of_tables: types.clone().unwrap_or_default(), ..DeclaredTypes::default() }),
+    };
+    match command {
+        Command::Snapshot(args) => of_tables(&args.types, &args.tables),
+        Command::Compact(args) => of_tables(&args.types, &args.tables),
+        Command::Backfill(args) => Ok(DeclaredTypes { of_events: args.types.clone().unwrap_or_default(), ..DeclaredTypes::default() }),
+        _ => Ok(DeclaredTypes::default()),
     }
 }
 
@@ -129,6 +144,7 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
         memory: global.memory.unwrap_or_else(half_of_the_machine),
         stores,
         allow_unsafe_store: global.allow_unsafe_store,
+        declared: DeclaredTypes::default(),
         open_lake: OnceLock::new(),
         variable: &|name| std::env::var(name).ok(),
         progress: printer,

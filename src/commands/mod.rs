@@ -23,4 +23,4 @@ pub mod verify;
 pub mod workspace;
 
 pub use state::{ColumnChange, Origin};
-pub use workspace::{Progress, Workspace};
+pub use workspace::{DeclaredTypes, Progress, Workspace};

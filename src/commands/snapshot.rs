@@ -278,11 +278,12 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     let pinned = previous.as_ref().map(|previous| previous.snapshot.schema.clone());
     let rules = TypeRules { pinned, ..table.types.clone() };
     let staged_input;
+    let at = |error: Error| error.within(format!("table {}, {date}", table.name));
     let rows = match &plan.files {
-        Some(files) => source::read(files, plan.format, &rules, None)?,
+        Some(files) => source::read(files, plan.format, &rules, None).map_err(at)?,
         None => {
             staged_input = source::stage(stdin)?;
-            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input"))?
+            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input")).map_err(at)?
         }
     };
     let schema = rows.schema.clone();
@@ -373,7 +374,7 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
     let mut sorter = Sorter::new(&table.key, BUDGET);
     let (mut nulls, mut shown) = (0, Vec::new());
     for batch in rows.batches {
-        let batch = batch?;
+        let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
         sorter.push(batch)?;
     }

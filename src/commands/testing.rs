@@ -75,6 +75,7 @@ impl TestLake {
             memory: MemoryBudget::default(),
             stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
             allow_unsafe_store: false,
+            declared: Default::default(),
             open_lake: OnceLock::new(),
             variable: &no_variable,
             progress: &Silent,

@@ -1,19 +1,20 @@
 //! What every command is given: configuration, lake, clock, and somebody to tell of progress.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use chrono::NaiveDate;
 
 use crate::clock::Clock;
-use crate::config::{Config, TableConfig, expand_variables};
+use crate::config::{Config, EventsConfig, TableConfig, expand_variables};
 use crate::domain::asof::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::model::{MemoryBudget, TableName};
-use crate::source::FormatRule;
+use crate::source::{FormatRule, TypeRules};
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
@@ -28,6 +29,15 @@ pub trait Progress: Sync {
     fn step(&self, what: &str, done: u64, total: u64);
     /// Something that the user should know and that is no failure.
     fn note(&self, text: &str);
+}
+
+/// Types that the command line declares, as they are written, by column.
+#[derive(Clone, Debug, Default)]
+pub struct DeclaredTypes {
+    /// Those of the tables that the command is for.
+    pub of_tables: BTreeMap<String, String>,
+    /// Those of the events that it reads.
+    pub of_events: BTreeMap<String, String>,
 }
 
 /// What a command works on.
@@ -46,6 +56,8 @@ pub struct Workspace<'a> {
     pub stores: Stores,
     /// Whether a store that ignores the conditions of writes may be written to.
     pub allow_unsafe_store: bool,
+    /// The types that the command line declares; they overrule the configuration.
+    pub declared: DeclaredTypes,
     /// The lake, once it was looked at.
     pub open_lake: OnceLock<Lake>,
     /// The environment, for `${VAR}`.
@@ -134,9 +146,21 @@ impl Workspace<'_> {
         self.lake.is_some() || self.config.lake.is_some()
     }
 
-    /// What the configuration says of a table; nothing if it does not name it.
+    /// What the configuration says of a table, with the types that the command line declares; nothing if neither names it.
     pub fn table_config(&self, name: &TableName) -> TableConfig {
-        self.config.tables.get(name.as_str()).cloned().unwrap_or_default()
+        let mut config = self.config.tables.get(name.as_str()).cloned().unwrap_or_default();
+        config.types.extend(self.declared.of_tables.clone());
+        config
+    }
+
+    /// What the configuration says of the types of events, with the types that the command line declares.
+    ///
+    /// # Errors
+    /// A usage error for a type that is unknown.
+    pub fn event_types(&self, config: Option<&EventsConfig>) -> Result<TypeRules> {
+        let mut config = config.cloned().unwrap_or_default();
+        config.types.extend(self.declared.of_events.clone());
+        config.type_rules()
     }
 
     /// The tables that a command is for: those named, or else all that the configuration or the lake has.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, take};
-use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float64Type, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Date64Type, Field, Fields, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::schema::{canonical, integer, type_name, widen};
@@ -23,10 +23,12 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }
+    let own = batch.schema_ref().fields();
+    let at: std::collections::HashMap<&str, usize> = own.iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
     let columns = schema
         .fields()
         .iter()
-        .map(|field| match batch.column_by_name(field.name()) {
+        .map(|field| match at.get(field.name().as_str()).map(|at| batch.column(*at)) {
             Some(column) => cast_exactly(column, field.data_type(), field.name()),
             None => Ok(new_null_array(field.data_type(), batch.num_rows())),
         })
@@ -92,6 +94,12 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
                 return Err(does_not_fit(column, row, &DataType::Date32, name));
             }
         }
+        (DataType::Utf8, _) => {
+            return super::text::column(column.as_string(), to).map_err(|row| does_not_fit(column, row, to, name));
+        }
+        (from, _) if from != &DataType::Utf8 && to != &DataType::Utf8 && canonical(from) == Some(DataType::Utf8) => {
+            return cast_exactly(&cast_exactly(column, &DataType::Utf8, name)?, to, name);
+        }
         _ => {}
     }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
@@ -137,49 +145,31 @@ fn cast_struct(values: &StructArray, fields: &Fields, name: &str) -> Result<Arra
 fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
     use DataType as T;
     let (from, to) = (column.data_type(), cast.data_type());
-    if let (T::Utf8, T::Float32 | T::Float64) = (from, to) {
-        return Ok(first_rounded_whole(column, cast));
-    }
     let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
     let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
-    let finer = match (from, to) {
-        _ if widens && !by_integer => return Ok(None),
-        (T::Utf8, T::Decimal128(precision, scale)) => T::Decimal128(38, scale + i8::try_from(38 - precision).unwrap_or(0)),
-        (T::Utf8, T::Timestamp(_, zone)) => T::Timestamp(TimeUnit::Nanosecond, zone.clone()),
-        (T::Utf8, _) => return Ok(None),
-        _ => from.clone(),
-    };
-    let (Some(original), true) = (canonical(from), canonical(&finer).as_ref() == Some(&finer)) else { return Ok(None) };
+    if widens && !by_integer {
+        return Ok(None);
+    }
+    let Some(original) = canonical(from).filter(|original| original == from) else { return Ok(None) };
     let lenient = CastOptions::default();
-    let text = matches!(from, T::Utf8);
-    let (before, after) = if text {
-        (cast_with_options(column, &finer, &lenient), Ok(cast.clone()))
-    } else {
-        (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient))
-    };
+    let (before, after) = (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient));
     let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
     let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
     Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
 }
 
-/// The first whole number in text, written as one, that a float has rounded: two codes would become one.
-fn first_rounded_whole(column: &ArrayRef, cast: &ArrayRef) -> Option<usize> {
-    let texts = column.as_string::<i32>();
-    let wide = cast_with_options(cast, &DataType::Float64, &CastOptions::default()).ok()?;
-    let floats = wide.as_primitive::<Float64Type>();
-    #[allow(clippy::cast_possible_truncation, reason = "what does not fit saturates, and is another number")]
-    let rounded = |row: usize| texts.value(row).parse::<i128>().is_ok_and(|whole| floats.value(row) as i128 != whole);
-    (0..column.len()).find(|row| texts.is_valid(*row) && rounded(*row))
-}
-
 /// A value as an error shows it: text in quotes, at most 60 characters.
 pub fn quoted(column: &dyn Array, row: usize) -> String {
-    let text = display(column, row);
-    let shown = if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text };
+    let shown = shortened(&display(column, row));
     match column.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => format!("'{shown}'"),
         _ => shown,
     }
+}
+
+/// Text as an error shows it: at most 60 characters.
+pub fn shortened(text: &str) -> String {
+    if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text.to_owned() }
 }
 
 /// A value as text; null is the empty text.
@@ -196,6 +186,7 @@ pub fn display(column: &dyn Array, row: usize) -> String {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::TimeUnit;
 
     use super::*;
 

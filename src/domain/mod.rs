@@ -7,6 +7,7 @@
 //! | which path holds a date, and which folders a range needs | [`layout`] |
 //! | when are two types one type | [`schema`] |
 //! | which values survive a change of type | [`cast`] |
+//! | which value a text or a JSON value is | [`text`], [`json`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
@@ -30,9 +31,11 @@ pub mod gaps;
 pub mod guard;
 pub mod interval;
 pub mod join;
+pub mod json;
 pub mod layout;
 pub mod ledger;
 pub mod merge;
 pub mod schema;
 pub mod search;
 pub mod staleness;
+pub mod text;

@@ -1,201 +1,386 @@
 //! What type a column of text holds, from all of its values.
+//!
+//! A value is looked at once, as it is read, with its file and line. If the column's type is declared, the value
+//! is of that type or is refused there and then. Otherwise [`Guess`] remembers what the values have in common,
+//! and [`Guess::decide`] chooses at the end: the type that the column had so far, if all values are of it; a wider one of its
+//! family that holds both; or, for a column without a past, the type that all values agree on.
+//!
+//! Whichever it is, every value is known to be of it exactly, by the rules of [`crate::domain::text`].
 
-use std::sync::Arc;
-
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::datatypes::{DataType, TimeUnit};
 
-use super::TypeRules;
+use super::{Input, TypeRules};
 use crate::domain::schema::{type_name, widen};
+use crate::domain::text::{self, Moment, Number};
 use crate::error::{Error, Result};
-use crate::model::parse_date;
 
-/// Readings of text, the most telling first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// Digits as a program writes an integer: no plus, no leading zero.
-    Integer,
-    /// Digits as a program writes a number.
-    Number,
-    Bool,
-    Date,
-    Timestamp,
-    TimestampUtc,
-    /// Anything that parses as an integer: `007` too.
-    LooseInteger,
-    /// Anything that parses as a number.
-    LooseNumber,
-    /// Anything that parses as a number, but for a whole one that no float64 holds.
-    LooseFloat,
+/// Where a value stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The number of its file.
+    pub(super) file: usize,
+    /// Its line, from 1.
+    pub(super) line: u64,
 }
 
-const READINGS: [Reading; 9] = [
-    Reading::Integer,
-    Reading::Number,
-    Reading::Bool,
-    Reading::Date,
-    Reading::Timestamp,
-    Reading::TimestampUtc,
-    Reading::LooseInteger,
-    Reading::LooseNumber,
-    Reading::LooseFloat,
-];
-
-impl Reading {
-    fn fits(self, text: &str) -> bool {
-        match self {
-            Reading::Integer => plain_digits(text) && text.parse::<i64>().is_ok(),
-            Reading::Number => plain_number(text) && (!plain_digits(text) || text.parse::<i64>().is_ok_and(is_exact)),
-            Reading::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
-            Reading::Date => text.len() == 10 && parse_date(text).is_ok(),
-            Reading::Timestamp => is_timestamp(text) == Some(false),
-            Reading::TimestampUtc => is_timestamp(text) == Some(true),
-            Reading::LooseInteger => text.parse::<i64>().is_ok(),
-            Reading::LooseNumber => text.parse::<f64>().is_ok(),
-            Reading::LooseFloat => text.parse::<f64>().is_ok() && (!plain_digits(text) || text.parse::<i64>().is_ok_and(is_exact)),
-        }
+impl Place {
+    /// The place as errors name it.
+    pub(super) fn in_words(self, inputs: &[Input]) -> String {
+        let name = inputs.get(self.file).map_or("the source", |input| input.name.as_str());
+        format!("{name}, line {}", self.line)
     }
 }
 
-/// Whether every float64 near a whole number is that number alone: a long code among numbers is text, not a rounded one.
-fn is_exact(whole: i64) -> bool {
-    whole.unsigned_abs() <= 1 << 53
-}
+/// The first value that is not of a type, and where it stands.
+type Misfit = Option<(Place, String)>;
 
-fn plain_digits(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
-}
-
-fn plain_number(text: &str) -> bool {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
-    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(whole, fraction)| (whole, Some(fraction)));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    plain_digits(whole)
-        && fraction.is_none_or(|fraction| !fraction.is_empty() && digits(fraction))
-        && exponent.is_none_or(|exponent| !exponent.is_empty() && digits(exponent.trim_start_matches(['+', '-'])))
-        && text.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
-/// Whether text is a date and a time of day, and if so whether it has a zone.
-fn is_timestamp(text: &str) -> Option<bool> {
-    let bytes = text.as_bytes();
-    if bytes.len() < 19 || !matches!(bytes[10], b'T' | b' ') || bytes[13] != b':' || string_to_timestamp_nanos(text).is_err() {
-        return None;
+fn note(misfit: &mut Misfit, place: Place, value: &str) {
+    if misfit.is_none() {
+        *misfit = Some((place, value.to_owned()));
     }
-    let time = &text[11..];
-    Some(time.ends_with('Z') || time.contains(['+', '-']))
+}
+
+/// What has to be known of the values, from what is known of the column before they are seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    /// Everything: the column's type is what the values agree on.
+    #[default]
+    Any,
+    /// Nothing: it is a column of text.
+    Text,
+    /// Whether they are of one type, which is not widened.
+    Fixed(DataType),
+    /// Whether there are any: text is not read as the column's type.
+    None,
+    /// The numbers, of a column that was of this type.
+    Numbers(DataType),
+    /// The dates and timestamps.
+    Moments,
+}
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Written {
+    /// As the text of a format without types.
+    #[default]
+    Plain,
+    /// As numbers of JSON, which are numbers however they are written.
+    JsonNumbers,
+    /// As strings of JSON.
+    JsonStrings,
+}
+
+/// Whether a program's text for a value of a type is understood alike by all programs. Bytes and durations are not: one writes
+/// hexadecimal digits, one escapes, one the bytes themselves.
+fn is_understood(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Binary | DataType::Duration(_) => false,
+        DataType::List(item) => is_understood(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_understood(field.data_type())),
+        DataType::Map(entries, _) => is_understood(entries.data_type()),
+        _ => true,
+    }
 }
 
 /// What the values of one column have shown so far.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Guess {
-    /// Whether there was any value.
+    declared: Option<DataType>,
+    pinned: Option<DataType>,
+    wanted: Wanted,
+    written: Written,
     seen: bool,
-    /// For each reading, the first value that it does not fit, and the line.
-    misfit: [Option<(u64, String)>; READINGS.len()],
+    /// Of a column whose type is fixed, the first value that is not of it.
+    not_fixed: Misfit,
+    not_whole: Misfit,
+    /// The least and the greatest whole number.
+    least: Option<(i128, Place)>,
+    most: Option<(i128, Place)>,
+    not_number: Misfit,
+    not_float64: Misfit,
+    not_float32: Misfit,
+    not_decimal: Misfit,
+    /// The most digits before the point, and after it; and the last value that had more than those before it.
+    decimal_digits: (u8, u8),
+    longest: (Place, String),
+    has_exponent: bool,
+    has_fraction: bool,
+    not_bool: Misfit,
+    not_date: Misfit,
+    not_day: Misfit,
+    not_timestamp: Misfit,
+    not_utc: Misfit,
+    /// The first timestamp that needs nanoseconds, and the first that they do not reach.
+    finer_than_us: Misfit,
+    beyond_ns: Misfit,
+    finer_than_ms: Misfit,
 }
 
 impl Guess {
-    pub(super) fn see(&mut self, text: &str, line: u64) {
+    /// A column of text by the rules.
+    pub(super) fn of(column: &str, rules: &TypeRules) -> Self {
+        match rules.declared(column) {
+            Some(DataType::Utf8) => Guess { declared: Some(DataType::Utf8), wanted: Wanted::Text, ..Guess::default() },
+            Some(declared) => Guess { declared: Some(declared.clone()), wanted: Wanted::Fixed(declared.clone()), ..Guess::default() },
+            None => Guess::pinned(rules.pinned(column), Written::Plain),
+        }
+    }
+
+    /// A column that had a type so far, or none.
+    pub(super) fn pinned(pinned: Option<&DataType>, written: Written) -> Self {
+        let wanted = match pinned {
+            None | Some(DataType::Null) => Wanted::Any,
+            Some(DataType::Utf8) => Wanted::Text,
+            Some(pinned) if !is_understood(pinned) => Wanted::None,
+            Some(pinned) if pinned.is_numeric() => Wanted::Numbers(pinned.clone()),
+            Some(DataType::Date32 | DataType::Timestamp(..)) => Wanted::Moments,
+            Some(other) => Wanted::Fixed(other.clone()),
+        };
+        Guess { pinned: pinned.cloned(), wanted, written, ..Guess::default() }
+    }
+
+    /// Looks at one value.
+    pub(super) fn see(&mut self, text: &str, place: Place) {
         self.seen = true;
-        for (reading, misfit) in READINGS.iter().zip(&mut self.misfit) {
-            if misfit.is_none() && !reading.fits(text) {
-                *misfit = Some((line, text.to_owned()));
+        match &self.wanted {
+            Wanted::Text => {}
+            Wanted::None => note(&mut self.not_fixed, place, text),
+            Wanted::Fixed(data_type) => {
+                if self.not_fixed.is_none() && !text::fits(text, data_type) {
+                    note(&mut self.not_fixed, place, text);
+                }
+            }
+            Wanted::Numbers(_) => self.see_number(text, place),
+            Wanted::Moments => self.see_moment(text, place),
+            Wanted::Any => {
+                self.see_number(text, place);
+                self.see_moment(text, place);
+                if self.not_bool.is_none() && text::boolean(text).is_none() {
+                    note(&mut self.not_bool, place, text);
+                }
             }
         }
     }
 
-    fn misfit(&self, reading: Reading) -> Option<&(u64, String)> {
-        READINGS.iter().position(|other| *other == reading).and_then(|at| self.misfit[at].as_ref())
+    fn see_number(&mut self, text: &str, place: Place) {
+        let was = |of: fn(&DataType) -> bool| matches!(&self.wanted, Wanted::Numbers(pinned) if of(pinned));
+        let (is_decimal, is_float32) =
+            (was(|pinned| matches!(pinned, DataType::Decimal128(..))), was(|pinned| pinned == &DataType::Float32));
+        let is_float = is_float32 || was(|pinned| pinned == &DataType::Float64);
+        if self.not_whole.is_some() && self.not_number.is_some() && !is_decimal && !is_float {
+            return;
+        }
+        let whole = if self.not_whole.is_none() { text::integer::<i128>(text) } else { None };
+        match whole {
+            Some(value) => {
+                if self.least.is_none_or(|(least, _)| value < least) {
+                    self.least = Some((value, place));
+                }
+                if self.most.is_none_or(|(most, _)| value > most) {
+                    self.most = Some((value, place));
+                }
+            }
+            None => note(&mut self.not_whole, place, text),
+        }
+        let number = Number::parse(text);
+        self.has_exponent |= number.is_some_and(|number| number.exponent.is_some());
+        self.has_fraction |= number.is_some_and(|number| !number.fraction.is_empty());
+        if is_decimal {
+            match number.and_then(|number| number.decimal_digits()) {
+                Some((before, after)) => {
+                    let most = (self.decimal_digits.0.max(before), self.decimal_digits.1.max(after));
+                    if most != self.decimal_digits {
+                        (self.decimal_digits, self.longest) = (most, (place, text.to_owned()));
+                    }
+                }
+                None => note(&mut self.not_decimal, place, text),
+            }
+        }
+        if self.not_number.is_none() || is_float {
+            let float = text::float64(text);
+            if float.is_none() {
+                note(&mut self.not_float64, place, text);
+            }
+            // Every float64 near a whole number up to here is that number alone: a longer code among numbers is text.
+            let is_plain = number.is_some_and(|number| number.fraction.is_empty() && number.exponent.is_none());
+            let is_sure = |value: f64| !is_plain || text::is_whole(text) && value.abs() <= 9_007_199_254_740_992.0;
+            let is_number = number.is_some_and(|number| !number.whole.is_empty()) && float.is_some_and(is_sure);
+            if !is_number {
+                note(&mut self.not_number, place, text);
+            }
+        }
+        if is_float32 && self.not_float32.is_none() && text::float32(text).is_none() {
+            note(&mut self.not_float32, place, text);
+        }
     }
 
-    fn agrees(&self, reading: Reading) -> bool {
-        self.misfit(reading).is_none()
+    fn see_moment(&mut self, text: &str, place: Place) {
+        let is_loose = self.wanted == Wanted::Moments;
+        if self.not_timestamp.is_some() && self.not_utc.is_some() && self.not_date.is_some() && self.not_day.is_some() {
+            return;
+        }
+        let Some(moment) = Moment::parse(text) else {
+            for misfit in [&mut self.not_timestamp, &mut self.not_utc, &mut self.not_date, &mut self.not_day] {
+                note(misfit, place, text);
+            }
+            return;
+        };
+        if moment.has_time {
+            note(&mut self.not_date, place, text);
+        }
+        if text::date(text).is_none() {
+            note(&mut self.not_day, place, text);
+        }
+        let is_whole = is_loose || !moment.has_time || moment.has_seconds;
+        if moment.in_utc || !is_whole {
+            note(&mut self.not_timestamp, place, text);
+        }
+        if !moment.in_utc || !is_whole {
+            note(&mut self.not_utc, place, text);
+        }
+        if moment.count(TimeUnit::Millisecond).is_none() {
+            note(&mut self.finer_than_ms, place, text);
+        }
+        if moment.count(TimeUnit::Microsecond).is_none() {
+            note(&mut self.finer_than_us, place, text);
+        }
+        if moment.count(TimeUnit::Nanosecond).is_none() {
+            note(&mut self.beyond_ns, place, text);
+        }
+    }
+
+    /// Whether there was a value.
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// The unit that timestamps need, or the first value that none has room for.
+    fn unit(&self) -> Result<TimeUnit, (Place, String)> {
+        match (&self.finer_than_us, &self.beyond_ns) {
+            (None, _) => Ok(TimeUnit::Microsecond),
+            (Some(_), None) => Ok(TimeUnit::Nanosecond),
+            (Some(_), Some(beyond)) => Err(beyond.clone()),
+        }
+    }
+
+    /// The narrowest of the wide integer types that holds all whole numbers.
+    fn integers(&self) -> Option<DataType> {
+        let (least, most) = (self.least?.0, self.most?.0);
+        match () {
+            () if i64::try_from(least).is_ok() && i64::try_from(most).is_ok() => Some(DataType::Int64),
+            () if u64::try_from(least).is_ok() && u64::try_from(most).is_ok() => Some(DataType::UInt64),
+            () => None,
+        }
+    }
+
+    /// Whether a value such as `12E3` is among plain digits, and so a code.
+    fn is_code(&self) -> bool {
+        self.has_exponent && !self.has_fraction && self.written == Written::Plain
     }
 
     /// What all values agree on.
     fn inferred(&self) -> DataType {
-        let utc = || Some(Arc::from("UTC"));
-        match () {
-            () if !self.seen => DataType::Null,
-            () if self.agrees(Reading::Integer) => DataType::Int64,
-            () if self.agrees(Reading::Number) => DataType::Float64,
-            () if self.agrees(Reading::Bool) => DataType::Boolean,
-            () if self.agrees(Reading::Date) => DataType::Date32,
-            () if self.agrees(Reading::Timestamp) => DataType::Timestamp(TimeUnit::Microsecond, None),
-            () if self.agrees(Reading::TimestampUtc) => DataType::Timestamp(TimeUnit::Microsecond, utc()),
-            () => DataType::Utf8,
-        }
+        let timestamp = |zone: Option<&str>| self.unit().ok().map(|unit| DataType::Timestamp(unit, zone.map(Into::into)));
+        let agreed = match () {
+            () if !self.seen => Some(DataType::Null),
+            () if self.not_whole.is_none() && self.integers() == Some(DataType::Int64) => Some(DataType::Int64),
+            () if self.not_number.is_none() && !self.is_code() => Some(DataType::Float64),
+            () if self.not_bool.is_none() => Some(DataType::Boolean),
+            () if self.not_date.is_none() => Some(DataType::Date32),
+            () if self.not_timestamp.is_none() => timestamp(None),
+            () if self.not_utc.is_none() => timestamp(Some("UTC")),
+            () => None,
+        };
+        agreed.unwrap_or(DataType::Utf8)
     }
 
     /// The column's type by the rules.
     ///
     /// # Errors
-    /// A refusal that names the first value that is not of the previous snapshot's type.
-    pub(super) fn decide(&self, column: &str, rules: &TypeRules, file: &str) -> Result<DataType> {
-        if let Some(declared) = rules.declared.get(column) {
-            return Ok(declared.clone());
+    /// A refusal that names the first value that is not of the declared type, or of no type that widens the one so far.
+    pub(super) fn decide(&self, column: &str, inputs: &[Input]) -> Result<DataType> {
+        if let Some(declared) = &self.declared {
+            return match &self.not_fixed {
+                None => Ok(declared.clone()),
+                Some(misfit) => Err(refusal(column, "is declared", declared, misfit, inputs)),
+            };
         }
-        let inferred = self.inferred();
-        let Some(pinned) = rules.pinned(column) else { return Ok(inferred) };
-        let reading = match pinned {
-            DataType::Utf8 | DataType::Binary => return Ok(pinned.clone()),
-            data_type if data_type.is_integer() => Reading::LooseInteger,
-            DataType::Float32 | DataType::Float64 => Reading::LooseFloat,
-            DataType::Decimal128(_, _) => Reading::LooseNumber,
-            DataType::Boolean => Reading::Bool,
-            DataType::Date32 => Reading::Date,
-            DataType::Timestamp(_, None) => Reading::Timestamp,
-            DataType::Timestamp(_, Some(_)) => Reading::TimestampUtc,
-            _ => return Ok(pinned.clone()),
-        };
-        if !self.seen || self.agrees(reading) {
+        match &self.pinned {
+            None => Ok(self.inferred()),
+            Some(pinned) if !self.seen => Ok(pinned.clone()),
+            Some(pinned) => self.widened(pinned).map_err(|misfit| refusal(column, "was", pinned, &misfit, inputs)),
+        }
+    }
+
+    /// The pinned type, or a wider one, that holds all values; or the first value that none holds.
+    fn widened(&self, pinned: &DataType) -> Result<DataType, (Place, String)> {
+        use DataType as T;
+        let or = |misfit: &Misfit, data_type: DataType| misfit.clone().map_or(Ok(data_type), Err);
+        // JSON has types of its own. What is decimal or a moment only because the column was is read as that type, or not at all.
+        let widens = self.written == Written::Plain;
+        match pinned {
+            T::Null => Ok(self.inferred()),
+            T::Utf8 => Ok(T::Utf8),
+            integer if integer.is_integer() => self.widened_integer(integer),
+            T::Float32 if self.not_float32.is_none() => Ok(T::Float32),
+            T::Float32 | T::Float64 => or(&self.not_float64, T::Float64),
+            T::Decimal128(precision, scale) => {
+                or(&self.not_decimal, T::Null)?;
+                let (before, after) = self.decimal_digits;
+                let needed = T::Decimal128((before + after).clamp(1, 38), i8::try_from(after).unwrap_or(0));
+                let has_room = i16::from(*precision) - i16::from(*scale) >= i16::from(before) && i16::from(*scale) >= i16::from(after);
+                if has_room {
+                    return Ok(pinned.clone());
+                }
+                let wide = if before + after > 38 || !widens { None } else { widen(pinned, &needed) };
+                wide.ok_or_else(|| self.longest.clone())
+            }
+            T::Date32 if self.not_day.is_none() => Ok(T::Date32),
+            T::Date32 if !widens => or(&self.not_day, T::Date32),
+            T::Date32 => or(&self.not_timestamp, T::Null).and_then(|_| Ok(T::Timestamp(self.unit()?, None))),
+            T::Timestamp(unit, zone) => {
+                or(if zone.is_some() { &self.not_utc } else { &self.not_timestamp }, T::Null)?;
+                let needed = if self.finer_than_ms.is_some() { self.unit()? } else { TimeUnit::Millisecond };
+                if needed > *unit && !widens {
+                    let finer = if *unit == TimeUnit::Millisecond { &self.finer_than_ms } else { &self.finer_than_us };
+                    or(finer, T::Null)?;
+                }
+                let unit = match (*unit).max(needed) {
+                    // What reaches further than nanoseconds and needs none is kept in microseconds.
+                    TimeUnit::Nanosecond if self.beyond_ns.is_some() => TimeUnit::Microsecond,
+                    unit => unit,
+                };
+                Ok(T::Timestamp(unit, zone.clone()))
+            }
+            _ => or(&self.not_fixed, pinned.clone()),
+        }
+    }
+
+    fn widened_integer(&self, pinned: &DataType) -> Result<DataType, (Place, String)> {
+        if let Some(not_whole) = &self.not_whole {
+            // Whole numbers become floats where there are fractions.
+            return match &self.not_number {
+                None if !self.is_code() => Ok(DataType::Float64),
+                Some(misfit) if self.has_fraction => Err(misfit.clone()),
+                _ => Err(not_whole.clone()),
+            };
+        }
+        let (Some(least), Some(most)) = (self.least, self.most) else { return Ok(pinned.clone()) };
+        let fits = |(value, _): (i128, Place)| text::fits(&value.to_string(), pinned);
+        if fits(least) && fits(most) {
             return Ok(pinned.clone());
         }
-        let is_too_long = reading == Reading::LooseFloat && inferred == DataType::Int64;
-        if inferred != DataType::Utf8
-            && !is_too_long
-            && let Some(wide) = widen(pinned, &inferred)
-        {
-            return Ok(wide);
-        }
-        let (line, value) = self.misfit(reading).cloned().unwrap_or_default();
-        let shown: String = value.chars().take(60).collect();
-        let was = type_name(pinned);
-        Err(Error::refused(format!("{file}, line {line}: column '{column}' was {was} in the previous snapshot, and '{shown}' is none"))
-            .hint(format!(
-                "correct the source; or, to change the type for good, declare it (types = {{ {column} = \"text\" }} in asof.toml) and take \
-                 the earlier snapshots again, with --if-exists replace --backdate"
-            )))
+        let beyond = if fits(most) { least } else { most };
+        let wide = self.integers().and_then(|needed| widen(pinned, &needed));
+        wide.ok_or((beyond.1, beyond.0.to_string()))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_what_programs_write() {
-        for number in ["0", "-1", "450.0", "1e5", "-0.5E-3", "9007199254740992"] {
-            assert!(Reading::Number.fits(number), "{number}");
-        }
-        for text in
-            ["", "-", "007", "00.5", "1.", ".5", "+1", "1e", "0x1", "NaN", "inf", "1 ", "1e999", "9007199254740993", "99999999999999999999"]
-        {
-            assert!(!Reading::Number.fits(text), "{text}");
-        }
-        assert!(!Reading::Integer.fits("9223372036854775808"));
-        assert!(Reading::LooseInteger.fits("007") && Reading::LooseNumber.fits("NaN"));
-    }
-
-    #[test]
-    fn a_timestamp_has_a_time_of_day() {
-        assert_eq!(is_timestamp("2024-01-31 10:00:00"), Some(false));
-        assert_eq!(is_timestamp("2024-01-31T10:00:00.123456Z"), Some(true));
-        assert_eq!(is_timestamp("2024-01-31T10:00:00-05:00"), Some(true));
-        for text in ["2024-01-31", "2024-01-31 10:00", "2024-13-31 10:00:00", "hello world, it is I", "é024-01-31 10:00:000"] {
-            assert_eq!(is_timestamp(text), None, "{text}");
-        }
-    }
+fn refusal(column: &str, verb: &str, data_type: &DataType, (place, value): &(Place, String), inputs: &[Input]) -> Error {
+    let shown = crate::domain::cast::shortened(value);
+    let (place, name) = (place.in_words(inputs), type_name(data_type));
+    let so_far = if verb == "was" { " in the copy before" } else { "" };
+    Error::refused(format!("{place}: column '{column}' {verb} {name}{so_far}, and '{shown}' is not a valid {name}")).hint(format!(
+        "correct the source, or keep the text as it is: --types {column}=text, or types = {{ {column} = \"text\" }} in asof.toml"
+    ))
 }

@@ -12,7 +12,8 @@
 //! meanwhile cannot give half of one state and half of another. Memory is a batch, whatever the format.
 //!
 //! Text has no types, so they are decided in this order ([`TypeRules`]): the declared one; the one the
-//! previous snapshot had, so that a code `007` stays text if it was text; what all values agree on.
+//! previous snapshot had, so that a code `007` stays text if it was text; what all values agree on. Whichever it is, a value
+//! that it does not hold exactly is refused with its file and line ([`crate::domain::text`]).
 
 mod arrow_ipc;
 mod csv_text;
@@ -92,11 +93,18 @@ impl Format {
 pub struct TypeRules {
     /// Types that the configuration declares, by column.
     pub declared: BTreeMap<String, DataType>,
+    /// Whether every other column of CSV is text.
+    pub csv_as_text: bool,
     /// The schema of the previous snapshot.
     pub pinned: Option<SchemaRef>,
 }
 
 impl TypeRules {
+    /// The type that is declared for a column of text.
+    fn declared(&self, column: &str) -> Option<&DataType> {
+        self.declared.get(column).or(if self.csv_as_text { Some(&DataType::Utf8) } else { None })
+    }
+
     fn pinned(&self, column: &str) -> Option<&DataType> {
         let field = self.pinned.as_ref()?.fields().iter().find(|field| field.name() == column)?;
         (field.data_type() != &DataType::Null).then(|| field.data_type())
@@ -153,9 +161,15 @@ impl Input {
         let got = file.read(&mut magic).io_context(doing)?;
         file.rewind().io_context(doing)?;
         let file = BufReader::with_capacity(1 << 18, file);
+        let not_read = |what: &str, hint: &str| Error::refused(format!("{} is {what}", self.name)).hint(hint);
         Ok(match &magic[..got] {
             [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(not_read("UTF-16 text", "iconv -f utf-16 -t utf-8 FILE")),
+            b"PK\x03\x04" => return Err(not_read("a zip archive", "unzip FILE")),
+            // Programs that compress in parallel begin with a frame that is passed over.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+                Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?)
+            }
             _ => Box::new(file),
         })
     }
@@ -500,15 +514,15 @@ mod tests {
         std::fs::write(&path, text).expect("written");
         let rows = read_files(&[file(&path)], rules, Some("the file"))?;
         let types = rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
-        let mut lines = Vec::new();
+        let mut shown = Vec::new();
         for batch in rows.batches {
-            lines.extend(lines_of(&batch?));
+            shown.extend(lines(&batch?));
         }
-        Ok((types, lines))
+        Ok((types, shown))
     }
 
-    fn lines_of(batch: &RecordBatch) -> Vec<String> {
-        let cells = |row| batch.columns().iter().map(move |column| crate::domain::cast::display(column, row)).collect::<Vec<_>>();
+    fn lines(batch: &arrow::array::RecordBatch) -> Vec<String> {
+        let cells = |row| batch.columns().iter().map(|column| crate::domain::cast::display(column, row)).collect::<Vec<_>>();
         (0..batch.num_rows()).map(|row| cells(row).join("|")).collect()
     }
 
@@ -531,8 +545,8 @@ mod tests {
     #[test]
     fn a_code_stays_text_if_it_was_text_and_a_float_stays_a_float() {
         let rules = pinned(&[("code", DataType::Utf8), ("price", DataType::Float64), ("n", DataType::Int64)]);
-        let (types, lines) = read_text("x.csv", "code,price,n\n7,450,007\n", &rules).expect("it reads");
-        assert_eq!((types, lines), (vec!["code text".into(), "price float64".into(), "n int64".into()], vec!["7|450.0|7".into()]));
+        let (types, lines) = read_text("x.csv", "code,price,n\n7,450,70\n", &rules).expect("it reads");
+        assert_eq!((types, lines), (vec!["code text".into(), "price float64".into(), "n int64".into()], vec!["7|450.0|70".into()]));
     }
 
     #[test]
@@ -540,7 +554,7 @@ mod tests {
         let rules = pinned(&[("n", DataType::Int64)]);
         assert_eq!(read_text("x.csv", "n\n1.5\n", &rules).expect("it widens").0, ["n float64"]);
         let error = read_text("x.csv", "n\n1\nA7\n", &rules).expect_err("text");
-        assert_eq!(error.to_string(), "the file, line 3: column 'n' was int64 in the previous snapshot, and 'A7' is none");
+        assert_eq!(error.to_string(), "the file, line 3: column 'n' was int64 in the copy before, and 'A7' is not a valid int64");
         assert_eq!(error.kind(), crate::error::Kind::Refused);
     }
 
@@ -552,9 +566,76 @@ mod tests {
         let (types, lines) = read_text("x.ndjson", json, &TypeRules::default()).expect("text");
         assert_eq!((types[1].as_str(), lines[0].as_str()), ("n text", "1|12345678901234567890"));
         let error = read_text("x.csv", "n\n9007199254740993\n", &pinned(&[("n", DataType::Float64)])).expect_err("too long");
-        assert_eq!(error.to_string(), "the file, line 2: column 'n' was float64 in the previous snapshot, and '9007199254740993' is none");
+        assert_eq!(
+            error.to_string(),
+            "the file, line 2: column 'n' was float64 in the copy before, and '9007199254740993' is not a valid float64"
+        );
         let declared = TypeRules { declared: [("n".to_owned(), DataType::Float64)].into(), ..TypeRules::default() };
         assert!(read_text("x.csv", "n\n9007199254740993\n", &declared).is_err());
+    }
+
+    #[test]
+    fn text_that_is_not_the_canonical_form_of_its_type_is_refused_or_text() {
+        let first_day = |values: &str| read_text("x.csv", &format!("x\n{values}\n"), &TypeRules::default()).expect("it reads").0[0].clone();
+        for codes in ["90210\n02134", "1\n+1", "5\n12E3", "1\n1e400", "0\n-0", "1.5\n0.12345678901234567890123", "1\n18446744073709551616"]
+        {
+            assert_eq!(first_day(codes), "x text", "{codes}");
+        }
+        assert_eq!(first_day("1.5\n1e+20\n-0.0"), "x float64");
+        assert_eq!(first_day("2024-01-31\n9999-12-31 00:00:00\n0001-01-01 00:00:00"), "x timestamp(us)");
+        assert_eq!(first_day("2024-12-31 10:00:00.123456789"), "x timestamp(ns)");
+        assert_eq!(first_day("2024-12-31 10:00:00.123456789\n9999-12-31 00:00:00"), "x text");
+        assert_eq!(first_day("2024-01-01 10:00:00 America/New_York\n2024-01-01 10:00:00 UTC"), "x timestamp(us, UTC)");
+        assert_eq!(first_day("2024-01-01 10:00:00 America/New_York\n2024-01-01 10:00:00"), "x text");
+        let second_day = |pinned_type: &str, value: &str| {
+            let rules = pinned(&[("x", crate::domain::schema::parse_type(pinned_type).expect("a type"))]);
+            read_text("x.csv", &format!("x\n{value}\n"), &rules).map(|(types, lines)| format!("{} = {}", types[0], lines[0]))
+        };
+        for (pinned_type, value, expected) in [
+            ("int32", "3000000000", "x int64 = 3000000000"),
+            ("uint64", "18446744073709551615", "x uint64 = 18446744073709551615"),
+            ("uint8", "-1", "x int64 = -1"),
+            ("timestamp(ms)", "2024-01-01 00:00:00.000001", "x timestamp(us) = 2024-01-01T00:00:00.000001"),
+            ("timestamp(ms)", "2024-01-01", "x timestamp(ms) = 2024-01-01T00:00:00"),
+            ("timestamp(ns)", "9999-12-31 00:00:00", "x timestamp(us) = 9999-12-31T00:00:00"),
+            ("date", "2024-01-01 00:00:00", "x date = 2024-01-01"),
+            ("date", "2024-01-01 23:30:00", "x timestamp(us) = 2024-01-01T23:30:00"),
+            ("decimal(10, 2)", "1.205", "x decimal(11, 3) = 1.205"),
+            ("decimal(38, 2)", "1E-2", "x decimal(38, 2) = 0.01"),
+            ("float32", "0.1", "x float32 = 0.1"),
+            ("float32", "16777217", "x float64 = 16777217.0"),
+            ("float64", "NaN", "x float64 = NaN"),
+            ("list<int64>", "\"[1, null]\"", "x list<int64> = [1, null]"),
+            ("time", "10:00:00.000999", "x time = 10:00:00.000999"),
+        ] {
+            assert_eq!(second_day(pinned_type, value).expect(value), expected);
+        }
+        for (pinned_type, value) in [
+            ("int64", "02134"),
+            ("int64", "+447700900123"),
+            ("int64", "12E3"),
+            ("int64", "9223372036854775808"),
+            ("uint64", "-1"),
+            ("float64", "1e400"),
+            ("float64", "1e-400"),
+            ("float64", "007"),
+            ("float64", "9007199254740993"),
+            ("decimal(38, 0)", "1.5"),
+            ("decimal(38, 2)", "1.239"),
+            ("date", "2024-01-01T23:00:00-05:00"),
+            ("timestamp(us)", "2024-01-01 10:00:00 America/New_York"),
+            ("timestamp(us)", "9999-12-31 23:59:59.9999999"),
+            ("timestamp(us, UTC)", "2024-01-01 10:00:00"),
+            ("time(ms)", "10:00:00.000999"),
+            ("list<int64>", "\"[1, NULL]\""),
+            ("list<text>", "[x]"),
+            ("binary", "6162"),
+            ("duration(us)", "5"),
+        ] {
+            let error = second_day(pinned_type, value).expect_err(value);
+            assert_eq!(error.kind(), crate::error::Kind::Refused);
+            assert!(error.to_string().starts_with("the file, line 2: column 'x' was"), "{error}");
+        }
     }
 
     #[test]
@@ -572,7 +653,17 @@ mod tests {
         assert_eq!(message("x.csv", "a,b\n1,2\n3\n"), "the file, line 3: a row of 1 field under a header of 2");
         assert_eq!(message("x.csv", "a,b\n1,2,3\n"), "the file, line 2: a row of 3 fields under a header of 2");
         assert_eq!(message("x.csv", "a,a\n1,2\n"), "the file has two columns named 'a'");
-        assert!(message("x.ndjson", "{\"a\":1}\n{\"a\":\n").starts_with("the file is no whole NDJSON"));
+        assert_eq!(
+            message("x.csv", "\r\n\r\na,b\r\n1,2\r\n\r\n\"x\r\ny\",2\r\n3\r\n"),
+            "the file, line 8: a row of 1 field under a header of 2"
+        );
+        assert_eq!(message("x.csv", "a,b\n1,\"2\n"), "the file ends inside a quoted value, in the row that begins on line 2");
+        let escaped = "the file, line 3: a quoted value goes on after its closing quote";
+        assert_eq!(message("x.csv", "a,b\n\"1\"\"\",\"2\"\n3,\"4 \\\"5\\\" 6\"\n"), escaped);
+        assert_eq!(message("x.ndjson", "{\"a\":1}\n{\"a\":\n"), "the file, line 3: invalid JSON: incomplete document");
+        assert_eq!(message("x.ndjson", "{\"a\":1}\n\n{\"a\":3,}\n"), "the file, line 3: invalid JSON: trailing comma not enabled");
+        assert_eq!(message("x.ndjson", "{\"a\":1}\n{\"a\":1,\"a\":2}\n"), "the file, line 2: the object has the field 'a' twice");
+        assert_eq!(message("x.ndjson", "[1]"), "the file, line 1: expected a JSON object, found a number");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.csv");
         std::fs::write(&path, b"a,b\n1,caf\xe9\n").expect("written");
@@ -600,11 +691,12 @@ mod tests {
         let (a, b, c) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "n,id\n2.5,3\n"), path("c.csv", "id\n1\n"));
         let rows = read_files(&[a.clone(), b], &TypeRules::default(), None).expect("order may differ");
         assert_eq!(type_name(rows.schema.field(1).data_type()), "float64", "types are decided over all files");
-        let rows = read_files(&[a, c], &TypeRules::default(), None).expect("a part may lack a column");
-        let lines: Vec<_> = rows.batches.flat_map(|batch| lines_of(&batch.expect("rows"))).collect();
-        assert_eq!(lines, ["1|2", "1|"]);
-        assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 3);
-        assert_eq!(files_of(&Location::local(folder.path())).expect("files").len(), 3);
+        let parts = [a, c, path("d.csv", ""), path("e.csv", "m,n\n7,8\n")];
+        let rows = read_files(&parts, &TypeRules::default(), None).expect("they unify");
+        let shown: Vec<String> = rows.batches.map(|batch| lines(&batch.expect("rows")).join(";")).collect();
+        assert_eq!(shown, ["1|2|;1||;|8|7"], "an absent column is one of nulls, and an empty part has no rows");
+        assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 5);
+        assert_eq!(files_of(&Location::local(folder.path())).expect("files").len(), 5);
         assert_eq!(files_of(&Location::local(folder.path().join("*.parquet"))).expect_err("none").kind(), crate::error::Kind::Io);
     }
 
@@ -714,7 +806,7 @@ mod tests {
             file(&folder.path().join(name))
         });
         let rows = read_files(&files, &TypeRules::default(), None).expect("two parts have rows");
-        assert_eq!(rows.batches.flat_map(|batch| lines_of(&batch.expect("rows"))).collect::<Vec<_>>(), ["1|x", "2|"]);
+        assert_eq!(rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect::<Vec<_>>(), ["1|x", "2|"]);
         for empty in [&files[..1], &files[4..]] {
             assert_eq!(read_files(empty, &TypeRules::default(), None).err().expect("empty").kind(), crate::error::Kind::Refused);
         }

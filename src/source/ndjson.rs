@@ -1,117 +1,416 @@
-//! NDJSON: text is set aside decompressed, looked through for types, then decoded.
+//! JSON: objects one after another, as lines or in one array, each a row.
+//!
+//! The text is set aside decompressed and read twice: once for what the values of each column have in common ([`Shape`]), once for the
+//! values. Numbers are digits until their type is known ([`crate::domain::json`]), and strings are text, unless the column had
+//! another type so far or one is declared. A field that only some objects have is null in the others. An object that never has a field is kept as its
+//! JSON text, since Parquet has no type without fields.
+//!
+//! Memory: a batch of rows, twice; and what shapes hold, which is bounded by the number of distinct fields.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::json::ReaderBuilder;
-use arrow::json::reader::infer_json_schema;
+use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
-use super::guess::Guess;
+use super::guess::{Guess, Place, Written};
 use super::{Input, Rows, TypeRules};
+use crate::domain::cast::shortened;
+use crate::domain::json::{self, Value, Wrong};
 use crate::domain::schema::{canonical_schema, type_name, widen};
 use crate::error::{Context, Error, Result};
-use crate::storage::object::{BATCH_ROWS, to_canonical};
+use crate::storage::object::BATCH_ROWS;
 
 const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
-    let name = inputs.first().map(|input| input.name.clone()).unwrap_or_default();
-    let mut file = set_aside(inputs)?;
-    let damaged = |error: arrow::error::ArrowError| Error::refused(format!("{name} is no whole NDJSON: {error}"));
-    let (inferred, _) = infer_json_schema(BufReader::new(&file), None).map_err(damaged)?;
-    file.rewind().io_context(|| SPILL.into())?;
-    let inferred = canonical_schema(&inferred, &name)?;
-    rules.check(&inferred, &name)?;
-    let inferred = Arc::new(exact_numbers(&mut file, &inferred, rules, &name)?);
-    let fields = inferred.fields().iter().map(|field| decide(field, rules, &name)).collect::<Result<Vec<_>>>()?;
-    let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let reader = ReaderBuilder::new(schema.clone())
-        .with_batch_size(BATCH_ROWS)
-        .with_coerce_primitive(true)
-        .build(BufReader::with_capacity(1 << 18, file));
-    let reader = reader.map_err(damaged)?;
-    let target = schema.clone();
-    let batches = reader.map(move |batch| {
-        let batch = batch.map_err(|error| Error::refused(format!("{name} is no whole NDJSON: {error}")))?;
-        to_canonical(&batch, &target)
+    let mut aside = set_aside(inputs)?;
+    let mut rows = Shape::new(rules.pinned.as_ref().map(|schema| DataType::Struct(schema.fields().clone())).as_ref());
+    while let Some(place) = aside.next_object(inputs)? {
+        let seen = rows.see_object(aside.reader()?, place, &rules.declared);
+        seen.map_err(|wrong| aside.refusal(wrong, inputs, place))?;
+    }
+    let name = inputs.first().map_or("the source", |input| input.name.as_str());
+    let fields = rows.fields.shapes.iter().map(|(column, shape)| {
+        let data_type = rules.declared.get(column).map_or_else(|| shape.decide(column, inputs), |declared| Ok(declared.clone()))?;
+        Ok(Field::new(column, data_type, true))
     });
+    let schema = canonical_schema(&Schema::new(fields.collect::<Result<Vec<_>>>()?), name)?;
+    rules.check(&schema, name)?;
+    aside.rewind();
+    let batches = Objects { aside, schema: schema.clone(), inputs: inputs.to_vec() };
     Ok(Rows { schema, batches: Box::new(batches) })
 }
 
-/// The inferred schema, in which columns that look like floats have been looked at as text: a whole number that no float
-/// holds makes a column one of text, as in CSV, and not of rounded numbers. Numbers inside of nested values are not looked at.
-fn exact_numbers(file: &mut File, inferred: &Schema, rules: &TypeRules, name: &str) -> Result<Schema> {
-    let is_float = |field: &&Arc<Field>| field.data_type() == &DataType::Float64 && !rules.declared.contains_key(field.name());
-    let floats: Vec<Field> =
-        inferred.fields().iter().filter(is_float).map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
-    if floats.is_empty() {
-        return Ok(inferred.clone());
-    }
-    let damaged = |error: arrow::error::ArrowError| Error::refused(format!("{name} is no whole NDJSON: {error}"));
-    let mut guesses = vec![Guess::default(); floats.len()];
-    let builder = ReaderBuilder::new(Arc::new(Schema::new(floats))).with_batch_size(BATCH_ROWS).with_coerce_primitive(true);
-    let mut line = 0;
-    for batch in builder.build(BufReader::with_capacity(1 << 18, &*file)).map_err(damaged)? {
-        let batch = batch.map_err(damaged)?;
-        for (column, guess) in batch.columns().iter().zip(&mut guesses) {
-            let values = column.as_string::<i32>();
-            (0..values.len()).filter(|row| values.is_valid(*row)).for_each(|row| guess.see(values.value(row), line + row as u64 + 1));
-        }
-        line += batch.num_rows() as u64;
-    }
-    file.rewind().io_context(|| SPILL.into())?;
-    let mut guesses = guesses.iter();
-    let mut exact = |field: &Arc<Field>| match is_float(&field).then(|| guesses.next()).flatten() {
-        None => Ok(field.as_ref().clone()),
-        Some(guess) => Ok(Field::new(field.name(), guess.decide(field.name(), rules, name)?, true)),
-    };
-    let fields = inferred.fields().iter().map(&mut exact);
-    Ok(Schema::new(fields.collect::<Result<Vec<_>>>()?))
+/// The decompressed text of all files, one behind the other.
+struct Aside {
+    file: File,
+    /// Where the text of each file begins and ends; nothing of one that is blank.
+    texts: Vec<Option<(u64, u64)>>,
+    /// The file that is being read, and the reader in it.
+    current: usize,
+    reader: Option<Reader>,
+    /// Whether the reader is inside of an array of objects.
+    in_array: bool,
 }
 
-fn set_aside(inputs: &[Input]) -> Result<File> {
+type Reader = JsonStreamReader<BufReader<std::io::Take<File>>>;
+
+fn set_aside(inputs: &[Input]) -> Result<Aside> {
     let mut writer = BufWriter::with_capacity(1 << 20, tempfile::tempfile().io_context(|| SPILL.into())?);
+    let mut texts = Vec::with_capacity(inputs.len());
+    let mut end = 0u64;
     for input in inputs {
         let mut text = input.open()?;
         let mut buffer = vec![0u8; 1 << 18];
+        let (start, mut is_blank) = (end, true);
         loop {
             let count = text.read(&mut buffer).map_err(|error| Error::refused(format!("{} is damaged: {error}", input.name)))?;
             if count == 0 {
                 break;
             }
-            writer.write_all(&buffer[..count]).io_context(|| SPILL.into())?;
+            let mut bytes = &buffer[..count];
+            if end == start {
+                bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            }
+            is_blank = is_blank && bytes.iter().all(u8::is_ascii_whitespace);
+            writer.write_all(bytes).io_context(|| SPILL.into())?;
+            end += bytes.len() as u64;
         }
-        writer.write_all(b"\n").io_context(|| SPILL.into())?;
+        texts.push((!is_blank).then_some((start, end)));
     }
-    let mut file = writer.into_inner().map_err(|error| error.into_error()).io_context(|| SPILL.into())?;
-    file.rewind().io_context(|| SPILL.into())?;
-    Ok(file)
+    let file = writer.into_inner().map_err(|error| error.into_error()).io_context(|| SPILL.into())?;
+    Ok(Aside { file, texts, current: 0, reader: None, in_array: false })
 }
 
-/// The declared type; or the previous snapshot's, which JSON text is parsed into; or the inferred one.
-fn decide(field: &Field, rules: &TypeRules, name: &str) -> Result<Field> {
-    let inferred = field.data_type();
-    let data_type = match (rules.declared.get(field.name()), rules.pinned(field.name())) {
-        (Some(declared), _) => declared.clone(),
-        (None, Some(pinned)) => match widen(pinned, inferred) {
-            Some(wide) => wide,
-            None if pinned == &DataType::Utf8 && !inferred.is_nested() => DataType::Utf8,
-            None if inferred == &DataType::Utf8 && (pinned.is_temporal() || matches!(pinned, DataType::Decimal128(_, _))) => pinned.clone(),
-            None if matches!(pinned, DataType::Decimal128(_, _)) && inferred.is_numeric() => pinned.clone(),
-            None => {
-                return Err(Error::refused(format!(
-                    "{name}: column '{}' was {} in the previous snapshot, and is {} now",
-                    field.name(),
-                    type_name(pinned),
-                    type_name(inferred)
-                ))
-                .hint("correct the source, or declare the column's type in asof.toml"));
+impl Aside {
+    /// Begins again with the first file.
+    fn rewind(&mut self) {
+        (self.current, self.reader, self.in_array) = (0, None, false);
+    }
+
+    fn reader(&mut self) -> Result<&mut Reader> {
+        self.reader.as_mut().ok_or_else(|| Error::io("no JSON is being read"))
+    }
+
+    /// Goes to the next object, and says where it begins. `None` if there is none left.
+    fn next_object(&mut self, inputs: &[Input]) -> Result<Option<Place>> {
+        loop {
+            let is_new = self.reader.is_none();
+            if is_new {
+                let Some(text) = self.texts.get(self.current) else { return Ok(None) };
+                let Some((start, end)) = *text else {
+                    self.current += 1;
+                    continue;
+                };
+                let mut file = self.file.try_clone().io_context(|| SPILL.into())?;
+                file.seek(SeekFrom::Start(start)).io_context(|| SPILL.into())?;
+                self.reader = Some(json::reader(BufReader::with_capacity(1 << 18, file.take(end - start))));
             }
-        },
-        (None, None) => inferred.clone(),
-    };
-    Ok(Field::new(field.name(), data_type, true))
+            let place = self.place();
+            match self.peek(is_new).map_err(|wrong| self.refusal(wrong, inputs, place))? {
+                Some(ValueType::Object) => return Ok(Some(self.place())),
+                Some(other) => {
+                    let place = self.place().in_words(inputs);
+                    return Err(Error::refused(format!("{place}: expected a JSON object, found {}", kind(other)))
+                        .hint("a row is written as an object: {\"id\": 1, \"name\": \"pen\"}"));
+                }
+                None => (self.current, self.reader) = (self.current + 1, None),
+            }
+        }
+    }
+
+    /// The kind of the next value of the file, which is in an array or is not.
+    fn peek(&mut self, is_new: bool) -> Result<Option<ValueType>, Wrong> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        if is_new && reader.peek()? == ValueType::Array {
+            reader.begin_array()?;
+            self.in_array = true;
+        } else if is_new {
+            return Ok(Some(reader.peek()?));
+        }
+        if self.in_array && !reader.has_next()? {
+            reader.end_array()?;
+            self.in_array = false;
+        }
+        if reader.has_next()? { Ok(Some(reader.peek()?)) } else { Ok(None) }
+    }
+
+    /// Where the reader is.
+    fn place(&self) -> Place {
+        let line = self.reader.as_ref().and_then(|reader| reader.current_position(false).line_pos).map_or(0, |position| position.line);
+        Place { file: self.current, line: line + 1 }
+    }
+
+    /// What is wrong with the text, in words. `from` is where the object begins.
+    fn refusal(&self, wrong: Wrong, inputs: &[Input], from: Place) -> Error {
+        match wrong {
+            Wrong::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Error::refused(format!("{}: it is not UTF-8 text", self.place().in_words(inputs))).hint("iconv -f latin1 -t utf-8 FILE")
+            }
+            Wrong::Io(error) => Error::io(format!("{SPILL}: {error}")),
+            Wrong::Syntax(what) => Error::refused(format!("{}: invalid JSON: {what}", self.place().in_words(inputs))),
+            Wrong::Repeated(name) => Error::refused(format!("{}: the object has the field '{name}' twice", from.in_words(inputs))),
+        }
+    }
+}
+
+fn kind(of: ValueType) -> &'static str {
+    match of {
+        ValueType::Array => "an array",
+        ValueType::Object => "an object",
+        ValueType::String => "a string",
+        ValueType::Number => "a number",
+        ValueType::Boolean => "true or false",
+        ValueType::Null => "null",
+    }
+}
+
+/// What the values of one column, of one field or of the items of one list have in common.
+#[derive(Default)]
+struct Shape {
+    pinned: Option<DataType>,
+    numbers: Guess,
+    strings: Guess,
+    /// The first value of each kind.
+    first: HashMap<&'static str, Place>,
+    items: Option<Box<Shape>>,
+    fields: ShapesOfFields,
+}
+
+/// The fields of objects, in the order of their first appearance.
+#[derive(Default)]
+struct ShapesOfFields {
+    shapes: Vec<(String, Shape)>,
+    at: HashMap<String, usize>,
+    /// For each field the number of the object that had it last.
+    last: Vec<u64>,
+    /// How many objects there were.
+    objects: u64,
+}
+
+impl ShapesOfFields {
+    /// The field of a name in the object that is being read.
+    fn get(&mut self, name: String, pinned: Option<&DataType>) -> Result<&mut Shape, Wrong> {
+        let at = match self.at.get(&name) {
+            Some(at) => *at,
+            None => {
+                self.shapes.push((name.clone(), Shape::new(field_of(pinned, &name))));
+                self.last.push(0);
+                self.at.insert(name.clone(), self.last.len() - 1);
+                self.last.len() - 1
+            }
+        };
+        if std::mem::replace(&mut self.last[at], self.objects) == self.objects {
+            return Err(Wrong::Repeated(name));
+        }
+        Ok(&mut self.shapes[at].1)
+    }
+}
+
+/// The type that a field had so far.
+fn field_of<'a>(pinned: Option<&'a DataType>, name: &str) -> Option<&'a DataType> {
+    let Some(DataType::Struct(fields)) = pinned else { return None };
+    fields.iter().find(|field| field.name() == name).map(|field| field.data_type())
+}
+
+impl Shape {
+    fn new(pinned: Option<&DataType>) -> Self {
+        let pinned = pinned.filter(|pinned| *pinned != &DataType::Null);
+        Shape {
+            numbers: Guess::pinned(pinned, Written::JsonNumbers),
+            strings: Guess::pinned(pinned, Written::JsonStrings),
+            pinned: pinned.cloned(),
+            ..Shape::default()
+        }
+    }
+
+    /// Looks at the next value.
+    fn see(&mut self, reader: &mut Reader, place: Place) -> Result<(), Wrong> {
+        let of = reader.peek()?;
+        if of == ValueType::Null {
+            return Ok(reader.next_null()?);
+        }
+        self.first.entry(kind(of)).or_insert(place);
+        match of {
+            ValueType::Null | ValueType::Boolean => reader.skip_value()?,
+            ValueType::Number => self.numbers.see(reader.next_number_as_str()?, place),
+            ValueType::String => self.strings.see(reader.next_str()?, place),
+            ValueType::Array => {
+                let item = match &self.pinned {
+                    Some(DataType::List(item)) => Some(item.data_type()),
+                    _ => None,
+                };
+                let items = self.items.get_or_insert_with(|| Box::new(Shape::new(item)));
+                reader.begin_array()?;
+                while reader.has_next()? {
+                    items.see(reader, place)?;
+                }
+                reader.end_array()?;
+            }
+            ValueType::Object => self.see_object(reader, place, &BTreeMap::new())?,
+        }
+        Ok(())
+    }
+
+    /// Looks at the fields of the next value, which is an object, but not into those whose types are declared.
+    fn see_object(&mut self, reader: &mut Reader, place: Place, declared: &BTreeMap<String, DataType>) -> Result<(), Wrong> {
+        self.fields.objects += 1;
+        reader.begin_object()?;
+        while reader.has_next()? {
+            let name = reader.next_name_owned()?;
+            let is_declared = declared.contains_key(&name);
+            let field = self.fields.get(name, self.pinned.as_ref())?;
+            if is_declared { reader.skip_value()? } else { field.see(reader, place)? }
+        }
+        Ok(reader.end_object()?)
+    }
+
+    /// The first value of a kind that a type does not take.
+    fn first_but(&self, kinds: &[ValueType]) -> Option<(&'static str, Place)> {
+        let taken: Vec<&str> = kinds.iter().map(|taken| kind(*taken)).collect();
+        let others = self.first.iter().filter(|(name, _)| !taken.contains(*name));
+        others.map(|(name, place)| (*name, *place)).min_by_key(|(_, place)| (place.file, place.line))
+    }
+
+    /// The column's type: the one it had so far, or a wider one, or what the values have in common.
+    fn decide(&self, column: &str, inputs: &[Input]) -> Result<DataType> {
+        use ValueType as V;
+        let Some(pinned) = &self.pinned else { return self.inferred(column, inputs) };
+        let taken: &[V] = match pinned {
+            DataType::Utf8 => &[V::String, V::Number, V::Boolean],
+            DataType::Boolean => &[V::Boolean, V::String],
+            DataType::List(_) => &[V::Array],
+            DataType::Struct(_) | DataType::Map(..) => &[V::Object],
+            data_type if data_type.is_numeric() => &[V::Number, V::String],
+            _ => &[V::String],
+        };
+        if let Some((found, place)) = self.first_but(taken) {
+            let (place, was) = (place.in_words(inputs), type_name(pinned));
+            return Err(Error::refused(format!("{place}: column '{column}' was {was} in the copy before, and is {found} here"))
+                .hint(as_text(column)));
+        }
+        match pinned {
+            DataType::List(item) => match &self.items {
+                None => Ok(pinned.clone()),
+                Some(items) => Ok(list_of(widened(item.data_type(), items.decide(column, inputs)?))),
+            },
+            DataType::Struct(fields) => {
+                let mut wide: Vec<Field> = fields.iter().map(|field| field.as_ref().clone()).collect();
+                for (name, shape) in &self.fields.shapes {
+                    let data_type = shape.decide(&format!("{column}.{name}"), inputs)?;
+                    match wide.iter_mut().find(|field| field.name() == name) {
+                        Some(field) => *field = Field::new(name, widened(field.data_type(), data_type), true),
+                        None => wide.push(Field::new(name, data_type, true)),
+                    }
+                }
+                Ok(DataType::Struct(wide.into()))
+            }
+            DataType::Utf8 | DataType::Boolean if !self.strings.is_seen() => Ok(pinned.clone()),
+            _ => {
+                let strings = self.strings.decide(column, inputs)?;
+                if self.numbers.is_seen() { Ok(widened(&self.numbers.decide(column, inputs)?, strings)) } else { Ok(strings) }
+            }
+        }
+    }
+
+    /// What the values have in common.
+    fn inferred(&self, column: &str, inputs: &[Input]) -> Result<DataType> {
+        use ValueType as V;
+        let only = |kinds: &[V]| self.first_but(kinds).is_none();
+        Ok(match &self.items {
+            _ if self.first.is_empty() => DataType::Null,
+            _ if only(&[V::Boolean]) => DataType::Boolean,
+            _ if only(&[V::Number]) => self.numbers.decide(column, inputs)?,
+            _ if only(&[V::String, V::Number, V::Boolean]) => DataType::Utf8,
+            Some(items) if only(&[V::Array]) => list_of(items.decide(column, inputs)?),
+            _ if only(&[V::Object]) && self.fields.shapes.is_empty() => DataType::Utf8,
+            _ if only(&[V::Object]) => {
+                let fields = self.fields.shapes.iter();
+                let fields = fields.map(|(name, shape)| Ok(Field::new(name, shape.decide(&format!("{column}.{name}"), inputs)?, true)));
+                DataType::Struct(fields.collect::<Result<Vec<_>>>()?.into())
+            }
+            _ => {
+                let mut kinds: Vec<_> = self.first.iter().map(|(name, place)| (place.file, place.line, *name)).collect();
+                kinds.sort_unstable();
+                let (last, place) =
+                    kinds.last().map_or(("", Place::default()), |(file, line, name)| (name, Place { file: *file, line: *line }));
+                let first = kinds.first().map_or("", |(_, _, name)| name);
+                let place = place.in_words(inputs);
+                return Err(Error::refused(format!("{place}: column '{column}' is {last} here, and {first} before")).hint(as_text(column)));
+            }
+        })
+    }
+}
+
+fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+/// The wider of two types, of which the second was decided with the first in mind.
+fn widened(pinned: &DataType, decided: DataType) -> DataType {
+    widen(pinned, &decided).unwrap_or(decided)
+}
+
+fn as_text(column: &str) -> String {
+    format!(
+        "correct the source, or keep the column as its JSON text: --types {column}=text, or types = {{ {column} = \"text\" }} in asof.toml"
+    )
+}
+
+/// The objects as batches of a schema that takes all of their fields.
+struct Objects {
+    aside: Aside,
+    schema: SchemaRef,
+    inputs: Vec<Input>,
+}
+
+impl Objects {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let at: HashMap<&String, usize> = self.schema.fields().iter().enumerate().map(|(at, field)| (field.name(), at)).collect();
+        let mut columns: Vec<Vec<Option<Value>>> = vec![Vec::with_capacity(BATCH_ROWS); at.len()];
+        let mut places = Vec::with_capacity(BATCH_ROWS);
+        while places.len() < BATCH_ROWS
+            && let Some(place) = self.aside.next_object(&self.inputs)?
+        {
+            let read = Value::read(self.aside.reader()?);
+            let Value::Object(fields) = read.map_err(|wrong| self.aside.refusal(wrong, &self.inputs, place))? else { continue };
+            places.push(place);
+            for (name, value) in fields {
+                if let Some(at) = at.get(&name) {
+                    columns[*at].push(Some(value));
+                }
+            }
+            columns.iter_mut().for_each(|column| column.resize(places.len(), None));
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let arrays = columns.iter().zip(self.schema.fields()).map(|(values, field)| {
+            json::column(values.iter().map(|value| value.as_ref().map(Cow::Borrowed)), field.data_type()).map_err(|row| {
+                let (name, place) = (field.name(), places[row].in_words(&self.inputs));
+                let value = values[row].as_ref().map(Value::to_json).unwrap_or_default();
+                let (value, data_type) = (shortened(&value), type_name(field.data_type()));
+                Error::refused(format!("{place}: column '{name}' is {data_type}, and {value} is not a valid {data_type}"))
+                    .hint(as_text(name))
+            })
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map(Some)
+            .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
+    }
+}
+
+impl Iterator for Objects {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
 }

@@ -99,6 +99,7 @@ impl Lake {
             memory: MemoryBudget(64 << 20),
             stores: Stores::new(Vec::new(), Default::default()).unwrap(),
             allow_unsafe_store: false,
+            declared: Default::default(),
             open_lake: OnceLock::new(),
             variable: &|_| None,
             progress: &Silent,

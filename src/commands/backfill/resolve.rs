@@ -171,7 +171,7 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
             declared: config.format,
             option: format!("[events.{name}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow"),
         },
-        types: config.type_rules()?,
+        types: workspace.event_types(Some(config))?,
     })
 }
 
@@ -190,7 +190,7 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
         root,
         layout: Layout::parse(layout)?,
         format: FormatRule { declared: ad_hoc.events_format, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() },
-        types: TypeRules::default(),
+        types: workspace.event_types(None)?,
     })
 }
 
