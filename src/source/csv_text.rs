@@ -151,7 +151,7 @@ impl<'a> Text<'a> {
     /// Opens a file and reads its header; `None` for a part without a single byte.
     fn open(input: &'a Input, object: &ObjectReader, delimiter: u8, is_part: bool) -> Result<Option<Self>> {
         let mut start = BufReader::with_capacity(1 << 16, input.decompressed(object)?);
-        let is_empty = start.fill_buf().io_context(|| format!("cannot read {}", input.name))?.is_empty();
+        let is_empty = start.fill_buf().map_err(|error| damaged(&error.into(), input))?.is_empty();
         if is_empty && is_part {
             return Ok(None);
         }

@@ -203,7 +203,7 @@ impl Guess {
             }
             // Every float64 near a whole number up to here is that number alone: a longer code among numbers is text.
             let is_plain = number.is_some_and(|number| number.fraction.is_empty() && number.exponent.is_none());
-            let is_sure = |value: f64| !is_plain || text::is_whole(text) && value.abs() <= 9_007_199_254_740_992.0;
+            let is_sure = |value: f64| !is_plain || value.abs() <= 9_007_199_254_740_992.0;
             let is_number = number.is_some_and(|number| !number.whole.is_empty()) && float.is_some_and(is_sure);
             if !is_number {
                 note(&mut self.not_number, place, text);
