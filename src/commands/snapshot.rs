@@ -31,7 +31,6 @@ use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_ke
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, Rows, TypeRules};
-use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::http::RequestCounts;
@@ -40,6 +39,7 @@ use crate::storage::object::ParquetObject;
 use crate::storage::partitions::local_object;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 use crate::storage::writer::ObjectWriter;
+use crate::storage::{Batches, within};
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -278,16 +278,16 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     let pinned = previous.as_ref().map(|previous| previous.snapshot.schema.clone());
     let rules = TypeRules { pinned, ..table.types.clone() };
     let staged_input;
-    let at = |error: Error| error.within(format!("table {}, {date}", table.name));
     let rows = match &plan.files {
-        Some(files) => source::read(files, plan.format, &rules, None).map_err(at)?,
+        Some(files) => source::read(files, plan.format, &rules, None),
         None => {
             staged_input = source::stage(stdin)?;
-            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input")).map_err(at)?
+            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input"))
         }
     };
-    let schema = rows.schema.clone();
-    let sorted = gather(table, *date, rows)?;
+    let place = format!("table {}, {date}", table.name);
+    let Rows { schema, batches } = rows.map_err(|error| error.within(&place))?;
+    let sorted = gather(table, *date, Rows { schema: schema.clone(), batches: within(batches, place) })?;
 
     let (drift, since) = match &previous {
         None => (Drift::default(), None),

@@ -17,12 +17,12 @@ use crate::domain::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
-use crate::storage::Batches;
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::object::{ParquetObject, RowCondition};
 use crate::storage::partitions::{self, Found};
 use crate::storage::sorter::one_zero;
+use crate::storage::{Batches, within};
 
 /// A table's snapshots and their place.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ pub struct Table {
 
 /// One snapshot, opened; its rows have not been read.
 pub struct Snapshot {
+    table: TableName,
     /// Its date.
     pub date: NaiveDate,
     /// Its columns.
@@ -70,7 +71,9 @@ impl Snapshot {
         match self.content {
             SnapshotContent::Own(object) => Ok(Some(object)),
             SnapshotContent::Foreign(_, objects, format, _) => match objects.as_slice() {
-                [object] if format == Format::Parquet => ParquetObject::open_listed(object).map(Some),
+                [object] if format == Format::Parquet && !source::has_path_columns(&objects) => {
+                    ParquetObject::open_listed(object).map(Some)
+                }
                 _ => Ok(None),
             },
         }
@@ -100,7 +103,8 @@ impl Snapshot {
             SnapshotContent::Foreign(_, objects, Format::Parquet, rules) => {
                 let in_order: Vec<String> =
                     self.schema.fields().iter().map(|field| field.name()).filter(|name| columns.contains(name)).cloned().collect();
-                source::read_columns(&objects, Format::Parquet, &rules, &in_order, Some(condition))
+                let place = format!("table {}, {}", self.table, self.date);
+                Ok(within(source::read_columns(&objects, Format::Parquet, &rules, &in_order, Some(condition))?, place))
             }
             SnapshotContent::Foreign(rows, ..) => {
                 let matching: Batches = Box::new(rows.batches.map(move |batch| {
@@ -175,7 +179,8 @@ impl Table {
     /// # Errors
     /// A refusal if it is damaged, lacks a key column, or, in asof's own lake, its footer.
     pub fn open(&self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Snapshot> {
-        let at = |error: Error| error.within(format!("table {}, {date}", self.name));
+        let place = format!("table {}, {date}", self.name);
+        let at = |error: Error| error.within(&place);
         let snapshot = if self.own {
             let [object] = objects else { return Err(self.refuse(date, "there is no snapshot")) };
             let object = ParquetObject::open_listed(object).map_err(at)?;
@@ -187,13 +192,20 @@ impl Table {
                     self.refuse(date, format!("'{}' says that it is {} of {}", object.location(), footer.table, footer.snapshot_date))
                 );
             }
-            Snapshot { date, schema: object.schema().clone(), footer: Some(footer), content: SnapshotContent::Own(object) }
+            Snapshot {
+                table: self.name.clone(),
+                date,
+                schema: object.schema().clone(),
+                footer: Some(footer),
+                content: SnapshotContent::Own(object),
+            }
         } else {
             let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
             let format = self.format_of(objects).map_err(at)?;
-            let rows = source::read(objects, format, &rules, None).map_err(at)?;
-            let schema = rows.schema.clone();
-            Snapshot { date, schema, footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), format, rules) }
+            let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
+            let rows = Rows { schema: schema.clone(), batches: within(batches, place) };
+            let table = self.name.clone();
+            Snapshot { table, date, schema, footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), format, rules) }
         };
         for key in &self.key {
             if snapshot.schema.field_with_name(key).is_err() {

@@ -19,15 +19,19 @@ mod arrow_ipc;
 mod csv_text;
 mod guess;
 mod ndjson;
+mod path_columns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 use self::arrow_ipc::ArrowFile;
+use self::path_columns::PathColumns;
 use crate::domain::cast::conform;
 use crate::domain::schema::{type_name, unify, widen};
 use crate::error::{Context, Error, Result};
@@ -205,16 +209,18 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
         return local_objects_below(pattern);
     }
     let text = pattern.to_string_lossy();
-    if !text.contains(['*', '?', '[']) || pattern.exists() {
+    let Some(wildcard) = text.find(['*', '?', '[']).filter(|_| !pattern.exists()) else {
         return if pattern.is_file() { Ok(vec![local_object(pattern)?]) } else { Ok(Vec::new()) };
-    }
+    };
+    let above = Path::new(&text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
     let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
     let mut files = Vec::new();
     for path in paths {
         let path = path.io_context(|| format!("cannot list '{text}'"))?;
         if path.is_file() {
             refuse_tables(path.parent().unwrap_or(&path), &mut known)?;
-            files.push(local_object(&path)?);
+            let below = path.strip_prefix(above).unwrap_or(&path).display().to_string();
+            files.push(Object { below, ..local_object(&path)? });
         }
     }
     Ok(files)
@@ -239,6 +245,36 @@ pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
 /// # Errors
 /// A refusal for files that are damaged, or whose columns do not unify, naming file and column.
 pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+    let folders = PathColumns::of(files, rules)?;
+    if folders.is_empty() {
+        return read_files(files, format, rules, name);
+    }
+    // Types are those that all files agree on. So they are all looked at, and then read by folder, with types known.
+    let rules = folders.rules_of_files(rules);
+    let whole = read_files(files, format, &rules, name)?.schema;
+    let schema = folders.schema(&whole);
+    let known = TypeRules { declared: BTreeMap::new(), pinned: Some(whole), ..rules };
+    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
+    for file in 0..files.len() {
+        match groups.last_mut() {
+            Some(group) if folders.are_same(group.start, file) => group.end = file + 1,
+            _ => groups.push(file..file + 1),
+        }
+    }
+    let (files, target) = (files.to_vec(), schema.clone());
+    let folders = Arc::new(folders);
+    let batches = groups.into_iter().flat_map(move |group| {
+        let (folders, target, file) = (folders.clone(), target.clone(), group.start);
+        match read_files(&files[group], format, &known, None) {
+            Ok(rows) => Box::new(rows.batches.map(move |batch| folders.added(&batch?, file, &target))) as Batches,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    });
+    Ok(Rows { schema, batches: Box::new(batches) })
+}
+
+/// [`read`] without the columns that folders hold.
+fn read_files(files: &[Object], format: Format, rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
     let inputs: Vec<Input> = files
         .iter()
         .map(|object| Input { object: object.clone(), name: name.map_or_else(|| format!("'{}'", object.location), str::to_owned) })
@@ -250,9 +286,14 @@ pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&s
         Format::Parquet | Format::Arrow => {
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
-            Ok(Rows { batches: parts.read(schema.clone(), Part::read), schema })
+            Ok(Rows { batches: parts.read(schema.clone(), true, Part::read), schema })
         }
     }
+}
+
+/// Whether the folders of files hold columns, so that a file alone does not have all of its own.
+pub fn has_path_columns(files: &[Object]) -> bool {
+    files.iter().any(|file| path_columns::pairs(&file.below).next().is_some())
 }
 
 /// Reads files as one table, like [`read`], but for texts that Parquet files have in short dictionaries: those come as dictionaries, unless they
@@ -261,7 +302,7 @@ pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&s
 /// # Errors
 /// As [`read`].
 pub fn read_as_dictionaries(files: &[Object], format: Format, rules: &TypeRules, but: &[String]) -> Result<Rows> {
-    if format != Format::Parquet {
+    if format != Format::Parquet || !PathColumns::of(files, rules)?.is_empty() {
         return read(files, format, rules, None);
     }
     let parts = Parts::open(&inputs_of(files), format, rules)?;
@@ -269,7 +310,7 @@ pub fn read_as_dictionaries(files: &[Object], format: Format, rules: &TypeRules,
     let mut texts: Vec<String> = parts.schema.fields().iter().filter(is_text).map(|field| field.name().clone()).collect();
     texts.retain(|text| !but.contains(text) && parts.have_in_dictionaries(text));
     let schema = parts.schema.clone();
-    let batches = parts.read(with_dictionaries(&schema, &texts), move |part| part.read_as_dictionaries(&texts));
+    let batches = parts.read(with_dictionaries(&schema, &texts), true, move |part| part.read_as_dictionaries(&texts));
     Ok(Rows { schema, batches })
 }
 
@@ -285,15 +326,23 @@ pub fn read_columns(
     columns: &[String],
     condition: Option<Arc<dyn RowCondition>>,
 ) -> Result<Batches> {
-    if format != Format::Parquet {
+    if format != Format::Parquet || !PathColumns::of(files, rules)?.is_empty() {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
-        return Ok(Box::new(rows.batches.map(move |batch| batch?.project(&indices).io_context(|| "cannot select columns".into()))));
+        return Ok(Box::new(rows.batches.map(move |batch| {
+            let mut batch = batch?;
+            if let Some(condition) = &condition {
+                let holds = condition.holds(&batch)?;
+                batch = filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?;
+            }
+            batch.project(&indices).io_context(|| "cannot select columns".into())
+        })));
     }
     let parts = Parts::open(&inputs_of(files), format, rules)?;
     let fields: Vec<_> = columns.iter().filter_map(|name| parts.schema.field_with_name(name).ok().cloned()).collect();
     let columns = columns.to_vec();
-    Ok(parts.read(Arc::new(Schema::new(fields)), move |part| part.read_where(&columns, condition.as_ref())))
+    let is_all = condition.is_none();
+    Ok(parts.read(Arc::new(Schema::new(fields)), is_all, move |part| part.read_where(&columns, condition.as_ref())))
 }
 
 fn inputs_of(files: &[Object]) -> Vec<Input> {
@@ -448,15 +497,32 @@ impl Parts {
         })
     }
 
-    /// Reads one file after the other, each brought into `target`. A file is opened when the one before it ends.
-    fn read(self, target: SchemaRef, read: impl Fn(&Part) -> Result<Batches> + Send + 'static) -> Batches {
+    /// Reads one file after the other, each brought into `target`. A file is opened when the one before it ends. `is_all` says that
+    /// every row is read, so that a refusal can tell its number.
+    fn read(self, target: SchemaRef, is_all: bool, read: impl Fn(&Part) -> Result<Batches> + Send + 'static) -> Batches {
         let batches = self.parts.into_iter().flat_map(move |(part, name)| {
             let (target, rows) = (target.clone(), read(&part));
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
-            rows.map(move |batch| conform(&batch?, &target).map_err(|error| error.within(&name)))
+            let mut before = 0;
+            rows.map(move |batch| {
+                let batch = batch?;
+                let conformed = conform(&batch, &target).map_err(|error| {
+                    let numbered = is_all.then(|| refused_row(&batch, &target, before, &name)).flatten();
+                    numbered.unwrap_or_else(|| error.within(&name))
+                });
+                before += batch.num_rows();
+                conformed
+            })
         });
         Box::new(batches)
     }
+}
+
+/// The refusal of the first row of a batch that cannot be brought into a schema, with its number, after so many rows of its file.
+fn refused_row(batch: &RecordBatch, target: &SchemaRef, before: usize, name: &str) -> Option<Error> {
+    let refused =
+        |row: usize| conform(&batch.slice(row, 1), target).err().map(|error| error.within(format!("{name}, row {}", before + row + 1)));
+    (0..batch.num_rows()).find_map(refused)
 }
 
 /// The schema that holds the schemas of the files of one table, as the schemas of dates are unified.
@@ -496,7 +562,7 @@ fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, RecordBatch};
+    use arrow::array::ArrayRef;
 
     use super::*;
 
@@ -504,7 +570,7 @@ mod tests {
         local_object(path).expect("a file")
     }
 
-    fn read_files(files: &[Object], rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+    fn read_all(files: &[Object], rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
         read(files, FormatRule::default().of(files)?, rules, name)
     }
 
@@ -512,7 +578,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
         std::fs::write(&path, text).expect("written");
-        let rows = read_files(&[file(&path)], rules, Some("the file"))?;
+        let rows = read_all(&[file(&path)], rules, Some("the file"))?;
         let types = rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
         let mut shown = Vec::new();
         for batch in rows.batches {
@@ -666,7 +732,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.csv");
         std::fs::write(&path, b"a,b\n1,caf\xe9\n").expect("written");
-        let error = read_files(&[file(&path)], &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
+        let error = read_all(&[file(&path)], &TypeRules::default(), Some("the file")).err().expect("no UTF-8");
         assert_eq!(error.to_string(), "the file, line 2: column 'b' is not UTF-8 text");
     }
 
@@ -688,10 +754,10 @@ mod tests {
             file(&path)
         };
         let (a, b, c) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "n,id\n2.5,3\n"), path("c.csv", "id\n1\n"));
-        let rows = read_files(&[a.clone(), b], &TypeRules::default(), None).expect("order may differ");
+        let rows = read_all(&[a.clone(), b], &TypeRules::default(), None).expect("order may differ");
         assert_eq!(type_name(rows.schema.field(1).data_type()), "float64", "types are decided over all files");
         let parts = [a, c, path("d.csv", ""), path("e.csv", "m,n\n7,8\n")];
-        let rows = read_files(&parts, &TypeRules::default(), None).expect("they unify");
+        let rows = read_all(&parts, &TypeRules::default(), None).expect("they unify");
         let shown: Vec<String> = rows.batches.map(|batch| lines(&batch.expect("rows")).join(";")).collect();
         assert_eq!(shown, ["1|2|;1||;|8|7"], "an absent column is one of nulls, and an empty part has no rows");
         assert_eq!(files_of(&Location::local(folder.path().join("*.csv"))).expect("files").len(), 5);
@@ -777,11 +843,11 @@ mod tests {
             let null: ArrayRef = Arc::new(NullArray::new(1));
             let files = [("0", null), ("1", text), ("2", number)]
                 .map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("v", column)]));
-            let error = read_files(&files, &TypeRules::default(), None).err().expect("no type holds both");
+            let error = read_all(&files, &TypeRules::default(), None).err().expect("no type holds both");
             let said = error.to_string();
             assert!(said.contains("column 'v' is text in") && said.contains(&format!("1.{ending}' and int32 in")), "{said}");
             let declared = TypeRules { declared: [("v".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-            assert_eq!(read_files(&files, &declared, None).expect("declared").batches.count(), 3);
+            assert_eq!(read_all(&files, &declared, None).expect("declared").batches.count(), 3);
         }
     }
 
@@ -804,10 +870,10 @@ mod tests {
             std::fs::write(folder.path().join(name), bytes).expect("written");
             file(&folder.path().join(name))
         });
-        let rows = read_files(&files, &TypeRules::default(), None).expect("two parts have rows");
+        let rows = read_all(&files, &TypeRules::default(), None).expect("two parts have rows");
         assert_eq!(rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect::<Vec<_>>(), ["1|x", "2|"]);
         for empty in [&files[..1], &files[4..]] {
-            assert_eq!(read_files(empty, &TypeRules::default(), None).err().expect("empty").kind(), crate::error::Kind::Refused);
+            assert_eq!(read_all(empty, &TypeRules::default(), None).err().expect("empty").kind(), crate::error::Kind::Refused);
         }
     }
 
@@ -851,6 +917,70 @@ mod tests {
             assert_eq!(names("in/**/*.csv"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
             assert_eq!(names("in/*.csv"), ["in/a.csv"]);
         }
+    }
+
+    #[test]
+    fn folders_hold_columns() {
+        use crate::domain::layout::Layout;
+        use crate::storage::partitions::find;
+        use arrow::array::Int64Array;
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
+        let files = [
+            ("country=DE/hour=7", 1),
+            ("country=US/hour=07", 2),
+            ("country=__HIVE_DEFAULT_PARTITION__/hour=8", 3),
+            ("country=a%2Fb/plain", 4),
+        ];
+        for (ending, root) in [("csv", "text"), ("ndjson", "json"), ("parquet", "typed"), ("arrow", "ipc")] {
+            for (path, id) in files {
+                let path = format!("{root}/date=2024-01-01/{path}/x.{ending}");
+                let local = folder.path().join(&path);
+                std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
+                match ending {
+                    "csv" => std::fs::write(&local, format!("id\n{id}\n")).expect("written"),
+                    "ndjson" => std::fs::write(&local, format!("{{\"id\":{id}}}\n")).expect("written"),
+                    _ => drop(typed_file(
+                        local.parent().expect("a folder"),
+                        &format!("x.{ending}"),
+                        vec![("id", Arc::new(Int64Array::from(vec![id])))],
+                    )),
+                }
+                store.put(&path, std::fs::read(local).expect("its bytes")).expect("written");
+            }
+            let layout = Layout::parse("date=%Y-%m-%d").expect("a layout");
+            for place in [Location::local(folder.path()), Location::remote(store.clone(), "")] {
+                let partition = find(&place.join(root), &layout, None).expect("found").partitions.into_values().next().expect("one date");
+                let source = files_of(&place.join(root).join("date=2024-01-01")).expect("files");
+                let glob = files_of(&place.join(root).join("date=2024-01-01/**/*.*")).expect("files");
+                for objects in [partition, source, glob] {
+                    let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
+                    let types: Vec<_> =
+                        rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+                    assert_eq!(types, ["id int64", "country text", "hour text"], "07 is a code");
+                    let mut all: Vec<String> = rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect();
+                    all.sort();
+                    assert_eq!(all, ["1|DE|7", "2|US|07", "3||8", "4|a/b|"], "{place}, {ending}");
+                    let columns = ["country".to_owned()];
+                    let read =
+                        read_columns(&objects, Format::of(&objects[0].location).expect("a format"), &TypeRules::default(), &columns, None);
+                    let mut all: Vec<String> = read.expect("it reads").flat_map(|batch| lines(&batch.expect("rows"))).collect();
+                    all.sort();
+                    assert_eq!(all, ["", "DE", "US", "a/b"]);
+                }
+            }
+        }
+        let objects = files_of(&Location::local(folder.path().join("text/date=2024-01-01/country=DE"))).expect("files");
+        let rules = TypeRules { declared: [("hour".to_owned(), DataType::Int32)].into(), ..TypeRules::default() };
+        assert_eq!(read_all(&objects, &TypeRules::default(), None).expect("it reads").schema.field(1).data_type(), &DataType::Int64);
+        assert_eq!(read_all(&objects, &rules, None).expect("it reads").schema.field(1).data_type(), &DataType::Int32);
+        std::fs::write(folder.path().join("text/date=2024-01-01/country=DE/hour=7/x.csv"), "id,hour\n1,own\n").expect("written");
+        let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
+        assert_eq!(
+            rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect::<Vec<_>>(),
+            ["1|own"],
+            "the file's own column counts"
+        );
     }
 
     #[test]
@@ -931,7 +1061,7 @@ mod tests {
         let other = written("b.parquet", false, columns(few()).expect("columns"));
         let rules = TypeRules { declared: [("declared".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
         for (files, expected) in [(vec![one.clone()], vec!["few", "odd", "large"]), (vec![one, other], vec!["few", "large"])] {
-            let plain = read_files(&files, &rules, None).expect("they read");
+            let plain = read_all(&files, &rules, None).expect("they read");
             let rows = read_as_dictionaries(&files, Format::Parquet, &rules, &["key".to_owned()]).expect("they read");
             assert_eq!(rows.schema, plain.schema);
             let batches = rows.batches.collect::<Result<Vec<_>>>().expect("rows");
@@ -966,7 +1096,7 @@ mod tests {
         for (name, bytes) in [("x.csv.gz", gzip), ("x.csv.zst", zstd)] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).expect("written");
-            let rows = read_files(&[file(&path)], &TypeRules::default(), None).expect("it reads");
+            let rows = read_all(&[file(&path)], &TypeRules::default(), None).expect("it reads");
             assert_eq!(rows.batches.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>(), 1);
         }
     }

@@ -202,6 +202,7 @@ impl Location {
             return Ok(vec![Object {
                 location: self.clone(),
                 relative: key.clone(),
+                below: String::new(),
                 size: facts.size,
                 etag: facts.etag.unwrap_or_default(),
             }]);
@@ -226,8 +227,10 @@ impl Location {
         }
         let is_wanted = |object: &Listed| pattern.as_ref().is_none_or(|pattern| pattern.matches_with(&object.key, options));
         let matching = listed.into_iter().filter(is_wanted);
+        let root = prefix.rfind('/').map_or(0, |at| at + 1);
         let object = |listed: Listed| Object {
             location: Location::remote(store.clone(), &listed.key),
+            below: listed.key.get(root..).unwrap_or_default().to_owned(),
             relative: listed.key,
             size: listed.size,
             etag: listed.etag.unwrap_or_default(),
@@ -432,6 +435,8 @@ pub struct Object {
     pub location: Location,
     /// Its path below the root, with `/`.
     pub relative: String,
+    /// Its path below the folder of its date, or below a source, whose folders may hold columns; empty if it is in none.
+    pub below: String,
     /// Its size in bytes.
     pub size: u64,
     /// What changes when it is rewritten: in a store its ETag, on a local disk its modification time.

@@ -50,7 +50,7 @@ pub struct OtherPadding {
 
 impl fmt::Display for OtherPadding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' exists, and only the layout '{}' reads it", self.path, self.layout)
+        write!(f, "'{}' matches the layout '{}' instead", self.path, self.layout)
     }
 }
 
@@ -176,7 +176,8 @@ fn find_in_store(strategy: Strategy, root: &Location, layout: &Layout, range: Op
     let object = |listed: Listed| {
         let prefix = if let Place::Remote(_, key) = root.place() { key.len() } else { 0 };
         let relative = listed.key[prefix..].trim_start_matches('/').to_owned();
-        Object { location: root.join(&relative), relative, size: listed.size, etag: listed.etag.unwrap_or_default() }
+        let below = relative.splitn(layout.depth() + 1, '/').nth(layout.depth()).unwrap_or_default().to_owned();
+        Object { location: root.join(&relative), relative, below, size: listed.size, etag: listed.etag.unwrap_or_default() }
     };
     Ok(Found {
         partitions: outcome.partitions.into_iter().map(|(date, objects)| (date, objects.into_iter().map(object).collect())).collect(),
@@ -205,6 +206,7 @@ fn probe(root: &Path, layout: &Layout, date: NaiveDate, found: &mut Found) -> Re
     };
     let mut objects = Vec::new();
     gather(&path, &relative, metadata.is_dir(), &mut objects, found)?;
+    set_below(&mut objects, &relative);
     if !objects.is_empty() {
         found.partitions.insert(date, objects);
     }
@@ -247,6 +249,7 @@ fn descend(descent: &Descent<'_>, folder: &Path, prefix: &str, level: usize, fou
         };
         let mut objects = Vec::new();
         gather(&path, &relative, is_dir, &mut objects, found)?;
+        set_below(&mut objects, &relative);
         if !objects.is_empty() {
             found.partitions.insert(date, objects);
         }
@@ -286,8 +289,17 @@ fn list(folder: &Path, found: &mut Found) -> Result<Vec<(String, PathBuf, bool)>
 /// A refusal if a folder is a table of another format; a failure if it cannot be listed.
 pub fn local_objects_below(folder: &Path) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
-    gather(folder, &folder.display().to_string(), true, &mut objects, &mut Found::default())?;
+    let root = folder.display().to_string();
+    gather(folder, &root, true, &mut objects, &mut Found::default())?;
+    set_below(&mut objects, &root);
     Ok(objects)
+}
+
+/// Sets the paths of objects below a folder.
+fn set_below(objects: &mut [Object], folder: &str) {
+    for object in objects {
+        object.below = object.relative.strip_prefix(folder).unwrap_or_default().trim_start_matches('/').to_owned();
+    }
 }
 
 fn gather(path: &Path, relative: &str, is_dir: bool, objects: &mut Vec<Object>, found: &mut Found) -> Result<()> {
@@ -309,7 +321,7 @@ fn object(path: &Path, relative: &str) -> Result<Object> {
     let metadata = fs::metadata(path).io_context(|| format!("cannot read '{}'", path.display()))?;
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let etag = modified.map_or_else(|| "0".to_owned(), |time| format!("{:x}", time.as_nanos()));
-    Ok(Object { location: Location::local(path), relative: relative.to_owned(), size: metadata.len(), etag })
+    Ok(Object { location: Location::local(path), relative: relative.to_owned(), below: String::new(), size: metadata.len(), etag })
 }
 
 #[cfg(test)]

@@ -71,17 +71,16 @@ impl TableFormat {
     pub(super) fn refusal(self, table: &Location) -> Error {
         let name = Some(table.name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "table".to_owned());
         let export = |scan: &str| format!("export it first: duckdb -c \"copy (from {scan}('{table}')) to '{name}.parquet'\"");
-        let (format, log, hint) = match self {
-            TableFormat::Delta => ("a Delta Lake table", "_delta_log", export("delta_scan")),
-            TableFormat::Iceberg => ("an Iceberg table", "metadata", export("iceberg_scan")),
+        let (format, hint) = match self {
+            TableFormat::Delta => ("a Delta Lake table", export("delta_scan")),
+            TableFormat::Iceberg => ("an Iceberg table", export("iceberg_scan")),
             TableFormat::Hudi => (
                 "a Hudi table",
-                ".hoodie",
                 format!("export it first, in Spark: spark.read.format(\"hudi\").load(\"{table}\").write.parquet(\"{name}_copy\")"),
             ),
         };
         Error::refused(format!(
-            "'{table}' is {format}: its files include rows that {log} has deleted or replaced, and asof does not read it"
+            "'{table}' is {format}, which asof does not read: the folder also holds files that the table no longer uses"
         ))
         .hint(hint)
     }

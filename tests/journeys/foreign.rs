@@ -89,3 +89,113 @@ fn a_foreign_lake_is_not_written_to_even_if_asked() {
         assert_eq!(before, world.tree(""), "{out}");
     }
 }
+
+#[test]
+fn partitions_in_another_padding_are_told() {
+    let mut world = World::new();
+    world.write("item.csv", "id,name\n1,pen\n");
+    world.succeeds("snapshot item --lake lake --source item.csv --key id");
+    world.write("ev/year=2024/month=3/day=1/e.csv", "n,id\n1,1\n");
+    let job = "--lake lake backfill --events ev --table item --on id --out out --from 2024-03-01 --to 2024-03-01";
+    world.refuses(3, &format!("{job} --events-layout year=%Y/month=%m/day=%d"));
+    world.succeeds("partitions ev --layout year=%Y/month=%m/day=%d --from 2024-03-01 --to 2024-03-05");
+    world.succeeds(&format!("{job} --events-layout year=%Y/month=%-m/day=%-d"));
+    world.tell("beside padded ones, the unpadded ones are told");
+    world.write("mixed/month=2024-02/x.csv", "");
+    world.write("mixed/date=2024-03-01/x.csv", "id\n1\n");
+    world.write("mixed/date=2024-3-2/x.csv", "id\n2\n");
+    world.succeeds("compact --snapshots mixed --layout date=%Y-%m-%d --key id --out out.parquet");
+    world.pin("other_paddings");
+}
+
+#[test]
+fn files_without_an_ending_are_told_by_their_first_bytes_or_declared() {
+    let mut world = World::new();
+    let shop = World::shop(1);
+    world.write("copies/dt=2024-03-01/000000_0", shop.bytes("lake/item/snapshots/snapshot_date=2024-03-01/item.parquet"));
+    world.succeeds("compact --snapshots copies --layout dt=%Y-%m-%d --key id --out intervals.parquet");
+    world.write("texts/dt=2024-03-01/000000_0", "id,name\n1,pen\n");
+    let command = "compact --snapshots texts --layout dt=%Y-%m-%d --key id --out texts.parquet";
+    world.refuses(2, command);
+    world.succeeds(&format!("{command} --source-format csv"));
+    world.write("asof.toml", "lake = 'lake'\n[tables.t]\nkey = ['id']\nsnapshots = 'texts'\nlayout = 'dt=%Y-%m-%d'\n");
+    world.refuses(2, "show t --date 2024-03-01");
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.t]\nkey = ['id']\nsnapshots = 'texts'\nlayout = 'dt=%Y-%m-%d'\nsource_format = 'csv'\n\
+         [events.e]\npath = 'texts'\nlayout = 'dt=%Y-%m-%d'\n[jobs.j]\nevents = 'e'\ntable = 't'\non = ['id']\noutput = 'out'\n",
+    );
+    world.succeeds("show t --date 2024-03-01");
+    world.refuses(2, "backfill j --from 2024-03-01 --to 2024-03-01");
+    world.refuses(2, "snapshot other --source texts/dt=2024-03-01/000000_0 --key id");
+    world.pin("without_endings");
+}
+
+#[test]
+fn a_table_of_another_format_is_refused() {
+    let mut world = World::new();
+    world.write("item.csv", "id,name\n1,pen\n");
+    world.succeeds("snapshot item --lake lake --source item.csv --key id");
+    for (folder, log) in
+        [("delta", "_delta_log/00000000000000000000.json"), ("iceberg", "metadata/v1.metadata.json"), ("hudi", ".hoodie/hoodie.properties")]
+    {
+        world.write(&format!("{folder}/{log}"), "{}");
+        world.write(&format!("{folder}/date=2024-03-01/x.csv"), "id\n1\n");
+        world.refuses(3, &format!("--lake lake snapshot other --source {folder} --key id"));
+        world.refuses(3, &format!("compact --snapshots {folder} --layout date=%Y-%m-%d --key id --out out.parquet"));
+        let job = "backfill --table item --on id --out out --from 2024-03-01 --to 2024-03-01";
+        world.refuses(3, &format!("--lake lake {job} --events {folder} --events-layout date=%Y-%m-%d"));
+    }
+    world.pin("tables_of_other_formats");
+}
+
+/// A process may have 64 files open here, and a date has 200.
+#[test]
+fn a_date_may_have_more_files_than_a_process_may_open() {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use std::sync::Arc;
+    let world = World::new();
+    world.write("item.csv", "id\n7\n");
+    assert_eq!(world.quietly("--lake lake snapshot item --source item.csv --key id").status.code(), Some(0));
+    for ending in ["parquet", "arrow", "ipc", "csv", "ndjson"] {
+        for part in 0..200i64 {
+            let path = format!("{ending}/date=2024-03-01/part-{part}.{ending}");
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![part]));
+            let rows = RecordBatch::try_from_iter([("id", column)]).expect("rows");
+            let mut bytes = Vec::new();
+            match ending {
+                "parquet" => {
+                    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), None).expect("a writer");
+                    writer.write(&rows).expect("written");
+                    writer.close().expect("closed");
+                }
+                "arrow" => {
+                    let mut writer = arrow::ipc::writer::FileWriter::try_new(&mut bytes, &rows.schema()).expect("a writer");
+                    writer.write(&rows).expect("written");
+                    writer.finish().expect("closed");
+                }
+                "ipc" => {
+                    let mut writer = arrow::ipc::writer::StreamWriter::try_new(&mut bytes, &rows.schema()).expect("a writer");
+                    writer.write(&rows).expect("written");
+                    writer.finish().expect("closed");
+                }
+                "csv" => bytes.extend(format!("id\n{part}\n").bytes()),
+                _ => bytes.extend(format!("{{\"id\":{part}}}\n").bytes()),
+            }
+            world.write(&path, bytes);
+        }
+        for command in [
+            format!("snapshot {ending} --source {ending} --key id"),
+            format!("compact --snapshots {ending} --layout date=%Y-%m-%d --key id --out {ending}.parquet"),
+            format!(
+                "backfill --events {ending} --events-layout date=%Y-%m-%d --table item --on id --out out/{ending} --from 2024-03-01 --to 2024-03-01"
+            ),
+        ] {
+            let limited = format!("ulimit -n 64; exec '{}' --no-progress --lake lake {command}", super::environment::ASOF);
+            let output = world.prepared("bash", &["-c".to_owned(), limited]).output().expect("bash starts");
+            assert_eq!(output.status.code(), Some(0), "{command}: {}", super::environment::text(&output.stderr));
+        }
+        assert_eq!(world.rows(&format!("{ending}.parquet")).len(), 201);
+        assert_eq!(world.rows(&format!("out/{ending}/date=2024-03-01/{ending}.parquet")).len(), 201);
+    }
+}

@@ -12,11 +12,11 @@ use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
 use crate::source::{self, Format};
-use crate::storage::Batches;
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::writer::ObjectWriter;
+use crate::storage::{Batches, within};
 
 /// The work on one date, with all that it needs to know.
 pub(super) struct DateRun<'a> {
@@ -129,14 +129,15 @@ impl<'a> DateRun<'a> {
             let error = Error::refused(format!("events {} have no partition of {date}", events.name));
             return Err(error.hint(format!("{}, to see what is there", events.listing(DateRange::single(date)))));
         }
-        let within = |error: Error| error.within(format!("events {}, {date}", events.name));
-        let format = events.format.of(objects).map_err(within)?;
+        let place = format!("events {}, {date}", events.name);
+        let at = |error: Error| error.within(&place);
+        let format = events.format.of(objects).map_err(at)?;
         let rows = match plain {
             Some(plain) => source::read_as_dictionaries(objects, format, &events.types, plain),
             None => source::read(objects, format, &events.types, None),
         };
-        let rows = rows.map_err(within)?;
-        Ok(EventRows { objects: objects.to_vec(), format, schema: rows.schema, batches: rows.batches })
+        let source::Rows { schema, batches } = rows.map_err(at)?;
+        Ok(EventRows { objects: objects.to_vec(), format, schema, batches: within(batches, place) })
     }
 }
 

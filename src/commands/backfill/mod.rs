@@ -206,7 +206,7 @@ impl Job {
         }
         for events in &self.events {
             if let Some(other) = &events.found.other_padding {
-                workspace.progress.note(&format!("events {}: {other}, so that its dates are left out", events.name));
+                workspace.progress.note(&format!("events {}: {other}, and is not read", events.name));
             }
         }
         let states = self.states(&dates);

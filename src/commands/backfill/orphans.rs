@@ -102,7 +102,7 @@ impl Job {
         };
         let error = Error::refused(format!("events {names} have no partition from {range}{kept}"));
         if let Some(other) = self.events.iter().find_map(|events| events.found.other_padding.as_ref()) {
-            return error.hint(format!("{other}: --events-layout '{}', or layout in asof.toml", other.layout));
+            return error.hint(format!("--events-layout '{0}', or layout = \"{0}\" in asof.toml, reads '{1}'", other.layout, other.path));
         }
         let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
             Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),

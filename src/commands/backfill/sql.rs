@@ -13,7 +13,7 @@ use crate::engine::asof::AsOfTable;
 use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, missing_column, run};
 use crate::error::{Error, Result};
 use crate::source::read_columns;
-use crate::storage::Batches;
+use crate::storage::{Batches, within};
 
 impl DateRun<'_> {
     /// Writes what the query gives on the date.
@@ -49,7 +49,8 @@ impl DateRun<'_> {
         let rows = self.events_of(events, None)?;
         let open: Open = if rows.format.carries_types() {
             let (objects, format, types) = (rows.objects, rows.format, events.types.clone());
-            Arc::new(move |columns: &[String]| read_columns(&objects, format, &types, columns, None))
+            let place = format!("events {}, {}", events.name, self.date);
+            Arc::new(move |columns: &[String]| Ok(within(read_columns(&objects, format, &types, columns, None)?, place.clone())))
         } else {
             let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
             Arc::new(move |columns: &[String]| select(&kept, columns))

@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
         let dates = found.dates();
         if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
-            workspace.progress.note(&format!("table {}: {other}, so that its dates are left out", table.name));
+            workspace.progress.note(&format!("table {}: {other}, and is not read", table.name));
         }
         if dates.is_empty() && existing.is_none() {
             return Err(no_snapshots(&table, range, &found));
@@ -523,7 +523,7 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
     let within = range.map_or(String::new(), |range| format!(" from {range}"));
     let error = Error::refused(format!("table {} has no snapshots{within} to compact", table.name));
     if let Some(other) = &found.other_padding {
-        return error.hint(format!("{other}: --layout '{}'", other.layout));
+        return error.hint(format!("--layout '{}' reads '{}'", other.layout, other.path));
     }
     match found.strangers.as_slice() {
         [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
