@@ -87,9 +87,9 @@ pub enum Command {
     /// See the whole journey on bundled real data
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
-    Snapshot(SnapshotArgs),
+    Snapshot(Box<SnapshotArgs>),
     /// Turn snapshots into validity intervals, losslessly
-    Compact(CompactArgs),
+    Compact(Box<CompactArgs>),
     /// Run jobs for each date of a range, with the tables as of that date
     Backfill(Box<BackfillArgs>),
     /// Show a table as of a date

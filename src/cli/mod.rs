@@ -173,7 +173,7 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
         }
         Command::Compact(args) => {
             let tables = args.tables.clone();
-            let reports = compact(workspace, &tables, &compact_options(args))?;
+            let reports = compact(workspace, &tables, &compact_options(*args))?;
             printer.clear();
             show::compact(printer, &reports)?;
         }

@@ -75,6 +75,7 @@ pub struct AsOfTable {
 }
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 enum Source {
     Snapshot(Table, Vec<crate::storage::location::Object>),
     Intervals(Arc<Intervals>),

@@ -536,7 +536,7 @@ fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
             let (from, other) = typed
                 .clone()
                 .find(|(data_type, _)| widen(data_type, &clash.to).is_none())
-                .or_else(|| typed.last())
+                .or_else(|| typed.clone().next_back())
                 .unwrap_or((clash.from.clone(), schemas[0].1));
             Error::refused(format!(
                 "column '{}' is {} in {other} and {} in {name}, and no type holds both",

@@ -40,7 +40,7 @@ pub(super) fn units(
         for group in metadata.row_groups() {
             let chunk = group.column(leaf);
             let (start, length) = chunk.byte_range();
-            let bytes = reader.fetch(&[start..start.saturating_add(length)])?.pop().unwrap_or_default();
+            let bytes = reader.fetch(std::slice::from_ref(&(start..start.saturating_add(length))))?.pop().unwrap_or_default();
             let rows = usize::try_from(group.num_rows()).unwrap_or(0);
             let pages = SerializedPageReader::new(Arc::new(Chunk { start, bytes }), chunk, rows, None).map_err(|error| damaged(&error))?;
             seen.read(get_column_reader(column.clone(), Box::new(pages))).map_err(|error| damaged(&error))?;

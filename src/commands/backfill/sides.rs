@@ -33,6 +33,7 @@ const FROM_SNAPSHOTS: usize = 64;
 
 /// Where the table's rows of a date come from.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 pub(super) enum Source {
     /// The intervals.
     Intervals(Arc<Intervals>),
