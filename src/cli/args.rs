@@ -443,8 +443,8 @@ pub struct DiffArgs {
 pub struct HistoryArgs {
     /// The table
     pub table: String,
-    /// The key: a value for each of its columns
-    #[arg(required = true)]
+    /// The key: a value for each of its columns, as asof show prints it
+    #[arg(required = true, allow_negative_numbers = true)]
     pub key: Vec<String>,
 }
 

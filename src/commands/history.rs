@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar, StringArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, Scalar, StringArray};
 use arrow::compute::concat_batches;
 use arrow::compute::kernels::cmp::{gt, lt};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -152,12 +152,29 @@ fn parse_key(table: &TableName, intervals: &Intervals, written: &[String]) -> Re
     }
     let parse = |(name, text): (&String, &String)| {
         let field = schema.field_with_name(name).map_err(|_| no_column(name, &schema, &format!("the intervals of table {table}")))?;
-        let column: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
-        cast_exactly(&column, field.data_type(), name).map_err(|_| {
-            Error::usage(format!("table {table}: the key column '{name}' is {}, and '{text}' is none", type_name(field.data_type())))
-        })
+        let typed = match field.data_type() {
+            DataType::Binary => bytes(text).map(|bytes| Arc::new(BinaryArray::from(vec![bytes.as_slice()])) as ArrayRef),
+            other => cast_exactly(&(Arc::new(StringArray::from(vec![text.as_str()])) as ArrayRef), other, name).ok(),
+        };
+        typed.ok_or_else(|| not_of_type(table, name, field.data_type(), text))
     };
     names.iter().zip(written).map(parse).collect()
+}
+
+/// The bytes that hexadecimal digits stand for, as `asof show` prints them, or those of a UUID with its hyphens.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let is_uuid = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
+    let digits = if is_uuid { text.replace('-', "") } else { text.to_owned() };
+    hex::decode(digits).ok()
+}
+
+fn not_of_type(table: &TableName, name: &str, data_type: &DataType, text: &str) -> Error {
+    let error =
+        Error::usage(format!("table {table}: the key column '{name}' is {}, and '{text}' is not a valid value", type_name(data_type)));
+    match data_type {
+        DataType::Binary => error.hint("write bytes as hexadecimal digits, such as 00ff, or a UUID with its hyphens"),
+        _ => error,
+    }
 }
 
 /// The key columns of a batch, in the order of the key.
@@ -432,11 +449,33 @@ mod tests {
         lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
         lake.compact("item");
         let error = history(&lake.workspace(), &options(&["x7"])).expect_err("no number");
-        assert_eq!(error.to_string(), "table item: the key column 'id' is int64, and 'x7' is none");
+        assert_eq!(error.to_string(), "table item: the key column 'id' is int64, and 'x7' is not a valid value");
         assert_eq!(error.kind(), Kind::Usage);
         let error = history(&lake.workspace(), &options(&["7"])).expect_err("not there");
         assert_eq!(error.to_string(), "table item never had the key id=7 from 2024-01-01 to 2024-01-01");
         assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Refused, "asof show item --date 2024-01-01"));
+    }
+
+    #[test]
+    fn a_key_of_bytes_is_written_as_it_is_shown() {
+        use arrow::array::FixedSizeBinaryArray;
+        let lake = TestLake::new();
+        let uuid: [u8; 16] = std::array::from_fn(|at| u8::try_from(at * 16 + 15).expect("a byte"));
+        let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([uuid, [0; 16]].iter()).expect("bytes"));
+        let rows = RecordBatch::try_from_iter([("id", ids)]).expect("rows");
+        let source = lake.path().join("source.parquet");
+        let file = std::fs::File::create(&source).expect("a file");
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("written");
+        writer.close().expect("closed");
+        lake.snapshot_of("item", "2024-01-01", "id", &source);
+        lake.compact("item");
+        let shown = of(&lake, &["0f1f2f3f-4f5f-6f7f-8f9f-afbfcfdfefff"]).key[0].value.clone();
+        assert_eq!(shown, "0f1f2f3f4f5f6f7f8f9fafbfcfdfefff");
+        assert_eq!(lines(&of(&lake, &[&shown])).len(), 1);
+        assert_eq!(lines(&of(&lake, &[&shown.to_uppercase()])).len(), 1);
+        let error = history(&lake.workspace(), &options(&["0f1f2"])).expect_err("half a byte");
+        assert_eq!(error.to_string(), "table item: the key column 'id' is binary, and '0f1f2' is not a valid value");
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl TestLake {
     pub(crate) fn snapshot(&self, table: &str, day: &str, key: &str, csv: &str) {
         let source = self.path().join("source.csv");
         std::fs::write(&source, csv).expect("written");
+        self.snapshot_of(table, day, key, &source);
+    }
+
+    /// Takes a snapshot of a file; `key` are columns with commas between.
+    pub(crate) fn snapshot_of(&self, table: &str, day: &str, key: &str, source: &Path) {
         let options = SnapshotOptions {
             date: Some(date(day)),
             source: Some(source.display().to_string()),

@@ -5,8 +5,8 @@
 //! rows to compare them, asof holds a 128-bit digest of each, built so that equal rows have equal
 //! digests *across schema changes*:
 //!
-//! - a value is hashed as the member of its family, not as its encoding: `5` as int32, int64 and
-//!   float64 is one value, midnight as a date and as a timestamp is one value. So widening a column
+//! - a value is hashed as the member of its family, not as its encoding: `5` as int32, int64,
+//!   float64 and decimal is one value, midnight as a date and as a timestamp is one value. So widening a column
 //!   changes no digest;
 //! - a cell's hash is seeded by its column's name, and a null adds nothing. So a column that is
 //!   absent and one that is all null give the same digest, in whatever order columns stand.
@@ -186,7 +186,10 @@ pub fn cell_digests(column: &ArrayRef) -> Result<Vec<u128>> {
 /// Whether values of the two types can ever be equal, so that a join on them makes sense.
 pub fn comparable(one: &DataType, other: &DataType) -> bool {
     let number = |t: &DataType| t.is_integer() || matches!(t, DataType::Float32 | DataType::Float64);
-    super::schema::widen(one, other).is_some() || (number(one) && number(other))
+    let whole = |t: &DataType| t.is_integer() || matches!(t, DataType::Decimal128(_, ..=0));
+    let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..));
+    let exact = |one: &DataType, other: &DataType| (number(one) && (number(other) || whole(other))) || (whole(one) && decimal(other));
+    super::schema::widen(one, other).is_some() || exact(one, other) || exact(other, one)
 }
 
 /// Turns sums of cells into digests, so that sums of digests no longer split into cells.
@@ -314,15 +317,24 @@ fn hash_float(value: f64, seed: u64) -> u128 {
     hash(&bits.to_le_bytes(), seed ^ family::FRACTION)
 }
 
-/// A decimal without the zeros that its scale appends.
+/// The integer that a decimal is, if it is one.
+pub(super) fn whole_decimal(value: i128, scale: i8) -> Option<i128> {
+    let power = 10i128.checked_pow(u32::from(scale.unsigned_abs()))?;
+    if scale <= 0 { value.checked_mul(power) } else { (value % power == 0).then_some(value / power) }
+}
+
+/// A decimal that is a whole number is that number; any other is hashed without the zeros that its scale appends.
 fn hash_decimal(mut value: i128, mut scale: i8, seed: u64) -> u128 {
+    if let Some(whole) = whole_decimal(value, scale) {
+        return hash_integer(whole, seed);
+    }
     while value != 0 && value % 10 == 0 {
         value /= 10;
         scale -= 1;
     }
     let mut bytes = [0u8; 17];
     bytes[..16].copy_from_slice(&value.to_le_bytes());
-    bytes[16] = if value == 0 { 0 } else { scale.to_le_bytes()[0] };
+    bytes[16] = scale.to_le_bytes()[0];
     hash(&bytes, seed ^ family::DECIMAL)
 }
 
@@ -437,7 +449,7 @@ mod tests {
             column(BooleanArray::from(vec![true])),
             column(Date32Array::from(vec![1])),
             column(arrow::array::BinaryArray::from(vec![b"1".as_slice()])),
-            column(Decimal128Array::from(vec![1]).with_precision_and_scale(10, 0).expect("a decimal")),
+            column(Decimal128Array::from(vec![15]).with_precision_and_scale(10, 1).expect("a decimal")),
             column(Float64Array::from(vec![1.5])),
         ];
         let distinct: std::collections::HashSet<_> = all.iter().map(|d| d[0]).collect();
@@ -450,7 +462,25 @@ mod tests {
             |value: i128, scale: i8| column(Decimal128Array::from(vec![value]).with_precision_and_scale(20, scale).expect("a decimal"));
         assert_eq!(decimal(45_000, 2), decimal(450, 0));
         assert_eq!(decimal(0, 2), decimal(0, 5));
+        assert_eq!(decimal(4_550, 3), decimal(455, 2));
         assert_ne!(decimal(45, 1), decimal(45, 2));
+    }
+
+    #[test]
+    fn a_decimal_that_is_a_whole_number_is_that_number() {
+        let decimal = |value: i128, precision, scale| {
+            column(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).expect("a decimal"))
+        };
+        for whole in [0, 1, -1, i64::MAX, i64::MIN] {
+            let integer = column(Int64Array::from(vec![whole]));
+            assert_eq!(decimal(whole.into(), 38, 0), integer);
+            assert_eq!(decimal(i128::from(whole) * 100, 38, 2), integer);
+        }
+        assert_eq!(decimal(u64::MAX.into(), 20, 0), column(UInt64Array::from(vec![u64::MAX])));
+        assert_eq!(decimal(5, 1, -2), column(Int64Array::from(vec![500])));
+        assert_ne!(decimal(5, 2, 1), column(Int64Array::from(vec![5])));
+        let all_digits = 99_999_999_999_999_999_999_999_999_999_999_999_999;
+        assert_ne!(decimal(all_digits, 38, 0), decimal(all_digits - 1, 38, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! one pass over the versions and without touching the keys; that is probed, read-only, by the date's events.
 //!
 //! When two keys are equal is said in [`super::digest`]. A key of one integer column is held as that integer, which
-//! is the same rule without the digest: an event's float meets it if it is that whole number. All others are held as digests.
+//! is the same rule without the digest: an event's float or decimal meets it if it is that whole number. All others are held as digests.
 //!
 //! A probe is a few small loops over a batch, each of which does one thing for every key and waits for none, so that the processor looks many
 //! keys up at once.
@@ -19,13 +19,13 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use chrono::{Datelike, NaiveDate};
 use hashbrown::HashMap;
 
-use super::digest::key_digests;
+use super::digest::{key_digests, whole_decimal};
 use super::interval::Interval;
 use crate::error::{Error, Result};
 
@@ -131,6 +131,10 @@ fn integers(column: &ArrayRef) -> Int64Array {
         DataType::UInt64 => column.as_primitive::<UInt64Type>().unary_opt(|value| i64::try_from(value).ok()),
         DataType::Float32 => column.as_primitive::<Float32Type>().unary_opt(|value| whole_number(f64::from(value))),
         DataType::Float64 => column.as_primitive::<Float64Type>().unary_opt(whole_number),
+        DataType::Decimal128(_, scale) => {
+            let whole = |value| whole_decimal(value, *scale).and_then(|whole| i64::try_from(whole).ok());
+            column.as_primitive::<Decimal128Type>().unary_opt(whole)
+        }
         _ => Int64Array::new_null(column.len()),
     }
 }
@@ -458,7 +462,7 @@ pub struct Matches {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float32Array, Float64Array, Int32Array, StringArray, UInt64Array};
+    use arrow::array::{Decimal128Array, Float32Array, Float64Array, Int32Array, StringArray, UInt64Array};
     use proptest::prelude::*;
 
     use super::*;
@@ -551,7 +555,9 @@ mod tests {
             events in proptest::collection::vec(proptest::option::of(number()), 1..40),
         ) {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "values of every type are wanted")]
-            let columns: [ArrayRef; 6] = [
+            let decimal = |value: &Option<f64>| value.filter(|value| value.abs() < 1e20).map(|value| (value * 100.0) as i128);
+            let columns: [ArrayRef; 7] = [
+                Arc::new(Decimal128Array::from_iter(events.iter().map(decimal)).with_precision_and_scale(38, 2).expect("decimals")),
                 Arc::new(Float64Array::from(events.clone())),
                 Arc::new(Float32Array::from_iter(events.iter().map(|value| value.map(|value| value as f32)))),
                 Arc::new(Int64Array::from_iter(events.iter().map(|value| value.map(|value| value as i64)))),

@@ -5,7 +5,7 @@
 //! [`canonical`]. Types that no Parquet reader shares (intervals, unions) are refused.
 //!
 //! **Widening.** A type may become a wider one of its family, if every value survives exactly:
-//! integers to wider integers, integers to `float64` as far as each value is exact, `float32` to
+//! integers to wider integers, integers to `float64` as far as each value is exact, integers to decimals that hold them, `float32` to
 //! `float64`, dates to timestamps, timestamps to finer units, decimals to more digits, lists and structs
 //! element by element and field by field (a new field is one of nulls), and null (a column that never had a value) to anything. Every other change is refused with both types named.
 //!
@@ -316,10 +316,28 @@ pub fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
                 _ => None,
             }
         }
+        (Some(integer), None) if matches!(other, T::Decimal128(..)) => with_digits(integer, other),
+        (None, Some(integer)) if matches!(one, T::Decimal128(..)) => with_digits(integer, one),
         (Some(_), None) if matches!(other, T::Float32 | T::Float64) => Some(T::Float64),
         (None, Some(_)) if matches!(one, T::Float32 | T::Float64) => Some(T::Float64),
         _ => None,
     }
+}
+
+/// The decimal that also holds every integer of some bits and signedness.
+fn with_digits((bits, signed): (u32, bool), decimal: &DataType) -> Option<DataType> {
+    let DataType::Decimal128(precision, scale) = decimal else { return None };
+    let digits = match (bits, signed) {
+        (8, _) => 3,
+        (16, _) => 5,
+        (32, _) => 10,
+        (_, true) => 19,
+        (_, false) => 20,
+    };
+    let scale = (*scale).max(0);
+    let whole = (i16::from(*precision) - i16::from(scale)).max(digits);
+    let precision = u8::try_from(whole + i16::from(scale)).ok()?;
+    (precision <= 38).then_some(DataType::Decimal128(precision, scale))
 }
 
 /// The fields of both, in the order of the first and then of the second's own, each widened.

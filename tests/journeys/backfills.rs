@@ -195,3 +195,68 @@ fn outputs_whose_events_are_gone_are_removed() {
     world.refuses(3, &format!("backfill sold {RANGE} --only orphaned"));
     world.pin("orphans");
 }
+
+/// Writes one Parquet file.
+fn parquet(world: &World, path: &str, columns: &[(&str, arrow::array::ArrayRef)]) {
+    let rows = arrow::array::RecordBatch::try_from_iter(columns.iter().cloned()).expect("rows");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+    writer.write(&rows).expect("written");
+    world.write(path, writer.into_inner().expect("finished"));
+}
+
+#[test]
+fn keys_that_are_whole_numbers_meet_whatever_their_type() {
+    use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array};
+    use std::sync::Arc;
+    let decimal = |values: [i128; 3], scale| -> ArrayRef {
+        Arc::new(Decimal128Array::from(values.to_vec()).with_precision_and_scale(38, scale).expect("decimals"))
+    };
+    let columns: [(&str, ArrayRef); 6] = [
+        ("int32", Arc::new(Int32Array::from(vec![-1, 2, 3]))),
+        ("int64", Arc::new(Int64Array::from(vec![-1, 2, 3]))),
+        ("float64", Arc::new(Float64Array::from(vec![-1.0, 2.0, 3.0]))),
+        ("decimal0", decimal([-1, 2, 3], 0)),
+        ("decimal0b", decimal([-1, 2, 3], 0)),
+        ("uint64", Arc::new(UInt64Array::from(vec![1, 2, 3]))),
+    ];
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+    for (table, keys) in &columns {
+        let world = World::new();
+        parquet(&world, "t.parquet", &[("id", keys.clone()), ("name", names.clone())]);
+        assert_eq!(world.quietly("snapshot t --lake lake --source t.parquet --key id").status.code(), Some(0), "{table}");
+        for (events, keys) in &columns {
+            parquet(&world, &format!("{events}/date=2024-03-01/a.parquet"), &[("id", keys.clone())]);
+            let line = format!(
+                "--json backfill --lake lake --events {events} --events-layout date=%Y-%m-%d --table t --on id --out out-{events} --from 2024-03-01 --to 2024-03-01"
+            );
+            let output = world.quietly(&line);
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let expected = if (*table == "uint64") == (*events == "uint64") { 3 } else { 2 };
+            assert_eq!(report[0]["dates"][0]["matched"], expected, "{table} and {events}: {report}");
+        }
+    }
+}
+
+#[test]
+fn integers_and_decimals_widen_into_one_another() {
+    use arrow::array::{ArrayRef, Decimal128Array, Int64Array};
+    use std::sync::Arc;
+    let mut world = World::new();
+    let integers: ArrayRef = Arc::new(Int64Array::from(vec![-1, i64::MAX]));
+    let decimals: ArrayRef =
+        Arc::new(Decimal128Array::from(vec![-1, i128::from(i64::MAX)]).with_precision_and_scale(20, 0).expect("decimals"));
+    let n: ArrayRef = Arc::new(Decimal128Array::from(vec![100, 250]).with_precision_and_scale(10, 2).expect("decimals"));
+    let whole: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    for (day, id, n) in [(1, &integers, &n), (2, &decimals, &whole), (3, &integers, &n)] {
+        world.at(&format!("2024-03-0{day}"));
+        parquet(&world, "t.parquet", &[("id", id.clone()), ("n", n.clone())]);
+        world.succeeds("snapshot t --lake lake --source t.parquet --key id");
+    }
+    world.succeeds("compact t --lake lake");
+    world.succeeds("verify t --lake lake");
+    world.succeeds("history t --lake lake -1");
+    world.succeeds("history t --lake lake 9223372036854775807");
+    world.refuses(3, "history t -2 --lake lake");
+    world.refuses(2, "history t -x --lake lake");
+    world.pin("integers_and_decimals");
+}
