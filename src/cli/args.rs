@@ -260,7 +260,7 @@ pub struct CompactArgs {
     /// The only columns whose change ends an interval
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub track: Vec<String>,
-    /// Read every snapshot anew
+    /// Read every snapshot anew, with the settings of the intervals that exist
     #[arg(long)]
     pub full: bool,
     /// Print what would be done

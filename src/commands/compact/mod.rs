@@ -126,10 +126,10 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
 /// One table's compaction.
 fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) -> Result<CompactReport> {
     let path = workspace.intervals_path(name, options.out.as_deref())?;
-    let existing = if options.full { None } else { existing(&path, name)? };
+    let existing = Existing::at(&path, name, options)?;
     let mut key = options.key.clone();
     if key.is_empty() && workspace.table_config(name).key.is_empty() {
-        key = existing.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
+        key = existing.intervals.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
     }
     let mut table = workspace.table(name, &key)?;
     if table.own && options.source_format.is_some() {
@@ -161,10 +161,10 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
     refuse_to_write_into(&root, &layout, &path, out)?;
-    let existing = if options.full { None } else { existing(&path, &name)? };
+    let existing = Existing::at(&path, &name, options)?;
     let config = workspace.table_config(&name);
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
-    let key = key.or_else(|| existing.as_ref().map(|existing| existing.footer.key.clone()));
+    let key = key.or_else(|| existing.intervals.as_ref().map(|existing| existing.footer.key.clone()));
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
@@ -183,6 +183,25 @@ fn refuse_to_write_into(root: &Location, layout: &Layout, path: &Location, out: 
             .hint("--out FILE.parquet, in another folder"));
     }
     Ok(())
+}
+
+/// What an earlier compaction left at a place.
+struct Existing {
+    /// The intervals, unless everything is read anew.
+    intervals: Option<Intervals>,
+    /// What they were made with, as far as that can be read.
+    footer: Option<IntervalsFooter>,
+}
+
+impl Existing {
+    fn at(path: &Location, table: &TableName, options: &CompactOptions) -> Result<Self> {
+        if options.full {
+            let footer = existing(path, table).ok().flatten().map(|existing| existing.footer);
+            return Ok(Existing { intervals: None, footer });
+        }
+        let intervals = existing(path, table)?;
+        Ok(Existing { footer: intervals.as_ref().map(|existing| existing.footer.clone()), intervals })
+    }
 }
 
 /// The intervals that stand at a place, which must be those of the table.
@@ -212,15 +231,10 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn plan(
-        workspace: &'a Workspace<'a>,
-        table: Table,
-        path: Location,
-        existing: Option<Intervals>,
-        options: &CompactOptions,
-    ) -> Result<Self> {
+    fn plan(workspace: &'a Workspace<'a>, table: Table, path: Location, existing: Existing, options: &CompactOptions) -> Result<Self> {
         let config = workspace.table_config(&table.name);
-        let settings = settings::decide(&table.key, options, &config, existing.as_ref().map(|existing| &existing.footer))?;
+        let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
+        let existing = existing.intervals;
         let range = options.range()?;
         // A range that is open at one end has millions of dates: what there is is filtered instead.
         let is_closed = options.from.is_some() && options.to.is_some();

@@ -130,13 +130,16 @@ fn decide_comparison(
     config: &TableConfig,
     existing: Option<&IntervalsFooter>,
 ) -> Result<Comparison> {
-    let columns = |given: &[String], configured: &[String], was: Option<&Vec<String>>| match (given, configured) {
-        ([], []) => was.cloned().unwrap_or_default(),
-        ([], configured) => configured.to_owned(),
-        (given, _) => given.to_owned(),
-    };
-    let ignore = columns(&options.ignore, &config.ignore, existing.map(|footer| &footer.ignore));
-    let track = columns(&options.track, &config.track, existing.map(|footer| &footer.track));
+    // The two say one thing together: whoever gives one of them does not mean the other one of an earlier run.
+    let given = [
+        (options.ignore.clone(), options.track.clone()),
+        (config.ignore.clone(), config.track.clone()),
+        existing.map(|footer| (footer.ignore.clone(), footer.track.clone())).unwrap_or_default(),
+    ];
+    let (mut ignore, mut track) = given.into_iter().find(|(ignore, track)| !ignore.is_empty() || !track.is_empty()).unwrap_or_default();
+    // An empty name, as in --ignore '', takes back what an earlier run was told.
+    ignore.retain(|column| !column.is_empty());
+    track.retain(|column| !column.is_empty());
     if !ignore.is_empty() && !track.is_empty() {
         return Err(Error::usage("'ignore' and 'track' exclude one another: the one names what is not compared, the other all that is"));
     }
@@ -144,4 +147,50 @@ fn decide_comparison(
         return Err(Error::usage(format!("'{key}' is a key column, and cannot be ignored")));
     }
     Ok(Comparison { key: key.to_owned(), ignore, track })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::testing::TestLake;
+    use crate::engine::intervals::Intervals;
+    use crate::storage::location::Location;
+
+    #[test]
+    fn settings_are_kept_until_others_are_given() {
+        let lake = TestLake::new();
+        for day in ["2024-01-01", "2024-01-02", "2024-01-05"] {
+            lake.take(day, &format!("id,price,loaded\n1,10,{day}\n"));
+        }
+        let text = |text: &str| Some(text.to_owned());
+        let made = |options: &CompactOptions| {
+            lake.compact_with("item", options);
+            let made = Intervals::open(&Location::local(lake.intervals())).expect("they open").expect("they are there").footer;
+            (made.convention, made.gaps, made.ignore, made.track, made.intervals)
+        };
+        let first = made(&CompactOptions {
+            end: text("exclusive"),
+            open_end: text("null"),
+            start_column: text("valid_from"),
+            end_column: text("valid_to"),
+            gaps: text("split"),
+            ignore: vec!["loaded".into()],
+            ..CompactOptions::default()
+        });
+        assert_eq!(first.4, 2);
+        for full in [false, true] {
+            assert_eq!(made(&CompactOptions { full, ..CompactOptions::default() }), first, "{full}");
+        }
+        let tracked = made(&CompactOptions { full: true, track: vec!["price".into()], ..CompactOptions::default() });
+        assert_eq!((&tracked.2, &tracked.3, &tracked.0), (&vec![], &vec!["price".to_owned()], &first.0));
+        let reset = made(&CompactOptions {
+            full: true,
+            end: text("inclusive"),
+            gaps: text("carry"),
+            ignore: vec![String::new()],
+            ..CompactOptions::default()
+        });
+        assert_eq!((reset.0.end.as_str(), reset.1.gaps.as_str(), reset.2.len() + reset.3.len(), reset.4), ("inclusive", "carry", 0, 3));
+        assert_eq!((reset.0.open_end.as_str(), reset.0.start_column.as_str()), ("null", "valid_from"));
+    }
 }
