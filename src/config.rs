@@ -186,7 +186,15 @@ impl Config {
             }
         }
         for (name, events) in &self.events {
-            events.type_rules().map_err(|error| error.within(format!("[events.{name}]")))?;
+            let within = |error: Error| error.within(format!("[events.{name}]"));
+            events.type_rules().map_err(within)?;
+            // Types alone are those of events that the command line places.
+            if events.path.is_empty() != events.layout.is_empty() {
+                return Err(within(Error::usage("'path' and 'layout' go together")));
+            }
+            if events.path.is_empty() && events.format.is_none() && events.types.is_empty() && events.csv_types.is_none() {
+                return Err(within(Error::usage("'path' and 'layout' are missing")));
+            }
         }
         self.zone().map(|_| ())
     }
@@ -314,6 +322,10 @@ mod tests {
         assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
         assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
         assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type"));
+        assert!(message("[events.a]\n").ends_with("[events.a]: 'path' and 'layout' are missing"));
+        assert!(message("[events.a]\npath = 'x'\n").ends_with("[events.a]: 'path' and 'layout' go together"));
+        assert!(message("[events.a.types]\nx = 'number'\n").contains("'number' is not a type"));
+        assert!(load("[events.a.types]\nx = 'text'\n").is_ok());
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
     }
 

@@ -90,6 +90,13 @@ impl Error {
         self.hint(hint)
     }
 
+    /// The same error with each hint as `rewrite` has it: where another command or setting has another option for the same.
+    #[must_use]
+    pub fn with_hints(mut self, rewrite: impl Fn(String) -> String) -> Self {
+        self.hints = self.hints.into_iter().map(rewrite).collect();
+        self
+    }
+
     /// The same error with `context: ` before its message.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
@@ -143,6 +150,11 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
 pub fn word(value: &str) -> String {
     let plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "_-.:/=".contains(c));
     if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
+}
+
+/// A value as messages show it: at most 60 characters.
+pub fn shorten(text: &str) -> String {
+    if text.chars().nth(60).is_none() { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
 }
 
 /// The candidate nearest to what was written, if one is near enough to be what was meant.

@@ -8,6 +8,7 @@ mod cli_reference;
 mod damaged;
 mod errors;
 mod frozen;
+mod hints;
 mod journeys;
 mod model;
 mod readers;

@@ -23,7 +23,7 @@ use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::digest::row_digests;
 use crate::domain::schema::unify;
-use crate::engine::table::{Table, duplicate_keys, show_key};
+use crate::engine::table::{Table, show_key};
 use crate::error::Result;
 use crate::model::TableName;
 use crate::storage::Batches;
@@ -213,7 +213,7 @@ impl Side<'_> {
         });
         if let Some(row) = twice {
             let shown = [show_key(&keyed.batch, &self.table.key, row)];
-            return Err(duplicate_keys(&self.table.name, &self.table.key, date, 1, &shown));
+            return Err(self.table.duplicate_keys(date, 1, &shown));
         }
         if rows > 0 {
             *last = Some(keyed.keys.row(rows - 1).owned());

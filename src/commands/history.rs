@@ -21,7 +21,7 @@ use crate::domain::digest::key_digests;
 use crate::domain::interval::Interval;
 use crate::domain::schema::type_name;
 use crate::engine::intervals::Intervals;
-use crate::error::{Context, Error, Result, nearest, word};
+use crate::error::{Context, Error, Result, nearest, shorten, word};
 use crate::model::{DateRange, TableName};
 use crate::source::no_column;
 use crate::storage::object::{GroupStatistics, RowCondition};
@@ -115,7 +115,7 @@ pub struct HistoryReport {
 pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
     let name = workspace.known(&options.table)?;
     let none = || Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"));
-    let intervals = Intervals::open(&workspace.intervals_path(&name, None)?)?.ok_or_else(none)?;
+    let intervals = workspace.intervals(&name)?.ok_or_else(none)?;
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else { return Err(none()) };
@@ -169,8 +169,11 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 }
 
 fn not_of_type(table: &TableName, name: &str, data_type: &DataType, text: &str) -> Error {
-    let error =
-        Error::usage(format!("table {table}: the key column '{name}' is {}, and '{text}' is not a valid value", type_name(data_type)));
+    let error = Error::usage(format!(
+        "table {table}: the key column '{name}' is {}, and '{}' is not a valid value",
+        type_name(data_type),
+        shorten(text)
+    ));
     match data_type {
         DataType::Binary => error.hint("write bytes as hexadecimal digits, such as 00ff, or a UUID with its hyphens"),
         _ => error,
@@ -293,7 +296,7 @@ fn absences(spans: &[Interval], observed: &[NaiveDate]) -> Vec<Absence> {
 
 /// The refusal of a key that no interval has.
 fn not_there(table: &TableName, intervals: &Intervals, written: &[String], observed: &[NaiveDate]) -> Error {
-    let shown: Vec<String> = intervals.footer.key.iter().zip(written).map(|(name, value)| format!("{name}={value}")).collect();
+    let shown: Vec<String> = intervals.footer.key.iter().zip(written).map(|(name, value)| format!("{name}={}", shorten(value))).collect();
     let (first, last) = (observed.first(), observed.last());
     let dates = first.zip(last).map_or(String::new(), |(first, last)| format!(" from {first} to {last}"));
     let error = Error::refused(format!("table {table} never had the key {}{dates}", shown.join(", ")));

@@ -27,7 +27,7 @@ use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::schema::{Drift, unify};
 use crate::engine::changes::{self, ChangesWriter};
-use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
+use crate::engine::table::{Snapshot, Table, all_digests, show_key};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, Rows, TypeRules};
@@ -379,7 +379,7 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
         sorter.push(batch)?;
     }
     if nulls > 0 {
-        return Err(crate::engine::table::null_keys(&table.name, &table.key, date, nulls, &shown));
+        return Err(table.null_keys(date, nulls, &shown));
     }
     sorter.finish(&rows.schema)
 }
@@ -457,7 +457,7 @@ fn write(
     };
     drop(later);
     if twice.count > 0 {
-        return Err(duplicate_keys(&table.name, &table.key, date, twice.count, &twice.shown));
+        return Err(table.duplicate_keys(date, twice.count, &twice.shown));
     }
     Ok(Written { sum, sum_before, changes })
 }

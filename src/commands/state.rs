@@ -75,9 +75,7 @@ impl States {
         observed.sort();
         observed.dedup();
         if observed.is_empty() {
-            return Err(
-                Error::refused(format!("table {name} has no snapshots")).hint(format!("asof snapshot {name} --source FILE --key COLUMN"))
-            );
+            return Err(Error::refused(format!("table {name} has no snapshots")).hint(table.filling()));
         }
         Ok(States { table, intervals, snapshots, observed })
     }

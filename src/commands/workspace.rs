@@ -241,7 +241,6 @@ impl Workspace<'_> {
             return Ok(footer.key);
         }
         Err(Error::usage(format!("the key of table {} is not known", table.name))
-            .hint("--key COLUMN[,COLUMN]")
             .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", table.name)))
     }
 
@@ -267,7 +266,13 @@ impl Workspace<'_> {
     /// # Errors
     /// A refusal if they are damaged.
     pub fn intervals(&self, name: &TableName) -> Result<Option<Intervals>> {
-        if self.has_lake() { Intervals::open(&self.intervals_path(name, None)?) } else { Ok(None) }
+        if !self.has_lake() {
+            return Ok(None);
+        }
+        Intervals::open(&self.intervals_path(name, None)?).map_err(|error| match error.kind() {
+            Kind::Refused => error.hint(format!("asof compact {name} --full")),
+            _ => error,
+        })
     }
 
     /// How a table is looked up for the events of a date, and whether its lag is declared.

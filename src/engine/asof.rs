@@ -146,10 +146,16 @@ impl TableHistory {
         let (reason, first) = self.reason(date)?;
         Err(match reason {
             NoSnapshot::Before => match first {
-                None => Error::refused(format!("table {name} has no snapshots"))
-                    .hint(format!("asof snapshot {name} --source FILE --key COLUMN")),
-                Some(first) => Error::refused(format!("table {name} has no snapshot of {label} or before; its first is of {first}"))
-                    .hint(format!("asof snapshot {name} --date {label} --backdate --source FILE, if that day's state is still to be had")),
+                None => Error::refused(format!("table {name} has no snapshots")).hint(self.table.filling()),
+                Some(first) => {
+                    let error = Error::refused(format!("table {name} has no snapshot of {label} or before; its first is of {first}"));
+                    error.hint(match self.table.own {
+                        true => {
+                            format!("asof snapshot {name} --date {label} --backdate --source FILE, if that day's data is still available")
+                        }
+                        false => self.table.filling(),
+                    })
+                }
             },
             NoSnapshot::TooOld(found) => {
                 let age = (label - found).num_days();

@@ -56,15 +56,13 @@ impl Intervals {
         }
         let object = ParquetObject::open(path)?;
         let Some(Content::Intervals(footer)) = object.footer()?.map(|footer| footer.content) else {
-            return Err(Error::refused(format!("'{path}' was not written by asof compact")).hint("--out FILE, to write somewhere else"));
+            return Err(Error::refused(format!("'{path}' was not written by asof compact")));
         };
         let convention = footer.convention.read();
         for column in [&convention.start_column, &convention.end_column] {
             let data_type = object.schema().field_with_name(column).map(|field| field.data_type().clone());
             if data_type.ok() != Some(DataType::Date32) {
-                return Err(
-                    Error::refused(format!("'{path}' has no date column '{column}', which its footer names")).hint("asof compact --full")
-                );
+                return Err(Error::refused(format!("'{path}' has no date column '{column}', which its footer names")));
             }
         }
         Ok(Some(Intervals { object: Arc::new(object), footer, convention }))

@@ -14,7 +14,7 @@ use chrono::{Days, NaiveDate};
 use crate::domain::cast::display;
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
 use crate::storage::footer::{Content, SnapshotFooter};
@@ -226,8 +226,40 @@ impl Table {
 
     /// The error for a key column that is not there.
     pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
-        let error = no_column(key, schema, what).hint("--key COLUMN[,COLUMN]");
+        let error = no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
         if self.key_is_given { error } else { error.into_refusal() }
+    }
+
+    /// What to do if it has no snapshots.
+    pub fn filling(&self) -> String {
+        let name = &self.name;
+        match self.own {
+            true => format!("asof snapshot {name} --source FILE --key COLUMN"),
+            false => format!(
+                "check the path and the layout of the copies: [tables.{name}] snapshots = \"DIR\", layout = \"LAYOUT\" in asof.toml"
+            ),
+        }
+    }
+
+    /// What to write to choose another key: the option, if the command line has it and so overrules the configuration.
+    fn key_hint(&self, option: &str, configured: &str) -> String {
+        if self.key_is_given { format!("--key {option}") } else { format!("[tables.{}] key = [{configured}] in asof.toml", self.name) }
+    }
+
+    /// The refusal of null keys.
+    pub fn null_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
+        let rows = if count == 1 { "row has" } else { "rows have" };
+        let hint = self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"");
+        self.refuse(date, format!("{count} {rows} a null in the key ({}): {}", self.key.join(", "), shown.join("; ")))
+            .hint(format!("correct the source, or choose a key without nulls: {hint}"))
+    }
+
+    /// The refusal of keys that stand twice.
+    pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
+        let (keys, stand) = if count == 1 { ("key", "stands") } else { ("keys", "stand") };
+        let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
+        self.refuse(date, format!("{count} {keys} {stand} more than once ({}): {}", self.key.join(", "), shown.join("; ")))
+            .hint(format!("correct the source, or add the columns that tell the rows apart: {hint}"))
     }
 
     /// The fingerprint of a snapshot: what its footer says, or else what its rows give.
@@ -269,13 +301,7 @@ impl Table {
         if nulls.is_empty() {
             return Ok(digests.into_iter().flatten().collect());
         }
-        Err(null_keys(
-            &self.name,
-            &self.key,
-            date,
-            nulls.len() as u64,
-            &nulls.iter().take(5).map(|row| show_row(batch, *row)).collect::<Vec<_>>(),
-        ))
+        Err(self.null_keys(date, nulls.len() as u64, &nulls.iter().take(5).map(|row| show_row(batch, *row)).collect::<Vec<_>>()))
     }
 }
 
@@ -287,30 +313,16 @@ pub fn all_digests(batch: &RecordBatch) -> Result<Vec<u128>> {
     row_digests(batch, batch.schema_ref().fields().iter().map(|field| field.name().as_str()))
 }
 
-/// The refusal of null keys.
-pub fn null_keys(table: &TableName, key: &[String], date: NaiveDate, count: u64, shown: &[String]) -> Error {
-    let rows = if count == 1 { "row has" } else { "rows have" };
-    Error::refused(format!("table {table}, {date}: {count} {rows} a null in the key ({}): {}", key.join(", "), shown.join("; ")))
-        .hint("correct the source, or choose a key without nulls: --key COLUMN[,COLUMN]")
-}
-
-/// The refusal of keys that stand twice.
-pub fn duplicate_keys(table: &TableName, key: &[String], date: NaiveDate, count: u64, shown: &[String]) -> Error {
-    let (keys, stand) = if count == 1 { ("key", "stands") } else { ("keys", "stand") };
-    Error::refused(format!("table {table}, {date}: {count} {keys} {stand} more than once ({}): {}", key.join(", "), shown.join("; ")))
-        .hint("correct the source, or add the columns that tell the rows apart: --key COLUMN,COLUMN")
-}
-
 /// The key of a row, as errors show it: `id=7` or `id=7, region=EU`.
 pub fn show_key(batch: &RecordBatch, key: &[String], row: usize) -> String {
-    let parts = key.iter().filter_map(|name| Some(format!("{name}={}", display(batch.column_by_name(name)?, row))));
+    let parts = key.iter().filter_map(|name| Some(format!("{name}={}", shorten(&display(batch.column_by_name(name)?, row)))));
     parts.collect::<Vec<_>>().join(", ")
 }
 
 /// The first columns of a row, as errors show it.
 pub(crate) fn show_row(batch: &RecordBatch, row: usize) -> String {
     let cell = |(field, column): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| {
-        let value = if column.is_null(row) { "null".to_owned() } else { display(column, row) };
+        let value = if column.is_null(row) { "null".to_owned() } else { shorten(&display(column, row)) };
         format!("{}={value}", field.name())
     };
     batch.schema_ref().fields().iter().zip(batch.columns()).take(4).map(cell).collect::<Vec<_>>().join(", ")

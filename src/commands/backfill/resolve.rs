@@ -163,6 +163,10 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
             format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")
         }));
     };
+    if config.path.is_empty() {
+        return Err(Error::usage(format!("[events.{name}] has no path"))
+            .hint(format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")));
+    }
     Ok(EventsPlace {
         name: name.to_owned(),
         root: workspace.configured(&config.path)?,
@@ -177,7 +181,7 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
 
 /// The events of an ad hoc job: a configured name, or a path with its layout.
 fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
-    if ad_hoc.events_layout.is_none() && workspace.config.events.contains_key(events) {
+    if ad_hoc.events_layout.is_none() && workspace.config.events.get(events).is_some_and(|config| !config.path.is_empty()) {
         return configured_events(workspace, events);
     }
     let Some(layout) = &ad_hoc.events_layout else {
@@ -185,13 +189,11 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     };
     let root = workspace.here(events)?;
     let name = Some(root.name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "events".to_owned());
-    Ok(EventsPlace {
-        name,
-        root,
-        layout: Layout::parse(layout)?,
-        format: FormatRule { declared: ad_hoc.events_format, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() },
-        types: workspace.event_types(None)?,
-    })
+    // What asof.toml says of events of this name holds wherever they are.
+    let config = workspace.config.events.get(&name);
+    let declared = ad_hoc.events_format.or(config.and_then(|config| config.format));
+    let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format, types: workspace.event_types(config)? })
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {

@@ -273,7 +273,12 @@ impl<'a> Sides<'a> {
             Source::Own => of_one_date(self.history.as_of(need.observed, false)?.read(&need.columns.names())?),
             Source::Foreign(as_of) => of_one_date(as_of.read(&need.columns.names())?),
         };
-        JoinTable::build(&need.columns, rows, limit).map_err(|error| error.within(format!("table {}", table.name)))
+        JoinTable::build(&need.columns, rows, limit).map_err(|error| {
+            // Which keys these are, a command tells that reads whole snapshots of the table.
+            let command = if table.own { "verify" } else { "compact" };
+            let hint = |hint: String| if hint == "asof verify" { format!("asof {command} {}", table.name) } else { hint };
+            error.with_hints(hint).within(format!("table {}, {}", table.name, need.observed))
+        })
     }
 }
 

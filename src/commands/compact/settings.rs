@@ -99,7 +99,9 @@ fn policy(name: Option<&str>, max_gap: Option<u32>) -> Result<GapPolicy> {
         (Some("error"), None) => Ok(GapPolicy::Error),
         (Some("split"), None) => Ok(GapPolicy::Split),
         (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap goes with --gaps carry")),
-        (Some(other), _) => Err(Error::usage(format!("'{other}' is no way to treat gaps")).hint("--gaps carry, error or split")),
+        (Some(other), _) => {
+            Err(Error::usage(format!("'{other}' is no way to treat gaps")).hint("--gaps carry, --gaps error, or --gaps split"))
+        }
     }
 }
 

@@ -131,8 +131,12 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
         // A lake that is not there, by a name that was mistyped, is not sound for having nothing wrong in it.
         let names: Vec<&str> = report.tables.iter().map(|proof| proof.table.as_str()).collect();
         let (noun, have) = if names.len() == 1 { ("table", "has") } else { ("tables", "have") };
-        return Err(Error::refused(format!("{noun} {} {have} no snapshots, so that there is nothing to verify", names.join(", ")))
-            .hint(format!("asof snapshot {} --source FILE --key COLUMN", names[0])));
+        return Err(Error::refused(format!("{noun} {} {have} no snapshots, so that there is nothing to verify", names.join(", "))).hint(
+            match workspace.table_config(&report.tables[0].table).snapshots {
+                None => format!("asof snapshot {} --source FILE --key COLUMN", names[0]),
+                Some(_) => format!("asof compact {}", names[0]),
+            },
+        ));
     }
     Ok(report)
 }

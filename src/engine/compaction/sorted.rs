@@ -34,7 +34,7 @@ use crate::domain::merge::{Merge, MergeError, SortedRows, Taken};
 use crate::engine::ahead::{Ahead, Task};
 use crate::engine::changes;
 use crate::engine::intervals::{IntervalBatch, to_days};
-use crate::engine::table::{Snapshot, Table, all_digests, duplicate_keys, show_key};
+use crate::engine::table::{Snapshot, Table, all_digests, show_key};
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
 use crate::phases::Phase;
@@ -530,7 +530,7 @@ impl Plan<'_> {
                     Err(MergeError::Duplicate { piece, row }) => {
                         let key = &pass.settings.comparison.key;
                         let shown = vec![show_key(&decoded.batches[piece], key, row)];
-                        return Err(duplicate_keys(&pass.table.name, key, day.date, 1, &shown));
+                        return Err(pass.table.duplicate_keys(day.date, 1, &shown));
                     }
                     Err(error) => return Err(misfit(pass, day.date, error)),
                 };

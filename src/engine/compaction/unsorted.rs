@@ -21,7 +21,7 @@ use crate::domain::digest::{RowSum, row_digests};
 use crate::domain::ledger::Ends;
 use crate::domain::schema::unify;
 use crate::engine::intervals::to_days;
-use crate::engine::table::{Table, all_digests, duplicate_keys, show_key};
+use crate::engine::table::{Table, all_digests, show_key};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::Batches;
@@ -229,7 +229,7 @@ impl Attempt<'_> {
             Err(TakeError::Duplicate(row)) => {
                 let key = &self.pass.settings.comparison.key;
                 let shown = vec![show_key(&digested.batch, key, row)];
-                return Err(duplicate_keys(&self.pass.table.name, key, date, 1, &shown));
+                return Err(self.pass.table.duplicate_keys(date, 1, &shown));
             }
             Err(TakeError::Full(error)) => return Err(error),
         }

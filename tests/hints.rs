@@ -1,0 +1,179 @@
+//! Every hint that the pinned transcripts show works when it is typed: its options are those of the command that gave it, its commands
+//! parse, and its lines of asof.toml are read.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use asof::cli::args::Cli;
+use asof::config::Config;
+
+use crate::journeys::environment::{World, text, words};
+
+/// A hint with the line of the command that gave it.
+struct Hint {
+    file: String,
+    command: String,
+    text: String,
+}
+
+/// The hints of the pinned transcripts.
+fn hints() -> Vec<Hint> {
+    let mut hints = Vec::new();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        let mut command = String::new();
+        for line in text.lines() {
+            if let Some((_, typed)) = line.strip_prefix("$ ").and_then(|line| line.split_once("asof ")) {
+                command = typed.to_owned();
+            } else if let Some((_, hint)) = line.split_once("hint: ") {
+                let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+                hints.push(Hint { file, command: command.clone(), text: hint.to_owned() });
+            }
+        }
+    }
+    hints
+}
+
+/// The subcommand that a line begins with, after options of the program.
+fn subcommand(line: &str) -> Option<clap::Command> {
+    let command = Cli::command();
+    let found = words(line).iter().find_map(|word| command.find_subcommand(word).cloned());
+    found.map(|found| {
+        let global = command.get_arguments().filter(|argument| argument.is_global_set()).cloned().collect::<Vec<_>>();
+        global.into_iter().fold(found, clap::Command::arg)
+    })
+}
+
+/// The options that a text names, each with the `asof` command before it, if there is one.
+fn options(text: &str) -> Vec<(Option<String>, String)> {
+    let mut of: Option<String> = None;
+    let mut options = Vec::new();
+    let parts: Vec<&str> = text.split([' ', '\'', '"', '(', ')', ',', ';']).collect();
+    for (at, part) in parts.iter().enumerate() {
+        if *part == "asof" {
+            of = parts.get(at + 1).map(|next| (*next).to_owned());
+        } else if let Some(option) = part.strip_prefix("--").filter(|option| !option.is_empty()) {
+            options.push((of.clone(), option.split('=').next().unwrap_or(option).to_owned()));
+        }
+    }
+    options
+}
+
+/// Whether it is for another program.
+fn is_of_another_program(text: &str) -> bool {
+    ["cargo ", "aws ", "eval ", "iconv ", "ls ", "rm ", "export "].iter().any(|program| text.starts_with(program))
+}
+
+#[test]
+fn options_in_hints_are_options_of_the_command() {
+    let hints = hints();
+    assert!(hints.len() > 100, "{}", hints.len());
+    let mut checked = 0;
+    for Hint { file, command, text } in hints.iter().filter(|hint| !is_of_another_program(&hint.text)) {
+        for (of, option) in options(text) {
+            let line = of.as_deref().unwrap_or(command);
+            let Some(subcommand) = subcommand(line) else { panic!("{file}: '{text}': which command is '{line}'?") };
+            let knows = subcommand.get_arguments().any(|argument| argument.get_long() == Some(option.as_str()));
+            assert!(knows, "{file}: asof {command}\n  hint: {text}\n  asof {} has no --{option}", subcommand.get_name());
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+#[test]
+fn commands_in_hints_parse() {
+    let mut checked = 0;
+    for Hint { file, text, .. } in hints().iter().filter(|hint| hint.text.starts_with("asof ")) {
+        // What follows a comma says what the command is for.
+        let typed = text.split(", to ").next().and_then(|text| text.split(", if ").next()).unwrap_or(text);
+        let dated = typed.replace("--from D --to D", "--from 2024-01-01 --to 2024-01-02");
+        if let Err(error) = Cli::try_parse_from(words(&dated)) {
+            panic!("{file}: {text}\n{error}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 10, "{checked}");
+}
+
+#[test]
+fn lines_of_the_configuration_in_hints_are_read() {
+    let mut checked = 0;
+    for Hint { file, text, .. } in hints() {
+        let Some(settings) = text.split(" in asof.toml").next().and_then(|text| Some(&text[text.find("[")?..])) else { continue };
+        let Some((table, settings)) = settings.split_once("] ").filter(|(_, settings)| settings.contains(" = ")) else { continue };
+        // What follows a value and a comma is another setting, or says what the setting is for.
+        let settings = settings.replace("\", layout", "\"\nlayout");
+        let ends = settings.match_indices("\", ").map(|(at, _)| at + 1).chain([settings.len()]);
+        let is_read = |end: usize| toml::from_str::<Config>(&format!("{table}]\n{}", &settings[..end])).is_ok();
+        assert!(ends.into_iter().any(is_read), "{file}: {text}");
+        checked += 1;
+    }
+    assert!(checked > 2, "{checked}");
+}
+
+#[test]
+fn commands_that_read_tables_give_hints_that_are_theirs() {
+    let mut world = World::shop(2);
+    let external = "\n[tables.copies]\nsnapshots = 'copies'\nlayout = 'day=%Y-%m-%d'\n";
+    let config = text(&world.bytes("asof.toml"));
+    for (what, key, rows) in [
+        ("no key is known", "", "id,v\n1,a\n"),
+        ("a key column that is not there", "key = ['code']\n", "id,v\n1,a\n"),
+        ("a null in the key", "key = ['id']\n", "id,v\n1,a\n,b\n"),
+        ("a duplicate key with a long value", "key = ['id']\n", &format!("id,v\n{0},a\n{0},b\n", "x".repeat(300))),
+    ] {
+        world.tell(what);
+        world.write("asof.toml", format!("{config}{external}{key}"));
+        for day in 1..=2 {
+            world.write(&format!("copies/day=2024-03-0{day}/a.csv"), rows);
+        }
+        for line in [
+            "show copies --date 2024-03-01",
+            "diff copies 2024-03-01 2024-03-02",
+            "verify copies",
+            "compact copies",
+            "compact copies --key other",
+            "backfill --events item_events --table copies --on item_id=id --out x --from 2024-03-01 --to 2024-03-01",
+        ] {
+            world.asof(line);
+        }
+    }
+    world.tell("events whose format cannot be told");
+    world.write("unnamed/date=2024-03-01/part-0", "id\n1\n");
+    world.write("asof.toml", format!("{config}\n[events.unnamed]\npath = 'unnamed'\nlayout = 'date=%Y-%m-%d'\n"));
+    let range = "--table item --on id --out x --from 2024-03-01 --to 2024-03-01";
+    world.refuses(2, &format!("backfill --events unnamed {range} --dry-run --only stale,orphaned --workers 0"));
+    assert_ne!(world.asof(&format!("backfill --events unnamed {range}")), 0);
+    assert_ne!(world.asof(&format!("backfill --events unnamed --events-layout date=%Y-%m-%d {range}")), 0);
+    world.succeeds(&format!("backfill --events unnamed --events-layout date=%Y-%m-%d --events-format csv {range}"));
+    world.tell("keys of another type: the hint says what to write, and it helps");
+    world.write("asof.toml", &config);
+    world.write("codes/date=2024-03-01/a.csv", "code\n1\n");
+    world.write("t.csv", "code,name\nA1,x\n");
+    world.at("2024-03-01");
+    assert_eq!(world.quietly("snapshot t --source t.csv --key code").status.code(), Some(0));
+    let join = "backfill --events codes --events-layout date=%Y-%m-%d --table t --on code --out y --from 2024-03-01 --to 2024-03-01";
+    assert_eq!(world.asof(join), 2);
+    world.write("asof.toml", format!("{config}\n[events.codes.types]\ncode = 'text'\n"));
+    world.succeeds(join);
+    world.tell("events that are only typed are nowhere");
+    world.refuses(2, "backfill --events codes --table t --on code --out y --from 2024-03-01 --to 2024-03-01");
+    world.tell("intervals that another tool wrote");
+    world.succeeds("compact item");
+    std::fs::copy(world.path("y/date=2024-03-01/y.parquet"), world.path("lake/item/intervals/item.parquet")).expect("a copy");
+    for line in [
+        "show item --date 2024-03-01",
+        "diff item 2024-03-01 2024-03-02",
+        "history item 1",
+        "verify item",
+        "status item",
+        "compact item",
+        "expand item --from 2024-03-01 --to 2024-03-02 --out z",
+        "backfill --events item_events --table item --on item_id=id --out x --from 2024-03-01 --to 2024-03-01",
+    ] {
+        world.asof(line);
+    }
+    world.succeeds("compact item --full");
+    world.pin("hints");
+}
