@@ -111,3 +111,125 @@ print(json.dumps([{name: str(kind) for name, kind in frame.dtypes.items()}, {nam
     );
     crate::journeys::environment::pin("types_in_python", &serde_json::to_string_pretty(&types).expect("JSON"));
 }
+
+/// The code of a language in the README's section on reading.
+fn snippets(language: &str) -> String {
+    let readme = include_str!("../README.md");
+    let section = readme.split("## Reading what it writes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let blocks = section.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect::<Vec<_>>().join("\n")
+}
+
+/// A lake with the README's table, on whose second day one column gets its first value, another one a fraction, and one appears.
+fn changed() -> World {
+    let mut world = World::new();
+    let days = ["id,lid,price\n1,,5\n2,,6\n", "id,lid,price,new\n1,,5,a\n2,X1,5.6,b\n", "id,lid,price,new\n2,X1,5.6,c\n"];
+    for (day, csv) in (13..).zip(days) {
+        world.at(&format!("2024-09-{day}"));
+        world.write("item.csv", csv);
+        assert_eq!(world.quietly("snapshot item --lake lake --source item.csv --key id").status.code(), Some(0), "{day}");
+    }
+    assert_eq!(world.quietly("compact item --lake lake").status.code(), Some(0));
+    world
+}
+
+#[test]
+fn the_readme_reads_a_lake_whose_columns_change() {
+    let world = changed();
+    let sql = serde_json::to_string(&snippets("sql")).expect("JSON");
+    let found = python(
+        &world,
+        &format!(
+            "import duckdb, json
+print(json.dumps([sorted(map(str, duckdb.sql(query).fetchall())) for query in {sql}.split(';') if query.strip()]))"
+        ),
+    );
+    let second = ["(1, None, 5.0, 'a', datetime.date(2024, 9, 14))", "(2, 'X1', 5.6, 'b', datetime.date(2024, 9, 14))"];
+    let dated = [
+        "(1, None, 5.0, 'a', datetime.date(2024, 9, 14), datetime.date(2024, 9, 14))",
+        "(2, 'X1', 5.6, 'b', datetime.date(2024, 9, 14), datetime.date(2024, 9, 14))",
+    ];
+    let counts = ["(datetime.date(2024, 9, 13), 2)", "(datetime.date(2024, 9, 14), 2)", "(datetime.date(2024, 9, 15), 1)"];
+    assert_eq!(found, serde_json::json!([dated, second, counts]));
+    let pandas = serde_json::to_string(&snippets("python").split("spark.").next()).expect("JSON");
+    let found = python(
+        &world,
+        &format!(
+            "import json
+shown, scope = [], {{}}
+for line in {pandas}.splitlines():
+    exec(line, scope)
+    if line.startswith('items'):
+        items = scope['items'].sort_values('id')
+        shown.append([items[name].astype(object).where(items[name].notna(), None).tolist() for name in ['id', 'lid', 'price', 'new']])
+print(json.dumps(shown))"
+        ),
+    );
+    let second = serde_json::json!([[1, 2], [null, "X1"], [5.0, 5.6], ["a", "b"]]);
+    assert_eq!(found, serde_json::json!([second, second]));
+}
+
+#[test]
+fn a_column_without_values_is_one_of_text_to_other_readers_and_has_no_type_to_asof() {
+    let mut world = changed();
+    let types = python(
+        &world,
+        "import duckdb, json, pandas, pyarrow.parquet
+path = 'lake/item/snapshots/snapshot_date=2024-09-13/item.parquet'
+everything = pandas.read_parquet('lake/item/snapshots', columns=['id', 'lid'], filters=[('snapshot_date', '>=', '2024-09-13')])
+print(json.dumps([str(pyarrow.parquet.read_schema(path).field('lid').type), everything['lid'].isna().sum().item(),
+    duckdb.sql(f\"select typeof(lid) from '{path}'\").fetchall()[0][0]]))",
+    );
+    assert_eq!(types, serde_json::json!(["string", 3, "VARCHAR"]));
+    world.write("item.csv", "id,lid,price\n1,7,5\n");
+    world.at("2024-09-13");
+    let retyped = world.quietly("snapshot other --lake lake --source item.csv --key id");
+    assert_eq!(retyped.status.code(), Some(0));
+    for (day, lid) in [(14, ""), (15, "7"), (16, "")] {
+        world.at(&format!("2024-09-{day}"));
+        world.write("never.csv", format!("id,lid\n1,{lid}\n"));
+        assert_eq!(world.quietly("snapshot never --lake lake --source never.csv --key id").status.code(), Some(0), "{day}");
+    }
+    world.succeeds("compact never --lake lake");
+    world.succeeds("verify never --lake lake");
+    world.succeeds("history never 1 --lake lake");
+    world.pin("untyped");
+}
+
+#[test]
+fn a_column_with_the_name_of_the_partition_breaks_no_reader() {
+    let mut world = World::new();
+    for day in 1..=2 {
+        world.at(&format!("2024-03-0{day}"));
+        world.write("s.csv", format!("id,snapshot_date,v\n1,2024-03-0{day},a\n"));
+        world.succeeds("snapshot s --lake lake --source s.csv --key id");
+    }
+    world.at("2024-03-03");
+    world.refuses(3, "snapshot s --lake lake --source s.csv --key id");
+    world.refuses(3, "snapshot other --lake lake --source s.csv --key id,snapshot_date");
+    world.succeeds("compact s --lake lake");
+    for day in 1..=2 {
+        world.write(&format!("ev/date=2024-03-0{day}/a.csv"), format!("e,id,date\n{day},1,2024-03-0{day}\n"));
+        world.write(&format!("late/date=2024-03-0{day}/a.csv"), format!("e,id,date\n{day},1,2024-03-01\n"));
+    }
+    let join = "--events-layout date=%Y-%m-%d --table s --on id --from 2024-03-01 --to 2024-03-02 --lake lake";
+    world.succeeds(&format!("backfill --events ev {join} --out out"));
+    assert_eq!(world.asof(&format!("backfill --events late {join} --out late-out")), 5);
+    world.succeeds(&format!("backfill --events late {join} --out other --out-layout output_date=%Y-%m-%d"));
+    world.succeeds(&format!("backfill --events late {join} --out other2 --out-layout %Y/%m/%d"));
+    let read = python(
+        &world,
+        "import duckdb, json, pandas
+def pandas_reads(path, column):
+    frame = pandas.read_parquet(path)
+    return sorted(map(str, frame[column]))
+def duckdb_reads(path, column):
+    return sorted(str(row[0]) for row in duckdb.sql(f\"select {column} from read_parquet('{path}/*/*.parquet', hive_partitioning = true)\").fetchall())
+print(json.dumps([[read(path, column) for read in [pandas_reads, duckdb_reads]]
+    for path, column in [('lake/s/snapshots', 'snapshot_date'), ('out', 'date'), ('other', 'date'), ('other', 'output_date')]]))",
+    );
+    let dates = ["2024-03-01", "2024-03-02"];
+    let same = ["2024-03-01", "2024-03-01"];
+    assert_eq!(read, serde_json::json!([[dates, dates], [dates, dates], [same, same], [dates, dates]]));
+    world.pin("partition_columns");
+}

@@ -81,6 +81,9 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
         if let Some(schema) = report.since.as_ref().and_then(|since| since.schema.as_ref()) {
             printer.line(format!("  {}: {schema}", report.table))?;
         }
+        for column in &report.left_to_path {
+            printer.line(format!("  {}: column '{column}' has the snapshot's date in every row, and is left to the path", report.table))?;
+        }
         for guard in &report.forced {
             printer.line(format!("  {}: forced, although {guard}", report.table))?;
         }

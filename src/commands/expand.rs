@@ -24,6 +24,7 @@ use super::snapshot::Outcome;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::layout::Layout;
+use crate::domain::path_columns::PathColumns;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
@@ -112,6 +113,11 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     refuse_place(workspace, &table, &root)?;
     let newer = if options.intervals.is_none() { hold_against_lake(workspace, &table, &intervals, range)? } else { 0 };
     let planned = plan(&table, &intervals, range, &root)?;
+    if let Some(name) = PathColumns::of(&intervals.table_schema(), &Lake::layout()?, options.from).names().next() {
+        workspace.progress.note(&format!(
+            "column '{name}' has the name of the partition: readers that take columns from paths will show the path's value, or fail"
+        ));
+    }
     if !options.dry_run {
         workspace.check_writes_below(&root)?;
     }

@@ -25,6 +25,7 @@ use crate::domain::compact::Changes;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
+use crate::domain::path_columns::PathColumns;
 use crate::domain::schema::{Drift, unify};
 use crate::engine::changes::{self, ChangesWriter};
 use crate::engine::table::{Snapshot, Table, all_digests, show_key};
@@ -121,6 +122,9 @@ pub struct SnapshotReport {
     pub fingerprint: Option<Fingerprint>,
     /// The snapshot before.
     pub since: Option<Since>,
+    /// The columns that were left to the path, which has their value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_to_path: Vec<String>,
     /// The guards that were overridden.
     pub forced: Vec<String>,
     /// What object stores were asked for it.
@@ -252,6 +256,7 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
         bytes: None,
         fingerprint: None,
         since: None,
+        left_to_path: Vec::new(),
         forced: Vec::new(),
         store_requests: None,
     }
@@ -286,7 +291,9 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         }
     };
     let place = format!("table {}, {date}", table.name);
-    let Rows { schema, batches } = rows.map_err(|error| error.within(&place))?;
+    let rows = rows.map_err(|error| error.within(&place))?;
+    let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
+    let Rows { schema, batches } = rows;
     let sorted = gather(table, *date, Rows { schema: schema.clone(), batches: within(batches, place) })?;
 
     let (drift, since) = match &previous {
@@ -359,9 +366,28 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         bytes: Some(bytes),
         fingerprint: Some(sum.fingerprint()),
         since,
+        left_to_path,
         forced: broken,
         store_requests: None,
     })
+}
+
+/// The rows without the column that the path of the snapshot has too, if it has the path's value in every row; and its name.
+fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Vec<String>)> {
+    let columns = PathColumns::of(&rows.schema, &table.layout, date);
+    let names: Vec<String> = columns.names().map(str::to_owned).collect();
+    if let Some(name) = names.iter().find(|name| table.key.contains(name)) {
+        let what = format!("the key column '{name}' has the name of the partition, and a snapshot is of one date");
+        return Err(table.refuse(date, what).hint("leave it out of the key, or rename it in the source"));
+    }
+    if names.is_empty() {
+        return Ok((rows, names));
+    }
+    let (schema, refuse) = (columns.schema().clone(), format!("table {}, {date}", table.name));
+    let leave = move |batch: Result<RecordBatch>| {
+        columns.leave(batch?).map_err(|error| error.within(&refuse).hint("rename the column in the source, or leave it out"))
+    };
+    Ok((Rows { schema, batches: Box::new(rows.batches.map(leave)) }, names))
 }
 
 /// Reads the source into sorted runs, refusing keys with nulls.

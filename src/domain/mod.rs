@@ -18,6 +18,7 @@
 //! | which row an event meets | [`join`] |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
+//! | which columns are left to the path of a partition | [`path_columns`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 
 pub mod asof;
@@ -35,6 +36,7 @@ pub mod json;
 pub mod layout;
 pub mod ledger;
 pub mod merge;
+pub mod path_columns;
 pub mod schema;
 pub mod search;
 pub mod staleness;

@@ -262,6 +262,19 @@ fn arguments<'a>(rest: &mut &'a str) -> Option<Vec<&'a str>> {
     Some(inner.split(',').map(str::trim).collect())
 }
 
+/// The type that a file has for a column: where there was no value yet, text, since readers trip over Parquet's type without values.
+pub fn written(data_type: &DataType) -> DataType {
+    use DataType as T;
+    let inside = |field: &Field| field.clone().with_data_type(written(field.data_type()));
+    match data_type {
+        T::Null => T::Utf8,
+        T::List(item) => T::List(Arc::new(inside(item))),
+        T::Struct(fields) => T::Struct(fields.iter().map(|field| inside(field)).collect()),
+        T::Map(entries, sorted) => T::Map(Arc::new(inside(entries)), *sorted),
+        other => other.clone(),
+    }
+}
+
 /// Width in bits and signedness of an integer type.
 pub(super) fn integer(data_type: &DataType) -> Option<(u32, bool)> {
     use DataType as T;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use chrono::{Datelike, NaiveDate};
 
 use crate::domain::comparison::Comparison;
@@ -14,7 +14,8 @@ use crate::domain::interval::{Convention, Interval};
 use crate::engine::ahead::{Ahead, Task};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
-use crate::storage::footer::{ColumnWire, Content, IntervalsFooter};
+use crate::storage::footer::{Content, IntervalsFooter};
+pub use crate::storage::footer::{read_schema, write_schema};
 use crate::storage::location::Location;
 use crate::storage::object::{GroupStatistics, ParquetObject, RowCondition};
 
@@ -319,32 +320,9 @@ pub(super) fn split(batch: &RecordBatch, convention: &Convention) -> Result<Inte
     Ok(IntervalBatch { rows, intervals })
 }
 
-/// A schema on the wire.
-pub fn write_schema(schema: &Schema) -> Vec<ColumnWire> {
-    schema.fields().iter().map(|field| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() }).collect()
-}
-
-/// A schema from the wire.
-///
-/// # Errors
-/// A refusal for a type that is unknown.
-pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
-    let fields = columns
-        .iter()
-        .map(|column| {
-            let data_type: DataType = column
-                .data_type
-                .parse()
-                .map_err(|_| Error::refused(format!("a footer names the type '{}', which is unknown", column.data_type)))?;
-            Ok(Field::new(&column.name, data_type, true))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Arc::new(Schema::new(fields)))
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Fields, TimeUnit};
+    use arrow::datatypes::{Field, Fields, TimeUnit};
 
     use super::*;
 

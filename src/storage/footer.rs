@@ -7,6 +7,9 @@
 //! Rules: intervals and outputs carry no clock, so that the same rows give the same bytes; a secret never
 //! gets here.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,9 @@ pub struct Footer {
     /// What the object is, and its facts.
     #[serde(flatten)]
     pub content: Content,
+    /// The columns that have no value yet, or parts without one, in their own types; the file has text in the place of what has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untyped: Vec<ColumnWire>,
 }
 
 /// What an object is.
@@ -103,6 +109,29 @@ pub struct ColumnWire {
     /// Its Arrow type.
     #[serde(rename = "type")]
     pub data_type: String,
+}
+
+/// A schema on the wire.
+pub fn write_schema(schema: &Schema) -> Vec<ColumnWire> {
+    schema.fields().iter().map(|field| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() }).collect()
+}
+
+/// A schema from the wire.
+///
+/// # Errors
+/// A refusal for a type that is unknown.
+pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
+    let fields = columns
+        .iter()
+        .map(|column| {
+            let data_type: DataType = column
+                .data_type
+                .parse()
+                .map_err(|_| Error::refused(format!("a footer names the type '{}', which is unknown", column.data_type)))?;
+            Ok(Field::new(&column.name, data_type, true))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
 }
 
 /// A snapshot that intervals were made from.
@@ -227,7 +256,7 @@ pub struct OutputFooter {
 impl Footer {
     /// A footer of the version that this program writes.
     pub fn new(content: Content) -> Self {
-        Footer { format_version: VERSION, content }
+        Footer { format_version: VERSION, content, untyped: Vec::new() }
     }
 
     /// A footer of a snapshot of no particular rows.

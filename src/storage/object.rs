@@ -27,12 +27,12 @@ use parquet::file::metadata::{
 };
 
 use super::Batches;
-use super::footer::{Footer, KEY};
+use super::footer::{Footer, KEY, read_schema};
 use super::location::{Location, Object};
 use super::read::{FileAt, ObjectReader};
 use super::{embedded, int96, untrusted};
 use crate::domain::cast::cast_exactly;
-use crate::domain::schema::canonical_schema;
+use crate::domain::schema::{canonical_schema, written};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 
@@ -164,6 +164,7 @@ impl ParquetObject {
                     metadata = with_types(metadata.metadata().clone(), decoded.clone()).map_err(|error| unreadable(&error))?;
                 }
                 let schema = canonical_schema(metadata.schema(), &what)?;
+                let schema = untyped(&metadata, schema).map_err(|error| error.within(&what))?;
                 Ok((metadata, schema, decoded))
             },
         )?;
@@ -196,9 +197,7 @@ impl ParquetObject {
     /// # Errors
     /// A refusal if the footer is damaged or of a later version.
     pub fn footer(&self) -> Result<Option<Footer>> {
-        let entries = self.metadata.metadata().file_metadata().key_value_metadata();
-        let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == KEY)).and_then(|entry| entry.value.as_deref());
-        entry.map(Footer::from_json).transpose().map_err(|error| error.within(format!("'{}'", self.location())))
+        footer_entry(&self.metadata).map(Footer::from_json).transpose().map_err(|error| error.within(format!("'{}'", self.location())))
     }
 
     /// Reads the named columns of every row, in the file's order of rows and columns; all columns if `None`.
@@ -460,6 +459,24 @@ impl ParquetObject {
             None => builder,
         }
     }
+}
+
+/// The value of the entry that is asof's own.
+fn footer_entry(metadata: &ArrowReaderMetadata) -> Option<&str> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    entries.and_then(|entries| entries.iter().find(|entry| entry.key == KEY)).and_then(|entry| entry.value.as_deref())
+}
+
+/// The schema with the types that the footer says of columns without values.
+fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Result<SchemaRef> {
+    // Few objects have such columns, and a footer may be long.
+    let Some(entry) = footer_entry(metadata).filter(|entry| entry.contains("\"untyped\"")) else { return Ok(schema) };
+    let own = read_schema(&Footer::from_json(entry)?.untyped)?;
+    let fields = schema.fields().iter().map(|field| match own.field_with_name(field.name()) {
+        Ok(own) if written(own.data_type()) == *field.data_type() => Arc::new(own.clone()),
+        _ => field.clone(),
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 /// A schema in which the named columns are dictionaries of texts.

@@ -8,6 +8,7 @@ use super::job::{EventsSource, Job, Work, recorded_in};
 use super::sides::Sides;
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
+use crate::domain::path_columns::PathColumns;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
@@ -89,13 +90,16 @@ impl<'a> DateRun<'a> {
             sweep(&folder, self.workspace.clock.now());
         }
         self.refuse_strangers(&path)?;
-        let mut output = Output { path: &path, staged: None, writer: None };
+        let mut output = Output { job: self.job, date: self.date, path: &path, staged: None, writer: None, columns: None };
         let job = self.job;
         match &job.work {
             Work::Sql(sql) => self.write_sql(sql, &mut output)?,
             Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
         }
-        let Output { staged: Some(staged), writer: Some(writer), .. } = output else { return Err(Error::io("there was nothing to write")) };
+        let Output { staged: Some(staged), writer: Some(writer), columns, .. } = output else {
+            return Err(Error::io("there was nothing to write"));
+        };
+        self.report.left_to_path = columns.iter().flat_map(PathColumns::names).map(str::to_owned).collect();
         let rows = writer.rows();
         let asof_version = env!("CARGO_PKG_VERSION").into();
         let footer = OutputFooter { job_name: job.name.clone(), date: self.date, rows, inputs, asof_version };
@@ -153,9 +157,12 @@ pub(super) struct EventRows {
 
 /// A date's output on its way.
 pub(super) struct Output<'a> {
+    job: &'a Job,
+    date: NaiveDate,
     path: &'a Location,
     staged: Option<Staged>,
     writer: Option<ObjectWriter>,
+    columns: Option<PathColumns>,
 }
 
 impl Output<'_> {
@@ -163,16 +170,17 @@ impl Output<'_> {
     pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.writer.is_none() {
             let staged = Staged::create(self.path)?;
-            self.writer = Some(ObjectWriter::create(staged.writer()?, schema, &[], self.path)?);
-            self.staged = Some(staged);
+            let columns = PathColumns::of(schema, &self.job.layout, self.date);
+            self.writer = Some(ObjectWriter::create(staged.writer()?, columns.schema(), &[], self.path)?);
+            (self.staged, self.columns) = (Some(staged), Some(columns));
         }
         Ok(())
     }
 
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        match &mut self.writer {
-            Some(writer) => writer.write(batch),
-            None => Err(Error::io("the output was not begun")),
+        match (&mut self.writer, &self.columns) {
+            (Some(writer), Some(columns)) => writer.write(columns.leave(batch).map_err(|error| error.hint(self.job.other_layout()))?),
+            _ => Err(Error::io("the output was not begun")),
         }
     }
 

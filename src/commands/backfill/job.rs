@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::commands::Workspace;
 use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
+use crate::domain::path_columns::renamed;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
 use crate::engine::join::JoinSpec;
@@ -43,6 +44,8 @@ impl EventsSource {
 /// One job, resolved.
 pub(in crate::commands) struct Job {
     pub(super) name: String,
+    /// Whether the command line describes it.
+    pub(super) is_ad_hoc: bool,
     pub(super) work: Work,
     pub(super) output: Location,
     pub(super) layout: Layout,
@@ -109,6 +112,16 @@ impl Job {
     /// The root of the outputs, as it is shown.
     pub(in crate::commands) fn shown_output(&self, workspace: &Workspace<'_>) -> String {
         workspace.shown(&self.output)
+    }
+
+    /// What to write for outputs in a layout with other names.
+    pub(super) fn other_layout(&self) -> String {
+        let layout = renamed(&self.layout);
+        if self.is_ad_hoc {
+            format!("--out-layout {}", word(&layout))
+        } else {
+            format!("[jobs.{}] layout = \"{layout}\" in asof.toml", self.name)
+        }
     }
 
     /// The object of a date.

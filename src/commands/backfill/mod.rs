@@ -95,6 +95,9 @@ pub struct DateReport {
     pub tables: BTreeMap<String, NaiveDate>,
     /// `snapshots`, `intervals`, or both by table.
     pub using: BTreeMap<String, &'static str>,
+    /// The columns that were left to the path, which has their value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_to_path: Vec<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// What kind of failure that was.
@@ -116,6 +119,7 @@ impl DateReport {
             matched: None,
             tables: BTreeMap::new(),
             using: BTreeMap::new(),
+            left_to_path: Vec::new(),
             error: None,
             kind: None,
             hints: Vec::new(),
@@ -258,6 +262,7 @@ impl Job {
         reports.sort_by_key(|report| report.date);
         self.warn_of_leakage(workspace, &reports);
         self.warn_of_first_days(workspace, &reports);
+        self.tell_of_path_columns(workspace, &reports);
         let mut hints: Vec<String> = Vec::new();
         for hint in reports.iter().flat_map(|report| &report.hints) {
             if !hints.contains(hint) && hints.len() < 3 {

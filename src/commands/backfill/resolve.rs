@@ -67,6 +67,7 @@ impl Job {
         let mut job = Job {
             failures: Job::failures_below(&output, &name)?,
             name,
+            is_ad_hoc: ad_hoc.is_some(),
             work,
             output,
             layout,

@@ -1,5 +1,7 @@
 //! What a run warns of: copies that know of later days, and intervals that leave columns out.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 
 use super::DateReport;
@@ -27,6 +29,17 @@ impl Job {
                      [tables.{name}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says that this is meant"
                 ));
             }
+        }
+    }
+
+    /// Says so when columns were left to the path of the output.
+    pub(super) fn tell_of_path_columns(&self, workspace: &Workspace<'_>, reports: &[DateReport]) {
+        let left: BTreeSet<&String> = reports.iter().flat_map(|report| &report.left_to_path).collect();
+        for column in left {
+            workspace.progress.note(&format!(
+                "column '{column}' has the value of the output's path in every row, and is left to the path ({}), from which readers take it",
+                self.layout
+            ));
         }
     }
 
