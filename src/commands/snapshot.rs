@@ -12,9 +12,10 @@
 //! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
 
 use std::io::Read;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
@@ -27,9 +28,10 @@ use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::path_columns::PathColumns;
 use crate::domain::schema::{Drift, unify};
+use crate::domain::spelling::{respelled, twins};
 use crate::engine::changes::{self, ChangesWriter};
 use crate::engine::table::{Snapshot, Table, all_digests, show_key};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, Rows, TypeRules};
 use crate::storage::commit::{Published, Staged, sweep_partitions};
@@ -292,6 +294,12 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     };
     let place = format!("table {}, {date}", table.name);
     let rows = rows.map_err(|error| error.within(&place))?;
+    let (rows, respelled) = keep_names(previous.as_ref().map(|previous| &previous.snapshot.schema), rows);
+    if let Some((one, other)) = twins(&rows.schema) {
+        let note =
+            format!("{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery cannot tell them apart", table.name);
+        workspace.progress.note(&note);
+    }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     let Rows { schema, batches } = rows;
     let sorted = gather(table, *date, Rows { schema: schema.clone(), batches: within(batches, place) })?;
@@ -300,7 +308,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         None => (Drift::default(), None),
         Some(previous) => {
             let (_, drift) = unify(&previous.snapshot.schema, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
-            (drift, Some(previous.date))
+            (Drift { respelled, ..drift }, Some(previous.date))
         }
     };
     let target = match options.dry_run {
@@ -370,6 +378,27 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         forced: broken,
         store_requests: None,
     })
+}
+
+/// The rows with the names that the table has for columns whose case changed; and those columns, with the names that they keep.
+fn keep_names(known: Option<&SchemaRef>, rows: Rows) -> (Rows, Vec<(String, String)>) {
+    let respelled = known.map(|known| respelled(known, &rows.schema)).unwrap_or_default();
+    if respelled.is_empty() {
+        return (rows, respelled);
+    }
+    let fields = rows.schema.fields().iter().map(|field| match respelled.iter().find(|(now, _)| now == field.name()) {
+        Some((_, kept)) => Arc::new(field.as_ref().clone().with_name(kept)),
+        None => field.clone(),
+    });
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let named = schema.clone();
+    let rename = move |batch: Result<RecordBatch>| {
+        let batch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let renamed = RecordBatch::try_new_with_options(named.clone(), batch.columns().to_vec(), &options);
+        renamed.io_context(|| "cannot rename columns".into())
+    };
+    (Rows { schema, batches: Box::new(rows.batches.map(rename)) }, respelled)
 }
 
 /// The rows without the column that the path of the snapshot has too, if it has the path's value in every row; and its name.

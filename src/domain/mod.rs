@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | which path holds a date, and which folders a range needs | [`layout`] |
 //! | when are two types one type | [`schema`] |
+//! | which dates no calendar has | [`calendar`] |
 //! | which values survive a change of type | [`cast`] |
 //! | which value a text or a JSON value is | [`text`], [`json`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
@@ -18,10 +19,12 @@
 //! | which row an event meets | [`join`] |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
+//! | which names are of one column | [`spelling`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 
 pub mod asof;
+pub mod calendar;
 pub mod cast;
 pub mod columns;
 pub mod compact;
@@ -39,5 +42,6 @@ pub mod merge;
 pub mod path_columns;
 pub mod schema;
 pub mod search;
+pub mod spelling;
 pub mod staleness;
 pub mod text;

@@ -377,12 +377,14 @@ pub struct Drift {
     pub absent: Vec<String>,
     /// Columns whose type became wider: name, old type, new type.
     pub widened: Vec<(String, DataType, DataType)>,
+    /// Columns whose name changed its case: the new name, and the one that they keep.
+    pub respelled: Vec<(String, String)>,
 }
 
 impl Drift {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.absent.is_empty() && self.widened.is_empty()
+        self.added.is_empty() && self.absent.is_empty() && self.widened.is_empty() && self.respelled.is_empty()
     }
 
     /// The changes in words: `column lid appears (text), column x is gone`.
@@ -391,7 +393,9 @@ impl Drift {
         let gone = self.absent.iter().map(|name| format!("column '{name}' is gone"));
         let wider =
             self.widened.iter().map(|(name, from, to)| format!("column '{name}' widens from {} to {}", type_name(from), type_name(to)));
-        appeared.chain(gone).chain(wider).collect::<Vec<_>>().join(", ")
+        let spelled =
+            self.respelled.iter().map(|(now, kept)| format!("column '{kept}' is now '{now}', and keeps its name: only the case differs"));
+        appeared.chain(gone).chain(wider).chain(spelled).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -110,7 +110,9 @@ impl TypeRules {
     }
 
     fn pinned(&self, column: &str) -> Option<&DataType> {
-        let field = self.pinned.as_ref()?.fields().iter().find(|field| field.name() == column)?;
+        let fields = self.pinned.as_ref()?.fields();
+        let spelled = || fields.iter().find(|field| field.name().to_lowercase() == column.to_lowercase());
+        let field = fields.iter().find(|field| field.name() == column).or_else(spelled)?;
         (field.data_type() != &DataType::Null).then(|| field.data_type())
     }
 

@@ -31,6 +31,7 @@ use super::footer::{Footer, KEY, read_schema};
 use super::location::{Location, Object};
 use super::read::{FileAt, ObjectReader};
 use super::{embedded, int96, untrusted};
+use crate::domain::calendar::check_calendar;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::{canonical_schema, written};
 use crate::error::{Context, Error, Result};
@@ -622,8 +623,9 @@ fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
 /// [`canonical_schema`], column for column.
 ///
 /// # Errors
-/// A refusal that names the column that cannot be converted.
+/// A refusal that names the column that cannot be converted, or that has a date which no calendar has.
 pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    check_calendar(batch)?;
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast_exactly(column, field.data_type(), field.name()));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)

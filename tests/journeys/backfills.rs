@@ -196,14 +196,6 @@ fn outputs_whose_events_are_gone_are_removed() {
     world.pin("orphans");
 }
 
-/// Writes one Parquet file.
-fn parquet(world: &World, path: &str, columns: &[(&str, arrow::array::ArrayRef)]) {
-    let rows = arrow::array::RecordBatch::try_from_iter(columns.iter().cloned()).expect("rows");
-    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
-    writer.write(&rows).expect("written");
-    world.write(path, writer.into_inner().expect("finished"));
-}
-
 #[test]
 fn keys_that_are_whole_numbers_meet_whatever_their_type() {
     use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array};
@@ -222,10 +214,10 @@ fn keys_that_are_whole_numbers_meet_whatever_their_type() {
     let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
     for (table, keys) in &columns {
         let world = World::new();
-        parquet(&world, "t.parquet", &[("id", keys.clone()), ("name", names.clone())]);
+        world.parquet("t.parquet", &[("id", keys.clone()), ("name", names.clone())]);
         assert_eq!(world.quietly("snapshot t --lake lake --source t.parquet --key id").status.code(), Some(0), "{table}");
         for (events, keys) in &columns {
-            parquet(&world, &format!("{events}/date=2024-03-01/a.parquet"), &[("id", keys.clone())]);
+            world.parquet(&format!("{events}/date=2024-03-01/a.parquet"), &[("id", keys.clone())]);
             let line = format!(
                 "--json backfill --lake lake --events {events} --events-layout date=%Y-%m-%d --table t --on id --out out-{events} --from 2024-03-01 --to 2024-03-01"
             );
@@ -249,7 +241,7 @@ fn integers_and_decimals_widen_into_one_another() {
     let whole: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     for (day, id, n) in [(1, &integers, &n), (2, &decimals, &whole), (3, &integers, &n)] {
         world.at(&format!("2024-03-0{day}"));
-        parquet(&world, "t.parquet", &[("id", id.clone()), ("n", n.clone())]);
+        world.parquet("t.parquet", &[("id", id.clone()), ("n", n.clone())]);
         world.succeeds("snapshot t --lake lake --source t.parquet --key id");
     }
     world.succeeds("compact t --lake lake");

@@ -100,6 +100,14 @@ impl World {
         std::fs::write(path, content).expect("a file is written");
     }
 
+    /// Writes a Parquet file, as another tool would.
+    pub(crate) fn parquet(&self, path: &str, columns: &[(&str, arrow::array::ArrayRef)]) {
+        let rows = arrow::array::RecordBatch::try_from_iter(columns.iter().cloned()).expect("rows");
+        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("written");
+        self.write(path, writer.into_inner().expect("finished"));
+    }
+
     /// A process of the program, ready to start: the arguments are split as a shell would split them.
     pub(crate) fn command(&self, line: &str) -> Command {
         self.prepared(ASOF, &words(line))

@@ -6,6 +6,7 @@ mod demo;
 mod dry_runs;
 pub(crate) mod environment;
 mod foreign;
+mod gate;
 mod guards;
 mod json;
 mod kills;

@@ -16,7 +16,7 @@ mod settings;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -27,6 +27,7 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::layout::Layout;
 use crate::domain::schema::unify;
+use crate::domain::spelling::twins;
 use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
@@ -423,6 +424,7 @@ impl<'a> Run<'a> {
         };
         let facts = pass.run(&self.new, &mut output)?;
         self.note_new_columns(&facts.days);
+        self.note_twins(&facts)?;
         let bytes = output.finish(&facts)?;
         for (date, objects) in &self.new {
             if let Some(observed) = facts.observed.iter().find(|observed| observed.date == *date) {
@@ -443,6 +445,21 @@ impl<'a> Run<'a> {
                 self.table.name, day.date
             ));
         }
+    }
+
+    /// Says so if columns differ only in case, as when an external table's tool changed the case of a name.
+    fn note_twins(&self, facts: &CompactionFacts) -> Result<()> {
+        let mut all: SchemaRef = Arc::new(Schema::empty());
+        for schema in &facts.schemas {
+            all = unify(&all, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), "its intervals"))?.0;
+        }
+        if let Some((one, other)) = twins(&all) {
+            self.workspace.progress.note(&format!(
+                "{}: columns '{one}' and '{other}' differ only in case, and are two columns of the intervals; Spark, Hive and BigQuery cannot tell them apart",
+                self.table.name
+            ));
+        }
+        Ok(())
     }
 
     fn footer(&self, facts: &CompactionFacts) -> Footer {
