@@ -21,6 +21,7 @@
 //! | what must not be published | [`guard`] |
 //! | which names are of one column | [`spelling`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
+//! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 
 pub mod asof;
@@ -39,6 +40,7 @@ pub mod json;
 pub mod layout;
 pub mod ledger;
 pub mod merge;
+pub mod output_types;
 pub mod path_columns;
 pub mod schema;
 pub mod search;

@@ -210,6 +210,13 @@ impl World {
         std::fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// The Arrow type of a column of a Parquet file.
+    pub(crate) fn column_type(&self, path: &str, column: &str) -> String {
+        let file = std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
+        reader.schema().field_with_name(column).expect("a column").data_type().to_string()
+    }
+
     /// The rows of a Parquet file as text: the header first, values joined by `|`.
     pub(crate) fn rows(&self, path: &str) -> Vec<String> {
         let file = std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));

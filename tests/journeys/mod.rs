@@ -11,3 +11,4 @@ mod guards;
 mod json;
 mod kills;
 mod nights;
+mod one_schema;

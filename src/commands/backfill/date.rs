@@ -1,16 +1,18 @@
 //! One date of a job: whether it is to be run, its events, and its output, written whole or not at all.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::job::{EventsSource, Job, Work, recorded_in};
+use super::schema::{Turns, refusal};
 use super::sides::Sides;
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
+use crate::domain::cast::cast_exactly;
 use crate::domain::path_columns::PathColumns;
 use crate::domain::staleness::{DateState, Inputs};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
 use crate::source::{self, Format};
 use crate::storage::commit::{Staged, sweep};
@@ -32,6 +34,7 @@ pub(super) struct DateRun<'a> {
     pub(super) many: bool,
     /// The table sides, of a join.
     pub(super) sides: Option<&'a Sides<'a>>,
+    turns: &'a Turns,
     pub(super) date: NaiveDate,
     pub(super) report: DateReport,
 }
@@ -44,9 +47,10 @@ impl<'a> DateRun<'a> {
         workers: usize,
         many: bool,
         sides: Option<&'a Sides<'a>>,
+        turns: &'a Turns,
         date: NaiveDate,
     ) -> Self {
-        DateRun { job, workspace, options, workers, many, sides, date, report: DateReport::new(date) }
+        DateRun { job, workspace, options, workers, many, sides, turns, date, report: DateReport::new(date) }
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
@@ -90,13 +94,24 @@ impl<'a> DateRun<'a> {
             sweep(&folder, self.workspace.clock.now());
         }
         self.refuse_strangers(&path)?;
-        let mut output = Output { job: self.job, date: self.date, path: &path, staged: None, writer: None, columns: None };
+        let mut output = Output {
+            job: self.job,
+            turns: self.turns,
+            date: self.date,
+            path: &path,
+            staged: None,
+            writer: None,
+            columns: None,
+            schema: None,
+            typed: Vec::new(),
+            sources: Vec::new(),
+        };
         let job = self.job;
         match &job.work {
             Work::Sql(sql) => self.write_sql(sql, &mut output)?,
             Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
         }
-        let Output { staged: Some(staged), writer: Some(writer), columns, .. } = output else {
+        let Output { staged: Some(staged), writer: Some(writer), columns, schema, .. } = output else {
             return Err(Error::io("there was nothing to write"));
         };
         self.report.left_to_path = columns.iter().flat_map(PathColumns::names).map(str::to_owned).collect();
@@ -106,6 +121,7 @@ impl<'a> DateRun<'a> {
         writer.finish(&Footer::new(Content::Output(footer)))?;
         staged.publish_over()?;
         self.report.rows = Some(rows);
+        self.report.schema = schema;
         Ok(())
     }
 
@@ -158,20 +174,44 @@ pub(super) struct EventRows {
 /// A date's output on its way.
 pub(super) struct Output<'a> {
     job: &'a Job,
+    turns: &'a Turns,
     date: NaiveDate,
     path: &'a Location,
     staged: Option<Staged>,
     writer: Option<ObjectWriter>,
     columns: Option<PathColumns>,
+    /// The columns of the object.
+    schema: Option<SchemaRef>,
+    /// The columns without values that take a type from other outputs, by index.
+    typed: Vec<(usize, FieldRef)>,
+    /// The columns of what the output is made from, each with its section of asof.toml, for hints.
+    pub(super) sources: Vec<(String, SchemaRef)>,
+}
+
+/// A batch whose columns without values have types.
+fn with_types(batch: RecordBatch, typed: &[(usize, FieldRef)]) -> Result<RecordBatch> {
+    if typed.is_empty() {
+        return Ok(batch);
+    }
+    let (mut fields, mut columns) = (batch.schema_ref().fields().to_vec(), batch.columns().to_vec());
+    for (at, field) in typed {
+        (columns[*at], fields[*at]) = (cast_exactly(&columns[*at], field.data_type(), field.name())?, field.clone());
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(SchemaRef::new(Schema::new(fields)), columns, &options).io_context(|| "cannot write rows".into())
 }
 
 impl Output<'_> {
     /// Begins the object, unless it is begun.
     pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.writer.is_none() {
-            let staged = Staged::create(self.path)?;
             let columns = PathColumns::of(schema, &self.job.layout, self.date);
-            self.writer = Some(ObjectWriter::create(staged.writer()?, columns.schema(), &[], self.path)?);
+            let admitted = self.turns.admit(columns.schema(), self.date).map_err(|clash| refusal(&clash, &self.sources))?;
+            let differs = |at: &usize| admitted.field(*at) != columns.schema().field(*at);
+            self.typed = (0..admitted.fields().len()).filter(differs).map(|at| (at, admitted.fields()[at].clone())).collect();
+            let staged = Staged::create(self.path)?;
+            self.writer = Some(ObjectWriter::create(staged.writer()?, &admitted, &[], self.path)?);
+            self.schema = Some(admitted);
             (self.staged, self.columns) = (Some(staged), Some(columns));
         }
         Ok(())
@@ -179,7 +219,10 @@ impl Output<'_> {
 
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
         match (&mut self.writer, &self.columns) {
-            (Some(writer), Some(columns)) => writer.write(columns.leave(batch).map_err(|error| error.hint(self.job.other_layout()))?),
+            (Some(writer), Some(columns)) => {
+                let batch = columns.leave(batch).map_err(|error| error.hint(self.job.other_layout()))?;
+                writer.write(with_types(batch, &self.typed)?)
+            }
             _ => Err(Error::io("the output was not begun")),
         }
     }

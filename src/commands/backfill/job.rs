@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -54,6 +55,8 @@ pub(in crate::commands) struct Job {
     pub(super) hash: String,
     /// What stood among the outputs of the range when the job began.
     pub(super) outputs: Partitions,
+    /// The schemas of the nearest outputs before and after the range, if they are compared.
+    pub(super) nearest: Vec<(NaiveDate, SchemaRef)>,
     /// The dates whose failure was kept when the job began.
     pub(super) failures: BTreeSet<NaiveDate>,
 }
@@ -105,7 +108,17 @@ impl Job {
             .collect();
         let keys: BTreeMap<&str, &[String]> =
             self.tables.iter().map(|(name, history)| (name.as_str(), history.table.key.as_slice())).collect();
-        let document = serde_json::json!({ "work": work, "events": types, "keys": keys });
+        let mut document = serde_json::json!({ "work": work, "events": types, "keys": keys });
+        let declared = self.tables.iter().filter(|(_, history)| !history.table.types.declared.is_empty());
+        let declared: BTreeMap<&str, BTreeMap<&str, String>> = declared
+            .map(|(name, history)| {
+                let types = history.table.types.declared.iter().map(|(name, data_type)| (name.as_str(), data_type.to_string()));
+                (name.as_str(), types.collect())
+            })
+            .collect();
+        if !declared.is_empty() {
+            document["tables"] = serde_json::json!(declared);
+        }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
     }
 
@@ -178,30 +191,44 @@ impl Job {
     }
 
     /// What the output of a date said that it was made from when the job began; `None` if there was none.
-    fn recorded(&self, date: NaiveDate) -> Result<Option<Inputs>> {
-        let path = self.path(date);
-        let object = self.outputs.get(&date).into_iter().flatten().find(|object| object.location == path);
-        object.map(recorded_in).transpose()
+    fn recorded(&self, date: NaiveDate) -> Result<Option<Recorded>> {
+        self.outputs.get(&date).and_then(|objects| self.own(date, objects)).map(recorded_in).transpose()
     }
 
     /// Where dates stand, in their order.
     pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<DateState>> {
+        self.states_and_schemas(dates).into_iter().map(|state| state.map(|(state, _)| state)).collect()
+    }
+
+    /// Where dates stand, in their order, and the schemas of outputs that are up to date.
+    pub(super) fn states_and_schemas(&self, dates: &[NaiveDate]) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
         // What is looked at is small, and waited for, but in foreign tables, which are read whole for it.
         let is_foreign = |history: &TableHistory| !history.table.own;
         let number = match self.tables.values().any(is_foreign) {
             true => processors(),
             false => self.tables.values().map(|history| threads(&history.table.root)).chain([threads(&self.output)]).max().unwrap_or(1),
         };
-        side_by_side(number, dates, |date| self.state(*date).map(|(state, _)| state))
+        let mut states = side_by_side(number, dates, |date| self.state(*date));
+        let known = dates.iter().zip(&states).filter_map(|(date, state)| Some((*date, state.as_ref().ok()?.1.as_ref()?)));
+        let types = self.output_types(known);
+        for (state, schema) in states.iter_mut().flatten() {
+            if let Some(reason) = schema.as_ref().and_then(|schema| types.missed(schema)) {
+                (*state, *schema) = (DateState::Stale(reason), None);
+            }
+        }
+        states
     }
 
-    /// Where a date stands, and what it would be made from.
-    fn state(&self, date: NaiveDate) -> Result<(DateState, Inputs)> {
+    /// Where a date stands, and the schema of its output if that is up to date.
+    fn state(&self, date: NaiveDate) -> Result<(DateState, Option<SchemaRef>)> {
         let note = if self.failures.contains(&date) { self.failure_path(date).read_small().ok().flatten() } else { None };
         let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
         let inputs = self.inputs(date)?;
-        let state = DateState::of(self.recorded(date)?.as_ref(), &inputs, failure.map(|failure| failure.reason));
-        Ok((state, inputs))
+        let recorded = self.recorded(date)?;
+        let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
+        let state = DateState::of(was, &inputs, failure.map(|failure| failure.reason));
+        let schema = recorded.filter(|_| state == DateState::Done).map(|recorded| recorded.schema);
+        Ok((state, schema))
     }
 
     /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it is told anyway.
@@ -217,26 +244,26 @@ impl Job {
     }
 }
 
-/// What an output says that it was made from.
-///
-/// # Errors
-/// A refusal of an object that asof did not write.
-pub(super) fn recorded_in(object: &Object) -> Result<Inputs> {
-    footer_in(object).map(|footer| footer.inputs)
+/// What an output is.
+pub(super) struct Recorded {
+    /// What it says of itself.
+    pub(super) footer: OutputFooter,
+    /// Its columns.
+    pub(super) schema: SchemaRef,
 }
 
-/// The footer of an output.
+/// Opens an output.
 ///
 /// # Errors
 /// A refusal of an object that asof did not write; a failure to read it.
-pub(super) fn footer_in(object: &Object) -> Result<OutputFooter> {
+pub(super) fn recorded_in(object: &Object) -> Result<Recorded> {
     let foreign = || {
         Error::refused(format!("'{}' was not written by asof, and will not be replaced", object.location))
             .hint("remove it, or choose another --out or output")
     };
     let opened = ParquetObject::open(&object.location).map_err(|error| if error.kind() == Kind::Io { error } else { foreign() })?;
     match opened.footer()?.map(|footer| footer.content) {
-        Some(Content::Output(footer)) => Ok(footer),
+        Some(Content::Output(footer)) => Ok(Recorded { footer, schema: opened.schema().clone() }),
         _ => Err(foreign()),
     }
 }

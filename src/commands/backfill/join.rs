@@ -18,6 +18,8 @@ impl DateRun<'_> {
         let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
         let rows = self.events_of(events, Some(&keys))?;
         let schema = table.output_schema(spec, &rows.schema, &events.name, name)?;
+        output.sources.push((format!("events.{}", events.name), rows.schema.clone()));
+        output.sources.push((format!("tables.{name}"), need.schema().clone()));
         let table = table.on(need.observed);
         output.begin(&schema)?;
         let mut joined = table.join(spec, rows.batches, &schema);

@@ -16,6 +16,7 @@ mod job;
 mod join;
 mod orphans;
 mod resolve;
+mod schema;
 mod sides;
 #[cfg(feature = "sql")]
 mod sql;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -32,6 +34,7 @@ use self::date::DateRun;
 pub(super) use self::job::Job;
 use self::job::Work;
 pub(super) use self::resolve::find_job;
+use self::schema::Turns;
 use self::sides::Sides;
 use super::Workspace;
 use crate::config::JobConfig;
@@ -100,6 +103,9 @@ pub struct DateReport {
     pub left_to_path: Vec<String>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The columns of the output, if it was written.
+    #[serde(skip)]
+    schema: Option<SchemaRef>,
     /// What kind of failure that was.
     #[serde(skip)]
     kind: Option<Kind>,
@@ -121,6 +127,7 @@ impl DateReport {
             using: BTreeMap::new(),
             left_to_path: Vec::new(),
             error: None,
+            schema: None,
             kind: None,
             hints: Vec::new(),
         }
@@ -201,6 +208,14 @@ fn usage_error_of_all(reports: &[DateReport]) -> Option<Error> {
     Some(first.hints.iter().fold(error, |error, hint| error.hint(hint.clone())))
 }
 
+/// A state, and the schema that goes with it.
+fn with_schema(state: Result<(DateState, Option<SchemaRef>)>) -> (Result<DateState>, Option<SchemaRef>) {
+    match state {
+        Ok((state, schema)) => (Ok(state), schema),
+        Err(error) => (Err(error), None),
+    }
+}
+
 impl Job {
     fn run(&self, workspace: &Workspace<'_>, options: &BackfillOptions) -> Result<BackfillReport> {
         let dates = self.dates(options.range);
@@ -213,9 +228,13 @@ impl Job {
                 workspace.progress.note(&format!("events {}: {other}, and is not read", events.name));
             }
         }
-        let states = self.states(&dates);
+        let (states, schemas): (Vec<_>, Vec<_>) = self.states_and_schemas(&dates).into_iter().map(with_schema).unzip();
         let runs: Vec<bool> =
             states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();
+        let kept = dates.iter().zip(&runs).zip(&schemas).filter(|((_, runs), _)| !**runs);
+        let types = self.output_types(kept.filter_map(|((date, _), schema)| Some((*date, schema.as_ref()?))));
+        let turns = Turns::new(types, dates.iter().zip(&runs).filter(|(_, runs)| **runs).map(|(date, _)| *date));
+        let turns = &turns;
         let states: Vec<_> = states.into_iter().map(|state| Mutex::new(Some(state))).collect();
         let many = dates.len() > 1;
         let workers = options.workers.unwrap_or_else(|| self.work.workers()).clamp(1, dates.len().max(1));
@@ -237,7 +256,9 @@ impl Job {
                         if let (Some(sides), Some(soon)) = (sides, dates.get(at + workers)) {
                             sides.prepare(*date, *soon);
                         }
-                        let report = DateRun::new(self, workspace, options, workers, many, sides, *date).run(state);
+                        let turn = turns.of(*date);
+                        let report = DateRun::new(self, workspace, options, workers, many, sides, turns, *date).run(state);
+                        drop(turn);
                         sides.inspect(|sides| sides.finished(*date));
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
@@ -257,6 +278,13 @@ impl Job {
         }
         if let Some(error) = usage_error_of_all(&reports) {
             return Err(error);
+        }
+        for report in &mut reports {
+            // A later date gave a type to a column that had none.
+            if report.schema.as_ref().is_some_and(|schema| turns.missed(schema)) {
+                let run = DateRun::new(self, workspace, options, workers, many, sides, turns, report.date);
+                *report = run.run(Ok(report.was.clone().unwrap_or(DateState::Missing)));
+            }
         }
         reports.extend(self.remove_orphans(orphans, options));
         reports.sort_by_key(|report| report.date);

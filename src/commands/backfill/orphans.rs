@@ -5,7 +5,7 @@
 
 use chrono::NaiveDate;
 
-use super::job::{Job, footer_in};
+use super::job::{Job, recorded_in};
 use super::{BackfillOptions, DateReport};
 use crate::commands::side_by_side::{side_by_side, threads};
 use crate::domain::staleness::{DateState, Only};
@@ -32,15 +32,15 @@ impl Job {
         found.into_iter().flatten().collect()
     }
 
-    fn own<'a>(&self, date: NaiveDate, objects: &'a [Object]) -> Option<&'a Object> {
+    pub(super) fn own<'a>(&self, date: NaiveDate, objects: &'a [Object]) -> Option<&'a Object> {
         let path = self.path(date);
         objects.iter().find(|object| object.location == path)
     }
 
     /// Whether this job wrote an object for a date, from events of the same names.
     fn made(&self, date: NaiveDate, object: &Object) -> Result<bool> {
-        let footer = match footer_in(object) {
-            Ok(footer) => footer,
+        let footer = match recorded_in(object) {
+            Ok(recorded) => recorded.footer,
             Err(error) if error.kind() == Kind::Io => return Err(error),
             Err(_) => return Ok(false),
         };

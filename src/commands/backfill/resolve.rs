@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::job::{EventsSource, Job, Work};
+use super::schema::around;
 use super::{AdHoc, BackfillOptions};
 use crate::commands::Workspace;
 use crate::config::JobConfig;
@@ -63,7 +64,6 @@ impl Job {
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
         refuse_inputs_as_output(workspace, &output, &events)?;
-        let outputs = partitions::find_if_there(&output, &layout, Some(options.range)).map_err(|error| error.within("the output"))?;
         let mut job = Job {
             failures: Job::failures_below(&output, &name)?,
             name,
@@ -71,7 +71,8 @@ impl Job {
             work,
             output,
             layout,
-            outputs: outputs.partitions,
+            outputs: BTreeMap::new(),
+            nearest: Vec::new(),
             events: Vec::new(),
             tables: BTreeMap::new(),
             hash: String::new(),
@@ -84,6 +85,13 @@ impl Job {
             job.tables.insert(table.to_string(), history(workspace, &table, options)?);
         }
         job.hash = job.hash();
+        let looked_at = around(options.range, &job.events)?;
+        let found = partitions::find_if_there(&job.output, &job.layout, Some(looked_at)).map_err(|error| error.within("the output"))?;
+        let outside = found.partitions.iter().filter(|(date, _)| !options.range.contains(**date));
+        let (before, after): (Vec<_>, Vec<_>) = outside.partition(|(date, _)| **date < options.range.from());
+        job.nearest = job.nearest_outputs(before.last().copied(), after.first().copied());
+        job.outputs = found.partitions;
+        job.outputs.retain(|date, _| options.range.contains(*date));
         Ok(job)
     }
 }

@@ -69,6 +69,11 @@ pub(super) struct Need {
 }
 
 impl Need {
+    /// The columns of the table that the join reads.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        self.columns.schema()
+    }
+
     fn agrees(&self, other: &Need) -> bool {
         self.source.name() == other.source.name() && self.columns.agree(&other.columns)
     }

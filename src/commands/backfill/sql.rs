@@ -20,7 +20,9 @@ impl DateRun<'_> {
     pub(super) fn write_sql(&mut self, sql: &str, output: &mut Output<'_>) -> Result<()> {
         let mut relations: Vec<(String, Relation)> = Vec::new();
         for events in &self.job.events {
-            relations.push((events.name.clone(), self.events_relation(events)?));
+            let relation = self.events_relation(events)?;
+            output.sources.push((format!("events.{}", events.name), relation.schema.clone()));
+            relations.push((events.name.clone(), relation));
         }
         let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
         for (name, history) in &self.job.tables {
@@ -32,6 +34,7 @@ impl DateRun<'_> {
         let extra = self.absent_columns(&bound, &relations, &tables)?;
         for (name, as_of) in tables {
             let schema = extra.get(&name).cloned().unwrap_or_else(|| as_of.schema.clone());
+            output.sources.push((format!("tables.{name}"), schema.clone()));
             let full = schema.clone();
             let open = Arc::new(move |columns: &[String]| read_with_nulls(&as_of, columns, &full));
             relations.push((name, Relation { schema, open }));
