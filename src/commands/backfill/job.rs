@@ -119,6 +119,10 @@ impl Job {
         if !declared.is_empty() {
             document["tables"] = serde_json::json!(declared);
         }
+        let as_text: Vec<&str> = self.events.iter().filter(|events| events.types.csv_as_text).map(|events| events.name.as_str()).collect();
+        if !as_text.is_empty() {
+            document["csv_as_text"] = serde_json::json!(as_text);
+        }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
     }
 
