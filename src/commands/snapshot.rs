@@ -412,9 +412,9 @@ fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Ve
     if names.is_empty() {
         return Ok((rows, names));
     }
-    let (schema, refuse) = (columns.schema().clone(), format!("table {}, {date}", table.name));
+    let schema = columns.schema().clone();
     let leave = move |batch: Result<RecordBatch>| {
-        columns.leave(batch?).map_err(|error| error.within(&refuse).hint("rename the column in the source, or leave it out"))
+        columns.leave(batch?).map_err(|error| error.hint("rename the column in the source, or leave it out"))
     };
     Ok((Rows { schema, batches: Box::new(rows.batches.map(leave)) }, names))
 }

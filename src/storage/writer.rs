@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(object.schema(), &schema);
         assert_eq!(object.footer().expect("it reads").expect("a footer").content, Footer::sample().content);
         let read: Vec<RecordBatch> = object.read(None).expect("a stream").collect::<Result<_>>().expect("rows");
-        assert_eq!(read, [rows.clone()]);
+        assert_eq!(read, std::slice::from_ref(&rows));
         let some: Vec<RecordBatch> = object.read(Some(&["never".into()])).expect("a stream").collect::<Result<_>>().expect("rows");
         assert_eq!(some, [rows.project(&[1]).expect("a column")]);
         let reader = SerializedFileReader::new(File::open(path.as_local().expect("a path")).expect("a file")).expect("Parquet");

@@ -39,17 +39,28 @@ pub(super) struct DateRun<'a> {
     pub(super) report: DateReport,
 }
 
+/// What the dates of a run share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    /// How many dates run side by side.
+    pub(super) workers: usize,
+    /// Whether other dates will ask for the same tables.
+    pub(super) many: bool,
+    /// The table sides, of a join.
+    pub(super) sides: Option<&'a Sides<'a>>,
+    /// The turns in which schemas are compared.
+    pub(super) turns: &'a Turns,
+}
+
 impl<'a> DateRun<'a> {
     pub(super) fn new(
         job: &'a Job,
         workspace: &'a Workspace<'a>,
         options: &'a BackfillOptions,
-        workers: usize,
-        many: bool,
-        sides: Option<&'a Sides<'a>>,
-        turns: &'a Turns,
+        shared: Shared<'a>,
         date: NaiveDate,
     ) -> Self {
+        let Shared { workers, many, sides, turns } = shared;
         DateRun { job, workspace, options, workers, many, sides, turns, date, report: DateReport::new(date) }
     }
 

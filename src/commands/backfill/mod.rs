@@ -30,7 +30,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use self::date::DateRun;
+use self::date::{DateRun, Shared};
 pub(super) use self::job::Job;
 use self::job::Work;
 pub(super) use self::resolve::find_job;
@@ -244,6 +244,7 @@ impl Job {
             _ => None,
         };
         let sides = sides.as_ref();
+        let shared = Shared { workers, many, sides, turns };
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
         std::thread::scope(|scope| {
@@ -257,7 +258,7 @@ impl Job {
                             sides.prepare(*date, *soon);
                         }
                         let turn = turns.of(*date);
-                        let report = DateRun::new(self, workspace, options, workers, many, sides, turns, *date).run(state);
+                        let report = DateRun::new(self, workspace, options, shared, *date).run(state);
                         drop(turn);
                         sides.inspect(|sides| sides.finished(*date));
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
@@ -282,7 +283,7 @@ impl Job {
         for report in &mut reports {
             // A later date gave a type to a column that had none.
             if report.schema.as_ref().is_some_and(|schema| turns.missed(schema)) {
-                let run = DateRun::new(self, workspace, options, workers, many, sides, turns, report.date);
+                let run = DateRun::new(self, workspace, options, shared, report.date);
                 *report = run.run(Ok(report.was.clone().unwrap_or(DateState::Missing)));
             }
         }
