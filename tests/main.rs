@@ -15,3 +15,4 @@ mod readers;
 #[cfg(feature = "sql")]
 mod sql;
 mod stores;
+mod types;
