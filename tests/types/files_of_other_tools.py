@@ -472,7 +472,7 @@ def with_duckdb():
         "ubigint": "18446744073709551615::ubigint", "real": "'1.1'::real", "double": "0.1::double", "boolean": "true",
         "decimal_4_1": "999.9::decimal(4, 1)", "decimal_9_2": "1234567.89::decimal(9, 2)", "decimal_18_9": "1.123456789::decimal(18, 9)",
         "decimal_38_10": "1234567890123456789012345678.0123456789::decimal(38, 10)", "varchar": "'caf\u00e9'", "blob": "'\\xff\\x00'::blob",
-        "date": "'9999-12-31'::date", "time": "'23:59:59.123456'::time", "timestamp": "'9999-12-31 23:59:59.999999'::timestamp",
+        "days": "'9999-12-31'::date", "time": "'23:59:59.123456'::time", "timestamp": "'9999-12-31 23:59:59.999999'::timestamp",
         "timestamp_s": "'0001-01-01 00:00:00'::timestamp_s", "timestamp_ms": "'1969-12-31 23:59:59.999'::timestamp_ms",
         "timestamp_ns": "'2024-02-29 12:00:00.123456789'::timestamp_ns", "timestamptz": "'2024-02-29 12:00:00+01'::timestamptz",
         "uuid": "'00112233-4455-6677-8899-aabbccddeeff'::uuid", "enum": "'b'::mood", "list": "[1, null, 3]",
@@ -511,7 +511,7 @@ def with_pandas():
             "delta": pandas.to_timedelta(pick([1, None, -1, 10**15, 0]), unit="ns"),
             "decimal": pick([D("1.50"), None, D("-0.01"), D("99999.99"), D(0)]),
             "bytes": pick([b"\0", None, b"", b"abc", b"\xff"]),
-            "date": pick([dt.date(2024, 1, 1), None, dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(1970, 1, 1)]),
+            "days": pick([dt.date(2024, 1, 1), None, dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(1970, 1, 1)]),
             "list": pick([[1, 2], None, [], [3], [None]]),
         })
     frames = [frame(1), frame(2)]
