@@ -34,6 +34,7 @@ use crate::engine::table::{Snapshot, Table, all_digests, show_key};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, Rows, TypeRules};
+use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::http::RequestCounts;
@@ -42,7 +43,6 @@ use crate::storage::object::ParquetObject;
 use crate::storage::partitions::local_object;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
 use crate::storage::writer::ObjectWriter;
-use crate::storage::{Batches, within};
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -292,8 +292,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
             source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input"))
         }
     };
-    let place = format!("table {}, {date}", table.name);
-    let rows = rows.map_err(|error| error.within(&place))?;
+    let rows = rows.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
     let (rows, respelled) = keep_names(previous.as_ref().map(|previous| &previous.snapshot.schema), rows);
     if let Some((one, other)) = twins(&rows.schema) {
         let note =
@@ -301,8 +300,8 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         workspace.progress.note(&note);
     }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
-    let Rows { schema, batches } = rows;
-    let sorted = gather(table, *date, Rows { schema: schema.clone(), batches: within(batches, place) })?;
+    let schema = rows.schema.clone();
+    let sorted = gather(table, *date, rows)?;
 
     let (drift, since) = match &previous {
         None => (Drift::default(), None),

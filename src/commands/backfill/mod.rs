@@ -254,10 +254,10 @@ impl Job {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let (Some(date), Some(state)) = (dates.get(at), states.get(at)) else { break };
                         let Some(state) = state.lock().unwrap_or_else(PoisonError::into_inner).take() else { break };
+                        let turn = turns.of(*date);
                         if let (Some(sides), Some(soon)) = (sides, dates.get(at + workers)) {
                             sides.prepare(*date, *soon);
                         }
-                        let turn = turns.of(*date);
                         let report = DateRun::new(self, workspace, options, shared, *date).run(state);
                         drop(turn);
                         sides.inspect(|sides| sides.finished(*date));
