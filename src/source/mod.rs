@@ -28,11 +28,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use self::arrow_ipc::ArrowFile;
 use self::path_columns::PathColumns;
-use crate::domain::cast::conform;
+use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
@@ -485,6 +485,7 @@ impl Parts {
             parts.iter().map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str())).collect();
         let schema = unify_parts(&schemas)?;
         rules.check(&schema, &inputs[0].name)?;
+        let schema = in_settled_units(&parts, &schema, rules)?;
         Ok(Parts { schema, parts })
     }
 
@@ -520,6 +521,31 @@ impl Parts {
     }
 }
 
+/// The schema in which times of several units are in microseconds, if files have one beyond the years that nanoseconds hold: only then
+/// is it read for that. Digits below microseconds in other files are refused when they come.
+fn in_settled_units(parts: &[(Part, String)], schema: &SchemaRef, rules: &TypeRules) -> Result<SchemaRef> {
+    let settled = schema.fields().iter().map(|field| {
+        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else { return Ok(field.clone()) };
+        let coarser = |part: &Part| part.schema().field_with_name(field.name()).is_ok_and(|own| own.data_type() != field.data_type());
+        if rules.declared.contains_key(field.name()) {
+            return Ok(field.clone());
+        }
+        let name = std::slice::from_ref(field.name());
+        for (part, _) in parts.iter().filter(|(part, _)| coarser(part)) {
+            for batch in part.read_where(name, None)? {
+                let batch = batch?;
+                let times = batch.column_by_name(field.name());
+                if times.is_some_and(|times| cast_exactly(times, field.data_type(), field.name()).is_err()) {
+                    let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+                    return Ok(Arc::new(field.as_ref().clone().with_data_type(micros)));
+                }
+            }
+        }
+        Ok(field.clone())
+    });
+    Ok(Arc::new(Schema::new(settled.collect::<Result<Vec<_>>>()?)))
+}
+
 /// The refusal of the first row of a batch that cannot be brought into a schema, with its number, after so many rows of its file.
 fn refused_row(batch: &RecordBatch, target: &SchemaRef, before: usize, name: &str) -> Option<Error> {
     let refused =
@@ -546,7 +572,10 @@ fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
                 type_name(&from),
                 type_name(&clash.to)
             ))
-            .hint(format!("correct the files, or declare the type of the column in asof.toml: types = {{ {} = \"text\" }}", clash.column))
+            .hint(format!(
+                "correct the files, or keep the values as text: --types {0}=text, or types = {{ {0} = \"text\" }} in asof.toml",
+                clash.column
+            ))
         })?;
         all = unified.0;
     }
@@ -850,6 +879,30 @@ mod tests {
             assert!(said.contains("column 'v' is text in") && said.contains(&format!("1.{ending}' and int32 in")), "{said}");
             let declared = TypeRules { declared: [("v".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
             assert_eq!(read_all(&files, &declared, None).expect("declared").batches.count(), 3);
+        }
+    }
+
+    #[test]
+    fn times_of_several_units_are_in_the_unit_that_holds_them() {
+        use arrow::array::{TimestampMicrosecondArray, TimestampNanosecondArray};
+        const YEAR_9999: i64 = 253_402_300_799_000_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        for ending in ["parquet", "arrow"] {
+            let files = |micros: i64, nanos: i64| {
+                let columns: [(&str, ArrayRef); 2] = [
+                    ("a", Arc::new(TimestampMicrosecondArray::from(vec![micros]))),
+                    ("b", Arc::new(TimestampNanosecondArray::from(vec![nanos]))),
+                ];
+                columns.map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("at", column)]))
+            };
+            let shown = |micros: i64, nanos: i64| {
+                let rows = read_all(&files(micros, nanos), &TypeRules::default(), None)?;
+                rows.batches.map(|batch| Ok(lines(&batch?).join(""))).collect::<Result<Vec<_>>>()
+            };
+            assert_eq!(shown(YEAR_9999, 1000).expect("microseconds hold both"), ["9999-12-31T23:59:59", "1970-01-01T00:00:00.000001"]);
+            assert_eq!(shown(1, 1).expect("nanoseconds hold both"), ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"]);
+            let error = shown(YEAR_9999, 1).expect_err("no unit holds both").to_string();
+            assert!(error.contains(&format!("b.{ending}', row 1: column 'at': the value 1970-01-01T00:00:00.000000001")), "{error}");
         }
     }
 
