@@ -6,6 +6,8 @@
 
 mod cli_reference;
 mod damaged;
+#[cfg(feature = "sql")]
+mod dialect;
 mod errors;
 mod frozen;
 mod hints;
@@ -15,4 +17,3 @@ mod readers;
 #[cfg(feature = "sql")]
 mod sql;
 mod stores;
-mod types;

@@ -313,7 +313,7 @@ impl Tour<'_> {
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();
         let memory = QueryMemory { budget: MemoryBudget::default(), queries: 1 };
-        run(&bind_date(&sql, day), relations, memory, &mut |_, batch| {
+        run(&bind_date(&sql, day).expect("bound"), relations, memory, &mut |_, batch| {
             batches.push(batch);
             Ok(())
         })?;

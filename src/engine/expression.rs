@@ -34,37 +34,10 @@ impl Condition {
     /// a truth value, a function whose value is not the same on every run.
     #[cfg(feature = "sql")]
     pub fn parse(text: &str, schema: &SchemaRef) -> Result<Self> {
-        use datafusion::common::DFSchema;
-        use datafusion::logical_expr::simplify::SimplifyContext;
-        use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-        use datafusion::prelude::SessionContext;
-
-        let wrong = |error: datafusion::error::DataFusionError| super::sql::wrong(&error, &format!("--where \"{text}\""));
-        let context = SessionContext::new();
-        let all = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
-        let expression = context.parse_sql_expr(text, &all).map_err(wrong)?;
-        super::sql::check_stable(&expression).map_err(|error| error.within(format!("--where \"{text}\"")))?;
-        if super::sql::has_subquery(&expression) {
-            return Err(Error::usage(format!("--where \"{text}\": a condition over a table's columns can hold no query"))
-                .hint("write the job in SQL: --sql FILE, or sql = \"...\" in asof.toml"));
-        }
-        // Some functions, such as coalesce, are known to the simplifier alone.
-        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(all.clone())).build());
-        let expression = simplifier.coerce(expression, &all).and_then(|coerced| simplifier.simplify(coerced)).map_err(wrong)?;
-        let named = expression.column_refs();
-        let indices: Vec<usize> =
-            (0..schema.fields().len()).filter(|at| named.iter().any(|column| column.name == *schema.field(*at).name())).collect();
-        let columns = indices.iter().map(|at| schema.field(*at).name().clone()).collect();
+        let what = format!("--where \"{text}\"");
+        let (expression, columns) = super::sql::condition(text, schema, &what)?;
+        let indices: Vec<usize> = columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
         let schema = Arc::new(schema.project(&indices).map_err(|error| Error::io(error.to_string()))?);
-        let its_own = DFSchema::try_from(schema.as_ref().clone()).map_err(wrong)?;
-        let expression = context.create_physical_expr(expression, &its_own).map_err(wrong)?;
-        let data_type = expression.data_type(&schema).map_err(wrong)?;
-        if data_type != arrow::datatypes::DataType::Boolean {
-            return Err(Error::usage(format!(
-                "--where \"{text}\" is {}, and not true or false",
-                crate::domain::schema::type_name(&data_type)
-            )));
-        }
         Ok(Condition { expression, schema, columns, text: text.to_owned() })
     }
 

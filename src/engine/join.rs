@@ -165,6 +165,38 @@ impl JoinColumns {
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
         self.keys.iter().filter_map(|key| batch.column_by_name(key.name()).cloned()).collect()
     }
+
+    /// The columns of a join's output: every events column, then the selected ones; a name that clashes gets
+    /// the suffix `_<table>`.
+    ///
+    /// # Errors
+    /// A usage error if the events lack a column, types can never be equal, or a suffixed name clashes too.
+    pub fn output_schema(&self, spec: &JoinSpec, events: &Schema, events_name: &str, table: &TableName) -> Result<SchemaRef> {
+        for ((column, _), key) in spec.on.iter().zip(&self.keys) {
+            let field = events.field_with_name(column).map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
+            if !comparable(field.data_type(), key.data_type()) {
+                return Err(Error::usage(format!(
+                    "events column '{column}' is {} and column '{}' of table {table} is {}: they never match",
+                    type_name(field.data_type()),
+                    key.name(),
+                    type_name(key.data_type())
+                ))
+                .hint(format!("[events.{events_name}.types] {column} = \"{}\"", type_name(key.data_type()))));
+            }
+        }
+        let mut fields: Vec<Field> = events.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for field in self.selected.fields() {
+            let taken = |name: &str| fields.iter().any(|field| field.name() == name);
+            let name = if taken(field.name()) { format!("{}_{table}", field.name()) } else { field.name().clone() };
+            if taken(&name) {
+                return Err(
+                    Error::usage(format!("the output would have two columns '{name}'")).hint("--select COLUMN,..., without that column")
+                );
+            }
+            fields.push(field.as_ref().clone().with_name(name));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
 }
 
 /// Rows with the interval in which each holds. Those of one key come in order of their start.
@@ -188,8 +220,6 @@ pub(super) fn processors() -> usize {
 pub struct JoinTable {
     versions: Versions,
     columns: Vec<Column>,
-    schema: SchemaRef,
-    keys: Vec<Field>,
 }
 
 /// Rows of the table side that are still coming.
@@ -224,40 +254,7 @@ impl JoinTable {
             let packed = packed.collect::<Result<_>>();
             (versions.join().unwrap_or_else(|_| Err(Error::io("a thread of asof panicked"))), packed)
         });
-        let (schema, keys) = (columns.selected.clone(), columns.keys.clone());
-        Ok(Some(JoinTable { versions: versions?, columns: packed?, schema, keys }))
-    }
-
-    /// The columns of a join's output: every events column, then the selected ones; a name that clashes gets
-    /// the suffix `_<table>`.
-    ///
-    /// # Errors
-    /// A usage error if the events lack a column, types can never be equal, or a suffixed name clashes too.
-    pub fn output_schema(&self, spec: &JoinSpec, events: &Schema, events_name: &str, table: &TableName) -> Result<SchemaRef> {
-        for ((column, _), key) in spec.on.iter().zip(&self.keys) {
-            let field = events.field_with_name(column).map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
-            if !comparable(field.data_type(), key.data_type()) {
-                return Err(Error::usage(format!(
-                    "events column '{column}' is {} and column '{}' of table {table} is {}: they never match",
-                    type_name(field.data_type()),
-                    key.name(),
-                    type_name(key.data_type())
-                ))
-                .hint(format!("[events.{events_name}.types] {column} = \"{}\"", type_name(key.data_type()))));
-            }
-        }
-        let mut fields: Vec<Field> = events.fields().iter().map(|field| field.as_ref().clone()).collect();
-        for field in self.schema.fields() {
-            let taken = |name: &str| fields.iter().any(|field| field.name() == name);
-            let name = if taken(field.name()) { format!("{}_{table}", field.name()) } else { field.name().clone() };
-            if taken(&name) {
-                return Err(
-                    Error::usage(format!("the output would have two columns '{name}'")).hint("--select COLUMN,..., without that column")
-                );
-            }
-            fields.push(field.as_ref().clone().with_name(name));
-        }
-        Ok(Arc::new(Schema::new(fields)))
+        Ok(Some(JoinTable { versions: versions?, columns: packed? }))
     }
 
     /// The table side as of one of its dates.
@@ -546,7 +543,7 @@ mod tests {
                     Field::new("key", DataType::Int64, true),
                     Field::new("kind", DataType::Utf8, true),
                 ]);
-                let output = side.output_schema(&spec, &schema, "sales", &table).expect("a schema");
+                let output = columns.output_schema(&spec, &schema, "sales", &table).expect("a schema");
                 let mut joined = on.join(&spec, Box::new(batches.into_iter()), &output);
                 let mut found = Vec::new();
                 for batch in &mut joined {

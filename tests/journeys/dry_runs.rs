@@ -32,3 +32,45 @@ fn a_dry_run_leaves_nothing() {
     fresh.refuses(0, "snapshot item --lake lake --source item.csv --key id --dry-run");
     world.pin("dry_runs");
 }
+
+#[test]
+fn a_dry_run_finds_the_mistakes_of_a_job() {
+    let mut world = World::shop(2);
+    let days = "--from 2024-03-01 --to 2024-03-02";
+    let join = |on: &str, rest: &str| format!("backfill --events item_events --table item --on {on} --how left {rest} --out out {days}");
+    for line in [
+        join("item_id=id", "--select statsu"),
+        join("item_idd=id", ""),
+        join("name=id", ""),
+        join("item_id=id", "--where 'prise > 1'"),
+        join("item_id=id", "--where 'price + 1'"),
+    ] {
+        world.refuses(2, &line);
+        world.refuses(2, &format!("{line} --dry-run"));
+    }
+    #[cfg(feature = "sql")]
+    for sql in [
+        "select statsu from item",
+        "select e.qty + i.name as x from item_events e join item i on i.id = e.item_id",
+        "select nosuch(id) as x from item",
+        "select qty from item_events prewhere qty > 1",
+        "select '{ds}' as d, {ds} as e from item",
+    ] {
+        world.write("wrong.sql", sql);
+        world.tell(sql);
+        let line = format!("backfill --sql wrong.sql --out out {days}");
+        world.refuses(2, &line);
+        world.refuses(2, &format!("{line} --dry-run"));
+    }
+    world.tell("the last date's events lack a column, and their types are known from their footers");
+    world.succeeds(&join("item_id=id", "--only all"));
+    std::fs::create_dir_all(world.path("typed/date=2024-03-01")).expect("a folder");
+    std::fs::copy(world.path("out/date=2024-03-01/out.parquet"), world.path("typed/date=2024-03-01/a.parquet")).expect("a copy");
+    std::fs::create_dir_all(world.path("typed/date=2024-03-02")).expect("a folder");
+    std::fs::copy(world.path("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet"), world.path("typed/date=2024-03-02/a.parquet"))
+        .expect("a copy");
+    let line = format!("backfill --events typed --events-layout date=%Y-%m-%d --table item --on item_id=id --how left --out more {days}");
+    world.refuses(5, &format!("{line} --dry-run"));
+    assert_eq!(world.asof(&line), 5);
+    world.pin("dry_runs_of_wrong_jobs");
+}

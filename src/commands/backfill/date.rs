@@ -92,11 +92,39 @@ impl<'a> DateRun<'a> {
         match (taken, done, self.options.dry_run) {
             (false, true, _) => return Ok("up to date"),
             (false, false, _) => return Ok("left"),
-            (true, _, true) => return Ok("planned"),
+            (true, _, true) => {
+                if !self.reads_text()? {
+                    self.check()?;
+                }
+                return Ok("planned");
+            }
             (true, _, false) => {}
         }
         self.write(inputs)?;
         Ok("written")
+    }
+
+    /// Checks the job against the columns and types of the date's inputs.
+    ///
+    /// # Errors
+    /// What the run would fail with before it computes a row.
+    pub(super) fn check(&mut self) -> Result<()> {
+        let job = self.job;
+        match &job.work {
+            Work::Sql(sql) => self.check_sql(sql),
+            Work::Join(spec, table) => self.check_join(spec, table),
+        }
+    }
+
+    /// Whether the date's events are text, whose types are known only once they are read whole.
+    pub(super) fn reads_text(&self) -> Result<bool> {
+        for events in &self.job.events {
+            let objects = events.found.partitions.get(&self.date).map(Vec::as_slice).unwrap_or_default();
+            if !objects.is_empty() && !events.format.of(objects)?.carries_types() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn write(&mut self, inputs: Inputs) -> Result<()> {
@@ -138,6 +166,11 @@ impl<'a> DateRun<'a> {
 
     #[cfg(not(feature = "sql"))]
     fn write_sql(&mut self, _: &str, _: &mut Output<'_>) -> Result<()> {
+        Err(super::resolve::without_sql())
+    }
+
+    #[cfg(not(feature = "sql"))]
+    fn check_sql(&mut self, _: &str) -> Result<()> {
         Err(super::resolve::without_sql())
     }
 

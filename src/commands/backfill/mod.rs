@@ -245,6 +245,22 @@ impl Job {
         };
         let sides = sides.as_ref();
         let shared = Shared { workers, many, sides, turns };
+        if options.dry_run {
+            // Text is read whole to know its types: once is enough to find a mistake of the job.
+            let planned = |state: &Mutex<Option<Result<DateState>>>| {
+                let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.as_ref().is_some_and(|state| state.as_ref().is_ok_and(|state| options.only.takes(state)))
+            };
+            if let Some((date, _)) = dates.iter().zip(&states).find(|(_, state)| planned(state)) {
+                let mut run = DateRun::new(self, workspace, options, shared, *date);
+                if run.reads_text()?
+                    && let Err(error) = run.check()
+                    && error.kind() == Kind::Usage
+                {
+                    return Err(error);
+                }
+            }
+        }
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
         std::thread::scope(|scope| {

@@ -255,7 +255,7 @@ fn resolve_sql(workspace: &Workspace<'_>, sql: String, ad_hoc: Option<&AdHoc>) -
         Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
         None => None,
     };
-    let probe = crate::engine::sql::bind_date(&sql, NaiveDate::default());
+    let probe = crate::engine::sql::bind_date(&sql, NaiveDate::default())?;
     let (mut events, mut tables) = (Vec::new(), Vec::new());
     let known = workspace.tables(&[]).unwrap_or_default();
     for name in crate::engine::sql::references(&probe)? {

@@ -65,7 +65,7 @@ pub(super) struct Need {
     /// The observed date that serves it.
     pub(super) observed: NaiveDate,
     pub(super) source: Source,
-    columns: Arc<JoinColumns>,
+    pub(super) columns: Arc<JoinColumns>,
 }
 
 impl Need {

@@ -10,18 +10,44 @@ use super::date::{DateRun, Output};
 use super::job::EventsSource;
 use crate::domain::cast::conform;
 use crate::engine::asof::AsOfTable;
-use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, missing_column, run};
+use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, check, missing_column, run};
 use crate::error::{Error, Result};
 use crate::source::read_columns;
 use crate::storage::{Batches, within};
 
+/// A query of a date, with what it reads.
+struct Bound {
+    sql: String,
+    relations: Vec<(String, Relation)>,
+    /// The schemas of what it reads, as outputs name them.
+    sources: Vec<(String, SchemaRef)>,
+}
+
 impl DateRun<'_> {
     /// Writes what the query gives on the date.
     pub(super) fn write_sql(&mut self, sql: &str, output: &mut Output<'_>) -> Result<()> {
+        let Bound { sql, relations, sources } = self.bound(sql)?;
+        output.sources.extend(sources);
+        let memory = QueryMemory { budget: self.workspace.memory, queries: self.workers };
+        run(&sql, relations, memory, &mut |schema, batch| {
+            output.begin(schema)?;
+            output.write(batch)
+        })
+    }
+
+    /// Plans the query of the date, which finds wrong columns and types, and reads no rows for it.
+    pub(super) fn check_sql(&mut self, sql: &str) -> Result<()> {
+        let Bound { sql, relations, .. } = self.bound(sql)?;
+        check(&sql, relations)
+    }
+
+    /// The query of the date with the relations that it reads.
+    fn bound(&mut self, sql: &str) -> Result<Bound> {
+        let mut sources = Vec::new();
         let mut relations: Vec<(String, Relation)> = Vec::new();
         for events in &self.job.events {
             let relation = self.events_relation(events)?;
-            output.sources.push((format!("events.{}", events.name), relation.schema.clone()));
+            sources.push((format!("events.{}", events.name), relation.schema.clone()));
             relations.push((events.name.clone(), relation));
         }
         let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
@@ -30,20 +56,16 @@ impl DateRun<'_> {
             self.report.using.insert(name.clone(), if as_of.from_intervals() { "intervals" } else { "snapshots" });
             tables.insert(name.clone(), as_of);
         }
-        let bound = bind_date(sql, self.date);
-        let extra = self.absent_columns(&bound, &relations, &tables)?;
+        let sql = bind_date(sql, self.date)?;
+        let extra = self.absent_columns(&sql, &relations, &tables)?;
         for (name, as_of) in tables {
             let schema = extra.get(&name).cloned().unwrap_or_else(|| as_of.schema.clone());
-            output.sources.push((format!("tables.{name}"), schema.clone()));
+            sources.push((format!("tables.{name}"), schema.clone()));
             let full = schema.clone();
             let open = Arc::new(move |columns: &[String]| read_with_nulls(&as_of, columns, &full));
             relations.push((name, Relation { schema, open }));
         }
-        let memory = QueryMemory { budget: self.workspace.memory, queries: self.workers };
-        run(&bound, relations, memory, &mut |schema, batch| {
-            output.begin(schema)?;
-            output.write(batch)
-        })
+        Ok(Bound { sql, relations, sources })
     }
 
     /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that

@@ -10,37 +10,46 @@
 //! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory that may be used. One that needs more is
 //! refused, and does not go to a disk: rows that were set aside come back in another order, and the result would depend on the memory.
 
+mod alignment;
+mod checked;
+mod functions;
+mod session;
+mod syntax;
+#[cfg(test)]
+mod tests_of_values;
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, TableType, Volatility};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableType, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
+use self::session::session;
 use crate::domain::cast::conform;
-use crate::domain::schema::canonical_schema;
+use crate::domain::schema::{canonical_schema, type_name};
 use crate::error::{Error, Kind, Result, nearest};
 use crate::model::MemoryBudget;
 use crate::phases::Phase;
 use crate::storage::Batches;
-use crate::storage::object::{BATCH_ROWS, to_canonical};
+use crate::storage::object::to_canonical;
 
 /// Opens a relation's rows, with the named columns.
 pub type Open = Arc<dyn Fn(&[String]) -> Result<Batches> + Send + Sync>;
@@ -61,7 +70,10 @@ impl fmt::Debug for Relation {
 }
 
 /// Puts a date's literal in the place of `{date}`: `DATE '2024-01-31'`, or the bare date inside quotes.
-pub fn bind_date(sql: &str, date: NaiveDate) -> String {
+///
+/// # Errors
+/// A usage error for another name in braces, such as the `{ds}` of a scheduler's templates.
+pub fn bind_date(sql: &str, date: NaiveDate) -> Result<String> {
     let mut bound = String::with_capacity(sql.len());
     let mut rest = sql;
     // What ends the text that is not SQL itself: a quoted value or name, or a comment, whose quotes are none.
@@ -73,6 +85,10 @@ pub fn bind_date(sql: &str, date: NaiveDate) -> String {
             bound.push_str(&if until.is_some() { date.to_string() } else { format!("DATE '{date}'") });
             rest = after;
             continue;
+        }
+        if let Some(name) = placeholder(rest, until) {
+            return Err(Error::usage(format!("the job's SQL: there is no placeholder {{{name}}}"))
+                .hint("{date} stands for the date that is run; it is the only placeholder"));
         }
         let mut length = 1;
         match until {
@@ -88,7 +104,24 @@ pub fn bind_date(sql: &str, date: NaiveDate) -> String {
         bound.push_str(&rest[..length]);
         rest = &rest[length..];
     }
-    bound + rest
+    Ok(bound + rest)
+}
+
+/// The names that schedulers and other programs give to dates.
+const DATES_OF_OTHERS: [&str; 9] =
+    ["ds", "ds_nodash", "execution_date", "logical_date", "partition_date", "run_date", "snapshot_date", "today", "yesterday"];
+
+/// The name in the braces with which a text begins, if it would be taken for a placeholder: any name outside of quotes, and one
+/// that is known to be of a date within quoted text.
+fn placeholder<'a>(text: &'a str, until: Option<&str>) -> Option<&'a str> {
+    let (name, _) = text.strip_prefix('{')?.split_once('}')?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_taken = match until {
+        None => true,
+        Some("'") => DATES_OF_OTHERS.contains(&name.to_ascii_lowercase().as_str()),
+        Some(_) => false,
+    };
+    (is_name && is_taken).then_some(name)
 }
 
 /// The names of the relations that a query reads, without those it defines itself.
@@ -105,12 +138,15 @@ fn parse(sql: &str) -> Result<Statement> {
     let what = "the job's SQL";
     let mut parser = DFParserBuilder::new(sql).build().map_err(|error| wrong(&error, what))?;
     let mut statements = parser.parse_statements().map_err(|error| wrong(&error, what))?;
-    let statement = statements.pop_front().ok_or_else(|| Error::usage(format!("{what} is empty")))?;
+    let mut statement = statements.pop_front().ok_or_else(|| Error::usage(format!("{what} is empty")))?;
     if !statements.is_empty() {
         return Err(Error::usage(format!("{what} holds {} statements, and a job is one query", statements.len() + 1)));
     }
-    match &statement {
-        Statement::Statement(inner) if matches!(inner.as_ref(), datafusion::sql::sqlparser::ast::Statement::Query(_)) => Ok(statement),
+    match &mut statement {
+        Statement::Statement(inner) if matches!(inner.as_ref(), datafusion::sql::sqlparser::ast::Statement::Query(_)) => {
+            syntax::check(inner.as_mut()).map_err(|error| error.within(what))?;
+            Ok(statement)
+        }
         _ => Err(Error::usage(format!("{what} writes or defines something, and a job is one query")).hint("begin it with SELECT or WITH")),
     }
 }
@@ -163,29 +199,52 @@ async fn run_async(
         DataFusionError::ResourcesExhausted(_) => memory.exceeded(),
         _ => wrong(&error, "the job's SQL"),
     };
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
-    config.options_mut().execution.sort_spill_reservation_bytes = 0;
-    let nothing_aside = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
-    let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(memory.bytes())));
-    let environment = environment.with_disk_manager_builder(nothing_aside).build_arc().map_err(failed)?;
-    let context = SessionContext::new_with_config_rt(config, environment);
-    for (name, relation) in relations {
-        context.register_table(datafusion::common::TableReference::bare(name), Arc::new(Provider(relation))).map_err(failed)?;
-    }
-    let plan = context.state().statement_to_plan(parse(sql)?).await.map_err(failed)?;
-    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    only_queries.verify_plan(&plan).map_err(failed)?;
-    check_plan(&plan)?;
-    let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
-    let produced: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-    let schema = canonical_schema(&produced, "the job's result")
-        .map_err(|error| Error::usage(error.to_string()).hint("name each column of the result: SELECT a.id AS a_id, b.id AS b_id"))?;
+    let (frame, schema) = planned(sql, relations, Some(memory.bytes())).await?;
     sink(&schema, RecordBatch::new_empty(schema.clone()))?;
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     while let Some(batch) = poll_fn(|context| Phase::Query.spend(|| stream.poll_next_unpin(context))).await {
         sink(&schema, to_canonical(&batch.map_err(failed)?, &schema)?)?;
     }
     Ok(())
+}
+
+/// The query as DataFusion will run it, and the schema of its rows. No row is read for it.
+async fn planned(sql: &str, relations: Vec<(String, Relation)>, memory: Option<usize>) -> Result<(DataFrame, SchemaRef)> {
+    let failed = |error: DataFusionError| wrong(&error, "the job's SQL");
+    let context = with_relations(relations, memory).map_err(failed)?;
+    let plan = context.state().statement_to_plan(parse(sql)?).await.map_err(failed)?;
+    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    only_queries.verify_plan(&plan).map_err(failed)?;
+    check_plan(&plan)?;
+    // Types are coerced here, so that the schema is the one that the rows will have.
+    let state = context.state();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(failed)?;
+    let frame = DataFrame::new(state, plan);
+    let produced: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+    let schema = canonical_schema(&produced, "the job's result")
+        .map_err(|error| Error::usage(error.to_string()).hint("name each column of the result: SELECT a.id AS a_id, b.id AS b_id"))?;
+    Ok((frame, schema))
+}
+
+fn with_relations(relations: Vec<(String, Relation)>, memory: Option<usize>) -> datafusion::error::Result<SessionContext> {
+    let context = session(memory)?;
+    for (name, relation) in relations {
+        context.register_table(datafusion::common::TableReference::bare(name), Arc::new(Provider(relation)))?;
+    }
+    Ok(context)
+}
+
+/// Checks a query against the columns and types of its relations, and reads none of their rows.
+///
+/// # Errors
+/// A usage error if the query is wrong.
+pub fn check(sql: &str, relations: Vec<(String, Relation)>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
+    runtime.block_on(async {
+        let (frame, _) = planned(sql, relations, None).await?;
+        frame.create_physical_plan().await.map_err(|error| wrong(&error, "the job's SQL"))?;
+        Ok(())
+    })
 }
 
 /// The first column that a query names and no relation has, with the relation if the query says which.
@@ -195,11 +254,7 @@ async fn run_async(
 /// A failure to start.
 pub fn missing_column(sql: &str, relations: Vec<(String, Relation)>) -> Result<Option<(Option<String>, String)>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
-    let context = SessionContext::new();
-    for (name, relation) in relations {
-        let table = datafusion::common::TableReference::bare(name);
-        context.register_table(table, Arc::new(Provider(relation))).map_err(|error| wrong(&error, "the job's SQL"))?;
-    }
+    let context = with_relations(relations, None).map_err(|error| wrong(&error, "the job's SQL"))?;
     let statement = parse(sql)?;
     let planned = runtime.block_on(context.state().statement_to_plan(statement));
     Ok(planned.err().and_then(|error| match error.find_root() {
@@ -229,7 +284,7 @@ fn check_plan(plan: &LogicalPlan) -> Result<()> {
 ///
 /// # Errors
 /// A usage error that names the function.
-pub(super) fn check_stable(expression: &Expr) -> Result<()> {
+fn check_stable(expression: &Expr) -> Result<()> {
     let mut found = None;
     let _ = expression.apply(|node| {
         if let Expr::ScalarFunction(call) = node {
@@ -249,8 +304,47 @@ pub(super) fn check_stable(expression: &Expr) -> Result<()> {
     }
 }
 
+/// A condition over the columns of a schema as DataFusion will compute it, and the columns that it names.
+///
+/// # Errors
+/// A usage error that says what is wrong with it.
+pub(super) fn condition(text: &str, schema: &SchemaRef, what: &str) -> Result<(Arc<dyn PhysicalExpr>, Vec<String>)> {
+    let failed = |error: DataFusionError| wrong(&error, what);
+    let context = session(None).map_err(failed)?;
+    let state = context.state();
+    let all = DFSchema::try_from(schema.as_ref().clone()).map_err(failed)?;
+    let mut parsed = state.sql_to_expr_with_alias(text, &state.config_options().sql_parser.dialect).map_err(failed)?;
+    syntax::check(&mut parsed.expr).map_err(|error| error.within(what))?;
+    let expression = state.create_logical_expr_from_sql_expr(parsed, &all).map_err(failed)?;
+    check_stable(&expression).map_err(|error| error.within(what))?;
+    if has_subquery(&expression) {
+        return Err(Error::usage(format!("{what}: a condition over a table's columns can hold no query"))
+            .hint("write the job in SQL: --sql FILE, or sql = \"...\" in asof.toml"));
+    }
+    if let Ok(data_type) = expression.get_type(&all)
+        && !matches!(data_type, DataType::Boolean | DataType::Null)
+    {
+        return Err(Error::usage(format!("{what} is {}, and not true or false", type_name(&data_type))));
+    }
+    // The rules for a query's expressions apply to a plan: this is the smallest one that has it.
+    let nothing = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(all.clone()) });
+    let plan = LogicalPlanBuilder::from(nothing).filter(expression).and_then(LogicalPlanBuilder::build);
+    let plan = plan.and_then(|plan| state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})).map_err(failed)?;
+    let LogicalPlan::Filter(filter) = plan else { return Err(Error::usage(format!("{what} is empty"))) };
+    let expression = filter.predicate;
+    // Some functions, such as coalesce, are known to the simplifier alone.
+    let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(all)).build());
+    let expression = simplifier.simplify(expression).map_err(failed)?;
+    let named = expression.column_refs();
+    let columns: Vec<String> =
+        schema.fields().iter().map(|field| field.name().clone()).filter(|name| named.iter().any(|column| column.name == *name)).collect();
+    let fields: Vec<_> = schema.fields().iter().filter(|field| columns.contains(field.name())).cloned().collect();
+    let its_own = DFSchema::try_from(Schema::new(fields)).map_err(failed)?;
+    Ok((context.create_physical_expr(expression, &its_own).map_err(failed)?, columns))
+}
+
 /// Whether an expression holds a query of its own.
-pub(super) fn has_subquery(expression: &Expr) -> bool {
+fn has_subquery(expression: &Expr) -> bool {
     let is_query =
         |node: &Expr| Ok(matches!(node, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)));
     expression.exists(is_query).unwrap_or(true)
@@ -291,11 +385,21 @@ pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
         "Schema error: ",
         "Execution error: ",
         "Arrow error: ",
+        "Compute error: ",
+        "Cast error: ",
         "This feature is not implemented: ",
     ]
     .iter()
-    .fold(message.as_str(), |text, prefix| text.strip_prefix(prefix).unwrap_or(text))
-    .to_owned();
+    .fold(message.as_str(), |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
+    let no_function =
+        message.split_once("No function matches the given name and argument types '").and_then(|(_, rest)| rest.split_once('\''));
+    if let Some((call, _)) = no_function {
+        return Error::usage(format!("{what}: there is no function {call}"))
+            .hint("write CAST(x AS type) where a type is not the one that is meant");
+    }
+    if message.contains("Physical plan does not support logical expression") {
+        return Error::usage(format!("{what}: this correlated subquery is not supported")).hint("write a join or a window function");
+    }
     let kind = match root {
         DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
             Kind::Usage
@@ -304,9 +408,38 @@ pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
         _ => Kind::Refused,
     };
     match kind {
-        Kind::Usage => Error::usage(format!("{what}: {message}")),
-        Kind::Refused => Error::refused(format!("{what}: {message}")),
+        Kind::Usage => Error::usage(format!("{what}: {}", sentence(message))),
+        Kind::Refused => Error::refused(format!("{what}: {}", message.lines().next().unwrap_or(message))),
         _ => Error::io(format!("{what}: {message}")),
+    }
+}
+
+/// The first line of a message of DataFusion's, without dumps of syntax trees.
+fn sentence(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    // A dump begins with a name and a bracket, as in `Function(Function {` or `Some(Ident`.
+    let mut end = first.len();
+    for (at, character) in first.char_indices() {
+        if !matches!(character, '(' | '{') {
+            continue;
+        }
+        let before = first[..at].trim_end();
+        let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let inside = first[at + 1..].trim_start();
+        let is_type = word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().any(|c| c.is_ascii_lowercase());
+        let opens = ["Some(", "None", "Ident", "Function {", "ObjectName", "Value", "Identifier", "CompoundIdentifier"];
+        let is_field =
+            character == '{' && inside.split_once(':').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        if is_type && (is_field || opens.iter().any(|open| inside.starts_with(open))) {
+            end = before.len() - word.len();
+            break;
+        }
+    }
+    let text = first[..end].trim_end().trim_end_matches([':', ',', '(', '[']).trim_end();
+    match (end == first.len(), text.is_empty()) {
+        (_, true) => "a part of the query is not supported".to_owned(),
+        (true, false) => text.to_owned(),
+        (false, false) => format!("this is not supported: {text}"),
     }
 }
 
@@ -374,7 +507,7 @@ mod tests {
         let date = parse_date("2024-01-31").expect("a date");
         let sql = "select {date}, 'on {date}', 'it''s {date}', \"{x}\" from t where d = {date}";
         assert_eq!(
-            bind_date(sql, date),
+            bind_date(sql, date).expect("bound"),
             "select DATE '2024-01-31', 'on 2024-01-31', 'it''s 2024-01-31', \"{x}\" from t where d = DATE '2024-01-31'"
         );
     }
@@ -383,9 +516,21 @@ mod tests {
     fn a_quote_in_a_comment_or_a_name_opens_no_quotes() {
         let date = parse_date("2024-01-31").expect("a date");
         for before in ["-- today's rows\n", "/* it's\n 'so */", "select \"it's\", 4 - 1 / 2 * 3, "] {
-            assert_eq!(bind_date(&format!("{before}{{date}}"), date), format!("{before}DATE '2024-01-31'"));
+            assert_eq!(bind_date(&format!("{before}{{date}}"), date).expect("bound"), format!("{before}DATE '2024-01-31'"));
         }
-        assert_eq!(bind_date("-- {date}\n'{date} -- '{date}", date), "-- 2024-01-31\n'2024-01-31 -- 'DATE '2024-01-31'");
+        assert_eq!(bind_date("-- {date}\n'{date} -- '{date}", date).expect("bound"), "-- 2024-01-31\n'2024-01-31 -- 'DATE '2024-01-31'");
+    }
+
+    #[test]
+    fn another_placeholder_is_refused() {
+        let date = parse_date("2024-01-31").expect("a date");
+        for sql in ["select {ds}", "select '{ds}'", "select x from t where d = '{execution_date}'", "select {today}"] {
+            let error = bind_date(sql, date).expect_err(sql);
+            assert!(error.to_string().contains("there is no placeholder {") && error.hints()[0].contains("{date}"), "{error}");
+        }
+        for sql in ["select '{\"a\": 1}'", "select replace(x, '{name}', y) from t", "-- {ds}\nselect 1", "select \"{ds}\" from t"] {
+            assert_eq!(bind_date(sql, date).expect(sql), sql);
+        }
     }
 
     #[test]

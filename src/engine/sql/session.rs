@@ -1,0 +1,44 @@
+//! The one place that says how DataFusion is set up: for jobs and for conditions alike.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::alignment::Alignment;
+use super::checked::Checked;
+use super::functions;
+use crate::storage::object::BATCH_ROWS;
+
+/// A session whose queries hold back at most `memory` bytes, or as much as they need.
+pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    config.options_mut().execution.sort_spill_reservation_bytes = 0;
+    // 8.70 is the decimal 8.70.
+    config.options_mut().sql_parser.parse_float_as_decimal = true;
+    let nothing_aside = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let mut environment = RuntimeEnvBuilder::new().with_disk_manager_builder(nothing_aside);
+    if let Some(bytes) = memory {
+        environment = environment.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+    }
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment.build_arc()?)
+        .with_default_features()
+        .with_analyzer_rules(vec![
+            Arc::new(Alignment),
+            Arc::new(ResolveGroupingFunction::new()),
+            Arc::new(TypeCoercion::new()),
+            Arc::new(Checked),
+        ])
+        .build();
+    let context = SessionContext::new_with_state(state);
+    functions::register(&context);
+    Ok(context)
+}
