@@ -1,5 +1,7 @@
 //! The SQL dialect against DuckDB's: thousands of generated expressions and a list of queries, value by value.
 
+use std::process::Command;
+
 use crate::journeys::environment::{ASOF, World, text};
 
 /// The generator, the comparison, and the table of known differences.
@@ -11,8 +13,8 @@ fn every_value_equals_duckdbs_or_the_difference_is_documented() {
     world.write("compare.py", COMPARE);
     let python = std::env::var("ASOF_TEST_PYTHON")
         .expect("ASOF_TEST_PYTHON is not set: run the tests with tests/run, which installs DuckDB and pandas");
-    let arguments = ["-W", "ignore", "compare.py", ASOF, "2000"].map(str::to_owned);
-    let output = world.prepared(&python, &arguments).output().expect("Python starts");
+    let arguments = ["-W", "ignore", "compare.py", ASOF, "2000"];
+    let output = Command::new(python).args(arguments).current_dir(world.path("")).output().expect("Python starts");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let unknown = found["unknown"].as_array().expect("a list");

@@ -69,7 +69,9 @@ fn a_dry_run_finds_the_mistakes_of_a_job() {
     std::fs::create_dir_all(world.path("typed/date=2024-03-02")).expect("a folder");
     std::fs::copy(world.path("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet"), world.path("typed/date=2024-03-02/a.parquet"))
         .expect("a copy");
-    let line = format!("backfill --events typed --events-layout date=%Y-%m-%d --table item --on item_id=id --how left --out more {days}");
+    let line = format!(
+        "backfill --events typed --events-layout date=%Y-%m-%d --table item --on item_id=id --how left --select status --out more {days}"
+    );
     world.refuses(5, &format!("{line} --dry-run"));
     assert_eq!(world.asof(&line), 5);
     world.pin("dry_runs_of_wrong_jobs");
