@@ -17,3 +17,4 @@ mod readers;
 #[cfg(feature = "sql")]
 mod sql;
 mod stores;
+mod types;

@@ -428,7 +428,7 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
     let mut sorter = Sorter::new(&table.key, BUDGET);
     let (mut nulls, mut shown) = (0, Vec::new());
     for batch in rows.batches {
-        let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
+        let batch = batch?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
         sorter.push(batch)?;
     }

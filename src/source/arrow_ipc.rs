@@ -54,6 +54,10 @@ impl ArrowFile {
         let mut stream = Stream::new(&reader, &name)?;
         let mut magic = [0u8; MAGIC.len()];
         let is_file = stream.size >= 18 && stream.read_at(0, &mut magic).is_ok() && magic == MAGIC;
+        if magic.starts_with(b"FEA1") {
+            return Err(Error::refused(format!("{name} is a Feather file of version 1, which asof does not read"))
+                .hint("write it as version 2: pyarrow.feather.write_feather(table, FILE)"));
+        }
         let (written, messages) = if is_file { stream.footer()? } else { stream.header()? };
         let schema = canonical_schema(&written, &name)?;
         reader.release();
@@ -108,7 +112,7 @@ impl Stream {
     fn read_at(&mut self, position: u64, bytes: &mut [u8]) -> Result<()> {
         let end = position.checked_add(bytes.len() as u64);
         if end.is_none_or(|end| end > self.size) {
-            return Err(self.damaged(format!("it has {} bytes, and says that it has more", self.size)));
+            return Err(self.damaged(format!("it ends after {} bytes, within a message", self.size)));
         }
         let read = self.file.seek(SeekFrom::Start(position)).and_then(|_| self.file.read_exact(bytes));
         read.io_context(|| format!("cannot read {}", self.name))
@@ -118,7 +122,7 @@ impl Stream {
     fn bytes_at(&mut self, position: u64, length: u64) -> Result<MutableBuffer> {
         let end = position.checked_add(length);
         let (Some(_), Ok(length)) = (end.filter(|end| *end <= self.size), usize::try_from(length)) else {
-            return Err(self.damaged(format!("it has {} bytes, and says that it has {length} at {position}", self.size)));
+            return Err(self.damaged(format!("it has {} bytes, and {length} bytes at {position} do not fit", self.size)));
         };
         let mut bytes = MutableBuffer::from_len_zeroed(length);
         self.read_at(position, &mut bytes)?;
@@ -170,7 +174,7 @@ impl Stream {
         let mut message = Message { header, body: start + length, end: 0 };
         let body = message.parsed().map_err(|error| self.damaged(error))?.bodyLength();
         let end = u64::try_from(body).ok().and_then(|body| message.body.checked_add(body)).filter(|end| *end <= self.size);
-        message.end = end.ok_or_else(|| self.damaged(format!("it has {} bytes, and a message of {body}", self.size)))?;
+        message.end = end.ok_or_else(|| self.damaged(format!("it has {} bytes, and a message of {body} bytes does not fit", self.size)))?;
         Ok(Some(message))
     }
 }

@@ -150,25 +150,24 @@ impl ParquetObject {
 
     fn of(mut reader: ObjectReader) -> Result<Self> {
         let location = reader.location().clone();
-        let (metadata, schema, decoded) = untrusted::decode(
-            |why| damaged(&location, &why),
-            || {
-                let parquet = Arc::new(footer_of(&reader)?);
-                let what = format!("'{location}'");
-                embedded::check_parquet(&parquet, &what)?;
-                let unreadable = |error: &ParquetError| unreadable(&location, error);
-                let units = int96::units(&parquet, &reader, &unreadable)?;
-                let mut metadata = with_types(parquet, None).map_err(|error| unreadable(&error))?;
-                let mut decoded = None;
-                if !units.is_empty() {
-                    decoded = Some(Arc::new(int96::with_units(metadata.schema(), &units)));
-                    metadata = with_types(metadata.metadata().clone(), decoded.clone()).map_err(|error| unreadable(&error))?;
-                }
-                let schema = canonical_schema(metadata.schema(), &what)?;
-                let schema = untyped(&metadata, schema).map_err(|error| error.within(&what))?;
-                Ok((metadata, schema, decoded))
-            },
-        )?;
+        let what = format!("'{location}'");
+        let parquet = untrusted::decode(|why| damaged(&location, &why), || footer_of(&reader))?;
+        let parquet = Arc::new(parquet);
+        // The decoder panics at types that it does not know.
+        let unknown = |why: &str| embedded::unknown_type_in(&parquet, &what).unwrap_or_else(|| damaged(&location, &why));
+        let (metadata, schema, decoded) = untrusted::decode(unknown, || {
+            let unreadable = |error: &ParquetError| unreadable(&location, error);
+            let units = int96::units(&parquet, &reader, &unreadable)?;
+            let mut metadata = with_types(parquet.clone(), None).map_err(|error| unreadable(&error))?;
+            let mut decoded = None;
+            if !units.is_empty() {
+                decoded = Some(Arc::new(int96::with_units(metadata.schema(), &units)));
+                metadata = with_types(parquet.clone(), decoded.clone()).map_err(|error| unreadable(&error))?;
+            }
+            let schema = canonical_schema(metadata.schema(), &what)?;
+            let schema = untyped(&metadata, schema).map_err(|error| error.within(&what))?;
+            Ok((metadata, schema, decoded))
+        })?;
         reader.release();
         Ok(ParquetObject { reader, metadata, pages: OnceLock::new(), schema, decoded })
     }
