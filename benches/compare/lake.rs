@@ -77,6 +77,7 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         source: None,
         taken_at: None,
         backdated: false,
+        absent: Some(Vec::new()),
         forced: vec![],
         asof_version: "bench".into(),
     };

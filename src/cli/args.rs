@@ -100,6 +100,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
     Status(StatusArgs),
+    /// Show the history of a table's columns: their types, and when they appeared, changed and went
+    Schema(SchemaArgs),
     /// Prove that snapshots are whole and that intervals give each of them back
     Verify(VerifyArgs),
     /// Write intervals back as dated copies
@@ -459,6 +461,13 @@ pub struct StatusArgs {
     /// The last date of a job to look at [default: today]
     #[arg(long, value_parser = date, value_name = "DATE")]
     pub to: Option<NaiveDate>,
+}
+
+/// `asof schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The table
+    pub table: String,
 }
 
 /// `asof verify`

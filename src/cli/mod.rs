@@ -22,6 +22,7 @@ use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
 use crate::commands::job_status::job_status;
 use crate::commands::partitions::{PartitionsOptions, partitions};
+use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
 use crate::commands::status::status;
@@ -217,8 +218,9 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
                     Err(error) => workspace.progress.note(&format!("job {name}: {error}")),
                 }
             }
-            show::status(printer, tables.as_ref(), &states)?;
+            show::status(printer, tables.as_ref(), args.name.is_some(), &states)?;
         }
+        Command::Schema(args) => show::schema(printer, &schema(workspace, &args.table)?)?,
         Command::Verify(args) => {
             let report = verify(workspace, &args.tables)?;
             printer.clear();

@@ -2,8 +2,10 @@
 
 mod calendar;
 mod rows;
+mod schema;
 
 pub(super) use rows::{diff, history, show};
+pub(super) use schema::schema;
 
 use std::time::Duration;
 
@@ -78,6 +80,9 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
     }
     printer.line(columns(&[], rows, &[3, 4]))?;
     for report in reports {
+        if !report.schema.is_empty() && (report.since.is_none() || printer.verbose) {
+            printer.line(format!("  {}: {}", report.table, schema::in_a_line(&report.schema)))?;
+        }
         if let Some(schema) = report.since.as_ref().and_then(|since| since.schema.as_ref()) {
             printer.line(format!("  {}: {schema}", report.table))?;
         }
@@ -209,13 +214,17 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
     Ok(())
 }
 
-pub(super) fn status(printer: &Printer, tables: Option<&StatusReport>, jobs: &[JobStatus]) -> Result<()> {
+/// `named`: whether the command line names the table, so that its columns are told, too.
+pub(super) fn status(printer: &Printer, tables: Option<&StatusReport>, named: bool, jobs: &[JobStatus]) -> Result<()> {
     if printer.json {
         return printer
             .document(&serde_json::json!({ "tables": tables.map(|report| report.tables.as_slice()).unwrap_or_default(), "jobs": jobs }));
     }
     for table in tables.iter().flat_map(|report| &report.tables) {
         calendar::table(printer, table)?;
+        if !table.columns.is_empty() && (named || printer.verbose) {
+            printer.line(format!("  columns: {}", schema::in_a_line(&table.columns)))?;
+        }
     }
     for job in jobs {
         calendar::job(printer, job)?;

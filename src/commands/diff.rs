@@ -24,6 +24,7 @@ use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::digest::row_digests;
 use crate::domain::schema::unify;
 use crate::engine::table::{Table, show_key};
+use crate::engine::units::{UnitSource, settle};
 use crate::error::Result;
 use crate::model::TableName;
 use crate::storage::Batches;
@@ -128,7 +129,12 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
     let old = states.at(first, None)?;
     let new = states.at(second, Some(&old.schema))?;
     let side = |date: NaiveDate, state: &State<'_>| DiffSide { date, snapshot_date: state.date, source: state.origin, rows: None };
-    let (schema, drift) = unify(&old.schema, &new.schema).map_err(|clash| clash.refusal(table.name.as_str(), second))?;
+    let (wide, drift) = unify(&old.schema, &new.schema).map_err(|clash| clash.refusal(table.name.as_str(), second))?;
+    let values = |date: NaiveDate, schema: &SchemaRef| {
+        let (states, pinned) = (&states, schema.clone());
+        UnitSource::of_rows(date, schema, move |columns| states.at(date, Some(&pinned))?.read(Some(columns)))
+    };
+    let schema = settle(&table.name, &wide, &[values(first, &old.schema), values(second, &new.schema)])?;
     let mut report = DiffReport {
         table: table.name.clone(),
         key: table.key.clone(),

@@ -94,6 +94,8 @@ pub struct ExpandedDate {
 
 /// One copy that has been decided on.
 struct Planned<'a> {
+    /// Its place among the observed dates.
+    at: usize,
     observed: &'a ObservedWire,
     schema: SchemaRef,
     path: Location,
@@ -163,7 +165,7 @@ fn hold_against_lake(workspace: &Workspace<'_>, name: &TableName, intervals: &In
     let (known, newer): (Vec<_>, Vec<_>) = found.into_iter().partition(|(date, _)| intervals.fingerprint(*date).is_some());
     let footers = side_by_side(threads(&table.root), &known, |(_, objects)| footer_of(&objects[0]));
     for ((date, _), footer) in known.iter().zip(footers) {
-        if footer?.is_some_and(|footer| intervals.fingerprint(*date) != Some(footer.fingerprint)) {
+        if footer?.is_some_and(|footer| intervals.snapshot(*date).is_none_or(|observed| !observed.is(footer.fingerprint))) {
             return Err(Error::refused(format!("table {name}: the snapshot of {date} was rewritten since its intervals were made"))
                 .hint(format!("asof compact {name}")));
         }
@@ -221,11 +223,11 @@ fn planned<'a>(
     let path = root.join(&layout.path(observed.date)).join(&format!("{table}.parquet"));
     let stands = match standing(&path)? {
         Standing::Nothing => false,
-        Standing::Copy(fingerprint) if fingerprint == observed.fingerprint => true,
+        Standing::Copy(fingerprint) if observed.is(fingerprint) => true,
         Standing::Copy(_) if !intervals.compares_all() => false,
         Standing::Copy(_) | Standing::Stranger => return Err(conflict(table, observed.date, &path)),
     };
-    Ok(Planned { observed, schema: intervals.schema_of(at)?, path, stands })
+    Ok(Planned { at, observed, schema: intervals.schema_of(at)?, path, stands })
 }
 
 /// What has the name of a copy already.
@@ -347,6 +349,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         taken_at: None,
         backdated: false,
         forced: Vec::new(),
+        absent: Some(intervals.absent_on(planned.at)?),
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }));
     Ok(Finished { planned, staged, sum, bytes: writer.finish(&footer)? })

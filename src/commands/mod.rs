@@ -12,6 +12,7 @@ pub mod init;
 mod inspect;
 pub mod job_status;
 pub mod partitions;
+pub mod schema;
 pub mod show;
 mod side_by_side;
 pub mod snapshot;
@@ -19,6 +20,8 @@ mod state;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod types;
 pub mod verify;
 pub mod workspace;
 

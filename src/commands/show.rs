@@ -24,9 +24,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
+use super::schema::shown_columns;
 use super::state::{Origin, State, States, cell};
 use crate::domain::cast::conform;
-use crate::domain::schema::type_name;
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
@@ -119,11 +119,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         snapshot_date: date,
         source,
         total,
-        schema: schema
-            .fields()
-            .iter()
-            .map(|field| ShownColumn { name: field.name().clone(), data_type: type_name(field.data_type()) })
-            .collect(),
+        schema: shown_columns(&schema),
         rows,
         out: target.map(|target| workspace.shown(&target.path)),
     })

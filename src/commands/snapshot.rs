@@ -20,6 +20,8 @@ use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::Workspace;
+use super::schema::shown_columns;
+use super::show::ShownColumn;
 use crate::config::expand_variables;
 use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
@@ -27,10 +29,12 @@ use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::path_columns::PathColumns;
-use crate::domain::schema::{Drift, unify};
+use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::{respelled, twins};
 use crate::engine::changes::{self, ChangesWriter};
-use crate::engine::table::{Snapshot, Table, all_digests, show_key};
+use crate::engine::pins::{Watch, absent_columns, pins};
+use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
+use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, Rows, TypeRules};
@@ -122,6 +126,8 @@ pub struct SnapshotReport {
     pub bytes: Option<u64>,
     /// Its content.
     pub fingerprint: Option<Fingerprint>,
+    /// Its columns and their types; none of one that was kept.
+    pub schema: Vec<ShownColumn>,
     /// The snapshot before.
     pub since: Option<Since>,
     /// The columns that were left to the path, which has their value.
@@ -257,6 +263,7 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
         rows: None,
         bytes: None,
         fingerprint: None,
+        schema: Vec::new(),
         since: None,
         left_to_path: Vec::new(),
         forced: Vec::new(),
@@ -267,13 +274,14 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
 /// The snapshot before, opened.
 struct Previous {
     date: NaiveDate,
+    objects: Vec<Object>,
     snapshot: Snapshot,
 }
 
 fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
     let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
     let Some((before, objects)) = found.range(..date).next_back() else { return Ok(None) };
-    Ok(Some(Previous { date: *before, snapshot: table.open(*before, objects, None)? }))
+    Ok(Some(Previous { date: *before, objects: objects.clone(), snapshot: table.open(*before, objects, None)? }))
 }
 
 fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdin: &mut dyn Read) -> Result<SnapshotReport> {
@@ -282,8 +290,11 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
     let previous = previous(table, *date)?;
-    let pinned = previous.as_ref().map(|previous| previous.snapshot.schema.clone());
-    let rules = TypeRules { pinned, ..table.types.clone() };
+    let pinned = match &previous {
+        Some(previous) => pins(table, &previous.snapshot)?,
+        None => SchemaRef::new(Schema::empty()),
+    };
+    let rules = TypeRules { pinned: Some(pinned.clone()), ..table.types.clone() };
     let staged_input;
     let rows = match &plan.files {
         Some(files) => source::read(files, plan.format, &rules, None),
@@ -293,23 +304,26 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         }
     };
     let rows = rows.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
-    let (rows, respelled) = keep_names(previous.as_ref().map(|previous| &previous.snapshot.schema), rows);
+    let (rows, respelled) = keep_names(Some(&pinned), rows);
     if let Some((one, other)) = twins(&rows.schema) {
         let note =
             format!("{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery cannot tell them apart", table.name);
         workspace.progress.note(&note);
     }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
-    let schema = rows.schema.clone();
-    let sorted = gather(table, *date, rows)?;
-
-    let (drift, since) = match &previous {
-        None => (Drift::default(), None),
+    let mut watch = Watch::new(&rows.schema, &pinned, table);
+    let sorted = gather(table, *date, rows, &mut watch)?;
+    let schema = watch.schema();
+    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), date);
+    unify(&pinned, &schema).map_err(clash)?;
+    let (comparison, drift) = match &previous {
+        None => (schema.clone(), Drift::default()),
         Some(previous) => {
-            let (_, drift) = unify(&previous.snapshot.schema, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
-            (Drift { respelled, ..drift }, Some(previous.date))
+            let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
+            (comparison(table, previous, &wide, watch.units(*date))?, Drift { respelled, ..drift })
         }
     };
+    let since = previous.as_ref().map(|previous| previous.date);
     let target = match options.dry_run {
         true => Location::local(std::env::temp_dir().join(format!("{}.parquet", table.name))),
         false => plan.path.clone(),
@@ -322,11 +336,9 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
     let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.clone());
-    let comparison = match &previous {
-        None => schema.clone(),
-        Some(previous) => unify(&previous.snapshot.schema, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?.0,
-    };
-    let has_key = |footer: &&SnapshotFooter| footer.key == table.key && !options.dry_run;
+    // Changes are proven by what footers say of rows as they are stored.
+    let as_stored = previous.as_ref().is_some_and(|previous| previous.snapshot.fingerprint().is_some());
+    let has_key = |footer: &&SnapshotFooter| footer.key == table.key && as_stored && !options.dry_run;
     let mut recorder = before.as_ref().filter(has_key).and_then(|footer| ChangesWriter::new(table, *date, footer.rows, &comparison));
     let previous = previous.map(|previous| previous.snapshot);
     let Written { sum, sum_before, changes } = write(table, *date, sorted, previous, &comparison, &mut writer, recorder.as_mut())?;
@@ -347,6 +359,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         taken_at: Some(workspace.clock.now()),
         backdated: options.backdate && *date < workspace.clock.today(),
         forced: broken.clone(),
+        absent: Some(absent_columns(&pinned, &schema)),
         asof_version: env!("CARGO_PKG_VERSION").into(),
     };
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
@@ -372,6 +385,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         rows: Some(sum.rows()),
         bytes: Some(bytes),
         fingerprint: Some(sum.fingerprint()),
+        schema: shown_columns(&schema),
         since,
         left_to_path,
         forced: broken,
@@ -419,7 +433,7 @@ fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Ve
 }
 
 /// Reads the source into sorted runs, refusing keys with nulls.
-fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
+fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Result<Batches> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
             return Err(table.no_key_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)));
@@ -430,12 +444,19 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows) -> Result<Batches> {
     for batch in rows.batches {
         let batch = batch?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
+        watch.see(&batch);
         sorter.push(batch)?;
     }
     if nulls > 0 {
         return Err(table.null_keys(date, nulls, &shown));
     }
-    sorter.finish(&rows.schema)
+    sorter.finish(&watch.schema())
+}
+
+/// The columns of both snapshots in types that hold the values of either.
+fn comparison(table: &Table, previous: &Previous, wide: &SchemaRef, new: UnitSource<'_>) -> Result<SchemaRef> {
+    let before = UnitSource::of_snapshot(table, previous.date, &previous.objects, &previous.snapshot.schema);
+    settle(&table.name, wide, &[before, new])
 }
 
 fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: &mut Vec<String>) {
@@ -473,16 +494,16 @@ fn write(
     mut recorder: Option<&mut ChangesWriter>,
 ) -> Result<Written> {
     let encoder = KeyEncoder::new(comparison, &table.key)?;
-    let keyed = |batch: &RecordBatch| -> Result<KeyedBatch> {
+    let keyed = |batch: &RecordBatch, date: NaiveDate| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
-        let batch = conform(batch, comparison)?;
+        let batch = conform(&convert(batch, &table.name, date, comparison)?, comparison)?;
         Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
     };
     let (mut sum, mut sum_before) = (RowSum::default(), RowSum::default());
     let mut twice = Duplicates::default();
     let mut later = sorted.map(|batch| {
         let batch = batch?;
-        let keyed = keyed(&batch)?;
+        let keyed = keyed(&batch, date)?;
         sum.add(&keyed.digests);
         twice.look(&keyed, &table.key);
         writer.write(batch)?;
@@ -495,11 +516,12 @@ fn write(
         }
         Some(previous) => {
             // It is sorted by its own key, which need not be today's.
-            let same_key = previous.footer.as_ref().is_some_and(|footer| footer.key == table.key);
+            let same_key = previous.is_sorted_by(&table.key);
+            let before = previous.date;
             let rows = previous.read(None)?;
             let rows = if same_key { rows } else { sort(rows, &table.key, comparison)? };
             let mut earlier = rows.map(|batch| {
-                let keyed = keyed(&batch?)?;
+                let keyed = keyed(&batch?, before)?;
                 sum_before.add(&keyed.digests);
                 Ok(keyed)
             });

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
@@ -15,8 +16,9 @@ use crate::domain::asof::latest;
 use crate::domain::cast::{conform, display};
 use crate::domain::digest::row_digests;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::{Partitions, Snapshot, Table};
-use crate::error::{Error, Result};
+use crate::engine::table::{Partitions, Snapshot, Table, convert};
+use crate::error::{Context, Error, Result};
+use crate::model::TableName;
 use crate::storage::Batches;
 use crate::storage::object::RowCondition;
 
@@ -50,7 +52,12 @@ pub(super) struct State<'a> {
 
 enum StateContent<'a> {
     Snapshot(Box<Snapshot>),
-    Intervals(&'a Intervals),
+    /// Intervals with the columns that they recorded of the snapshot.
+    Intervals {
+        intervals: &'a Intervals,
+        recorded: SchemaRef,
+        table: TableName,
+    },
 }
 
 impl States {
@@ -100,16 +107,18 @@ impl States {
         if let Some(objects) = self.snapshots.get(&date) {
             let known = self.known_schema(date)?;
             let snapshot = self.table.open(date, objects, known.as_ref().or(pinned))?;
-            let by_key = snapshot.footer.as_ref().is_some_and(|footer| footer.key == self.table.key);
+            let by_key = snapshot.is_sorted_by(&self.table.key);
             let schema = snapshot.schema.clone();
             return Ok(State { date, origin: Origin::Snapshot, schema, by_key, content: StateContent::Snapshot(Box::new(snapshot)) });
         }
         let none = || self.table.refuse(date, "there is no snapshot");
         let intervals = self.intervals.as_ref().ok_or_else(none)?;
         let index = intervals.observed().binary_search(&date).map_err(|_| none())?;
-        let by_key = intervals.footer.key == self.table.key;
-        let schema = intervals.schema_of(index)?;
-        Ok(State { date, origin: Origin::Intervals, schema, by_key, content: StateContent::Intervals(intervals) })
+        let recorded = intervals.schema_of(index)?;
+        let schema = self.table.as_declared(&recorded);
+        let by_key = intervals.footer.key == self.table.key && schema == recorded;
+        let content = StateContent::Intervals { intervals, recorded, table: self.table.name.clone() };
+        Ok(State { date, origin: Origin::Intervals, schema, by_key, content })
     }
 
     /// The columns that the intervals know of a date, or of the last one before it.
@@ -126,15 +135,17 @@ impl State<'_> {
     /// # Errors
     /// A failure or refusal of reading.
     pub(super) fn read(self, columns: Option<&[String]>) -> Result<Batches> {
-        let intervals = match self.content {
+        let (intervals, recorded, table) = match self.content {
             StateContent::Snapshot(snapshot) => return snapshot.read(columns),
-            StateContent::Intervals(intervals) => intervals,
+            StateContent::Intervals { intervals, recorded, table } => (intervals, recorded, table),
         };
-        let schema = match columns {
-            None => self.schema,
-            Some(columns) => project(&self.schema, |name| columns.iter().any(|column| column == name)),
+        let recorded = match columns {
+            None => recorded,
+            Some(columns) => project(&recorded, |name| columns.iter().any(|column| column == name)),
         };
-        Ok(Box::new(intervals.as_of(self.date, columns)?.map(move |batch| conform(&batch?, &schema))))
+        let (date, schema) = (self.date, self.schema);
+        let rows = intervals.as_of(date, columns)?.map(move |batch| convert(&conform(&batch?, &recorded)?, &table, date, &schema));
+        Ok(Box::new(rows))
     }
 
     /// Reads the named columns of the rows for which a condition holds, and as little else as that needs.
@@ -144,7 +155,17 @@ impl State<'_> {
     pub(super) fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
         match self.content {
             StateContent::Snapshot(snapshot) => snapshot.read_where(columns, condition),
-            StateContent::Intervals(intervals) => intervals.as_of_where(self.date, Some(columns), Some(condition)),
+            StateContent::Intervals { intervals, ref recorded, .. } if *recorded == self.schema => {
+                intervals.as_of_where(self.date, Some(columns), Some(condition))
+            }
+            StateContent::Intervals { .. } => {
+                let columns = columns.to_vec();
+                Ok(Box::new(self.read(None)?.map(move |batch| {
+                    let batch = batch?;
+                    let rows = filter_record_batch(&batch, &condition.holds(&batch)?).io_context(|| "cannot select rows".into())?;
+                    conform(&rows, &project(rows.schema_ref(), |name| columns.iter().any(|column| column == name)))
+                })))
+            }
         }
     }
 
@@ -152,7 +173,7 @@ impl State<'_> {
     pub(super) fn not_compared(&self) -> Vec<String> {
         match self.content {
             StateContent::Snapshot(_) => Vec::new(),
-            StateContent::Intervals(intervals) => {
+            StateContent::Intervals { intervals, .. } => {
                 let comparison = intervals.comparison();
                 let names = self.schema.fields().iter().map(|field| field.name());
                 names.filter(|name| !comparison.covers(name)).cloned().collect()

@@ -10,13 +10,17 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::inspect::{Inspected, footer_of, inspect, sentence};
+use super::schema::shown_columns;
+use super::show::ShownColumn;
 use super::side_by_side::{side_by_side, threads};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
+use crate::engine::asof::schema_on;
 use crate::engine::intervals::Intervals;
 use crate::error::Result;
 use crate::model::{DateRange, TableName};
-use crate::storage::footer::SnapshotFooter;
+use crate::source::Format;
+use crate::storage::footer::{ObservedWire, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::partitions::find_if_there;
 
@@ -56,6 +60,8 @@ pub struct TableStatus {
     pub bytes: u64,
     /// Their rows; not known of a foreign lake, nor if a footer cannot be read.
     pub rows: Option<u64>,
+    /// The columns of the last snapshot and their types; of another tool's, those that the intervals know.
+    pub columns: Vec<ShownColumn>,
     /// The last snapshot of asof's own lake.
     pub last_snapshot: Option<LastSnapshot>,
     /// How many snapshots were replaced and are kept aside.
@@ -66,6 +72,8 @@ pub struct TableStatus {
     pub not_compacted: Vec<NaiveDate>,
     /// The dates whose snapshots were rewritten since they were compacted; not known of a foreign lake, which has no footers.
     pub stale: Option<Vec<NaiveDate>>,
+    /// The dates that the intervals know in other types than those that are declared now.
+    pub retyped: Vec<NaiveDate>,
     /// The dates that only the intervals know.
     pub pruned: Vec<NaiveDate>,
     /// What cannot be read.
@@ -132,12 +140,16 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
     if let Err(error) = &inspected.intervals {
         unreadable.push(Unreadable { date: None, what: error.to_string() });
     }
-    let known: BTreeMap<NaiveDate, Fingerprint> =
-        intervals.map(|intervals| intervals.footer.observed.iter().map(|seen| (seen.date, seen.fingerprint)).collect()).unwrap_or_default();
+    let known: BTreeMap<NaiveDate, &ObservedWire> =
+        intervals.map(|intervals| intervals.footer.observed.iter().map(|seen| (seen.date, seen)).collect()).unwrap_or_default();
     let mut observed: Vec<NaiveDate> = found.partitions.keys().chain(known.keys()).copied().collect();
     observed.sort();
     observed.dedup();
-    let stale = footers.iter().filter(|(date, footer)| known.get(date).is_some_and(|known| *known != footer.fingerprint));
+    let has_other_types = |date: &NaiveDate| {
+        let schema = intervals.and_then(|intervals| schema_on(intervals, *date).ok());
+        schema.is_some_and(|schema| table.as_declared(&schema) != schema)
+    };
+    let stale = footers.iter().filter(|(date, footer)| known.get(date).is_some_and(|known| !known.is(footer.fingerprint)));
     let last = footers.last_key_value().filter(|(date, _)| found.partitions.keys().next_back() == Some(date));
     Ok(TableStatus {
         table: table.name.clone(),
@@ -153,10 +165,12 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
         snapshots: found.partitions.len() as u64,
         bytes: found.partitions.values().flatten().map(|object| object.size).sum(),
         rows: (table.own && footers.len() == found.partitions.len()).then(|| footers.values().map(|footer| footer.rows).sum()),
+        columns: last_columns(inspected),
         last_snapshot: last.map(|(date, footer)| LastSnapshot { snapshot_date: *date, rows: footer.rows, fingerprint: footer.fingerprint }),
         superseded: superseded(workspace, inspected)?,
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
         not_compacted: found.partitions.keys().filter(|date| !known.contains_key(date)).copied().collect(),
+        retyped: known.keys().filter(|date| has_other_types(date)).copied().collect(),
         stale: table.own.then(|| stale.map(|(date, _)| *date).collect()),
         pruned: known.keys().filter(|date| !found.partitions.contains_key(date)).copied().collect(),
         unreadable,
@@ -182,6 +196,20 @@ fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<
         unreadable.push(Unreadable { date: Some(*date), what });
     }
     footers
+}
+
+/// The columns of the last snapshot, or, where only reading rows would tell them, those that the intervals know.
+fn last_columns(inspected: &Inspected) -> Vec<ShownColumn> {
+    let Inspected { table, found, intervals, .. } = inspected;
+    let last =
+        found.partitions.last_key_value().filter(|(_, objects)| table.own || table.format_of(objects).is_ok_and(Format::carries_types));
+    let opened = last.and_then(|(date, objects)| table.open(*date, objects, None).ok());
+    let schema = opened.map(|snapshot| snapshot.schema).or_else(|| {
+        let intervals = intervals.as_ref().ok()?.as_ref()?;
+        let last = intervals.footer.observed.len().checked_sub(1)?;
+        intervals.schema_of(last).ok().map(|schema| table.as_declared(&schema))
+    });
+    schema.as_ref().map(shown_columns).unwrap_or_default()
 }
 
 fn missing(observed: &[NaiveDate]) -> Result<Vec<DateRange>> {

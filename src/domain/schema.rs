@@ -305,6 +305,7 @@ pub fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
         (T::Timestamp(a, zone_a), T::Timestamp(b, zone_b)) if zone_a == zone_b => return Some(T::Timestamp(*a.max(b), zone_a.clone())),
         (T::Date32, T::Timestamp(unit, None)) | (T::Timestamp(unit, None), T::Date32) => return Some(T::Timestamp(*unit, None)),
         (T::Duration(a), T::Duration(b)) => return Some(T::Duration(*a.max(b))),
+        (T::Time32(_), T::Time64(unit)) | (T::Time64(unit), T::Time32(_)) => return Some(T::Time64(*unit)),
         (T::List(a), T::List(b)) => return Some(T::List(Arc::new(Field::new("item", widen(a.data_type(), b.data_type())?, true)))),
         (T::Struct(a), T::Struct(b)) => return Some(T::Struct(widen_fields(a, b)?)),
         (T::Decimal128(p1, s1), T::Decimal128(p2, s2)) => {
@@ -368,6 +369,38 @@ fn widen_fields(one: &Fields, other: &Fields) -> Option<Fields> {
     Some(Fields::from(fields))
 }
 
+/// Whether values that convert exactly from one type to the other stay the same values: they have equal digests, and
+/// their order does not change. Both types are canonical.
+pub fn keeps_values(from: &DataType, to: &DataType) -> bool {
+    widen(from, to).is_some()
+}
+
+/// The type with timestamps in microseconds where it has them in nanoseconds.
+pub fn in_microseconds(data_type: &DataType) -> DataType {
+    use DataType as T;
+    let inside = |field: &Field| field.clone().with_data_type(in_microseconds(field.data_type()));
+    match data_type {
+        T::Timestamp(TimeUnit::Nanosecond, zone) => T::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        T::List(item) => T::List(Arc::new(inside(item))),
+        T::Struct(fields) => T::Struct(fields.iter().map(|field| inside(field)).collect()),
+        T::Map(entries, sorted) => T::Map(Arc::new(inside(entries)), *sorted),
+        other => other.clone(),
+    }
+}
+
+/// The columns of `schema` in the types of `types`, where it names them.
+pub fn with_types<'a>(schema: &SchemaRef, types: impl Fn(&str) -> Option<&'a DataType>) -> SchemaRef {
+    let differs = |field: &Arc<Field>| types(field.name()).is_some_and(|data_type| data_type != field.data_type());
+    if !schema.fields().iter().any(differs) {
+        return schema.clone();
+    }
+    let fields = schema.fields().iter().map(|field| match types(field.name()) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type.clone())),
+        None => field.clone(),
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
 /// What a new schema changed in the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
@@ -399,7 +432,7 @@ impl Drift {
     }
 }
 
-/// A change of type that is no widening.
+/// A change of type that is not a safe widening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeClash {
     /// The column.
@@ -410,29 +443,64 @@ pub struct TypeClash {
     pub to: DataType,
 }
 
-impl TypeClash {
-    /// The refusal, naming the table and the date on which the type changed.
-    pub fn refusal(&self, table: &str, date: impl std::fmt::Display) -> Error {
-        let TypeClash { column, from, to } = self;
-        Error::refused(format!(
-            "table {table}, {date}: column '{column}' changes from {} to {}, which is no widening",
-            type_name(from),
-            type_name(to)
-        ))
-        .hint(format!(
-            "correct the source; or, to change the type for good, declare it ([tables.{table}.types] {column} = \"TYPE\" in asof.toml) and take \
-             the earlier snapshots again, with --if-exists replace --backdate"
-        ))
+/// A type into which the values of both convert exactly, so that declaring it settles a clash; `None` if there is none.
+fn holding(one: &DataType, other: &DataType) -> Option<DataType> {
+    use DataType as T;
+    if let Some(wide) = widen(one, other) {
+        return Some(wide);
     }
+    match (one, other) {
+        (T::List(a), T::List(b)) => Some(T::List(Arc::new(Field::new("item", holding(a.data_type(), b.data_type())?, true)))),
+        _ if one.is_nested() || other.is_nested() => None,
+        // Bytes have no text that all programs agree on.
+        (T::Binary, _) | (_, T::Binary) => None,
+        _ => Some(T::Utf8),
+    }
+}
+
+/// Every column whose types do not widen into one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeClashes(pub Vec<TypeClash>);
+
+impl TypeClashes {
+    /// The refusal, naming the table, the date on which types changed, and every column.
+    pub fn refusal(&self, table: &str, date: impl std::fmt::Display) -> Error {
+        let change =
+            |clash: &TypeClash| format!("column '{}' changes from {} to {}", clash.column, type_name(&clash.from), type_name(&clash.to));
+        let changes: Vec<String> = self.0.iter().map(change).collect();
+        let which = if changes.len() == 1 { "which is not a safe widening" } else { "none of which is a safe widening" };
+        let error = Error::refused(format!("table {table}, {date}: {}, {which}", changes.join(", ")));
+        let settles = |clash: &TypeClash| Some((clash.column.clone(), holding(&clash.from, &clash.to)?));
+        match self.0.iter().map(settles).collect::<Option<Vec<_>>>() {
+            Some(types) => error.hint(declaration(table, &types)),
+            None => error.hint("correct the source"),
+        }
+    }
+}
+
+/// The hint that declaring types settles a clash: a declared type applies to every snapshot of the table.
+pub fn declaration(table: &str, types: &[(String, DataType)]) -> String {
+    let types: Vec<String> =
+        types.iter().map(|(column, data_type)| format!("{} = \"{}\"", toml_key(column), type_name(data_type))).collect();
+    let (noun, it) = if types.len() == 1 { ("column", "it") } else { ("columns", "them") };
+    let (table, types) = (toml_key(table), types.join(", "));
+    format!("[tables.{table}] types = {{ {types} }} in asof.toml reads the {noun} so on every date, or correct {it} in the source")
+}
+
+/// A name as a key of TOML, quoted where it has to be.
+fn toml_key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_bare { name.to_owned() } else { format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 /// The schema that holds both, with columns in the order of their first appearance, and what `next`
 /// changed against `so_far`. Both are canonical.
 ///
 /// # Errors
-/// The first column whose types do not widen into one.
-pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeClash> {
+/// Every column whose types do not widen into one.
+pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeClashes> {
     let mut drift = Drift::default();
+    let mut clashes = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     for field in so_far.fields() {
         let Ok(now) = next.field_with_name(field.name()) else {
@@ -440,11 +508,11 @@ pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeC
             fields.push(field.as_ref().clone());
             continue;
         };
-        let wide = widen(field.data_type(), now.data_type()).ok_or_else(|| TypeClash {
-            column: field.name().clone(),
-            from: field.data_type().clone(),
-            to: now.data_type().clone(),
-        })?;
+        let Some(wide) = widen(field.data_type(), now.data_type()) else {
+            let (from, to) = (field.data_type().clone(), now.data_type().clone());
+            clashes.push(TypeClash { column: field.name().clone(), from, to });
+            continue;
+        };
         if &wide != field.data_type() {
             drift.widened.push((field.name().clone(), field.data_type().clone(), wide.clone()));
         }
@@ -455,6 +523,9 @@ pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeC
             drift.added.push(field.name().clone());
             fields.push(field.as_ref().clone());
         }
+    }
+    if !clashes.is_empty() {
+        return Err(TypeClashes(clashes));
     }
     Ok((Arc::new(Schema::new(fields)), drift))
 }

@@ -13,7 +13,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::intervals::Intervals;
-use super::table::{Partitions, Table};
+use super::table::{Partitions, Snapshot, Table, content};
 use super::versions::Dated;
 use crate::domain::asof::{AsOfRule, NoSnapshot};
 use crate::domain::cast::conform;
@@ -38,8 +38,10 @@ pub enum Using {
 /// What is known of one snapshot without reading its rows.
 #[derive(Clone, Debug)]
 pub struct SnapshotFacts {
-    /// Its content.
+    /// Its content, in the types that are declared for the table.
     pub fingerprint: Fingerprint,
+    /// What its footer says, or else the same.
+    stored: Fingerprint,
     /// When it was taken, if that is recorded and the copy was not backdated.
     pub taken_at: Option<DateTime<Utc>>,
     /// Its columns, if its footer was read for this.
@@ -77,7 +79,7 @@ pub struct AsOfTable {
 #[derive(Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 enum Source {
-    Snapshot(Table, Vec<crate::storage::location::Object>),
+    Snapshot(Box<Table>, Vec<crate::storage::location::Object>),
     Intervals(Arc<Intervals>),
 }
 
@@ -179,27 +181,42 @@ impl TableHistory {
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (Using::Auto | Using::Snapshots, Some(objects), _) => {
                 // A footer tells without a row being read; foreign rows are read for it, with the types that the join will see.
-                let own = if self.table.own { Some(self.table.open(observed, objects, None)?) } else { None };
-                match own.and_then(|snapshot| Some((snapshot.footer?, snapshot.schema))) {
-                    Some((footer, schema)) => {
-                        let taken_at = footer.taken_at.filter(|_| !footer.backdated);
-                        SnapshotFacts { fingerprint: footer.fingerprint, taken_at, schema: Some(schema) }
-                    }
-                    None => {
-                        let pinned = self.pinned(observed)?;
-                        let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
-                        SnapshotFacts { fingerprint, taken_at: None, schema: None }
-                    }
+                if self.table.own {
+                    self.own_facts(self.table.open(observed, objects, None)?)?
+                } else {
+                    let pinned = self.pinned(observed)?;
+                    let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+                    SnapshotFacts { fingerprint, stored: fingerprint, taken_at: None, schema: None }
                 }
             }
             (_, _, Some(intervals)) => {
                 let fingerprint = intervals.fingerprint(observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
-                SnapshotFacts { fingerprint, taken_at: None, schema: None }
+                SnapshotFacts { fingerprint, stored: fingerprint, taken_at: None, schema: None }
             }
             _ => return Err(self.table.refuse(observed, "there is no snapshot")),
         };
         *known = Some(facts.clone());
         Ok(facts)
+    }
+
+    /// What a snapshot of asof's own tells. If declared types turn it into other values, its rows are read, unless the
+    /// intervals were made from it with the same types.
+    fn own_facts(&self, snapshot: Snapshot) -> Result<SnapshotFacts> {
+        let (observed, schema) = (snapshot.date, snapshot.schema.clone());
+        let unwritten = || self.table.refuse(observed, "there is no snapshot");
+        let footer = snapshot.footer.clone().ok_or_else(unwritten)?;
+        let (stored, taken_at) = (footer.fingerprint, footer.taken_at.filter(|_| !footer.backdated));
+        let fingerprint = match (snapshot.fingerprint(), &self.intervals) {
+            (Some(fingerprint), _) => fingerprint,
+            (None, Some(intervals))
+                if intervals.snapshot(observed).is_some_and(|seen| seen.stored == Some(stored))
+                    && schema_on(intervals, observed)? == schema =>
+            {
+                intervals.fingerprint(observed).ok_or_else(unwritten)?
+            }
+            (None, _) => content(snapshot.read(None)?)?,
+        };
+        Ok(SnapshotFacts { fingerprint, stored, taken_at, schema: Some(schema) })
     }
 
     /// The intervals, if they are to serve this date; `many` says that other dates will be asked for too.
@@ -209,8 +226,17 @@ impl TableHistory {
     pub fn intervals_for(&self, observed: NaiveDate, many: bool) -> Result<Option<Arc<Intervals>>> {
         let Some(intervals) = self.intervals.as_ref().filter(|_| self.using != Using::Snapshots) else { return Ok(None) };
         let Some(recorded) = intervals.fingerprint(observed) else { return Ok(None) };
+        let recorded_schema = schema_on(intervals, observed)?;
+        let has_declared_types = self.table.as_declared(&recorded_schema) == recorded_schema;
         if self.using == Using::Intervals || !self.snapshots.contains_key(&observed) {
+            if !has_declared_types {
+                let error = self.table.refuse(observed, "the intervals have other types than those that are declared");
+                return Err(error.hint(format!("asof compact {}", self.table.name)));
+            }
             return Ok(Some(intervals.clone()));
+        }
+        if !has_declared_types {
+            return Ok(None);
         }
         if !many || !self.table.own || !intervals.compares_all() {
             return Ok(None);
@@ -229,7 +255,7 @@ impl TableHistory {
         }
         let objects = self.snapshots.get(&observed).ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
         let schema = self.table.open(observed, objects, self.pinned(observed)?.as_ref())?.schema;
-        Ok(AsOfTable { observed, schema, source: Source::Snapshot(self.table.clone(), objects.clone()) })
+        Ok(AsOfTable { observed, schema, source: Source::Snapshot(Box::new(self.table.clone()), objects.clone()) })
     }
 
     /// The columns of an observed date's own snapshot.
@@ -250,7 +276,7 @@ impl TableHistory {
     pub fn snapshots_of(&self, observed: &[NaiveDate]) -> Result<Vec<Dated>> {
         let dated = |date: &NaiveDate| {
             let objects = self.snapshots.get(date).ok_or_else(|| self.table.refuse(*date, "there is no snapshot"))?;
-            Ok(Dated { date: *date, objects: objects.clone(), fingerprint: self.facts(*date)?.fingerprint })
+            Ok(Dated { date: *date, objects: objects.clone(), fingerprint: self.facts(*date)?.stored })
         };
         observed.iter().map(dated).collect()
     }
@@ -261,6 +287,9 @@ impl TableHistory {
         let Some(intervals) = self.intervals.as_ref().filter(|_| !self.table.own) else { return Ok(None) };
         let mut pinned: Option<SchemaRef> = None;
         let mut known = BTreeSet::new();
+        if intervals.snapshot(observed).is_some() {
+            return schema_on(intervals, observed).map(Some);
+        }
         for (index, seen) in intervals.footer.observed.iter().enumerate().take_while(|(_, seen)| seen.date < observed) {
             if !known.insert(seen.schema) {
                 continue;
@@ -299,7 +328,7 @@ impl TableHistory {
         };
         if let Some(intervals) = &self.intervals {
             for (index, observed) in intervals.footer.observed.iter().enumerate() {
-                add(intervals.schema_of(index)?.as_ref(), observed.date)?;
+                add(self.table.as_declared(&intervals.schema_of(index)?).as_ref(), observed.date)?;
             }
         }
         for (date, objects) in self.every_snapshot()? {

@@ -1,11 +1,12 @@
 //! A table's intervals, opened: what they were made from, and their rows as of a date.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{Datelike, NaiveDate};
 
 use crate::domain::comparison::Comparison;
@@ -14,7 +15,7 @@ use crate::domain::interval::{Convention, Interval};
 use crate::engine::ahead::{Ahead, Task};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
-use crate::storage::footer::{Content, IntervalsFooter};
+use crate::storage::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
 pub use crate::storage::footer::{read_schema, write_schema};
 use crate::storage::location::Location;
 use crate::storage::object::{GroupStatistics, ParquetObject, RowCondition};
@@ -44,6 +45,8 @@ pub struct Intervals {
     pub footer: IntervalsFooter,
     /// How its ends are written.
     pub convention: Convention,
+    /// The schemas of the footer, once somebody had to know.
+    schemas: Vec<OnceLock<SchemaRef>>,
 }
 
 impl Intervals {
@@ -66,7 +69,8 @@ impl Intervals {
                 return Err(Error::refused(format!("'{path}' has no date column '{column}', which its footer names")));
             }
         }
-        Ok(Some(Intervals { object: Arc::new(object), footer, convention }))
+        let schemas = vec![OnceLock::new(); footer.schemas.len()];
+        Ok(Some(Intervals { object: Arc::new(object), footer, convention, schemas }))
     }
 
     /// Where it is.
@@ -89,9 +93,36 @@ impl Intervals {
         self.footer.observed.iter().map(|observed| observed.date).collect()
     }
 
-    /// The content of the snapshot of a date.
+    /// The content of the snapshot of a date, in the types that it was read with.
     pub fn fingerprint(&self, date: NaiveDate) -> Option<Fingerprint> {
-        self.footer.observed.iter().find(|observed| observed.date == date).map(|observed| observed.fingerprint)
+        self.snapshot(date).map(|observed| observed.fingerprint)
+    }
+
+    /// The columns that snapshots before one of the observed ones had with values and that it lacks, in the types that they had last.
+    ///
+    /// # Errors
+    /// A refusal if the footer names a type that is unknown.
+    pub fn absent_on(&self, observed: usize) -> Result<Vec<ColumnWire>> {
+        let own = self.schema_of(observed)?;
+        let mut absent: Vec<Field> = Vec::new();
+        let mut known = BTreeSet::new();
+        for (index, before) in self.footer.observed.iter().enumerate().take(observed).rev() {
+            if !known.insert(before.schema) {
+                continue;
+            }
+            for field in self.schema_of(index)?.fields().iter().filter(|field| field.data_type() != &DataType::Null) {
+                let is_known = own.field_with_name(field.name()).is_ok() || absent.iter().any(|known| known.name() == field.name());
+                if !is_known {
+                    absent.push(field.as_ref().clone());
+                }
+            }
+        }
+        Ok(write_schema(&Schema::new(absent)))
+    }
+
+    /// What is recorded of the snapshot of a date.
+    pub fn snapshot(&self, date: NaiveDate) -> Option<&ObservedWire> {
+        self.footer.observed.iter().find(|observed| observed.date == date)
     }
 
     /// Whether no column was left out of the comparison: the values of one that was are those of each
@@ -226,8 +257,15 @@ impl Intervals {
     /// # Errors
     /// A refusal if the footer names a type that is unknown.
     pub fn schema_of(&self, observed: usize) -> Result<SchemaRef> {
-        let columns = self.footer.observed.get(observed).and_then(|observed| self.footer.schemas.get(observed.schema));
-        read_schema(columns.ok_or_else(|| Error::refused(format!("'{}': its footer lacks a schema", self.location())))?)
+        let index = self.footer.observed.get(observed).map_or(usize::MAX, |observed| observed.schema);
+        let (Some(columns), Some(schema)) = (self.footer.schemas.get(index), self.schemas.get(index)) else {
+            return Err(Error::refused(format!("'{}': its footer lacks a schema", self.location())));
+        };
+        if let Some(known) = schema.get() {
+            return Ok(known.clone());
+        }
+        let read = read_schema(columns)?;
+        Ok(schema.get_or_init(|| read).clone())
     }
 }
 
@@ -322,7 +360,7 @@ pub(super) fn split(batch: &RecordBatch, convention: &Convention) -> Result<Inte
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Field, Fields, TimeUnit};
+    use arrow::datatypes::{Fields, TimeUnit};
 
     use super::*;
 
@@ -349,6 +387,44 @@ mod tests {
             types.into_iter().enumerate().map(|(at, data_type)| Field::new(format!("c{at}"), data_type, true)).collect::<Vec<_>>(),
         );
         assert_eq!(read_schema(&write_schema(&schema)).expect("it reads").as_ref(), &schema);
+    }
+
+    #[test]
+    fn names_of_types_are_what_they_were() {
+        // What footers say, and what they said at first.
+        let names = [
+            ("null", "Null"),
+            ("bool", "Boolean"),
+            ("int8", "Int8"),
+            ("int16", "Int16"),
+            ("int32", "Int32"),
+            ("int64", "Int64"),
+            ("uint8", "UInt8"),
+            ("uint16", "UInt16"),
+            ("uint32", "UInt32"),
+            ("uint64", "UInt64"),
+            ("float32", "Float32"),
+            ("float64", "Float64"),
+            ("text", "Utf8"),
+            ("binary", "Binary"),
+            ("date", "Date32"),
+            ("time(ms)", "Time32(ms)"),
+            ("time", "Time64(ns)"),
+            ("timestamp(ms)", "Timestamp(ms)"),
+            ("timestamp(us)", "Timestamp(µs)"),
+            ("timestamp(ns)", "Timestamp(ns)"),
+            ("timestamp(us, UTC)", "Timestamp(µs, \"UTC\")"),
+            ("duration(s)", "Duration(s)"),
+            ("duration(us)", "Duration(µs)"),
+            ("decimal(10, 2)", "Decimal128(10, 2)"),
+            ("list<int64>", "List(Int64)"),
+            ("struct<\"a b\": int64, c: text>", "Struct(\"a b\": Int64, \"c\": Utf8)"),
+        ];
+        for (ours, arrows) in names {
+            let read = |data_type: &str| read_schema(&[ColumnWire { name: "c".into(), data_type: data_type.into() }]).expect(data_type);
+            assert_eq!(read(ours), read(arrows), "{ours}");
+            assert_eq!(write_schema(&read(ours))[0].data_type, ours);
+        }
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl JoinColumns {
         &self.read
     }
 
+    /// The types of the key's columns, in the order in which they are joined.
+    pub fn key_types(&self) -> impl Iterator<Item = DataType> {
+        self.keys.iter().map(|key| key.data_type().clone())
+    }
+
     /// Their names.
     pub fn names(&self) -> Vec<String> {
         self.read.fields().iter().map(|field| field.name().clone()).collect()

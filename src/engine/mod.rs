@@ -7,8 +7,10 @@ pub mod compaction;
 pub mod expression;
 pub mod intervals;
 pub mod join;
+pub mod pins;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;
+pub mod units;
 pub mod versions;
 pub mod window;

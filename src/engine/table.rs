@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 
-use crate::domain::cast::display;
+use crate::domain::cast::{cast_exactly, display};
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
+use crate::domain::schema::{declaration, keeps_values, with_types};
 use crate::error::{Error, Result, shorten};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
@@ -39,7 +40,7 @@ pub struct Table {
     pub layout: Layout,
     /// Whether they are asof's own, with footers, or another tool's.
     pub own: bool,
-    /// Types that are declared.
+    /// Types that are declared. They apply to every snapshot: one that was written in other types is converted as it is read.
     pub types: TypeRules,
     /// The format of files that another tool wrote.
     pub format: FormatRule,
@@ -47,13 +48,13 @@ pub struct Table {
 
 /// One snapshot, opened; its rows have not been read.
 pub struct Snapshot {
-    table: TableName,
     /// Its date.
     pub date: NaiveDate,
-    /// Its columns.
+    /// Its columns, in the types that are declared for the table.
     pub schema: SchemaRef,
-    /// What asof wrote about it; nothing in a foreign lake.
+    /// What asof wrote about it, of the rows as they are stored; nothing in a foreign lake.
     pub footer: Option<SnapshotFooter>,
+    table: TableName,
     content: SnapshotContent,
 }
 
@@ -63,6 +64,43 @@ enum SnapshotContent {
 }
 
 impl Snapshot {
+    /// The columns as they are stored, or, of another tool's files, as they are read.
+    pub fn stored_schema(&self) -> &SchemaRef {
+        match &self.content {
+            SnapshotContent::Own(object) => object.schema(),
+            SnapshotContent::Foreign(rows, ..) => &rows.schema,
+        }
+    }
+
+    /// Whether declared types turn a column into other values, such as numbers into text.
+    fn changes_values(&self, of: impl Fn(&str) -> bool) -> bool {
+        let mut fields = self.stored_schema().fields().iter().zip(self.schema.fields());
+        fields.any(|(stored, read)| of(stored.name()) && !keeps_values(stored.data_type(), read.data_type()))
+    }
+
+    /// The content of the rows as they are read, if the footer tells it.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let footer = self.footer.as_ref()?;
+        (!self.changes_values(|_| true)).then_some(footer.fingerprint)
+    }
+
+    /// Whether the rows come in the order of a key.
+    pub fn is_sorted_by(&self, key: &[String]) -> bool {
+        let is_stored_so = self.footer.as_ref().is_some_and(|footer| footer.key == key);
+        is_stored_so && !self.changes_values(|name| key.iter().any(|key| key == name))
+    }
+
+    /// Reads every column as it is stored.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read_stored(self) -> Result<Batches> {
+        match self.content {
+            SnapshotContent::Own(object) => object.read(None),
+            SnapshotContent::Foreign(rows, ..) => Ok(rows.batches),
+        }
+    }
+
     /// The one Parquet object that it is, if it is one: any range of its rows can be read.
     ///
     /// # Errors
@@ -85,7 +123,7 @@ impl Snapshot {
     /// A failure or refusal of the format.
     pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
         match self.content {
-            SnapshotContent::Own(object) => object.read(columns),
+            SnapshotContent::Own(object) => Ok(in_types(object.read(columns)?, self.table, self.date, self.schema)),
             SnapshotContent::Foreign(rows, ..) => match columns {
                 None => Ok(rows.batches),
                 Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
@@ -99,7 +137,9 @@ impl Snapshot {
     /// A failure or refusal of the format.
     pub fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
         match self.content {
-            SnapshotContent::Own(object) => object.read_where(Some(columns), Some(condition)),
+            SnapshotContent::Own(object) => {
+                Ok(in_types(object.read_where(Some(columns), Some(condition))?, self.table, self.date, self.schema))
+            }
             SnapshotContent::Foreign(_, objects, Format::Parquet, rules) => {
                 let in_order: Vec<String> =
                     self.schema.fields().iter().map(|field| field.name()).filter(|name| columns.contains(name)).cloned().collect();
@@ -116,6 +156,32 @@ impl Snapshot {
             }
         }
     }
+}
+
+/// Batches of a snapshot's columns in the types of its schema.
+fn in_types(batches: Batches, table: TableName, date: NaiveDate, schema: SchemaRef) -> Batches {
+    Box::new(batches.map(move |batch| convert(&batch?, &table, date, &schema)))
+}
+
+/// The columns of a snapshot's batch in the types of a schema: those that are declared, or that the table has over all dates.
+///
+/// # Errors
+/// A refusal that names table, date, column and the first value that its type cannot hold exactly, and says what to declare.
+pub fn convert(batch: &RecordBatch, table: &TableName, date: NaiveDate, schema: &SchemaRef) -> Result<RecordBatch> {
+    let own = batch.schema_ref();
+    let read = with_types(own, |name| schema.field_with_name(name).ok().map(|field| field.data_type()));
+    if &read == own {
+        return Ok(batch.clone());
+    }
+    let columns = batch.columns().iter().zip(read.fields()).map(|(column, field)| {
+        cast_exactly(column, field.data_type(), field.name()).map_err(|error| {
+            let text = [(field.name().clone(), DataType::Utf8)];
+            error.within(format!("table {table}, {date}")).hint(declaration(table.as_str(), &text))
+        })
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(read.clone(), columns.collect::<Result<_>>()?, &options)
+        .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
 }
 
 /// The named columns of batches of a schema, in its order.
@@ -163,6 +229,11 @@ impl Table {
         Ok(self.find(None)?.partitions)
     }
 
+    /// Columns in the types that are declared for the table.
+    pub fn as_declared(&self, schema: &SchemaRef) -> SchemaRef {
+        with_types(schema, |name| self.types.declared.get(name))
+    }
+
     /// How many threads read small things of it, such as footers: more than there are processors if mostly a store is waited for.
     pub fn waiting_threads(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -192,20 +263,16 @@ impl Table {
                     self.refuse(date, format!("'{}' says that it is {} of {}", object.location(), footer.table, footer.snapshot_date))
                 );
             }
-            Snapshot {
-                table: self.name.clone(),
-                date,
-                schema: object.schema().clone(),
-                footer: Some(footer),
-                content: SnapshotContent::Own(object),
-            }
+            let (schema, table) = (self.as_declared(object.schema()), self.name.clone());
+            Snapshot { date, schema, footer: Some(footer), table, content: SnapshotContent::Own(object) }
         } else {
-            let rules = TypeRules { pinned: pinned.cloned(), ..self.types.clone() };
+            // A column may be absent on a date, though its type is declared.
+            let rules = TypeRules { pinned: pinned.cloned(), external: true, ..self.types.clone() };
             let format = self.format_of(objects).map_err(at)?;
             let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
             let rows = Rows { schema: schema.clone(), batches: within(batches, place) };
-            let table = self.name.clone();
-            Snapshot { table, date, schema, footer: None, content: SnapshotContent::Foreign(rows, objects.to_vec(), format, rules) }
+            let content = SnapshotContent::Foreign(rows, objects.to_vec(), format, rules);
+            Snapshot { date, schema, footer: None, table: self.name.clone(), content }
         };
         for key in &self.key {
             if snapshot.schema.field_with_name(key).is_err() {
@@ -262,7 +329,7 @@ impl Table {
             .hint(format!("correct the source, or add the columns that tell the rows apart: {hint}"))
     }
 
-    /// The fingerprint of a snapshot: what its footer says, or else what its rows give.
+    /// What tells a snapshot from another one of its date: the fingerprint that its footer says, or else the one that its rows give.
     ///
     /// # Errors
     /// A failure or refusal of reading.
@@ -271,11 +338,7 @@ impl Table {
         if let Some(footer) = &snapshot.footer {
             return Ok(footer.fingerprint);
         }
-        let mut sum = RowSum::default();
-        for batch in snapshot.read(None)? {
-            sum.add(&all_digests(&batch?)?);
-        }
-        Ok(sum.fingerprint())
+        content(snapshot.read(None)?)
     }
 
     /// The key columns of a batch, in one form for equal values.
@@ -303,6 +366,18 @@ impl Table {
         }
         Err(self.null_keys(date, nulls.len() as u64, &nulls.iter().take(5).map(|row| show_row(batch, *row)).collect::<Vec<_>>()))
     }
+}
+
+/// The fingerprint of rows.
+///
+/// # Errors
+/// A failure or refusal of reading.
+pub fn content(rows: Batches) -> Result<Fingerprint> {
+    let mut sum = RowSum::default();
+    for batch in rows {
+        sum.add(&all_digests(&batch?)?);
+    }
+    Ok(sum.fingerprint())
 }
 
 /// The digests of rows over all of their columns, which fingerprints are made of.

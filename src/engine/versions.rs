@@ -24,7 +24,7 @@ pub struct Dated {
     pub date: NaiveDate,
     /// Where it is.
     pub objects: Vec<Object>,
-    /// Its content.
+    /// Its content, as it is stored.
     pub fingerprint: Fingerprint,
 }
 
@@ -45,7 +45,7 @@ pub fn versions_of_snapshots(
     let matching = columns.clone();
     let part = Part { columns: columns.names(), rows: Arc::new(move |batch| matching.matching(batch)) };
     let Some((rows, facts)) = versions(table, &days, &part, memory, threads, limit)? else { return Ok(None) };
-    let replaced = snapshots.iter().zip(&facts.observed).find(|(snapshot, observed)| snapshot.fingerprint != observed.fingerprint);
+    let replaced = snapshots.iter().zip(&facts.observed).find(|(snapshot, observed)| !observed.is(snapshot.fingerprint));
     if let Some((snapshot, _)) = replaced {
         return Err(Error::io(format!("table {}, {}: the snapshot was replaced meanwhile", table.name, snapshot.date)).hint("run it again"));
     }

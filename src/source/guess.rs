@@ -87,6 +87,8 @@ fn is_understood(data_type: &DataType) -> bool {
 pub(super) struct Guess {
     declared: Option<DataType>,
     pinned: Option<DataType>,
+    /// Whether a column that is not of the type that it had is text, and not refused.
+    gives_way: bool,
     wanted: Wanted,
     written: Written,
     seen: bool,
@@ -122,7 +124,7 @@ impl Guess {
         match rules.declared(column) {
             Some(DataType::Utf8) => Guess { declared: Some(DataType::Utf8), wanted: Wanted::Text, ..Guess::default() },
             Some(declared) => Guess { declared: Some(declared.clone()), wanted: Wanted::Fixed(declared.clone()), ..Guess::default() },
-            None => Guess::pinned(rules.pinned(column), Written::Plain),
+            None => Guess { gives_way: rules.external, ..Guess::pinned(rules.pinned(column), Written::Plain) },
         }
     }
 
@@ -308,7 +310,11 @@ impl Guess {
         match &self.pinned {
             None => Ok(self.inferred()),
             Some(pinned) if !self.seen => Ok(pinned.clone()),
-            Some(pinned) => self.widened(pinned).map_err(|misfit| refusal(column, "was", pinned, &misfit, inputs)),
+            Some(pinned) => match self.widened(pinned) {
+                Err(_) if self.gives_way => Ok(DataType::Utf8),
+                Err(misfit) => Err(refusal(column, "was", pinned, &misfit, inputs)),
+                Ok(wide) => Ok(wide),
+            },
         }
     }
 

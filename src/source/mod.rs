@@ -99,8 +99,11 @@ pub struct TypeRules {
     pub declared: BTreeMap<String, DataType>,
     /// Whether every other column of CSV is text.
     pub csv_as_text: bool,
-    /// The schema of the previous snapshot.
+    /// The types that columns had in the last snapshot in which they had values.
     pub pinned: Option<SchemaRef>,
+    /// Whether the files are one snapshot of many that another tool wrote: a declared column may be absent on their date,
+    /// and a column of CSV that is not of the type that it had so far is text.
+    pub external: bool,
 }
 
 impl TypeRules {
@@ -116,10 +119,10 @@ impl TypeRules {
         (field.data_type() != &DataType::Null).then(|| field.data_type())
     }
 
-    /// Refuses a declaration for a column that is not there.
+    /// Refuses a declaration for a column that is not there, and was not there before.
     fn check(&self, schema: &Schema, what: &str) -> Result<()> {
-        for name in self.declared.keys() {
-            if schema.field_with_name(name).is_err() {
+        for name in self.declared.keys().filter(|_| !self.external) {
+            if schema.field_with_name(name).is_err() && self.pinned(name).is_none() {
                 return Err(no_column(name, schema, what));
             }
         }
@@ -558,7 +561,8 @@ fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
     let Some(((first, _), others)) = schemas.split_first() else { return Err(Error::usage("there are no files to read")) };
     let mut all = first.clone();
     for (at, (schema, name)) in others.iter().enumerate() {
-        let unified = unify(&all, schema).map_err(|clash| {
+        let unified = unify(&all, schema).map_err(|clashes| {
+            let clash = &clashes.0[0];
             let type_in = |schema: &SchemaRef| schema.field_with_name(&clash.column).ok().map(|field| field.data_type().clone());
             let typed = schemas[..=at].iter().filter_map(|(schema, name)| Some((type_in(schema)?, *name)));
             let (from, other) = typed

@@ -7,6 +7,7 @@
 //! Rules: intervals and outputs carry no clock, so that the same rows give the same bytes; a secret never
 //! gets here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
+use crate::domain::schema::{parse_type, type_name};
 use crate::domain::staleness::Inputs;
 use crate::error::{Error, Result};
 
@@ -74,6 +76,10 @@ pub struct SnapshotFooter {
     /// The guards that were overridden, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
+    /// The columns that earlier snapshots had with values and this one lacks, in the types that they had last. Without
+    /// the field nothing is known of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Vec<ColumnWire>>,
     /// The program that wrote it.
     pub asof_version: String,
 }
@@ -106,14 +112,14 @@ pub struct ChangesFooter {
 pub struct ColumnWire {
     /// Its name.
     pub name: String,
-    /// Its Arrow type.
+    /// The name of its type.
     #[serde(rename = "type")]
     pub data_type: String,
 }
 
 /// A schema on the wire.
 pub fn write_schema(schema: &Schema) -> Vec<ColumnWire> {
-    schema.fields().iter().map(|field| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() }).collect()
+    schema.fields().iter().map(|field| ColumnWire { name: field.name().clone(), data_type: type_name(field.data_type()) }).collect()
 }
 
 /// A schema from the wire.
@@ -124,9 +130,9 @@ pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
     let fields = columns
         .iter()
         .map(|column| {
-            let data_type: DataType = column
-                .data_type
-                .parse()
+            // Footers had Arrow's names of types, which change from one version of Arrow to the next.
+            let data_type: DataType = parse_type(&column.data_type)
+                .map_or_else(|| column.data_type.parse(), Ok)
                 .map_err(|_| Error::refused(format!("a footer names the type '{}', which is unknown", column.data_type)))?;
             Ok(Field::new(&column.name, data_type, true))
         })
@@ -141,10 +147,20 @@ pub struct ObservedWire {
     pub date: NaiveDate,
     /// How many rows it had.
     pub rows: u64,
-    /// Their content.
+    /// Their content, in the types of its schema.
     pub fingerprint: Fingerprint,
+    /// The content that the snapshot's own footer says, if a declared type turned it into another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Fingerprint>,
     /// The index of its schema in `schemas`.
     pub schema: usize,
+}
+
+impl ObservedWire {
+    /// Whether a snapshot whose footer says this fingerprint is the one that was observed.
+    pub fn is(&self, fingerprint: Fingerprint) -> bool {
+        self.fingerprint == fingerprint || self.stored == Some(fingerprint)
+    }
 }
 
 /// The facts of a table's intervals.
@@ -168,8 +184,11 @@ pub struct IntervalsFooter {
     pub track: Vec<String>,
     /// The snapshots they were made from, ascending.
     pub observed: Vec<ObservedWire>,
-    /// The schemas those snapshots had.
+    /// The schemas those snapshots had, with declared types in the place of their own.
     pub schemas: Vec<Vec<ColumnWire>>,
+    /// The types that were declared, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
     /// The program that wrote it.
     pub asof_version: String,
 }
@@ -272,6 +291,7 @@ impl Footer {
             taken_at: None,
             backdated: false,
             forced: vec![],
+            absent: None,
             asof_version: "0".into(),
         }))
     }
@@ -320,8 +340,9 @@ mod tests {
             gaps: GapPolicy::Carry { max_gap: Some(3) }.into(),
             ignore: vec![],
             track: vec!["status".into()],
-            observed: vec![ObservedWire { date: NaiveDate::MIN, rows: 1, fingerprint: Fingerprint(9), schema: 0 }],
+            observed: vec![ObservedWire { date: NaiveDate::MIN, rows: 1, fingerprint: Fingerprint(9), stored: None, schema: 0 }],
             schemas: vec![vec![ColumnWire { name: "id".into(), data_type: "Int64".into() }]],
+            types: BTreeMap::new(),
             asof_version: "0".into(),
         }));
         let text = footer.to_json().expect("json");

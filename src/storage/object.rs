@@ -397,6 +397,13 @@ impl ParquetObject {
         (mins.data_type() == field.data_type() && mins.null_count() == 0 && mins.len() == self.group_starts().len()).then_some(mins)
     }
 
+    /// The least and the greatest value of a column in each row group, under the same conditions.
+    pub fn value_range(&self, column: &str) -> Option<[ArrayRef; 2]> {
+        let mins = self.exact_mins(column)?;
+        let maxes = GroupStatistics { object: self }.maxes(column)?;
+        (maxes.data_type() == mins.data_type() && maxes.null_count() == 0 && maxes.len() == mins.len()).then_some([mins, maxes])
+    }
+
     /// About how many bytes the named columns, or all, have in memory, as far as the object says.
     pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
         let wanted = |column: &&ColumnChunkMetaData| {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -23,7 +23,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::Batches;
 use super::object::BATCH_ROWS;
 use crate::domain::cast::conform;
-use crate::domain::schema::unify;
+use crate::domain::schema::{in_microseconds, unify};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 
@@ -142,8 +142,19 @@ impl Sorter {
         Ok(SortedBatches { batches, order, rows, next: 0 })
     }
 
+    /// The columns of a run: timestamps in microseconds, where nanoseconds do not hold all that is gathered.
+    fn run_schema(&self) -> Option<SchemaRef> {
+        let wide = self.schema.as_ref()?;
+        let coarse: Vec<_> =
+            wide.fields().iter().map(|field| field.as_ref().clone().with_data_type(in_microseconds(field.data_type()))).collect();
+        let coarse = Arc::new(Schema::new(coarse));
+        let fits = |batch: &RecordBatch| batch.schema_ref() == wide || conform(batch, wide).is_ok();
+        let is_wide = coarse.fields() == wide.fields() || self.gathered.iter().all(fits);
+        Some(if is_wide { wide.clone() } else { coarse })
+    }
+
     fn spill(&mut self) -> Result<()> {
-        let Some(schema) = self.schema.clone() else { return Ok(()) };
+        let Some(schema) = self.run_schema() else { return Ok(()) };
         let doing = || "cannot spill rows to the temporary folder (TMPDIR)".to_owned();
         let file = tempfile::tempfile().io_context(doing)?;
         let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema).io_context(doing)?;
@@ -376,6 +387,27 @@ mod tests {
             expected.sort_by_key(|(id, _)| *id);
             let schema = batch(&[]).schema();
             prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), expected);
+        }
+    }
+
+    #[test]
+    fn a_run_holds_timestamps_that_nanoseconds_do_not() {
+        use arrow::array::{TimestampMicrosecondArray, TimestampNanosecondArray};
+        use arrow::datatypes::TimestampMicrosecondType;
+        let of = |ids: Vec<i64>, at: ArrayRef| {
+            let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+            RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("at", at, true)]).expect("a batch")
+        };
+        let far = 253_402_214_400_000_000; // 9999-12-31
+        let coarse = of(vec![3, 1], Arc::new(TimestampMicrosecondArray::from(vec![far, 7])));
+        let fine = of(vec![2], Arc::new(TimestampNanosecondArray::from(vec![5_000])));
+        for (first, budget) in [(true, 0), (false, 0), (true, 1500), (false, 1500), (true, 1 << 30), (false, 1 << 30)] {
+            let mut sorter = Sorter::new(&["id".to_owned()], budget);
+            let batches = if first { [coarse.clone(), fine.clone()] } else { [fine.clone(), coarse.clone()] };
+            batches.into_iter().for_each(|batch| sorter.push(batch).expect("taken"));
+            let sorted: Vec<RecordBatch> = sorter.finish(&coarse.schema()).expect("sorted").collect::<Result<_>>().expect("rows");
+            let values = sorted.iter().flat_map(|batch| batch.column(1).as_primitive::<TimestampMicrosecondType>().values().to_vec());
+            assert_eq!(values.collect::<Vec<_>>(), [7, 5, far], "{first} {budget}");
         }
     }
 

@@ -12,3 +12,4 @@ mod json;
 mod kills;
 mod nights;
 mod one_schema;
+mod types;

@@ -69,6 +69,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     };
     note(if status.intervals.is_some() { status.not_compacted.len() as u64 } else { 0 }, "not compacted yet");
     note(status.stale.as_ref().map_or(0, Vec::len) as u64, "rewritten since the compaction");
+    note(status.retyped.len() as u64, "of other types than were declared since the compaction");
     note(status.pruned.len() as u64, "only in the intervals");
     note(status.superseded, "superseded and kept aside");
     for note in notes {
@@ -83,7 +84,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     };
     let stale = status.stale.clone().unwrap_or_default();
     let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
-        Ok(_) if stale.contains(&date) => Cell::Stale,
+        Ok(_) if stale.contains(&date) || status.retyped.contains(&date) => Cell::Stale,
         Ok(_) => Cell::Done,
         Err(_) => Cell::Missing,
     };

@@ -14,7 +14,7 @@ use crate::domain::path_columns::PathColumns;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
-use crate::source::{self, Format};
+use crate::source::{self, Format, TypeRules};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, OutputFooter};
 use crate::storage::location::{Location, Object};
@@ -186,19 +186,21 @@ impl<'a> DateRun<'a> {
     }
 
     /// Opens the events of the date. Texts may come as dictionaries, but for the columns `plain`, if those are told.
-    pub(super) fn events_of(&self, events: &EventsSource, plain: Option<&[String]>) -> Result<EventRows> {
+    /// Text is read in the types of `followed`, if those are told: what is inferred from one date's values may be another one.
+    pub(super) fn events_of(&self, events: &EventsSource, plain: Option<&[String]>, followed: Option<SchemaRef>) -> Result<EventRows> {
         let date = self.date;
         let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
         if objects.is_empty() {
             let error = Error::refused(format!("events {} have no partition of {date}", events.name));
             return Err(error.hint(format!("{}, to see what is there", events.listing(DateRange::single(date)))));
         }
+        let types = TypeRules { pinned: followed, ..events.types.clone() };
         let place = format!("events {}, {date}", events.name);
         let at = |error: Error| error.within(&place);
         let format = events.format.of(objects).map_err(at)?;
         let rows = match plain {
-            Some(plain) => source::read_as_dictionaries(objects, format, &events.types, plain),
-            None => source::read(objects, format, &events.types, None),
+            Some(plain) => source::read_as_dictionaries(objects, format, &types, plain),
+            None => source::read(objects, format, &types, None),
         };
         let source::Rows { schema, batches } = rows.map_err(at)?;
         Ok(EventRows { objects: objects.to_vec(), format, schema, batches: within(batches, place) })

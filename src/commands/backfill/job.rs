@@ -11,6 +11,7 @@ use crate::commands::Workspace;
 use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::renamed;
+use crate::domain::schema::type_name;
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
 use crate::engine::join::JoinSpec;
@@ -102,7 +103,7 @@ impl Job {
             .map(|events| {
                 (
                     events.name.as_str(),
-                    events.types.declared.iter().map(|(name, data_type)| (name.as_str(), data_type.to_string())).collect(),
+                    events.types.declared.iter().map(|(name, data_type)| (name.as_str(), type_name(data_type))).collect(),
                 )
             })
             .collect();

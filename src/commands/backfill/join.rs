@@ -16,7 +16,7 @@ impl<'a> DateRun<'a> {
         self.report.using.insert(name.to_string(), need.source.name());
         let table = sides.table(self.date, &need)?;
         let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
-        let rows = self.events_of(events, Some(&keys))?;
+        let rows = self.events_of(events, Some(&keys), Some(need.text_keys(spec)))?;
         let schema = need.columns.output_schema(spec, &rows.schema, &events.name, name)?;
         output.sources.push((format!("events.{}", events.name), rows.schema.clone()));
         output.sources.push((format!("tables.{name}"), need.schema().clone()));
@@ -41,7 +41,7 @@ impl<'a> DateRun<'a> {
         let need = sides.need(self.date)?;
         self.report.using.insert(name.to_string(), need.source.name());
         let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
-        let events_schema = self.events_of(events, Some(&keys))?.schema;
+        let events_schema = self.events_of(events, Some(&keys), Some(need.text_keys(spec)))?.schema;
         need.columns.output_schema(spec, &events_schema, &events.name, name).map(|_| ())
     }
 

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use crate::engine::asof::{AsOfTable, TableHistory, schema_on};
@@ -72,6 +72,14 @@ impl Need {
     /// The columns of the table that the join reads.
     pub(super) fn schema(&self) -> &SchemaRef {
         self.columns.schema()
+    }
+
+    /// The events' columns that are joined to keys of text, as text: a date whose codes are all digits has codes all the same.
+    pub(super) fn text_keys(&self, spec: &JoinSpec) -> SchemaRef {
+        let is_text = |pair: &&((String, String), DataType)| pair.1 == DataType::Utf8;
+        let pairs: Vec<_> = spec.on.iter().cloned().zip(self.columns.key_types()).collect();
+        let fields = pairs.iter().filter(is_text).map(|((events, _), data_type)| Field::new(events, data_type.clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     fn agrees(&self, other: &Need) -> bool {

@@ -71,7 +71,7 @@ impl DateRun<'_> {
     /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that
     /// it asks for; text is read once and kept.
     fn events_relation(&self, events: &EventsSource) -> Result<Relation> {
-        let rows = self.events_of(events, None)?;
+        let rows = self.events_of(events, None, None)?;
         let open: Open = if rows.format.carries_types() {
             let (objects, format, types) = (rows.objects, rows.format, events.types.clone());
             let place = format!("events {}, {}", events.name, self.date);

@@ -11,12 +11,14 @@
 //! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run that
 //! would need its rows is refused.
 
+mod notes;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -26,7 +28,7 @@ use super::side_by_side::processors;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::layout::Layout;
-use crate::domain::schema::unify;
+use crate::domain::schema::{type_name, unify};
 use crate::domain::spelling::twins;
 use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
@@ -35,7 +37,7 @@ use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::FormatRule;
+use crate::source::{FormatRule, no_column};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
@@ -79,6 +81,9 @@ pub struct CompactReport {
     pub bytes: u64,
     /// The dates that were read, with what each changed.
     pub days: Vec<DayChanges>,
+    /// The columns that change in nearly every row on every date, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volatile_columns: Vec<String>,
     /// The condition that selects the rows as of a date.
     pub condition: String,
     /// What object stores were asked for it.
@@ -137,7 +142,43 @@ fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) ->
         return Err(Error::usage(format!("--source-format goes with copies of another tool, and table {name} is asof's own")));
     }
     table.format.declared = options.source_format.or(table.format.declared);
-    Run::plan(workspace, table, path, existing, options)?.apply()
+    run(workspace, table, &path, existing, options)
+}
+
+/// Plans a compaction and does it. Where types that were inferred from text are not one type, that is seen on the way; the
+/// columns are text then, and all begins anew.
+fn run(
+    workspace: &Workspace<'_>,
+    mut table: Table,
+    path: &Location,
+    mut existing: Existing,
+    options: &CompactOptions,
+) -> Result<CompactReport> {
+    // Not those of columns that give way to text: that is found out from the files.
+    let declared: BTreeMap<String, String> =
+        table.types.declared.iter().map(|(name, data_type)| (name.clone(), type_name(data_type))).collect();
+    loop {
+        let name = table.name.clone();
+        let planned = Run::plan(workspace, table.clone(), declared.clone(), path.clone(), existing, options)?;
+        match planned.apply()? {
+            Done::Report(report) => return Ok(*report),
+            Done::AsText(columns) => {
+                let (noun, are) = if columns.len() == 1 { ("column", "is") } else { ("columns", "are") };
+                let columns_named = columns.iter().map(|column| format!("'{column}'")).collect::<Vec<_>>().join(", ");
+                workspace.progress.note(&format!("{name}: {noun} {columns_named} {are} read as text, since the values of some dates are"));
+                table.types.declared.extend(columns.into_iter().map(|column| (column, DataType::Utf8)));
+                existing = Existing::at(path, &name, options)?;
+            }
+        }
+    }
+}
+
+/// How an attempt ended.
+enum Done {
+    /// The table is compacted.
+    Report(Box<CompactReport>),
+    /// It would be with these columns as text.
+    AsText(Vec<String>),
 }
 
 /// Dated copies that another tool wrote, given on the command line.
@@ -170,7 +211,7 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
     let table = Table { name, key, key_is_given: true, root, layout, own: false, types: config.type_rules()?, format };
-    Run::plan(workspace, table, path, existing, options)?.apply()
+    run(workspace, table, &path, existing, options)
 }
 
 /// Refuses a place for intervals that would be taken for one of the copies, or that is a folder of theirs.
@@ -228,11 +269,20 @@ struct Run<'a> {
     new: Vec<(NaiveDate, Vec<Object>)>,
     mode: &'static str,
     recall: FingerprintRecall,
+    /// The types that are declared, by column.
+    types: BTreeMap<String, String>,
     dry_run: bool,
 }
 
 impl<'a> Run<'a> {
-    fn plan(workspace: &'a Workspace<'a>, table: Table, path: Location, existing: Existing, options: &CompactOptions) -> Result<Self> {
+    fn plan(
+        workspace: &'a Workspace<'a>,
+        table: Table,
+        types: BTreeMap<String, String>,
+        path: Location,
+        existing: Existing,
+        options: &CompactOptions,
+    ) -> Result<Self> {
         let config = workspace.table_config(&table.name);
         let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
         let existing = existing.intervals;
@@ -248,9 +298,14 @@ impl<'a> Run<'a> {
         if dates.is_empty() && existing.is_none() {
             return Err(no_snapshots(&table, range, &found));
         }
-        let types = table.types.declared.iter().map(|(name, data_type)| (name.clone(), data_type.to_string())).collect();
-        let recall = FingerprintRecall::beside(&path, types);
-        let mut run = Run { workspace, table, settings, path, base: None, new: Vec::new(), mode: "full", recall, dry_run: options.dry_run };
+        let mut read_with = types.clone();
+        if table.types.csv_as_text {
+            // No column has this name.
+            read_with.insert(String::new(), "csv_types = text".to_owned());
+        }
+        let recall = FingerprintRecall::beside(&path, read_with);
+        let (new, dry_run) = (Vec::new(), options.dry_run);
+        let mut run = Run { workspace, table, settings, path, base: None, new, mode: "full", recall, types, dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {
             // What the range leaves out is dropped from the intervals, and must be had again from the lake.
@@ -327,8 +382,9 @@ impl<'a> Run<'a> {
         if self.table.own {
             self.read_fingerprints(&existing, partitions)?;
         }
-        // The types that text was pinned to in the pass: those of all snapshots before.
-        let mut pinned: Option<SchemaRef> = None;
+        // A column whose type is declared no longer, and that was read in that type.
+        let undeclared = |name: &&String| existing.footer.types.contains_key(*name) && !self.types.contains_key(*name);
+        let undeclared: Vec<&String> = existing.footer.types.keys().filter(undeclared).collect();
         for (index, observed) in existing.footer.observed.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
             let latest = partitions.range(..observed.date).next_back();
@@ -336,8 +392,14 @@ impl<'a> Run<'a> {
                 reason = Some(format!("the snapshot of {late} is new"));
                 break;
             }
+            let schema = existing.schema_of(index)?;
+            if let Some(why) = self.other_types(&schema, &undeclared) {
+                reason = Some(why);
+                break;
+            }
             if let Some(objects) = partitions.get(&observed.date) {
-                if self.fingerprint(observed.date, objects, pinned.as_ref())? != observed.fingerprint {
+                // Text is read with the types that it had in the pass.
+                if !observed.is(self.fingerprint(observed.date, objects, Some(&schema))?) {
                     reason = Some(format!("the snapshot of {} was rewritten", observed.date));
                     break;
                 }
@@ -346,13 +408,6 @@ impl<'a> Run<'a> {
                 break;
             }
             kept = index + 1;
-            if !self.table.own {
-                let schema = existing.schema_of(index)?;
-                pinned = Some(match &pinned {
-                    None => schema,
-                    Some(wide) => unify(wide, &schema).map_err(|clash| clash.refusal(self.table.name.as_str(), observed.date))?.0,
-                });
-            }
         }
         self.mode = "incremental";
         if let Some(reason) = reason {
@@ -371,6 +426,28 @@ impl<'a> Run<'a> {
             self.base = Some(Base { intervals: Arc::new(existing), kept });
         }
         Ok(())
+    }
+
+    /// Refuses a declared type of a column that no date has. `asof snapshot` looks at its source; of another tool's files a
+    /// column may be absent on some dates.
+    fn check_declared(&self, schema: &SchemaRef) -> Result<()> {
+        let is_absent = |name: &&String| !self.table.own && schema.field_with_name(name).is_err();
+        match self.types.keys().find(is_absent) {
+            Some(name) => Err(no_column(name, schema, &format!("table {}", self.table.name))),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the types of a snapshot in the intervals are not those that it would be read with now, if they are not.
+    fn other_types(&self, schema: &SchemaRef, undeclared: &[&String]) -> Option<String> {
+        let declared = self.table.as_declared(schema);
+        let differs = schema.fields().iter().zip(declared.fields()).find(|(known, declared)| known.data_type() != declared.data_type());
+        if let Some((known, declared)) = differs {
+            let (known_type, declared) = (type_name(known.data_type()), type_name(declared.data_type()));
+            return Some(format!("column '{}' is {declared} now, and {known_type} in the intervals", known.name()));
+        }
+        let undeclared = undeclared.iter().find(|name| schema.field_with_name(name).is_ok())?;
+        Some(format!("the type of column '{undeclared}' is no longer declared"))
     }
 
     /// Reads, side by side, the footers of the snapshots that intervals were made from, as far as they are there and it is not known what they say.
@@ -401,16 +478,17 @@ impl<'a> Run<'a> {
         Ok(fingerprint)
     }
 
-    fn apply(mut self) -> Result<CompactReport> {
+    fn apply(mut self) -> Result<Done> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
             self.mode = "up to date";
+            self.base.iter().try_for_each(|base| self.check_declared(&base.intervals.table_schema()))?;
             if !self.dry_run {
                 self.recall.save();
             }
-            return Ok(self.report(None, 0));
+            return Ok(Done::Report(Box::new(self.report(None, 0))));
         }
         if self.dry_run {
-            return Ok(self.report(None, 0));
+            return Ok(Done::Report(Box::new(self.report(None, 0))));
         }
         let mut output = Output { run: &self, staged: None, writer: None };
         let pass = Pass {
@@ -423,28 +501,20 @@ impl<'a> Run<'a> {
             step: &|done, total| self.workspace.progress.step(&format!("compact {}", self.table.name), done, total),
         };
         let facts = pass.run(&self.new, &mut output)?;
-        self.note_new_columns(&facts.days);
+        if !facts.as_text.is_empty() {
+            return Ok(Done::AsText(facts.as_text));
+        }
+        self.note_new_columns(&facts);
         self.note_twins(&facts)?;
         let bytes = output.finish(&facts)?;
+        let volatile_columns = self.note_volatile_columns(&facts);
         for (date, objects) in &self.new {
             if let Some(observed) = facts.observed.iter().find(|observed| observed.date == *date) {
-                self.recall.learn(*date, objects, observed.fingerprint);
+                self.recall.learn(*date, objects, observed.stored.unwrap_or(observed.fingerprint));
             }
         }
         self.recall.save();
-        Ok(self.report(Some(&facts), bytes))
-    }
-
-    /// Says so if intervals end for no other reason than that columns appeared.
-    fn note_new_columns(&self, days: &[DayChanges]) {
-        for day in days.iter().filter(|day| day.changes.by_new_columns > 0) {
-            let new_columns = day.changes.by_new_columns;
-            let noun = if new_columns == 1 { "interval ends" } else { "intervals end" };
-            self.workspace.progress.note(&format!(
-                "{}: {new_columns} {noun} before {} only because columns appear with values; --ignore COLUMN leaves a column out",
-                self.table.name, day.date
-            ));
-        }
+        Ok(Done::Report(Box::new(CompactReport { volatile_columns, ..self.report(Some(&facts), bytes) })))
     }
 
     /// Says so if columns differ only in case, as when an external table's tool changed the case of a name.
@@ -474,6 +544,7 @@ impl<'a> Run<'a> {
             track: comparison.track.clone(),
             observed: facts.observed.clone(),
             schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
+            types: self.types.clone(),
             asof_version: env!("CARGO_PKG_VERSION").into(),
         }))
     }
@@ -502,6 +573,7 @@ impl<'a> Run<'a> {
             open: passed.map_or_else(|| observed.last().map_or(0, |last| last.rows), |passed| passed.open),
             bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
+            volatile_columns: Vec::new(),
             condition: self.settings.convention.condition("D"),
             store_requests: None,
         }
@@ -519,6 +591,7 @@ impl Sink for Output<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
         let Run { settings, path, workspace, .. } = self.run;
         settings.check(table, &self.run.table)?;
+        self.run.check_declared(table)?;
         if let Some(folder) = path.parent() {
             sweep(&folder, workspace.clock.now());
         }

@@ -3,13 +3,14 @@
 //! Sums of row digests decide. Only a date that fails is read a second time, to name its keys.
 
 use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 
 use super::snapshots::{Job, Look};
 use super::{Finding, ProblemKind, Verification};
 use crate::domain::cast::quoted;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{RowSum, row_digests};
-use crate::domain::schema::unify;
+use crate::domain::schema::{in_microseconds, unify, with_types};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Table, show_key};
 use crate::error::Result;
@@ -22,7 +23,13 @@ impl Verification<'_> {
     /// Holds the expansion of an observed date against its snapshot.
     pub(super) fn round_trip(&mut self, intervals: &Intervals, at: usize, job: &Job<'_>, look: &Look, expanded: RowSum) {
         let stands = look.recorded.unwrap_or_else(|| look.whole.fingerprint());
-        if stands != intervals.footer.observed[at].fingerprint {
+        let observed = &intervals.footer.observed[at];
+        let types_of = |schema: SchemaRef| (self.table.as_declared(&schema) == schema).then_some(());
+        if intervals.schema_of(at).ok().and_then(types_of).is_none() {
+            let what = format!("the types of table {} were declared since; asof compact {0}", self.table.name);
+            return self.problem(Some(job.date), ProblemKind::Stale, what);
+        }
+        if !observed.is(stands) {
             let what = format!("the snapshot of {} was rewritten since; asof compact {}", job.date, self.table.name);
             return self.problem(Some(job.date), ProblemKind::Stale, what);
         }
@@ -65,6 +72,13 @@ impl Verification<'_> {
 fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<String> {
     let snapshot = table.open(job.date, job.objects, job.pinned.as_ref())?;
     let (schema, _) = unify(&intervals.table_schema(), &snapshot.schema).map_err(|clash| clash.refusal(table.name.as_str(), job.date))?;
+    // Intervals are in the unit that holds every timestamp.
+    let known = intervals.table_schema();
+    let coarser = |name: &str| {
+        let (known, wide) = (known.field_with_name(name).ok()?.data_type(), schema.field_with_name(name).ok()?.data_type());
+        (*known == in_microseconds(wide)).then_some(known)
+    };
+    let schema = with_types(&schema, coarser);
     let (key, names) = (&intervals.footer.key, intervals.comparison().columns(&schema));
     let encoder = KeyEncoder::new(&schema, key)?;
     let keyed = |batch: Result<RecordBatch>| -> Result<KeyedBatch> {

@@ -14,9 +14,8 @@ use super::{Finding, ProblemKind, null_keys};
 use crate::commands::inspect::{Inspected, sentence};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum, row_digests};
-use crate::domain::schema::unify;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::{Table, all_digests, show_key};
+use crate::engine::table::{Table, all_digests, convert, show_key};
 use crate::error::{Error, Result};
 use crate::storage::footer::SnapshotFooter;
 use crate::storage::location::Object;
@@ -38,16 +37,9 @@ pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) 
         return partitions.iter().map(|(date, objects)| Job { date: *date, objects, pinned: None }).collect();
     }
     let mut jobs = Vec::new();
-    let mut wide: Option<SchemaRef> = None;
     for (at, date) in intervals.map(Intervals::observed).unwrap_or_default().into_iter().enumerate() {
         if let Some(objects) = partitions.get(&date) {
-            jobs.push(Job { date, objects, pinned: wide.clone() });
-        }
-        if let Some(schema) = intervals.and_then(|intervals| intervals.schema_of(at).ok()) {
-            wide = match wide {
-                Some(wide) => Some(unify(&wide, &schema).map_or(wide, |(wide, _)| wide)),
-                None => Some(schema),
-            };
+            jobs.push(Job { date, objects, pinned: intervals.and_then(|intervals| intervals.schema_of(at).ok()) });
         }
     }
     jobs
@@ -87,23 +79,25 @@ impl Look {
             let whole = !table.own || ParquetObject::open_listed(&job.objects[0]).is_ok();
             (if whole && table.own { ProblemKind::Footer } else { ProblemKind::Unreadable }, error)
         })?;
-        let schema = snapshot.schema.clone();
+        let (schema, stored) = (snapshot.schema.clone(), snapshot.stored_schema().clone());
         let footer = snapshot.footer.clone();
         self.recorded = footer.as_ref().map(|footer| footer.fingerprint);
         let key = footer.as_ref().map_or(&table.key, |footer| &footer.key).clone();
-        let mut order = KeyOrder::new(&schema, key).map_err(|error| (ProblemKind::Footer, error))?;
+        let mut order = KeyOrder::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
         let names = comparison.map(|comparison| comparison.columns(&schema)).filter(|names| names.len() < schema.fields().len());
-        for batch in snapshot.read(None).map_err(unreadable)? {
+        for batch in snapshot.read_stored().map_err(unreadable)? {
             let batch = batch.map_err(unreadable)?;
             self.whole.add(&all_digests(&batch).map_err(unreadable)?);
-            if let Some(names) = &names {
-                self.compared.add(&row_digests(&batch, names.iter().map(String::as_str)).map_err(unreadable)?);
+            if names.is_some() || schema != stored {
+                let read = convert(&batch, &table.name, job.date, &schema).map_err(unreadable)?;
+                let names = names.clone().unwrap_or_else(|| schema.fields().iter().map(|field| field.name().clone()).collect());
+                self.compared.add(&row_digests(&read, names.iter().map(String::as_str)).map_err(unreadable)?);
             }
             if table.own {
                 order.look(&batch).map_err(unreadable)?;
             }
         }
-        if names.is_none() {
+        if names.is_none() && schema == stored {
             self.compared = self.whole;
         }
         self.complete = true;

@@ -33,7 +33,6 @@ use super::intervals::{IntervalBatch, Intervals, split, to_days};
 use super::table::Table;
 use crate::domain::compact::Changes;
 use crate::domain::comparison::Comparison;
-use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::ledger::Ends;
@@ -152,6 +151,9 @@ pub struct CompactionFacts {
     pub intervals: u64,
     /// How many of them are open.
     pub open: u64,
+    /// The columns whose types, inferred from text, are not one type: nothing was given to the sink, and the pass is to be
+    /// done again with these columns as text.
+    pub as_text: Vec<String>,
 }
 
 /// Chooses rows of a batch, and says which those are; nothing for all.
@@ -206,7 +208,7 @@ impl Pass<'_> {
         let mut observing = Observing { table: self.table, schema: None, facts: CompactionFacts::default() };
         if let Some(base) = self.base {
             for (index, observed) in base.observed().iter().enumerate() {
-                observing.saw(observed.date, observed.rows, observed.fingerprint, &base.intervals.schema_of(index)?)?;
+                observing.saw(observed.clone(), &base.intervals.schema_of(index)?)?;
             }
         }
         Ok(observing)
@@ -290,7 +292,8 @@ struct Observing<'a> {
 
 impl Observing<'_> {
     /// Records a snapshot and folds its schema into the table's.
-    fn saw(&mut self, date: NaiveDate, rows: u64, fingerprint: Fingerprint, schema: &SchemaRef) -> Result<()> {
+    fn saw(&mut self, observed: ObservedWire, schema: &SchemaRef) -> Result<()> {
+        let date = observed.date;
         let schemas = &mut self.facts.schemas;
         let index = schemas.iter().position(|known| known == schema).unwrap_or_else(|| {
             schemas.push(schema.clone());
@@ -300,7 +303,7 @@ impl Observing<'_> {
             None => schema.clone(),
             Some(wide) => unify(wide, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0,
         });
-        self.facts.observed.push(ObservedWire { date, rows, fingerprint, schema: index });
+        self.facts.observed.push(ObservedWire { schema: index, ..observed });
         Ok(())
     }
 }

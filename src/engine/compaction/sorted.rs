@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter, filter_record_batch, take_record_batch};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::edits::{DayEdits, EditsOfRange};
@@ -34,11 +34,13 @@ use crate::domain::merge::{Merge, MergeError, SortedRows, Taken};
 use crate::engine::ahead::{Ahead, Task};
 use crate::engine::changes;
 use crate::engine::intervals::{IntervalBatch, to_days};
-use crate::engine::table::{Snapshot, Table, all_digests, show_key};
+use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
+use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
 use crate::phases::Phase;
 use crate::source::Format;
+use crate::storage::footer::ObservedWire;
 
 /// The most that a range of one snapshot should have in memory, in bytes.
 const RANGE_BYTES: u64 = 12 << 20;
@@ -58,7 +60,9 @@ pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> 
 struct Opened {
     date: NaiveDate,
     schema: SchemaRef,
-    known: Option<(u64, Fingerprint)>,
+    /// The content of its rows as they are read, if the footer tells it, and as they are stored.
+    known: Option<Fingerprint>,
+    stored: Option<Fingerprint>,
     object: crate::storage::object::ParquetObject,
 }
 
@@ -80,17 +84,18 @@ fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
 fn open_one(table: &Table, date: NaiveDate, snapshot: Snapshot) -> Result<Option<Opened>> {
     let schema = snapshot.schema.clone();
     let footer = snapshot.footer.as_ref();
-    let known = footer.map(|footer| (footer.rows, footer.fingerprint));
+    let (known, stored) = (snapshot.fingerprint(), footer.map(|footer| footer.fingerprint));
+    let recorded_rows = footer.map(|footer| footer.rows);
     // Its rows are in the order of the key that it was written with.
     if footer.is_some_and(|footer| footer.key != table.key) {
         return Ok(None);
     }
     let Some(object) = snapshot.into_object()? else { return Ok(None) };
-    if let Some((rows, _)) = known.filter(|(rows, _)| *rows != object.rows()) {
+    if let Some(rows) = recorded_rows.filter(|rows| *rows != object.rows()) {
         let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", object.rows()));
         return Err(error.hint(format!("asof verify {}", table.name)));
     }
-    Ok(Some(Opened { date, schema, known, object }))
+    Ok(Some(Opened { date, schema, known, stored, object }))
 }
 
 /// A snapshot of the pass.
@@ -170,8 +175,12 @@ impl Running {
 impl<'a> Plan<'a> {
     fn new(pass: &Pass<'a>, opened: Vec<Opened>) -> Result<Option<Self>> {
         let mut observing = pass.observing()?;
-        for Opened { date, schema, object, known } in &opened {
-            observing.saw(*date, object.rows(), known.map_or(Fingerprint(0), |(_, fingerprint)| fingerprint), schema)?;
+        for Opened { date, schema, object, known, stored } in &opened {
+            let (fingerprint, stored) = match (known, stored) {
+                (Some(fingerprint), _) => (*fingerprint, None),
+                (None, stored) => (Fingerprint(0), *stored),
+            };
+            observing.saw(ObservedWire { date: *date, rows: object.rows(), fingerprint, stored, schema: 0 }, schema)?;
         }
         let Some(table_schema) = observing.schema.clone() else { return Ok(None) };
         let wide: SchemaRef = match pass.part {
@@ -181,6 +190,9 @@ impl<'a> Plan<'a> {
                 Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
             }
         };
+        let days = opened.iter().map(|opened| UnitSource::of_object(opened.date, &opened.schema, &opened.object));
+        let base = pass.base.map(|base| UnitSource::of_intervals(&base.intervals, base.last()));
+        let wide = settle(&pass.table.name, &wide, &base.into_iter().chain(days).collect::<Vec<_>>())?;
         let key = &pass.settings.comparison.key;
         if key.iter().any(|key| wide.field_with_name(key).is_ok_and(|field| field.data_type().is_nested())) {
             return Ok(None);
@@ -191,8 +203,8 @@ impl<'a> Plan<'a> {
         let mut days = Vec::with_capacity(opened.len());
         let mut objects = Vec::with_capacity(opened.len());
         let mut schema_before = pass.base.map(|base| base.intervals.schema_of(base.kept - 1)).transpose()?;
-        for Opened { date, schema, known, object } in opened {
-            let (rows, known) = (object.rows(), known.map(|(_, fingerprint)| fingerprint));
+        for Opened { date, schema, known, object, .. } in opened {
+            let rows = object.rows();
             let has = |schema: &Schema, at: usize| schema.field_with_name(wide.field(at).name()).is_ok();
             let appeared = |before: &SchemaRef| {
                 let new = |at: &usize| has(&schema, shape.compared[*at]) && !has(before, shape.compared[*at]);
@@ -351,17 +363,6 @@ pub(super) fn cut(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> Result<Opti
     }
 }
 
-/// Columns in the types that are declared for them: a foreign file may have others.
-fn conform_to(batch: &RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> {
-    let own = batch.schema_ref();
-    let is_declared = |field: &FieldRef| declared.field_with_name(field.name()).is_ok_and(|known| known.data_type() == field.data_type());
-    if own.fields().iter().all(is_declared) {
-        return Ok(batch.clone());
-    }
-    let fields = declared.fields().iter().filter(|field| own.field_with_name(field.name()).is_ok());
-    conform(batch, &Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>())))
-}
-
 /// The rows of one range: of the intervals that are taken over, or of a snapshot.
 enum Decoded {
     Base(Vec<Resumed>),
@@ -392,13 +393,13 @@ impl Shape {
         let mut decoded = Rows::default();
         let within = |error: Error| error.within(format!("table {}, {date}", self.table.name));
         for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
-            let mut own = conform_to(&batch?, schema).map_err(within)?;
+            let mut own = convert(&batch?, &self.table.name, date, schema)?;
             match &self.part {
                 Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?.0,
                 None if hashed => decoded.sum.add(&all_digests(&own)?),
                 None => {}
             }
-            let rows = conform(&own, &self.wide).map_err(within)?;
+            let rows = conform(&convert(&own, &self.table.name, date, &self.wide)?, &self.wide).map_err(within)?;
             decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));
             decoded.batches.push(rows);
         }

@@ -93,6 +93,7 @@ impl Fixture {
                 taken_at: None,
                 backdated: false,
                 forced: vec![],
+                absent: None,
                 asof_version: "test".into(),
             };
             let path = folder.path().join(format!("item/snapshots/snapshot_date={date}/item.parquet"));
@@ -137,6 +138,7 @@ impl Fixture {
             track: vec![],
             observed: facts.observed.clone(),
             schemas: facts.schemas.iter().map(|schema| crate::engine::intervals::write_schema(schema)).collect(),
+            types: std::collections::BTreeMap::new(),
             asof_version: "test".into(),
         };
         write(&path, taken.all(), Content::Intervals(footer));

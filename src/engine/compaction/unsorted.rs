@@ -19,12 +19,15 @@ use crate::domain::cast::conform;
 use crate::domain::compact::{Changes, Compaction, TakeError};
 use crate::domain::digest::{RowSum, row_digests};
 use crate::domain::ledger::Ends;
-use crate::domain::schema::unify;
+use crate::domain::schema::{TypeClash, TypeClashes, unify};
 use crate::engine::intervals::to_days;
 use crate::engine::table::{Table, all_digests, show_key};
+use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
+use crate::source::Format;
 use crate::storage::Batches;
+use crate::storage::footer::ObservedWire;
 use crate::storage::location::Object;
 use crate::storage::sorter::{BUDGET, Sorter, merge};
 
@@ -65,7 +68,9 @@ impl<'a> Attempt<'a> {
         let mut ends: Vec<(u32, Ends)> = Vec::new();
         let mut facts = CompactionFacts::default();
         for part in 0..self.parts {
-            let Some(compaction) = self.part(part, &mut facts)? else { return Ok(None) };
+            let Some(compaction) = self.part(part, &mut facts)? else {
+                return Ok((!facts.as_text.is_empty()).then_some(facts));
+            };
             facts.intervals += compaction.intervals();
             facts.open += compaction.live();
             let first = self.first;
@@ -76,6 +81,7 @@ impl<'a> Attempt<'a> {
         let Observing { schema, facts: observed, .. } = self.observing;
         (facts.observed, facts.schemas) = (observed.observed, observed.schemas);
         let table = schema.ok_or_else(|| Error::refused(format!("table {} has no snapshots", self.pass.table.name)))?;
+        let table = settled(self.pass, self.days, &facts, &table)?;
         let inner = with_number(&table);
         let new = self.sorter.finish(&inner)?;
         let rows = match self.pass.base {
@@ -93,6 +99,31 @@ impl<'a> Attempt<'a> {
         }
         Ok(Some(facts))
     }
+}
+
+/// The table's columns in units that hold the values of all snapshots.
+fn settled(pass: &Pass<'_>, days: Snapshots<'_>, facts: &CompactionFacts, table: &SchemaRef) -> Result<SchemaRef> {
+    let schema_on = |date: NaiveDate| facts.observed.iter().find(|observed| observed.date == date).map(|observed| observed.schema);
+    let mut sources: Vec<UnitSource<'_>> = pass.base.iter().map(|base| UnitSource::of_intervals(&base.intervals, base.last())).collect();
+    for (date, objects) in days {
+        let schema = schema_on(*date).and_then(|index| facts.schemas.get(index));
+        sources.extend(schema.map(|schema| UnitSource::of_snapshot(pass.table, *date, objects, schema)));
+    }
+    settle(&pass.table.name, table, &sources)
+}
+
+/// The columns of a snapshot that text would settle, of those whose types clash: those of another tool's CSV, whose types
+/// are inferred from values.
+fn inferred(pass: &Pass<'_>, days: Snapshots<'_>, clashes: &TypeClashes) -> Vec<String> {
+    let is_text = |objects: &[Object]| matches!(pass.table.format_of(objects), Ok(Format::Csv | Format::Tsv));
+    let gives_way = |clash: &TypeClash| {
+        let is_declared = pass.table.types.declared.contains_key(&clash.column);
+        !is_declared && !clash.from.is_nested() && !clash.to.is_nested()
+    };
+    if pass.table.own || !days.iter().all(|(_, objects)| is_text(objects)) || !clashes.0.iter().all(gives_way) {
+        return Vec::new();
+    }
+    clashes.0.iter().map(|clash| clash.column.clone()).collect()
 }
 
 /// Which of a number of parts a key belongs to.
@@ -167,16 +198,17 @@ impl Attempt<'_> {
                 Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
             }
         };
-        if let Some(wide) = &seen.schema {
-            unify(wide, &schema).map_err(|clash| clash.refusal(table.name.as_str(), date))?;
+        if let Some(Err(clashes)) = seen.schema.as_ref().map(|wide| unify(wide, &schema)) {
+            facts.as_text = inferred(self.pass, self.days, &clashes);
+            return if facts.as_text.is_empty() { Err(clashes.refusal(table.name.as_str(), date)) } else { Ok(None) };
         }
-        let known = snapshot.footer.as_ref().map(|footer| (footer.rows, footer.fingerprint));
-        if let (Some((rows, fingerprint)), Some(last)) = (known, seen.facts.observed.last())
+        let (known, footer) = (snapshot.fingerprint(), snapshot.footer.clone());
+        if let (Some(fingerprint), Some(footer), Some(last)) = (known, &footer, seen.facts.observed.last())
             && fingerprint == last.fingerprint
             && compaction.unchanged(date)
         {
             facts.unchanged += u64::from(part == 0);
-            seen.saw(date, rows, fingerprint, &schema)?;
+            seen.saw(ObservedWire { date, rows: footer.rows, fingerprint, stored: None, schema: 0 }, &schema)?;
             return Ok(Some(Changes::default()));
         }
         let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
@@ -185,12 +217,14 @@ impl Attempt<'_> {
         let Some(sum) = self.take_rows(compaction, &digesting, batches)? else { return Ok(None) };
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
-        let (rows, fingerprint) = known.unwrap_or_else(|| (sum.rows(), sum.fingerprint()));
+        let rows = footer.as_ref().map_or(sum.rows(), |footer| footer.rows);
+        let stored = footer.filter(|_| known.is_none()).map(|footer| footer.fingerprint);
         if rows != sum.rows() && self.pass.part.is_none() {
             let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", sum.rows()));
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
-        seen.saw(date, rows, fingerprint, &schema)?;
+        let fingerprint = known.unwrap_or_else(|| sum.fingerprint());
+        seen.saw(ObservedWire { date, rows, fingerprint, stored, schema: 0 }, &schema)?;
         Ok(Some(changes))
     }
 
