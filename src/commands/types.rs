@@ -194,8 +194,9 @@ fn what_a_refusal_says_to_declare_holds_the_values_of_both_sides() {
         Arc::new(arrow::compute::cast(&StringArray::from(vec!["x"]), &list_of_text()).expect("a list")),
     ];
     let mut settled = 0;
-    for before in &columns {
-        for after in &columns {
+    for (at, one) in columns.iter().enumerate() {
+        for (number, other) in columns.iter().enumerate().skip(at + 1) {
+            let (before, after) = if number % 2 == 0 { (one, other) } else { (other, one) };
             let lake = TestLake::new();
             take_rows(&lake, 1, before.clone()).expect("a snapshot");
             let Err(error) = take_rows(&lake, 2, after.clone()) else { continue };
@@ -216,7 +217,7 @@ fn what_a_refusal_says_to_declare_holds_the_values_of_both_sides() {
             settled += 1;
         }
     }
-    assert!(settled > 150, "{settled}");
+    assert!(settled > 70, "{settled}");
 }
 
 fn list_of_text() -> DataType {
