@@ -442,7 +442,7 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Resu
     let mut sorter = Sorter::new(&table.key, BUDGET);
     let (mut nulls, mut shown) = (0, Vec::new());
     for batch in rows.batches {
-        let batch = batch?;
+        let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
         watch.see(&batch);
         sorter.push(batch)?;

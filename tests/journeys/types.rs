@@ -64,7 +64,7 @@ fn an_output_whose_rows_a_declared_type_changed_is_stale() {
     let job = "backfill --events ev --events-layout date=%Y-%m-%d --table shop --on id --from 2024-03-01 --to 2024-03-01 --out o";
     assert_eq!(world.quietly(job).status.code(), Some(0));
     world.write("asof.toml", "[tables.shop]\ntypes = { n = 'int32' }\n");
-    world.tell("5 is 5 in whatever width");
+    world.tell("a declared type is part of the job");
     world.succeeds(job);
     world.write("asof.toml", "[tables.shop]\ntypes = { n = 'text' }\n");
     world.succeeds(job);
