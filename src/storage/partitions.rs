@@ -160,7 +160,11 @@ fn upper_parts(path: &str, parts: usize) -> String {
 pub fn find_if_there(root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
     match root.place() {
         Place::Local(path) if !path.exists() => Ok(Found::default()),
-        Place::Local(_) => find(root, layout, range),
+        Place::Local(path) => match find(root, layout, range) {
+            // Another process may have removed a folder that it made and did not use.
+            Err(_) if !path.exists() => Ok(Found::default()),
+            found => found,
+        },
         Place::Remote(..) => find_in_store(Strategy::Guided, root, layout, range),
     }
 }
