@@ -408,7 +408,13 @@ pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
         _ => Kind::Refused,
     };
     match kind {
-        Kind::Usage => Error::usage(format!("{what}: {}", sentence(message))),
+        Kind::Usage => {
+            let error = Error::usage(format!("{what}: {}", sentence(message).trim_end_matches('.')));
+            match message.lines().find_map(|line| line.strip_prefix("Did you mean ")) {
+                Some(near) => error.hint(format!("did you mean {near}")),
+                None => error,
+            }
+        }
         Kind::Refused => Error::refused(format!("{what}: {}", message.lines().next().unwrap_or(message))),
         _ => Error::io(format!("{what}: {message}")),
     }
