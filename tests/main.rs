@@ -9,6 +9,7 @@ mod damaged;
 #[cfg(feature = "sql")]
 mod dialect;
 mod errors;
+mod exact;
 mod frozen;
 mod hints;
 mod journeys;
