@@ -102,6 +102,9 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
         }
         _ => {}
     }
+    if !may_become(column.data_type(), to) {
+        return Err(cannot_be_read(column, to, name));
+    }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
     let cast = cast_with_options(column, to, &lenient).map_err(|_| cannot_be_read(column, to, name))?;
     let lost = if cast.null_count() > column.null_count() {
@@ -112,6 +115,25 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     match lost {
         None => Ok(cast),
         Some(row) => Err(does_not_fit(column, row, to, name)),
+    }
+}
+
+/// Whether values of a type may be values of another, each of which is looked at then. A number is no date and no truth value, and an
+/// instant is no local time; but a local time is an instant where its column is declared to be of UTC.
+fn may_become(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    let Some(from) = canonical(from) else { return false };
+    if &from == to || widen(&from, to).as_ref() == Some(to) {
+        return true;
+    }
+    match (&from, to) {
+        (T::Null, _) => true,
+        (T::Timestamp(_, was), T::Timestamp(_, zone)) => was.is_none() || zone.is_some(),
+        (T::Timestamp(_, None), T::Date32) => true,
+        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) | (T::Duration(_), T::Duration(_)) => true,
+        (T::Binary | T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_) | T::Time64(_), T::Utf8) => true,
+        (from, T::Utf8) => from.is_numeric(),
+        (from, to) => from.is_numeric() && to.is_numeric(),
     }
 }
 

@@ -176,8 +176,8 @@ struct Shape {
     pinned: Option<DataType>,
     numbers: Guess,
     strings: Guess,
-    /// The first value of each kind.
-    first: HashMap<&'static str, Place>,
+    /// The first value of each kind, with what it is if it is no list and no object.
+    first: HashMap<&'static str, (Place, Option<String>)>,
     items: Option<Box<Shape>>,
     fields: ShapesOfFields,
 }
@@ -235,11 +235,26 @@ impl Shape {
         if of == ValueType::Null {
             return Ok(reader.next_null()?);
         }
-        self.first.entry(kind(of)).or_insert(place);
+        let first = &mut self.first;
+        let mut note = |value: Option<&str>| {
+            first.entry(kind(of)).or_insert_with(|| (place, value.map(str::to_owned)));
+        };
+        if matches!(of, ValueType::Array | ValueType::Object) {
+            note(None);
+        }
         match of {
-            ValueType::Null | ValueType::Boolean => reader.skip_value()?,
-            ValueType::Number => self.numbers.see(reader.next_number_as_str()?, place),
-            ValueType::String => self.strings.see(reader.next_str()?, place),
+            ValueType::Null => reader.next_null()?,
+            ValueType::Boolean => note(Some(if reader.next_bool()? { "true" } else { "false" })),
+            ValueType::Number => {
+                let digits = reader.next_number_as_str()?;
+                note(Some(digits));
+                self.numbers.see(digits, place);
+            }
+            ValueType::String => {
+                let text = reader.next_str()?;
+                note(Some(text));
+                self.strings.see(text, place);
+            }
             ValueType::Array => {
                 let item = match &self.pinned {
                     Some(DataType::List(item)) => Some(item.data_type()),
@@ -271,10 +286,12 @@ impl Shape {
     }
 
     /// The first value of a kind that a type does not take.
-    fn first_but(&self, kinds: &[ValueType]) -> Option<(&'static str, Place)> {
+    fn first_but(&self, kinds: &[ValueType]) -> Option<(String, Place)> {
         let taken: Vec<&str> = kinds.iter().map(|taken| kind(*taken)).collect();
         let others = self.first.iter().filter(|(name, _)| !taken.contains(*name));
-        others.map(|(name, place)| (*name, *place)).min_by_key(|(_, place)| (place.file, place.line))
+        let (name, (place, value)) = others.min_by_key(|(_, (place, _))| (place.file, place.line))?;
+        let value = value.as_ref().map(|value| format!(", '{}'", shortened(value)));
+        Some((format!("{name}{}", value.unwrap_or_default()), *place))
     }
 
     /// The column's type: the one it had so far, or a wider one, or what the values have in common.
@@ -291,7 +308,7 @@ impl Shape {
         };
         if let Some((found, place)) = self.first_but(taken) {
             let (place, was) = (place.in_words(inputs), type_name(pinned));
-            return Err(Error::refused(format!("{place}: column '{column}' was {was} in the copy before, and is {found} here"))
+            return Err(Error::refused(format!("{place}: column '{column}' was {was} in the copy before, and here it is {found}"))
                 .hint(as_text(column)));
         }
         match pinned {
@@ -335,7 +352,7 @@ impl Shape {
                 DataType::Struct(fields.collect::<Result<Vec<_>>>()?.into())
             }
             _ => {
-                let mut kinds: Vec<_> = self.first.iter().map(|(name, place)| (place.file, place.line, *name)).collect();
+                let mut kinds: Vec<_> = self.first.iter().map(|(name, (place, _))| (place.file, place.line, *name)).collect();
                 kinds.sort_unstable();
                 let (last, place) =
                     kinds.last().map_or(("", Place::default()), |(file, line, name)| (name, Place { file: *file, line: *line }));

@@ -141,6 +141,9 @@ impl Text {
 
 /// The grammar of RFC 8259.
 fn is_json_number(text: &str) -> bool {
+    if text.contains(char::is_whitespace) {
+        return false;
+    }
     serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_number())
         || text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit())
             && serde_json::from_str::<serde_json::Value>(&format!("[{text}]"))
@@ -269,7 +272,7 @@ fn assert_none(wrong: &[String], trials: usize) {
 
 #[test]
 fn every_value_is_kept_exactly_or_refused_with_its_place() {
-    let values = values(700);
+    let values = values(240);
     let mut tried = try_all(&values);
     println!("{} trials, {} groups of values that were taken", tried.trials, tried.taken.len());
     assert!(tried.trials >= 100_000, "{} trials", tried.trials);
@@ -286,7 +289,7 @@ fn every_value_is_kept_exactly_or_refused_with_its_place() {
 fn every_typed_value_is_kept_exactly_or_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut trials, mut wrong) = (0, Vec::new());
-    for (value, column) in typed::columns(&values(60)) {
+    for (value, column) in typed::columns(&values(8)) {
         for (name, format) in [("x.parquet", Format::Parquet), ("x.arrow", Format::Arrow)] {
             let path: PathBuf = folder.path().join(name);
             typed::write(&path, format, &column);

@@ -76,9 +76,12 @@ impl Value {
     }
 
     /// Whether a float is this number: printed with as many digits, it has the same.
-    fn is_float(&self, value: f64, print: impl Fn(usize) -> String) -> bool {
+    fn is_float(&self, value: f64, is_typed: bool, print: impl Fn(usize) -> String) -> bool {
         match &self.meaning {
-            Meaning::Number { digits, .. } if digits.is_empty() => value == 0.0 && value.is_sign_negative() == self.text.starts_with('-'),
+            Meaning::Number { digits, .. } if digits.is_empty() => {
+                // A decimal, of which a float may be made, has no zero with a minus.
+                value == 0.0 && (is_typed || value.is_sign_negative() == self.text.starts_with('-'))
+            }
             Meaning::Number { digits, .. } => self.is_number(&print(digits.len() - 1)),
             _ => {
                 let name = self.text.to_lowercase();
@@ -99,6 +102,10 @@ impl Value {
             return text == self.text;
         }
         if self.text.is_empty() {
+            return column.is_null(row) || column.data_type() == &DataType::Binary && column.as_binary::<i32>().value(row).is_empty();
+        }
+        // JSON of a list that is null.
+        if self.text == "null" && column.data_type().is_nested() {
             return column.is_null(row);
         }
         // In text, and in a string of JSON, a code is not a number, and a number with a point or an exponent not a whole one.
@@ -107,11 +114,15 @@ impl Value {
         if matches!(self.meaning, Meaning::Number { .. }) && column.data_type().is_numeric() && is_code {
             return false;
         }
-        self.is_from_type(column, row)
+        self.holds(column, row, false)
     }
 
     /// Whether a row holds exactly this value, which came from a column with a type.
     pub(super) fn is_from_type(&self, column: &dyn Array, row: usize) -> bool {
+        self.holds(column, row, true)
+    }
+
+    fn holds(&self, column: &dyn Array, row: usize, is_typed: bool) -> bool {
         use DataType as T;
         if column.is_null(row) {
             return self.text.is_empty();
@@ -124,7 +135,8 @@ impl Value {
         let local = |count: i64, per: i128| self.meaning == Meaning::Local(i128::from(count) * per);
         let moment = |count: i64, per: i128, zone: bool| match zone {
             false => local(count, per),
-            true => self.meaning == Meaning::Instant(i128::from(count) * per),
+            // A local time is an instant where its column is declared to be of UTC.
+            true => self.meaning == Meaning::Instant(i128::from(count) * per) || is_typed && local(count, per),
         };
         match column.data_type() {
             T::Int8 => self.is_number(&at!(Int8Type).to_string()),
@@ -137,11 +149,11 @@ impl Value {
             T::UInt64 => self.is_number(&at!(UInt64Type).to_string()),
             T::Float32 => {
                 let value = at!(Float32Type);
-                self.is_float(f64::from(value), |digits| format!("{value:.digits$e}"))
+                self.is_float(f64::from(value), is_typed, |digits| format!("{value:.digits$e}"))
             }
             T::Float64 => {
                 let value = at!(Float64Type);
-                self.is_float(value, |digits| format!("{value:.digits$e}"))
+                self.is_float(value, is_typed, |digits| format!("{value:.digits$e}"))
             }
             T::Decimal128(_, scale) => self.is_number(&format!("{}e{}", at!(Decimal128Type), -i64::from(*scale))),
             T::Boolean => {
@@ -168,7 +180,12 @@ impl Value {
             T::Utf8 => {
                 let text = column.as_string::<i32>().value(row);
                 let again = Value::of(text);
-                text == self.text || again.meaning == self.meaning && self.meaning != Meaning::Text || text.eq_ignore_ascii_case(&self.text)
+                // Bytes become the text that they are in UTF-8.
+                let bytes = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+                bytes == self.text.to_lowercase()
+                    || text == self.text
+                    || again.meaning == self.meaning && self.meaning != Meaning::Text
+                    || text.eq_ignore_ascii_case(&self.text)
             }
             _ => false,
         }
