@@ -3,11 +3,15 @@
 //! A cast that would round, cut or lose a value is refused with the value; so a type may only widen, and text is
 //! read as the type that it is. Nested values are cast field by field and element by element, by name.
 
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, MapArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
+    StructArray, new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options, take};
-use arrow::datatypes::{DataType, Date64Type, Field, Fields, SchemaRef};
+use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float32Type, Float64Type, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::schema::{canonical, integer, type_name, widen};
@@ -94,6 +98,8 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
                 return Err(does_not_fit(column, row, &DataType::Date32, name));
             }
         }
+        (DataType::Float32, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float32Type>(), 1 << 24, to, name),
+        (DataType::Float64, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float64Type>(), 1 << 53, to, name),
         (DataType::Utf8, _) => {
             return super::text::column(column.as_string(), to).map_err(|row| does_not_fit(column, row, to, name));
         }
@@ -116,6 +122,22 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
         None => Ok(cast),
         Some(row) => Err(does_not_fit(column, row, to, name)),
     }
+}
+
+/// Floats as decimals: by the shortest digits that are the float, and not those of its binary value. Of a whole number beyond `most` the last
+/// digits are not known.
+fn by_digits<T>(column: &ArrayRef, floats: &PrimitiveArray<T>, most: i64, to: &DataType, name: &str) -> Result<ArrayRef>
+where
+    T: ArrowPrimitiveType,
+    T::Native: fmt::Display + Into<f64>,
+{
+    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+    let is_known = |value: T::Native| value.into().abs() <= most as f64;
+    if let Some(row) = (0..floats.len()).find(|row| floats.is_valid(*row) && !is_known(floats.value(*row))) {
+        return Err(does_not_fit(column, row, to, name));
+    }
+    let digits: StringArray = floats.iter().map(|value| value.map(|value| value.to_string())).collect();
+    super::text::column(&digits, to).map_err(|row| does_not_fit(column, row, to, name))
 }
 
 /// Whether values of a type may be values of another, each of which is looked at then. A number is no date and no truth value, and an

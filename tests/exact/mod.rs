@@ -232,7 +232,7 @@ fn try_all(values: &[Value]) -> Tried {
 }
 
 fn run(world: &World, line: &str) -> Result<(), String> {
-    let output = world.quietly(line);
+    let output = world.quietly(&format!("--lake lake {line}"));
     if output.status.success() { Ok(()) } else { Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr))) }
 }
 

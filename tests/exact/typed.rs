@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::ipc::writer::FileWriter;
 use asof::domain::schema::parse_type;
 use asof::domain::text;
@@ -36,7 +37,13 @@ pub(super) fn columns(values: &[Value]) -> Vec<(Value, ArrayRef)> {
         for name in TYPES {
             let data_type = parse_type(name).expect(name);
             let Ok(column) = text::column(&StringArray::from(vec![value.text.as_str()]), &data_type) else { continue };
-            if value.is(column.as_ref(), 0, false) {
+            // What a float holds is the shortest text that is it.
+            let is_shortest = match column.data_type() {
+                DataType::Float32 => value.is_number(&format!("{:e}", column.as_primitive::<Float32Type>().value(0))),
+                DataType::Float64 => value.is_number(&format!("{:e}", column.as_primitive::<Float64Type>().value(0))),
+                _ => true,
+            };
+            if is_shortest && value.is(column.as_ref(), 0, false) {
                 columns.push((value.clone(), column));
             }
         }

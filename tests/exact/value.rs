@@ -70,7 +70,7 @@ impl Value {
         Value { text, meaning, is_plain: true }
     }
 
-    fn is_number(&self, text: &str) -> bool {
+    pub(super) fn is_number(&self, text: &str) -> bool {
         let Meaning::Number { is_negative, digits, power } = &self.meaning else { return false };
         number(text).is_some_and(|(sign, found, at)| sign == *is_negative && found == *digits && (at == *power || digits.is_empty()))
     }
