@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::ipc::writer::FileWriter;
 use asof::domain::schema::parse_type;
@@ -43,7 +43,7 @@ pub(super) fn columns(values: &[Value]) -> Vec<(Value, ArrayRef)> {
                 DataType::Float64 => value.is_number(&format!("{:e}", column.as_primitive::<Float64Type>().value(0))),
                 _ => true,
             };
-            if is_shortest && value.is(column.as_ref(), 0, false) {
+            if column.is_valid(0) && is_shortest && value.is(column.as_ref(), 0, false) {
                 columns.push((value.clone(), column));
             }
         }

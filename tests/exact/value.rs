@@ -104,10 +104,6 @@ impl Value {
         if self.text.is_empty() {
             return column.is_null(row) || column.data_type() == &DataType::Binary && column.as_binary::<i32>().value(row).is_empty();
         }
-        // JSON of a list that is null.
-        if self.text == "null" && column.data_type().is_nested() {
-            return column.is_null(row);
-        }
         // In text, and in a string of JSON, a code is not a number, and a number with a point or an exponent not a whole one.
         let is_integer = column.data_type().is_integer();
         let is_code = !is_json_number && (!self.is_plain || is_integer && (self.text.contains(['.', 'e', 'E']) || self.text == "-0"));
@@ -125,7 +121,8 @@ impl Value {
     fn holds(&self, column: &dyn Array, row: usize, is_typed: bool) -> bool {
         use DataType as T;
         if column.is_null(row) {
-            return self.text.is_empty();
+            // As JSON, `null` is a list that is null.
+            return self.text.is_empty() || self.text == "null" && column.data_type().is_nested();
         }
         macro_rules! at {
             ($type:ty) => {
