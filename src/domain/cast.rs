@@ -153,7 +153,7 @@ fn may_become(from: &DataType, to: &DataType) -> bool {
         (T::Timestamp(_, was), T::Timestamp(_, zone)) => was.is_none() || zone.is_some(),
         (T::Timestamp(_, None), T::Date32) => true,
         (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) | (T::Duration(_), T::Duration(_)) => true,
-        (T::Binary | T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_) | T::Time64(_), T::Utf8) => true,
+        (T::Binary | T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_) | T::Time64(_) | T::Duration(_), T::Utf8) => true,
         (from, T::Utf8) => from.is_numeric(),
         (from, to) => from.is_numeric() && to.is_numeric(),
     }
