@@ -149,13 +149,13 @@ fn commands_that_read_tables_give_hints_that_are_theirs() {
     world.succeeds(&format!("backfill --events unnamed --events-layout date=%Y-%m-%d --events-format csv {range}"));
     world.tell("keys of another type: the hint says what to write, and it helps");
     world.write("asof.toml", &config);
-    world.write("codes/date=2024-03-01/a.csv", "code\n1\n");
-    world.write("t.csv", "code,name\nA1,x\n");
+    world.write("codes/date=2024-03-01/a.ndjson", "{\"code\":\"1\"}\n");
+    world.write("t.csv", "code,name\n1,x\n");
     world.at("2024-03-01");
     assert_eq!(world.quietly("snapshot t --source t.csv --key code").status.code(), Some(0));
     let join = "backfill --events codes --events-layout date=%Y-%m-%d --table t --on code --out y --from 2024-03-01 --to 2024-03-01";
     assert_eq!(world.asof(join), 2);
-    world.write("asof.toml", format!("{config}\n[events.codes.types]\ncode = 'text'\n"));
+    world.write("asof.toml", format!("{config}\n[events.codes.types]\ncode = 'int64'\n"));
     world.succeeds(join);
     world.tell("events that are only typed are nowhere");
     world.refuses(2, "backfill --events codes --table t --on code --out y --from 2024-03-01 --to 2024-03-01");
