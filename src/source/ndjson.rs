@@ -159,6 +159,8 @@ impl Aside {
     }
 }
 
+const KINDS: [ValueType; 5] = [ValueType::Boolean, ValueType::Number, ValueType::String, ValueType::Array, ValueType::Object];
+
 fn kind(of: ValueType) -> &'static str {
     match of {
         ValueType::Array => "an array",
@@ -176,8 +178,8 @@ struct Shape {
     pinned: Option<DataType>,
     numbers: Guess,
     strings: Guess,
-    /// The first value of each kind, with what it is if it is no list and no object.
-    first: HashMap<&'static str, (Place, Option<String>)>,
+    /// The first value of each kind, by [`KINDS`], with what it is if it is no list and no object.
+    first: [Option<(Place, Option<String>)>; KINDS.len()],
     items: Option<Box<Shape>>,
     fields: ShapesOfFields,
 }
@@ -194,21 +196,22 @@ struct ShapesOfFields {
 }
 
 impl ShapesOfFields {
-    /// The field of a name in the object that is being read.
-    fn get(&mut self, name: String, pinned: Option<&DataType>) -> Result<&mut Shape, Wrong> {
-        let at = match self.at.get(&name) {
-            Some(at) => *at,
-            None => {
-                self.shapes.push((name.clone(), Shape::new(field_of(pinned, &name))));
-                self.last.push(0);
-                self.at.insert(name.clone(), self.last.len() - 1);
-                self.last.len() - 1
-            }
+    /// The number of the field of a name in the object that is being read, most likely the one after `before`.
+    fn find(&mut self, name: &str, before: Option<usize>, pinned: Option<&DataType>) -> Result<usize, Wrong> {
+        let next = before.map_or(0, |before| before + 1);
+        let at = match self.shapes.get(next).is_some_and(|(expected, _)| expected == name) {
+            true => next,
+            false => self.at.get(name).copied().unwrap_or(self.shapes.len()),
         };
-        if std::mem::replace(&mut self.last[at], self.objects) == self.objects {
-            return Err(Wrong::Repeated(name));
+        if at == self.shapes.len() {
+            self.shapes.push((name.to_owned(), Shape::new(field_of(pinned, name))));
+            self.last.push(0);
+            self.at.insert(name.to_owned(), at);
         }
-        Ok(&mut self.shapes[at].1)
+        if std::mem::replace(&mut self.last[at], self.objects) == self.objects {
+            return Err(Wrong::Repeated(name.to_owned()));
+        }
+        Ok(at)
     }
 }
 
@@ -235,13 +238,12 @@ impl Shape {
         if of == ValueType::Null {
             return Ok(reader.next_null()?);
         }
-        let first = &mut self.first;
-        let mut note = |value: Option<&str>| {
-            first.entry(kind(of)).or_insert_with(|| (place, value.map(str::to_owned)));
+        let first = KINDS.iter().position(|kind| *kind == of).map(|at| &mut self.first[at]);
+        let note = |value: Option<&str>| {
+            if let Some(first) = first.filter(|first| first.is_none()) {
+                *first = Some((place, value.map(str::to_owned)));
+            }
         };
-        if matches!(of, ValueType::Array | ValueType::Object) {
-            note(None);
-        }
         match of {
             ValueType::Null => reader.next_null()?,
             ValueType::Boolean => note(Some(if reader.next_bool()? { "true" } else { "false" })),
@@ -256,6 +258,7 @@ impl Shape {
                 self.strings.see(text, place);
             }
             ValueType::Array => {
+                note(None);
                 let item = match &self.pinned {
                     Some(DataType::List(item)) => Some(item.data_type()),
                     _ => None,
@@ -267,7 +270,10 @@ impl Shape {
                 }
                 reader.end_array()?;
             }
-            ValueType::Object => self.see_object(reader, place, &BTreeMap::new())?,
+            ValueType::Object => {
+                note(None);
+                self.see_object(reader, place, &BTreeMap::new())?;
+            }
         }
         Ok(())
     }
@@ -275,23 +281,30 @@ impl Shape {
     /// Looks at the fields of the next value, which is an object, but not into those whose types are declared.
     fn see_object(&mut self, reader: &mut Reader, place: Place, declared: &BTreeMap<String, DataType>) -> Result<(), Wrong> {
         self.fields.objects += 1;
+        let mut before = None;
         reader.begin_object()?;
         while reader.has_next()? {
-            let name = reader.next_name_owned()?;
-            let is_declared = declared.contains_key(&name);
-            let field = self.fields.get(name, self.pinned.as_ref())?;
-            if is_declared { reader.skip_value()? } else { field.see(reader, place)? }
+            let name = reader.next_name()?;
+            let is_declared = !declared.is_empty() && declared.contains_key(name);
+            let at = self.fields.find(name, before, self.pinned.as_ref())?;
+            before = Some(at);
+            if is_declared { reader.skip_value()? } else { self.fields.shapes[at].1.see(reader, place)? }
         }
         Ok(reader.end_object()?)
     }
 
     /// The first value of a kind that a type does not take.
     fn first_but(&self, kinds: &[ValueType]) -> Option<(String, Place)> {
-        let taken: Vec<&str> = kinds.iter().map(|taken| kind(*taken)).collect();
-        let others = self.first.iter().filter(|(name, _)| !taken.contains(*name));
-        let (name, (place, value)) = others.min_by_key(|(_, (place, _))| (place.file, place.line))?;
-        let value = value.as_ref().map(|value| format!(", '{}'", shortened(value)));
-        Some((format!("{name}{}", value.unwrap_or_default()), *place))
+        let others = self.seen().filter(|(of, ..)| !kinds.contains(of));
+        let (of, place, value) = others.min_by_key(|(_, place, _)| (place.file, place.line))?;
+        let name = kind(of);
+        let value = value.map(|value| format!(", '{}'", shortened(value)));
+        Some((format!("{name}{}", value.unwrap_or_default()), place))
+    }
+
+    /// The kinds of its values, with the first of each.
+    fn seen(&self) -> impl Iterator<Item = (ValueType, Place, Option<&String>)> {
+        KINDS.iter().zip(&self.first).filter_map(|(of, first)| first.as_ref().map(|(place, value)| (*of, *place, value.as_ref())))
     }
 
     /// The column's type: the one it had so far, or a wider one, or what the values have in common.
@@ -340,7 +353,7 @@ impl Shape {
         use ValueType as V;
         let only = |kinds: &[V]| self.first_but(kinds).is_none();
         Ok(match &self.items {
-            _ if self.first.is_empty() => DataType::Null,
+            _ if self.seen().next().is_none() => DataType::Null,
             _ if only(&[V::Boolean]) => DataType::Boolean,
             _ if only(&[V::Number]) => self.numbers.decide(column, inputs)?,
             _ if only(&[V::String, V::Number, V::Boolean]) => DataType::Utf8,
@@ -352,7 +365,7 @@ impl Shape {
                 DataType::Struct(fields.collect::<Result<Vec<_>>>()?.into())
             }
             _ => {
-                let mut kinds: Vec<_> = self.first.iter().map(|(name, (place, _))| (place.file, place.line, *name)).collect();
+                let mut kinds: Vec<_> = self.seen().map(|(of, place, _)| (place.file, place.line, kind(of))).collect();
                 kinds.sort_unstable();
                 let (last, place) =
                     kinds.last().map_or(("", Place::default()), |(file, line, name)| (name, Place { file: *file, line: *line }));
