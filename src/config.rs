@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
-use crate::error::{Context, Error, Result, nearest};
+use crate::error::{Context, Error, Result, nearest, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Format, TypeRules};
 
@@ -180,14 +180,14 @@ impl Config {
             return Err(Error::usage(format!("'{both}' is the name of a table and of events, and SQL could not tell them apart")));
         }
         for (name, table) in &self.tables {
-            table.guards().and(table.type_rules().map(|_| ())).map_err(|error| error.within(format!("[tables.{name}]")))?;
+            table.guards().and(table.type_rules(name).map(|_| ())).map_err(|error| error.within(format!("[tables.{name}]")))?;
             if table.snapshots.is_some() != table.layout.is_some() {
                 return Err(Error::usage(format!("[tables.{name}]: 'snapshots' and 'layout' go together")));
             }
         }
         for (name, events) in &self.events {
             let within = |error: Error| error.within(format!("[events.{name}]"));
-            events.type_rules().map_err(within)?;
+            events.type_rules(name).map_err(within)?;
             // Types alone are those of events that the command line places.
             if events.path.is_empty() != events.layout.is_empty() {
                 return Err(within(Error::usage("'path' and 'layout' go together")));
@@ -224,13 +224,13 @@ impl Config {
     }
 }
 
-fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>) -> Result<TypeRules> {
+fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>, section: String) -> Result<TypeRules> {
     let csv_as_text = match csv_types {
         None | Some("infer") => false,
         Some("text") => true,
         Some(other) => return Err(Error::usage(format!("csv_types = \"{other}\" is unknown")).hint("csv_types = \"text\", or \"infer\"")),
     };
-    let mut rules = TypeRules { csv_as_text, ..TypeRules::default() };
+    let mut rules = TypeRules { csv_as_text, section, ..TypeRules::default() };
     for (column, name) in declared {
         let data_type = parse_type(name).ok_or_else(|| {
             Error::usage(format!("column '{column}': '{name}' is not a type")).hint(format!("the types are {DECLARABLE}"))
@@ -254,22 +254,22 @@ impl TableConfig {
         Ok(Guards { min_rows: self.min_rows.unwrap_or(1), max_delete: self.max_delete, max_change: self.max_change, freeze_schema })
     }
 
-    /// The declared types.
+    /// The declared types of the table of this name.
     ///
     /// # Errors
     /// A usage error for a type that is unknown.
-    pub fn type_rules(&self) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref())
+    pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
+        types(&self.types, self.csv_types.as_deref(), format!("tables.{}", toml_key(name)))
     }
 }
 
 impl EventsConfig {
-    /// The declared types.
+    /// The declared types of the events of this name.
     ///
     /// # Errors
     /// A usage error for a type that is unknown.
-    pub fn type_rules(&self) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref())
+    pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
+        types(&self.types, self.csv_types.as_deref(), format!("events.{}", toml_key(name)))
     }
 }
 

@@ -152,6 +152,25 @@ pub fn word(value: &str) -> String {
     if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
 }
 
+/// A name as a key of TOML, quoted where it has to be, for hints.
+pub fn toml_key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_bare { name.to_owned() } else { toml_text(name) }
+}
+
+/// A text as a value of TOML, for hints.
+pub fn toml_text(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
 /// A value as messages show it: at most 60 characters.
 pub fn shorten(text: &str) -> String {
     if text.chars().nth(60).is_none() { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
@@ -173,6 +192,15 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted_as_toml_wants_them() {
+        assert_eq!([toml_key("price"), toml_key("a-b_1")], ["price", "a-b_1"]);
+        for name in ["", "unit price", "shop.item", "Preis €", "say \"hi\"", "back\\slash", "two\nlines", "a=b,c", "tab\there"] {
+            let read: toml::Table = toml::from_str(&format!("{} = {}", toml_key(name), toml_text(name))).expect("TOML");
+            assert_eq!(read.into_iter().collect::<Vec<_>>(), [(name.to_owned(), toml::Value::String(name.to_owned()))]);
+        }
+    }
 
     #[test]
     fn a_near_name_is_offered_and_a_far_one_is_not() {

@@ -84,7 +84,11 @@ fn options_in_hints_are_options_of_the_command() {
 #[test]
 fn commands_in_hints_parse() {
     let mut checked = 0;
-    for Hint { file, text, .. } in hints().iter().filter(|hint| hint.text.starts_with("asof ")) {
+    for Hint { file, text, .. } in &hints() {
+        let text = text.strip_prefix("to see what is there: ").unwrap_or(text);
+        if !text.starts_with("asof ") {
+            continue;
+        }
         // What follows a comma says what the command is for.
         let typed = text.split(", to ").next().and_then(|text| text.split(", if ").next()).unwrap_or(text);
         let dated = typed.replace("--from D --to D", "--from 2024-01-01 --to 2024-01-02");
@@ -176,4 +180,67 @@ fn commands_that_read_tables_give_hints_that_are_theirs() {
     }
     world.succeeds("compact item --full");
     world.pin("hints");
+}
+
+/// The hint that a refused line printed: its option, if it has one, and its line of asof.toml.
+fn keeping_as_text(world: &World, line: &str) -> (Option<String>, String) {
+    let output = world.quietly(line);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{line}: {said}");
+    let hint = said.lines().find_map(|line| line.split_once("hint: ")).unwrap_or_else(|| panic!("{line}: {said}")).1;
+    let hint = hint.split_once(": ").unwrap_or_else(|| panic!("{hint}")).1;
+    let hint = hint.strip_suffix(" in asof.toml").unwrap_or_else(|| panic!("{hint}"));
+    let at = hint.find("[").unwrap_or_else(|| panic!("{hint}"));
+    let (section, setting) = hint[at..].split_once("] ").unwrap_or_else(|| panic!("{hint}"));
+    let option = hint[..at].strip_suffix(", or ").map(str::to_owned);
+    (option, format!("{section}]\n{setting}\n"))
+}
+
+#[test]
+fn the_hint_to_keep_a_column_as_text_works_for_every_name() {
+    let names =
+        ["price", "unit price", "item.name", "a,b", "x=y", "say \"hi\"", "it's", "Preis €", "back\\slash", "-dash", "f(x)", " padded"];
+    // A column of numbers, then one value of another kind: as CSV, as JSON, and as a field inside a column of JSON.
+    let csv = |name: &str, value: &str| format!("id,\"{}\"\n1,{value}\n", name.replace('"', "\"\""));
+    let json = |name: &str, value: &str| format!("{{\"id\": 1, {}: {value}}}\n", serde_json::Value::from(name));
+    let nested = |name: &str, value: &str| json(name, &format!("{{\"inner part\": {value}}}"));
+    type Written<'a> = &'a dyn Fn(&str, &str) -> String;
+    let formats: [(&str, Written<'_>, &str); 3] = [("csv", &csv, "n/a"), ("ndjson", &json, "\"n/a\""), ("ndjson", &nested, "\"n/a\"")];
+    for name in names {
+        for (ending, written, other) in &formats {
+            let mut world = World::new();
+            world.write("asof.toml", "lake = 'lake'\n");
+            let config = |added: &str| format!("lake = 'lake'\n{added}");
+            world.write(&format!("1.{ending}"), written(name, "5"));
+            world.write(&format!("2.{ending}"), written(name, other));
+            world.at("2024-03-01");
+            world.succeeds(&format!("snapshot shop.item --source 1.{ending} --key id"));
+            world.at("2024-03-02");
+            let line = format!("snapshot shop.item --source 2.{ending} --key id");
+            let (option, settings) = keeping_as_text(&world, &line);
+            assert_eq!(option.is_none(), ["a,b", "x=y", "-dash", "f(x)", " padded"].contains(&name), "{name}: {option:?}");
+            if let Some(option) = option {
+                world.succeeds(&format!("{line} {option}"));
+            }
+            world.at("2024-03-03");
+            world.write("asof.toml", config(&settings));
+            world.succeeds(&line);
+            let shown = world.json("show shop.item --date 2024-03-03 --json");
+            assert!(shown.to_string().contains("n/a"), "{shown}");
+
+            // The same of events, whose types no snapshot pins: one date alone has both kinds.
+            world.write("asof.toml", config(""));
+            let is_text = *ending == "csv";
+            if !is_text {
+                world.write("events/date=2024-03-03/e.ndjson", written(name, "5") + &written(name, "[1]"));
+                let job = "backfill --events events --events-layout date=%Y-%m-%d --table shop.item --on id --select id --out out \
+                           --from 2024-03-03 --to 2024-03-03";
+                let output = text(&world.quietly(job).stderr);
+                assert!(output.contains("[events.events] types = "), "{output}");
+                let settings = output.split_once("[events.events] ").expect("a hint").1.split(" in asof.toml").next().expect("a setting");
+                world.write("asof.toml", config(&format!("[events.events]\n{settings}\n")));
+                world.succeeds(job);
+            }
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
         root,
         layout: Lake::layout()?,
         own: true,
-        types: config.type_rules()?,
+        types: config.type_rules(name.as_str())?,
         format: FormatRule::default(),
     };
     let found = find(&table)?;

@@ -12,7 +12,7 @@ use crate::domain::asof::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::footer::{Content, SnapshotFooter};
@@ -157,10 +157,10 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error for a type that is unknown.
-    pub fn event_types(&self, config: Option<&EventsConfig>) -> Result<TypeRules> {
+    pub fn event_types(&self, name: &str, config: Option<&EventsConfig>) -> Result<TypeRules> {
         let mut config = config.cloned().unwrap_or_default();
         config.types.extend(self.declared.of_events.clone());
-        config.type_rules()
+        config.type_rules(name)
     }
 
     /// The tables that a command is for: those named, or else all that the configuration or the lake has.
@@ -223,7 +223,7 @@ impl Workspace<'_> {
             (Some(snapshots), Some(layout)) => (self.configured(snapshots)?, Layout::parse(layout)?, false),
             _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
         };
-        let types = config.type_rules()?;
+        let types = config.type_rules(name.as_str())?;
         let format = FormatRule::of_table(config.source_format, name);
         let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types, format };
         table.key = match (key, config.key.as_slice()) {
@@ -241,7 +241,7 @@ impl Workspace<'_> {
             return Ok(footer.key);
         }
         Err(Error::usage(format!("the key of table {} is not known", table.name))
-            .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", table.name)))
+            .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", toml_key(table.name.as_str()))))
     }
 
     /// Where a table's intervals are: in the lake, or where `out` says.

@@ -1,18 +1,19 @@
 //! Casts that keep every value, and batches brought into a wider schema.
 //!
 //! A cast that would round, cut or lose a value is refused with the value; so a type may only widen, and text is
-//! read as the type that it is. Nested values are cast field by field and element by element, by name.
+//! read as the type that it is. Nested values are cast field by field and element by element, by name. As text, a nested value is JSON.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, MapArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
-    StructArray, new_null_array,
+    StringBuilder, StructArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float32Type, Float64Type, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::json::writer::{EncoderOptions, make_encoder};
 
 use super::schema::{canonical, integer, type_name, widen};
 use crate::error::{Error, Result};
@@ -98,6 +99,9 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
                 return Err(does_not_fit(column, row, &DataType::Date32, name));
             }
         }
+        (from, DataType::Utf8) if matches!(from, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) => {
+            return as_json(column, name);
+        }
         (DataType::Float32, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float32Type>(), 1 << 24, to, name),
         (DataType::Float64, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float64Type>(), 1 << 53, to, name),
         (DataType::Utf8, _) => {
@@ -138,6 +142,32 @@ where
     }
     let digits: StringArray = floats.iter().map(|value| value.map(|value| value.to_string())).collect();
     super::text::column(&digits, to).map_err(|row| does_not_fit(column, row, to, name))
+}
+
+/// Nested values as JSON text, from which they can be read again: a value for which that fails is refused, such as one with an infinity
+/// or a duration in it. A field that is null is left out.
+fn as_json(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
+    let (from, options) = (column.data_type(), EncoderOptions::default());
+    let field = Arc::new(Field::new(name, from.clone(), true));
+    let mut encoder = make_encoder(&field, column.as_ref(), &options).map_err(|_| cannot_be_read(column, &DataType::Utf8, name))?;
+    let mut json = Vec::new();
+    let mut texts = StringBuilder::with_capacity(column.len(), 0);
+    for row in 0..column.len() {
+        if column.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        json.clear();
+        encoder.encode(row, &mut json);
+        texts.append_value(String::from_utf8_lossy(&json));
+    }
+    let texts = texts.finish();
+    let read = super::text::column(&texts, from).map_err(|row| does_not_fit(column, row, &DataType::Utf8, name))?;
+    let (before, after) = (super::digest::key_digests(&[column.clone()])?, super::digest::key_digests(&[read])?);
+    match (0..column.len()).find(|&row| before[row] != after[row]) {
+        Some(row) => Err(does_not_fit(column, row, &DataType::Utf8, name)),
+        None => Ok(Arc::new(texts)),
+    }
 }
 
 /// Whether values of a type may be values of another, each of which is looked at then. A number is no date and no truth value, and an
@@ -311,6 +341,33 @@ mod tests {
             }
             assert_eq!(cast_exactly(&values, &item, "c").is_ok(), is_exact);
         }
+    }
+
+    #[test]
+    fn nested_values_are_json_as_text_if_that_gives_them_back() {
+        use super::super::schema::parse_type;
+        let read = |types: &str, texts: &[Option<&str>]| {
+            let texts = StringArray::from(texts.to_vec());
+            super::super::text::column(&texts, &parse_type(types).expect("a type")).expect("values")
+        };
+        for (types, texts) in [
+            ("struct<a: int64, b: text>", [Some(r#"{"a":9223372036854775807,"b":"x\"y"}"#), Some("{}"), None]),
+            ("list<struct<d: decimal(38, 2)>>", [Some(r#"[{"d":123456789012345678901234567890.12},{}]"#), Some("[]"), Some("[null]")]),
+            (
+                "struct<t: timestamp(ns), u: timestamp_utc, d: date>",
+                [Some(r#"{"t":"2024-01-31T10:00:00.000000001","u":"9999-12-31T00:00:00Z","d":"0001-01-01"}"#), None, Some("{}")],
+            ),
+            ("map<text, float64>", [Some(r#"{"a":0.1,"b":-0.0}"#), Some("{}"), None]),
+            ("list<binary>", [Some(r#"["00ff"]"#), Some("[]"), None]),
+        ] {
+            let column = read(types, &texts);
+            let text = cast_exactly(&column, &DataType::Utf8, "c").unwrap_or_else(|error| panic!("{types}: {error}"));
+            assert_eq!(text.as_string::<i32>().iter().collect::<Vec<_>>(), texts, "{types}");
+        }
+        let infinite: ArrayRef =
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>([Some([Some(1.0)]), Some([Some(f64::INFINITY)])]));
+        let error = cast_exactly(&infinite, &DataType::Utf8, "c").expect_err("JSON has no infinity");
+        assert_eq!(error.to_string(), "column 'c': the value [inf] does not fit text");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, toml_key};
 
 /// The type that stands for all encodings of `data_type`, or `None` if asof does not take it.
 pub fn canonical(data_type: &DataType) -> Option<DataType> {
@@ -450,8 +450,7 @@ fn holding(one: &DataType, other: &DataType) -> Option<DataType> {
         return Some(wide);
     }
     match (one, other) {
-        (T::List(a), T::List(b)) => Some(T::List(Arc::new(Field::new("item", holding(a.data_type(), b.data_type())?, true)))),
-        _ if one.is_nested() || other.is_nested() => None,
+        (T::List(a), T::List(b)) => holding(a.data_type(), b.data_type()).map(|item| T::List(Arc::new(Field::new("item", item, true)))),
         // Bytes have no text that all programs agree on.
         (T::Binary, _) | (_, T::Binary) => None,
         _ => Some(T::Utf8),
@@ -485,12 +484,6 @@ pub fn declaration(table: &str, types: &[(String, DataType)]) -> String {
     let (noun, it) = if types.len() == 1 { ("column", "it") } else { ("columns", "them") };
     let (table, types) = (toml_key(table), types.join(", "));
     format!("[tables.{table}] types = {{ {types} }} in asof.toml reads the {noun} so on every date, or correct {it} in the source")
-}
-
-/// A name as a key of TOML, quoted where it has to be.
-fn toml_key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if is_bare { name.to_owned() } else { format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 /// The schema that holds both, with columns in the order of their first appearance, and what `next`

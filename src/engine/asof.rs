@@ -19,7 +19,7 @@ use crate::domain::asof::{AsOfRule, NoSnapshot};
 use crate::domain::cast::conform;
 use crate::domain::digest::Fingerprint;
 use crate::domain::schema::unify;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, toml_key};
 use crate::storage::Batches;
 
 /// Where rows may come from.
@@ -163,7 +163,10 @@ impl TableHistory {
                 let age = (label - found).num_days();
                 let days = if age == 1 { "day" } else { "days" };
                 Error::refused(format!("table {name} has no snapshot of {label}; the latest before it is of {found}, {age} {days} older"))
-                    .hint(format!("--tolerance {age}d, or [tables.{name}] tolerance = \"{age}d\", takes the older one"))
+                    .hint(format!(
+                        "--tolerance {age}d, or [tables.{}] tolerance = \"{age}d\", takes the older one",
+                        toml_key(name.as_str())
+                    ))
             }
         })
     }

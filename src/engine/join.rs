@@ -31,7 +31,7 @@ use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
 use crate::domain::join::{JoinKind, KeyKind, Keys, NO_ROW, Versions, VersionsBuilder, VersionsOn};
 use crate::domain::schema::type_name;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
 use crate::phases::Phase;
 use crate::source::no_column;
@@ -186,7 +186,12 @@ impl JoinColumns {
                     key.name(),
                     type_name(key.data_type())
                 ))
-                .hint(format!("[events.{events_name}.types] {column} = \"{}\"", type_name(key.data_type()))));
+                .hint(format!(
+                    "[events.{}] types = {{ {} = \"{}\" }} in asof.toml",
+                    toml_key(events_name),
+                    toml_key(column),
+                    type_name(key.data_type())
+                )));
             }
         }
         let mut fields: Vec<Field> = events.fields().iter().map(|field| field.as_ref().clone()).collect();

@@ -15,7 +15,7 @@ use crate::domain::cast::{cast_exactly, display};
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
 use crate::storage::footer::{Content, SnapshotFooter};
@@ -303,14 +303,19 @@ impl Table {
         match self.own {
             true => format!("asof snapshot {name} --source FILE --key COLUMN"),
             false => format!(
-                "check the path and the layout of the copies: [tables.{name}] snapshots = \"DIR\", layout = \"LAYOUT\" in asof.toml"
+                "check the path and the layout of the copies: [tables.{}] snapshots = \"DIR\", layout = \"LAYOUT\" in asof.toml",
+                toml_key(name.as_str())
             ),
         }
     }
 
     /// What to write to choose another key: the option, if the command line has it and so overrules the configuration.
     fn key_hint(&self, option: &str, configured: &str) -> String {
-        if self.key_is_given { format!("--key {option}") } else { format!("[tables.{}] key = [{configured}] in asof.toml", self.name) }
+        if self.key_is_given {
+            format!("--key {option}")
+        } else {
+            format!("[tables.{}] key = [{configured}] in asof.toml", toml_key(self.name.as_str()))
+        }
     }
 
     /// The refusal of null keys.

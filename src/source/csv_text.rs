@@ -16,7 +16,7 @@ use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
 use super::guess::{Guess, Place};
-use super::{Input, Rows, TypeRules};
+use super::{AS_UTF8, Input, Rows, TypeRules};
 use crate::domain::cast::conform;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
@@ -25,7 +25,6 @@ use crate::storage::read::ObjectReader;
 
 /// Appended to every file. It stands in a row of its own, unless the file ends inside a quoted value and swallows it.
 const END: &[u8] = b"\n\x01asof end of file\x01";
-const AS_UTF8: &str = "iconv -f latin1 -t utf-8 FILE";
 const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
 
 /// Text on its way to the temporary file.
@@ -85,7 +84,10 @@ pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result
     let (reader, guesses) = aside.into_reader()?;
     let text = reader.schema();
     let fields = text.fields().iter().zip(&guesses);
-    let fields = fields.map(|(field, guess)| Ok(Field::new(field.name(), guess.decide(field.name(), inputs)?, true)));
+    let fields = fields.map(|(field, guess)| {
+        let data_type = guess.decide(field.name(), inputs).map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
+        Ok(Field::new(field.name(), data_type, true))
+    });
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
     let (target, name) = (schema.clone(), inputs[0].name.clone());
     let batches = reader.map(move |batch| conform(&batch.io_context(|| SPILL.into())?, &target).map_err(|error| error.within(&name)));
@@ -104,7 +106,7 @@ fn columns_of_all(inputs: &[Input], objects: &[ObjectReader], delimiter: u8) -> 
     }
     if is_all_empty {
         let name = inputs.first().map_or("the source", |input| input.name.as_str());
-        return Err(Error::refused(format!("{name} and the {} other files are empty: not even a header", inputs.len() - 1)));
+        return Err(Error::refused(format!("all {} files are empty, without even a header; {name} is the first", inputs.len())));
     }
     Ok(Arc::new(Schema::new(fields)))
 }
@@ -194,7 +196,7 @@ impl<'a> Text<'a> {
         if is_wrong && !record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) {
             let place = format!("{}, line {line}", self.input.name);
             return Err(Error::refused(format!("{place}: a quoted value goes on after its closing quote"))
-                .hint("inside of a quoted value a quote is written twice: \"a \"\"b\"\" c\""));
+                .hint("inside a quoted value, write a quote twice: \"a \"\"b\"\" c\""));
         }
         Ok(Some(line))
     }

@@ -386,7 +386,5 @@ fn refusal(column: &str, verb: &str, data_type: &DataType, (place, value): &(Pla
     let shown = crate::domain::cast::shortened(value);
     let (place, name) = (place.in_words(inputs), type_name(data_type));
     let so_far = if verb == "was" { " in the copy before" } else { "" };
-    Error::refused(format!("{place}: column '{column}' {verb} {name}{so_far}, and '{shown}' is not a valid {name}")).hint(format!(
-        "correct the source, or keep the text as it is: --types {column}=text, or types = {{ {column} = \"text\" }} in asof.toml"
-    ))
+    Error::refused(format!("{place}: column '{column}' {verb} {name}{so_far}, and '{shown}' is not a valid {name}"))
 }

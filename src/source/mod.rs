@@ -34,7 +34,7 @@ use self::arrow_ipc::ArrowFile;
 use self::path_columns::PathColumns;
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, toml_key, word};
 use crate::model::TableName;
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object, is_data};
@@ -42,6 +42,9 @@ use crate::storage::object::{ParquetObject, RowCondition, with_dictionaries};
 use crate::storage::partitions::{local_object, local_objects_below};
 use crate::storage::read::ObjectReader;
 use crate::storage::table_format::refuse_tables;
+
+/// What to do about text in another encoding.
+const AS_UTF8: &str = "convert it first, for example: iconv -f latin1 -t utf-8 FILE > NEW_FILE";
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -97,6 +100,8 @@ impl Format {
 pub struct TypeRules {
     /// Types that the configuration declares, by column.
     pub declared: BTreeMap<String, DataType>,
+    /// The section of asof.toml that declares them, for hints, such as `tables.item`.
+    pub section: String,
     /// Whether every other column of CSV is text.
     pub csv_as_text: bool,
     /// The types that columns had in the last snapshot in which they had values.
@@ -117,6 +122,16 @@ impl TypeRules {
         let spelled = || fields.iter().find(|field| field.name().to_lowercase() == column.to_lowercase());
         let field = fields.iter().find(|field| field.name() == column).or_else(spelled)?;
         (field.data_type() != &DataType::Null).then(|| field.data_type())
+    }
+
+    /// The hint that a column can be kept as text. `what` says which text that is.
+    fn as_text(&self, column: &str, what: &str) -> String {
+        let section = if self.section.is_empty() { String::new() } else { format!("[{}] ", self.section) };
+        let configured = format!("{section}types = {{ {} = \"text\" }} in asof.toml", toml_key(column));
+        // In an option, these characters would end the name.
+        let is_plain = column == column.trim() && !column.starts_with('-') && !column.contains([',', '=', '(', ')', '<', '>']);
+        let option = if is_plain { format!("--types {}, or ", word(&format!("{column}=text"))) } else { String::new() };
+        format!("correct the source, or keep {what}: {option}{configured}")
     }
 
     /// Refuses a declaration for a column that is not there, and was not there before.
@@ -173,7 +188,9 @@ impl Input {
         let not_read = |what: &str, hint: &str| Error::refused(format!("{} is {what}", self.name)).hint(hint);
         Ok(match &magic[..got] {
             [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(not_read("UTF-16 text", "iconv -f utf-16 -t utf-8 FILE")),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+                return Err(not_read("UTF-16 text", "convert it first: iconv -f utf-16 -t utf-8 FILE > NEW_FILE"));
+            }
             b"PK\x03\x04" => return Err(not_read("a zip archive", "unzip FILE")),
             // Programs that compress in parallel begin with a frame that is passed over.
             [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
@@ -366,7 +383,10 @@ pub struct FormatRule {
 impl FormatRule {
     /// The rule of a table in asof.toml.
     pub fn of_table(declared: Option<Format>, table: &TableName) -> Self {
-        FormatRule { declared, option: format!("[tables.{table}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow") }
+        FormatRule {
+            declared,
+            option: format!("[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(table.as_str())),
+        }
     }
 
     /// The format of files: as declared, or as their names tell; of files whose names do not, as the first bytes of the first one tell.
@@ -486,7 +506,7 @@ impl Parts {
         }
         let schemas: Vec<(SchemaRef, &str)> =
             parts.iter().map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str())).collect();
-        let schema = unify_parts(&schemas)?;
+        let schema = unify_parts(&schemas, rules)?;
         rules.check(&schema, &inputs[0].name)?;
         let schema = in_settled_units(&parts, &schema, rules)?;
         Ok(Parts { schema, parts })
@@ -557,7 +577,7 @@ fn refused_row(batch: &RecordBatch, target: &SchemaRef, before: usize, name: &st
 }
 
 /// The schema that holds the schemas of the files of one table, as the schemas of dates are unified.
-fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
+fn unify_parts(schemas: &[(SchemaRef, &str)], rules: &TypeRules) -> Result<SchemaRef> {
     let Some(((first, _), others)) = schemas.split_first() else { return Err(Error::usage("there are no files to read")) };
     let mut all = first.clone();
     for (at, (schema, name)) in others.iter().enumerate() {
@@ -576,10 +596,7 @@ fn unify_parts(schemas: &[(SchemaRef, &str)]) -> Result<SchemaRef> {
                 type_name(&from),
                 type_name(&clash.to)
             ))
-            .hint(format!(
-                "correct the files, or keep the values as text: --types {0}=text, or types = {{ {0} = \"text\" }} in asof.toml",
-                clash.column
-            ))
+            .hint(rules.as_text(&clash.column, "the values as text"))
         })?;
         all = unified.0;
     }

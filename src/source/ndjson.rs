@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use super::guess::{Guess, Place, Written};
-use super::{Input, Rows, TypeRules};
+use super::{AS_UTF8, Input, Rows, TypeRules};
 use crate::domain::cast::shortened;
 use crate::domain::json::{self, Value, Wrong};
 use crate::domain::schema::{canonical_schema, type_name, widen};
@@ -26,6 +26,9 @@ use crate::error::{Context, Error, Result};
 use crate::storage::object::BATCH_ROWS;
 
 const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
+
+/// What is kept of a column that is declared text.
+const JSON_TEXT: &str = "the column as its JSON text";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     let mut aside = set_aside(inputs)?;
@@ -36,13 +39,16 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     }
     let name = inputs.first().map_or("the source", |input| input.name.as_str());
     let fields = rows.fields.shapes.iter().map(|(column, shape)| {
-        let data_type = rules.declared.get(column).map_or_else(|| shape.decide(column, inputs), |declared| Ok(declared.clone()))?;
+        let data_type = match rules.declared.get(column) {
+            Some(declared) => declared.clone(),
+            None => shape.decide(column, inputs).map_err(|error| error.hint(rules.as_text(column, JSON_TEXT)))?,
+        };
         Ok(Field::new(column, data_type, true))
     });
     let schema = canonical_schema(&Schema::new(fields.collect::<Result<Vec<_>>>()?), name)?;
     rules.check(&schema, name)?;
     aside.rewind();
-    let batches = Objects { aside, schema: schema.clone(), inputs: inputs.to_vec() };
+    let batches = Objects { aside, schema: schema.clone(), inputs: inputs.to_vec(), rules: rules.clone() };
     Ok(Rows { schema, batches: Box::new(batches) })
 }
 
@@ -150,7 +156,7 @@ impl Aside {
     fn refusal(&self, wrong: Wrong, inputs: &[Input], from: Place) -> Error {
         match wrong {
             Wrong::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Error::refused(format!("{}: it is not UTF-8 text", self.place().in_words(inputs))).hint("iconv -f latin1 -t utf-8 FILE")
+                Error::refused(format!("{}: the file is not UTF-8 text", self.place().in_words(inputs))).hint(AS_UTF8)
             }
             Wrong::Io(error) => Error::io(format!("{SPILL}: {error}")),
             Wrong::Syntax(what) => Error::refused(format!("{}: invalid JSON: {what}", self.place().in_words(inputs))),
@@ -321,8 +327,7 @@ impl Shape {
         };
         if let Some((found, place)) = self.first_but(taken) {
             let (place, was) = (place.in_words(inputs), type_name(pinned));
-            return Err(Error::refused(format!("{place}: column '{column}' was {was} in the copy before, and here it is {found}"))
-                .hint(as_text(column)));
+            return Err(Error::refused(format!("{place}: column '{column}' was {was} in the copy before, and is {found} here")));
         }
         match pinned {
             DataType::List(item) => match &self.items {
@@ -371,7 +376,7 @@ impl Shape {
                     kinds.last().map_or(("", Place::default()), |(file, line, name)| (name, Place { file: *file, line: *line }));
                 let first = kinds.first().map_or("", |(_, _, name)| name);
                 let place = place.in_words(inputs);
-                return Err(Error::refused(format!("{place}: column '{column}' is {last} here, and {first} before")).hint(as_text(column)));
+                return Err(Error::refused(format!("{place}: column '{column}' is {last} here, and {first} in earlier rows")));
             }
         })
     }
@@ -386,17 +391,12 @@ fn widened(pinned: &DataType, decided: DataType) -> DataType {
     widen(pinned, &decided).unwrap_or(decided)
 }
 
-fn as_text(column: &str) -> String {
-    format!(
-        "correct the source, or keep the column as its JSON text: --types {column}=text, or types = {{ {column} = \"text\" }} in asof.toml"
-    )
-}
-
 /// The objects as batches of a schema that takes all of their fields.
 struct Objects {
     aside: Aside,
     schema: SchemaRef,
     inputs: Vec<Input>,
+    rules: TypeRules,
 }
 
 impl Objects {
@@ -426,7 +426,7 @@ impl Objects {
                 let value = values[row].as_ref().map(Value::to_json).unwrap_or_default();
                 let (value, data_type) = (shortened(&value), type_name(field.data_type()));
                 Error::refused(format!("{place}: column '{name}' is {data_type}, and {value} is not a valid {data_type}"))
-                    .hint(as_text(name))
+                    .hint(self.rules.as_text(name, JSON_TEXT))
             })
         });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;

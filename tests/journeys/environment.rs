@@ -279,8 +279,10 @@ fn list(top: &Path, folder: &Path, tree: &mut Tree) {
 /// Splits a line into words; quotes of both kinds hold words together.
 pub(crate) fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for letter in line.chars() {
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
         match (letter, quote) {
+            ('\\', None) => word.get_or_insert_default().extend(letters.next()),
             (_, Some(open)) if letter == open => quote = None,
             ('\'' | '"', None) => {
                 quote = Some(letter);

@@ -192,7 +192,7 @@ impl<'a> DateRun<'a> {
         let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
         if objects.is_empty() {
             let error = Error::refused(format!("events {} have no partition of {date}", events.name));
-            return Err(error.hint(format!("{}, to see what is there", events.listing(DateRange::single(date)))));
+            return Err(error.hint(format!("to see what is there: {}", events.listing(DateRange::single(date)))));
         }
         let types = TypeRules { pinned: followed, ..events.types.clone() };
         let place = format!("events {}, {date}", events.name);

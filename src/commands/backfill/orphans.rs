@@ -105,9 +105,9 @@ impl Job {
             return error.hint(format!("--events-layout '{0}', or layout = \"{0}\" in asof.toml, reads '{1}'", other.layout, other.path));
         }
         let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
-            Some(stranger) => error.hint(format!("'{stranger}' is there, and is outside of the range or of the layout")),
-            None => self.events.iter().fold(error, |error, events| error.hint(format!("{}, to see what is there", events.listing(range)))),
+            Some(stranger) => error.hint(format!("'{stranger}' exists, but is outside the range or does not match the layout")),
+            None => self.events.iter().fold(error, |error, events| error.hint(format!("to see what is there: {}", events.listing(range)))),
         };
-        if orphans > 0 { error.hint("--only orphaned, to remove these outputs if their events are really gone") } else { error }
+        if orphans > 0 { error.hint("if their events are really gone, remove these outputs with --only orphaned") } else { error }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{TableHistory, Using};
 use crate::engine::join::JoinSpec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::location::Location;
@@ -169,12 +169,12 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
     let Some(config) = workspace.config.events.get(name) else {
         let error = Error::usage(format!("there are no events '{name}'"));
         return Err(error.hint_nearest(name, workspace.config.events.keys().map(String::as_str), || {
-            format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")
+            format!("[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml", toml_key(name))
         }));
     };
     if config.path.is_empty() {
         return Err(Error::usage(format!("[events.{name}] has no path"))
-            .hint(format!("[events.{name}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml")));
+            .hint(format!("[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml", toml_key(name))));
     }
     Ok(EventsPlace {
         name: name.to_owned(),
@@ -182,9 +182,9 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
         layout: Layout::parse(&config.layout)?,
         format: FormatRule {
             declared: config.format,
-            option: format!("[events.{name}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow"),
+            option: format!("[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(name)),
         },
-        types: workspace.event_types(Some(config))?,
+        types: workspace.event_types(name, Some(config))?,
     })
 }
 
@@ -202,7 +202,8 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     let config = workspace.config.events.get(&name);
     let declared = ad_hoc.events_format.or(config.and_then(|config| config.format));
     let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format, types: workspace.event_types(config)? })
+    let types = workspace.event_types(&name, config)?;
+    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format, types })
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use super::DateReport;
 use super::job::Job;
 use crate::commands::Workspace;
+use crate::error::toml_key;
 use crate::model::DaySpan;
 
 impl Job {
@@ -26,7 +27,8 @@ impl Job {
                 let more = if leaks.len() > 1 { format!(" and {} more", leaks.len() - 1) } else { String::new() };
                 workspace.progress.note(&format!(
                     "the snapshot of {name} labelled {first}{more} was taken after that day had ended, so its events may see later changes; \
-                     [tables.{name}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says that this is meant"
+                     [tables.{}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says that this is meant",
+                    toml_key(name)
                 ));
             }
         }

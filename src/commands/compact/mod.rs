@@ -210,7 +210,8 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    let table = Table { name, key, key_is_given: true, root, layout, own: false, types: config.type_rules()?, format };
+    let types = config.type_rules(name.as_str())?;
+    let table = Table { name, key, key_is_given: true, root, layout, own: false, types, format };
     run(workspace, table, &path, existing, options)
 }
 

@@ -8,7 +8,7 @@ use super::Run;
 use crate::domain::digest::{key_digests, row_digests};
 use crate::engine::compaction::{CompactionFacts, DayChanges};
 use crate::engine::intervals::Intervals;
-use crate::error::Result;
+use crate::error::{Result, toml_key, toml_text, word};
 
 /// How many intervals are looked at to tell which columns change.
 const SAMPLE: u64 = 8192;
@@ -56,13 +56,14 @@ impl Run<'_> {
         if !columns.is_empty() {
             let (column, change, them) = if columns.len() == 1 { ("column", "changes", "it") } else { ("columns", "change", "them") };
             let quoted: Vec<String> = columns.iter().map(|name| format!("'{name}'")).collect();
-            let listed: Vec<String> = columns.iter().map(|name| format!("\"{name}\"")).collect();
+            let listed: Vec<String> = columns.iter().map(|name| toml_text(name)).collect();
             self.workspace.progress.note(&format!(
                 "{}: {column} {} {change} in nearly every row on every date, so nearly every row begins a new interval; --ignore {}, or \
-                 [tables.{0}] ignore = [{}] in asof.toml, leaves {them} out of the comparison",
+                 [tables.{}] ignore = [{}] in asof.toml, leaves {them} out of the comparison",
                 self.table.name,
                 quoted.join(", "),
-                columns.join(","),
+                word(&columns.join(",")),
+                toml_key(self.table.name.as_str()),
                 listed.join(", ")
             ));
         }

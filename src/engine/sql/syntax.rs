@@ -50,10 +50,16 @@ fn refuse_with(clause: &str, hint: &'static str) -> Checked {
     ControlFlow::Break(Refusal { clause: clause.into(), hint: Some(hint) })
 }
 
+fn refuse_if_with(is_there: bool, clause: &str, hint: &'static str) -> Checked {
+    if is_there { refuse_with(clause, hint) } else { ControlFlow::Continue(()) }
+}
+
 fn refuse_if(is_there: bool, clause: &str) -> Checked {
     if is_there { refuse(clause) } else { ControlFlow::Continue(()) }
 }
 
+const ORDER_BY: &str = "write ORDER BY";
+const WHOLE_WINDOW: &str = "write the whole window: OVER (PARTITION BY x ORDER BY y)";
 const DONE: Checked = ControlFlow::Continue(());
 
 struct Supported;
@@ -77,7 +83,9 @@ impl Visitor for Supported {
             }
         }
         match limit_clause {
-            Some(LimitClause::LimitOffset { limit: _, offset: _, limit_by }) => refuse_if(!limit_by.is_empty(), "LIMIT ... BY")?,
+            Some(LimitClause::LimitOffset { limit: _, offset: _, limit_by }) => {
+                refuse_if_with(!limit_by.is_empty(), "LIMIT ... BY", "write QUALIFY row_number() OVER (PARTITION BY x ORDER BY y) <= n")?;
+            }
             Some(LimitClause::OffsetCommaLimit { .. }) | None => {}
         }
         if fetch.is_some() {
@@ -146,10 +154,11 @@ impl Visitor for Supported {
             return refuse_with("PREWHERE", "write WHERE");
         }
         if let Some(clause) = connect_by.first() {
-            return refuse(match clause {
+            let clause = match clause {
                 ConnectByKind::ConnectBy { .. } => "CONNECT BY",
                 ConnectByKind::StartWith { .. } => "START WITH",
-            });
+            };
+            return refuse_with(clause, "write WITH RECURSIVE");
         }
         let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
         if let Some(modifier) = modifiers.first() {
@@ -162,14 +171,12 @@ impl Visitor for Supported {
                 }
             };
         }
-        refuse_if(!cluster_by.is_empty(), "CLUSTER BY")?;
-        refuse_if(!distribute_by.is_empty(), "DISTRIBUTE BY")?;
-        if !sort_by.is_empty() {
-            return refuse_with("SORT BY", "write ORDER BY");
-        }
+        refuse_if_with(!cluster_by.is_empty(), "CLUSTER BY", ORDER_BY)?;
+        refuse_if_with(!distribute_by.is_empty(), "DISTRIBUTE BY", ORDER_BY)?;
+        refuse_if_with(!sort_by.is_empty(), "SORT BY", ORDER_BY)?;
         for window in named_window {
             match &window.1 {
-                NamedWindowExpr::NamedWindow(_) => return refuse("a window that is named after another one"),
+                NamedWindowExpr::NamedWindow(_) => return refuse_with("a window that is named after another one", WHOLE_WINDOW),
                 NamedWindowExpr::WindowSpec(window) => check_window(window)?,
             }
         }
@@ -202,7 +209,7 @@ impl Visitor for Supported {
                 refuse_if(!with_hints.is_empty(), "WITH (...) after a table")?;
                 if version.is_some() {
                     return refuse_with(
-                        "a version or time of a table in SQL",
+                        "FOR SYSTEM_TIME AS OF or VERSION AS OF",
                         "a job reads each table as of its date; tolerance and lag choose another snapshot",
                     );
                 }
@@ -353,7 +360,9 @@ fn check_body(body: &SetExpr) -> Checked {
 }
 
 fn check_order(expressions: &[OrderByExpr]) -> Checked {
-    expressions.iter().try_for_each(|OrderByExpr { expr: _, options: _, with_fill }| refuse_if(with_fill.is_some(), "WITH FILL"))
+    expressions
+        .iter()
+        .try_for_each(|OrderByExpr { expr: _, options: _, with_fill }| refuse_if_with(with_fill.is_some(), "WITH FILL", ORDER_BY))
 }
 
 fn check_joins(joins: &[Join]) -> Checked {
@@ -456,7 +465,7 @@ fn check_argument(argument: &FunctionArg) -> Checked {
 
 fn check_window(window: &WindowSpec) -> Checked {
     let WindowSpec { window_name, partition_by: _, order_by, window_frame: _ } = window;
-    refuse_if(window_name.is_some(), "a window that extends a named one")?;
+    refuse_if_with(window_name.is_some(), "a window that extends a named one", WHOLE_WINDOW)?;
     check_order(order_by)
 }
 
