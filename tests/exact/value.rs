@@ -183,6 +183,7 @@ impl Value {
                     || text == self.text
                     || again.meaning == self.meaning && self.meaning != Meaning::Text
                     || text.eq_ignore_ascii_case(&self.text)
+                    || is_same_list(text, &self.text)
             }
             _ => false,
         }
@@ -204,6 +205,12 @@ impl Value {
         }
         Value::text(text)
     }
+}
+
+/// Whether both are JSON of the same list: blanks do not count.
+fn is_same_list(one: &str, other: &str) -> bool {
+    let list = |text: &str| serde_json::from_str::<Vec<Option<i64>>>(text).ok();
+    list(one).is_some_and(|one| list(other) == Some(one))
 }
 
 /// The edges of every type, and numbers, moments and texts at random, `count` of each.
