@@ -147,6 +147,10 @@ pub struct JobConfig {
     pub condition: Option<String>,
     /// The table's columns to add.
     pub select: Vec<String>,
+    /// What the query calls relations, each with the relation's own name.
+    pub names: BTreeMap<String, String>,
+    /// The zone in which the day of `{start}` and `{end}` lies; by default that of the whole file.
+    pub timezone: Option<String>,
     /// The root of the outputs.
     pub output: String,
     /// The layout of the outputs.
@@ -196,6 +200,9 @@ impl Config {
                 return Err(within(Error::usage("'path' and 'layout' are missing")));
             }
         }
+        for (name, job) in &self.jobs {
+            job.zone(self).map_err(|error| error.within(format!("[jobs.{name}]")))?;
+        }
         self.zone().map(|_| ())
     }
 
@@ -215,12 +222,25 @@ impl Config {
     /// # Errors
     /// A usage error for a zone that is unknown.
     pub fn zone(&self) -> Result<Tz> {
-        let Some(name) = &self.timezone else { return Ok(Tz::UTC) };
-        name.parse().map_err(|_| {
-            let near = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-            let error = Error::usage(format!("timezone '{name}' is unknown"));
-            error.hint(near.map_or_else(|| "timezone = \"UTC\"".to_owned(), |near| format!("timezone = \"{near}\"")))
-        })
+        self.timezone.as_deref().map_or(Ok(Tz::UTC), zone)
+    }
+}
+
+fn zone(name: &str) -> Result<Tz> {
+    name.parse().map_err(|_| {
+        let near = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+        let error = Error::usage(format!("timezone '{name}' is unknown"));
+        error.hint(near.map_or_else(|| "timezone = \"UTC\"".to_owned(), |near| format!("timezone = \"{near}\"")))
+    })
+}
+
+impl JobConfig {
+    /// The zone in which the job's days lie, in a file with a zone of its own.
+    ///
+    /// # Errors
+    /// A usage error for a zone that is unknown.
+    pub fn zone(&self, config: &Config) -> Result<Tz> {
+        self.timezone.as_deref().map_or_else(|| config.zone(), zone)
     }
 }
 
@@ -327,6 +347,7 @@ mod tests {
         assert!(message("[events.a.types]\nx = 'number'\n").contains("'number' is not a type"));
         assert!(load("[events.a.types]\nx = 'text'\n").is_ok());
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
+        assert!(message("[jobs.a]\ntimezone = 'Europe/Berln'\n").ends_with("[jobs.a]: timezone 'Europe/Berln' is unknown"));
     }
 
     #[test]

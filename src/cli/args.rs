@@ -342,6 +342,9 @@ pub struct AdHocArgs {
     /// A file with a query instead of a join
     #[arg(long, value_name = "FILE")]
     pub sql: Option<String>,
+    /// What the query calls relations, such as item=item_intervals
+    #[arg(long, value_delimiter = ',', value_parser = renamed, value_name = "NAME=RELATION,...")]
+    pub names: Vec<(String, String)>,
     /// The root of the outputs
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
@@ -554,6 +557,13 @@ fn memory(text: &str) -> Result<MemoryBudget, String> {
 
 fn days(text: &str) -> Result<DaySpan, String> {
     text.parse().map_err(|error| with_hints(&error))
+}
+
+/// Reads `item=item_intervals`.
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, relation)| !name.trim().is_empty() && !relation.trim().is_empty());
+    let (name, relation) = pair.ok_or_else(|| format!("'{text}' is not NAME=RELATION, such as item=item_intervals"))?;
+    Ok((name.trim().to_owned(), relation.trim().to_owned()))
 }
 
 /// Types that the command line declares, by column.

@@ -292,7 +292,7 @@ impl Tour<'_> {
     fn joined_to(&self, snapshot: &str, day: chrono::NaiveDate) -> Result<BTreeMap<String, i64>> {
         use std::sync::Arc;
 
-        use crate::engine::sql::{QueryMemory, Relation, bind_date, run};
+        use crate::engine::sql::{JobDay, QueryMemory, Relation, bind, run};
         use crate::model::MemoryBudget;
         use crate::source::{FormatRule, TypeRules, files_of, read};
 
@@ -308,12 +308,12 @@ impl Tour<'_> {
             let files = files_of(&file)?;
             let format = FormatRule::default().of(&files)?;
             let schema = read(&files, format, &TypeRules::default(), None)?.schema;
-            Ok(Relation { schema, open: Arc::new(move |_: &[String]| Ok(read(&files, format, &TypeRules::default(), None)?.batches)) })
+            Ok(Relation::new(schema, Arc::new(move |_: &[String]| Ok(read(&files, format, &TypeRules::default(), None)?.batches))))
         };
         let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
         let mut batches = Vec::new();
         let memory = QueryMemory { budget: MemoryBudget::default(), queries: 1 };
-        run(&bind_date(&sql, day).expect("bound"), relations, memory, &mut |_, batch| {
+        run(&bind(&sql, JobDay::utc(day)).expect("bound"), relations, memory, &mut |_, batch| {
             batches.push(batch);
             Ok(())
         })?;

@@ -299,6 +299,7 @@ fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
         how: args.how.map(Into::into),
         condition: args.condition,
         select: args.select,
+        names: args.names.into_iter().collect(),
         output: args.out.unwrap_or_default(),
         layout: args.out_layout,
         ..JobConfig::default()

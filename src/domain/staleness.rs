@@ -43,6 +43,9 @@ pub struct Inputs {
     pub tables: BTreeMap<String, TableInput>,
     /// By events name.
     pub events: BTreeMap<String, Vec<EventsInput>>,
+    /// By table name: the copies that were read of its history, by their dates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub history: BTreeMap<String, Vec<TableInput>>,
 }
 
 /// Where one date of a job stands.
@@ -108,7 +111,25 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
             return Some(format!("the events {name} were rewritten"));
         }
     }
+    for (name, copies) in &now.history {
+        let was = recorded.history.get(name).map(Vec::as_slice).unwrap_or_default();
+        if let Some(reason) = history_difference(name, was, copies) {
+            return Some(reason);
+        }
+    }
     (recorded != now).then(|| "its inputs were others".into())
+}
+
+/// The first copy in which the history of a table differs, in words.
+fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -> Option<String> {
+    let of = |copies: &[TableInput], date: NaiveDate| copies.iter().find(|copy| copy.snapshot_date == date).map(|copy| copy.fingerprint);
+    let changed = now.iter().find_map(|copy| match of(recorded, copy.snapshot_date) {
+        None => Some(format!("the snapshot of {name} on {} is new", copy.snapshot_date)),
+        Some(was) if was != copy.fingerprint => Some(format!("the snapshot of {name} on {} was rewritten", copy.snapshot_date)),
+        Some(_) => None,
+    });
+    let gone = || recorded.iter().find(|copy| of(now, copy.snapshot_date).is_none());
+    changed.or_else(|| gone().map(|copy| format!("the snapshot of {name} on {} is gone", copy.snapshot_date)))
 }
 
 /// Which states a run takes up.
@@ -178,7 +199,12 @@ mod tests {
     fn inputs() -> Inputs {
         let table = TableInput { snapshot_date: parse_date("2024-01-05").expect("a date"), fingerprint: Fingerprint(7) };
         let events = EventsInput { path: "d/e.csv".into(), size: 9, etag: "1".into() };
-        Inputs { job: "j".into(), tables: [("item".into(), table)].into(), events: [("clicks".into(), vec![events])].into() }
+        Inputs {
+            job: "j".into(),
+            tables: [("item".into(), table)].into(),
+            events: [("clicks".into(), vec![events])].into(),
+            history: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -217,6 +243,24 @@ mod tests {
             }),
             "its inputs were others"
         );
+    }
+
+    #[test]
+    fn a_copy_of_the_history_counts_if_it_was_read() {
+        let copy = |day: u32, content: u128| TableInput {
+            snapshot_date: NaiveDate::from_ymd_opt(2024, 1, day).expect("a date"),
+            fingerprint: Fingerprint(content),
+        };
+        let with = |copies: &[TableInput]| Inputs { history: [("item".into(), copies.to_vec())].into(), ..inputs() };
+        let was = with(&[copy(1, 7), copy(2, 8)]);
+        let state = |now: &[TableInput]| DateState::of(Some(&was), &with(now), None);
+        let stale = |reason: &str| DateState::Stale(reason.to_owned());
+        assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::Done);
+        assert_eq!(state(&[copy(1, 7), copy(2, 9)]), stale("the snapshot of item on 2024-01-02 was rewritten"));
+        assert_eq!(state(&[copy(1, 7), copy(2, 8), copy(3, 8)]), stale("the snapshot of item on 2024-01-03 is new"));
+        assert_eq!(state(&[copy(2, 8)]), stale("the snapshot of item on 2024-01-01 is gone"));
+        let read = serde_json::to_string(&inputs()).expect("JSON");
+        assert!(!read.contains("history") && serde_json::from_str::<Inputs>(&read).expect("it reads") == inputs());
     }
 
     #[test]

@@ -6,12 +6,15 @@
 //! they are known to agree: their footer records the fingerprint that the snapshot has, and they compare
 //! every column. What only they still know (a pruned date) they serve alone.
 
+mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 
+pub use self::history::{Copies, HistorySettings, KnownIntervals, SNAPSHOT_DATE};
 use super::intervals::Intervals;
 use super::table::{Partitions, Snapshot, Table, content};
 use super::versions::Dated;
@@ -64,6 +67,10 @@ pub struct TableHistory {
     /// By observed date; whoever works one out holds its own lock meanwhile, so that no snapshot is read twice at a time.
     facts: Mutex<BTreeMap<NaiveDate, Arc<Mutex<Option<SnapshotFacts>>>>>,
     every_column: Mutex<Option<SchemaRef>>,
+    /// How intervals are made, for a job that reads them.
+    settings: Option<HistorySettings>,
+    /// Those that were computed for this run.
+    computed: Mutex<Vec<history::Computed>>,
 }
 
 /// A table as of one observed date: its columns, and how to read them.
@@ -113,6 +120,8 @@ impl TableHistory {
             using,
             facts: Mutex::default(),
             every_column: Mutex::default(),
+            settings: None,
+            computed: Mutex::default(),
         })
     }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{Datelike, NaiveDate};
 
+use crate::domain::cast::cast_exactly;
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
+use crate::domain::schema::unify;
 use crate::engine::ahead::{Ahead, Task};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
@@ -249,6 +251,59 @@ impl Intervals {
             let batch = batch?;
             let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(date))).collect();
             filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())
+        })))
+    }
+
+    /// The columns that were known when the snapshot at an index was the last one, with the interval's two.
+    ///
+    /// # Errors
+    /// A refusal if the footer names a type that is unknown.
+    pub fn known_schema(&self, last: usize) -> Result<SchemaRef> {
+        let mut table: SchemaRef = Arc::new(Schema::empty());
+        let mut known = BTreeSet::new();
+        for (index, observed) in self.footer.observed.iter().enumerate().take(last + 1) {
+            if known.insert(observed.schema) {
+                let schema = self.schema_of(index)?;
+                table = unify(&table, &schema).map_err(|clash| clash.refusal(&self.footer.table, observed.date))?.0;
+            }
+        }
+        let own = [&self.convention.start_column, &self.convention.end_column].map(|name| Field::new(name, DataType::Date32, true));
+        Ok(Arc::new(Schema::new(table.fields().iter().cloned().chain(own.map(Arc::new)).collect::<Vec<_>>())))
+    }
+
+    /// The rows as they were known when the snapshot at an index was the last one: those that start up to its date. What held on its
+    /// date is open, whatever ended it later. `columns` are those of [`Intervals::known_schema`].
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn known_on(&self, last: usize, columns: &[String]) -> Result<Batches> {
+        let schema = self.known_schema(last)?;
+        let wanted = schema.fields().iter().filter(|field| columns.contains(field.name())).cloned();
+        let wanted = Arc::new(Schema::new(wanted.collect::<Vec<_>>()));
+        let of_table: Vec<String> = columns.iter().filter(|name| !self.is_own_column(name)).cloned().collect();
+        let date = self.footer.observed.get(last).map(|observed| observed.date).unwrap_or_default();
+        let convention = self.convention.clone();
+        Ok(Box::new(self.read(Some(&of_table))?.map(move |batch| {
+            let IntervalBatch { rows, intervals } = batch?;
+            let known: BooleanArray = intervals.iter().map(|interval| Some(interval.start <= date)).collect();
+            let rows = filter_record_batch(&rows, &known).io_context(|| "cannot select rows".into())?;
+            let known = || intervals.iter().filter(|interval| interval.start <= date);
+            let starts: Date32Array = known().map(|interval| Some(to_days(interval.start))).collect();
+            let end = |interval: &Interval| convention.encode(interval.end.filter(|end| *end < date)).map(to_days);
+            let ends: Date32Array = known().map(end).collect();
+            let (starts, ends): (ArrayRef, ArrayRef) = (Arc::new(starts), Arc::new(ends));
+            let columns = wanted.fields().iter().map(|field| {
+                let name = field.name();
+                match rows.column_by_name(name) {
+                    _ if *name == convention.start_column => Ok(starts.clone()),
+                    _ if *name == convention.end_column => Ok(ends.clone()),
+                    Some(column) => cast_exactly(column, field.data_type(), name),
+                    None => Ok(new_null_array(field.data_type(), rows.num_rows())),
+                }
+            });
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            RecordBatch::try_new_with_options(wanted.clone(), columns.collect::<Result<_>>()?, &options)
+                .io_context(|| "cannot bring rows into one schema".into())
         })))
     }
 

@@ -85,7 +85,8 @@ impl<'a> DateRun<'a> {
 
     fn attempt(&mut self, state: DateState) -> Result<&'static str> {
         let inputs = self.job.inputs(self.date)?;
-        self.report.tables = inputs.tables.iter().map(|(name, input)| (name.clone(), input.snapshot_date)).collect();
+        let served = self.job.tables.iter().map(|(name, history)| Ok((name.clone(), history.resolve(self.date)?)));
+        self.report.tables = served.collect::<Result<_>>()?;
         let taken = self.options.only.takes(&state);
         let done = state == DateState::Done;
         self.report.was = Some(state);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -20,7 +21,7 @@ use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::commit::publish_hint;
-use crate::storage::footer::{Content, OutputFooter};
+use crate::storage::footer::{Content, ConventionWire, GapsWire, OutputFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
 use crate::storage::partitions::{Found, find_if_there};
@@ -53,6 +54,10 @@ pub(in crate::commands) struct Job {
     pub(super) layout: Layout,
     pub(super) events: Vec<EventsSource>,
     pub(super) tables: BTreeMap<String, TableHistory>,
+    /// What a query reads, by the names that it has there.
+    pub(super) relations: Vec<JobRelation>,
+    /// The zone in which the job's days lie.
+    pub(super) zone: Tz,
     pub(super) hash: String,
     /// What stood among the outputs of the range when the job began.
     pub(super) outputs: Partitions,
@@ -60,6 +65,57 @@ pub(in crate::commands) struct Job {
     pub(super) nearest: Vec<(NaiveDate, SchemaRef)>,
     /// The dates whose failure was kept when the job began.
     pub(super) failures: BTreeSet<NaiveDate>,
+}
+
+/// What a name in a query stands for.
+#[derive(Clone)]
+pub(super) struct JobRelation {
+    /// The name in the query.
+    pub(super) name: String,
+    pub(super) reads: Reads,
+}
+
+/// What a job reads under a name.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Events of a name.
+    Events(String),
+    /// A table.
+    Table(TableName, View),
+}
+
+impl Reads {
+    /// The relation's own name.
+    fn own_name(&self) -> String {
+        match self {
+            Reads::Events(name) => name.clone(),
+            Reads::Table(table, view) => format!("{table}{}", view.suffix()),
+        }
+    }
+}
+
+/// What of a table's past a job reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// The table as of the date.
+    AsOf,
+    /// Every copy up to the date.
+    Snapshots,
+    /// The intervals as they were known on the date.
+    Intervals,
+}
+
+impl View {
+    pub(super) const HISTORY: [View; 2] = [View::Snapshots, View::Intervals];
+
+    /// What the relation's name has after the table's.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            View::AsOf => "",
+            View::Snapshots => "_snapshots",
+            View::Intervals => "_intervals",
+        }
+    }
 }
 
 /// What a job does.
@@ -124,6 +180,26 @@ impl Job {
         if !as_text.is_empty() {
             document["csv_as_text"] = serde_json::json!(as_text);
         }
+        let renamed = self.relations.iter().map(|relation| (relation.name.as_str(), relation.reads.own_name()));
+        let renamed: BTreeMap<&str, String> = renamed.filter(|(name, own)| name != own).collect();
+        if !renamed.is_empty() {
+            document["names"] = serde_json::json!(renamed);
+        }
+        let made = self.tables.iter().filter_map(|(name, history)| {
+            let settings = &history.settings()?.settings;
+            let (convention, gaps) = (ConventionWire::from(&settings.convention), GapsWire::from(settings.policy));
+            Some((name.as_str(), serde_json::json!([convention, gaps, settings.comparison.ignore, settings.comparison.track])))
+        });
+        let made: BTreeMap<&str, serde_json::Value> = made.collect();
+        if !made.is_empty() {
+            document["intervals"] = serde_json::json!(made);
+        }
+        if let Work::Sql(sql) = &self.work {
+            let sql = sql.to_ascii_lowercase();
+            if sql.contains("{start") || sql.contains("{end") {
+                document["timezone"] = serde_json::json!(self.zone.name());
+            }
+        }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
     }
 
@@ -184,15 +260,55 @@ impl Job {
 
     /// What the output of a date would be made from now.
     pub(super) fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
-        let mut tables = BTreeMap::new();
+        let (mut tables, mut copies) = (BTreeMap::new(), BTreeMap::new());
         for (name, history) in &self.tables {
-            let snapshot_date = history.resolve(date)?;
-            let fingerprint = history.facts(snapshot_date)?.fingerprint;
-            tables.insert(name.clone(), TableInput { snapshot_date, fingerprint });
+            let serving = history.resolve(date)?;
+            let input = |snapshot_date: NaiveDate| {
+                let fingerprint = history.facts(snapshot_date)?.fingerprint;
+                Ok(TableInput { snapshot_date, fingerprint })
+            };
+            if self.reads_as_of(name) {
+                tables.insert(name.clone(), input(serving)?);
+            }
+            let mut read = BTreeSet::new();
+            for relation in &self.relations {
+                if matches!(&relation.reads, Reads::Table(table, view) if table.as_str() == name && *view != View::AsOf) {
+                    read.extend(self.copies_read(relation, history, serving, date)?);
+                }
+            }
+            if !read.is_empty() {
+                copies.insert(name.clone(), read.into_iter().map(input).collect::<Result<Vec<_>>>()?);
+            }
         }
         let objects = |events: &EventsSource| events.found.partitions.get(&date).into_iter().flatten().map(Object::identity).collect();
         let events = self.events.iter().map(|events| (events.name.clone(), objects(events))).collect();
-        Ok(Inputs { job: self.hash.clone(), tables, events })
+        Ok(Inputs { job: self.hash.clone(), tables, events, history: copies })
+    }
+
+    /// Whether the job reads a table as of the date: a join does, and a query that names it.
+    fn reads_as_of(&self, table: &str) -> bool {
+        let as_of = |relation: &JobRelation| matches!(&relation.reads, Reads::Table(name, View::AsOf) if name.as_str() == table);
+        self.relations.is_empty() || self.relations.iter().any(as_of)
+    }
+
+    /// The dates of the copies that a relation with history needs for a date.
+    pub(super) fn copies_read(
+        &self,
+        relation: &JobRelation,
+        history: &TableHistory,
+        serving: NaiveDate,
+        date: NaiveDate,
+    ) -> Result<Vec<NaiveDate>> {
+        let visible = history.until(serving);
+        match (&self.work, &relation.reads) {
+            #[cfg(feature = "sql")]
+            (Work::Sql(sql), Reads::Table(_, View::Snapshots)) => {
+                use crate::engine::sql::{JobDay, bind, dates_read};
+
+                dates_read(&bind(sql, JobDay { date, zone: self.zone })?, &relation.name, visible)
+            }
+            _ => Ok(visible.to_vec()),
+        }
     }
 
     /// What the output of a date said that it was made from when the job began; `None` if there was none.

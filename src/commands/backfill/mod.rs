@@ -12,6 +12,8 @@
 //! share of the memory that may be used.
 
 mod date;
+#[cfg(all(test, feature = "sql"))]
+mod history_tests;
 mod job;
 mod join;
 mod orphans;

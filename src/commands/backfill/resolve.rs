@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
 
-use super::job::{EventsSource, Job, Work};
+use super::job::{EventsSource, Job, JobRelation, Reads, View, Work};
 use super::schema::around;
 use super::{AdHoc, BackfillOptions};
 use crate::commands::Workspace;
+use crate::commands::compact::settings_of;
+use crate::commands::side_by_side::processors;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
-use crate::engine::asof::{TableHistory, Using};
+use crate::engine::asof::{HistorySettings, TableHistory, Using};
 use crate::engine::join::JoinSpec;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
@@ -59,10 +61,14 @@ impl Job {
             (None, None) => None,
             _ => return Err(within(Error::usage("'sql' and 'sql_file' exclude one another"))),
         };
-        let Resolved { work, events, tables } = match sql {
-            Some(sql) => resolve_sql(workspace, sql, ad_hoc).map_err(within)?,
+        let Resolved { work, events, tables, relations } = match sql {
+            Some(sql) => resolve_sql(workspace, sql, &config.names, ad_hoc).map_err(within)?,
+            None if !config.names.is_empty() => {
+                return Err(within(Error::usage("'names' goes with SQL, and the job is a join")));
+            }
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
+        let zone = config.zone(&workspace.config).map_err(within)?;
         refuse_inputs_as_output(workspace, &output, &events)?;
         let mut job = Job {
             failures: Job::failures_below(&output, &name)?,
@@ -75,6 +81,8 @@ impl Job {
             nearest: Vec::new(),
             events: Vec::new(),
             tables: BTreeMap::new(),
+            relations,
+            zone,
             hash: String::new(),
         };
         for EventsPlace { name, root, layout, format, types } in events {
@@ -82,7 +90,8 @@ impl Job {
             job.events.push(EventsSource { name, root, layout, found, format, types });
         }
         for table in tables {
-            job.tables.insert(table.to_string(), history(workspace, &table, options)?);
+            let views: Vec<View> = job.relations.iter().filter_map(|relation| view_of(relation, &table)).collect();
+            job.tables.insert(table.to_string(), history(workspace, &table, &views, options)?);
         }
         job.hash = job.hash();
         let looked_at = around(options.range, &job.events)?;
@@ -136,16 +145,47 @@ fn name_of(output: &Location) -> String {
     if name.parse::<TableName>().is_ok() { name } else { "backfill".to_owned() }
 }
 
-fn history(workspace: &Workspace<'_>, name: &TableName, options: &BackfillOptions) -> Result<TableHistory> {
+/// What a relation reads of a table.
+fn view_of(relation: &JobRelation, table: &TableName) -> Option<View> {
+    match &relation.reads {
+        Reads::Table(name, view) if name == table => Some(*view),
+        _ => None,
+    }
+}
+
+/// The past of a table, as far as the views of it need it: all copies up to the last date for its history, and
+/// otherwise those that may serve one of the dates.
+fn history(workspace: &Workspace<'_>, name: &TableName, views: &[View], options: &BackfillOptions) -> Result<TableHistory> {
     let table = workspace.table(name, &[])?;
     let (mut rule, _) = workspace.as_of_rule(name);
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
     rule.lag = options.lag.unwrap_or(rule.lag);
     let labels = DateRange::new(rule.earliest(options.range.from()), rule.label(options.range.to()))?;
-    let snapshots = if options.using == Using::Intervals { BTreeMap::new() } else { table.find(Some(labels))?.partitions };
+    let reads_history = views.iter().any(|view| View::HISTORY.contains(view));
+    let snapshots = match (options.using, reads_history) {
+        (Using::Intervals, _) => BTreeMap::new(),
+        (_, false) => table.find(Some(labels))?.partitions,
+        (_, true) => {
+            let mut all = table.find(None)?.partitions;
+            all.retain(|date, _| *date <= labels.to());
+            all
+        }
+    };
+    let settings = match views.contains(&View::Intervals) {
+        true => {
+            let existing = workspace.intervals(name).ok().flatten();
+            let settings = settings_of(workspace, &table, existing.as_ref())?;
+            Some(HistorySettings { settings, memory: workspace.memory, threads: processors() })
+        }
+        false => None,
+    };
     // Of foreign text they also tell the types that it was compacted with.
     let intervals = if options.using == Using::Snapshots && table.own { None } else { workspace.intervals(name)? };
-    TableHistory::new(table, rule, snapshots, intervals, options.using)
+    let history = TableHistory::new(table, rule, snapshots, intervals, options.using)?;
+    Ok(match settings {
+        Some(settings) => history.with_settings(settings),
+        None => history,
+    })
 }
 
 /// Events whose place is known, and whose partitions have not been looked for.
@@ -163,6 +203,7 @@ struct Resolved {
     work: Work,
     events: Vec<EventsPlace>,
     tables: Vec<TableName>,
+    relations: Vec<JobRelation>,
 }
 
 fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
@@ -236,7 +277,7 @@ fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&A
         return Err(Error::usage("a semi or anti join adds no columns, and --select names some").hint("--how inner, or no --select"));
     }
     spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
-    Ok(Resolved { work: Work::Join(spec, table.clone()), events: vec![events], tables: vec![table] })
+    Ok(Resolved { work: Work::Join(spec, table.clone()), events: vec![events], tables: vec![table], relations: Vec::new() })
 }
 
 #[cfg(not(feature = "sql"))]
@@ -245,32 +286,85 @@ pub(super) fn without_sql() -> Error {
 }
 
 #[cfg(not(feature = "sql"))]
-fn resolve_sql(_: &Workspace<'_>, _: String, _: Option<&AdHoc>) -> Result<Resolved> {
+fn resolve_sql(_: &Workspace<'_>, _: String, _: &BTreeMap<String, String>, _: Option<&AdHoc>) -> Result<Resolved> {
     Err(without_sql())
 }
 
-/// Every name in the query that it does not define is events or a table.
+/// Every name in the query that it does not define is events, a table or the history of one.
 #[cfg(feature = "sql")]
-fn resolve_sql(workspace: &Workspace<'_>, sql: String, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
-    let given = match ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?))) {
-        Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
-        None => None,
-    };
-    let probe = crate::engine::sql::bind_date(&sql, NaiveDate::default())?;
-    let (mut events, mut tables) = (Vec::new(), Vec::new());
-    let known = workspace.tables(&[]).unwrap_or_default();
-    for name in crate::engine::sql::references(&probe)? {
-        if given.as_ref().is_some_and(|given| given.name == name) {
-            events.extend(given.clone());
-        } else if workspace.config.events.contains_key(&name) {
-            events.push(configured_events(workspace, &name)?);
-        } else if let Some(table) = known.iter().find(|table| table.as_str() == name) {
-            tables.push(table.clone());
-        } else {
-            let names: Vec<&str> = workspace.config.events.keys().map(String::as_str).chain(known.iter().map(TableName::as_str)).collect();
-            let error = Error::usage(format!("the job's SQL reads '{name}', which is neither a table nor events"));
-            return Err(error.hint_nearest(&name, names.iter().copied(), || format!("known are {}", names.join(", "))));
-        }
+fn resolve_sql(workspace: &Workspace<'_>, sql: String, names: &BTreeMap<String, String>, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
+    use crate::engine::sql::{JobDay, bind, references};
+
+    let mut relations = Relations::new(workspace, ad_hoc)?;
+    let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()))?)?;
+    if let Some(unread) = names.keys().find(|name| !referenced.contains(name)) {
+        let error = Error::usage(format!("'names' has the name '{unread}', which the job's SQL does not read"));
+        return Err(error.hint_nearest(unread, referenced.iter().map(String::as_str), || format!("it reads {}", referenced.join(", "))));
     }
-    Ok(Resolved { work: Work::Sql(sql), events, tables })
+    for name in referenced {
+        let own = names.get(&name).unwrap_or(&name).clone();
+        relations.add(name, &own, "the job's SQL reads")?;
+    }
+    Ok(relations.resolved(Work::Sql(sql)))
+}
+
+/// The relations of a job, while they are looked for.
+struct Relations<'a> {
+    workspace: &'a Workspace<'a>,
+    /// The events that the command line describes.
+    given: Option<EventsPlace>,
+    known: Vec<TableName>,
+    events: Vec<EventsPlace>,
+    tables: Vec<TableName>,
+    relations: Vec<JobRelation>,
+}
+
+impl<'a> Relations<'a> {
+    fn new(workspace: &'a Workspace<'a>, ad_hoc: Option<&AdHoc>) -> Result<Self> {
+        let given = match ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?))) {
+            Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
+            None => None,
+        };
+        let known = workspace.tables(&[]).unwrap_or_default();
+        Ok(Relations { workspace, given, known, events: Vec::new(), tables: Vec::new(), relations: Vec::new() })
+    }
+
+    /// Adds a relation by its own name: that of events or a table, or a table's with `_snapshots` or `_intervals`. A table of that very
+    /// name comes first.
+    fn add(&mut self, name: String, own: &str, what: &str) -> Result<()> {
+        let is_given = self.given.as_ref().is_some_and(|given| given.name == own);
+        let table = |view: View| {
+            let table = own.strip_suffix(view.suffix())?;
+            self.known.iter().find(|known| known.as_str() == table).map(|table| (table.clone(), view))
+        };
+        let reads = if is_given || self.workspace.config.events.contains_key(own) {
+            if !self.events.iter().any(|events| events.name == own) {
+                self.events.push(match &self.given {
+                    Some(given) if is_given => given.clone(),
+                    _ => configured_events(self.workspace, own)?,
+                });
+            }
+            Reads::Events(own.to_owned())
+        } else if let Some((table, view)) = [View::AsOf, View::Snapshots, View::Intervals].into_iter().find_map(table) {
+            if !self.tables.contains(&table) {
+                self.tables.push(table.clone());
+            }
+            Reads::Table(table, view)
+        } else {
+            let events =
+                self.workspace.config.events.keys().map(String::as_str).chain(self.given.as_ref().map(|given| given.name.as_str()));
+            let mut names: Vec<&str> = events.chain(self.known.iter().map(TableName::as_str)).collect();
+            names.dedup();
+            let error = Error::usage(format!("{what} '{own}', which is neither a table nor events"));
+            return Err(error.hint_nearest(own, names.iter().copied(), || {
+                format!("known are {}; a table's history is read as TABLE_snapshots or TABLE_intervals", names.join(", "))
+            }));
+        };
+        self.relations.push(JobRelation { name, reads });
+        Ok(())
+    }
+
+    fn resolved(self, work: Work) -> Resolved {
+        Resolved { work, events: self.events, tables: self.tables, relations: self.relations }
+    }
 }

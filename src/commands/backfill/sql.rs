@@ -1,17 +1,18 @@
 //! The rows of a query on one date: events and tables are its relations, tables as of the date.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use chrono::NaiveDate;
 
 use super::date::{DateRun, Output};
-use super::job::EventsSource;
+use super::job::{EventsSource, JobRelation, Reads, View};
 use crate::domain::cast::conform;
-use crate::engine::asof::AsOfTable;
-use crate::engine::sql::{Open, QueryMemory, Relation, bind_date, check, missing_column, run};
+use crate::engine::asof::{AsOfTable, Copies, KnownIntervals, TableHistory};
+use crate::engine::sql::{JobDay, Open, QueryMemory, Relation, RelationCopies, bind, check, missing_column, run};
 use crate::error::{Error, Result};
+use crate::model::TableName;
 use crate::source::read_columns;
 use crate::storage::{Batches, within};
 
@@ -43,29 +44,58 @@ impl DateRun<'_> {
 
     /// The query of the date with the relations that it reads.
     fn bound(&mut self, sql: &str) -> Result<Bound> {
+        let sql = bind(sql, JobDay { date: self.date, zone: self.job.zone })?;
         let mut sources = Vec::new();
         let mut relations: Vec<(String, Relation)> = Vec::new();
-        for events in &self.job.events {
-            let relation = self.events_relation(events)?;
-            sources.push((format!("events.{}", events.name), relation.schema.clone()));
-            relations.push((events.name.clone(), relation));
+        let mut tables: Vec<TableRelation<'_>> = Vec::new();
+        let job = self.job;
+        for JobRelation { name, reads } in &job.relations {
+            match reads {
+                Reads::Events(own) => {
+                    let events = job.events.iter().find(|events| events.name == *own);
+                    let relation = self.events_relation(events.ok_or_else(|| Error::io(format!("the events {own} are not known")))?)?;
+                    sources.push((format!("events.{own}"), relation.schema.clone()));
+                    relations.push((name.clone(), relation));
+                }
+                Reads::Table(table, view) => {
+                    let relation = self.table_relation(name, table, *view)?;
+                    sources.push((format!("tables.{table}"), relation.schema.clone()));
+                    tables.push(relation);
+                }
+            }
         }
-        let mut tables: BTreeMap<String, AsOfTable> = BTreeMap::new();
-        for (name, history) in &self.job.tables {
-            let as_of = history.as_of(history.resolve(self.date)?, self.many)?;
-            self.report.using.insert(name.clone(), if as_of.from_intervals() { "intervals" } else { "snapshots" });
-            tables.insert(name.clone(), as_of);
-        }
-        let sql = bind_date(sql, self.date)?;
-        let extra = self.absent_columns(&sql, &relations, &tables)?;
-        for (name, as_of) in tables {
-            let schema = extra.get(&name).cloned().unwrap_or_else(|| as_of.schema.clone());
-            sources.push((format!("tables.{name}"), schema.clone()));
-            let full = schema.clone();
-            let open = Arc::new(move |columns: &[String]| read_with_nulls(&as_of, columns, &full));
-            relations.push((name, Relation { schema, open }));
-        }
+        self.absent_columns(&sql, &relations, &mut tables)?;
+        relations.extend(tables.into_iter().map(TableRelation::into_relation));
         Ok(Bound { sql, relations, sources })
+    }
+
+    /// What a name of a query gives of a table on the date.
+    pub(super) fn table_relation<'r>(&mut self, name: &'r str, table: &TableName, view: View) -> Result<TableRelation<'r>>
+    where
+        Self: 'r,
+    {
+        let job = self.job;
+        let history = job.tables.get(table.as_str()).ok_or_else(|| Error::io(format!("table {table} is not known")))?;
+        let serving = history.resolve(self.date)?;
+        let relation = job.relations.iter().find(|relation| relation.name == name);
+        let rows = match (view, relation) {
+            (View::Snapshots, Some(relation)) => {
+                TableRows::Copies(history.copies(&job.copies_read(relation, history, serving, self.date)?, serving)?)
+            }
+            (View::Intervals, _) => TableRows::Known(history.known_on(serving)?),
+            _ => TableRows::AsOf(history.as_of(serving, self.many)?),
+        };
+        let from_intervals = match &rows {
+            TableRows::AsOf(as_of) => as_of.from_intervals(),
+            TableRows::Known(known) => known.is_published(history),
+            TableRows::Copies(_) => false,
+        };
+        let using = self.report.using.entry(table.to_string()).or_insert("snapshots");
+        if from_intervals {
+            *using = "intervals";
+        }
+        let schema = rows.schema().clone();
+        Ok(TableRelation { name, history, serving, rows, schema })
     }
 
     /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that
@@ -80,35 +110,28 @@ impl DateRun<'_> {
             let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
             Arc::new(move |columns: &[String]| select(&kept, columns))
         };
-        Ok(Relation { schema: rows.schema, open })
+        Ok(Relation::new(rows.schema, open))
     }
 
-    /// Tables' columns with those that the query names and that were absent on the date: nulls, of the
+    /// Adds to tables' columns those that the query names and that were absent on the date: nulls, of the
     /// type that they have elsewhere in the table's history.
-    fn absent_columns(
-        &self,
-        sql: &str,
-        relations: &[(String, Relation)],
-        tables: &BTreeMap<String, AsOfTable>,
-    ) -> Result<BTreeMap<String, SchemaRef>> {
-        let mut schemas: BTreeMap<String, SchemaRef> = tables.iter().map(|(name, as_of)| (name.clone(), as_of.schema.clone())).collect();
+    fn absent_columns(&self, sql: &str, relations: &[(String, Relation)], tables: &mut [TableRelation<'_>]) -> Result<()> {
         let nothing: Open = Arc::new(|_| Ok(Box::new(std::iter::empty()) as Batches));
         for _ in 0..64 {
             let mut all = relations.to_vec();
-            all.extend(schemas.iter().map(|(name, schema)| (name.clone(), Relation { schema: schema.clone(), open: nothing.clone() })));
+            all.extend(tables.iter().map(|table| (table.name.to_owned(), Relation::new(table.schema.clone(), nothing.clone()))));
             let Some((relation, column)) = missing_column(sql, all)? else { break };
             let mut found = false;
-            for (name, history) in &self.job.tables {
-                if relation.as_ref().is_some_and(|relation| relation != name && self.job.tables.contains_key(relation)) {
+            let is_named = relation.as_ref().is_some_and(|relation| tables.iter().any(|table| table.name == relation));
+            for table in tables.iter_mut() {
+                if is_named && relation.as_deref() != Some(table.name) {
                     continue;
                 }
-                let every = history.every_column()?;
-                let schema = schemas[name].clone();
-                if let Ok(field) = every.field_with_name(&column)
-                    && schema.field_with_name(&column).is_err()
+                if table.schema.field_with_name(&column).is_err()
+                    && let Ok(field) = table.every_column()?.field_with_name(&column)
                 {
-                    let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field.clone())]).collect();
-                    schemas.insert(name.clone(), Arc::new(Schema::new(fields)));
+                    let fields: Vec<_> = table.schema.fields().iter().cloned().chain([Arc::new(field.clone())]).collect();
+                    table.schema = Arc::new(Schema::new(fields));
                     found = true;
                 }
             }
@@ -116,7 +139,82 @@ impl DateRun<'_> {
                 break;
             }
         }
-        Ok(schemas)
+        Ok(())
+    }
+}
+
+/// What a query reads of a table under one name.
+pub(super) struct TableRelation<'a> {
+    name: &'a str,
+    history: &'a TableHistory,
+    /// The observed date that serves the job's.
+    serving: NaiveDate,
+    pub(super) rows: TableRows,
+    /// Its columns, and those that it lacks and the query names.
+    pub(super) schema: SchemaRef,
+}
+
+/// Rows of a table.
+#[derive(Clone)]
+pub(super) enum TableRows {
+    /// Those as of the date.
+    AsOf(AsOfTable),
+    /// Those of copies up to the date.
+    Copies(Copies),
+    /// The intervals as they were known on the date.
+    Known(KnownIntervals),
+}
+
+impl TableRows {
+    pub(super) fn schema(&self) -> &SchemaRef {
+        match self {
+            TableRows::AsOf(as_of) => &as_of.schema,
+            TableRows::Copies(copies) => &copies.schema,
+            TableRows::Known(known) => &known.schema,
+        }
+    }
+
+    /// The rows with the named columns; names that there are not are left out.
+    pub(super) fn read(&self, columns: &[String]) -> Result<Batches> {
+        match self {
+            TableRows::AsOf(as_of) => as_of.read(columns),
+            TableRows::Copies(copies) => copies.read(columns),
+            TableRows::Known(known) => known.read(columns),
+        }
+    }
+
+    /// How a scan reads the rows, with columns that they lack as nulls.
+    fn open(self, schema: &SchemaRef) -> Open {
+        let schema = schema.clone();
+        Arc::new(move |columns: &[String]| {
+            let fields: Vec<_> = columns.iter().filter_map(|name| schema.field_with_name(name).ok().cloned()).collect();
+            let wanted: SchemaRef = Arc::new(Schema::new(fields));
+            Ok(Box::new(self.read(columns)?.map(move |batch| conform(&batch?, &wanted))))
+        })
+    }
+}
+
+impl TableRelation<'_> {
+    /// Every column that the relation could have.
+    fn every_column(&self) -> Result<SchemaRef> {
+        match self.rows {
+            TableRows::AsOf(_) => self.history.every_column(),
+            TableRows::Copies(_) | TableRows::Known(_) => self.history.columns_known(self.serving),
+        }
+    }
+
+    fn into_relation(self) -> (String, Relation) {
+        let TableRelation { name, rows, schema, .. } = self;
+        let copies = match &rows {
+            TableRows::Copies(copies) => {
+                let (copies, schema) = (copies.clone(), schema.clone());
+                let dates = copies.dates();
+                let only = Arc::new(move |dates: &[NaiveDate]| TableRows::Copies(copies.only(dates)).open(&schema));
+                Some(RelationCopies { dates, only })
+            }
+            _ => None,
+        };
+        (name.to_owned(), Relation { open: rows.open(&schema), schema, copies })
     }
 }
 
@@ -127,11 +225,4 @@ fn select(batches: &Arc<Vec<RecordBatch>>, columns: &[String]) -> Result<Batches
         let indices: Vec<usize> = columns.iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
         batch.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))
     })))
-}
-
-/// The table's rows with the named columns, those that were absent as nulls.
-fn read_with_nulls(as_of: &AsOfTable, columns: &[String], schema: &SchemaRef) -> Result<Batches> {
-    let fields: Vec<_> = columns.iter().filter_map(|name| schema.field_with_name(name).ok().cloned()).collect();
-    let wanted: SchemaRef = Arc::new(Schema::new(fields));
-    Ok(Box::new(as_of.read(columns)?.map(move |batch| conform(&batch?, &wanted))))
 }

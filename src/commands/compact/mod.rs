@@ -129,6 +129,15 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
         .collect()
 }
 
+/// The settings with which the intervals of a table are made, if the command line says nothing of them.
+///
+/// # Errors
+/// A usage error for a word of the configuration that is unknown.
+pub(super) fn settings_of(workspace: &Workspace<'_>, table: &Table, existing: Option<&Intervals>) -> Result<Settings> {
+    let config = workspace.table_config(&table.name);
+    settings::decide(&table.key, &CompactOptions::default(), &config, existing.map(|existing| &existing.footer))
+}
+
 /// One table's compaction.
 fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) -> Result<CompactReport> {
     let path = workspace.intervals_path(name, options.out.as_deref())?;

@@ -2,7 +2,7 @@
 //!
 //! A job is one query: statements that write or define are refused, and so are functions whose value
 //! changes from run to run (`now()`, `random()`), since the result for a date may depend on nothing but
-//! its events, its tables and the job. `{date}` in the text stands for the date's literal.
+//! its events, its tables and the job. `{date}` and other placeholders stand for the date ([`placeholders`]).
 //!
 //! One partition and one thread a query, so that rows come in the same order on every run; dates run side
 //! by side instead. A relation decodes only the columns that the query names.
@@ -12,7 +12,9 @@
 
 mod alignment;
 mod checked;
+mod copies;
 mod functions;
+mod placeholders;
 mod session;
 mod syntax;
 #[cfg(test)]
@@ -28,9 +30,11 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableType, Volatility};
+use datafusion::logical_expr::{
+    EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, Volatility,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -42,6 +46,8 @@ use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
+pub use self::copies::dates_read;
+pub use self::placeholders::{JobDay, bind};
 use self::session::session;
 use crate::domain::cast::conform;
 use crate::domain::schema::{canonical_schema, type_name};
@@ -61,67 +67,30 @@ pub struct Relation {
     pub schema: SchemaRef,
     /// How to read them.
     pub open: Open,
+    /// The copies that the rows are of, if they are of copies of several dates.
+    pub copies: Option<RelationCopies>,
+}
+
+/// Copies of several dates, of which a scan may leave some out.
+#[derive(Clone)]
+pub struct RelationCopies {
+    /// Their dates.
+    pub dates: Vec<NaiveDate>,
+    /// How to read those of some dates.
+    pub only: Arc<dyn Fn(&[NaiveDate]) -> Open + Send + Sync>,
+}
+
+impl Relation {
+    /// A relation whose rows are read whole.
+    pub fn new(schema: SchemaRef, open: Open) -> Self {
+        Relation { schema, open, copies: None }
+    }
 }
 
 impl fmt::Debug for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relation").field("schema", &self.schema).finish_non_exhaustive()
     }
-}
-
-/// Puts a date's literal in the place of `{date}`: `DATE '2024-01-31'`, or the bare date inside quotes.
-///
-/// # Errors
-/// A usage error for another name in braces, such as the `{ds}` of a scheduler's templates.
-pub fn bind_date(sql: &str, date: NaiveDate) -> Result<String> {
-    let mut bound = String::with_capacity(sql.len());
-    let mut rest = sql;
-    // What ends the text that is not SQL itself: a quoted value or name, or a comment, whose quotes are none.
-    let mut until: Option<&str> = None;
-    while let Some(at) = rest.find(['\'', '"', '{', '-', '/', '*', '\n']) {
-        bound.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if let Some(after) = rest.strip_prefix("{date}") {
-            bound.push_str(&if until.is_some() { date.to_string() } else { format!("DATE '{date}'") });
-            rest = after;
-            continue;
-        }
-        if let Some(name) = placeholder(rest, until) {
-            return Err(Error::usage(format!("the job's SQL: there is no placeholder {{{name}}}"))
-                .hint("{date} stands for the date that is run; it is the only placeholder"));
-        }
-        let mut length = 1;
-        match until {
-            Some(end) if rest.starts_with(end) => (until, length) = (None, end.len()),
-            Some(_) => {}
-            None => {
-                let begins = [("'", "'"), ("\"", "\""), ("--", "\n"), ("/*", "*/")];
-                if let Some((begin, end)) = begins.iter().find(|(begin, _)| rest.starts_with(begin)) {
-                    (until, length) = (Some(*end), begin.len());
-                }
-            }
-        }
-        bound.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    Ok(bound + rest)
-}
-
-/// The names that schedulers and other programs give to dates.
-const DATES_OF_OTHERS: [&str; 9] =
-    ["ds", "ds_nodash", "execution_date", "logical_date", "partition_date", "run_date", "snapshot_date", "today", "yesterday"];
-
-/// The name in the braces with which a text begins, if it would be taken for a placeholder: any name outside of quotes, and one
-/// that is known to be of a date within quoted text.
-fn placeholder<'a>(text: &'a str, until: Option<&str>) -> Option<&'a str> {
-    let (name, _) = text.strip_prefix('{')?.split_once('}')?;
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let is_taken = match until {
-        None => true,
-        Some("'") => DATES_OF_OTHERS.contains(&name.to_ascii_lowercase().as_str()),
-        Some(_) => false,
-    };
-    (is_name && is_taken).then_some(name)
 }
 
 /// The names of the relations that a query reads, without those it defines itself.
@@ -463,18 +432,30 @@ impl TableProvider for Provider {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| match self.0.copies.is_some() && copies::is_on_date(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
             Some(indices) => Arc::new(self.0.schema.project(indices)?),
             None => self.0.schema.clone(),
         };
-        let scan = Arc::new(Scan { relation: self.0.clone(), schema: schema.clone() });
+        let mut relation = self.0.clone();
+        if let (Some(copies), Some(state)) = (&self.0.copies, state.as_any().downcast_ref::<SessionState>()) {
+            relation.open = (copies.only)(&copies::passing(state, filters, &copies.dates));
+        }
+        let scan = Arc::new(Scan { relation, schema: schema.clone() });
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![scan], None, vec![], false, limit)?))
     }
 }
@@ -506,38 +487,6 @@ impl PartitionStream for Scan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::parse_date;
-
-    #[test]
-    fn the_date_is_a_literal_and_bare_inside_quotes() {
-        let date = parse_date("2024-01-31").expect("a date");
-        let sql = "select {date}, 'on {date}', 'it''s {date}', \"{x}\" from t where d = {date}";
-        assert_eq!(
-            bind_date(sql, date).expect("bound"),
-            "select DATE '2024-01-31', 'on 2024-01-31', 'it''s 2024-01-31', \"{x}\" from t where d = DATE '2024-01-31'"
-        );
-    }
-
-    #[test]
-    fn a_quote_in_a_comment_or_a_name_opens_no_quotes() {
-        let date = parse_date("2024-01-31").expect("a date");
-        for before in ["-- today's rows\n", "/* it's\n 'so */", "select \"it's\", 4 - 1 / 2 * 3, "] {
-            assert_eq!(bind_date(&format!("{before}{{date}}"), date).expect("bound"), format!("{before}DATE '2024-01-31'"));
-        }
-        assert_eq!(bind_date("-- {date}\n'{date} -- '{date}", date).expect("bound"), "-- 2024-01-31\n'2024-01-31 -- 'DATE '2024-01-31'");
-    }
-
-    #[test]
-    fn another_placeholder_is_refused() {
-        let date = parse_date("2024-01-31").expect("a date");
-        for sql in ["select {ds}", "select '{ds}'", "select x from t where d = '{execution_date}'", "select {today}"] {
-            let error = bind_date(sql, date).expect_err(sql);
-            assert!(error.to_string().contains("there is no placeholder {") && error.hints()[0].contains("{date}"), "{error}");
-        }
-        for sql in ["select '{\"a\": 1}'", "select replace(x, '{name}', y) from t", "-- {ds}\nselect 1", "select \"{ds}\" from t"] {
-            assert_eq!(bind_date(sql, date).expect(sql), sql);
-        }
-    }
 
     #[test]
     fn a_query_names_what_it_reads_and_not_what_it_defines() {
@@ -585,7 +534,7 @@ mod tests {
             RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).expect("a batch")
         };
         let schema = batch(0).schema();
-        Relation { schema, open: Arc::new(move |_| Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches)) }
+        Relation::new(schema, Arc::new(move |_| Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches)))
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn answer(sql: &str) -> Result<Vec<String>> {
         Ok(Box::new(std::iter::once(Ok(rows.project(&indices).expect("columns")))) as Batches)
     });
     let mut found = Vec::new();
-    run(sql, vec![("t".to_owned(), Relation { schema, open })], ALL, &mut |_, batch| {
+    run(sql, vec![("t".to_owned(), Relation::new(schema, open))], ALL, &mut |_, batch| {
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter().map(|column| array_value_to_string(column, row).expect("text"));
             found.push(values.collect::<Vec<_>>().join("|"));
