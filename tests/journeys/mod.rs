@@ -8,6 +8,8 @@ pub(crate) mod environment;
 mod foreign;
 mod gate;
 mod guards;
+#[cfg(feature = "sql")]
+mod histories;
 mod json;
 mod kills;
 mod nights;

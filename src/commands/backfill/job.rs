@@ -292,6 +292,7 @@ impl Job {
     }
 
     /// The dates of the copies that a relation with history needs for a date.
+    #[cfg_attr(not(feature = "sql"), allow(unused_variables, reason = "only a query leaves copies out"))]
     pub(super) fn copies_read(
         &self,
         relation: &JobRelation,

@@ -356,7 +356,9 @@ impl<'a> Relations<'a> {
             let mut names: Vec<&str> = events.chain(self.known.iter().map(TableName::as_str)).collect();
             names.dedup();
             let error = Error::usage(format!("{what} '{own}', which is neither a table nor events"));
-            return Err(error.hint_nearest(own, names.iter().copied(), || {
+            let histories: Vec<String> =
+                self.known.iter().flat_map(|table| View::HISTORY.map(|view| format!("{table}{}", view.suffix()))).collect();
+            return Err(error.hint_nearest(own, names.iter().copied().chain(histories.iter().map(String::as_str)), || {
                 format!("known are {}; a table's history is read as TABLE_snapshots or TABLE_intervals", names.join(", "))
             }));
         };

@@ -77,8 +77,11 @@ pub struct RelationCopies {
     /// Their dates.
     pub dates: Vec<NaiveDate>,
     /// How to read those of some dates.
-    pub only: Arc<dyn Fn(&[NaiveDate]) -> Open + Send + Sync>,
+    pub only: OpenOnly,
 }
+
+/// How to read the copies of some dates.
+pub type OpenOnly = Arc<dyn Fn(&[NaiveDate]) -> Open + Send + Sync>;
 
 impl Relation {
     /// A relation whose rows are read whole.
