@@ -134,8 +134,19 @@ pub struct JobConfig {
     pub sql: Option<String>,
     /// A file that holds the query.
     pub sql_file: Option<String>,
-    /// The events to join.
-    pub events: Option<String>,
+    /// A program to run for each date, with its arguments.
+    pub command: Vec<String>,
+    /// The events to join, or those that the program is given.
+    #[serde(deserialize_with = "one_or_several")]
+    pub events: Vec<String>,
+    /// The tables, or their histories, that the program is given.
+    #[serde(deserialize_with = "one_or_several")]
+    pub tables: Vec<String>,
+    /// Files whose content is a part of the program.
+    #[serde(deserialize_with = "one_or_several")]
+    pub inputs: Vec<String>,
+    /// The longest that the program may run, such as `10m`.
+    pub timeout: Option<String>,
     /// The table to join them to.
     pub table: Option<String>,
     /// Pairs of columns, `event_column=table_column`, or one name for both.
@@ -201,7 +212,9 @@ impl Config {
             }
         }
         for (name, job) in &self.jobs {
-            job.zone(self).map_err(|error| error.within(format!("[jobs.{name}]")))?;
+            let within = |error: Error| error.within(format!("[jobs.{name}]"));
+            job.zone(self).map_err(within)?;
+            job.check().map_err(within)?;
         }
         self.zone().map(|_| ())
     }
@@ -235,6 +248,28 @@ fn zone(name: &str) -> Result<Tz> {
 }
 
 impl JobConfig {
+    /// Refuses options of one kind of job beside those of another.
+    fn check(&self) -> Result<()> {
+        let is_command = !self.command.is_empty();
+        let kinds = [self.sql.is_some(), self.sql_file.is_some(), self.table.is_some(), is_command];
+        if kinds.iter().filter(|given| **given).count() > 1 {
+            return Err(Error::usage("a job has one of 'sql', 'sql_file', 'table' and 'command'"));
+        }
+        let of_commands = [("tables", !self.tables.is_empty()), ("inputs", !self.inputs.is_empty()), ("timeout", self.timeout.is_some())];
+        let of_joins = [
+            ("on", !self.on.is_empty()),
+            ("how", self.how.is_some()),
+            ("where", self.condition.is_some()),
+            ("select", !self.select.is_empty()),
+        ];
+        let wrong = if is_command { of_joins.as_slice() } else { of_commands.as_slice() };
+        match wrong.iter().find(|(_, given)| *given) {
+            Some((name, _)) if is_command => Err(Error::usage(format!("'{name}' goes with a join, and the job is a command"))),
+            Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'command'"))),
+            None => Ok(()),
+        }
+    }
+
     /// The zone in which the job's days lie, in a file with a zone of its own.
     ///
     /// # Errors
@@ -293,6 +328,20 @@ impl EventsConfig {
     }
 }
 
+/// One text, or a list of them.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrSeveral {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match OneOrSeveral::deserialize(deserializer)? {
+        OneOrSeveral::One(one) => vec![one],
+        OneOrSeveral::Several(several) => several,
+    })
+}
+
 /// Puts the values of environment variables in the place of `${VAR}`.
 ///
 /// # Errors
@@ -347,6 +396,13 @@ mod tests {
         assert!(message("[events.a.types]\nx = 'number'\n").contains("'number' is not a type"));
         assert!(load("[events.a.types]\nx = 'text'\n").is_ok());
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
+        assert!(
+            message("[jobs.a]\ncommand = ['a']\nsql = 'select 1'\n").ends_with("a job has one of 'sql', 'sql_file', 'table' and 'command'")
+        );
+        assert!(message("[jobs.a]\ncommand = ['a']\non = ['id']\n").ends_with("'on' goes with a join, and the job is a command"));
+        assert!(message("[jobs.a]\nsql = 'select 1'\ntimeout = '1h'\n").ends_with("'timeout' goes with 'command'"));
+        let job = load("[jobs.a]\ncommand = ['a']\nevents = 'e'\ntables = ['t', 'u']\n").expect("it reads").jobs["a"].clone();
+        assert_eq!((job.events.len(), job.tables.len()), (1, 2));
         assert!(message("[jobs.a]\ntimezone = 'Europe/Berln'\n").ends_with("[jobs.a]: timezone 'Europe/Berln' is unknown"));
     }
 

@@ -97,6 +97,13 @@ impl Error {
         self
     }
 
+    /// The same error in other words, where those of another module name what the user does not know.
+    #[must_use]
+    pub fn reworded(mut self, rewrite: impl Fn(String) -> String) -> Self {
+        self.message = rewrite(self.message);
+        self
+    }
+
     /// The same error with `context: ` before its message.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {

@@ -24,6 +24,7 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::schema::unify;
 use crate::error::{Error, Result, toml_key};
 use crate::storage::Batches;
+use crate::storage::location::Object;
 
 /// Where rows may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
@@ -86,7 +87,7 @@ pub struct AsOfTable {
 #[derive(Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 enum Source {
-    Snapshot(Box<Table>, Vec<crate::storage::location::Object>),
+    Snapshot(Box<Table>, Vec<Object>),
     Intervals(Arc<Intervals>),
 }
 
@@ -366,6 +367,17 @@ impl AsOfTable {
     /// Whether the rows come from intervals.
     pub fn from_intervals(&self) -> bool {
         matches!(self.source, Source::Intervals(_))
+    }
+
+    /// The one Parquet object of asof's own that holds these rows as it is stored, if there is one.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading its footer.
+    pub fn plain_object(&self) -> Result<Option<Object>> {
+        let Source::Snapshot(table, objects) = &self.source else { return Ok(None) };
+        let ([object], true) = (objects.as_slice(), table.own) else { return Ok(None) };
+        let snapshot = table.open(self.observed, objects, None)?;
+        Ok((*snapshot.stored_schema() == self.schema).then(|| object.clone()))
     }
 
     /// The rows, with the named columns in their order; a name that the snapshot did not have is left out.

@@ -3,6 +3,7 @@
 pub mod ahead;
 pub mod asof;
 pub mod changes;
+pub mod command;
 pub mod compaction;
 pub mod expression;
 pub mod intervals;

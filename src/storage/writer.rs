@@ -186,7 +186,22 @@ impl ObjectWriter {
     ///
     /// # Errors
     /// A failure of the disk.
-    pub fn finish(mut self, footer: &Footer) -> Result<u64> {
+    pub fn finish(self, footer: &Footer) -> Result<u64> {
+        let column = |(_, field): &(usize, FieldRef)| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() };
+        let footer = Footer { untyped: self.untyped.iter().map(column).collect(), ..footer.clone() };
+        let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
+        self.end(footer)
+    }
+
+    /// Ends a file that is for other programs, and for a while, and says nothing of what it is.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub fn finish_plain(self) -> Result<u64> {
+        self.end(KeyValue::new("asof.relation".to_owned(), None))
+    }
+
+    fn end(mut self, footer: KeyValue) -> Result<u64> {
         if let Some(pieces) = &mut self.pieces {
             pieces.finish_buffered_batch().io_context(|| format!("cannot write '{}'", self.target))?;
         }
@@ -195,9 +210,6 @@ impl ObjectWriter {
             let none = RecordBatch::new_empty(schema.clone());
             self.encoder(&none)?;
         }
-        let column = |(_, field): &(usize, FieldRef)| ColumnWire { name: field.name().clone(), data_type: field.data_type().to_string() };
-        let footer = Footer { untyped: self.untyped.iter().map(column).collect(), ..footer.clone() };
-        let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
         let State::Begun(encoder) = self.state else { return Err(Error::io(format!("cannot write '{}'", self.target))) };
         encoder.finish(footer).map_err(|error| failure(&error, &self.target))
     }

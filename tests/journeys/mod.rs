@@ -1,6 +1,7 @@
 //! What people do with asof, command by command, with all that it prints.
 
 mod backfills;
+mod commands;
 #[cfg(feature = "sql")]
 mod demo;
 mod dry_runs;

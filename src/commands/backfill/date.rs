@@ -30,7 +30,6 @@ pub(super) struct DateRun<'a> {
     #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "queries share the memory"))]
     pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "a join's table sides know it"))]
     pub(super) many: bool,
     /// The table sides, of a join.
     pub(super) sides: Option<&'a Sides<'a>>,
@@ -113,6 +112,8 @@ impl<'a> DateRun<'a> {
         let job = self.job;
         match &job.work {
             Work::Sql(sql) => self.check_sql(sql),
+            // What a program makes of its relations is its own affair.
+            Work::Command(_) => Ok(()),
             Work::Join(spec, table) => self.check_join(spec, table),
         }
     }
@@ -149,6 +150,7 @@ impl<'a> DateRun<'a> {
         let job = self.job;
         match &job.work {
             Work::Sql(sql) => self.write_sql(sql, &mut output)?,
+            Work::Command(work) => self.write_command(work, &mut output)?,
             Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
         }
         let Output { staged: Some(staged), writer: Some(writer), columns, schema, .. } = output else {
@@ -210,9 +212,7 @@ impl<'a> DateRun<'a> {
 
 /// A date's events.
 pub(super) struct EventRows {
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
     pub(super) objects: Vec<Object>,
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only a query reads events twice"))]
     pub(super) format: Format,
     pub(super) schema: SchemaRef,
     pub(super) batches: Batches,
@@ -253,7 +253,7 @@ impl Output<'_> {
     pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.writer.is_none() {
             let columns = PathColumns::of(schema, &self.job.layout, self.date);
-            let admitted = self.turns.admit(columns.schema(), self.date).map_err(|clash| refusal(&clash, &self.sources))?;
+            let admitted = self.turns.admit(columns.schema(), self.date).map_err(|clash| refusal(&clash, &self.sources, &self.job.work))?;
             let differs = |at: &usize| admitted.field(*at) != columns.schema().field(*at);
             self.typed = (0..admitted.fields().len()).filter(differs).map(|at| (at, admitted.fields()[at].clone())).collect();
             let staged = Staged::create(self.path)?;

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::command::CommandWork;
 use crate::commands::Workspace;
 use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
@@ -125,6 +126,8 @@ pub(super) enum Work {
     Sql(String),
     /// Joins its events to a table.
     Join(JoinSpec, TableName),
+    /// Runs a program.
+    Command(CommandWork),
 }
 
 impl Work {
@@ -133,7 +136,7 @@ impl Work {
     pub(super) fn workers(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         match self {
-            Work::Sql(_) => processors,
+            Work::Sql(_) | Work::Command(_) => processors,
             Work::Join(..) => processors + 2,
         }
     }
@@ -152,6 +155,7 @@ impl Job {
         let work = match &self.work {
             Work::Sql(sql) => serde_json::json!({ "sql": sql.trim() }),
             Work::Join(spec, table) => serde_json::json!({ "join": spec, "table": table }),
+            Work::Command(work) => serde_json::json!(work.definition),
         };
         let types: BTreeMap<&str, BTreeMap<&str, String>> = self
             .events

@@ -11,12 +11,14 @@
 //! Memory: for a join two table sides (`sides`), shared by all threads; a batch of events a thread. For SQL what the query needs, up to its
 //! share of the memory that may be used.
 
+mod command;
 mod date;
 #[cfg(all(test, feature = "sql"))]
 mod history_tests;
 mod job;
 mod join;
 mod orphans;
+mod relations;
 mod resolve;
 mod schema;
 mod sides;

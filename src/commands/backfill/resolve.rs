@@ -1,10 +1,12 @@
 //! From what the configuration or the command line says of a job to a [`Job`]: its work, events and tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
+use xxhash_rust::xxh3::xxh3_128;
 
+use super::command::{CommandWork, Definition, variable};
 use super::job::{EventsSource, Job, JobRelation, Reads, View, Work};
 use super::schema::around;
 use super::{AdHoc, BackfillOptions};
@@ -15,8 +17,9 @@ use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{HistorySettings, TableHistory, Using};
+use crate::engine::command::{Program, parse_duration};
 use crate::engine::join::JoinSpec;
-use crate::error::{Error, Kind, Result, toml_key};
+use crate::error::{Context, Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::location::Location;
@@ -62,6 +65,7 @@ impl Job {
             _ => return Err(within(Error::usage("'sql' and 'sql_file' exclude one another"))),
         };
         let Resolved { work, events, tables, relations } = match sql {
+            _ if !config.command.is_empty() => resolve_command(workspace, config).map_err(within)?,
             Some(sql) => resolve_sql(workspace, sql, &config.names, ad_hoc).map_err(within)?,
             None if !config.names.is_empty() => {
                 return Err(within(Error::usage("'names' goes with SQL, and the job is a join")));
@@ -256,9 +260,10 @@ fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&A
         }));
     };
     let table = workspace.known(table)?;
-    let events = match (ad_hoc, &config.events) {
+    let events = match (ad_hoc, config.events.as_slice()) {
         (Some(AdHoc { events: Some(events), .. }), _) => ad_hoc_events(workspace, ad_hoc.unwrap_or(&AdHoc::default()), events)?,
-        (None, Some(name)) => configured_events(workspace, name)?,
+        (None, [name]) => configured_events(workspace, name)?,
+        (None, [_, _, ..]) => return Err(Error::usage("a join has one table of events").hint("events = \"NAME\"")),
         _ => {
             return Err(Error::usage("the job has no events to join").hint(if ad_hoc.is_some() {
                 "--events PATH --events-layout L"
@@ -278,6 +283,52 @@ fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&A
     }
     spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
     Ok(Resolved { work: Work::Join(spec, table.clone()), events: vec![events], tables: vec![table], relations: Vec::new() })
+}
+
+/// A program, with the events and tables that it is given.
+fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Resolved> {
+    let mut relations = Relations::new(workspace, None)?;
+    let given = config.events.iter().map(|name| (name, true)).chain(config.tables.iter().map(|name| (name, false)));
+    for (name, is_events) in given {
+        let own = config.names.get(name).unwrap_or(name);
+        let what = if is_events { "'events' names" } else { "'tables' names" };
+        relations.add(name.clone(), own, what)?;
+        let found = relations.relations.last().map(|relation| &relation.reads);
+        match (found, is_events) {
+            (Some(Reads::Events(_)), false) => {
+                return Err(Error::usage(format!("'tables' names '{name}', which are events")).hint(format!("events = [\"{name}\"]")));
+            }
+            (Some(Reads::Table(..)), true) => {
+                return Err(Error::usage(format!("'events' names '{name}', which is a table")).hint(format!("tables = [\"{name}\"]")));
+            }
+            _ => {}
+        }
+    }
+    if let Some(unread) = config.names.keys().find(|name| !config.events.contains(name) && !config.tables.contains(name)) {
+        return Err(Error::usage(format!("'names' has the name '{unread}', which is neither in 'events' nor in 'tables'")));
+    }
+    let mut variables = BTreeSet::new();
+    if let Some(twice) = relations.relations.iter().find(|relation| !variables.insert(variable(relation).to_ascii_uppercase())) {
+        let what = format!("two relations would be told to the command as {}", variable(twice));
+        return Err(Error::usage(what).hint("names = { NAME = \"RELATION\" } gives one of them another name"));
+    }
+    let folder = std::path::absolute(&workspace.config.base).io_context(|| "cannot find the folder of asof.toml".into())?;
+    let inputs = config.inputs.iter().map(|file| Ok((file.clone(), content_of(&workspace.configured(file)?)?))).collect::<Result<_>>()?;
+    let timeout = config.timeout.as_deref().map(parse_duration).transpose().map_err(|error| error.within("'timeout'"))?;
+    let definition = Definition { command: config.command.clone(), inputs, relations: relations.relations.iter().map(variable).collect() };
+    let program = Program { arguments: config.command.clone(), folder, timeout };
+    Ok(relations.resolved(Work::Command(CommandWork { program, definition })))
+}
+
+/// The hash of a file that a program is made of.
+fn content_of(file: &Location) -> Result<String> {
+    let missing =
+        || Error::usage(format!("'inputs' names '{file}', which is not a file")).hint("inputs are files, from the folder of asof.toml");
+    if file.is_folder()? {
+        return Err(missing());
+    }
+    let bytes = file.read_small()?.ok_or_else(missing)?;
+    Ok(format!("{:032x}", xxh3_128(&bytes)))
 }
 
 #[cfg(not(feature = "sql"))]

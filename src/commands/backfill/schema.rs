@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use arrow::datatypes::SchemaRef;
 use chrono::{Days, NaiveDate};
 
-use super::job::{EventsSource, Job, Recorded, recorded_in};
+use super::job::{EventsSource, Job, Recorded, Work, recorded_in};
 use crate::domain::output_types::{OutputClash, OutputTypes};
 use crate::domain::schema::type_name;
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Turns {
 }
 
 /// The refusal of a clash; `sources` are the columns of what the output is made from, each with its section of asof.toml.
-pub(super) fn refusal(clash: &OutputClash, sources: &[(String, SchemaRef)]) -> Error {
+pub(super) fn refusal(clash: &OutputClash, sources: &[(String, SchemaRef)], work: &Work) -> Error {
     let has = |schema: &SchemaRef, name: &str| schema.field_with_name(name).is_ok_and(|field| field.data_type() == &clash.found);
     let declare = |(section, schema): &(String, SchemaRef)| {
         let table = section.rsplit('.').next().unwrap_or_default();
@@ -87,7 +87,11 @@ pub(super) fn refusal(clash: &OutputClash, sources: &[(String, SchemaRef)]) -> E
         Some(format!("[{section}.types] {column} = \"{}\" in asof.toml, and run all dates again", type_name(&clash.way_out())))
     };
     let error = Error::refused(format!("{}: all outputs of a job have one schema", clash.in_words()));
-    error.hint(sources.iter().find_map(declare).unwrap_or_else(|| format!("cast column '{}' in the job's SQL", clash.column)))
+    error.hint(match (sources.iter().find_map(declare), work) {
+        (Some(declared), _) => declared,
+        (None, Work::Command(_)) => format!("have the command write column '{}' as {}", clash.column, type_name(&clash.way_out())),
+        (None, _) => format!("cast column '{}' in the job's SQL", clash.column),
+    })
 }
 
 impl EventsSource {

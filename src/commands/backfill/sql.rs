@@ -7,12 +7,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::date::{DateRun, Output};
-use super::job::{EventsSource, JobRelation, Reads, View};
+use super::job::{EventsSource, JobRelation, Reads};
+use super::relations::TableRows;
 use crate::domain::cast::conform;
-use crate::engine::asof::{AsOfTable, Copies, KnownIntervals, TableHistory};
+use crate::engine::asof::TableHistory;
 use crate::engine::sql::{JobDay, Open, QueryMemory, Relation, RelationCopies, bind, check, missing_column, run};
 use crate::error::{Error, Result};
-use crate::model::TableName;
 use crate::source::read_columns;
 use crate::storage::{Batches, within};
 
@@ -49,7 +49,8 @@ impl DateRun<'_> {
         let mut relations: Vec<(String, Relation)> = Vec::new();
         let mut tables: Vec<TableRelation<'_>> = Vec::new();
         let job = self.job;
-        for JobRelation { name, reads } in &job.relations {
+        for relation in &job.relations {
+            let JobRelation { name, reads } = relation;
             match reads {
                 Reads::Events(own) => {
                     let events = job.events.iter().find(|events| events.name == *own);
@@ -58,44 +59,16 @@ impl DateRun<'_> {
                     relations.push((name.clone(), relation));
                 }
                 Reads::Table(table, view) => {
-                    let relation = self.table_relation(name, table, *view)?;
-                    sources.push((format!("tables.{table}"), relation.schema.clone()));
-                    tables.push(relation);
+                    let (rows, history, serving) = self.table_rows(relation, table, *view)?;
+                    let schema = rows.schema().clone();
+                    sources.push((format!("tables.{table}"), schema.clone()));
+                    tables.push(TableRelation { name, history, serving, rows, schema });
                 }
             }
         }
         self.absent_columns(&sql, &relations, &mut tables)?;
         relations.extend(tables.into_iter().map(TableRelation::into_relation));
         Ok(Bound { sql, relations, sources })
-    }
-
-    /// What a name of a query gives of a table on the date.
-    pub(super) fn table_relation<'r>(&mut self, name: &'r str, table: &TableName, view: View) -> Result<TableRelation<'r>>
-    where
-        Self: 'r,
-    {
-        let job = self.job;
-        let history = job.tables.get(table.as_str()).ok_or_else(|| Error::io(format!("table {table} is not known")))?;
-        let serving = history.resolve(self.date)?;
-        let relation = job.relations.iter().find(|relation| relation.name == name);
-        let rows = match (view, relation) {
-            (View::Snapshots, Some(relation)) => {
-                TableRows::Copies(history.copies(&job.copies_read(relation, history, serving, self.date)?, serving)?)
-            }
-            (View::Intervals, _) => TableRows::Known(history.known_on(serving)?),
-            _ => TableRows::AsOf(history.as_of(serving, self.many)?),
-        };
-        let from_intervals = match &rows {
-            TableRows::AsOf(as_of) => as_of.from_intervals(),
-            TableRows::Known(known) => known.is_published(history),
-            TableRows::Copies(_) => false,
-        };
-        let using = self.report.using.entry(table.to_string()).or_insert("snapshots");
-        if from_intervals {
-            *using = "intervals";
-        }
-        let schema = rows.schema().clone();
-        Ok(TableRelation { name, history, serving, rows, schema })
     }
 
     /// The events of the date. A query may scan them twice: typed files are opened for each scan, with the columns that
@@ -144,45 +117,17 @@ impl DateRun<'_> {
 }
 
 /// What a query reads of a table under one name.
-pub(super) struct TableRelation<'a> {
+struct TableRelation<'a> {
     name: &'a str,
     history: &'a TableHistory,
     /// The observed date that serves the job's.
     serving: NaiveDate,
-    pub(super) rows: TableRows,
+    rows: TableRows,
     /// Its columns, and those that it lacks and the query names.
-    pub(super) schema: SchemaRef,
-}
-
-/// Rows of a table.
-#[derive(Clone)]
-pub(super) enum TableRows {
-    /// Those as of the date.
-    AsOf(AsOfTable),
-    /// Those of copies up to the date.
-    Copies(Copies),
-    /// The intervals as they were known on the date.
-    Known(KnownIntervals),
+    schema: SchemaRef,
 }
 
 impl TableRows {
-    pub(super) fn schema(&self) -> &SchemaRef {
-        match self {
-            TableRows::AsOf(as_of) => &as_of.schema,
-            TableRows::Copies(copies) => &copies.schema,
-            TableRows::Known(known) => &known.schema,
-        }
-    }
-
-    /// The rows with the named columns; names that there are not are left out.
-    pub(super) fn read(&self, columns: &[String]) -> Result<Batches> {
-        match self {
-            TableRows::AsOf(as_of) => as_of.read(columns),
-            TableRows::Copies(copies) => copies.read(columns),
-            TableRows::Known(known) => known.read(columns),
-        }
-    }
-
     /// How a scan reads the rows, with columns that they lack as nulls.
     fn open(self, schema: &SchemaRef) -> Open {
         let schema = schema.clone();

@@ -1,0 +1,331 @@
+//! Programs of users' own, run for a date.
+//!
+//! A program runs in a process group of its own. When it has ended, however that was, whatever it
+//! left running in the group is killed: nothing can write to its output any more when that is read.
+//! A program that takes longer than its timeout is asked to end (SIGTERM), and killed five seconds
+//! later. If asof itself is interrupted or terminated, so are the programs, and then their files are
+//! removed and asof ends by the same signal.
+//!
+//! Memory: the last 16 KiB of what each program prints.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::error::{Context, Error, Result, shorten, word};
+
+/// How long a program that is asked to end may take for it.
+const GRACE: Duration = Duration::from_secs(5);
+/// How much of what a program prints is kept.
+const KEPT: usize = 16 << 10;
+
+/// A program with its arguments.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The program and its arguments.
+    pub arguments: Vec<String>,
+    /// The folder that it runs in.
+    pub folder: PathBuf,
+    /// The longest that it may run.
+    pub timeout: Option<Duration>,
+}
+
+/// A program that did not succeed.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// The last lines that it printed.
+    pub printed: Vec<String>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed { error, printed: Vec::new() }
+    }
+}
+
+/// The programs that are running, by process, with the folder that each has for itself.
+static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
+/// Whether asof is about to end by a signal.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn running() -> MutexGuard<'static, BTreeMap<i32, PathBuf>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kill_group(process: i32, signal: Signal) {
+    if let Some(process) = Pid::from_raw(process) {
+        let _ = kill_process_group(process, signal);
+    }
+}
+
+/// Ends running programs when asof is to end.
+fn watch_for_signals() -> Result<()> {
+    static WATCHING: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    let started = WATCHING.get_or_init(|| {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
+        let watch = move || {
+            for signal in signals.forever() {
+                INTERRUPTED.store(true, Ordering::SeqCst);
+                running().keys().for_each(|process| kill_group(*process, Signal::TERM));
+                let step = Duration::from_millis(20);
+                for _ in 0..GRACE.as_millis() / step.as_millis() {
+                    if running().is_empty() {
+                        break;
+                    }
+                    thread::sleep(step);
+                }
+                for (process, folder) in std::mem::take(&mut *running()) {
+                    kill_group(process, Signal::KILL);
+                    let _ = std::fs::remove_dir_all(folder);
+                }
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        };
+        thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ()).map_err(|error| error.to_string())
+    });
+    started.clone().map_err(|error| Error::io(format!("cannot watch for signals: {error}")))
+}
+
+impl Program {
+    /// The command as an error shows it.
+    pub fn shown(&self) -> String {
+        shorten(&self.arguments.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Runs the program with variables beside those of asof's own environment. `private` is a folder that is
+    /// removed if asof is interrupted.
+    ///
+    /// # Errors
+    /// A usage error if there is no such program; a failure if it ends with another exit code than 0, by a signal, or not in time.
+    pub fn run(&self, variables: &[(String, OsString)], private: &Path) -> Result<(), Failed> {
+        watch_for_signals()?;
+        let mut child = self.start(variables)?;
+        let process = i32::try_from(child.id()).unwrap_or_default();
+        running().insert(process, private.to_owned());
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            kill_group(process, Signal::TERM);
+        }
+        let (stdout, stderr) = (Tail::of(child.stdout.take()), Tail::of(child.stderr.take()));
+        let ended = end_of(process)?;
+        let in_time = match self.timeout {
+            Some(timeout) => ended.recv_timeout(timeout).is_ok(),
+            None => ended.recv().is_ok(),
+        };
+        if !in_time {
+            kill_group(process, Signal::TERM);
+            if ended.recv_timeout(GRACE).is_err() {
+                kill_group(process, Signal::KILL);
+                let _ = ended.recv();
+            }
+        }
+        // The process is not reaped yet, so the group is still its own.
+        kill_group(process, Signal::KILL);
+        let status = child.wait().io_context(|| format!("cannot wait for the command '{}'", self.shown()));
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            let _ = std::fs::remove_dir_all(private);
+            running().remove(&process);
+            // What became of the date is not told: asof is about to end by the signal.
+            loop {
+                thread::park();
+            }
+        }
+        running().remove(&process);
+        let status = status?;
+        if in_time && status.success() {
+            return Ok(());
+        }
+        let printed = Some(stderr.lines()).filter(|lines| !lines.is_empty()).unwrap_or_else(|| stdout.lines());
+        let last = printed.last().map_or_else(String::new, |line| format!(": {}", shorten(line)));
+        let error = match self.timeout.filter(|_| !in_time) {
+            Some(timeout) => Error::io(format!("the command '{}' did not end within {}{last}", self.shown(), in_words(timeout)))
+                .hint("timeout = \"1h\" in asof.toml gives it an hour"),
+            None => Error::io(format!("the command '{}' {}{last}", self.shown(), ending(status))),
+        };
+        Err(Failed { error, printed })
+    }
+
+    fn start(&self, variables: &[(String, OsString)]) -> Result<Child> {
+        let name = self.arguments.first().map(String::as_str).unwrap_or_default();
+        // A path is one from the program's folder; a name is looked for in PATH.
+        let program = if name.contains('/') { self.folder.join(name) } else { PathBuf::from(name) };
+        let mut command = Command::new(program);
+        command.args(self.arguments.iter().skip(1)).current_dir(&self.folder).process_group(0);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::usage(format!("there is no program '{name}' to run"))
+                .hint("a program is looked for in PATH, or, if its name has a '/', from the folder of asof.toml"),
+            std::io::ErrorKind::PermissionDenied => {
+                Error::usage(format!("the program '{name}' cannot be run: {error}")).hint(format!("chmod +x {}", word(name)))
+            }
+            _ => Error::io(format!("the program '{name}' cannot be run: {error}")),
+        })
+    }
+}
+
+/// Told when a process has ended, which is left to be reaped.
+fn end_of(process: i32) -> Result<Receiver<()>> {
+    let (tell, told) = channel();
+    let wait = move || {
+        if let Some(process) = Pid::from_raw(process) {
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+        }
+        let _ = tell.send(());
+    };
+    thread::Builder::new().spawn(wait).io_context(|| "cannot wait for the command".into())?;
+    Ok(told)
+}
+
+/// How a process ended, in words.
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("was killed by {name}"),
+            None => format!("was killed by signal {signal}"),
+        },
+        (None, None) => "did not succeed".to_owned(),
+    }
+}
+
+/// A duration as asof.toml writes it.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        _ if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+/// Reads a duration as asof.toml writes it: `90s`, `10m`, `2h`.
+///
+/// # Errors
+/// A usage error for anything else.
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let parsed = || {
+        let unit = text.chars().last()?;
+        let number: u64 = text[..text.len() - unit.len_utf8()].trim().parse().ok().filter(|number| *number > 0)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        number.checked_mul(seconds).map(Duration::from_secs)
+    };
+    parsed().ok_or_else(|| Error::usage(format!("'{text}' is not a duration")).hint("\"90s\", \"10m\", \"2h\" or \"1d\""))
+}
+
+/// The last of what a program prints.
+struct Tail {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    done: Receiver<()>,
+}
+
+impl Tail {
+    fn of(stream: Option<impl Read + Send + 'static>) -> Self {
+        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let (tell, done) = channel();
+        let into = kept.clone();
+        let read = move || {
+            let (mut stream, mut buffer) = (stream, [0; 4096]);
+            while let Some(stream) = stream.as_mut()
+                && let Ok(length @ 1..) = stream.read(&mut buffer)
+            {
+                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(&buffer[..length]);
+                let surplus = kept.len().saturating_sub(KEPT);
+                kept.drain(..surplus);
+            }
+            let _ = tell.send(());
+        };
+        let _ = thread::Builder::new().spawn(read);
+        Tail { kept, done }
+    }
+
+    /// The last lines, without empty ones. A process that left the group may hold the stream open: it is not waited for.
+    fn lines(&self) -> Vec<String> {
+        let _ = self.done.recv_timeout(Duration::from_secs(1));
+        let kept: Vec<u8> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let text = String::from_utf8_lossy(&kept).into_owned();
+        let lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        lines[lines.len().saturating_sub(20)..].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn shell(script: &str, timeout: Option<u64>) -> Result<(), Failed> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let program = Program { arguments, folder: folder.path().to_owned(), timeout: timeout.map(Duration::from_secs) };
+        program.run(&[("ASOF_DATE".into(), "2024-01-31".into())], folder.path())
+    }
+
+    #[test]
+    fn a_program_says_why_it_failed() {
+        assert!(shell("test $ASOF_DATE = 2024-01-31", None).is_ok());
+        let failed = |script: &str| shell(script, None).expect_err(script);
+        let bad = failed("echo on its way; echo one >&2; echo 'bad value' >&2; exit 3");
+        assert_eq!(bad.printed, ["one", "bad value"]);
+        assert!(bad.error.to_string().ends_with("ended with exit code 3: bad value"), "{}", bad.error);
+        assert_eq!(bad.error.kind(), Kind::Io);
+        assert!(failed("kill -9 $$").error.to_string().ends_with("was killed by SIGKILL"));
+        assert!(failed("echo only here; exit 1").error.to_string().ends_with("exit code 1: only here"));
+        let long = failed("yes 'a line' | head -n 100000 >&2; exit 1");
+        assert_eq!(long.printed, vec!["a line"; 20]);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_all_that_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("late");
+        let script = format!("(sleep 2; echo late > '{0}') & sleep 60", file.display());
+        let failed = shell(&script, Some(1)).expect_err("it hangs");
+        assert!(failed.error.to_string().contains("did not end within 1s"), "{}", failed.error);
+        // One that leaves something running and succeeds.
+        assert!(shell(&format!("(sleep 1; echo late > '{}') >/dev/null 2>&1 &", file.display()), None).is_ok());
+        thread::sleep(Duration::from_millis(2500));
+        assert!(!file.exists(), "what it started went on");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_mistake_of_the_job() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = |name: &str| {
+            let program = Program { arguments: vec![name.to_owned()], folder: folder.path().to_owned(), timeout: None };
+            program.run(&[], folder.path()).expect_err(name).error
+        };
+        assert_eq!(run("no-such-program").kind(), Kind::Usage);
+        std::fs::write(folder.path().join("etl.sh"), "true").expect("written");
+        assert_eq!((run("./etl.sh").kind(), run("./etl.sh").hints()[0].as_str()), (Kind::Usage, "chmod +x ./etl.sh"));
+    }
+
+    #[test]
+    fn durations_are_read() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
+        assert_eq!([seconds("90s"), seconds("10m"), seconds("2h"), seconds("1d")].map(Result::ok), [90, 600, 7200, 86_400].map(Some));
+        for wrong in ["", "10", "0s", "-1s", "1.5h", "10 min", "m", "99999999999999999999s", "9999999999999999999d"] {
+            assert_eq!(parse_duration(wrong).expect_err(wrong).kind(), Kind::Usage);
+        }
+        assert_eq!([90, 600, 7200].map(|seconds| in_words(Duration::from_secs(seconds))), ["90s", "10m", "2h"]);
+    }
+}
