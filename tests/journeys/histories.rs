@@ -161,6 +161,20 @@ fn only_the_copies_that_are_asked_for_are_opened_and_recorded() {
 }
 
 #[test]
+fn a_later_copy_that_cannot_be_read_is_no_failure_of_earlier_dates() {
+    let mut world = items();
+    world.write("q.sql", "select * from item_intervals");
+    let run = |out: &str| format!("backfill --sql q.sql --from 2024-09-13 --to 2024-09-15 --out {out}");
+    world.succeeds(&run("good"));
+    world.write("lake/item/snapshots/snapshot_date=2024-09-15/item.parquet", "damaged");
+    assert_eq!(world.asof(&run("bad")), 5, "{}", world.transcript());
+    for day in &DAYS[..2] {
+        assert_eq!(world.rows(&format!("bad/date={day}/bad.parquet")), world.rows(&format!("good/date={day}/good.parquet")));
+    }
+    assert!(!world.path("bad/date=2024-09-15/bad.parquet").exists());
+}
+
+#[test]
 fn columns_and_types_of_old_copies_are_brought_together() {
     let mut world = World::new();
     for (day, rows) in

@@ -55,24 +55,26 @@ impl DateRun<'_> {
     pub(super) fn write_command(&mut self, work: &CommandWork, output: &mut Output<'_>) -> Result<()> {
         let private = tempfile::Builder::new().prefix("asof-job-").permissions(std::fs::Permissions::from_mode(0o700)).tempdir();
         let private = private.io_context(|| "cannot make a temporary folder".into())?;
-        let left = private.path().join("output");
+        // The program runs in another folder, and TMPDIR may be relative.
+        let folder = std::path::absolute(private.path()).io_context(|| "cannot find the temporary folder".into())?;
+        let left = folder.join("output");
         std::fs::create_dir(&left).io_context(|| format!("cannot make '{}'", left.display()))?;
         let result = left.join(format!("{}.parquet", self.job.name));
         let mut variables: Vec<(String, OsString)> =
             vec![("ASOF_DATE".into(), self.date.to_string().into()), ("ASOF_OUTPUT".into(), result.into())];
         let mut given: Vec<Object> = Vec::new();
         for relation in &self.job.relations {
-            let path = self.materialized(relation, private.path(), &mut given)?;
+            let path = self.materialized(relation, &folder, &mut given)?;
             let name = variable(relation);
             variables.push((name.to_ascii_uppercase(), path.clone().into()));
             variables.push((name, path.into()));
         }
-        work.program.run(&variables, private.path()).map_err(|failed| self.told(failed))?;
+        work.program.run(&variables, &folder).map_err(|failed| self.told(failed))?;
         given.iter().try_for_each(still_there)?;
         let file = self.one_file(&left, &work.program)?;
         // The folder has another name on every run.
-        let folder = format!("{}/", left.display());
-        let told = |error: Error| error.reworded(|text| text.replace(&folder, "")).within("what the command left");
+        let left = format!("{}/", left.display());
+        let told = |error: Error| error.reworded(|text| text.replace(&left, "")).within("what the command left");
         let rule = FormatRule { declared: None, option: "write Parquet to $ASOF_OUTPUT".to_owned() };
         let objects = [file];
         let rows = rule.of(&objects).and_then(|format| source::read(&objects, format, &TypeRules::default(), None)).map_err(told)?;

@@ -160,7 +160,7 @@ fn settings() -> impl Strategy<Value = TableConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_later_than_the_date_is_visible(

@@ -334,6 +334,7 @@ impl Job {
             true => processors(),
             false => self.tables.values().map(|history| threads(&history.table.root)).chain([threads(&self.output)]).max().unwrap_or(1),
         };
+        self.read_facts_of_history(dates);
         let mut states = side_by_side(number, dates, |date| self.state(*date));
         let known = dates.iter().zip(&states).filter_map(|(date, state)| Some((*date, state.as_ref().ok()?.1.as_ref()?)));
         let types = self.output_types(known);
@@ -343,6 +344,18 @@ impl Job {
             }
         }
         states
+    }
+
+    /// Reads, in parallel, what the footers of the copies say that the last date reads of tables' histories: earlier dates need most of
+    /// them too. A failure comes again when a date needs the copy.
+    fn read_facts_of_history(&self, dates: &[NaiveDate]) {
+        let Some(last) = dates.last() else { return };
+        for relation in &self.relations {
+            let Reads::Table(table, View::Snapshots | View::Intervals) = &relation.reads else { continue };
+            let Some(history) = self.tables.get(table.as_str()).filter(|history| history.table.own) else { continue };
+            let copies = history.resolve(*last).and_then(|serving| self.copies_read(relation, history, serving, *last));
+            side_by_side(threads(&history.table.root), &copies.unwrap_or_default(), |copy| history.facts(*copy).map(|_| ()));
+        }
     }
 
     /// Where a date stands, and the schema of its output if that is up to date.
