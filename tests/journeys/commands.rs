@@ -85,10 +85,10 @@ fn a_command_is_given_what_a_query_would_see() {
     world.write(
         "look.py",
         "import os, json, pyarrow.parquet as pq
-def of(name): return pq.read_table(os.environ[name], partitioning=None).to_pylist()
+def of(name): return pq.read_table(os.environ[name]).to_pylist()
 print('on stdout')
 rows = [
-    {'what': name, 'rows': json.dumps(of(name), default=str), 'same': os.environ[name] == os.environ[name.upper()]}
+    {'what': name, 'rows': json.dumps(of(name), default=str), 'link': os.path.islink(os.environ[name]), 'same': os.environ[name] == os.environ[name.upper()]}
     for name in ['ASOF_EVENTS_item_events', 'ASOF_TABLE_item', 'ASOF_TABLE_item_snapshots', 'ASOF_TABLE_old_item']
 ]
 mode = oct(os.stat(os.path.dirname(os.path.dirname(os.environ['ASOF_OUTPUT']))).st_mode & 0o777)
@@ -102,6 +102,13 @@ with open(os.path.join(os.path.dirname(os.environ['ASOF_OUTPUT']), 'rows.ndjson'
         "[jobs.look]\ncommand = ['python3', 'look.py']\ninputs = 'look.py'\nevents = 'item_events'\n\
          tables = ['item', 'item_snapshots', 'old-item']\nnames = { old-item = 'item_intervals' }\noutput = 'look'\n",
     );
+    // An event file that need not be copied.
+    let events: Vec<(&str, arrow::array::ArrayRef)> = vec![
+        ("event_id", std::sync::Arc::new(arrow::array::StringArray::from(vec!["b1", "b2"]))),
+        ("item_id", std::sync::Arc::new(arrow::array::Int64Array::from(vec![1, 3]))),
+    ];
+    std::fs::remove_file(world.path("item_events/year=2024/month=03/day=02/events.csv")).expect("removed");
+    world.parquet("item_events/year=2024/month=03/day=02/events.parquet", &events);
     world.succeeds("backfill look --from 2024-03-02 --to 2024-03-02");
     world.tell(&world.rows("look/date=2024-03-02/look.parquet").join("\n"));
     let before = world.tree("look");
@@ -122,6 +129,7 @@ fn nothing_is_published_of_a_command_that_does_not_succeed() {
         ("writes_nothing", "true"),
         ("writes_two", "cd $(dirname $ASOF_OUTPUT); echo a > a.csv; echo b > b.csv"),
         ("writes_rubbish", "echo rubbish > $ASOF_OUTPUT"),
+        ("replaces_input", "cd $(dirname $ASOF_OUTPUT); f=$(readlink $ASOF_TABLE_item); cp $f ../x; mv ../x $f; echo a > a.csv"),
     ];
     let job = |(name, script): &(&str, &str)| {
         let timeout = if *name == "hangs" { "timeout = '1s'\n" } else { "" };

@@ -2,8 +2,8 @@
 //!
 //! For each date a private folder is made in TMPDIR, which only the user can read. Each relation is a
 //! Parquet file in it, with the rows and types that a query would see. An object that is such a file
-//! already, as a snapshot of the lake or events of one Parquet file are, is not copied: the program is
-//! given its path. After the program has ended it is made sure that the object is still the one that
+//! already, as a snapshot of the lake or events of one Parquet file are, is not copied: the file is a
+//! link to it. So no reader takes a partition of the object's own path for a column. After the program has ended it is made sure that the object is still the one that
 //! the output's footer records.
 //!
 //! The program may leave one data file in the folder of `ASOF_OUTPUT`, in any format that sources have.
@@ -92,9 +92,14 @@ impl DateRun<'_> {
         error
     }
 
-    /// The path of a relation's rows on the date: that of an object that is such a file, or of one that is written for it.
+    /// The path of a relation's rows on the date: a link to an object that is such a file, or a file that is written.
     fn materialized(&mut self, relation: &JobRelation, folder: &Path, given: &mut Vec<Object>) -> Result<PathBuf> {
         let job = self.job;
+        let path = folder.join(format!("{}.parquet", relation.name));
+        let link = |object: &Path| {
+            let doing = || format!("cannot link to '{}'", object.display());
+            std::os::unix::fs::symlink(std::path::absolute(object).io_context(doing)?, &path).io_context(doing)
+        };
         let (schema, batches): (_, Batches) = match &relation.reads {
             Reads::Events(name) => {
                 let events = job.events.iter().find(|events| events.name == *name);
@@ -103,19 +108,20 @@ impl DateRun<'_> {
                 let is_plain =
                     rows.format == Format::Parquet && events.types.declared.is_empty() && !source::has_path_columns(&rows.objects);
                 if let ([object], true) = (rows.objects.as_slice(), is_plain)
-                    && let Some(path) = object.location.as_local()
+                    && let Some(local) = object.location.as_local()
                 {
+                    link(local)?;
                     given.push(object.clone());
-                    return std::path::absolute(path).io_context(|| format!("cannot find '{}'", path.display()));
+                    return Ok(path);
                 }
                 (rows.schema, rows.batches)
             }
             Reads::Table(table, view) => {
                 let (rows, ..) = self.table_rows(relation, table, *view)?;
                 if let Some(object) = rows.plain_object()?
-                    && let Some(path) = object.location.as_local()
+                    && let Some(local) = object.location.as_local()
                 {
-                    let path = std::path::absolute(path).io_context(|| format!("cannot find '{}'", path.display()))?;
+                    link(local)?;
                     given.push(object);
                     return Ok(path);
                 }
@@ -124,7 +130,6 @@ impl DateRun<'_> {
                 (schema, rows.read(&columns)?)
             }
         };
-        let path = folder.join(format!("{}.parquet", relation.name));
         let file = File::create_new(&path).io_context(|| format!("cannot write '{}'", path.display()))?;
         let mut writer = ObjectWriter::create(file, &schema, &[], &Location::local(&path))?;
         for batch in batches {

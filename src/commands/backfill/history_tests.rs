@@ -160,7 +160,7 @@ fn settings() -> impl Strategy<Value = TableConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_later_than_the_date_is_visible(
@@ -173,6 +173,11 @@ proptest! {
         let label = number.saturating_sub(lag);
         let model = lake(&history, label, &config);
         let expected = outcome(&run(&model, "out", &query, number..=number, Using::Auto)[0]);
+        if expected.0 == Some(Kind::Usage) {
+            // A column that only later copies have is null where the query names it: there is no earlier output that could change.
+            prop_assert!(query.contains("tag"), "{}", query);
+            return Ok(());
+        }
         let whole = lake(&history, 99, &config);
         let found = outcome(&run(&whole, "out", &query, number..=number, Using::Auto)[0]);
         prop_assert_eq!(&found.0, &expected.0, "from snapshots: {}", query);
