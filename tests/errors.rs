@@ -167,7 +167,7 @@ fn layouts_and_foreign_copies() {
     let mut world = World::new();
     world.write("copies/2024-01-01.csv", "id,v\n1,a\n");
     world.write("copies/2024-01-02.csv", "id,v\n1,b\n");
-    for layout in ["%Y-%m.csv", "%d.csv", "copies", "%Y-%m-%d/../x.csv", "%Q.csv", "%y-%m-%d.csv", "%Y-%m-%d-%H.csv"] {
+    for layout in ["%m-%d.csv", "%d.csv", "copies", "%Y-%m-%d/../x.csv", "%Q.csv", "%y-%m-%d.csv", "%H-%Y-%m-%d.csv"] {
         world.refuses(2, &format!("compact --snapshots copies --layout {layout} --key id --out out.parquet"));
     }
     world.refuses(2, "compact --snapshots copies --key id --out out.parquet");

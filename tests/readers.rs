@@ -210,13 +210,16 @@ fn a_column_with_the_name_of_the_partition_breaks_no_reader() {
     world.succeeds("compact s --lake lake");
     for day in 1..=2 {
         world.write(&format!("ev/date=2024-03-0{day}/a.csv"), format!("e,id,date\n{day},1,2024-03-0{day}\n"));
-        world.write(&format!("late/date=2024-03-0{day}/a.csv"), format!("e,id,date\n{day},1,2024-03-01\n"));
+        world.write(&format!("late/day=2024-03-0{day}/a.csv"), format!("e,id,date\n{day},1,2024-03-01\n"));
     }
     let join = "--events-layout date=%Y-%m-%d --table s --on id --from 2024-03-01 --to 2024-03-02 --lake lake";
     world.succeeds(&format!("backfill --events ev {join} --out out"));
-    assert_eq!(world.asof(&format!("backfill --events late {join} --out late-out")), 5);
-    world.succeeds(&format!("backfill --events late {join} --out other --out-layout output_date=%Y-%m-%d"));
-    world.succeeds(&format!("backfill --events late {join} --out other2 --out-layout %Y/%m/%d"));
+    let late = join.replace("date=%Y", "day=%Y");
+    assert_eq!(world.asof(&format!("backfill --events late {late} --out late-out")), 5);
+    world.succeeds(&format!("backfill --events late {late} --out other --out-layout output_date=%Y-%m-%d"));
+    world.succeeds(&format!("backfill --events late {late} --out other2 --out-layout %Y/%m/%d"));
+    world.write("wrong/date=2024-03-02/a.csv", "e,id,date\n1,1,2024-03-02\n2,1,2024-03-01\n");
+    assert_eq!(world.asof(&format!("backfill --events wrong {join} --out wrong-out")), 3);
     let read = python(
         &world,
         "import duckdb, json, pandas

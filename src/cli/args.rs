@@ -318,7 +318,7 @@ pub struct AdHocArgs {
     /// The root of the events' partitions, or the name of events in asof.toml
     #[arg(long, value_name = "PATH")]
     pub events: Option<String>,
-    /// Their layout, such as 'date=%Y-%m-%d'
+    /// Their layout, such as 'date=%Y-%m-%d' or 'country=*/date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub events_layout: Option<String>,
     /// Their format, if neither their names nor their first bytes tell

@@ -99,9 +99,7 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
                 return Err(does_not_fit(column, row, &DataType::Date32, name));
             }
         }
-        (from, DataType::Utf8) if matches!(from, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) => {
-            return as_json(column, name);
-        }
+        (DataType::Struct(_) | DataType::List(_) | DataType::Map(..), DataType::Utf8) => return as_json(column, name),
         (DataType::Float32, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float32Type>(), 1 << 24, to, name),
         (DataType::Float64, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float64Type>(), 1 << 53, to, name),
         (DataType::Utf8, _) => {
@@ -163,7 +161,7 @@ fn as_json(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
     }
     let texts = texts.finish();
     let read = super::text::column(&texts, from).map_err(|row| does_not_fit(column, row, &DataType::Utf8, name))?;
-    let (before, after) = (super::digest::key_digests(&[column.clone()])?, super::digest::key_digests(&[read])?);
+    let (before, after) = (super::digest::key_digests(std::slice::from_ref(column))?, super::digest::key_digests(&[read])?);
     match (0..column.len()).find(|&row| before[row] != after[row]) {
         Some(row) => Err(does_not_fit(column, row, &DataType::Utf8, name)),
         None => Ok(Arc::new(texts)),

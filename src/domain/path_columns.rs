@@ -93,7 +93,10 @@ pub fn renamed(layout: &Layout) -> String {
 }
 
 /// The first row whose value is not the one that a reader would take from a path.
-fn first_other(column: &ArrayRef, value: &str) -> Result<Option<usize>> {
+///
+/// # Errors
+/// A failure of Arrow.
+pub fn first_other(column: &ArrayRef, value: &str) -> Result<Option<usize>> {
     let doing = || "cannot compare a column with the path".to_owned();
     let first = |same: &dyn Fn(usize) -> bool| (0..column.len()).find(|row| column.is_null(*row) || !same(*row));
     let data_type = match column.data_type() {

@@ -29,6 +29,8 @@ const AROUND: u64 = 800;
 pub struct KeySpan {
     first: String,
     last: String,
+    /// Whether the names of a date go on behind its path, and not only below it.
+    is_open: bool,
     /// The dates of the span, where its keys are in their order, so that it can be cut in two.
     dates: Option<DateRange>,
 }
@@ -58,7 +60,7 @@ impl KeySpan {
     pub fn is_past(&self, key: &str) -> bool {
         // What lies below the last path goes on with a `/`; what goes on with more sorts after all of it.
         match key.strip_prefix(self.last.as_str()) {
-            Some(rest) => rest.as_bytes().first().is_some_and(|letter| *letter > b'/'),
+            Some(rest) => !self.is_open && rest.as_bytes().first().is_some_and(|letter| *letter > b'/'),
             None => key > self.last.as_str(),
         }
     }
@@ -83,7 +85,7 @@ impl KeySpan {
 
 /// The span of dates whose paths are in order.
 fn span_of(layout: &Layout, dates: DateRange) -> KeySpan {
-    KeySpan { first: layout.path(dates.from()), last: layout.path(dates.to()), dates: Some(dates) }
+    KeySpan { first: layout.path(dates.from()), last: layout.path(dates.to()), is_open: layout.has_tail(), dates: Some(dates) }
 }
 
 /// Whether paths sort as their dates do. Looked up on some years of dates, which hold everything that a layout can do
@@ -94,7 +96,8 @@ pub fn is_in_order(layout: &Layout) -> bool {
         let mut before = layout.path(from);
         from.iter_days().skip(1).take(days).all(|date| {
             let path = layout.path(date);
-            let ascends = before.len() == path.len() && before < path;
+            // Of months and years, the days of one have the same path.
+            let ascends = before.len() == path.len() && (before < path || before == path && layout.date(&path) != Some(date));
             before = path;
             ascends
         })
@@ -113,7 +116,7 @@ pub fn spans(layout: &Layout, range: DateRange) -> Vec<KeySpan> {
     for (path, inside) in sorted_around(layout, range) {
         match spans.last_mut() {
             Some(span) if inside && open => span.last = path,
-            _ if inside => spans.push(KeySpan { first: path.clone(), last: path, dates: None }),
+            _ if inside => spans.push(KeySpan { first: path.clone(), last: path, is_open: layout.has_tail(), dates: None }),
             _ => {}
         }
         open = inside;

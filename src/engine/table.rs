@@ -17,7 +17,7 @@ use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
-use crate::source::{self, Format, FormatRule, Rows, TypeRules, no_column};
+use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::location::{Location, Object};
 use crate::storage::object::{ParquetObject, RowCondition};
@@ -108,9 +108,10 @@ impl Snapshot {
     pub fn into_object(self) -> Result<Option<ParquetObject>> {
         match self.content {
             SnapshotContent::Own(object) => Ok(Some(object)),
-            SnapshotContent::Foreign(_, objects, format, _) => match objects.as_slice() {
-                [object] if format == Format::Parquet && !source::has_path_columns(&objects) => {
-                    ParquetObject::open_listed(object).map(Some)
+            SnapshotContent::Foreign(_, objects, format, rules) => match objects.as_slice() {
+                [object] if format == Format::Parquet => {
+                    let object = ParquetObject::open_listed(object)?;
+                    Ok((!source::has_path_columns(&objects, object.schema(), &rules)?).then_some(object))
                 }
                 _ => Ok(None),
             },
@@ -267,7 +268,8 @@ impl Table {
             Snapshot { date, schema, footer: Some(footer), table, content: SnapshotContent::Own(object) }
         } else {
             // A column may be absent on a date, though its type is declared.
-            let rules = TypeRules { pinned: pinned.cloned(), external: true, ..self.types.clone() };
+            let layout = LayoutColumns::of_table(&self.layout);
+            let rules = TypeRules { pinned: pinned.cloned(), external: true, layout, ..self.types.clone() };
             let format = self.format_of(objects).map_err(at)?;
             let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
             let rows = Rows { schema: schema.clone(), batches: within(batches, place) };

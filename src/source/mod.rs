@@ -31,6 +31,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use self::arrow_ipc::ArrowFile;
+pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
@@ -100,6 +101,10 @@ impl Format {
 pub struct TypeRules {
     /// Types that the configuration declares, by column.
     pub declared: BTreeMap<String, DataType>,
+    /// What the date of the files' layout is to their rows.
+    pub layout: LayoutColumns,
+    /// Columns that folders hold, so that files need not have them.
+    pub in_folders: Vec<String>,
     /// The section of asof.toml that declares them, for hints, such as `tables.item`.
     pub section: String,
     /// Whether every other column of CSV is text.
@@ -137,7 +142,7 @@ impl TypeRules {
     /// Refuses a declaration for a column that is not there, and was not there before.
     fn check(&self, schema: &Schema, what: &str) -> Result<()> {
         for name in self.declared.keys().filter(|_| !self.external) {
-            if schema.field_with_name(name).is_err() && self.pinned(name).is_none() {
+            if schema.field_with_name(name).is_err() && self.pinned(name).is_none() && !self.in_folders.contains(name) {
                 return Err(no_column(name, schema, what));
             }
         }
@@ -271,8 +276,15 @@ pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&s
     if folders.is_empty() {
         return read_files(files, format, rules, name);
     }
-    // Types are those that all files agree on. So they are all looked at, and then read by folder, with types known.
     let rules = folders.rules_of_files(rules);
+    if folders.are_constant() {
+        let rows = read_files(files, format, &rules, name)?;
+        let schema = folders.schema(&rows.schema);
+        let target = schema.clone();
+        let batches = rows.batches.map(move |batch| folders.added(&batch?, 0, &target));
+        return Ok(Rows { schema, batches: Box::new(batches) });
+    }
+    // Types are those that all files agree on. So they are all looked at, and then read by folder, with types known.
     let whole = read_files(files, format, &rules, name)?.schema;
     let schema = folders.schema(&whole);
     let known = TypeRules { declared: BTreeMap::new(), pinned: Some(whole), ..rules };
@@ -313,9 +325,13 @@ fn read_files(files: &[Object], format: Format, rules: &TypeRules, name: Option<
     }
 }
 
-/// Whether the folders of files hold columns, so that a file alone does not have all of its own.
-pub fn has_path_columns(files: &[Object]) -> bool {
-    files.iter().any(|file| path_columns::pairs(&file.below).next().is_some())
+/// Whether the rows of files are other ones than the files have: folders add columns to them, or leave some out.
+///
+/// # Errors
+/// As [`read`].
+pub fn has_path_columns(files: &[Object], own: &Schema, rules: &TypeRules) -> Result<bool> {
+    let folders = PathColumns::of(files, rules)?;
+    Ok(folders.adds(own) || own.fields().iter().any(|field| folders.names().any(|name| name.eq_ignore_ascii_case(field.name()))))
 }
 
 /// Reads files as one table, like [`read`], but for texts that Parquet files have in short dictionaries: those come as dictionaries, unless they
@@ -324,16 +340,25 @@ pub fn has_path_columns(files: &[Object]) -> bool {
 /// # Errors
 /// As [`read`].
 pub fn read_as_dictionaries(files: &[Object], format: Format, rules: &TypeRules, but: &[String]) -> Result<Rows> {
-    if format != Format::Parquet || !PathColumns::of(files, rules)?.is_empty() {
+    let folders = PathColumns::of(files, rules)?;
+    if format != Format::Parquet || !folders.are_constant() {
         return read(files, format, rules, None);
     }
-    let parts = Parts::open(&inputs_of(files), format, rules)?;
-    let is_text = |field: &&FieldRef| field.data_type() == &DataType::Utf8 && !rules.declared.contains_key(field.name());
+    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
+    let is_in_folder = |name: &str| folders.names().any(|folder| folder.eq_ignore_ascii_case(name));
+    let is_text = |field: &&FieldRef| {
+        field.data_type() == &DataType::Utf8 && !rules.declared.contains_key(field.name()) && !is_in_folder(field.name())
+    };
     let mut texts: Vec<String> = parts.schema.fields().iter().filter(is_text).map(|field| field.name().clone()).collect();
     texts.retain(|text| !but.contains(text) && parts.have_in_dictionaries(text));
-    let schema = parts.schema.clone();
-    let batches = parts.read(with_dictionaries(&schema, &texts), true, move |part| part.read_as_dictionaries(&texts));
-    Ok(Rows { schema, batches })
+    let of_files = parts.schema.clone();
+    let schema = folders.schema(&of_files);
+    let target = with_dictionaries(&schema, &texts);
+    let batches = parts.read(with_dictionaries(&of_files, &texts), true, move |part| part.read_as_dictionaries(&texts));
+    if folders.is_empty() {
+        return Ok(Rows { schema, batches });
+    }
+    Ok(Rows { schema, batches: Box::new(batches.map(move |batch| folders.added(&batch?, 0, &target))) })
 }
 
 /// Reads the named columns of files, in their order; of Parquet, only those are decoded, and only rows for which the condition
@@ -348,7 +373,11 @@ pub fn read_columns(
     columns: &[String],
     condition: Option<Arc<dyn RowCondition>>,
 ) -> Result<Batches> {
-    if format != Format::Parquet || !PathColumns::of(files, rules)?.is_empty() {
+    let folders = PathColumns::of(files, rules)?;
+    let conditioned = condition.as_ref().map_or(&[][..], |condition| condition.columns());
+    let is_in_folder = |name: &String| folders.names().any(|folder| folder.eq_ignore_ascii_case(name));
+    if format != Format::Parquet || columns.iter().chain(conditioned).any(is_in_folder) && !(folders.are_constant() && condition.is_none())
+    {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns.iter().filter_map(|name| rows.schema.index_of(name).ok()).collect();
         return Ok(Box::new(rows.batches.map(move |batch| {
@@ -360,11 +389,19 @@ pub fn read_columns(
             batch.project(&indices).io_context(|| "cannot select columns".into())
         })));
     }
-    let parts = Parts::open(&inputs_of(files), format, rules)?;
+    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
+    let whole = folders.schema(&parts.schema);
+    let target = columns.iter().filter_map(|name| whole.field_with_name(name).ok().cloned()).collect::<Vec<_>>();
     let fields: Vec<_> = columns.iter().filter_map(|name| parts.schema.field_with_name(name).ok().cloned()).collect();
     let columns = columns.to_vec();
     let is_all = condition.is_none();
-    Ok(parts.read(Arc::new(Schema::new(fields)), is_all, move |part| part.read_where(&columns, condition.as_ref())))
+    let is_whole = fields.len() == target.len();
+    let batches = parts.read(Arc::new(Schema::new(fields)), is_all, move |part| part.read_where(&columns, condition.as_ref()));
+    if is_whole && !target.iter().any(|field| is_in_folder(field.name())) {
+        return Ok(batches);
+    }
+    let target: SchemaRef = Arc::new(Schema::new(target));
+    Ok(Box::new(batches.map(move |batch| folders.added(&batch?, 0, &target))))
 }
 
 fn inputs_of(files: &[Object]) -> Vec<Input> {
@@ -1030,7 +1067,8 @@ mod tests {
                 let source = files_of(&place.join(root).join("date=2024-01-01")).expect("files");
                 let glob = files_of(&place.join(root).join("date=2024-01-01/**/*.*")).expect("files");
                 for objects in [partition, source, glob] {
-                    let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
+                    let rules = TypeRules { layout: LayoutColumns::of_table(&layout), ..TypeRules::default() };
+                    let rows = read_all(&objects, &rules, None).expect("it reads");
                     let types: Vec<_> =
                         rows.schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
                     assert_eq!(types, ["id int64", "country text", "hour text"], "07 is a code");
@@ -1038,8 +1076,7 @@ mod tests {
                     all.sort();
                     assert_eq!(all, ["1|DE|7", "2|US|07", "3||8", "4|a/b|"], "{place}, {ending}");
                     let columns = ["country".to_owned()];
-                    let read =
-                        read_columns(&objects, Format::of(&objects[0].location).expect("a format"), &TypeRules::default(), &columns, None);
+                    let read = read_columns(&objects, Format::of(&objects[0].location).expect("a format"), &rules, &columns, None);
                     let mut all: Vec<String> = read.expect("it reads").flat_map(|batch| lines(&batch.expect("rows"))).collect();
                     all.sort();
                     assert_eq!(all, ["", "DE", "US", "a/b"]);
@@ -1048,15 +1085,61 @@ mod tests {
         }
         let objects = files_of(&Location::local(folder.path().join("text/date=2024-01-01/country=DE"))).expect("files");
         let rules = TypeRules { declared: [("hour".to_owned(), DataType::Int32)].into(), ..TypeRules::default() };
-        assert_eq!(read_all(&objects, &TypeRules::default(), None).expect("it reads").schema.field(1).data_type(), &DataType::Int64);
+        assert_eq!(read_all(&objects, &TypeRules::default(), None).expect("it reads").schema.field(1).data_type(), &DataType::Utf8);
         assert_eq!(read_all(&objects, &rules, None).expect("it reads").schema.field(1).data_type(), &DataType::Int32);
-        std::fs::write(folder.path().join("text/date=2024-01-01/country=DE/hour=7/x.csv"), "id,hour\n1,own\n").expect("written");
-        let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
-        assert_eq!(
-            rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect::<Vec<_>>(),
-            ["1|own"],
-            "the file's own column counts"
-        );
+        let own = |text: &str| {
+            std::fs::write(folder.path().join("text/date=2024-01-01/country=DE/hour=7/x.csv"), text).expect("written");
+            let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
+            rows.batches.collect::<Result<Vec<_>>>().map(|batches| batches.iter().flat_map(lines).collect::<Vec<_>>())
+        };
+        assert_eq!(own("hour,id\n7,1\n").expect("both agree"), ["7|1"], "the file's own column is read");
+        let error = own("hour,id\n7,1\n8,2\n").expect_err("both must agree").to_string();
+        assert!(error.ends_with("country=DE/hour=7': column 'hour' holds 8, and its folder says '7'"), "{error}");
+        let error = own("hour,id\n7,1\n,2\n").expect_err("both must agree").to_string();
+        assert!(error.ends_with("column 'hour' holds null, and its folder says '7'"), "{error}");
+    }
+
+    #[test]
+    fn the_date_of_a_layout_is_a_column_of_events_and_none_of_a_table() {
+        use crate::domain::layout::Layout;
+        use crate::storage::partitions::find;
+        use arrow::array::{Date32Array, Int32Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray};
+        let day = 19_723;
+        let midnight = i64::from(day) * 86_400_000_000;
+        // What a file's own column is in a table and in events: left out, kept as it is, or refused.
+        let cases: [(&str, ArrayRef, Option<&str>, Option<&str>); 7] = [
+            ("dt=%Y-%m-%d", Arc::new(Date32Array::from(vec![day])), Some(""), Some("2024-01-01")),
+            ("dt=%Y-%m-%d", Arc::new(StringArray::from(vec!["2024-01-01"])), Some(""), Some("2024-01-01")),
+            ("dt=%Y%m%d", Arc::new(StringArray::from(vec!["2024-01-01"])), Some(""), Some("2024-01-01")),
+            ("dt=%Y%m%d", Arc::new(Int32Array::from(vec![20_240_101])), Some(""), Some("20240101")),
+            ("dt=%Y-%m-%d", Arc::new(TimestampMillisecondArray::from(vec![midnight / 1000])), Some(""), Some("2024-01-01T00:00:00")),
+            ("dt=%Y-%m-%d", Arc::new(TimestampMicrosecondArray::from(vec![midnight + 1])), None, Some("2024-01-01T00:00:00.000001")),
+            ("dt=%Y-%m-%d", Arc::new(Date32Array::from(vec![day + 1])), None, None),
+        ];
+        for (template, own, in_table, in_events) in cases {
+            let layout = Layout::parse(template).expect("a layout");
+            let folder = tempfile::tempdir().expect("a folder");
+            let partition = folder.path().join(layout.path(crate::model::parse_date("2024-01-01").expect("a date")));
+            std::fs::create_dir_all(&partition).expect("made");
+            let shown = |own: Option<ArrayRef>, columns: LayoutColumns| {
+                let id: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+                typed_file(&partition, "x.parquet", [("id", id)].into_iter().chain(own.map(|own| ("dt", own))).collect());
+                let found = find(&Location::local(folder.path()), &layout, None).expect("found").partitions;
+                let objects = found.into_values().next().expect("one date");
+                let rows = read_all(&objects, &TypeRules { layout: columns, ..TypeRules::default() }, None).expect("it opens");
+                let width = rows.schema.fields().len();
+                let batches = rows.batches.collect::<Result<Vec<_>>>().ok()?;
+                let batch = &batches[0];
+                assert_eq!(batch.num_columns(), width);
+                Some(batch.columns().iter().skip(1).map(|column| crate::domain::cast::display(column, 0)).collect::<Vec<_>>().join(","))
+            };
+            assert_eq!(shown(Some(own.clone()), LayoutColumns::of_table(&layout)).as_deref(), in_table, "{template}, {own:?}");
+            assert_eq!(shown(Some(own.clone()), LayoutColumns::of_events(&layout)).as_deref(), in_events, "{template}, {own:?}");
+            assert_eq!(shown(None, LayoutColumns::of_table(&layout)).as_deref(), Some(""));
+            assert_eq!(shown(None, LayoutColumns::of_events(&layout)).as_deref(), Some("2024-01-01"));
+            let unwanted = LayoutColumns::of_events(&layout).without(vec!["dt".to_owned()]);
+            assert_eq!(shown(None, unwanted).as_deref(), Some(""));
+        }
     }
 
     #[test]

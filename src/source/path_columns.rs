@@ -1,30 +1,104 @@
 //! Columns that the folders of files hold, as Hive, Spark and every reader of theirs have it: `country=US/part-0.parquet`.
 //!
-//! Folders below a partition's date, or below a source, are columns of the files in them. A column that a file has itself is the file's.
-//! Values are text until their type is decided: as declared, as in the copy before, or as all values agree on an integer or a date.
+//! Every `name=value` in a path below the root of a layout, or below a source, is a column of the files in it:
+//!
+//! | folder | column |
+//! | --- | --- |
+//! | of events, the date of the layout: `date=%Y-%m-%d` | a date |
+//! | of a table, a part of the layout's date | none: the date of a snapshot is no attribute of its rows |
+//! | any other | text, or the type that is declared for it, or that it had in the copy before |
+//!
+//! `__HIVE_DEFAULT_PARTITION__` is null. If a file has the column itself, the two must agree in every row, and the file's column is
+//! read, in its own type. A table's own column that repeats its date is left out as the folder's is.
+//!
+//! The values of one date are mostly the same for all files of it. Files of several values are read one run of the same values after
+//! the other, after all of them were looked at for the columns and types that they have in common.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use chrono::NaiveDate;
 
 use super::TypeRules;
-use crate::domain::cast::{cast_exactly, conform};
-use crate::error::{Error, Result};
+use crate::domain::cast::{cast_exactly, conform, quoted};
+use crate::domain::layout::Layout;
+use crate::domain::path_columns::first_other;
+use crate::error::{Context, Error, Result};
 use crate::storage::location::Object;
 
 /// What Hive writes for a null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// The columns that folders hold: names, and one value a file.
+/// What the parts of a layout's date are to the rows below it.
+#[derive(Clone, Debug, Default)]
+pub struct LayoutColumns {
+    /// The names of the parts, each with the template of its value.
+    parts: Vec<(String, String)>,
+    /// Whether they are columns.
+    are_columns: bool,
+    /// Those that are wanted nowhere.
+    unwanted: Vec<String>,
+}
+
+impl LayoutColumns {
+    /// Those of a table: the date is that of the snapshot.
+    pub fn of_table(layout: &Layout) -> Self {
+        LayoutColumns { parts: layout.date_names(), ..LayoutColumns::default() }
+    }
+
+    /// Those of events: the date is a column.
+    pub fn of_events(layout: &Layout) -> Self {
+        LayoutColumns { parts: layout.date_names(), are_columns: true, unwanted: Vec::new() }
+    }
+
+    /// The same without columns that nobody looks at, unless the files have them.
+    #[must_use]
+    pub fn without(mut self, unwanted: Vec<String>) -> Self {
+        self.unwanted = unwanted;
+        self
+    }
+
+    fn template(&self, name: &str) -> Option<&str> {
+        self.parts.iter().find(|(part, _)| part == name).map(|(_, template)| template.as_str())
+    }
+
+    /// Whether a column of files repeats the date of a table's snapshot.
+    pub fn repeats_date(&self, column: &str) -> bool {
+        !self.are_columns && self.parts.iter().any(|(part, _)| part.eq_ignore_ascii_case(column))
+    }
+}
+
+/// What becomes of a column that folders hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It is added to files that do not have it.
+    Added,
+    /// It is not added.
+    Unwanted,
+    /// It is not added, and left out of files that have it.
+    LeftOut,
+}
+
+/// A column that folders hold, with a value for each file.
+struct Column {
+    name: String,
+    texts: StringArray,
+    values: ArrayRef,
+    role: Role,
+}
+
+/// The columns that folders hold.
 pub(super) struct PathColumns {
-    columns: Vec<(String, ArrayRef)>,
+    columns: Vec<Column>,
+    /// The folder of each file, for errors.
+    folders: Vec<String>,
 }
 
 /// The pairs of name and value in the folders of a path with `/`, whose last part is a file.
-pub(super) fn pairs(folders: &str) -> impl Iterator<Item = (String, Option<String>)> + '_ {
-    let folders = folders.rsplit_once('/').map_or("", |(folders, _)| folders);
+fn pairs(path: &str) -> impl Iterator<Item = (String, Option<String>)> + '_ {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
     let pairs = folders.split('/').filter_map(|part| part.split_once('=')).filter(|(name, _)| !name.is_empty());
     pairs.map(|(name, value)| (decoded(name), (value != NULL).then(|| decoded(value))))
 }
@@ -55,65 +129,168 @@ impl PathColumns {
                 names.push(name);
             }
         }
+        if names.is_empty() {
+            return Ok(PathColumns { columns: Vec::new(), folders: Vec::new() });
+        }
+        let folder = |file: &Object| {
+            let path = file.location.to_string();
+            path.rsplit_once('/').map_or(path.clone(), |(folder, _)| folder.to_owned())
+        };
+        let folders: Vec<String> = files.iter().map(folder).collect();
         let column = |name: String| {
             let value = |file: &Object| pairs(&file.below).filter(|pair| pair.0 == name).last().and_then(|pair| pair.1);
-            let texts: ArrayRef = Arc::new(files.iter().map(value).collect::<StringArray>());
-            let typed = match rules.declared.get(&name).or_else(|| rules.pinned(&name)) {
-                Some(data_type) => cast_exactly(&texts, data_type, &name)
-                    .map_err(|error| error.within(format!("the folders of '{}'", files[0].location)))?,
-                None => inferred(&texts, &name),
+            let texts: StringArray = files.iter().map(value).collect();
+            let text: ArrayRef = Arc::new(texts.clone());
+            let template = rules.layout.template(&name);
+            let role = match template {
+                Some(_) if !rules.layout.are_columns => Role::LeftOut,
+                Some(_) if rules.layout.unwanted.contains(&name) => Role::Unwanted,
+                _ => Role::Added,
             };
-            Ok((name, typed))
+            let dates = template.and_then(|template| dates(&texts, template));
+            let typed = match rules.declared.get(&name).or_else(|| rules.pinned(&name)) {
+                Some(data_type) if role == Role::Added => {
+                    let from = dates.filter(|_| data_type != &DataType::Utf8).unwrap_or(text);
+                    cast_exactly(&from, data_type, &name).map_err(|error| error.within(format!("'{}'", folders[0])))?
+                }
+                _ => dates.unwrap_or(text),
+            };
+            Ok(Column { name, texts, values: typed, role })
         };
-        Ok(PathColumns { columns: names.into_iter().map(column).collect::<Result<_>>()? })
+        let columns = names.into_iter().map(column).collect::<Result<_>>()?;
+        Ok(PathColumns { columns, folders })
     }
 
+    /// Whether files are all that rows need.
     pub(super) fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
-    /// The rules for what the files have themselves.
-    pub(super) fn rules_of_files(&self, rules: &TypeRules) -> TypeRules {
-        let mut rules = rules.clone();
-        rules.declared.retain(|name, _| self.columns.iter().all(|(column, _)| column != name));
-        rules
-    }
-
-    /// The files' columns, and then those of their folders.
-    pub(super) fn schema(&self, files: &Schema) -> SchemaRef {
-        let own = files.fields().iter().cloned();
-        let added = self.columns.iter().filter(|(name, _)| files.field_with_name(name).is_err());
-        let added = added.map(|(name, values)| Arc::new(Field::new(name, values.data_type().clone(), true)));
-        Arc::new(Schema::new(own.chain(added).collect::<Vec<_>>()))
+    /// Whether all files have the same values.
+    pub(super) fn are_constant(&self) -> bool {
+        (1..self.folders.len()).all(|file| self.are_same(0, file))
     }
 
     /// Whether two files have the same values.
     pub(super) fn are_same(&self, one: usize, other: usize) -> bool {
-        self.columns.iter().all(|(_, values)| values.slice(one, 1).as_ref() == values.slice(other, 1).as_ref())
+        let text = |texts: &StringArray, file: usize| texts.is_valid(file).then(|| texts.value(file).to_owned());
+        self.columns.iter().all(|column| text(&column.texts, one) == text(&column.texts, other))
+    }
+
+    /// Whether rows have a column from a folder.
+    pub(super) fn adds(&self, files: &Schema) -> bool {
+        self.columns.iter().any(|column| column.role == Role::Added && own(files, &column.name).is_none())
+    }
+
+    /// The names of the columns, whether they are added or not.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// The rules for what the files have themselves: a column need not be in them if folders hold it.
+    pub(super) fn rules_of_files(&self, rules: &TypeRules) -> TypeRules {
+        TypeRules { in_folders: self.names().map(str::to_owned).collect(), ..rules.clone() }
+    }
+
+    /// The files' columns, and then those of their folders.
+    pub(super) fn schema(&self, files: &Schema) -> SchemaRef {
+        let is_left_out =
+            |name: &str| self.columns.iter().any(|column| column.role == Role::LeftOut && column.name.eq_ignore_ascii_case(name));
+        let own_fields = files.fields().iter().filter(|field| !is_left_out(field.name())).cloned();
+        let added = self.columns.iter().filter(|column| column.role == Role::Added && own(files, &column.name).is_none());
+        let added = added.map(|column| Arc::new(Field::new(&column.name, column.values.data_type().clone(), true)));
+        Arc::new(Schema::new(own_fields.chain(added).collect::<Vec<_>>()))
     }
 
     /// Rows of a file, brought into [`PathColumns::schema`].
+    ///
+    /// # Errors
+    /// A refusal of a row whose own value is not the folder's.
     pub(super) fn added(&self, batch: &RecordBatch, file: usize, schema: &SchemaRef) -> Result<RecordBatch> {
-        let conformed = conform(batch, schema)?;
+        for column in &self.columns {
+            if let Some(field) = own(batch.schema_ref(), &column.name)
+                && let Some(values) = batch.column_by_name(field)
+            {
+                self.check(column, file, field, values)?;
+            }
+        }
         let at = u32::try_from(file).map_err(|_| Error::refused("there are more files than can be counted"))?;
-        let columns = schema.fields().iter().zip(conformed.columns()).map(|(field, column)| {
-            let folder = self.columns.iter().find(|(name, _)| name == field.name() && batch.column_by_name(name).is_none());
-            let Some((_, values)) = folder else { return Ok(column.clone()) };
-            let repeated = take(values.as_ref(), &UInt32Array::from_value(at, batch.num_rows()), None);
+        let own_columns = Arc::new(Schema::new(
+            schema.fields().iter().filter(|field| batch.column_by_name(field.name()).is_some()).cloned().collect::<Vec<_>>(),
+        ));
+        let conformed = conform(batch, &own_columns)?;
+        let columns = schema.fields().iter().map(|field| {
+            if let Some(column) = conformed.column_by_name(field.name()) {
+                return Ok(column.clone());
+            }
+            let folder = self.columns.iter().find(|column| column.role == Role::Added && column.name == *field.name());
+            let Some(folder) = folder else { return Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())) };
+            let repeated = take(folder.values.as_ref(), &UInt32Array::from_value(at, batch.num_rows()), None);
             repeated.map_err(|error| Error::io(format!("column '{}': {error}", field.name())))
         });
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
             .map_err(|error| Error::io(format!("cannot add the columns of folders: {error}")))
     }
+
+    /// Refuses the first row in which the file's own column has another value than the folder.
+    fn check(&self, column: &Column, file: usize, name: &str, values: &ArrayRef) -> Result<()> {
+        let said = column.texts.is_valid(file).then(|| column.texts.value(file));
+        let date = column.values.as_primitive_opt::<Date32Type>().and_then(|dates| dates.value_as_date(file));
+        let is_exact = column.role == Role::LeftOut;
+        let Some(row) = first_disagreeing(values, said, date, is_exact)? else { return Ok(()) };
+        let held = if values.is_null(row) { "null".to_owned() } else { quoted(values.as_ref(), row) };
+        let said = said.map_or("null".to_owned(), |said| format!("'{said}'"));
+        let folder = &self.folders[file];
+        Err(Error::refused(format!("'{folder}': column '{name}' holds {held}, and its folder says {said}"))
+            .hint("correct the column or the folder: a column that is in both must have the same value in both"))
+    }
 }
 
-/// Text as integers or dates, if every value is one in its canonical form.
-fn inferred(texts: &ArrayRef, name: &str) -> ArrayRef {
-    let typed = [DataType::Int64, DataType::Date32].iter().find_map(|data_type| {
-        let values = cast_exactly(texts, data_type, name).ok()?;
-        let again = cast_exactly(&values, &DataType::Utf8, name).ok()?;
-        (again.as_ref() == texts.as_ref()).then_some(values)
-    });
-    typed.unwrap_or_else(|| texts.clone())
+/// The name of a column as files have it, without regard to case.
+fn own<'a>(files: &'a Schema, name: &str) -> Option<&'a str> {
+    let exact = files.fields().iter().find(|field| field.name() == name);
+    let field = exact.or_else(|| files.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)));
+    field.map(|field| field.name().as_str())
+}
+
+/// Text as dates of a template, if it is one of whole dates and every value is one.
+fn dates(texts: &StringArray, template: &str) -> Option<ArrayRef> {
+    let date = |text: &str| NaiveDate::parse_from_str(text, template).ok().map(Date32Type::from_naive_date);
+    let dates: Date32Array = texts.iter().map(|text| text.and_then(date)).collect();
+    (dates.null_count() == texts.null_count()).then(|| Arc::new(dates) as ArrayRef)
+}
+
+/// The first row whose value is not what a folder says.
+fn first_disagreeing(values: &ArrayRef, said: Option<&str>, date: Option<NaiveDate>, is_exact: bool) -> Result<Option<usize>> {
+    let Some(said) = said else { return Ok((0..values.len()).find(|row| values.is_valid(*row))) };
+    let as_dates = |of: &ArrayRef| cast(of, &DataType::Date32).io_context(|| "cannot compare a column with its folder".into());
+    let first_but = |dates: &ArrayRef, date: NaiveDate| {
+        let dates = dates.as_primitive::<Date32Type>();
+        (0..dates.len()).find(|row| dates.is_null(*row) || dates.value_as_date(*row) != Some(date))
+    };
+    match (values.data_type(), date) {
+        (DataType::Date32, Some(date)) => Ok(first_but(values, date)),
+        // A moment of the day is of the date. As the date itself it has to be its beginning.
+        (DataType::Timestamp(_, None), Some(date)) => {
+            let days = as_dates(values)?;
+            let midnights = cast(&days, values.data_type()).io_context(|| "cannot compare a column with its folder".into())?;
+            let is_midnight = |row: usize| midnights.slice(row, 1).as_ref() == values.slice(row, 1).as_ref();
+            let late = || (0..values.len()).find(|row| is_exact && !is_midnight(*row));
+            Ok(first_but(&days, date).or_else(late))
+        }
+        (DataType::Timestamp(_, Some(_)), Some(_)) if !is_exact => Ok(None),
+        (DataType::Utf8, Some(date)) => {
+            let (texts, iso) = (values.as_string::<i32>(), date.to_string());
+            Ok((0..texts.len()).find(|row| texts.is_null(*row) || texts.value(*row) != said && texts.value(*row) != iso))
+        }
+        (data_type, _) if data_type.is_integer() || matches!(data_type, DataType::Utf8 | DataType::Date32 | DataType::Dictionary(..)) => {
+            first_other(values, said)
+        }
+        (data_type, _) => {
+            let text: ArrayRef = Arc::new(StringArray::from(vec![said; values.len()]));
+            let Ok(expected) = cast_exactly(&text, data_type, "") else { return Ok((!values.is_empty()).then_some(0)) };
+            Ok((0..values.len()).find(|row| expected.slice(*row, 1).as_ref() != values.slice(*row, 1).as_ref()))
+        }
+    }
 }

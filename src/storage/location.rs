@@ -435,7 +435,7 @@ pub struct Object {
     pub location: Location,
     /// Its path below the root, with `/`.
     pub relative: String,
-    /// Its path below the folder of its date, or below a source, whose folders may hold columns; empty if it is in none.
+    /// Its path below the root of a layout, or below a source, whose folders may hold columns; empty if it is in none.
     pub below: String,
     /// Its size in bytes.
     pub size: u64,

@@ -3,6 +3,9 @@
 //! On a local disk by descent: only folders that lead to a date of the range are opened ([`crate::domain::layout::Search`]). In
 //! an object store by the keys of the range ([`super::search`]). Every listing is counted. Names that begin with `_` or `.` are
 //! no data. A date's folder may hold any number of files, in folders of its own too.
+//!
+//! A wildcard above the date (`country=*/date=%Y-%m-%d`) has as many values as there are folders that match it. They are listed, which
+//! takes a request a page, and each is searched as a layout of its own. So a search costs what one without a wildcard does, for each value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use chrono::NaiveDate;
+use futures::stream::{StreamExt, TryStreamExt};
 
 use super::location::{Location, Object, Place, is_data};
-use super::pages::Listed;
+use super::pages::{Listed, PageQuery};
 use super::search::{SearchOutcome, Strategy, search};
 use super::store::failure;
 use super::table_format::{ICEBERG_FOLDER, TableFormat, refuse_tables};
@@ -23,6 +27,8 @@ use crate::model::DateRange;
 
 /// The most dates of a range that are looked through for one without a partition.
 const MOST_DATES: usize = 36_600;
+/// The most values of a wildcard that are searched at a time.
+const SEARCHES: usize = 4;
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -63,6 +69,17 @@ impl Found {
         }
     }
 
+    /// Takes the files at the path of a date.
+    fn take(&mut self, date: NaiveDate, layout: &Layout, path: &str, mut objects: Vec<Object>) {
+        if layout.has_below() {
+            objects.retain(|object| layout.takes_below(object.relative.strip_prefix(path).unwrap_or_default()));
+        }
+        objects.iter_mut().for_each(|object| object.below.clone_from(&object.relative));
+        if !objects.is_empty() {
+            self.partitions.entry(date).or_default().extend(objects);
+        }
+    }
+
     /// The dates that have files, ascending.
     pub fn dates(&self) -> Vec<NaiveDate> {
         self.partitions.keys().copied().collect()
@@ -100,18 +117,23 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
             }
             refuse_tables(path, &mut BTreeSet::new())?;
             let mut found = Found::default();
-            match (strategy, range) {
-                (Strategy::Paths, Some(range)) => {
-                    for date in range.dates() {
-                        probe(path, layout, date, &mut found)?;
+            let layouts = match strategy {
+                Strategy::Listing => vec![layout.clone()],
+                _ => without_wildcards(root, layout, range, &mut found)?,
+            };
+            for layout in layouts {
+                match (strategy, range) {
+                    (Strategy::Paths, Some(range)) if !layout.has_tail() => {
+                        for date in range.dates() {
+                            probe(path, &layout, date, &mut found)?;
+                        }
                     }
+                    (Strategy::Listing, _) => descend(&Descent::new(&layout, None), path, "", 0, &mut found)?,
+                    _ => descend(&Descent::new(&layout, range), path, "", 0, &mut found)?,
                 }
-                (Strategy::Listing, _) => {
-                    descend(&Descent::new(layout, None), path, "", 0, &mut found)?;
-                    found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
-                }
-                _ => descend(&Descent::new(layout, range), path, "", 0, &mut found)?,
             }
+            found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
+            found.partitions.values_mut().for_each(|objects| objects.sort_by(|one, other| one.relative.cmp(&other.relative)));
             Ok(found)
         }
         Place::Remote(..) => {
@@ -136,8 +158,81 @@ pub fn find_by(strategy: Strategy, root: &Location, layout: &Layout, range: Opti
     }
 }
 
+/// The layouts that a layout stands for, with each value that is there in the place of its wildcards.
+fn without_wildcards(root: &Location, layout: &Layout, range: Option<DateRange>, found: &mut Found) -> Result<Vec<Layout>> {
+    let Some((level, pattern)) = layout.wildcard() else { return Ok(vec![layout.clone()]) };
+    let mut values = BTreeSet::new();
+    for above in folders_above(root, layout, level, range, found)? {
+        for name in folders_in(root, &above, found)? {
+            if Layout::is_value(pattern, &name) {
+                values.insert(name);
+            } else if found.strangers.len() < 5 {
+                found.strangers.push(if above.is_empty() { name } else { format!("{above}/{name}") });
+            }
+        }
+    }
+    let mut layouts = Vec::new();
+    for value in values {
+        layouts.extend(without_wildcards(root, &layout.with_value(&value)?, range, found)?);
+    }
+    Ok(layouts)
+}
+
+/// The folders in which the values of a wildcard at `level` are, for the dates of a range.
+fn folders_above(root: &Location, layout: &Layout, level: usize, range: Option<DateRange>, found: &mut Found) -> Result<Vec<String>> {
+    if range.is_some() {
+        return Ok(layout.folders_above(level, range));
+    }
+    let mut folders = vec![String::new()];
+    for level in 0..level {
+        let mut next = Vec::new();
+        for above in folders {
+            let names = folders_in(root, &above, found)?.into_iter().filter(|name| layout.could_stand(level, name));
+            next.extend(names.map(|name| if above.is_empty() { name } else { format!("{above}/{name}") }));
+        }
+        folders = next;
+    }
+    Ok(folders)
+}
+
+/// The names of the folders in a folder below `root`; none if it is not there.
+fn folders_in(root: &Location, folder: &str, found: &mut Found) -> Result<Vec<String>> {
+    match root.place() {
+        Place::Local(path) => {
+            let path = if folder.is_empty() { path.clone() } else { path.join(folder) };
+            if !path.is_dir() {
+                return Ok(Vec::new());
+            }
+            Ok(list(&path, found)?.into_iter().filter(|(.., is_dir)| *is_dir).map(|(name, ..)| name).collect())
+        }
+        Place::Remote(store, key) => {
+            let parts = [key.as_str(), folder].into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part}/"));
+            let mut query = PageQuery { prefix: parts.collect(), by_folder: true, ..PageQuery::default() };
+            let (pages, doing) = (store.pages.clone(), format!("cannot list '{root}'"));
+            let (folders, requests) = store.wait(async move {
+                let (mut folders, mut requests) = (Vec::new(), 0);
+                loop {
+                    requests += 1;
+                    let page = pages.page(query.clone()).await.map_err(|error| failure(&doing, &error))?;
+                    folders.extend(page.folders);
+                    match page.next {
+                        Some(next) => query.token = Some(next),
+                        None => return Ok::<_, Error>((folders, requests)),
+                    }
+                }
+            })?;
+            found.requests += requests;
+            let name = |folder: String| folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
+            Ok(folders.into_iter().map(name).filter(|name| is_data(name)).collect())
+        }
+    }
+}
+
 /// Looks for the first date of a range that has no partition in the other padding of a layout: one request.
 fn find_other_padding(root: &Location, layout: &Layout, range: DateRange, found: &mut Found) -> Result<()> {
+    if layout.wildcard().is_some() {
+        return Ok(());
+    }
     let Some(other) = layout.other_paddings().into_iter().next() else { return Ok(()) };
     let mut missing = range.dates().take(MOST_DATES).filter(|date| !found.partitions.contains_key(date));
     let Some(path) = missing.find_map(|date| Some(other.path(date)).filter(|path| *path != layout.path(date))) else { return Ok(()) };
@@ -171,25 +266,34 @@ pub fn find_if_there(root: &Location, layout: &Layout, range: Option<DateRange>)
 
 fn find_in_store(strategy: Strategy, root: &Location, layout: &Layout, range: Option<DateRange>) -> Result<Found> {
     let Place::Remote(store, key) = root.place() else { return Ok(Found::default()) };
-    let (pages, key, asked, doing) = (store.pages.clone(), key.clone(), layout.clone(), format!("cannot list '{root}'"));
-    let outcome: SearchOutcome =
-        store.wait(async move { search(pages.as_ref(), &key, &asked, range, strategy).await.map_err(|error| failure(&doing, &error)) })?;
-    if let Some((format, table)) = outcome.table {
-        return Err(format.refusal(&Location::remote(store.clone(), table)));
-    }
+    let mut found = Found::default();
+    let layouts = if strategy == Strategy::Listing { vec![layout.clone()] } else { without_wildcards(root, layout, range, &mut found)? };
+    let doing = format!("cannot list '{root}'");
+    let searches = layouts.into_iter().map(|layout| {
+        let (pages, key) = (store.pages.clone(), key.clone());
+        async move { search(pages.as_ref(), &key, &layout, range, strategy).await }
+    });
+    let searches = futures::stream::iter(searches.collect::<Vec<_>>()).buffered(SEARCHES);
+    let outcomes =
+        store.wait(async move { searches.try_collect::<Vec<SearchOutcome>>().await.map_err(|error| failure(&doing, &error)) })?;
     let object = |listed: Listed| {
-        let prefix = if let Place::Remote(_, key) = root.place() { key.len() } else { 0 };
-        let relative = listed.key[prefix..].trim_start_matches('/').to_owned();
-        let below = relative.splitn(layout.depth() + 1, '/').nth(layout.depth()).unwrap_or_default().to_owned();
-        Object { location: root.join(&relative), relative, below, size: listed.size, etag: listed.etag.unwrap_or_default() }
+        let relative = listed.key[key.len()..].trim_start_matches('/').to_owned();
+        let (location, below) = (root.join(&relative), relative.clone());
+        Object { location, relative, below, size: listed.size, etag: listed.etag.unwrap_or_default() }
     };
-    Ok(Found {
-        partitions: outcome.partitions.into_iter().map(|(date, objects)| (date, objects.into_iter().map(object).collect())).collect(),
-        requests: outcome.requests,
-        strangers: outcome.strangers,
-        other_padding: None,
-        scattered: outcome.scattered,
-    })
+    for outcome in outcomes {
+        if let Some((format, table)) = outcome.table {
+            return Err(format.refusal(&Location::remote(store.clone(), table)));
+        }
+        for (date, objects) in outcome.partitions {
+            found.partitions.entry(date).or_default().extend(objects.into_iter().map(object));
+        }
+        found.requests += outcome.requests;
+        found.strangers.extend(outcome.strangers);
+        found.scattered = found.scattered.or(outcome.scattered);
+    }
+    found.strangers.truncate(5);
+    Ok(found)
 }
 
 /// A file on a local disk, outside of any search.
@@ -210,10 +314,7 @@ fn probe(root: &Path, layout: &Layout, date: NaiveDate, found: &mut Found) -> Re
     };
     let mut objects = Vec::new();
     gather(&path, &relative, metadata.is_dir(), &mut objects, found)?;
-    set_below(&mut objects, &relative);
-    if !objects.is_empty() {
-        found.partitions.insert(date, objects);
-    }
+    found.take(date, layout, &relative, objects);
     Ok(())
 }
 
@@ -253,10 +354,7 @@ fn descend(descent: &Descent<'_>, folder: &Path, prefix: &str, level: usize, fou
         };
         let mut objects = Vec::new();
         gather(&path, &relative, is_dir, &mut objects, found)?;
-        set_below(&mut objects, &relative);
-        if !objects.is_empty() {
-            found.partitions.insert(date, objects);
-        }
+        found.take(date, descent.layout, &relative, objects);
     }
     Ok(())
 }
@@ -295,15 +393,10 @@ pub fn local_objects_below(folder: &Path) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     let root = folder.display().to_string();
     gather(folder, &root, true, &mut objects, &mut Found::default())?;
-    set_below(&mut objects, &root);
-    Ok(objects)
-}
-
-/// Sets the paths of objects below a folder.
-fn set_below(objects: &mut [Object], folder: &str) {
-    for object in objects {
-        object.below = object.relative.strip_prefix(folder).unwrap_or_default().trim_start_matches('/').to_owned();
+    for object in &mut objects {
+        object.below = object.relative.strip_prefix(&root).unwrap_or_default().trim_start_matches('/').to_owned();
     }
+    Ok(objects)
 }
 
 fn gather(path: &Path, relative: &str, is_dir: bool, objects: &mut Vec<Object>, found: &mut Found) -> Result<()> {

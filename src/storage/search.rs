@@ -74,7 +74,9 @@ impl Ground<'_> {
         let Some(path) = key.strip_prefix(self.root.as_str()) else { return (None, key) };
         let end = path.match_indices('/').nth(self.layout.depth() - 1).map_or(path.len(), |(at, _)| at);
         let is_hidden = !path.split('/').all(is_data);
-        let date = if is_hidden || path.ends_with('/') { None } else { self.layout.date(&path[..end]) };
+        let is_data = !is_hidden && !path.ends_with('/');
+        let date =
+            self.layout.date(&path[..end]).filter(|_| is_data && (!self.layout.has_below() || self.layout.takes_below(&path[end..])));
         (date, if is_hidden { "" } else { &path[..end] })
     }
 
@@ -181,6 +183,8 @@ pub async fn search(
     }
     for objects in outcome.partitions.values_mut() {
         objects.sort_by(|one, other| one.key.cmp(&other.key));
+        // Two runs of keys may have the same path in them, if a path is of more than a day.
+        objects.dedup_by(|one, other| one.key == other.key);
         without_markers(objects, layout.depth(), &ground.root);
     }
     outcome.partitions.retain(|_, objects| !objects.is_empty());

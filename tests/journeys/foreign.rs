@@ -71,7 +71,7 @@ fn text_that_was_text_is_read_alike_from_copies_and_from_intervals() {
     for from in ["snapshots", "intervals"] {
         world.succeeds(&format!("{job} --using {from} --out {from}/out"));
     }
-    assert_eq!(world.rows("snapshots/out/date=2024-03-02/out.parquet"), ["n|id|code", "1|1|7", "2|2|10"]);
+    assert_eq!(world.rows("snapshots/out/date=2024-03-02/out.parquet"), ["n|id|day|code", "1|1|2024-03-02|7", "2|2|2024-03-02|10"]);
     let bytes = |from: &str| world.bytes(&format!("{from}/out/date=2024-03-02/out.parquet"));
     assert!(bytes("snapshots") == bytes("intervals"), "the outputs differ, or what their footers say of the snapshot");
 }

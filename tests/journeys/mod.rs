@@ -15,4 +15,5 @@ mod json;
 mod kills;
 mod nights;
 mod one_schema;
+mod shapes;
 mod types;

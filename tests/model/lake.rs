@@ -178,7 +178,7 @@ impl Lake {
     /// Writes the events of a date.
     pub(super) fn put_events(&self, date: chrono::NaiveDate, columns: &[(String, arrow::datatypes::DataType)], events: &[Event]) {
         let rows: Vec<Row> = events.iter().map(|event| event.row.clone()).collect();
-        write_parquet(&self.path(&format!("events/day={date}/events.parquet")), columns, &rows);
+        write_parquet(&self.path(&format!("events/{date}/events.parquet")), columns, &rows);
     }
 
     /// Runs a join on every date of a range.
@@ -207,7 +207,7 @@ impl Lake {
     }
 
     fn backfill(&self, job: JobConfig, range: DateRange, using: Using, lag: u32, tolerance: u32) -> BackfillReport {
-        let ad_hoc = AdHoc { events: Some("events".into()), events_layout: Some("day=%Y-%m-%d".into()), job, ..AdHoc::default() };
+        let ad_hoc = AdHoc { events: Some("events".into()), events_layout: Some("%Y-%m-%d".into()), job, ..AdHoc::default() };
         let options = BackfillOptions {
             range,
             only: Only::default(),

@@ -133,6 +133,26 @@ fn a_week_of_a_large_lake_is_found_by_a_request_or_two() {
 }
 
 #[test]
+fn a_wildcard_costs_a_listing_of_its_values_and_a_search_for_each() {
+    let (world, root) = world();
+    let countries = ["DE", "FR", "US"];
+    for country in countries {
+        let keys: Vec<String> = days(400, 3).iter().map(|key| key.replace("year=", "")).collect();
+        put_all(&format!("{root}/events/country={country}"), &keys, "id\n1\n");
+    }
+    let requests = |layout: &str, path: &str| {
+        let found = world.json(&format!("partitions {root}/{path} --layout '{layout}' --from 2024-01-04 --to 2024-01-10"));
+        assert_eq!(found["missing_days"].as_u64(), Some(0), "{found}");
+        (found["files"].as_u64().expect("a number"), found["requests"].as_u64().expect("a number"))
+    };
+    let dates = "%Y/month=%m/day=%d";
+    let (files, one) = requests(dates, "events/country=DE");
+    let (all_files, all) = requests(&format!("country=*/{dates}"), "events");
+    assert_eq!(all_files, files * countries.len() as u64);
+    assert!(one <= 2 && all <= 1 + one * countries.len() as u64, "{one} requests for one country, and {all} for all");
+}
+
+#[test]
 fn a_backfill_does_not_ask_for_other_dates() {
     let cost = |other_days: u64| {
         let (mut world, root) = world();

@@ -105,8 +105,9 @@ impl DateRun<'_> {
                 let events = job.events.iter().find(|events| events.name == *name);
                 let events = events.ok_or_else(|| Error::io(format!("the events {name} are not known")))?;
                 let rows = self.events_of(events, None, None)?;
-                let is_plain =
-                    rows.format == Format::Parquet && events.types.declared.is_empty() && !source::has_path_columns(&rows.objects);
+                let is_plain = rows.format == Format::Parquet
+                    && events.types.declared.is_empty()
+                    && !source::has_path_columns(&rows.objects, &rows.schema, &events.types)?;
                 if let ([object], true) = (rows.objects.as_slice(), is_plain)
                     && let Some(local) = object.location.as_local()
                 {

@@ -197,7 +197,10 @@ impl<'a> DateRun<'a> {
             let error = Error::refused(format!("events {} have no partition of {date}", events.name));
             return Err(error.hint(format!("to see what is there: {}", events.listing(DateRange::single(date)))));
         }
-        let types = TypeRules { pinned: followed, ..events.types.clone() };
+        let mut types = TypeRules { pinned: followed, ..events.types.clone() };
+        if let Some(keys) = plain {
+            types.layout = types.layout.clone().without(self.left_to_output(events, keys));
+        }
         let place = format!("events {}, {date}", events.name);
         let at = |error: Error| error.within(&place);
         let format = events.format.of(objects).map_err(at)?;
@@ -207,6 +210,19 @@ impl<'a> DateRun<'a> {
         };
         let source::Rows { schema, batches } = rows.map_err(at)?;
         Ok(EventRows { objects: objects.to_vec(), format, schema, batches: within(batches, place) })
+    }
+
+    /// The columns of the events' folders that a join leaves out, but for its keys: what the output has in its own path with the same value,
+    /// which would be added to every row and left to the path again; and parts of the date, such as a month, which the date has.
+    fn left_to_output(&self, events: &EventsSource, keys: &[String]) -> Vec<String> {
+        let path = self.job.layout.path(self.date);
+        let has = |name: &str, value: String| path.split('/').any(|part| part.split_once('=') == Some((name, value.as_str())));
+        let parts = events.layout.date_names().into_iter();
+        let is_left = |name: &str, template: &str| {
+            let value = self.date.format(template).to_string();
+            has(name, value.clone()) || NaiveDate::parse_from_str(&value, template).is_err()
+        };
+        parts.filter(|(name, template)| !keys.contains(name) && is_left(name, template)).map(|(name, _)| name).collect()
     }
 }
 

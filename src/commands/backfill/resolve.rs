@@ -21,7 +21,7 @@ use crate::engine::command::{Program, parse_duration};
 use crate::engine::join::JoinSpec;
 use crate::error::{Context, Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
-use crate::source::{FormatRule, TypeRules};
+use crate::source::{FormatRule, LayoutColumns, TypeRules};
 use crate::storage::location::Location;
 use crate::storage::partitions;
 
@@ -54,7 +54,7 @@ impl Job {
         let output = place(&config.output)?;
         let name = if name.is_empty() { name_of(&output) } else { name.to_owned() };
         let within = |error: Error| if ad_hoc.is_some() { error } else { error.within(format!("job {name}")) };
-        let layout = Layout::parse(config.layout.as_deref().unwrap_or("date=%Y-%m-%d"))?;
+        let layout = Layout::parse_written(config.layout.as_deref().unwrap_or("date=%Y-%m-%d"))?;
         let sql = match (&config.sql, &config.sql_file) {
             (Some(sql), None) => Some(sql.clone()),
             (None, Some(file)) => {
@@ -221,15 +221,17 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
         return Err(Error::usage(format!("[events.{name}] has no path"))
             .hint(format!("[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml", toml_key(name))));
     }
+    let layout = Layout::parse(&config.layout)?;
+    let types = TypeRules { layout: LayoutColumns::of_events(&layout), ..workspace.event_types(name, Some(config))? };
     Ok(EventsPlace {
         name: name.to_owned(),
         root: workspace.configured(&config.path)?,
-        layout: Layout::parse(&config.layout)?,
+        layout,
         format: FormatRule {
             declared: config.format,
             option: format!("[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(name)),
         },
-        types: workspace.event_types(name, Some(config))?,
+        types,
     })
 }
 
@@ -247,8 +249,9 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     let config = workspace.config.events.get(&name);
     let declared = ad_hoc.events_format.or(config.and_then(|config| config.format));
     let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    let types = workspace.event_types(&name, config)?;
-    Ok(EventsPlace { name, root, layout: Layout::parse(layout)?, format, types })
+    let layout = Layout::parse(layout)?;
+    let types = TypeRules { layout: LayoutColumns::of_events(&layout), ..workspace.event_types(&name, config)? };
+    Ok(EventsPlace { name, root, layout, format, types })
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
