@@ -22,7 +22,7 @@ use super::search::{SearchOutcome, Strategy, search};
 use super::store::failure;
 use super::table_format::{ICEBERG_FOLDER, TableFormat, refuse_tables};
 use crate::domain::layout::{Layout, Search};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
 
 /// The most dates of a range that are looked through for one without a partition.
@@ -256,8 +256,8 @@ pub fn find_if_there(root: &Location, layout: &Layout, range: Option<DateRange>)
     match root.place() {
         Place::Local(path) if !path.exists() => Ok(Found::default()),
         Place::Local(path) => match find(root, layout, range) {
-            // Another process may have removed a folder that it made and did not use.
-            Err(_) if !path.exists() => Ok(Found::default()),
+            // Another process may have removed a folder that it made and did not use, and a third may have made it again.
+            Err(error) if !path.exists() || error.kind() == Kind::Usage && !path.is_file() => Ok(Found::default()),
             found => found,
         },
         Place::Remote(..) => find_in_store(Strategy::Guided, root, layout, range),
