@@ -14,7 +14,7 @@ use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, nearest, toml_key};
 use crate::model::DaySpan;
-use crate::source::{Format, TypeRules};
+use crate::source::{Dialect, Format, TypeRules};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "asof.toml";
@@ -76,6 +76,8 @@ pub struct TableConfig {
     pub types: BTreeMap<String, String>,
     /// `text` to read every other column of CSV as text, or `infer` (default).
     pub csv_types: Option<String>,
+    /// How CSV and TSV are written.
+    pub csv: Dialect,
     /// `evolve` (default) or `freeze`.
     pub schema: Option<String>,
     /// The fewest rows.
@@ -124,6 +126,8 @@ pub struct EventsConfig {
     pub types: BTreeMap<String, String>,
     /// `text` to read every other column of CSV as text, or `infer` (default).
     pub csv_types: Option<String>,
+    /// How CSV and TSV are written.
+    pub csv: Dialect,
 }
 
 /// One backfill: SQL, or a join.
@@ -207,7 +211,8 @@ impl Config {
             if events.path.is_empty() != events.layout.is_empty() {
                 return Err(within(Error::usage("'path' and 'layout' go together")));
             }
-            if events.path.is_empty() && events.format.is_none() && events.types.is_empty() && events.csv_types.is_none() {
+            let says_types = !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
+            if events.path.is_empty() && events.format.is_none() && !says_types {
                 return Err(within(Error::usage("'path' and 'layout' are missing")));
             }
         }
@@ -279,13 +284,14 @@ impl JobConfig {
     }
 }
 
-fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>, section: String) -> Result<TypeRules> {
+fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>, csv: &Dialect, section: String) -> Result<TypeRules> {
     let csv_as_text = match csv_types {
         None | Some("infer") => false,
         Some("text") => true,
         Some(other) => return Err(Error::usage(format!("csv_types = \"{other}\" is unknown")).hint("csv_types = \"text\", or \"infer\"")),
     };
-    let mut rules = TypeRules { csv_as_text, section, ..TypeRules::default() };
+    csv.check()?;
+    let mut rules = TypeRules { csv_as_text, section, csv: csv.clone(), ..TypeRules::default() };
     for (column, name) in declared {
         let data_type = parse_type(name).ok_or_else(|| {
             Error::usage(format!("column '{column}': '{name}' is not a type")).hint(format!("the types are {DECLARABLE}"))
@@ -314,7 +320,7 @@ impl TableConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref(), format!("tables.{}", toml_key(name)))
+        types(&self.types, self.csv_types.as_deref(), &self.csv, format!("tables.{}", toml_key(name)))
     }
 }
 
@@ -324,7 +330,7 @@ impl EventsConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref(), format!("events.{}", toml_key(name)))
+        types(&self.types, self.csv_types.as_deref(), &self.csv, format!("events.{}", toml_key(name)))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::schema::{DECLARABLE, parse_type};
 use crate::domain::staleness::Only;
 use crate::engine::asof::Using;
 use crate::model::{DaySpan, MemoryBudget, parse_date};
-use crate::source::Format;
+use crate::source::{Dialect, Format};
 use crate::storage::search::Strategy;
 
 /// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as it was.
@@ -146,6 +146,9 @@ pub struct SnapshotArgs {
     /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
     /// What to do with a snapshot that exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
@@ -229,6 +232,9 @@ pub struct CompactArgs {
     /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
+    /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
     /// Where the intervals go: a .parquet file or a folder; by default into the lake
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
@@ -297,6 +303,9 @@ pub struct BackfillArgs {
     /// Types of the events' columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
+    /// How the CSV of the events is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
     /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
@@ -593,6 +602,10 @@ fn column_types(text: &str) -> Result<ColumnTypes, String> {
         types.insert(column.to_owned(), data_type.to_owned());
     }
     Ok(types)
+}
+
+fn csv(text: &str) -> Result<Dialect, String> {
+    Dialect::parse(text).map_err(|error| with_hints(&error))
 }
 
 fn only(text: &str) -> Result<Only, String> {

@@ -27,10 +27,11 @@ use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
 use crate::commands::status::status;
 use crate::commands::verify::verify;
-use crate::commands::{DeclaredTypes, Workspace};
+use crate::commands::{DeclaredTypes, Progress, Workspace};
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, MemoryBudget};
+use crate::source::Dialect;
 use crate::storage::stores::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
@@ -104,6 +105,7 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
             let mut workspace = workspace(&cli.global, folder, printer)?;
             workspace.declared = declared(&command)?;
             let code = carry_out(command, &workspace, printer);
+            workspace.detected().iter().for_each(|detected| printer.note(detected));
             printer.requests();
             printer.phases();
             code
@@ -113,16 +115,30 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
 
 /// The types that the command line declares.
 fn declared(command: &Command) -> Result<DeclaredTypes> {
-    let of_tables = |types: &Option<ColumnTypes>, tables: &[String]| match types {
+    let of_tables = |types: &Option<ColumnTypes>, csv: &[Dialect], tables: &[String]| match types {
         Some(_) if tables.len() > 1 => Err(Error::usage("--types goes with one table").hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
-        types => Ok(DeclaredTypes { of_tables: types.clone().unwrap_or_default(), ..DeclaredTypes::default() }),
+        _ if tables.len() > 1 && !csv.is_empty() => {
+            Err(Error::usage("--csv goes with one table").hint("csv = { SETTING = VALUE } in asof.toml"))
+        }
+        types => {
+            Ok(DeclaredTypes { of_tables: types.clone().unwrap_or_default(), csv_of_tables: dialect(csv), ..DeclaredTypes::default() })
+        }
     };
     match command {
-        Command::Snapshot(args) => of_tables(&args.types, &args.tables),
-        Command::Compact(args) => of_tables(&args.types, &args.tables),
-        Command::Backfill(args) => Ok(DeclaredTypes { of_events: args.types.clone().unwrap_or_default(), ..DeclaredTypes::default() }),
+        Command::Snapshot(args) => of_tables(&args.types, &args.csv, &args.tables),
+        Command::Compact(args) => of_tables(&args.types, &args.csv, &args.tables),
+        Command::Backfill(args) => Ok(DeclaredTypes {
+            of_events: args.types.clone().unwrap_or_default(),
+            csv_of_events: dialect(&args.csv),
+            ..DeclaredTypes::default()
+        }),
         _ => Ok(DeclaredTypes::default()),
     }
+}
+
+/// The dialect of a flag that may be given several times; later settings count.
+fn dialect(given: &[Dialect]) -> Dialect {
+    given.iter().fold(Dialect::default(), |before, dialect| dialect.clone().or(before))
 }
 
 /// Puts together what commands are given.
@@ -146,6 +162,7 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
         stores,
         allow_unsafe_store: global.allow_unsafe_store,
         declared: DeclaredTypes::default(),
+        observed: Default::default(),
         open_lake: OnceLock::new(),
         variable: &|name| std::env::var(name).ok(),
         progress: printer,

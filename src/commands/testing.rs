@@ -76,6 +76,7 @@ impl TestLake {
             stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
             allow_unsafe_store: false,
             declared: Default::default(),
+            observed: Default::default(),
             open_lake: OnceLock::new(),
             variable: &no_variable,
             progress: &Silent,

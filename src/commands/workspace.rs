@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use chrono::NaiveDate;
 
@@ -14,7 +14,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
-use crate::source::{FormatRule, TypeRules};
+use crate::source::{Dialect, FormatRule, Observed, ReadAs, TypeRules};
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
@@ -38,6 +38,10 @@ pub struct DeclaredTypes {
     pub of_tables: BTreeMap<String, String>,
     /// Those of the events that it reads.
     pub of_events: BTreeMap<String, String>,
+    /// How the CSV of the tables is written.
+    pub csv_of_tables: Dialect,
+    /// How the CSV of the events is written.
+    pub csv_of_events: Dialect,
 }
 
 /// What a command works on.
@@ -58,6 +62,8 @@ pub struct Workspace<'a> {
     pub allow_unsafe_store: bool,
     /// The types that the command line declares; they overrule the configuration.
     pub declared: DeclaredTypes,
+    /// How text was read so far, by what it belongs to: `table item`, `events clicks`.
+    pub observed: Mutex<BTreeMap<String, Observed>>,
     /// The lake, once it was looked at.
     pub open_lake: OnceLock<Lake>,
     /// The environment, for `${VAR}`.
@@ -150,17 +156,46 @@ impl Workspace<'_> {
     pub fn table_config(&self, name: &TableName) -> TableConfig {
         let mut config = self.config.tables.get(name.as_str()).cloned().unwrap_or_default();
         config.types.extend(self.declared.of_tables.clone());
+        config.csv = self.declared.csv_of_tables.clone().or(config.csv);
         config
     }
 
-    /// What the configuration says of the types of events, with the types that the command line declares.
+    /// The rules for a table's types.
+    ///
+    /// # Errors
+    /// A usage error for a type or a setting of CSV that is unknown.
+    pub fn table_types(&self, name: &TableName) -> Result<TypeRules> {
+        Ok(TypeRules { observed: self.observed(&format!("table {name}")), ..self.table_config(name).type_rules(name.as_str())? })
+    }
+
+    /// What is seen of the text of a table or of events.
+    pub fn observed(&self, of: &str) -> Observed {
+        match self.observed.lock() {
+            Ok(mut all) => all.entry(of.to_owned()).or_default().clone(),
+            Err(_) => Observed::default(),
+        }
+    }
+
+    /// What was detected of how text is written, in words.
+    pub fn detected(&self) -> Vec<String> {
+        let Ok(all) = self.observed.lock() else { return Vec::new() };
+        let mut detected = Vec::new();
+        for (of, observed) in all.iter() {
+            let words = observed.detected();
+            detected.extend(words.iter().filter_map(ReadAs::detected_in_words).map(|words| format!("{of}: detected {words}")));
+        }
+        detected
+    }
+
+    /// The rules for the types of events of a name, with the types that the command line declares.
     ///
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn event_types(&self, name: &str, config: Option<&EventsConfig>) -> Result<TypeRules> {
         let mut config = config.cloned().unwrap_or_default();
         config.types.extend(self.declared.of_events.clone());
-        config.type_rules(name)
+        config.csv = self.declared.csv_of_events.clone().or(config.csv);
+        Ok(TypeRules { observed: self.observed(&format!("events {name}")), ..config.type_rules(name)? })
     }
 
     /// The tables that a command is for: those named, or else all that the configuration or the lake has.
@@ -223,7 +258,7 @@ impl Workspace<'_> {
             (Some(snapshots), Some(layout)) => (self.configured(snapshots)?, Layout::parse(layout)?, false),
             _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
         };
-        let types = config.type_rules(name.as_str())?;
+        let types = self.table_types(name)?;
         let format = FormatRule::of_table(config.source_format, name);
         let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types, format };
         table.key = match (key, config.key.as_slice()) {

@@ -8,7 +8,7 @@
 //! | when are two types one type | [`schema`] |
 //! | which dates no calendar has | [`calendar`] |
 //! | which values survive a change of type | [`cast`] |
-//! | which value a text or a JSON value is | [`text`], [`json`] |
+//! | which value a text or a JSON value is | [`text`], [`json`]; in another notation, [`notation`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
@@ -40,6 +40,7 @@ pub mod json;
 pub mod layout;
 pub mod ledger;
 pub mod merge;
+pub mod notation;
 pub mod output_types;
 pub mod path_columns;
 pub mod schema;

@@ -319,9 +319,7 @@ fn not_finite(text: &str) -> Option<f64> {
 
 /// A day by its number from 1970-01-01: a date, or a timestamp without zone at midnight.
 pub fn date(text: &str) -> Option<i32> {
-    let moment = Moment::parse(text)?;
-    let is_day = !moment.in_utc && moment.nanoseconds == 0 && moment.seconds.rem_euclid(86_400) == 0;
-    is_day.then(|| i32::try_from(moment.seconds.div_euclid(86_400)).ok()).flatten()
+    Moment::parse(text)?.day()
 }
 
 /// A time of day in nanoseconds from midnight.
@@ -372,6 +370,12 @@ impl Moment {
         let nanoseconds = time.nanosecond();
         let seconds = if zone.is_empty() { local.and_utc().timestamp() } else { seconds_in_utc(local, zone)? };
         Some(Moment { seconds, nanoseconds, in_utc: !zone.is_empty(), has_time: true, has_seconds })
+    }
+
+    /// Its number of days from 1970-01-01, if it is a date, or midnight without a zone.
+    pub fn day(&self) -> Option<i32> {
+        let is_day = !self.in_utc && self.nanoseconds == 0 && self.seconds.rem_euclid(86_400) == 0;
+        is_day.then(|| i32::try_from(self.seconds.div_euclid(86_400)).ok()).flatten()
     }
 
     /// How many units it is from 1970-01-01; `None` if that is not whole, or too many.

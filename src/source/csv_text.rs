@@ -1,30 +1,38 @@
 //! CSV and TSV: every value is read as text once, set aside, and read as its column's type when all have been seen.
 //!
-//! An empty field is null. A header is required; the first file's order of columns is the table's, with the columns that only later
-//! files have at the end. In files that lack a column it is null. Of several files, those without a single byte have no rows: programs that
-//! write in parallel leave such parts.
+//! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is the table's, with the
+//! columns that only later files have at the end. In files that lack a column it is null. Of several files, those without a
+//! single byte have no rows: programs that write in parallel leave such parts.
+//!
+//! Text is set aside as it is written. Where numbers or dates have a notation of their own, they are rewritten when their
+//! types are known, so that text stays as it is and errors show what the file has.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek};
+use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Seek};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
+use super::dialect::{Form, Ragged, ReadAs};
 use super::guess::{Guess, Place};
-use super::{AS_UTF8, Input, Rows, TypeRules};
+use super::{Input, Rows, TypeRules};
 use crate::domain::cast::conform;
+use crate::domain::notation::Notation;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::object::BATCH_ROWS;
 use crate::storage::read::ObjectReader;
 
-/// Appended to every file. It stands in a row of its own, unless the file ends inside a quoted value and swallows it.
-const END: &[u8] = b"\n\x01asof end of file\x01";
+/// Appended to every file. It is a row of its own, unless the file ends inside a quoted value and swallows it. No text has
+/// its first two bytes, which are not valid in UTF-8, and no delimiter or quote is in it.
+const END: &[u8] = b"\n\xff\xffasofEndOfFile";
+/// The most text that is looked at to detect a delimiter.
+const HEAD: u64 = 1 << 16;
 const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
 
 /// Text on its way to the temporary file.
@@ -37,10 +45,10 @@ struct Aside {
 }
 
 impl Aside {
-    fn new(schema: SchemaRef, rules: &TypeRules) -> Result<Self> {
+    fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
         let file = tempfile::tempfile().io_context(|| SPILL.into())?;
         let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema).io_context(|| SPILL.into())?;
-        let guesses = schema.fields().iter().map(|field| Guess::of(field.name(), rules)).collect();
+        let guesses = schema.fields().iter().map(|field| Guess::of(field.name(), rules).in_notation(&form.notation)).collect();
         let builders = schema.fields().iter().map(|_| StringBuilder::new()).collect();
         Ok(Aside { guesses, builders, schema, rows: 0, writer })
     }
@@ -65,17 +73,20 @@ impl Aside {
     }
 }
 
-pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result<Rows> {
+/// Reads files with a declared delimiter, the `delimiter` of their format, or one that is detected.
+pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -> Result<Rows> {
+    let form = Form { section: rules.section.clone(), ..Form::of(&rules.csv, delimiter)? };
     let is_part = inputs.len() > 1;
     // Many parts may be more than the files that may be open.
     let released = |input: &Input| input.reader().map(|mut object| (object.release(), object).1);
     let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
-    let mut aside = if is_part { Some(Aside::new(columns_of_all(inputs, &objects, delimiter)?, rules)?) } else { None };
+    let mut aside = if is_part { Some(Aside::new(columns_of_all(inputs, &objects, &form)?, rules, &form)?) } else { None };
     for (file, (input, object)) in inputs.iter().zip(&objects).enumerate() {
-        let Some(mut text) = Text::open(input, object, delimiter, is_part)? else { continue };
+        let Some(mut text) = Text::open(input, object, &form, is_part)? else { continue };
+        rules.observed.note(text.read_as());
         let aside = match &mut aside {
             Some(aside) => aside,
-            none => none.insert(Aside::new(text.header.clone(), rules)?),
+            none => none.insert(Aside::new(text.header.clone(), rules, &form)?),
         };
         text.take_rows(file, aside)?;
     }
@@ -89,18 +100,32 @@ pub(super) fn read(inputs: &[Input], delimiter: u8, rules: &TypeRules) -> Result
         Ok(Field::new(field.name(), data_type, true))
     });
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
-    let (target, name) = (schema.clone(), inputs[0].name.clone());
-    let batches = reader.map(move |batch| conform(&batch.io_context(|| SPILL.into())?, &target).map_err(|error| error.within(&name)));
+    let (target, name, notation) = (schema.clone(), inputs[0].name.clone(), form.notation);
+    let batches = reader.map(move |batch| {
+        let batch = batch.io_context(|| SPILL.into())?;
+        let batch = if notation.is_standard() { batch } else { in_standard_notation(&batch, &target, &notation)? };
+        conform(&batch, &target).map_err(|error| error.within(&name))
+    });
     Ok(Rows { schema, batches: Box::new(batches) })
 }
 
+/// The text of a batch with every value in the standard spelling of its type.
+fn in_standard_notation(batch: &RecordBatch, target: &SchemaRef, notation: &Notation) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(target.fields()).map(|(column, field)| {
+        let standard = notation.standard_column(column.as_string(), field.data_type());
+        // Every value was seen to be of the type.
+        standard.map(|texts| Arc::new(texts) as ArrayRef).map_err(|_| Error::io(format!("column '{}' has changed", field.name())))
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).io_context(|| "cannot rewrite text".into())
+}
+
 /// The columns of all files, in the order of their first appearance.
-fn columns_of_all(inputs: &[Input], objects: &[ObjectReader], delimiter: u8) -> Result<SchemaRef> {
+fn columns_of_all(inputs: &[Input], objects: &[ObjectReader], form: &Form) -> Result<SchemaRef> {
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut seen = HashSet::new();
     let mut is_all_empty = true;
     for (input, object) in inputs.iter().zip(objects) {
-        let Some(text) = Text::open(input, object, delimiter, true)? else { continue };
+        let Some(text) = Text::open(input, object, form, true)? else { continue };
         is_all_empty = false;
         fields.extend(text.header.fields().iter().filter(|field| seen.insert(field.name().clone())).cloned());
     }
@@ -142,6 +167,8 @@ impl Kept {
 /// A file whose header has been read.
 struct Text<'a> {
     input: &'a Input,
+    form: &'a Form,
+    read_as: ReadAs,
     delimiter: u8,
     header: SchemaRef,
     reader: csv::Reader<Kept>,
@@ -151,58 +178,101 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// Opens a file and reads its header; `None` for a part without a single byte.
-    fn open(input: &'a Input, object: &ObjectReader, delimiter: u8, is_part: bool) -> Result<Option<Self>> {
-        let mut start = BufReader::with_capacity(1 << 16, input.decompressed(object)?);
-        let is_empty = start.fill_buf().map_err(|error| damaged(&error.into(), input))?.is_empty();
-        if is_empty && is_part {
+    fn open(input: &'a Input, object: &ObjectReader, form: &'a Form, is_part: bool) -> Result<Option<Self>> {
+        let (text, mut read_as) = input.text(object, form.encoding)?;
+        let mut text = BufReader::with_capacity(1 << 16, text);
+        let failed =
+            |error: io::Error, lines: u64| wrong_bytes(&error, input, form, lines + 1).unwrap_or_else(|| damaged(&error.into(), input));
+        if text.fill_buf().map_err(|error| failed(error, 0))?.is_empty() && is_part {
             return Ok(None);
         }
+        let mut line = Vec::new();
+        for skipped in 0..form.skip {
+            line.clear();
+            text.read_until(b'\n', &mut line).map_err(|error| failed(error, skipped))?;
+        }
+        let mut head = Vec::new();
+        let took = text.by_ref().take(HEAD).read_to_end(&mut head);
+        took.map_err(|error| failed(error, form.skip + newlines(&head)))?;
+        let delimiter = form.delimiter.or_else(|| {
+            let detected = form.detect_delimiter(&head, (head.len() as u64) < HEAD)?;
+            read_as.detected.push("delimiter");
+            Some(detected)
+        });
+        let delimiter = delimiter.unwrap_or(b',');
+        read_as.delimiter = Some(char::from(delimiter));
         // Rows of another length are refused below: the one that marks the end is one.
-        let kept = Kept { from: Box::new(start.chain(END)), bytes: Vec::new(), start: 0 };
-        let reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).buffer_capacity(1 << 16).from_reader(kept);
-        let mut text = Text { input, delimiter, header: Arc::new(Schema::empty()), reader, lines: 0 };
+        let kept = Kept { from: Box::new(Cursor::new(head).chain(text).chain(END)), bytes: Vec::new(), start: 0 };
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(delimiter).flexible(true).has_headers(false).buffer_capacity(1 << 16).comment(form.comment);
+        builder.quoting(form.quote.is_some()).quote(form.quote.unwrap_or(b'"'));
+        builder.double_quote(form.escape.is_none()).escape(form.escape);
+        let reader = builder.from_reader(kept);
+        let mut text = Text { input, form, read_as, delimiter, header: Arc::new(Schema::empty()), reader, lines: form.skip };
+        text.header = match &form.columns {
+            Some(columns) => columns_of(columns.iter().map(String::as_str), input)?,
+            None => text.read_header()?,
+        };
+        Ok(Some(text))
+    }
+
+    fn read_header(&mut self) -> Result<SchemaRef> {
+        let input = self.input;
         let mut record = ByteRecord::new();
-        let line = text.next(&mut record)?;
+        let line = self.next(&mut record)?;
         let Some(line) = line.filter(|_| !record.is_empty() && !is_end(&record)) else {
             return Err(Error::refused(format!("{} is empty: not even a header", input.name)));
         };
-        let mut fields = Vec::with_capacity(record.len());
-        for (position, name) in record.iter().enumerate() {
-            let name = if position == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name };
-            let name = std::str::from_utf8(name)
-                .map_err(|_| Error::refused(format!("{}, line {line}: the header is not UTF-8 text", input.name)).hint(AS_UTF8))?;
-            fields.push(Field::new(name, DataType::Utf8, true));
+        let mut names = Vec::with_capacity(record.len());
+        for name in &record {
+            let name = std::str::from_utf8(name).map_err(|_| not_utf8(&format!("{}, line {line}: the header", input.name), self.form))?;
+            if name.contains('\0') {
+                let what = format!("{}, line {line}: the header has NUL characters, as UTF-16 without a byte order mark has", input.name);
+                return Err(Error::refused(what).hint(self.form.declare("encoding", "utf-16le")));
+            }
+            names.push(if self.form.trim { name.trim() } else { name });
         }
-        text.header = canonical_schema(&Schema::new(fields), &input.name)?;
-        Ok(Some(text))
+        columns_of(names.into_iter(), input)
+    }
+
+    /// How the file is read.
+    fn read_as(&self) -> ReadAs {
+        self.read_as.clone()
     }
 
     /// Reads the next record, and returns the line on which it begins.
     fn next(&mut self, record: &mut ByteRecord) -> Result<Option<u64>> {
         let from = self.reader.position().byte();
-        if !self.reader.read_byte_record(record).map_err(|error| damaged(&error, self.input))? {
-            return Ok(None);
+        match self.reader.read_byte_record(record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => {
+                let lines = self.lines + newlines(self.reader.get_mut().between(from, u64::MAX));
+                let bytes =
+                    if let ErrorKind::Io(error) = error.kind() { wrong_bytes(error, self.input, self.form, lines + 1) } else { None };
+                return Err(bytes.unwrap_or_else(|| damaged(&error, self.input)));
+            }
         }
         let to = self.reader.position().byte();
+        let form = self.form;
         let delimiter = self.delimiter;
         let bytes = self.reader.get_mut().between(from, to);
-        // Blank lines come first, and what is left of the end of the line before.
-        let blank = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-        let (blank, bytes) = bytes.split_at(blank);
-        let ends = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count() as u64;
-        let line = self.lines + ends(blank) + 1;
-        self.lines = line - 1 + ends(bytes);
-        let is_wrong = memchr::memchr(b'"', bytes).is_some() && !quotes_are_right(bytes, delimiter);
-        if is_wrong && !record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) {
-            let place = format!("{}, line {line}", self.input.name);
-            return Err(Error::refused(format!("{place}: a quoted value goes on after its closing quote"))
-                .hint("inside a quoted value, write a quote twice: \"a \"\"b\"\" c\""));
+        let (before, bytes) = bytes.split_at(begin_of_record(bytes, form.comment));
+        let line = self.lines + newlines(before) + 1;
+        self.lines = line - 1 + newlines(bytes);
+        let has = |sign: Option<u8>| sign.is_some_and(|sign| memchr::memchr(sign, bytes).is_some());
+        let fault = if has(form.quote) || has(form.escape) { quote_fault(bytes, delimiter, form) } else { None };
+        match fault {
+            Some(fault) if !record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) => {
+                Err(fault.refusal(&format!("{}, line {line}", self.input.name), form, bytes))
+            }
+            _ => Ok(Some(line)),
         }
-        Ok(Some(line))
     }
 
     fn take_rows(&mut self, file: usize, aside: &mut Aside) -> Result<()> {
         let name = &self.input.name.clone();
+        let form = self.form;
         let mut record = ByteRecord::new();
         let at: HashMap<&String, usize> = aside.schema.fields().iter().enumerate().map(|(at, field)| (field.name(), at)).collect();
         let places = self.header.fields().iter().map(|field| at.get(field.name()).copied()).collect::<Option<Vec<usize>>>();
@@ -219,24 +289,23 @@ impl<'a> Text<'a> {
             if record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) {
                 break;
             }
-            if record.len() != places.len() {
-                let noun = if record.len() == 1 { "field" } else { "fields" };
-                let (fields, columns) = (record.len(), places.len());
-                return Err(Error::refused(format!("{name}, line {line}: a row of {fields} {noun} under a header of {columns}")));
+            if record.len() > places.len() || record.len() < places.len() && form.ragged == Ragged::Refuse {
+                return Err(self.wrong_length(line, record.len()));
             }
             for (field, place) in record.iter().zip(&places) {
-                if field.is_empty() {
+                let text = std::str::from_utf8(field).map_err(|_| {
+                    let column = aside.schema.field(*place).name();
+                    not_utf8(&format!("{name}, line {line}: column '{column}'"), form)
+                })?;
+                let text = if form.trim { text.trim() } else { text };
+                if form.is_null(text) {
                     aside.builders[*place].append_null();
                     continue;
                 }
-                let text = std::str::from_utf8(field).map_err(|_| {
-                    let column = aside.schema.field(*place).name();
-                    Error::refused(format!("{name}, line {line}: column '{column}' is not UTF-8 text")).hint(AS_UTF8)
-                })?;
                 aside.guesses[*place].see(text, Place { file, line });
                 aside.builders[*place].append_value(text);
             }
-            for place in &absent {
+            for place in absent.iter().chain(&places[record.len()..]) {
                 aside.builders[*place].append_null();
             }
             aside.rows += 1;
@@ -246,36 +315,159 @@ impl<'a> Text<'a> {
         }
         Err(Error::refused(format!("{name} ends inside a quoted value, in the row that begins on line {last}")))
     }
-}
 
-/// Whether each quoted value of a record ends where its closing quote is. A program that puts a backslash before a quote, and not another
-/// quote, writes one that does not.
-fn quotes_are_right(record: &[u8], delimiter: u8) -> bool {
-    let mut at = 0;
-    while at < record.len() {
-        if record[at] == b'"' {
-            loop {
-                let Some(quote) = memchr::memchr(b'"', &record[at + 1..]) else { return true };
-                at += quote + 1;
-                match record.get(at + 1) {
-                    Some(b'"') => at += 1,
-                    Some(b'\r' | b'\n') | None => return true,
-                    Some(byte) if *byte == delimiter => break,
-                    Some(_) => return false,
-                }
+    fn wrong_length(&self, line: u64, found: usize) -> Error {
+        let expected = self.header.fields().len();
+        let noun = if expected == 1 { "field" } else { "fields" };
+        let error = Error::refused(format!("{}, line {line}: expected {expected} {noun}, found {found}", self.input.name));
+        match () {
+            () if found < expected => error.hint(format!("to read missing fields as null: {}", self.form.declare("ragged", "fill"))),
+            () if expected == 1 && self.form.delimiter.is_none() => {
+                error.hint(format!("if fields are not separated by commas: {}", self.form.declare("delimiter", ";")))
             }
-        }
-        match memchr::memchr(delimiter, &record[at..]) {
-            Some(next) => at += next + 1,
-            None => return true,
+            () => error.hint("write a field that contains the delimiter in quotes: \"a,b\""),
         }
     }
-    true
+}
+
+/// The columns of a file, all of text.
+fn columns_of<'a>(names: impl Iterator<Item = &'a str>, input: &Input) -> Result<SchemaRef> {
+    let fields: Vec<Field> = names.map(|name| Field::new(name, DataType::Utf8, true)).collect();
+    canonical_schema(&Schema::new(fields), &input.name)
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// Where a record begins, behind the blank lines and comments before it, and what is left of the end of the line before.
+fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\r' | b'\n' => at += 1,
+            byte if comment == Some(*byte) => at += memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1),
+            _ => break,
+        }
+    }
+    at
+}
+
+/// What is wrong with the quotes of a record, so that programs read different values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuoteFault {
+    /// A quoted value goes on after its closing quote, as where a program puts a backslash before a quote.
+    GoesOn,
+    /// White space comes before an opening quote, and is to be dropped.
+    SpaceBefore,
+    /// The escape character comes before a character that needs none.
+    NeedlessEscape,
+    /// The escape character comes before a special character outside of quotes.
+    EscapeOutside,
+}
+
+impl QuoteFault {
+    fn refusal(self, place: &str, form: &Form, record: &[u8]) -> Error {
+        let escape = form.escape.map(char::from).unwrap_or_default();
+        let has_backslash = form.escape.is_none() && memchr::memmem::find(record, b"\\\"").is_some();
+        let (what, hint) = match self {
+            QuoteFault::GoesOn => {
+                let hint = match form.escape {
+                    _ if has_backslash => format!("if a backslash precedes a quote: {}", form.declare("escape", "\\")),
+                    Some(_) => format!("inside a quoted value, write {escape} before a quote: \"a {escape}\"b{escape}\" c\""),
+                    None => "inside a quoted value, write a quote twice: \"a \"\"b\"\" c\"".to_owned(),
+                };
+                ("a quoted value goes on after its closing quote".to_owned(), hint)
+            }
+            QuoteFault::SpaceBefore => {
+                ("there is white space before an opening quote".to_owned(), "remove the white space, or the quotes".to_owned())
+            }
+            QuoteFault::NeedlessEscape => (
+                format!("inside quotes, the escape character {escape} precedes neither a quote nor another {escape}"),
+                format!("write {escape}{escape} for one {escape}"),
+            ),
+            QuoteFault::EscapeOutside => (
+                format!("outside quotes, the escape character {escape} precedes a special character"),
+                "write the value in quotes: without them, programs read different values".to_owned(),
+            ),
+        };
+        Error::refused(format!("{place}: {what}")).hint(hint)
+    }
+}
+
+/// Whether each quoted value of a record ends where its closing quote is, and every escape character says what it means.
+fn quote_fault(record: &[u8], delimiter: u8, form: &Form) -> Option<QuoteFault> {
+    let end = record.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    let mut at = 0;
+    while at < record.len() {
+        let spaces = record[at..].iter().take_while(|byte| form.trim && matches!(byte, b' ' | b'\t') && **byte != delimiter).count();
+        if form.quote.is_some() && record.get(at + spaces) == form.quote.as_ref() {
+            if spaces > 0 {
+                return Some(QuoteFault::SpaceBefore);
+            }
+            match quoted_value(record, at, delimiter, form) {
+                Ok(Some(next)) => at = next,
+                Ok(None) => return None,
+                Err(fault) => return Some(fault),
+            }
+            continue;
+        }
+        let next = memchr::memchr(delimiter, &record[at..]).map_or(record.len(), |next| at + next);
+        if let Some(escape) = form.escape {
+            let escaped =
+                memchr::memchr_iter(escape, &record[at..next]).map(|found| record.get(at + found + 1).filter(|_| at + found + 1 < end));
+            let is_special = |byte: &u8| Some(*byte) == form.quote || *byte == escape || *byte == delimiter;
+            if escaped.into_iter().any(|byte| byte.is_none_or(is_special)) {
+                return Some(QuoteFault::EscapeOutside);
+            }
+        }
+        at = next + 1;
+    }
+    None
+}
+
+/// Goes from an opening quote to the field behind it; `None` at the end of the record.
+fn quoted_value(record: &[u8], opening: usize, delimiter: u8, form: &Form) -> std::result::Result<Option<usize>, QuoteFault> {
+    let Some(quote) = form.quote else { return Ok(None) };
+    let mut at = opening + 1;
+    loop {
+        let found = match form.escape {
+            Some(escape) => memchr::memchr2(quote, escape, &record[at..]),
+            None => memchr::memchr(quote, &record[at..]),
+        };
+        let Some(found) = found else { return Ok(None) };
+        at += found;
+        let next = record.get(at + 1);
+        if record[at] != quote {
+            if !next.is_some_and(|next| *next == quote || *next == record[at]) {
+                return Err(QuoteFault::NeedlessEscape);
+            }
+            at += 2;
+            continue;
+        }
+        match next {
+            Some(next) if *next == quote && form.escape.is_none() => at += 2,
+            Some(b'\r' | b'\n') | None => return Ok(None),
+            Some(next) if *next == delimiter => return Ok(Some(at + 2)),
+            Some(_) => return Err(QuoteFault::GoesOn),
+        }
+    }
 }
 
 /// Whether a row is the mark of the end.
 fn is_end(record: &ByteRecord) -> bool {
     record.len() == 1 && record.get(0) == Some(&END[1..])
+}
+
+fn not_utf8(place: &str, form: &Form) -> Error {
+    Error::refused(format!("{place} is not UTF-8 text"))
+        .hint(format!("if it is Windows-1252: {}", form.declare("encoding", "windows-1252")))
+}
+
+/// The refusal of bytes that an encoding does not have.
+fn wrong_bytes(error: &io::Error, input: &Input, form: &Form, line: u64) -> Option<Error> {
+    let is_wrong = error.kind() == io::ErrorKind::InvalidData;
+    is_wrong.then(|| Error::refused(format!("{}, line {line}: {error}", input.name)).hint(form.declare("encoding", "NAME")))
 }
 
 fn damaged(error: &csv::Error, input: &Input) -> Error {

@@ -10,8 +10,9 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Input, TypeRules};
+use crate::domain::notation::Notation;
 use crate::domain::schema::{type_name, widen};
-use crate::domain::text::{self, Moment, Number};
+use crate::domain::text::{self, Number};
 use crate::error::{Error, Result};
 
 /// Where a value stands.
@@ -91,6 +92,8 @@ pub(super) struct Guess {
     gives_way: bool,
     wanted: Wanted,
     written: Written,
+    /// How numbers, dates and timestamps are written.
+    notation: Notation,
     seen: bool,
     /// Of a column whose type is fixed, the first value that is not of it.
     not_fixed: Misfit,
@@ -128,6 +131,11 @@ impl Guess {
         }
     }
 
+    /// The same column, whose values are written in a notation.
+    pub(super) fn in_notation(self, notation: &Notation) -> Self {
+        Guess { notation: notation.clone(), ..self }
+    }
+
     /// A column that had a type so far, or none.
     pub(super) fn pinned(pinned: Option<&DataType>, written: Written) -> Self {
         let wanted = match pinned {
@@ -148,7 +156,7 @@ impl Guess {
             Wanted::Text => {}
             Wanted::None => note(&mut self.not_fixed, place, text),
             Wanted::Fixed(data_type) => {
-                if self.not_fixed.is_none() && !text::fits(text, data_type) {
+                if self.not_fixed.is_none() && !self.notation.fits(text, data_type) {
                     note(&mut self.not_fixed, place, text);
                 }
             }
@@ -172,7 +180,9 @@ impl Guess {
         if self.not_whole.is_some() && self.not_number.is_some() && !is_decimal && !is_float {
             return;
         }
-        let whole = if self.not_whole.is_none() { text::integer::<i128>(text) } else { None };
+        // No number is empty.
+        let digits = self.notation.number(text).unwrap_or_default();
+        let whole = if self.not_whole.is_none() { text::integer::<i128>(&digits) } else { None };
         match whole {
             Some(value) => {
                 if self.least.is_none_or(|(least, _)| value < least) {
@@ -184,7 +194,7 @@ impl Guess {
             }
             None => note(&mut self.not_whole, place, text),
         }
-        let number = Number::parse(text);
+        let number = Number::parse(&digits);
         self.has_exponent |= number.is_some_and(|number| number.exponent.is_some());
         self.has_fraction |= number.is_some_and(|number| !number.fraction.is_empty());
         if is_decimal {
@@ -199,7 +209,7 @@ impl Guess {
             }
         }
         if self.not_number.is_none() || is_float {
-            let float = text::float64(text);
+            let float = text::float64(&digits);
             if float.is_none() {
                 note(&mut self.not_float64, place, text);
             }
@@ -211,7 +221,7 @@ impl Guess {
                 note(&mut self.not_number, place, text);
             }
         }
-        if is_float32 && self.not_float32.is_none() && text::float32(text).is_none() {
+        if is_float32 && self.not_float32.is_none() && text::float32(&digits).is_none() {
             note(&mut self.not_float32, place, text);
         }
     }
@@ -221,7 +231,7 @@ impl Guess {
         if self.not_timestamp.is_some() && self.not_utc.is_some() && self.not_date.is_some() && self.not_day.is_some() {
             return;
         }
-        let Some(moment) = Moment::parse(text) else {
+        let Some(moment) = self.notation.moment(text) else {
             for misfit in [&mut self.not_timestamp, &mut self.not_utc, &mut self.not_date, &mut self.not_day] {
                 note(misfit, place, text);
             }
@@ -230,7 +240,7 @@ impl Guess {
         if moment.has_time {
             note(&mut self.not_date, place, text);
         }
-        if text::date(text).is_none() {
+        if moment.day().is_none() {
             note(&mut self.not_day, place, text);
         }
         let is_whole = is_loose || !moment.has_time || moment.has_seconds;

@@ -7,7 +7,7 @@
 //! | CSV, TSV | `.csv`, `.tsv` | once; text is set aside until types are known |
 //! | NDJSON | `.ndjson`, `.jsonl`, `.json` | once; text is set aside until types are known |
 //!
-//! Text may be compressed by gzip or zstd, which is seen by its first bytes. A source is read once: what
+//! Text may be compressed ([`compression`]), which its first bytes tell. CSV may be of any dialect ([`dialect`]). A source is read once: what
 //! has to be looked at twice is set aside in an unnamed temporary file, so that a source that changes
 //! meanwhile cannot give half of one state and half of another. Memory is a batch, whatever the format.
 //!
@@ -16,13 +16,16 @@
 //! that it does not hold exactly is refused with its file and line ([`crate::domain::text`]).
 
 mod arrow_ipc;
+mod compression;
 mod csv_text;
+mod dialect;
+mod encoding;
 mod guess;
 mod ndjson;
 mod path_columns;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,6 +35,9 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use self::arrow_ipc::ArrowFile;
 pub use self::path_columns::LayoutColumns;
+pub use self::compression::Compression;
+pub use self::dialect::{Dialect, Observed, Ragged, ReadAs};
+pub use self::encoding::Encoding;
 use self::path_columns::PathColumns;
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
@@ -81,11 +87,14 @@ impl Format {
         matches!(self, Format::Parquet | Format::Arrow)
     }
 
-    /// The format that a file's name says, behind `.gz` or `.zst`.
+    /// The format that a file's name says, behind the ending of a compression such as `.gz`.
     pub fn of(file: &Location) -> Option<Format> {
-        let name = file.name().to_lowercase();
-        let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-        match name.rsplit_once('.')?.1 {
+        Format::of_name(&file.name())
+    }
+
+    fn of_name(name: &str) -> Option<Format> {
+        let name = name.to_lowercase();
+        match compression::stem(&name).rsplit_once('.')?.1 {
             "parquet" | "pq" => Some(Format::Parquet),
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
@@ -114,6 +123,10 @@ pub struct TypeRules {
     /// Whether the files are one snapshot of many that another tool wrote: a declared column may be absent on their date,
     /// and a column of CSV that is not of the type that it had so far is text.
     pub external: bool,
+    /// How CSV and TSV are written.
+    pub csv: Dialect,
+    /// How text was read with these rules. Whoever clones them sees it too.
+    pub observed: Observed,
 }
 
 impl TypeRules {
@@ -177,32 +190,18 @@ impl Input {
         ObjectReader::open_listed(&self.object)
     }
 
-    /// Opens the file, decompressed.
-    fn open(&self) -> Result<Box<dyn Read + Send>> {
-        self.decompressed(&self.reader()?)
-    }
-
-    /// Reads the file from its beginning, decompressed as its first bytes tell.
-    fn decompressed(&self, reader: &ObjectReader) -> Result<Box<dyn Read + Send>> {
-        let doing = || format!("cannot read {}", self.name);
-        let mut file = reader.clone().stream()?;
-        let mut magic = [0u8; 4];
-        let got = file.read(&mut magic).io_context(doing)?;
-        file.rewind().io_context(doing)?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        let not_read = |what: &str, hint: &str| Error::refused(format!("{} is {what}", self.name)).hint(hint);
-        Ok(match &magic[..got] {
-            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-                return Err(not_read("UTF-16 text", "convert it first: iconv -f utf-16 -t utf-8 FILE > NEW_FILE"));
+    /// Opens the file as text in UTF-8, and says how it is written. If no encoding is `declared`, the byte order mark tells it.
+    fn text(&self, reader: &ObjectReader, declared: Option<Encoding>) -> Result<(Box<dyn Read + Send>, ReadAs)> {
+        let (text, compression) = compression::decompressed(reader.clone().stream()?, &self.name)?;
+        let (text, encoding) = encoding::decoded(text, declared).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
+                Error::refused(format!("{} is damaged: {error}", self.name))
             }
-            b"PK\x03\x04" => return Err(not_read("a zip archive", "unzip FILE")),
-            // Programs that compress in parallel begin with a frame that is passed over.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?)
-            }
-            _ => Box::new(file),
-        })
+            _ => Error::io(format!("cannot read {}: {error}", self.name)),
+        })?;
+        let is_detected = declared.is_none() && encoding != Encoding::Utf8;
+        let detected = if is_detected { vec!["encoding"] } else { Vec::new() };
+        Ok((text, ReadAs { compression, encoding: encoding.name(), delimiter: None, detected }))
     }
 }
 
@@ -314,8 +313,8 @@ fn read_files(files: &[Object], format: Format, rules: &TypeRules, name: Option<
         .map(|object| Input { object: object.clone(), name: name.map_or_else(|| format!("'{}'", object.location), str::to_owned) })
         .collect();
     match format {
-        Format::Csv => csv_text::read(&inputs, b',', rules),
-        Format::Tsv => csv_text::read(&inputs, b'\t', rules),
+        Format::Csv => csv_text::read(&inputs, None, rules),
+        Format::Tsv => csv_text::read(&inputs, Some(b'\t'), rules),
         Format::Ndjson => ndjson::read(&inputs, rules),
         Format::Parquet | Format::Arrow => {
             let parts = Parts::open(&inputs, format, rules)?;
@@ -465,20 +464,18 @@ fn common_format(files: &[Object]) -> Result<Result<Format, Location>> {
     common.map(|(format, _)| Ok(format)).ok_or_else(|| Error::usage("there are no files to read"))
 }
 
-/// The format that the first bytes of a file tell.
+/// The format that the first bytes of a file tell, or the name of the one file in an archive.
 fn sniff(object: &Object) -> Result<Option<Format>> {
     let mut first = [0u8; 6];
     let mut file = ObjectReader::open_listed(object)?.stream()?;
-    let mut length = 0;
-    while length < first.len() {
-        match file.read(&mut first[length..]).io_context(|| format!("cannot read '{}'", object.location))? {
-            0 => break,
-            count => length += count,
-        }
-    }
+    let length = compression::fill(&mut file, &mut first).io_context(|| format!("cannot read '{}'", object.location))?;
     Ok(match &first[..length] {
         bytes if bytes.starts_with(b"PAR1") => Some(Format::Parquet),
         b"ARROW1" => Some(Format::Arrow),
+        bytes if bytes.starts_with(b"PK\x03\x04") => {
+            let inside = compression::name_in_archive(file, &format!("'{}'", object.location))?;
+            Format::of_name(&inside).filter(|format| !format.carries_types())
+        }
         _ => None,
     })
 }
@@ -804,13 +801,10 @@ mod tests {
     #[test]
     fn damaged_text_is_refused_with_its_line() {
         let message = |name: &str, text: &str| read_text(name, text, &TypeRules::default()).expect_err("damaged").to_string();
-        assert_eq!(message("x.csv", "a,b\n1,2\n3\n"), "the file, line 3: a row of 1 field under a header of 2");
-        assert_eq!(message("x.csv", "a,b\n1,2,3\n"), "the file, line 2: a row of 3 fields under a header of 2");
+        assert_eq!(message("x.csv", "a,b\n1,2\n3\n"), "the file, line 3: expected 2 fields, found 1");
+        assert_eq!(message("x.csv", "a,b\n1,2,3\n"), "the file, line 2: expected 2 fields, found 3");
         assert_eq!(message("x.csv", "a,a\n1,2\n"), "the file has two columns named 'a'");
-        assert_eq!(
-            message("x.csv", "\r\n\r\na,b\r\n1,2\r\n\r\n\"x\r\ny\",2\r\n3\r\n"),
-            "the file, line 8: a row of 1 field under a header of 2"
-        );
+        assert_eq!(message("x.csv", "\r\n\r\na,b\r\n1,2\r\n\r\n\"x\r\ny\",2\r\n3\r\n"), "the file, line 8: expected 2 fields, found 1");
         assert_eq!(message("x.csv", "a,b\n1,\"2\n"), "the file ends inside a quoted value, in the row that begins on line 2");
         let escaped = "the file, line 3: a quoted value goes on after its closing quote";
         assert_eq!(message("x.csv", "a,b\n\"1\"\"\",\"2\"\n3,\"4 \\\"5\\\" 6\"\n"), escaped);

@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use super::guess::{Guess, Place, Written};
-use super::{AS_UTF8, Input, Rows, TypeRules};
+use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
 use crate::domain::cast::shortened;
 use crate::domain::json::{self, Value, Wrong};
 use crate::domain::schema::{canonical_schema, type_name, widen};
@@ -31,7 +31,7 @@ const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
 const JSON_TEXT: &str = "the column as its JSON text";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
-    let mut aside = set_aside(inputs)?;
+    let mut aside = set_aside(inputs, &rules.observed)?;
     let mut rows = Shape::new(rules.pinned.as_ref().map(|schema| DataType::Struct(schema.fields().clone())).as_ref());
     while let Some(place) = aside.next_object(inputs)? {
         let seen = rows.see_object(aside.reader()?, place, &rules.declared);
@@ -66,12 +66,13 @@ struct Aside {
 
 type Reader = JsonStreamReader<BufReader<std::io::Take<File>>>;
 
-fn set_aside(inputs: &[Input]) -> Result<Aside> {
+fn set_aside(inputs: &[Input], observed: &Observed) -> Result<Aside> {
     let mut writer = BufWriter::with_capacity(1 << 20, tempfile::tempfile().io_context(|| SPILL.into())?);
     let mut texts = Vec::with_capacity(inputs.len());
     let mut end = 0u64;
     for input in inputs {
-        let mut text = input.open()?;
+        let (mut text, read_as) = input.text(&input.reader()?, None)?;
+        observed.note(read_as);
         let mut buffer = vec![0u8; 1 << 18];
         let (start, mut is_blank) = (end, true);
         loop {
@@ -79,10 +80,7 @@ fn set_aside(inputs: &[Input]) -> Result<Aside> {
             if count == 0 {
                 break;
             }
-            let mut bytes = &buffer[..count];
-            if end == start {
-                bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-            }
+            let bytes = &buffer[..count];
             is_blank = is_blank && bytes.iter().all(u8::is_ascii_whitespace);
             writer.write_all(bytes).io_context(|| SPILL.into())?;
             end += bytes.len() as u64;

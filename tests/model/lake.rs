@@ -100,6 +100,7 @@ impl Lake {
             stores: Stores::new(Vec::new(), Default::default()).unwrap(),
             allow_unsafe_store: false,
             declared: Default::default(),
+            observed: Default::default(),
             open_lake: OnceLock::new(),
             variable: &|_| None,
             progress: &Silent,

@@ -20,7 +20,7 @@ use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
-use crate::source::{FormatRule, TypeRules};
+use crate::source::{Dialect, FormatRule, TypeRules};
 use crate::storage::commit::publish_hint;
 use crate::storage::footer::{Content, ConventionWire, GapsWire, OutputFooter};
 use crate::storage::location::{Location, Object};
@@ -203,6 +203,11 @@ impl Job {
             if sql.contains("{start") || sql.contains("{end") {
                 document["timezone"] = serde_json::json!(self.zone.name());
             }
+        }
+        let dialects = self.events.iter().filter(|events| !events.types.csv.is_default());
+        let dialects: BTreeMap<&str, &Dialect> = dialects.map(|events| (events.name.as_str(), &events.types.csv)).collect();
+        if !dialects.is_empty() {
+            document["csv"] = serde_json::json!(dialects);
         }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
     }

@@ -219,7 +219,7 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    let types = config.type_rules(name.as_str())?;
+    let types = workspace.table_types(&name)?;
     let table = Table { name, key, key_is_given: true, root, layout, own: false, types, format };
     run(workspace, table, &path, existing, options)
 }
@@ -312,6 +312,9 @@ impl<'a> Run<'a> {
         if table.types.csv_as_text {
             // No column has this name.
             read_with.insert(String::new(), "csv_types = text".to_owned());
+        }
+        if !table.own && !table.types.csv.is_default() {
+            read_with.insert(",".to_owned(), table.types.csv.in_words());
         }
         let recall = FingerprintRecall::beside(&path, read_with);
         let (new, dry_run) = (Vec::new(), options.dry_run);

@@ -1,0 +1,495 @@
+//! How CSV and TSV are written: delimiter, quotes, encoding, notation of numbers and dates, and what is null.
+//!
+//! A [`Dialect`] is what a user declares, in `[tables.item.csv]`, `[events.x.csv]` or `--csv`; every setting may be left
+//! open. [`Form`] is what a file is read with: the declared settings, the detected ones, and the defaults.
+//!
+//! Detected is only what cannot be mistaken. A byte order mark decides the encoding. The delimiter of CSV is `;`, a tab or
+//! `|` if the header has it, has no comma and none of the other two, and the row after it has it as often. Otherwise it is
+//! a comma.
+
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use super::compression::Compression;
+use super::encoding::Encoding;
+use crate::domain::notation::{Notation, TimeFormat};
+use crate::error::{Error, Result, toml_text, word};
+
+/// What is declared of the form of CSV.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dialect {
+    /// The character between fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// The character around fields, `"` by default; empty if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// The character before a quote inside quotes; by default quotes are doubled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escape: Option<String>,
+    /// Whether the first row has the names of the columns, which is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// The names of the columns, if there is no header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// The character that begins a line that is passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// How many lines come before the header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    /// The texts that are null; by default only the empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub null: Option<Vec<String>>,
+    /// The encoding, by default UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// The character before the fraction of a number, by default a point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<String>,
+    /// The character between groups of three digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thousands: Option<String>,
+    /// The format of dates, such as `%d.%m.%Y`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_format: Option<String>,
+    /// The format of timestamps, such as `%d.%m.%Y %H:%M`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp_format: Option<String>,
+    /// Whether white space around fields is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trim: Option<bool>,
+    /// What becomes of rows that are too short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ragged: Option<Ragged>,
+}
+
+/// What becomes of rows with fewer fields than columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ragged {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// The fields that they lack are null.
+    Fill,
+}
+
+/// The settings, as the command line and asof.toml name them.
+const SETTINGS: [&str; 15] = [
+    "delimiter",
+    "quote",
+    "escape",
+    "header",
+    "columns",
+    "comment",
+    "skip",
+    "null",
+    "encoding",
+    "decimal",
+    "thousands",
+    "date_format",
+    "timestamp_format",
+    "trim",
+    "ragged",
+];
+
+impl Dialect {
+    /// Whether nothing is declared.
+    pub fn is_default(&self) -> bool {
+        *self == Dialect::default()
+    }
+
+    /// Reads settings as the command line has them: `delimiter=;,decimal=,`. A comma ends a value only if the name of a
+    /// setting and `=` follow it, so that a value can have commas.
+    ///
+    /// # Errors
+    /// A usage error for a setting that is unknown or a value that it does not take.
+    pub fn parse(text: &str) -> Result<Self> {
+        let begins = |at: usize| SETTINGS.iter().any(|name| text[at..].strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
+        let mut starts: Vec<usize> = text.match_indices(',').map(|(at, _)| at + 1).filter(|at| begins(*at)).collect();
+        starts.insert(0, 0);
+        let mut dialect = Dialect::default();
+        for (number, start) in starts.iter().enumerate() {
+            let end = starts.get(number + 1).map_or(text.len(), |next| next - 1);
+            let setting = &text[*start..end];
+            let (name, value) = setting.split_once('=').ok_or_else(|| {
+                Error::usage(format!("--csv: '{setting}' is not SETTING=VALUE")).hint("--csv 'delimiter=;,encoding=latin-1'")
+            })?;
+            dialect.set(name.trim(), value)?;
+        }
+        dialect.check()?;
+        Ok(dialect)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let text = || Some(value.to_owned());
+        let list = || Some(value.split(',').map(str::to_owned).collect());
+        let truth = || match value {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(Error::usage(format!("--csv: {name} is true or false, not '{value}'"))),
+        };
+        match name {
+            "delimiter" => self.delimiter = text(),
+            "quote" => self.quote = text(),
+            "escape" => self.escape = text(),
+            "header" => self.header = truth()?,
+            "columns" => self.columns = list(),
+            "comment" => self.comment = text(),
+            "skip" => {
+                let lines = value.parse().map_err(|_| Error::usage(format!("--csv: skip is a number of lines, not '{value}'")));
+                self.skip = Some(lines?);
+            }
+            "null" => self.null = list(),
+            "encoding" => self.encoding = text(),
+            "decimal" => self.decimal = text(),
+            "thousands" => self.thousands = text(),
+            "date_format" => self.date_format = text(),
+            "timestamp_format" => self.timestamp_format = text(),
+            "trim" => self.trim = truth()?,
+            "ragged" => {
+                self.ragged = Some(match value {
+                    "refuse" => Ragged::Refuse,
+                    "fill" => Ragged::Fill,
+                    _ => return Err(Error::usage(format!("--csv: ragged is refuse or fill, not '{value}'"))),
+                });
+            }
+            _ => {
+                let error = Error::usage(format!("--csv: unknown setting '{name}'"));
+                return Err(error.hint_nearest(name, SETTINGS, || format!("the settings are {}", SETTINGS.join(", "))));
+            }
+        }
+        Ok(())
+    }
+
+    /// These settings, and those of another dialect where these leave one open.
+    #[must_use]
+    pub fn or(self, other: Dialect) -> Dialect {
+        Dialect {
+            delimiter: self.delimiter.or(other.delimiter),
+            quote: self.quote.or(other.quote),
+            escape: self.escape.or(other.escape),
+            header: self.header.or(other.header),
+            columns: self.columns.or(other.columns),
+            comment: self.comment.or(other.comment),
+            skip: self.skip.or(other.skip),
+            null: self.null.or(other.null),
+            encoding: self.encoding.or(other.encoding),
+            decimal: self.decimal.or(other.decimal),
+            thousands: self.thousands.or(other.thousands),
+            date_format: self.date_format.or(other.date_format),
+            timestamp_format: self.timestamp_format.or(other.timestamp_format),
+            trim: self.trim.or(other.trim),
+            ragged: self.ragged.or(other.ragged),
+        }
+    }
+
+    /// Refuses values that no file can be read with.
+    ///
+    /// # Errors
+    /// A usage error that names the setting.
+    pub fn check(&self) -> Result<()> {
+        Form::of(self, None).map(|_| ())
+    }
+
+    /// The dialect as one line: the settings that are declared.
+    pub fn in_words(&self) -> String {
+        let settings = serde_json::to_value(self).unwrap_or_default();
+        let settings = settings.as_object().into_iter().flatten();
+        settings.map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What files are read with.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// Nothing if the delimiter is to be detected.
+    pub(super) delimiter: Option<u8>,
+    /// Nothing if fields are never quoted.
+    pub(super) quote: Option<u8>,
+    /// Nothing if quotes are doubled.
+    pub(super) escape: Option<u8>,
+    /// The names of the columns, if there is no header.
+    pub(super) columns: Option<Vec<String>>,
+    pub(super) comment: Option<u8>,
+    pub(super) skip: u64,
+    pub(super) null: Vec<String>,
+    /// Nothing if it is to be detected.
+    pub(super) encoding: Option<Encoding>,
+    pub(super) notation: Notation,
+    pub(super) trim: bool,
+    pub(super) ragged: Ragged,
+    /// The section of asof.toml that declares it, for hints; empty if there is none.
+    pub(super) section: String,
+}
+
+impl Form {
+    /// What a dialect and a format's own delimiter say.
+    ///
+    /// # Errors
+    /// A usage error for a setting that no file can be read with.
+    pub(super) fn of(dialect: &Dialect, delimiter: Option<u8>) -> Result<Self> {
+        let wrong = |what: String| Error::usage(format!("csv: {what}"));
+        let character = |name: &str, text: &Option<String>| -> Result<Option<char>> {
+            let Some(text) = text else { return Ok(None) };
+            let mut characters = text.chars();
+            match (text.as_str(), characters.next(), characters.next()) {
+                ("\\t" | "tab", ..) => Ok(Some('\t')),
+                (_, Some(character), None) if !matches!(character, '\n' | '\r') => Ok(Some(character)),
+                _ => Err(wrong(format!("{name} is one character, not '{text}'"))),
+            }
+        };
+        let byte = |name: &str, text: &Option<String>| -> Result<Option<u8>> {
+            let is_sign = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != 0;
+            let Some(character) = character(name, text)? else { return Ok(None) };
+            let byte = u8::try_from(character).ok().filter(is_sign);
+            byte.map(Some).ok_or_else(|| wrong(format!("{name} is an ASCII character that is not a letter or digit, not '{character}'")))
+        };
+        let is_unquoted = dialect.quote.as_deref() == Some("");
+        let quote = if is_unquoted { None } else { byte("quote", &dialect.quote)?.or(Some(b'"')) };
+        let escape = byte("escape", &dialect.escape)?.filter(|escape| Some(*escape) != quote);
+        let form = Form {
+            delimiter: byte("delimiter", &dialect.delimiter)?.or(delimiter),
+            quote,
+            escape,
+            columns: match (dialect.header, &dialect.columns) {
+                (Some(false), Some(columns)) => Some(columns.clone()),
+                (Some(false), None) => {
+                    return Err(wrong("a file without a header needs the names of its columns".to_owned())
+                        .hint("columns = [\"id\", \"name\"], or --csv header=false,columns=id,name"));
+                }
+                (_, Some(_)) => return Err(wrong("columns are named if there is no header".to_owned()).hint("header = false")),
+                _ => None,
+            },
+            comment: byte("comment", &dialect.comment)?,
+            skip: dialect.skip.unwrap_or(0),
+            null: dialect.null.clone().unwrap_or_else(|| vec![String::new()]),
+            encoding: match &dialect.encoding {
+                None => None,
+                Some(name) => Some(Encoding::named(name).ok_or_else(|| {
+                    wrong(format!("unknown encoding '{name}'")).hint("utf-8, utf-16, latin-1, windows-1252, or another name that iconv has")
+                })?),
+            },
+            notation: Notation {
+                decimal: character("decimal", &dialect.decimal)?.filter(|decimal| *decimal != '.'),
+                thousands: character("thousands", &dialect.thousands)?,
+                date: time_format("date_format", &dialect.date_format, TimeFormat::of_dates)?,
+                timestamp: time_format("timestamp_format", &dialect.timestamp_format, TimeFormat::of_timestamps)?,
+            },
+            trim: dialect.trim.unwrap_or(false),
+            ragged: dialect.ragged.unwrap_or_default(),
+            section: String::new(),
+        };
+        let characters = [("delimiter", form.delimiter), ("quote", form.quote), ("escape", form.escape), ("comment", form.comment)];
+        for (at, (name, character)) in characters.iter().enumerate() {
+            let same = characters[..at].iter().find(|(_, other)| other.is_some() && other == character);
+            if let Some((other, _)) = same {
+                return Err(wrong(format!("{other} and {name} are the same character")));
+            }
+        }
+        if form.notation.thousands == Some(form.notation.decimal.unwrap_or('.')) {
+            return Err(wrong("decimal and thousands are the same character".to_owned()).hint("decimal = \",\" with thousands = \".\""));
+        }
+        let is_number_sign = |sign: Option<char>| sign.is_some_and(|sign| sign.is_ascii_alphanumeric() || sign == '-');
+        if is_number_sign(form.notation.decimal) || is_number_sign(form.notation.thousands) {
+            return Err(wrong("decimal and thousands are neither a letter, a digit nor a minus".to_owned()));
+        }
+        if form.escape.is_some() && form.quote.is_none() {
+            return Err(wrong("escape goes with a quote character".to_owned()));
+        }
+        Ok(form)
+    }
+
+    /// The hint to declare a setting.
+    pub(super) fn declare(&self, name: &str, value: &str) -> String {
+        let section = if self.section.is_empty() { String::new() } else { format!("[{}] ", self.section) };
+        let option = word(&format!("{name}={value}"));
+        format!("--csv {option}, or {section}csv = {{ {name} = {} }} in asof.toml", toml_text(value))
+    }
+
+    /// Whether a field is null.
+    pub(super) fn is_null(&self, text: &str) -> bool {
+        self.null.iter().any(|null| null == text)
+    }
+
+    /// The delimiter that the first rows show, if it cannot be mistaken; `None` otherwise. `is_whole` says that nothing
+    /// follows the text.
+    pub(super) fn detect_delimiter(&self, text: &[u8], is_whole: bool) -> Option<u8> {
+        const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
+        let mut rows: Vec<[usize; CANDIDATES.len()]> = Vec::new();
+        let mut at = 0;
+        while rows.len() < 2 && at < text.len() {
+            let is_line_end = |byte: &u8| *byte == b'\n';
+            if self.comment.is_some() && text.get(at) == self.comment.as_ref() {
+                at += text[at..].iter().position(is_line_end).map_or(text.len() - at, |end| end + 1);
+                continue;
+            }
+            let (mut counts, mut is_quoted, start) = ([0; CANDIDATES.len()], false, at);
+            while at < text.len() && (is_quoted || !matches!(text[at], b'\n' | b'\r')) {
+                if Some(text[at]) == self.escape && is_quoted {
+                    at += 1;
+                } else if Some(text[at]) == self.quote {
+                    is_quoted = !is_quoted;
+                } else if let Some(candidate) = CANDIDATES.iter().position(|candidate| *candidate == text[at] && !is_quoted) {
+                    counts[candidate] += 1;
+                }
+                at += 1;
+            }
+            // A row that the text cuts off says nothing.
+            if at > start && (at < text.len() || is_whole) {
+                rows.push(counts);
+            }
+            at += 1;
+        }
+        let header = rows.first()?;
+        let mut found = (0..CANDIDATES.len()).filter(|candidate| header[*candidate] > 0);
+        let (Some(only), None) = (found.next(), found.next()) else { return None };
+        let is_usual = self.columns.as_ref().is_none_or(|columns| columns.len() == header[only] + 1);
+        let agrees = rows.get(1).is_none_or(|row| row[only] == header[only]);
+        (only > 0 && is_usual && agrees).then_some(CANDIDATES[only])
+    }
+}
+
+fn time_format(
+    name: &str,
+    format: &Option<String>,
+    read: fn(&str) -> std::result::Result<TimeFormat, String>,
+) -> Result<Option<TimeFormat>> {
+    let Some(format) = format else { return Ok(None) };
+    read(format).map(Some).map_err(|what| Error::usage(format!("csv: {name} = \"{format}\": {what}")))
+}
+
+/// How a file of text was read, as far as that is not the same for every file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadAs {
+    /// How it is compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// Its encoding.
+    pub encoding: &'static str,
+    /// Its delimiter, of CSV and TSV.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// Which of these were detected and are not the default.
+    pub detected: Vec<&'static str>,
+}
+
+impl ReadAs {
+    /// What was detected, in words; `None` if nothing was.
+    pub fn detected_in_words(&self) -> Option<String> {
+        let delimiter = self.delimiter.map(|delimiter| if delimiter == '\t' { "tab".to_owned() } else { format!("'{delimiter}'") });
+        let words = self.detected.iter().map(|what| match *what {
+            "delimiter" => format!("delimiter {}", delimiter.as_deref().unwrap_or_default()),
+            what => format!("{what} {}", self.encoding),
+        });
+        (!self.detected.is_empty()).then(|| words.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// How the files of one table or of one kind of events were read: each way once. Clones are of the same.
+#[derive(Clone, Debug, Default)]
+pub struct Observed(Arc<Mutex<Vec<ReadAs>>>);
+
+impl Observed {
+    pub(super) fn note(&self, read_as: ReadAs) {
+        let Ok(mut seen) = self.0.lock() else { return };
+        if !seen.contains(&read_as) {
+            seen.push(read_as);
+        }
+    }
+
+    /// What was seen so far.
+    pub fn all(&self) -> Vec<ReadAs> {
+        self.0.lock().map(|seen| seen.clone()).unwrap_or_default()
+    }
+
+    /// What was detected so far.
+    pub fn detected(&self) -> Vec<ReadAs> {
+        let mut all = self.all();
+        all.retain(|read_as| !read_as.detected.is_empty());
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_command_line_may_have_commas() {
+        let dialect = Dialect::parse(r"delimiter=;,decimal=,,thousands=.,null=NA,\N,,columns=id,na me,header=false").expect("settings");
+        let list = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(dialect.delimiter.as_deref(), Some(";"));
+        assert_eq!((dialect.decimal.as_deref(), dialect.thousands.as_deref()), (Some(","), Some(".")));
+        assert_eq!(dialect.null, list(&["NA", r"\N", ""]));
+        assert_eq!((dialect.columns, dialect.header), (list(&["id", "na me"]), Some(false)));
+        assert_eq!(Dialect::parse("delimiter=,").expect("a setting").delimiter.as_deref(), Some(","));
+        let toml: Dialect = toml::from_str("delimiter = '\t'\nnull = ['NA']\nskip = 2\nragged = 'fill'").expect("settings");
+        assert_eq!(Dialect::parse("delimiter=\t,null=NA,skip=2,ragged=fill").expect("settings"), toml);
+        let over = Dialect::parse("null=-").expect("a setting").or(toml);
+        assert_eq!((over.null, over.skip), (list(&["-"]), Some(2)));
+    }
+
+    #[test]
+    fn what_no_file_can_be_read_with_is_named() {
+        for (text, what) in [
+            ("delimeter=;", "unknown setting 'delimeter'"),
+            (";", "not SETTING=VALUE"),
+            ("delimiter=;;", "delimiter is one character"),
+            ("delimiter=x", "not a letter or digit"),
+            ("delimiter=\u{a6}", "ASCII"),
+            ("quote=;,delimiter=;", "delimiter and quote are the same character"),
+            ("header=no", "true or false"),
+            ("header=false", "needs the names of its columns"),
+            ("columns=a,b", "if there is no header"),
+            ("encoding=klingon", "unknown encoding 'klingon'"),
+            ("thousands=.", "decimal and thousands are the same character"),
+            ("decimal=5", "neither a letter"),
+            ("date_format=%d.%m", "year, month and day"),
+            ("timestamp_format=%d.%m.%Y", "hour and minute"),
+            ("ragged=cut", "refuse or fill"),
+            ("skip=-1", "a number of lines"),
+            (r"quote=,escape=\", "escape goes with a quote"),
+        ] {
+            let error = Dialect::parse(text).expect_err(text);
+            assert!(error.to_string().contains(what) && error.kind() == crate::error::Kind::Usage, "{text}: {error}");
+        }
+        assert!(toml::from_str::<Dialect>("delimeter = ';'").is_err());
+    }
+
+    #[test]
+    fn a_delimiter_is_detected_only_if_it_cannot_be_mistaken() {
+        let detect = |text: &str, dialect: &str| {
+            let dialect = if dialect.is_empty() { Dialect::default() } else { Dialect::parse(dialect).expect("a dialect") };
+            Form::of(&dialect, None).expect("a form").detect_delimiter(text.as_bytes(), true).map(char::from)
+        };
+        for (text, expected) in [
+            ("id;name\n1;a\n", Some(';')),
+            ("id\tname\r\n1\ta,b\r\n", Some('\t')),
+            ("id|name\n", Some('|')),
+            ("id;name", Some(';')),
+            ("\n\nid;price\n1;1,5\n", Some(';')),
+            ("\"a,b\";c\n1;2\n", Some(';')),
+            ("\"a;b\"\n1\n", None),
+            ("id,name\n1,a;b\n", None),
+            ("id;name,x\n", None),
+            ("id;name|x\n", None),
+            ("id;name\n1\n", None),
+            ("id;name\n1;a;b\n", None),
+            ("id\n1\n", None),
+            ("", None),
+        ] {
+            assert_eq!(detect(text, ""), expected, "{text:?}");
+        }
+        assert_eq!(detect("# a, b\nid;n\n1;2\n", "comment=#"), Some(';'));
+        assert_eq!(detect("1;2\n", "header=false,columns=a,b"), Some(';'));
+        assert_eq!(detect("1;2\n", "header=false,columns=a"), None);
+        let form = Form::of(&Dialect::default(), None).expect("a form");
+        assert_eq!(form.detect_delimiter(b"id;name\n1", false), Some(b';'), "the row is cut off");
+        assert_eq!(form.detect_delimiter(b"id;na", false), None, "the header is cut off");
+    }
+}
