@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use serde::Deserialize;
@@ -291,7 +292,7 @@ fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>, csv: &Dia
         Some(other) => return Err(Error::usage(format!("csv_types = \"{other}\" is unknown")).hint("csv_types = \"text\", or \"infer\"")),
     };
     csv.check()?;
-    let mut rules = TypeRules { csv_as_text, section, csv: csv.clone(), ..TypeRules::default() };
+    let mut rules = TypeRules { csv_as_text, section, csv: Arc::new(csv.clone()), ..TypeRules::default() };
     for (column, name) in declared {
         let data_type = parse_type(name).ok_or_else(|| {
             Error::usage(format!("column '{column}': '{name}' is not a type")).hint(format!("the types are {DECLARABLE}"))

@@ -37,7 +37,7 @@ use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
-use crate::source::{self, Format, FormatRule, Rows, TypeRules};
+use crate::source::{self, Format, FormatRule, ReadAs, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::commit::{Published, Staged, sweep_partitions};
 use crate::storage::footer::{Content, Footer, SnapshotFooter};
@@ -133,6 +133,9 @@ pub struct SnapshotReport {
     /// The columns that were left to the path, which has their value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_to_path: Vec<String>,
+    /// How the files of text are written, where that was detected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detected: Vec<ReadAs>,
     /// The guards that were overridden.
     pub forced: Vec<String>,
     /// What object stores were asked for it.
@@ -266,6 +269,7 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
         schema: Vec::new(),
         since: None,
         left_to_path: Vec::new(),
+        detected: Vec::new(),
         forced: Vec::new(),
         store_requests: None,
     }
@@ -388,6 +392,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         schema: shown_columns(&schema),
         since,
         left_to_path,
+        detected: table.types.observed.detected(),
         forced: broken,
         store_requests: None,
     })

@@ -103,7 +103,7 @@ fn only_file(archive: &ZipArchive<ObjectStream>, name: &str) -> Result<(usize, S
             let more = if count > 5 { ", ..." } else { "" };
             let what = if count == 0 { "no file".to_owned() } else { format!("{count} files: {}{more}", shown.join(", ")) };
             Err(Error::refused(format!("{name} is a zip archive that holds {what}; asof reads one that holds one file"))
-                .hint("unzip FILE -d DIR, and name the files that you mean"))
+                .hint("extract it first, for example: unzip FILE -d DIR"))
         }
     }
 }
@@ -122,7 +122,9 @@ fn unzipped(file: ObjectStream, name: &str) -> Result<Box<dyn Read + Send>> {
     let mut archive = ZipArchive::new(file).map_err(|error| damaged(&error))?;
     let (number, inside) = only_file(&archive, name)?;
     let entry = archive.by_index_raw(number).map_err(|error| damaged(&error))?;
-    let refuse = |what: String| Err(Error::refused(format!("'{inside}' in {name} is {what}")).hint("unzip FILE"));
+    let refuse = |what: String| {
+        Err(Error::refused(format!("'{inside}' in {name} is {what}")).hint("extract it first, for example: unzip FILE -d DIR"))
+    };
     if entry.encrypted() {
         return refuse("encrypted".to_owned());
     }

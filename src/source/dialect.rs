@@ -116,9 +116,9 @@ impl Dialect {
         for (number, start) in starts.iter().enumerate() {
             let end = starts.get(number + 1).map_or(text.len(), |next| next - 1);
             let setting = &text[*start..end];
-            let (name, value) = setting.split_once('=').ok_or_else(|| {
-                Error::usage(format!("--csv: '{setting}' is not SETTING=VALUE")).hint("--csv 'delimiter=;,encoding=latin-1'")
-            })?;
+            let (name, value) = setting
+                .split_once('=')
+                .ok_or_else(|| Error::usage(format!("'{setting}' is not SETTING=VALUE")).hint("--csv 'delimiter=;,encoding=latin-1'"))?;
             dialect.set(name.trim(), value)?;
         }
         dialect.check()?;
@@ -131,7 +131,7 @@ impl Dialect {
         let truth = || match value {
             "true" => Ok(Some(true)),
             "false" => Ok(Some(false)),
-            _ => Err(Error::usage(format!("--csv: {name} is true or false, not '{value}'"))),
+            _ => Err(Error::usage(format!("{name} is true or false, not '{value}'"))),
         };
         match name {
             "delimiter" => self.delimiter = text(),
@@ -141,7 +141,7 @@ impl Dialect {
             "columns" => self.columns = list(),
             "comment" => self.comment = text(),
             "skip" => {
-                let lines = value.parse().map_err(|_| Error::usage(format!("--csv: skip is a number of lines, not '{value}'")));
+                let lines = value.parse().map_err(|_| Error::usage(format!("skip is a number of lines, not '{value}'")));
                 self.skip = Some(lines?);
             }
             "null" => self.null = list(),
@@ -155,11 +155,11 @@ impl Dialect {
                 self.ragged = Some(match value {
                     "refuse" => Ragged::Refuse,
                     "fill" => Ragged::Fill,
-                    _ => return Err(Error::usage(format!("--csv: ragged is refuse or fill, not '{value}'"))),
+                    _ => return Err(Error::usage(format!("ragged is refuse or fill, not '{value}'"))),
                 });
             }
             _ => {
-                let error = Error::usage(format!("--csv: unknown setting '{name}'"));
+                let error = Error::usage(format!("unknown setting '{name}'"));
                 return Err(error.hint_nearest(name, SETTINGS, || format!("the settings are {}", SETTINGS.join(", "))));
             }
         }

@@ -124,7 +124,7 @@ pub struct TypeRules {
     /// and a column of CSV that is not of the type that it had so far is text.
     pub external: bool,
     /// How CSV and TSV are written.
-    pub csv: Dialect,
+    pub csv: Arc<Dialect>,
     /// How text was read with these rules. Whoever clones them sees it too.
     pub observed: Observed,
 }

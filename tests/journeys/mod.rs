@@ -4,6 +4,7 @@ mod backfills;
 mod commands;
 #[cfg(feature = "sql")]
 mod demo;
+mod dialects;
 mod dry_runs;
 pub(crate) mod environment;
 mod foreign;

@@ -205,7 +205,7 @@ impl Job {
             }
         }
         let dialects = self.events.iter().filter(|events| !events.types.csv.is_default());
-        let dialects: BTreeMap<&str, &Dialect> = dialects.map(|events| (events.name.as_str(), &events.types.csv)).collect();
+        let dialects: BTreeMap<&str, &Dialect> = dialects.map(|events| (events.name.as_str(), events.types.csv.as_ref())).collect();
         if !dialects.is_empty() {
             document["csv"] = serde_json::json!(dialects);
         }

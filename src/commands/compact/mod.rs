@@ -37,7 +37,7 @@ use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{FormatRule, no_column};
+use crate::source::{FormatRule, ReadAs, no_column};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
@@ -84,6 +84,9 @@ pub struct CompactReport {
     /// The columns that change in nearly every row on every date, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volatile_columns: Vec<String>,
+    /// How the files of text are written, where that was detected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detected: Vec<ReadAs>,
     /// The condition that selects the rows as of a date.
     pub condition: String,
     /// What object stores were asked for it.
@@ -587,6 +590,7 @@ impl<'a> Run<'a> {
             bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
             volatile_columns: Vec::new(),
+            detected: self.table.types.observed.detected(),
             condition: self.settings.convention.condition("D"),
             store_requests: None,
         }
