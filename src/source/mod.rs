@@ -34,10 +34,10 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use self::arrow_ipc::ArrowFile;
-pub use self::path_columns::LayoutColumns;
 pub use self::compression::Compression;
 pub use self::dialect::{Dialect, Observed, Ragged, ReadAs};
 pub use self::encoding::Encoding;
+pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
