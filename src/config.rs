@@ -245,7 +245,11 @@ impl Config {
     }
 }
 
-fn zone(name: &str) -> Result<Tz> {
+/// A time zone by its name.
+///
+/// # Errors
+/// A usage error for a zone that is unknown.
+pub fn zone(name: &str) -> Result<Tz> {
     name.parse().map_err(|_| {
         let near = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
         let error = Error::usage(format!("timezone '{name}' is unknown"));

@@ -223,6 +223,15 @@ pub struct CompactArgs {
     /// The layout of those copies, such as 'snapshot_date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
+    /// The column that holds the date of each row, if PATH is a file, folder or glob with many dates
+    #[arg(long, value_name = "COLUMN", requires = "snapshots")]
+    pub date_column: Option<String>,
+    /// The format of dates that are text, such as '%d/%m/%Y' [default: %Y-%m-%d]
+    #[arg(long, value_name = "FORMAT", requires = "date_column")]
+    pub date_format: Option<String>,
+    /// The time zone in which the day of a timestamp lies; by default that of asof.toml, or UTC
+    #[arg(long, value_name = "ZONE", requires = "date_column")]
+    pub timezone: Option<String>,
     /// The format of those copies, if neither their names nor their first bytes tell
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,

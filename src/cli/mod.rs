@@ -288,6 +288,9 @@ fn compact_options(args: CompactArgs) -> CompactOptions {
     CompactOptions {
         snapshots: args.snapshots,
         layout: args.layout,
+        date_column: args.date_column,
+        date_format: args.date_format,
+        timezone: args.timezone,
         source_format: args.source_format.map(Into::into),
         key: args.key,
         out: args.out,

@@ -5,6 +5,7 @@ pub mod asof;
 pub mod changes;
 pub mod command;
 pub mod compaction;
+pub mod dated;
 pub mod expression;
 pub mod intervals;
 pub mod join;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::environment::World;
+use super::environment::{World, text};
 
 fn zipped(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -198,4 +198,114 @@ fn a_date_may_have_more_files_than_a_process_may_open() {
         assert_eq!(world.rows(&format!("{ending}.parquet")).len(), 201);
         assert_eq!(world.rows(&format!("out/{ending}/date=2024-03-01/{ending}.parquet")).len(), 201);
     }
+}
+
+/// Three dates of two columns in one file, in the order of `rows`, and the same rows in folders.
+fn dated_rows(world: &World, rows: &[(&str, &str)]) {
+    let lines: Vec<String> = rows.iter().map(|(date, row)| format!("{row},{date}\n")).collect();
+    world.write("item_snapshot.csv", format!("id,name,status,snapshot_date\n{}", lines.concat()));
+    let mut dates: Vec<&str> = rows.iter().map(|(date, _)| *date).collect();
+    dates.sort_unstable();
+    dates.dedup();
+    for date in dates {
+        let of_date: Vec<String> = rows.iter().filter(|(other, _)| *other == date).map(|(_, row)| format!("{row}\n")).collect();
+        world.write(&format!("folders/snapshot_date={date}/x.csv"), format!("id,name,status\n{}", of_date.concat()));
+    }
+}
+
+#[test]
+fn dates_in_a_column_give_the_intervals_of_the_same_rows_in_folders() {
+    let mut world = World::new();
+    let rows = [
+        ("2024-09-15", "1,itemA,PASSIVE"),
+        ("2024-09-13", "1,itemA,ACTIVE"),
+        ("2024-09-14", "2,itemB,ACTIVE"),
+        ("2024-09-14", "1,itemA,ACTIVE"),
+        ("2024-09-17", "2,itemB,"),
+    ];
+    dated_rows(&world, &rows);
+    world.succeeds("compact item --snapshots folders --layout snapshot_date=%Y-%m-%d --key id --out folders.parquet");
+    let compact = "compact item --snapshots item_snapshot.csv --date-column snapshot_date --key id --out one.parquet";
+    world.succeeds(compact);
+    assert!(world.bytes("one.parquet") == world.bytes("folders.parquet"), "one file gives other intervals than folders");
+    let before = world.bytes("one.parquet");
+    world.succeeds(compact);
+    assert!(world.bytes("one.parquet") == before, "a second run changes nothing");
+    let mut one_more = rows.to_vec();
+    one_more.push(("2024-09-18", "3,itemC,ACTIVE"));
+    dated_rows(&world, &one_more);
+    for (source, out) in [("folders --layout snapshot_date=%Y-%m-%d", "folders"), ("item_snapshot.csv --date-column snapshot_date", "one")]
+    {
+        world.succeeds(&format!("compact item --snapshots {source} --key id --out {out}.parquet"));
+        world.succeeds(&format!("compact item --snapshots {source} --key id --from 2024-09-14 --to 2024-09-15 --out {out}_range.parquet"));
+    }
+    assert!(world.bytes("one.parquet") == world.bytes("folders.parquet"), "a date that was added");
+    assert!(world.bytes("one_range.parquet") == world.bytes("folders_range.parquet"), "a range of dates");
+}
+
+#[test]
+fn dates_in_a_column_may_be_text_in_a_format_or_timestamps_in_a_zone() {
+    let mut world = World::new();
+    world.write("a/1.ndjson", "{\"id\":1,\"v\":1,\"at\":\"14/09/2024\"}\n{\"id\":1,\"v\":1,\"at\":\"13/09/2024\"}\n");
+    world.write("a/2.ndjson", "{\"id\":1,\"v\":2,\"at\":\"15/09/2024\"}\n");
+    world.succeeds("compact t --snapshots a --date-column at --date-format %d/%m/%Y --key id --out a.parquet");
+    world.write("b.csv", "id,v,at\n1,1,20240913\n1,1,20240914\n1,2,20240915\n");
+    world.succeeds("compact t --snapshots b.csv --date-column at --date-format %Y%m%d --key id --out b.parquet");
+    // 23:30 in UTC is the next day in Helsinki.
+    world.write("c.csv", "id,v,at\n1,1,2024-09-12T23:30:00Z\n1,1,2024-09-14T10:00:00Z\n1,2,2024-09-14T23:30:00Z\n");
+    world.succeeds("compact t --snapshots c.csv --date-column at --timezone Europe/Helsinki --key id --out c.parquet");
+    let expected = ["id|v|active_start|active_end", "1|1|2024-09-13|2024-09-14", "1|2|2024-09-15|9999-12-31"];
+    for out in ["a.parquet", "b.parquet", "c.parquet"] {
+        assert_eq!(world.rows(out), expected, "{out}");
+    }
+}
+
+#[test]
+fn rows_without_a_date_are_refused_with_their_count() {
+    let mut world = World::new();
+    world.write("x.csv", "id,v,day\n1,1,2024-09-13\n2,1,\n3,1,\n");
+    world.refuses(3, "compact t --snapshots x.csv --date-column day --key id --out o.parquet");
+    world.write("y.csv", "id,v,day\n1,1,2024-09-13\n2,1,soon\n");
+    world.refuses(3, "compact t --snapshots y.csv --date-column day --key id --out o.parquet");
+    world.refuses(2, "compact t --snapshots y.csv --date-column dya --key id --out o.parquet");
+    world.refuses(2, "compact t --snapshots y.csv --date-column v --key id --out o.parquet");
+    world.write("z.csv", "id,v,day\n1,1,2024-09-13\n1,2,2024-09-13\n");
+    world.refuses(3, "compact t --snapshots z.csv --date-column day --key id --out o.parquet");
+    world.refuses(2, "compact t --snapshots z.csv --date-column day --key id --out z.csv");
+    world.pin("dates_in_a_column_refused");
+}
+
+#[test]
+fn a_file_of_pyarrow_with_many_dates_gives_the_intervals_that_duckdb_finds() {
+    let mut world = World::new();
+    let script = "
+import datetime, json, random, duckdb, pyarrow as pa, pyarrow.parquet as pq
+random.seed(7)
+first = datetime.date(2024, 1, 1)
+rows = [(day, key, random.randrange(2)) for day in range(40) for key in range(50) if random.random() < 0.9]
+random.shuffle(rows)
+dates = [first + datetime.timedelta(day) for day, _, _ in rows]
+ids, values = [key for _, key, _ in rows], [f'v{value}' for _, _, value in rows]
+frame = pa.table({'seen': pa.array(dates, pa.date32()), 'id': ids, 'v': values})
+pq.write_table(frame, 'many.parquet', row_group_size=100)
+islands = duckdb.sql('''
+  with days as (select distinct seen from frame), numbered as (select seen, dense_rank() over (order by seen) as n from days),
+  marked as (select id, v, n, n - row_number() over (partition by id, v order by n) as island from frame join numbered using (seen))
+  select id, v, min(n), max(n) from marked group by id, v, island order by id, min(n)''').fetchall()
+day = lambda n: str(first + datetime.timedelta(n - 1))
+print('\\n'.join(f'{id}|{v}|{day(a)}|{\"9999-12-31\" if b == 40 else day(b)}' for id, v, a, b in islands))
+";
+    std::fs::write(world.path("make.py"), script).expect("written");
+    let python = std::env::var("ASOF_TEST_PYTHON").expect("tests/run sets it");
+    let output = world.prepared(&python, &["make.py".to_owned()]).output().expect("python starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    world.succeeds("compact many --snapshots many.parquet --date-column seen --key id --out i.parquet");
+    let mut found = world.rows("i.parquet").split_off(1);
+    let key = |row: &String| {
+        let mut parts = row.split('|').map(str::to_owned).collect::<Vec<_>>();
+        parts[0] = format!("{:>9}", parts[0]);
+        (parts[0].clone(), parts[2].clone())
+    };
+    found.sort_by_key(key);
+    assert_eq!(found, text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>());
 }

@@ -25,6 +25,7 @@ use serde::Serialize;
 pub use self::settings::CompactOptions;
 use super::Workspace;
 use super::side_by_side::processors;
+use crate::config::zone;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::layout::Layout;
@@ -33,16 +34,17 @@ use crate::domain::spelling::twins;
 use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
+use crate::engine::dated::{DateColumn, split};
 use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{FormatRule, ReadAs, no_column};
+use crate::source::{Format, FormatRule, LayoutColumns, ReadAs, TypeRules, files_of, no_column};
 use crate::storage::commit::{Staged, sweep};
 use crate::storage::footer::{Content, Footer, IntervalsFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::location::{Location, Object};
-use crate::storage::partitions::Found;
+use crate::storage::partitions::{self, Found};
 use crate::storage::recall::FingerprintRecall;
 use crate::storage::writer::ObjectWriter;
 
@@ -195,15 +197,17 @@ enum Done {
 
 /// Dated copies that another tool wrote, given on the command line.
 fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &CompactOptions) -> Result<CompactReport> {
-    let Some(layout) = &options.layout else {
-        return Err(Error::usage("--snapshots needs the layout of the copies").hint("--layout 'snapshot_date=%Y-%m-%d'"));
-    };
+    if options.layout.is_none() && options.date_column.is_none() {
+        return Err(Error::usage("--snapshots needs the layout of the copies, or the column that holds their dates")
+            .hint("--layout 'snapshot_date=%Y-%m-%d'")
+            .hint("--date-column snapshot_date"));
+    }
     let Some(out) = &options.out else {
         return Err(
             Error::usage("--snapshots needs a place for the intervals: asof never writes into a foreign lake").hint("--out FILE.parquet")
         );
     };
-    let layout = Layout::parse(layout)?;
+    let layout = options.layout.as_deref().map(Layout::parse).transpose()?;
     let name: TableName = match tables {
         [] => {
             let name = workspace.here(out)?.name();
@@ -214,7 +218,14 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     };
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
-    refuse_to_write_into(&root, &layout, &path, out)?;
+    match &layout {
+        Some(layout) => refuse_to_write_into(&root, layout, &path, out)?,
+        None if path.below(&root).is_some() || path.to_string() == root.to_string() => {
+            return Err(Error::usage(format!("--out '{out}' lies in '{root}', into which asof never writes"))
+                .hint("--out FILE.parquet, in another folder"));
+        }
+        None => {}
+    }
     let existing = Existing::at(&path, &name, options)?;
     let config = workspace.table_config(&name);
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
@@ -223,8 +234,69 @@ fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &C
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
     let types = workspace.table_types(&name)?;
-    let table = Table { name, key, key_is_given: true, root, layout, own: false, types, format };
-    run(workspace, table, &path, existing, options)
+    match (layout, &options.date_column) {
+        (Some(layout), None) => {
+            let table = Table { name, key, key_is_given: true, root, layout, own: false, types, format };
+            run(workspace, table, &path, existing, options)
+        }
+        (layout, column) => {
+            let zone = options.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;
+            let name_of_column = column.clone().unwrap_or_default();
+            let column = DateColumn { name: name_of_column, format: options.date_format.clone(), zone };
+            let input = Input { root, layout, types, format, column };
+            dated(workspace, name, key, input, &path, existing, options)
+        }
+    }
+}
+
+/// Rows of many dates, told apart by a column.
+struct Input {
+    root: Location,
+    /// The layout of their files, if only those of the range are to be read.
+    layout: Option<Layout>,
+    types: TypeRules,
+    format: FormatRule,
+    column: DateColumn,
+}
+
+/// Compacts rows of many dates: they are split by date first, in one pass.
+fn dated(
+    workspace: &Workspace<'_>,
+    name: TableName,
+    key: Vec<String>,
+    input: Input,
+    path: &Location,
+    existing: Existing,
+    options: &CompactOptions,
+) -> Result<CompactReport> {
+    let Input { root, layout, mut types, format, column } = input;
+    let range = options.range()?;
+    // Dates that only the intervals might know are looked for in the whole input, before they are dropped.
+    let is_within = |range: &DateRange| {
+        existing.footer.as_ref().is_none_or(|footer| footer.observed.iter().all(|observed| range.contains(observed.date)))
+    };
+    let range = range.filter(is_within);
+    let files = match &layout {
+        None => files_of(&root)?,
+        Some(layout) => {
+            types.layout = LayoutColumns::of_events(layout);
+            let is_closed = options.from.is_some() && options.to.is_some();
+            let found = partitions::find(&root, layout, range.filter(|_| is_closed))?;
+            found.partitions.into_values().flatten().collect()
+        }
+    };
+    let place = format!("table {name}, '{}'", workspace.shown(&root));
+    if files.is_empty() {
+        return Err(Error::refused(format!("{place}: no file has a date of the range")).hint("--layout LAYOUT, of the files' paths"));
+    }
+    let file_format = format.of(&files)?;
+    let split = split(&files, file_format, &types, &column, range, workspace.memory.share(16).min(64 << 20), &place)?;
+    let shown = workspace.shown(&root);
+    types.declared.remove(&column.name);
+    types.layout = LayoutColumns::default();
+    let format = FormatRule { declared: Some(Format::Arrow), ..format };
+    let table = Table { name, key, key_is_given: true, root: split.root(), layout: split.layout()?, own: false, types, format };
+    run(workspace, table, path, existing, options).map_err(|error| split.reword(error, &shown))
 }
 
 /// Refuses a place for intervals that would be taken for one of the copies, or that is a folder of theirs.

@@ -21,6 +21,12 @@ pub struct CompactOptions {
     pub snapshots: Option<String>,
     /// Their layout.
     pub layout: Option<String>,
+    /// The column that tells the date of each row, where there is not a file for each date.
+    pub date_column: Option<String>,
+    /// The format of its text.
+    pub date_format: Option<String>,
+    /// The zone in which the day of its instants lies.
+    pub timezone: Option<String>,
     /// The format of copies of another tool.
     pub source_format: Option<Format>,
     /// The key columns.
