@@ -7,7 +7,7 @@
 //! | CSV, TSV | `.csv`, `.tsv` | once; text is set aside until types are known |
 //! | NDJSON | `.ndjson`, `.jsonl`, `.json` | once; text is set aside until types are known |
 //!
-//! Text may be compressed ([`compression`]), which its first bytes tell. CSV may be of any dialect ([`dialect`]). A source is read once: what
+//! Text may be compressed (`compression`), which its first bytes tell. CSV may be of any dialect (`dialect`). A source is read once: what
 //! has to be looked at twice is set aside in an unnamed temporary file, so that a source that changes
 //! meanwhile cannot give half of one state and half of another. Memory is a batch, whatever the format.
 //!

@@ -2,7 +2,7 @@
 //!
 //! A job is one query: statements that write or define are refused, and so are functions whose value
 //! changes from run to run (`now()`, `random()`), since the result for a date may depend on nothing but
-//! its events, its tables and the job. `{date}` and other placeholders stand for the date ([`placeholders`]).
+//! its events, its tables and the job. `{date}` and other placeholders stand for the date (`placeholders`).
 //!
 //! One partition and one thread a query, so that rows come in the same order on every run; dates run side
 //! by side instead. A relation decodes only the columns that the query names.
