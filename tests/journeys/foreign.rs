@@ -309,3 +309,19 @@ print('\\n'.join(f'{id}|{v}|{day(a)}|{\"9999-12-31\" if b == 40 else day(b)}' fo
     found.sort_by_key(key);
     assert_eq!(found, text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>());
 }
+
+#[test]
+fn folders_of_months_narrow_what_is_read_and_lose_no_row() {
+    let mut world = World::new();
+    world.write("m/month=2024-09/a.csv", "id,v,d\n1,a,2024-09-29\n1,a,2024-09-30\n");
+    world.write("m/month=2024-10/a.csv", "id,v,d\n1,a,2024-10-01\n1,b,2024-10-02\n");
+    let compact = "compact t --snapshots m --layout month=%Y-%m --date-column d --key id --full";
+    world.succeeds(&format!("{compact} --out all.parquet"));
+    assert_eq!(world.rows("all.parquet"), ["id|v|active_start|active_end", "1|a|2024-09-29|2024-10-01", "1|b|2024-10-02|9999-12-31"]);
+    world.succeeds(&format!("{compact} --from 2024-09-30 --to 2024-10-02 --out some.parquet"));
+    assert_eq!(world.rows("some.parquet")[1..], ["1|a|2024-09-30|2024-10-01", "1|b|2024-10-02|9999-12-31"]);
+    world.succeeds(&format!("{compact} --from 2024-10-02 --to 2024-10-02 --out one.parquet"));
+    assert_eq!(world.rows("one.parquet")[1..], ["1|b|2024-10-02|9999-12-31"]);
+    world.write("g/a.csv", "id,v,d\n1,a,2024-09-29\n");
+    world.refuses(2, "compact t --snapshots 'g/*' --date-column d --key id --out g/iv.parquet");
+}

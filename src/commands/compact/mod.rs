@@ -279,15 +279,28 @@ fn dated(
     let files = match &layout {
         None => files_of(&root)?,
         Some(layout) => {
-            types.layout = LayoutColumns::of_events(layout);
+            // The date of a folder is no attribute of the rows, unless it is the very date column.
+            let names = layout.date_names().into_iter().map(|(name, _)| name).filter(|name| *name != column.name);
+            types.layout = LayoutColumns::of_events(layout).without(names.collect());
             let is_closed = options.from.is_some() && options.to.is_some();
-            let found = partitions::find(&root, layout, range.filter(|_| is_closed))?;
+            // A folder of a month has the dates of all of it.
+            let around = range.filter(|_| is_closed).map(|range| layout.around(range));
+            let found = partitions::find(&root, layout, around)?;
             found.partitions.into_values().flatten().collect()
         }
     };
     let place = format!("table {name}, '{}'", workspace.shown(&root));
     if files.is_empty() {
         return Err(Error::refused(format!("{place}: no file has a date of the range")).hint("--layout LAYOUT, of the files' paths"));
+    }
+    let is_matched = glob::Pattern::new(&root.to_string()).is_ok_and(|pattern| pattern.matches(&path.to_string()));
+    if is_matched || files.iter().any(|file| file.location == *path) {
+        return Err(Error::usage(format!(
+            "--out '{}' is one of the files of '{}', which asof never writes to",
+            path,
+            workspace.shown(&root)
+        ))
+        .hint("--out FILE.parquet, in another folder"));
     }
     let file_format = format.of(&files)?;
     let split = split(&files, file_format, &types, &column, range, workspace.memory.share(16).min(64 << 20), &place)?;
