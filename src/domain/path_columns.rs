@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, RecordBatchOptions, Scalar, StringArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef};
+use arrow::compute::kernels::cmp::distinct;
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::cast::quoted;
 use super::layout::Layout;
+use super::text;
 use crate::error::{Context, Error, Result};
 
 /// A column of rows whose name a part of the partition's path has.
@@ -92,41 +95,70 @@ pub fn renamed(layout: &Layout) -> String {
     parts.join("/")
 }
 
-/// The first row whose value is not the one that a reader would take from a path.
-///
-/// # Errors
-/// A failure of Arrow.
-pub fn first_other(column: &ArrayRef, value: &str) -> Result<Option<usize>> {
-    let doing = || "cannot compare a column with the path".to_owned();
-    let first = |same: &dyn Fn(usize) -> bool| (0..column.len()).find(|row| column.is_null(*row) || !same(*row));
+/// The first row of a written column whose value is not the one that a reader would take from a path. Of types other than text, integers and
+/// dates, that is the first row: readers take no such value from a path.
+fn first_other(column: &ArrayRef, value: &str) -> Result<Option<usize>> {
     let data_type = match column.data_type() {
         DataType::Dictionary(_, values) => values.as_ref(),
         other => other,
     };
-    Ok(match data_type {
-        DataType::Utf8 => {
-            let texts = cast(column, &DataType::Utf8).io_context(doing)?;
-            let texts = texts.as_string::<i32>();
-            first(&|row| texts.is_valid(row) && texts.value(row) == value)
+    match data_type {
+        DataType::Utf8 | DataType::Date32 => first_but(column, &[in_type(value, data_type)]),
+        integer if integer.is_integer() => first_but(column, &[in_type(value, integer)]),
+        _ => Ok((!column.is_empty()).then_some(0)),
+    }
+}
+
+/// The first row of a column that was read, in files whose path says `text` of it, or null; `None` if all rows agree with the path.
+/// `date` is what the text means if it is the date of the layout. A timestamp of that day agrees with it, unless `is_exact`: then it has to
+/// be midnight.
+///
+/// # Errors
+/// A failure of Arrow.
+pub fn first_disagreeing(column: &ArrayRef, text: Option<&str>, date: Option<NaiveDate>, is_exact: bool) -> Result<Option<usize>> {
+    let Some(text) = text else { return Ok((0..column.len()).find(|row| column.is_valid(*row))) };
+    let day = |date: NaiveDate| Arc::new(Date32Array::from(vec![Date32Type::from_naive_date(date)])) as ArrayRef;
+    match (column.data_type(), date) {
+        (DataType::Timestamp(_, Some(_)), Some(_)) if !is_exact => Ok(None),
+        (DataType::Timestamp(..), Some(date)) if is_exact => first_but(column, &[cast(&day(date), column.data_type()).ok()]),
+        (DataType::Timestamp(..), Some(date)) => first_but(&cast(column, &DataType::Date32).io_context(comparing)?, &[Some(day(date))]),
+        (DataType::Date32, Some(date)) => first_but(column, &[Some(day(date))]),
+        (DataType::Utf8, Some(date)) => first_but(column, &[in_type(text, &DataType::Utf8), in_type(&date.to_string(), &DataType::Utf8)]),
+        (data_type, _) => first_but(column, &[in_type(text, data_type)]),
+    }
+}
+
+fn comparing() -> String {
+    "cannot compare a column with the path".to_owned()
+}
+
+/// A part of a path as one value of a type, if it is one. A number in a path may have zeros before it.
+fn in_type(text: &str, data_type: &DataType) -> Option<ArrayRef> {
+    match data_type {
+        integer if integer.is_integer() => {
+            let whole: ArrayRef = Arc::new(Int64Array::from(vec![text.parse::<i64>().ok()?]));
+            cast(&whole, integer).ok().filter(|value| value.is_valid(0))
         }
-        data_type if data_type.is_integer() => {
-            let whole = value.parse::<i64>().ok();
-            let integers = cast(column, &DataType::Int64).io_context(doing)?;
-            let integers = integers.as_primitive::<Int64Type>();
-            first(&|row| integers.is_valid(row) && Some(integers.value(row)) == whole)
-        }
-        DataType::Date32 => {
-            let date = value.parse::<NaiveDate>().ok();
-            let dates = column.as_primitive::<Date32Type>();
-            first(&|row| dates.value_as_date(row) == date && date.is_some())
-        }
-        _ => first(&|_| false),
-    })
+        _ => text::column(&StringArray::from(vec![text]), data_type).ok(),
+    }
+}
+
+/// The first row that is none of some values, each of which is an array of one; a value of no such type is none.
+fn first_but(column: &ArrayRef, values: &[Option<ArrayRef>]) -> Result<Option<usize>> {
+    let column = match column.data_type() {
+        DataType::Dictionary(_, of) => &cast(column, of).io_context(comparing)?,
+        _ => column,
+    };
+    let mut others = BooleanBuffer::new_set(column.len());
+    for value in values.iter().flatten() {
+        others = &others & distinct(column, &Scalar::new(value)).io_context(comparing)?.values();
+    }
+    Ok(others.set_indices().next())
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Date32Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{Int32Array, TimestampMicrosecondArray};
 
     use super::*;
     use crate::model::parse_date;

@@ -17,15 +17,15 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
-use arrow::compute::{cast, take};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::TypeRules;
 use crate::domain::cast::{cast_exactly, conform, quoted};
 use crate::domain::layout::Layout;
-use crate::domain::path_columns::first_other;
-use crate::error::{Context, Error, Result};
+use crate::domain::path_columns::first_disagreeing;
+use crate::error::{Error, Result};
 use crate::storage::location::Object;
 
 /// What Hive writes for a null.
@@ -87,6 +87,13 @@ struct Column {
     texts: StringArray,
     values: ArrayRef,
     role: Role,
+}
+
+impl Column {
+    /// What the folder of a file says.
+    fn text(&self, file: usize) -> Option<&str> {
+        self.texts.is_valid(file).then(|| self.texts.value(file))
+    }
 }
 
 /// The columns that folders hold.
@@ -173,8 +180,7 @@ impl PathColumns {
 
     /// Whether two files have the same values.
     pub(super) fn are_same(&self, one: usize, other: usize) -> bool {
-        let text = |texts: &StringArray, file: usize| texts.is_valid(file).then(|| texts.value(file).to_owned());
-        self.columns.iter().all(|column| text(&column.texts, one) == text(&column.texts, other))
+        self.columns.iter().all(|column| column.text(one) == column.text(other))
     }
 
     /// Whether rows have a column from a folder.
@@ -235,7 +241,7 @@ impl PathColumns {
 
     /// Refuses the first row in which the file's own column has another value than the folder.
     fn check(&self, column: &Column, file: usize, name: &str, values: &ArrayRef) -> Result<()> {
-        let said = column.texts.is_valid(file).then(|| column.texts.value(file));
+        let said = column.text(file);
         let date = column.values.as_primitive_opt::<Date32Type>().and_then(|dates| dates.value_as_date(file));
         let is_exact = column.role == Role::LeftOut;
         let Some(row) = first_disagreeing(values, said, date, is_exact)? else { return Ok(()) };
@@ -259,38 +265,4 @@ fn dates(texts: &StringArray, template: &str) -> Option<ArrayRef> {
     let date = |text: &str| NaiveDate::parse_from_str(text, template).ok().map(Date32Type::from_naive_date);
     let dates: Date32Array = texts.iter().map(|text| text.and_then(date)).collect();
     (dates.null_count() == texts.null_count()).then(|| Arc::new(dates) as ArrayRef)
-}
-
-/// The first row whose value is not what a folder says.
-fn first_disagreeing(values: &ArrayRef, said: Option<&str>, date: Option<NaiveDate>, is_exact: bool) -> Result<Option<usize>> {
-    let Some(said) = said else { return Ok((0..values.len()).find(|row| values.is_valid(*row))) };
-    let as_dates = |of: &ArrayRef| cast(of, &DataType::Date32).io_context(|| "cannot compare a column with its folder".into());
-    let first_but = |dates: &ArrayRef, date: NaiveDate| {
-        let dates = dates.as_primitive::<Date32Type>();
-        (0..dates.len()).find(|row| dates.is_null(*row) || dates.value_as_date(*row) != Some(date))
-    };
-    match (values.data_type(), date) {
-        (DataType::Date32, Some(date)) => Ok(first_but(values, date)),
-        // A moment of the day is of the date. As the date itself it has to be its beginning.
-        (DataType::Timestamp(_, None), Some(date)) => {
-            let days = as_dates(values)?;
-            let midnights = cast(&days, values.data_type()).io_context(|| "cannot compare a column with its folder".into())?;
-            let is_midnight = |row: usize| midnights.slice(row, 1).as_ref() == values.slice(row, 1).as_ref();
-            let late = || (0..values.len()).find(|row| is_exact && !is_midnight(*row));
-            Ok(first_but(&days, date).or_else(late))
-        }
-        (DataType::Timestamp(_, Some(_)), Some(_)) if !is_exact => Ok(None),
-        (DataType::Utf8, Some(date)) => {
-            let (texts, iso) = (values.as_string::<i32>(), date.to_string());
-            Ok((0..texts.len()).find(|row| texts.is_null(*row) || texts.value(*row) != said && texts.value(*row) != iso))
-        }
-        (data_type, _) if data_type.is_integer() || matches!(data_type, DataType::Utf8 | DataType::Date32 | DataType::Dictionary(..)) => {
-            first_other(values, said)
-        }
-        (data_type, _) => {
-            let text: ArrayRef = Arc::new(StringArray::from(vec![said; values.len()]));
-            let Ok(expected) = cast_exactly(&text, data_type, "") else { return Ok((!values.is_empty()).then_some(0)) };
-            Ok((0..values.len()).find(|row| expected.slice(*row, 1).as_ref() != values.slice(*row, 1).as_ref()))
-        }
-    }
 }

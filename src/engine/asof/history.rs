@@ -32,6 +32,7 @@ use tempfile::TempPath;
 
 use super::{AsOfTable, Source, TableHistory, Using, schema_on};
 use crate::domain::cast::{cast_exactly, display};
+use crate::domain::path_columns::first_disagreeing;
 use crate::domain::schema::{TypeClashes, unify};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::{Intervals, to_days, write_schema};
@@ -322,8 +323,7 @@ impl Copies {
 fn labelled(batch: &RecordBatch, date: NaiveDate, schema: &SchemaRef) -> Result<RecordBatch> {
     let days = to_days(date);
     if let Some(column) = batch.column_by_name(SNAPSHOT_DATE) {
-        let other = |row: &usize| column.is_null(*row) || display(column, *row).get(..10) != Some(date.to_string().as_str());
-        if let Some(row) = (0..column.len()).find(other) {
+        if let Some(row) = first_disagreeing(column, Some(&date.to_string()), Some(date), false)? {
             let held = if column.is_null(row) { "null".to_owned() } else { display(column, row) };
             let what =
                 format!("the copy's own column '{SNAPSHOT_DATE}' holds {held}, and a query sees the date of the copy under that name");
