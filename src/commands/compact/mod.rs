@@ -11,6 +11,7 @@
 //! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run that
 //! would need its rows is refused.
 
+mod external;
 mod notes;
 mod settings;
 
@@ -25,26 +26,23 @@ use serde::Serialize;
 pub use self::settings::CompactOptions;
 use super::Workspace;
 use super::side_by_side::processors;
-use crate::config::zone;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
-use crate::domain::layout::Layout;
 use crate::domain::schema::{type_name, unify};
 use crate::domain::spelling::twins;
 use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
-use crate::engine::dated::{DateColumn, split};
-use crate::engine::intervals::{Intervals, write_schema};
+use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{Format, FormatRule, LayoutColumns, ReadAs, TypeRules, files_of, no_column};
+use crate::source::{ReadAs, no_column};
 use crate::storage::commit::{Staged, sweep};
-use crate::storage::footer::{Content, Footer, IntervalsFooter};
+use crate::storage::footer::IntervalsFooter;
 use crate::storage::http::RequestCounts;
 use crate::storage::location::{Location, Object};
-use crate::storage::partitions::{self, Found};
+use crate::storage::partitions::Found;
 use crate::storage::recall::FingerprintRecall;
 use crate::storage::writer::ObjectWriter;
 
@@ -102,7 +100,7 @@ pub struct CompactReport {
 /// Whatever refuses or fails; what was written before stands.
 pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOptions) -> Result<Vec<CompactReport>> {
     if let Some(root) = &options.snapshots {
-        let (report, store_requests) = workspace.counting(|| foreign(workspace, tables, root, options))?;
+        let (report, store_requests) = workspace.counting(|| external::external(workspace, tables, root, options))?;
         return Ok(vec![CompactReport { store_requests, ..report }]);
     }
     if options.layout.is_some() {
@@ -193,136 +191,6 @@ enum Done {
     Report(Box<CompactReport>),
     /// It would be with these columns as text.
     AsText(Vec<String>),
-}
-
-/// Dated copies that another tool wrote, given on the command line.
-fn foreign(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &CompactOptions) -> Result<CompactReport> {
-    if options.layout.is_none() && options.date_column.is_none() {
-        return Err(Error::usage("--snapshots needs the layout of the copies, or the column that holds their dates")
-            .hint("--layout 'snapshot_date=%Y-%m-%d'")
-            .hint("--date-column snapshot_date"));
-    }
-    let Some(out) = &options.out else {
-        return Err(
-            Error::usage("--snapshots needs a place for the intervals: asof never writes into a foreign lake").hint("--out FILE.parquet")
-        );
-    };
-    let layout = options.layout.as_deref().map(Layout::parse).transpose()?;
-    let name: TableName = match tables {
-        [] => {
-            let name = workspace.here(out)?.name();
-            name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).parse()?
-        }
-        [name] => name.parse()?,
-        _ => return Err(Error::usage("--snapshots goes with the name of one table")),
-    };
-    let path = workspace.intervals_path(&name, Some(out))?;
-    let root = workspace.here(root)?;
-    match &layout {
-        Some(layout) => refuse_to_write_into(&root, layout, &path, out)?,
-        None if path.below(&root).is_some() || path.to_string() == root.to_string() => {
-            return Err(Error::usage(format!("--out '{out}' lies in '{root}', into which asof never writes"))
-                .hint("--out FILE.parquet, in another folder"));
-        }
-        None => {}
-    }
-    let existing = Existing::at(&path, &name, options)?;
-    let config = workspace.table_config(&name);
-    let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
-    let key = key.or_else(|| existing.intervals.as_ref().map(|existing| existing.footer.key.clone()));
-    let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
-    let declared = options.source_format.or(config.source_format);
-    let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    let types = workspace.table_types(&name)?;
-    match (layout, &options.date_column) {
-        (Some(layout), None) => {
-            let table = Table { name, key, key_is_given: true, root, layout, own: false, types, format };
-            run(workspace, table, &path, existing, options)
-        }
-        (layout, column) => {
-            let zone = options.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;
-            let name_of_column = column.clone().unwrap_or_default();
-            let column = DateColumn { name: name_of_column, format: options.date_format.clone(), zone };
-            let input = Input { root, layout, types, format, column };
-            dated(workspace, name, key, input, &path, existing, options)
-        }
-    }
-}
-
-/// Rows of many dates, told apart by a column.
-struct Input {
-    root: Location,
-    /// The layout of their files, if only those of the range are to be read.
-    layout: Option<Layout>,
-    types: TypeRules,
-    format: FormatRule,
-    column: DateColumn,
-}
-
-/// Compacts rows of many dates: they are split by date first, in one pass.
-fn dated(
-    workspace: &Workspace<'_>,
-    name: TableName,
-    key: Vec<String>,
-    input: Input,
-    path: &Location,
-    existing: Existing,
-    options: &CompactOptions,
-) -> Result<CompactReport> {
-    let Input { root, layout, mut types, format, column } = input;
-    let range = options.range()?;
-    // Dates that only the intervals might know are looked for in the whole input, before they are dropped.
-    let is_within = |range: &DateRange| {
-        existing.footer.as_ref().is_none_or(|footer| footer.observed.iter().all(|observed| range.contains(observed.date)))
-    };
-    let range = range.filter(is_within);
-    let files = match &layout {
-        None => files_of(&root)?,
-        Some(layout) => {
-            // The date of a folder is no attribute of the rows, unless it is the very date column.
-            let names = layout.date_names().into_iter().map(|(name, _)| name).filter(|name| *name != column.name);
-            types.layout = LayoutColumns::of_events(layout).without(names.collect());
-            let is_closed = options.from.is_some() && options.to.is_some();
-            // A folder of a month has the dates of all of it.
-            let around = range.filter(|_| is_closed).map(|range| layout.around(range));
-            let found = partitions::find(&root, layout, around)?;
-            found.partitions.into_values().flatten().collect()
-        }
-    };
-    let place = format!("table {name}, '{}'", workspace.shown(&root));
-    if files.is_empty() {
-        return Err(Error::refused(format!("{place}: no file has a date of the range")).hint("--layout LAYOUT, of the files' paths"));
-    }
-    let is_matched = glob::Pattern::new(&root.to_string()).is_ok_and(|pattern| pattern.matches(&path.to_string()));
-    if is_matched || files.iter().any(|file| file.location == *path) {
-        return Err(Error::usage(format!(
-            "--out '{}' is one of the files of '{}', which asof never writes to",
-            path,
-            workspace.shown(&root)
-        ))
-        .hint("--out FILE.parquet, in another folder"));
-    }
-    let file_format = format.of(&files)?;
-    let split = split(&files, file_format, &types, &column, range, workspace.memory.share(16).min(64 << 20), &place)?;
-    let shown = workspace.shown(&root);
-    types.declared.remove(&column.name);
-    types.layout = LayoutColumns::default();
-    let format = FormatRule { declared: Some(Format::Arrow), ..format };
-    let table = Table { name, key, key_is_given: true, root: split.root(), layout: split.layout()?, own: false, types, format };
-    run(workspace, table, path, existing, options).map_err(|error| split.reword(error, &shown))
-}
-
-/// Refuses a place for intervals that would be taken for one of the copies, or that is a folder of theirs.
-fn refuse_to_write_into(root: &Location, layout: &Layout, path: &Location, out: &str) -> Result<()> {
-    let Some(below) = path.below(root) else { return Ok(()) };
-    let parts: Vec<&str> = below.split('/').collect();
-    let is_copy = parts.len() >= layout.depth() && layout.date(&parts[..layout.depth()].join("/")).is_some();
-    let is_file = out.ends_with(".parquet");
-    if is_copy || !is_file {
-        return Err(Error::usage(format!("--out '{out}' lies among the copies in '{root}', into which asof never writes"))
-            .hint("--out FILE.parquet, in another folder"));
-    }
-    Ok(())
 }
 
 /// What an earlier compaction left at a place.
@@ -633,23 +501,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn footer(&self, facts: &CompactionFacts) -> Footer {
-        let Settings { policy, convention, comparison } = &self.settings;
-        Footer::new(Content::Intervals(IntervalsFooter {
-            table: self.table.name.to_string(),
-            key: comparison.key.clone(),
-            intervals: facts.intervals,
-            convention: convention.into(),
-            gaps: (*policy).into(),
-            ignore: comparison.ignore.clone(),
-            track: comparison.track.clone(),
-            observed: facts.observed.clone(),
-            schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
-            types: self.types.clone(),
-            asof_version: env!("CARGO_PKG_VERSION").into(),
-        }))
-    }
-
     /// What happened, or, without facts of a pass, what stands or would be done.
     fn report(&self, passed: Option<&CompactionFacts>, bytes: u64) -> CompactReport {
         let base = self.base.as_ref().map(Base::observed);
@@ -719,7 +570,7 @@ impl Output<'_> {
             let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
             return Err(Error::io(format!("table {}: {counted}", self.run.table.name)));
         }
-        let bytes = writer.finish(&self.run.footer(facts))?;
+        let bytes = writer.finish(&self.run.settings.footer(&self.run.table, facts, &self.run.types))?;
         staged.publish_over()?;
         Ok(bytes)
     }

@@ -35,11 +35,11 @@ use crate::domain::cast::{cast_exactly, display};
 use crate::domain::path_columns::first_disagreeing;
 use crate::domain::schema::{TypeClashes, unify};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
-use crate::engine::intervals::{Intervals, to_days, write_schema};
+use crate::engine::intervals::{Intervals, to_days};
 use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
 use crate::model::MemoryBudget;
-use crate::storage::footer::{Content, Footer, IntervalsFooter};
+
 use crate::storage::location::Location;
 use crate::storage::object::BATCH_ROWS;
 use crate::storage::writer::ObjectWriter;
@@ -322,13 +322,12 @@ impl Copies {
 /// Rows of a copy with its label. A column of the copy that has the name of the label must agree with it.
 fn labelled(batch: &RecordBatch, date: NaiveDate, schema: &SchemaRef) -> Result<RecordBatch> {
     let days = to_days(date);
-    if let Some(column) = batch.column_by_name(SNAPSHOT_DATE) {
-        if let Some(row) = first_disagreeing(column, Some(&date.to_string()), Some(date), false)? {
-            let held = if column.is_null(row) { "null".to_owned() } else { display(column, row) };
-            let what =
-                format!("the copy's own column '{SNAPSHOT_DATE}' holds {held}, and a query sees the date of the copy under that name");
-            return Err(Error::refused(what).hint("rename the column in the source"));
-        }
+    if let Some(column) = batch.column_by_name(SNAPSHOT_DATE)
+        && let Some(row) = first_disagreeing(column, Some(&date.to_string()), Some(date), false)?
+    {
+        let held = if column.is_null(row) { "null".to_owned() } else { display(column, row) };
+        let what = format!("the copy's own column '{SNAPSHOT_DATE}' holds {held}, and a query sees the date of the copy under that name");
+        return Err(Error::refused(what).hint("rename the column in the source"));
     }
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         _ if field.name() == SNAPSHOT_DATE => Ok(Arc::new(Date32Array::from_value(days, batch.num_rows())) as ArrayRef),
@@ -410,20 +409,7 @@ impl<'a> Temporary<'a> {
     }
 
     fn finish(self, facts: &CompactionFacts) -> Result<(TempPath, Intervals)> {
-        let Settings { policy, convention, comparison } = self.settings;
-        let footer = Footer::new(Content::Intervals(IntervalsFooter {
-            table: self.table.name.to_string(),
-            key: comparison.key.clone(),
-            intervals: facts.intervals,
-            convention: convention.into(),
-            gaps: (*policy).into(),
-            ignore: comparison.ignore.clone(),
-            track: comparison.track.clone(),
-            observed: facts.observed.clone(),
-            schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
-            types: BTreeMap::new(),
-            asof_version: env!("CARGO_PKG_VERSION").into(),
-        }));
+        let footer = self.settings.footer(self.table, facts, &BTreeMap::new());
         self.writer.ok_or_else(|| Error::io("nothing was begun"))?.finish(&footer)?;
         let intervals = Intervals::open(&Location::local(self.file.to_path_buf()))?;
         Ok((self.file, intervals.ok_or_else(|| Error::io("the temporary intervals are gone"))?))

@@ -22,6 +22,7 @@ mod sorted;
 mod tests;
 mod unsorted;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch};
@@ -29,7 +30,7 @@ use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Typ
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::intervals::{IntervalBatch, Intervals, split, to_days};
+use super::intervals::{IntervalBatch, Intervals, split, to_days, write_schema};
 use super::table::Table;
 use crate::domain::compact::Changes;
 use crate::domain::comparison::Comparison;
@@ -40,7 +41,7 @@ use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::model::MemoryBudget;
 use crate::source::no_column;
-use crate::storage::footer::ObservedWire;
+use crate::storage::footer::{Content, Footer, IntervalsFooter, ObservedWire};
 use crate::storage::location::Object;
 
 /// The sorter's columns beside the table's: the interval's first date and number.
@@ -94,6 +95,24 @@ impl Settings {
             }
         }
         self.convention.check_columns(table.name.as_str(), schema.fields().iter().map(|field| field.name().as_str()))
+    }
+
+    /// What the footer of intervals says that a compaction made with these settings. `types` are those that were declared.
+    pub fn footer(&self, table: &Table, facts: &CompactionFacts, types: &BTreeMap<String, String>) -> Footer {
+        let Settings { policy, convention, comparison } = self;
+        Footer::new(Content::Intervals(IntervalsFooter {
+            table: table.name.to_string(),
+            key: comparison.key.clone(),
+            intervals: facts.intervals,
+            convention: convention.into(),
+            gaps: (*policy).into(),
+            ignore: comparison.ignore.clone(),
+            track: comparison.track.clone(),
+            observed: facts.observed.clone(),
+            schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
+            types: types.clone(),
+            asof_version: env!("CARGO_PKG_VERSION").into(),
+        }))
     }
 }
 
