@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
-use crate::error::{Context, Error, Result, nearest, toml_key};
+use crate::error::{Context, Error, Result, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};
 
@@ -111,9 +111,15 @@ pub struct TableConfig {
     pub snapshots: Option<String>,
     /// The layout of those copies.
     pub layout: Option<String>,
+    /// The column that holds the dates of those copies, if they are rows of the same files.
+    pub date_column: Option<String>,
+    /// The format of its text; by default `YYYY-MM-DD`.
+    pub date_format: Option<String>,
+    /// The zone in which the day of its instants lies; by default that of the whole file.
+    pub timezone: Option<String>,
 }
 
-/// One table of events, partitioned by date.
+/// One table of events, whose dates the layout or a column tells.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventsConfig {
@@ -121,6 +127,12 @@ pub struct EventsConfig {
     pub path: String,
     /// Their layout.
     pub layout: String,
+    /// The column that holds the date of each event.
+    pub date_column: Option<String>,
+    /// The format of its text; by default `YYYY-MM-DD`.
+    pub date_format: Option<String>,
+    /// The zone in which the day of its instants lies; by default that of the whole file.
+    pub timezone: Option<String>,
     /// Their format, if names do not tell.
     pub format: Option<Format>,
     /// Declared types, by column.
@@ -201,20 +213,33 @@ impl Config {
         }
         for (name, table) in &self.tables {
             table.guards().and(table.type_rules(name).map(|_| ())).map_err(|error| error.within(format!("[tables.{name}]")))?;
-            if table.snapshots.is_some() != table.layout.is_some() {
-                return Err(Error::usage(format!("[tables.{name}]: 'snapshots' and 'layout' go together")));
+            let within = |error: Error| error.within(format!("[tables.{name}]"));
+            let is_told = table.layout.is_some() || table.date_column.is_some();
+            if table.snapshots.is_some() && !is_told {
+                return Err(within(Error::usage("'snapshots' needs a 'layout' or a 'date_column'")));
             }
+            if table.snapshots.is_none() && is_told {
+                let given = if table.layout.is_some() { "layout" } else { "date_column" };
+                return Err(within(Error::usage(format!("'{given}' goes with 'snapshots'"))));
+            }
+            self.check_dates(table.date_column.as_ref(), table.date_format.as_ref(), table.timezone.as_ref()).map_err(within)?;
         }
         for (name, events) in &self.events {
             let within = |error: Error| error.within(format!("[events.{name}]"));
             events.type_rules(name).map_err(within)?;
             // Types alone are those of events that the command line places.
-            if events.path.is_empty() != events.layout.is_empty() {
-                return Err(within(Error::usage("'path' and 'layout' go together")));
+            let is_told = !events.layout.is_empty() || events.date_column.is_some();
+            if !events.path.is_empty() && !is_told {
+                return Err(within(Error::usage("'path' needs a 'layout' or a 'date_column'")));
             }
+            if events.path.is_empty() && is_told {
+                let given = if events.layout.is_empty() { "date_column" } else { "layout" };
+                return Err(within(Error::usage(format!("'{given}' goes with 'path'"))));
+            }
+            self.check_dates(events.date_column.as_ref(), events.date_format.as_ref(), events.timezone.as_ref()).map_err(within)?;
             let says_types = !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
             if events.path.is_empty() && events.format.is_none() && !says_types {
-                return Err(within(Error::usage("'path' and 'layout' are missing")));
+                return Err(within(Error::usage("'path' is missing")));
             }
         }
         for (name, job) in &self.jobs {
@@ -223,6 +248,16 @@ impl Config {
             job.check().map_err(within)?;
         }
         self.zone().map(|_| ())
+    }
+
+    /// Refuses what says how dates are written, if no column holds them.
+    fn check_dates(&self, column: Option<&String>, format: Option<&String>, timezone: Option<&String>) -> Result<()> {
+        timezone.map(|name| zone(name)).transpose()?;
+        let of_column = [("date_format", format), ("timezone", timezone)];
+        match of_column.iter().find(|(_, given)| given.is_some() && column.is_none()) {
+            Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'date_column'"))),
+            None => Ok(()),
+        }
     }
 
     /// The options of stores as text, with the values of variables in their places.
@@ -251,9 +286,9 @@ impl Config {
 /// A usage error for a zone that is unknown.
 pub fn zone(name: &str) -> Result<Tz> {
     name.parse().map_err(|_| {
-        let near = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-        let error = Error::usage(format!("timezone '{name}' is unknown"));
-        error.hint(near.map_or_else(|| "timezone = \"UTC\"".to_owned(), |near| format!("timezone = \"{near}\"")))
+        let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let what = format!("timezone '{name}' is unknown");
+        Error::usage(what).hint_nearest(name, names, || "a name of the IANA time zone database, such as Europe/Berlin".to_owned())
     })
 }
 
@@ -402,8 +437,12 @@ mod tests {
         assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
         assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
         assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type"));
-        assert!(message("[events.a]\n").ends_with("[events.a]: 'path' and 'layout' are missing"));
-        assert!(message("[events.a]\npath = 'x'\n").ends_with("[events.a]: 'path' and 'layout' go together"));
+        assert!(message("[events.a]\n").ends_with("[events.a]: 'path' is missing"));
+        assert!(message("[events.a]\npath = 'x'\n").ends_with("[events.a]: 'path' needs a 'layout' or a 'date_column'"));
+        assert!(message("[events.a]\ndate_column = 'x'\n").ends_with("[events.a]: 'date_column' goes with 'path'"));
+        let stray = "[events.a]\npath = 'x'\nlayout = '%Y-%m-%d'\ndate_format = '%d'\n";
+        assert!(message(stray).ends_with("[events.a]: 'date_format' goes with 'date_column'"));
+        assert!(message("[tables.a]\nsnapshots = 'x'\n").ends_with("[tables.a]: 'snapshots' needs a 'layout' or a 'date_column'"));
         assert!(message("[events.a.types]\nx = 'number'\n").contains("'number' is not a type"));
         assert!(load("[events.a.types]\nx = 'text'\n").is_ok());
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));

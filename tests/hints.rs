@@ -85,7 +85,6 @@ fn options_in_hints_are_options_of_the_command() {
 fn commands_in_hints_parse() {
     let mut checked = 0;
     for Hint { file, text, .. } in &hints() {
-        let text = text.strip_prefix("to see what is there: ").unwrap_or(text);
         if !text.starts_with("asof ") {
             continue;
         }

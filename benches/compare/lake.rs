@@ -46,6 +46,7 @@ fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
         own: true,
         types: TypeRules::default(),
         format: asof::source::FormatRule::default(),
+        dated: None,
     };
     let found = table.find(None)?.partitions;
     on_all_cores(days, |range| {

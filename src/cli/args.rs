@@ -339,6 +339,15 @@ pub struct AdHocArgs {
     /// Their layout, such as 'date=%Y-%m-%d' or 'country=*/date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub events_layout: Option<String>,
+    /// The column that holds the date of each event: a date, a timestamp or text
+    #[arg(long, value_name = "COLUMN")]
+    pub events_date_column: Option<String>,
+    /// The format of dates that are text, such as '%d/%m/%Y' [default: %Y-%m-%d]
+    #[arg(long, value_name = "FORMAT", requires = "events_date_column")]
+    pub events_date_format: Option<String>,
+    /// The time zone in which the day of a timestamp lies; by default that of asof.toml, or UTC
+    #[arg(long, value_name = "ZONE", requires = "events_date_column")]
+    pub events_timezone: Option<String>,
     /// Their format, if neither their names nor their first bytes tell
     #[arg(long, value_name = "FORMAT")]
     pub events_format: Option<FormatArg>,

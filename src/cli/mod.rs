@@ -14,7 +14,7 @@ use clap::{CommandFactory, Parser};
 use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, Global, SnapshotArgs};
 use self::printer::Printer;
 use crate::clock::{Clock, Stopwatch};
-use crate::commands::backfill::{AdHoc, BackfillOptions, backfill};
+use crate::commands::backfill::{AdHoc, BackfillOptions, DatesInColumn, backfill};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
@@ -163,6 +163,7 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
         allow_unsafe_store: global.allow_unsafe_store,
         declared: DeclaredTypes::default(),
         observed: Default::default(),
+        dated: Default::default(),
         open_lake: OnceLock::new(),
         variable: &|name| std::env::var(name).ok(),
         progress: printer,
@@ -327,6 +328,7 @@ fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
     described.then(|| AdHoc {
         events: args.events,
         events_layout: args.events_layout,
+        events_dates: DatesInColumn { column: args.events_date_column, format: args.events_date_format, timezone: args.events_timezone },
         events_format: args.events_format.map(Into::into),
         job,
     })

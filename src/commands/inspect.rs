@@ -13,13 +13,13 @@ use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::lake::Lake;
 use crate::storage::location::{Location, Object};
 use crate::storage::object::ParquetObject;
-use crate::storage::partitions::{self, Found};
+use crate::storage::partitions::Found;
 
 /// A table as it was found.
 pub(super) struct Inspected {
     /// The table; its key is empty if nothing that can be read names one.
     pub(super) table: Table,
-    /// Its snapshots. Unlike [`Table::find`], a date may have several files.
+    /// Its snapshots. Unlike with [`Table::find`], a date may have several files.
     pub(super) found: Found,
     /// Where its intervals are or would be; nothing without a lake.
     pub(super) intervals_path: Option<Location>,
@@ -44,7 +44,7 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
     if config.snapshots.is_some() || !config.key.is_empty() || !recorded.is_empty() {
         let key = if config.key.is_empty() { recorded } else { Vec::new() };
         let table = workspace.table(name, &key)?;
-        let found = find(&table)?;
+        let found = table.find_any(None)?;
         return Ok((table, found));
     }
     let root = workspace.lake()?.snapshots(name);
@@ -57,16 +57,12 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
         own: true,
         types: config.type_rules(name.as_str())?,
         format: FormatRule::default(),
+        dated: None,
     };
-    let found = find(&table)?;
+    let found = table.find_any(None)?;
     let footers = found.partitions.values().rev().filter_map(|objects| footer_of(&objects[0]).ok().flatten());
     table.key = footers.map(|footer| footer.key).find(|key| !key.is_empty()).unwrap_or_default();
     Ok((table, found))
-}
-
-fn find(table: &Table) -> Result<Found> {
-    let find = if table.own { partitions::find_if_there } else { partitions::find };
-    find(&table.root, &table.layout, None)
 }
 
 /// What a snapshot in asof's own lake says of itself; nothing if asof did not write it.

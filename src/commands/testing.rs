@@ -77,6 +77,7 @@ impl TestLake {
             allow_unsafe_store: false,
             declared: Default::default(),
             observed: Default::default(),
+            dated: Default::default(),
             open_lake: OnceLock::new(),
             variable: &no_variable,
             progress: &Silent,

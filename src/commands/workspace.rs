@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::NaiveDate;
 
 use crate::clock::Clock;
-use crate::config::{Config, EventsConfig, TableConfig, expand_variables};
+use crate::config::{Config, EventsConfig, TableConfig, expand_variables, zone};
 use crate::domain::asof::AsOfRule;
 use crate::domain::layout::Layout;
+use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
-use crate::source::{Dialect, FormatRule, Observed, ReadAs, TypeRules};
+use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
 use crate::storage::footer::{Content, SnapshotFooter};
 use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
@@ -64,6 +65,8 @@ pub struct Workspace<'a> {
     pub declared: DeclaredTypes,
     /// How text was read so far, by what it belongs to: `table item`, `events clicks`.
     pub observed: Mutex<BTreeMap<String, Observed>>,
+    /// Tables whose copies are rows of the same files, once they were looked at.
+    pub dated: Mutex<BTreeMap<TableName, Arc<Dated>>>,
     /// The lake, once it was looked at.
     pub open_lake: OnceLock<Lake>,
     /// The environment, for `${VAR}`.
@@ -198,6 +201,22 @@ impl Workspace<'_> {
         Ok(TypeRules { observed: self.observed(&format!("events {name}")), ..config.type_rules(name)? })
     }
 
+    /// The date column that a section of asof.toml names; nothing if it names none.
+    ///
+    /// # Errors
+    /// A usage error for a zone that is unknown.
+    pub fn date_column(
+        &self,
+        name: Option<&String>,
+        format: Option<&String>,
+        timezone: Option<&str>,
+        section: String,
+    ) -> Result<Option<DateColumn>> {
+        let Some(name) = name else { return Ok(None) };
+        let zone = timezone.map_or_else(|| self.config.zone(), zone)?;
+        Ok(Some(DateColumn { name: name.clone(), format: format.cloned(), zone, named_by: NamedBy::Section(section) }))
+    }
+
     /// The tables that a command is for: those named, or else all that the configuration or the lake has.
     ///
     /// # Errors
@@ -254,19 +273,57 @@ impl Workspace<'_> {
     /// A usage error if there is no key to be found.
     pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
         let config = self.table_config(name);
-        let (root, layout, own) = match (&config.snapshots, &config.layout) {
-            (Some(snapshots), Some(layout)) => (self.configured(snapshots)?, Layout::parse(layout)?, false),
-            _ => (self.lake()?.snapshots(name), Lake::layout()?, true),
-        };
         let types = self.table_types(name)?;
         let format = FormatRule::of_table(config.source_format, name);
-        let mut table = Table { name: name.clone(), key: Vec::new(), key_is_given: !key.is_empty(), root, layout, own, types, format };
+        let layout = config.layout.as_deref().map(Layout::parse).transpose()?;
+        let section = format!("tables.{}", toml_key(name.as_str()));
+        let column = self.date_column(config.date_column.as_ref(), config.date_format.as_ref(), config.timezone.as_deref(), section)?;
+        let key_is_given = !key.is_empty();
+        let table = |root, layout, own, types, format| Table {
+            name: name.clone(),
+            key: Vec::new(),
+            key_is_given,
+            root,
+            layout,
+            own,
+            types,
+            format,
+            dated: None,
+        };
+        let mut table = match (&config.snapshots, column, layout) {
+            (Some(snapshots), Some(column), layout) => {
+                let root = self.configured(snapshots)?;
+                self.dated_table(table(root, Dated::split_layout()?, false, types, format), layout, column)
+            }
+            (Some(snapshots), None, Some(layout)) => table(self.configured(snapshots)?, layout, false, types, format),
+            _ => table(self.lake()?.snapshots(name), Lake::layout()?, true, types, format),
+        };
         table.key = match (key, config.key.as_slice()) {
             ([], []) => self.recorded_key(&table)?,
             ([], configured) => configured.to_owned(),
             (given, _) => given.to_owned(),
         };
         Ok(table)
+    }
+
+    /// A table whose copies are rows of the same files. They are split by date once for the whole command.
+    pub fn dated_table(&self, mut table: Table, layout: Option<Layout>, column: DateColumn) -> Table {
+        let mut known = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
+        let dated = known.entry(table.name.clone()).or_insert_with(|| {
+            let mut types = table.types.clone();
+            // The date of a folder is no attribute of the rows, unless it is the very date column.
+            types.layout = layout.as_ref().map_or_else(LayoutColumns::default, |layout| {
+                let names = layout.date_names().into_iter().map(|(name, _)| name).filter(|name| *name != column.name);
+                LayoutColumns::of_events(layout).without(names.collect())
+            });
+            let place = format!("table {}, '{}'", table.name, self.shown(&table.root));
+            let dated = Dated::new(table.root.clone(), layout, table.format.clone(), types, column, RowsOf::Copies);
+            Arc::new(dated.within(place, self.memory))
+        });
+        table.types = dated.split_types();
+        table.format = dated.split_format();
+        table.dated = Some(dated.clone());
+        table
     }
 
     fn recorded_key(&self, table: &Table) -> Result<Vec<String>> {

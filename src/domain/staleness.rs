@@ -21,7 +21,8 @@ pub struct TableInput {
     pub fingerprint: Fingerprint,
 }
 
-/// The identity of one object of the events.
+/// The identity of one object of the events; or of their rows of one date, if a column tells it: `column=date`, how many
+/// rows there are, and what changes with their values.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsInput {

@@ -1,13 +1,17 @@
-//! Tables whose snapshots are told apart by a column: one file, a folder or a glob, with the date in each row.
+//! Rows of many dates in the same files, told apart by a column: a table's copies, or events.
 //!
-//! Everything after this module expects one set of files for each date. So the rows are split once, by the day
-//! of their date column, into a private temporary folder: `2024-09-13/000000.arrow`. The column itself is left
-//! out, because the date of a snapshot is not an attribute of its rows.
+//! Everything after this module expects one set of files for each date. So the rows are split by the day of their date
+//! column into a private temporary folder: `2024-09-13/000000.arrow`. From there on they are read like any other.
 //!
-//! **Who reads what.** The input is decoded once, in any order. A chunk of rows is gathered, sorted by day, and
-//! written as one file for each day in it. Sorted input therefore gives few files, and unsorted input one for
-//! each day and chunk. Rows of one day keep their order. Row groups of Parquet outside the range of dates are
-//! skipped by their statistics.
+//! | rows | the date column | what tells whether a date has changed |
+//! | --- | --- | --- |
+//! | copies of a table | is left out: the date of a copy is not an attribute of its rows | their fingerprint, as for every external copy |
+//! | events | stays | their fingerprint, since the file that they share changes whenever another date comes |
+//!
+//! **Who reads what.** The input is decoded once for a range of dates, in any order. A chunk of rows is gathered, sorted by
+//! day, and written as one file for each day in it. Sorted input therefore gives few files, and unsorted input one
+//! for each day and chunk. Rows of one day keep their order. Row groups of Parquet outside the range are skipped
+//! by their statistics. A layout narrows the files that are read.
 //!
 //! **What is held.** One chunk, and a sorted copy of it; on disk, every row of the range once, compressed.
 
@@ -15,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
@@ -24,16 +28,20 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::cast::display;
+use crate::domain::digest::{RowSum, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::type_name;
-use crate::error::{Context, Error, Result, shorten};
-use crate::model::DateRange;
-use crate::source::{self, Format, TypeRules, no_column};
+use crate::domain::staleness::EventsInput;
+use crate::error::{Context, Error, Result, shorten, word};
+use crate::model::{DateRange, MemoryBudget};
+use crate::source::{self, Format, FormatRule, LayoutColumns, TypeRules, files_of, no_column};
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object};
 use crate::storage::object::{GroupStatistics, RowCondition};
+use crate::storage::partitions::{self, Found};
 
 /// The layout of the temporary folder. A folder's name without `=` adds no column to its rows.
 const LAYOUT: &str = "%Y-%m-%d";
@@ -47,85 +55,248 @@ pub struct DateColumn {
     pub format: Option<String>,
     /// The zone in which the day of an instant lies.
     pub zone: Tz,
+    /// Where the column is named, for hints.
+    pub named_by: NamedBy,
+}
+
+/// Where a date column is named.
+#[derive(Clone, Debug)]
+pub enum NamedBy {
+    /// By options that begin with this, such as `--events-`.
+    Options(&'static str),
+    /// In this section of asof.toml, such as `events.clicks`.
+    Section(String),
+}
+
+/// What the rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsOf {
+    /// Copies of a table.
+    Copies,
+    /// Events.
+    Events,
+}
+
+/// Files whose rows have dates in a column.
+#[derive(Debug)]
+pub struct Dated {
+    /// A file, a folder or a pattern.
+    pub root: Location,
+    /// The layout of the files, if only those of the range are to be read.
+    pub layout: Option<Layout>,
+    /// Their format.
+    pub format: FormatRule,
+    /// The types of their columns.
+    pub types: TypeRules,
+    /// Which column tells the date.
+    pub column: DateColumn,
+    /// What the rows are.
+    pub rows_of: RowsOf,
+    /// What errors call them, with their place.
+    pub place: String,
+    /// How many bytes are gathered before they are written.
+    pub chunk: usize,
+    /// What was split so far. Whoever reads files of a split may still do so when a wider one was made.
+    splits: Mutex<Vec<Arc<Split>>>,
 }
 
 /// Rows split by date, in a temporary folder that is removed with this value.
 #[derive(Debug)]
 pub struct Split {
     folder: TempDir,
+    /// The dates that were looked for; all if `None`.
+    range: Option<DateRange>,
+    /// The rows of each date, and the columns that they have. Only of events.
+    sums: BTreeMap<NaiveDate, RowSum>,
+    columns: String,
+    /// The column that tells the date.
+    column: DateColumn,
+    /// Where the rows are from.
+    root: Location,
 }
 
-impl Split {
-    /// The root of the split rows.
-    pub fn root(&self) -> Location {
-        Location::local(self.folder.path())
+impl Dated {
+    /// Nothing is read yet.
+    pub fn new(root: Location, layout: Option<Layout>, format: FormatRule, types: TypeRules, column: DateColumn, rows_of: RowsOf) -> Self {
+        let place = format!("'{root}'");
+        Dated { root, layout, format, types, column, rows_of, place, chunk: CHUNK, splits: Mutex::default() }
+    }
+
+    /// The same, in messages that name a place, and with a share of the memory that may be used.
+    #[must_use]
+    pub fn within(self, place: String, memory: MemoryBudget) -> Self {
+        Dated { place, chunk: memory.share(16).min(CHUNK), ..self }
     }
 
     /// The layout of the split rows.
     ///
     /// # Errors
     /// None in practice: the layout is a constant.
-    pub fn layout(&self) -> Result<Layout> {
+    pub fn split_layout() -> Result<Layout> {
         Layout::parse(LAYOUT)
     }
 
+    /// The rules by which split rows are read: their columns have types.
+    pub fn split_types(&self) -> TypeRules {
+        let mut types = TypeRules { layout: LayoutColumns::default(), pinned: None, csv: Arc::default(), ..self.types.clone() };
+        types.declared.clear();
+        types
+    }
+
+    /// The format of split rows.
+    pub fn split_format(&self) -> FormatRule {
+        FormatRule { declared: Some(Format::Arrow), ..self.format.clone() }
+    }
+
+    /// The files of each date in a range, or of all dates.
+    ///
+    /// # Errors
+    /// A usage error for a column that is absent; a refusal for nulls, with their count, and for values that are not dates.
+    pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
+        let split = self.split(range)?;
+        split.find(range)
+    }
+
+    /// The rows of a range, split by date. They are split once, unless a wider range is asked for later.
+    ///
+    /// # Errors
+    /// As [`Dated::find`].
+    pub fn split(&self, range: Option<DateRange>) -> Result<Arc<Split>> {
+        let mut splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_covered = |split: &&Arc<Split>| match (split.range, range) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wide), Some(range)) => wide.contains(range.from()) && wide.contains(range.to()),
+        };
+        if let Some(split) = splits.iter().find(is_covered) {
+            return Ok(split.clone());
+        }
+        let split = Arc::new(self.split_files(&self.files(range)?, range)?);
+        splits.push(split.clone());
+        Ok(split)
+    }
+
+    fn files(&self, range: Option<DateRange>) -> Result<Vec<Object>> {
+        let Some(layout) = &self.layout else { return files_of(&self.root) };
+        // A folder of a month has the dates of all of it. A range that is open at one end has millions of dates.
+        let around = range.filter(|range| range.len() < LONGEST).map(|range| layout.around(range));
+        let found = partitions::find(&self.root, layout, around)?;
+        Ok(found.partitions.into_values().flatten().collect())
+    }
+
+    fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
+        let (column, place) = (&self.column, self.place.as_str());
+        let folder = tempfile::tempdir().io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
+        let (column_of, root) = (column.clone(), self.root.clone());
+        let empty = Split { folder, range, sums: BTreeMap::new(), columns: String::new(), column: column_of, root };
+        if files.is_empty() {
+            return Ok(empty);
+        }
+        let format = self.format.of(files)?;
+        let mut rules = self.types.clone();
+        if column.format.is_some() && !format.carries_types() {
+            // `20240913` and `13092024` are text in a format, whatever type they would be without it.
+            rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
+        }
+        let mut rows = source::read(files, format, &rules, None)?;
+        let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
+        if column.format.is_some() && rows.schema.field(at).data_type().is_integer() {
+            rules.declared.insert(column.name.clone(), DataType::Utf8);
+            rows = source::read(files, format, &rules, None)?;
+        }
+        column.check(rows.schema.field(at).data_type(), place)?;
+        let batches = match range {
+            Some(range) if format == Format::Parquet => {
+                let columns: Vec<String> = rows.schema.fields().iter().map(|field| field.name().clone()).collect();
+                let condition = InRange { column: column.clone(), columns: vec![column.name.clone()], range };
+                source::read_columns(files, format, &rules, &columns, Some(Arc::new(condition)))?
+            }
+            _ => rows.batches,
+        };
+        let is_kept = |other: &usize| *other != at || self.rows_of == RowsOf::Events;
+        let kept: Vec<usize> = (0..rows.schema.fields().len()).filter(is_kept).collect();
+        let schema = Arc::new(rows.schema.project(&kept).io_context(|| "cannot leave out the date column".into())?);
+        let sums = (self.rows_of == RowsOf::Events).then(BTreeMap::new);
+        let mut splitter = Splitter { column, range, at, kept, schema, place, folder: empty.folder.path(), chunks: 0, nulls: 0, sums };
+        splitter.run(batches, self.chunk)?;
+        let columns = splitter.schema.fields().iter().map(|field| format!("{} {}\n", field.name(), field.data_type())).collect();
+        let sums = splitter.sums.unwrap_or_default();
+        Ok(Split { sums, columns, ..empty })
+    }
+
+    /// An error about split rows, as one about the input, which is what the user knows.
+    pub fn reword(&self, error: Error) -> Error {
+        let splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        splits.iter().fold(error, |error, split| split.reword(error))
+    }
+}
+
+impl Split {
+    /// The files of each date in a range, or of all dates.
+    ///
+    /// # Errors
+    /// A failure to list the temporary folder.
+    pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
+        partitions::find(&Location::local(self.folder.path()), &Dated::split_layout()?, range)
+    }
+
+    /// What the rows of a date are, whichever files they came from. Only of events.
+    pub fn identity(&self, date: NaiveDate) -> Option<EventsInput> {
+        let sum = self.sums.get(&date)?;
+        // A column without values adds nothing to the sum.
+        let content = format!("{}\n{}", sum.fingerprint(), self.columns);
+        let etag = format!("{:032x}", xxh3_128(content.as_bytes()));
+        Some(EventsInput { path: format!("{}={date}", self.column.name), size: sum.rows(), etag })
+    }
+
     /// An error about the split rows, as one about the input, which is what the user knows.
-    pub fn reword(&self, error: Error, input: &str) -> Error {
+    pub fn reword(&self, error: Error) -> Error {
         let folder = self.folder.path().display().to_string();
-        let rewrite = |text: String| text.replace(&folder, input);
+        let rewrite = |text: String| text.replace(&folder, &self.root.to_string());
         error.reworded(rewrite).with_hints(rewrite)
     }
 }
 
-/// Splits the rows of files by the day of a column. `range` limits the dates, and `chunk` the bytes that are gathered.
-///
-/// # Errors
-/// A usage error for a column that is absent; a refusal for nulls, with their count, and for values that are not dates.
-pub fn split(
-    files: &[Object],
-    format: Format,
-    rules: &TypeRules,
-    column: &DateColumn,
-    range: Option<DateRange>,
-    chunk: usize,
-    place: &str,
-) -> Result<Split> {
-    let mut rules = rules.clone();
-    if column.format.is_some() {
-        // `20240913` and `13092024` are text in a format, whatever type they would be without it.
-        rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
-    }
-    let rows = source::read(files, format, &rules, None)?;
-    let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
-    column.check(rows.schema.field(at).data_type(), place)?;
-    let batches = match range {
-        Some(range) if format == Format::Parquet => {
-            let columns: Vec<String> = rows.schema.fields().iter().map(|field| field.name().clone()).collect();
-            let condition = InRange { column: column.clone(), columns: vec![column.name.clone()], range };
-            source::read_columns(files, format, &rules, &columns, Some(Arc::new(condition)))?
+impl NamedBy {
+    /// What to write for a setting of the column, such as `date-format`.
+    fn setting(&self, name: &str, value: &str) -> String {
+        match self {
+            NamedBy::Options(prefix) => format!("{prefix}{name} {}", word(value)),
+            NamedBy::Section(section) => format!("[{section}] {} = \"{value}\" in asof.toml", name.replace('-', "_")),
         }
-        _ => rows.batches,
-    };
-    let kept: Vec<usize> = (0..rows.schema.fields().len()).filter(|other| *other != at).collect();
-    let schema = Arc::new(rows.schema.project(&kept).io_context(|| "cannot leave out the date column".into())?);
-    let folder = tempfile::tempdir().io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
-    let mut splitter = Splitter { column, range, at, kept, schema, place, folder: folder.path(), chunks: 0, nulls: 0 };
-    splitter.run(batches, chunk)?;
-    Ok(Split { folder })
+    }
 }
 
 impl DateColumn {
+    /// All that says which rows are of which date.
+    pub fn in_json(&self) -> serde_json::Value {
+        serde_json::json!([self.name, self.format, self.zone.name()])
+    }
+
     /// Refuses types that have no day.
     fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
         match data_type {
+            DataType::Date32 | DataType::Timestamp(..) if self.format.is_some() => {
+                let what = format!("{place}: column '{}' is {}, and a date format is one of text", self.name, type_name(data_type));
+                Err(Error::usage(what).hint("leave out the date format"))
+            }
             DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8 | DataType::Null => Ok(()),
             other => Err(Error::usage(format!(
                 "{place}: column '{}' is {}, and dates are a date, a timestamp or text",
                 self.name,
                 type_name(other)
             ))
-            .hint("--date-format '%Y%m%d', if its digits are a date")),
+            .hint(format!("{}, if its digits are a date", self.named_by.setting("date-format", "%Y%m%d")))),
         }
+    }
+
+    fn not_a_date(&self, text: &str, format: &str, place: &str) -> Error {
+        let text = shorten(text);
+        let what = format!("{place}: column '{}': '{text}' is not a valid date in the format '{format}'", self.name);
+        Error::refused(what).hint(match self.format {
+            Some(_) => "correct the value, or the date format".to_owned(),
+            None => format!("{}, or the format that the column has", self.named_by.setting("date-format", "%d/%m/%Y")),
+        })
     }
 
     /// The day of each value.
@@ -141,12 +312,7 @@ impl DateColumn {
                     None => Ok(None),
                     Some(text) => match NaiveDate::parse_from_str(text.trim(), format) {
                         Ok(date) => Ok(Some(Date32Type::from_naive_date(date))),
-                        Err(_) => Err(Error::refused(format!(
-                            "{place}: column '{}': '{}' is not a valid date in the format '{format}'",
-                            self.name,
-                            shorten(text)
-                        ))
-                        .hint("--date-format '%d/%m/%Y', or the format that the column has")),
+                        Err(_) => Err(self.not_a_date(text, format, place)),
                     },
                 });
                 days.collect()
@@ -205,9 +371,11 @@ impl RowCondition for InRange {
         };
         let nulls = nulls.as_primitive::<UInt64Type>();
         let (from, to) = (Date32Type::from_naive_date(self.range.from()), Date32Type::from_naive_date(self.range.to()));
+        // A clock that is set back soon after midnight shows the day before once more.
+        let slack = i32::from(self.column.zone != Tz::UTC);
         let may = |group: usize| {
             let is_known = mins.is_valid(group) && maxes.is_valid(group) && nulls.is_valid(group);
-            !is_known || nulls.value(group) > 0 || (mins.value(group) <= to && maxes.value(group) >= from)
+            !is_known || nulls.value(group) > 0 || (mins.value(group) - slack <= to && maxes.value(group) + slack >= from)
         };
         (0..groups.len()).map(may).collect()
     }
@@ -226,14 +394,16 @@ struct Splitter<'a> {
     range: Option<DateRange>,
     /// The index of the date column.
     at: usize,
-    /// The indices of all others.
+    /// The indices of the columns that stay.
     kept: Vec<usize>,
-    /// The columns without the date.
+    /// Those columns.
     schema: SchemaRef,
     place: &'a str,
     folder: &'a Path,
     chunks: usize,
     nulls: u64,
+    /// The rows of each date, if they are wanted.
+    sums: Option<BTreeMap<NaiveDate, RowSum>>,
 }
 
 impl Splitter<'_> {
@@ -261,7 +431,7 @@ impl Splitter<'_> {
         if self.nulls > 0 {
             let rows = if self.nulls == 1 { "row has" } else { "rows have" };
             return Err(Error::refused(format!("{}: {} {rows} a null in the date column '{}'", self.place, self.nulls, self.column.name))
-                .hint("correct the source: every row of a snapshot has a date"));
+                .hint("correct the source: every row has a date"));
         }
         if held.is_empty() { Ok(()) } else { self.write(&held, &days) }
     }
@@ -288,6 +458,10 @@ impl Splitter<'_> {
             let mut writer = FileWriter::try_new_with_options(BufWriter::new(file), &self.schema, options).io_context(doing)?;
             for part in of_day.chunks(ROWS) {
                 let part = take_record_batch(&rows, &UInt32Array::from(part.to_vec())).io_context(doing)?;
+                if let Some(sums) = &mut self.sums {
+                    let columns = self.schema.fields().iter().map(|field| field.name().as_str());
+                    sums.entry(date).or_default().add(&row_digests(&part, columns)?);
+                }
                 writer.write(&part).io_context(doing)?;
             }
             writer.finish().io_context(doing)?;
@@ -299,6 +473,10 @@ impl Splitter<'_> {
 
 /// The rows of one batch of a split file.
 const ROWS: usize = 8192;
+/// How many days a range has at most, if files are looked for by its dates.
+const LONGEST: usize = 100_000;
+/// How many bytes are gathered at most.
+const CHUNK: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -313,7 +491,7 @@ mod tests {
     use crate::storage::partitions::local_object;
 
     fn column(format: Option<&str>, zone: Tz) -> DateColumn {
-        DateColumn { name: "d".to_owned(), format: format.map(str::to_owned), zone }
+        DateColumn { name: "d".to_owned(), format: format.map(str::to_owned), zone, named_by: NamedBy::Options("--") }
     }
 
     #[test]
@@ -334,7 +512,7 @@ mod tests {
             assert_eq!(days.value_as_date(0).map(|day| day.to_string()).as_deref(), Some(expected), "{values:?}, {zone}");
         }
         let wrong: ArrayRef = Arc::new(StringArray::from(vec!["2024-02-30"]));
-        let error = column(None, Tz::UTC).days(&wrong, "table t, 'x.csv'").expect_err("there is no such day");
+        let error = column(None, Tz::UTC).days(&wrong, "table t, 'x.csv'").expect_err("February has 29 days");
         assert_eq!(error.to_string(), "table t, 'x.csv': column 'd': '2024-02-30' is not a valid date in the format '%Y-%m-%d'");
     }
 
@@ -356,9 +534,10 @@ mod tests {
         let object = ParquetObject::open_listed(&local_object(&path).expect("a file")).expect("opened");
         assert_eq!(object.groups_where(Some(&condition)).len(), 7, "of 365 row groups");
         let files = [local_object(&path).expect("a file")];
-        let split = split(&files, Format::Parquet, &TypeRules::default(), &column(None, Tz::UTC), Some(range), 1 << 20, "x");
-        let root = split.expect("split");
-        let found = crate::storage::partitions::find(&root.root(), &root.layout().expect("a layout"), None).expect("found");
+        let format = FormatRule { declared: Some(Format::Parquet), ..FormatRule::default() };
+        let root = files[0].location.clone();
+        let dated = Dated::new(root, None, format, TypeRules::default(), column(None, Tz::UTC), RowsOf::Copies);
+        let found = dated.find(Some(range)).expect("found");
         assert_eq!(found.dates(), range.dates().collect::<Vec<_>>());
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::cast::{cast_exactly, display};
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
+use crate::engine::dated::Dated;
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
@@ -44,6 +45,8 @@ pub struct Table {
     pub types: TypeRules,
     /// The format of files that another tool wrote.
     pub format: FormatRule,
+    /// The files that they are split from, if a column tells their dates. `layout`, `types` and `format` are those of the split rows.
+    pub dated: Option<Arc<Dated>>,
 }
 
 /// One snapshot, opened; its rows have not been read.
@@ -197,8 +200,7 @@ impl Table {
     /// # Errors
     /// A usage error if there is no such place; a failure if it cannot be listed.
     pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
-        let find = if self.own { partitions::find_if_there } else { partitions::find };
-        let found = find(&self.root, &self.layout, range)?;
+        let found = self.find_any(range)?;
         if self.own {
             for (date, objects) in &found.partitions {
                 if objects.len() > 1 {
@@ -211,12 +213,27 @@ impl Table {
         Ok(found)
     }
 
+    /// Like [`Table::find`], but a date of asof's own lake may have several files.
+    ///
+    /// # Errors
+    /// As [`Table::find`].
+    pub fn find_any(&self, range: Option<DateRange>) -> Result<Found> {
+        match (&self.dated, self.own) {
+            (Some(dated), _) => dated.find(range),
+            (None, true) => partitions::find_if_there(&self.root, &self.layout, range),
+            (None, false) => partitions::find(&self.root, &self.layout, range),
+        }
+    }
+
     /// Finds the latest snapshot that is not after a date, and what lies near it: the month before the date, then the year, then all.
     /// If no snapshot is early enough, all there are.
     ///
     /// # Errors
     /// As [`Table::find`].
     pub fn find_latest(&self, date: NaiveDate) -> Result<Partitions> {
+        if self.dated.is_some() {
+            return Ok(self.find(None)?.partitions);
+        }
         let mut to = date;
         for days in [31, 366] {
             let from = date.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN);
@@ -277,6 +294,11 @@ impl Table {
             Snapshot { date, schema, footer: None, table: self.name.clone(), content }
         };
         for key in &self.key {
+            if let Some(dated) = self.dated.as_ref().filter(|dated| dated.column.name == *key) {
+                let what =
+                    format!("table {}: column '{}' holds the dates of the copies, and cannot be in the key", self.name, dated.column.name);
+                return Err(Error::usage(what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"")));
+            }
             if snapshot.schema.field_with_name(key).is_err() {
                 let what = format!("table {}, {date}: the snapshot", self.name);
                 return Err(self.no_key_column(key, &snapshot.schema, &what));

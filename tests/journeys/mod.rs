@@ -2,6 +2,7 @@
 
 mod backfills;
 mod commands;
+mod date_columns;
 #[cfg(feature = "sql")]
 mod demo;
 mod dialects;

@@ -101,6 +101,7 @@ impl Lake {
             allow_unsafe_store: false,
             declared: Default::default(),
             observed: Default::default(),
+            dated: Default::default(),
             open_lake: OnceLock::new(),
             variable: &|_| None,
             progress: &Silent,

@@ -65,7 +65,7 @@ impl<'a> DateRun<'a> {
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
     pub(super) fn run(mut self, state: Result<DateState>) -> DateReport {
-        match state.and_then(|state| self.attempt(state)) {
+        match state.and_then(|state| self.attempt(state)).map_err(|error| self.job.reword(error)) {
             Ok(action) => {
                 self.report.action = action;
                 if action == "written" {
@@ -194,8 +194,8 @@ impl<'a> DateRun<'a> {
         let date = self.date;
         let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
         if objects.is_empty() {
-            let error = Error::refused(format!("events {} have no partition of {date}", events.name));
-            return Err(error.hint(format!("to see what is there: {}", events.listing(DateRange::single(date)))));
+            let error = Error::refused(format!("events {} have {} of {date}", events.name, events.nothing()));
+            return Err(error.hint(events.hint_of(DateRange::single(date))));
         }
         let mut types = TypeRules { pinned: followed, ..events.types.clone() };
         if let Some(keys) = plain {

@@ -1,6 +1,7 @@
 //! One job, ready to run: what its outputs are made from, where they are, and where each date stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
@@ -14,8 +15,9 @@ use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::renamed;
 use crate::domain::schema::type_name;
-use crate::domain::staleness::{DateState, Inputs, TableInput};
+use crate::domain::staleness::{DateState, EventsInput, Inputs, TableInput};
 use crate::engine::asof::TableHistory;
+use crate::engine::dated::{Dated, Split};
 use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result, word};
@@ -35,13 +37,31 @@ pub(super) struct EventsSource {
     pub(super) found: Found,
     pub(super) format: FormatRule,
     pub(super) types: TypeRules,
+    /// If a column tells the dates: all of the events, and those of the range, split by date. `found` are the files of the split.
+    pub(super) dated: Option<(Dated, Arc<Split>)>,
 }
 
 impl EventsSource {
-    /// The command that lists the partitions of a range.
-    pub(super) fn listing(&self, range: DateRange) -> String {
+    /// What the events of a date are.
+    fn identity(&self, date: NaiveDate) -> Vec<EventsInput> {
+        match &self.dated {
+            None => self.found.partitions.get(&date).into_iter().flatten().map(Object::identity).collect(),
+            Some((_, split)) => split.identity(date).into_iter().collect(),
+        }
+    }
+
+    /// What to try where a range has no events.
+    pub(super) fn hint_of(&self, range: DateRange) -> String {
+        if let Some((dated, _)) = &self.dated {
+            return format!("correct the range, or the date column '{}'", dated.column.name);
+        }
         let (root, layout) = (word(&self.root.to_string()), word(&self.layout.to_string()));
         format!("asof partitions {root} --layout {layout} --from {} --to {}", range.from(), range.to())
+    }
+
+    /// What there is of a date without events.
+    pub(super) fn nothing(&self) -> &'static str {
+        if self.dated.is_some() { "no rows" } else { "no partition" }
     }
 }
 
@@ -209,7 +229,17 @@ impl Job {
         if !dialects.is_empty() {
             document["csv"] = serde_json::json!(dialects);
         }
+        let dated = self.events.iter().filter_map(|events| Some((events.name.as_str(), events.dated.as_ref()?.0.column.in_json())));
+        let dated: BTreeMap<&str, serde_json::Value> = dated.collect();
+        if !dated.is_empty() {
+            document["date_columns"] = serde_json::json!(dated);
+        }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
+    }
+
+    /// An error about what the job reads, with the names that the user knows.
+    pub(super) fn reword(&self, error: Error) -> Error {
+        self.events.iter().filter_map(|events| events.dated.as_ref()).fold(error, |error, (dated, _)| dated.reword(error))
     }
 
     /// The root of the outputs, as it is shown.
@@ -289,8 +319,7 @@ impl Job {
                 copies.insert(name.clone(), read.into_iter().map(input).collect::<Result<Vec<_>>>()?);
             }
         }
-        let objects = |events: &EventsSource| events.found.partitions.get(&date).into_iter().flatten().map(Object::identity).collect();
-        let events = self.events.iter().map(|events| (events.name.clone(), objects(events))).collect();
+        let events = self.events.iter().map(|events| (events.name.clone(), events.identity(date))).collect();
         Ok(Inputs { job: self.hash.clone(), tables, events, history: copies })
     }
 

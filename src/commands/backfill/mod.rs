@@ -77,10 +77,23 @@ pub struct AdHoc {
     pub events: Option<String>,
     /// Their layout.
     pub events_layout: Option<String>,
+    /// The column that holds their dates.
+    pub events_dates: DatesInColumn,
     /// Their format.
     pub events_format: Option<Format>,
     /// The rest, as the configuration would have it, with paths from the current folder.
     pub job: JobConfig,
+}
+
+/// A column of dates that the command line names.
+#[derive(Clone, Debug, Default)]
+pub struct DatesInColumn {
+    /// Its name, if one is named.
+    pub column: Option<String>,
+    /// The format of its text.
+    pub format: Option<String>,
+    /// The zone in which the day of its instants lies.
+    pub timezone: Option<String>,
 }
 
 /// What happened to one date.

@@ -83,9 +83,14 @@ impl Job {
     pub(super) fn check_events(&self, range: DateRange, orphans: usize, only: Only) -> Result<()> {
         if only == Only::ORPHANED && orphans > 0 {
             for events in &self.events {
-                if partitions::find(&events.root, &events.layout, None)?.partitions.is_empty() {
-                    let what = format!("events {} have no partition of any date in '{}'; no output was removed", events.name, events.root);
-                    return Err(Error::refused(what).hint("correct the path or the layout of the events"));
+                let found = match &events.dated {
+                    None => partitions::find(&events.root, &events.layout, None)?,
+                    Some((dated, _)) => dated.find(None)?,
+                };
+                if found.partitions.is_empty() {
+                    let what =
+                        format!("events {} have {} of any date in '{}'; no output was removed", events.name, events.nothing(), events.root);
+                    return Err(Error::refused(what).hint("correct the path, the layout or the date column of the events"));
                 }
             }
             return Ok(());
@@ -95,18 +100,19 @@ impl Job {
 
     fn no_events(&self, range: DateRange, orphans: usize) -> Error {
         let names = self.events.iter().map(|events| events.name.as_str()).collect::<Vec<_>>().join(", ");
+        let nothing = self.events.first().map_or("no partition", |events| events.nothing());
         let kept = match orphans {
             0 => String::new(),
             1 => "; 1 output of this range was kept".to_owned(),
             many => format!("; {many} outputs of this range were kept"),
         };
-        let error = Error::refused(format!("events {names} have no partition from {range}{kept}"));
+        let error = Error::refused(format!("events {names} have {nothing} from {range}{kept}"));
         if let Some(other) = self.events.iter().find_map(|events| events.found.other_padding.as_ref()) {
             return error.hint(format!("--events-layout '{0}', or layout = \"{0}\" in asof.toml, reads '{1}'", other.layout, other.path));
         }
         let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
             Some(stranger) => error.hint(format!("'{stranger}' exists, but is outside the range or does not match the layout")),
-            None => self.events.iter().fold(error, |error, events| error.hint(format!("to see what is there: {}", events.listing(range)))),
+            None => self.events.iter().fold(error, |error, events| error.hint(events.hint_of(range))),
         };
         if orphans > 0 { error.hint("if their events are really gone, remove these outputs with --only orphaned") } else { error }
     }

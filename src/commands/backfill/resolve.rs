@@ -13,15 +13,16 @@ use super::{AdHoc, BackfillOptions};
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
 use crate::commands::side_by_side::processors;
-use crate::config::JobConfig;
+use crate::config::{JobConfig, zone};
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{HistorySettings, TableHistory, Using};
 use crate::engine::command::{Program, parse_duration};
+use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::join::JoinSpec;
 use crate::error::{Context, Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
-use crate::source::{FormatRule, LayoutColumns, TypeRules};
+use crate::source::{Format, FormatRule, LayoutColumns, TypeRules};
 use crate::storage::location::Location;
 use crate::storage::partitions;
 
@@ -89,9 +90,8 @@ impl Job {
             zone,
             hash: String::new(),
         };
-        for EventsPlace { name, root, layout, format, types } in events {
-            let found = partitions::find(&root, &layout, Some(options.range)).map_err(|error| error.within(format!("events {name}")))?;
-            job.events.push(EventsSource { name, root, layout, found, format, types });
+        for events in events {
+            job.events.push(events.search(workspace, options.range)?);
         }
         for table in tables {
             let views: Vec<View> = job.relations.iter().filter_map(|relation| view_of(relation, &table)).collect();
@@ -197,9 +197,59 @@ fn history(workspace: &Workspace<'_>, name: &TableName, views: &[View], options:
 struct EventsPlace {
     name: String,
     root: Location,
-    layout: Layout,
+    dates: EventDates,
     format: FormatRule,
     types: TypeRules,
+}
+
+/// What tells the date of events.
+#[derive(Clone)]
+enum EventDates {
+    /// The path of their file.
+    Layout(Layout),
+    /// A column. A layout narrows the files that are read.
+    Column(DateColumn, Option<Layout>),
+}
+
+impl EventDates {
+    /// What a layout and a column say; nothing if there is neither.
+    fn of(layout: Option<&str>, column: Option<DateColumn>) -> Result<Option<Self>> {
+        let layout = layout.map(Layout::parse).transpose()?;
+        Ok(match (column, layout) {
+            (Some(column), layout) => Some(EventDates::Column(column, layout)),
+            (None, Some(layout)) => Some(EventDates::Layout(layout)),
+            (None, None) => None,
+        })
+    }
+
+    fn layout(&self) -> Option<&Layout> {
+        match self {
+            EventDates::Layout(layout) => Some(layout),
+            EventDates::Column(_, layout) => layout.as_ref(),
+        }
+    }
+}
+
+impl EventsPlace {
+    /// Finds the events of a range. Those whose dates are in a column are split by date.
+    fn search(self, workspace: &Workspace<'_>, range: DateRange) -> Result<EventsSource> {
+        let EventsPlace { name, root, dates, format, mut types } = self;
+        types.layout = dates.layout().map(LayoutColumns::of_events).unwrap_or_default();
+        match dates {
+            EventDates::Layout(layout) => {
+                let found = partitions::find(&root, &layout, Some(range)).map_err(|error| error.within(format!("events {name}")))?;
+                Ok(EventsSource { name, root, layout, found, format, types, dated: None })
+            }
+            EventDates::Column(column, layout) => {
+                let place = format!("events {name}, '{}'", workspace.shown(&root));
+                let dated = Dated::new(root.clone(), layout, format, types, column, RowsOf::Events).within(place, workspace.memory);
+                let split = dated.split(Some(range))?;
+                let found = split.find(Some(range))?;
+                let (layout, format, types) = (Dated::split_layout()?, dated.split_format(), dated.split_types());
+                Ok(EventsSource { name, root, layout, found, format, types, dated: Some((dated, split)) })
+            }
+        }
+    }
 }
 
 /// A job's work with the events and tables that it reads.
@@ -221,37 +271,63 @@ fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlac
         return Err(Error::usage(format!("[events.{name}] has no path"))
             .hint(format!("[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml", toml_key(name))));
     }
-    let layout = Layout::parse(&config.layout)?;
-    let types = TypeRules { layout: LayoutColumns::of_events(&layout), ..workspace.event_types(name, Some(config))? };
+    let section = format!("events.{}", toml_key(name));
+    let column = workspace.date_column(config.date_column.as_ref(), config.date_format.as_ref(), config.timezone.as_deref(), section)?;
+    let layout = Some(config.layout.as_str()).filter(|layout| !layout.is_empty());
+    let missing = || Error::usage(format!("[events.{name}] has neither a layout nor a date column"));
     Ok(EventsPlace {
         name: name.to_owned(),
         root: workspace.configured(&config.path)?,
-        layout,
+        dates: EventDates::of(layout, column)?.ok_or_else(missing)?,
         format: FormatRule {
             declared: config.format,
             option: format!("[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(name)),
         },
-        types,
+        types: workspace.event_types(name, Some(config))?,
     })
 }
 
 /// The events of an ad hoc job: a configured name, or a path with its layout.
 fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
-    if ad_hoc.events_layout.is_none() && workspace.config.events.get(events).is_some_and(|config| !config.path.is_empty()) {
+    let is_placed = ad_hoc.events_layout.is_some() || ad_hoc.events_dates.column.is_some();
+    if !is_placed && workspace.config.events.get(events).is_some_and(|config| !config.path.is_empty()) {
         return configured_events(workspace, events);
     }
-    let Some(layout) = &ad_hoc.events_layout else {
-        return Err(Error::usage(format!("the layout of the events in '{events}' is not known")).hint("--events-layout 'date=%Y-%m-%d'"));
+    let dates = &ad_hoc.events_dates;
+    let column = match &dates.column {
+        Some(name) => Some(DateColumn {
+            name: name.clone(),
+            format: dates.format.clone(),
+            zone: dates.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?,
+            named_by: NamedBy::Options("--events-"),
+        }),
+        None => None,
+    };
+    let Some(dates) = EventDates::of(ad_hoc.events_layout.as_deref(), column)? else {
+        let what = format!("which events in '{events}' are of which date is not known");
+        return Err(Error::usage(what)
+            .hint("--events-layout 'date=%Y-%m-%d', if their paths tell")
+            .hint("--events-date-column COLUMN, if a column tells"));
     };
     let root = workspace.here(events)?;
-    let name = Some(root.name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "events".to_owned());
+    let name = name_of_events(&root);
     // What asof.toml says of events of this name holds wherever they are.
     let config = workspace.config.events.get(&name);
     let declared = ad_hoc.events_format.or(config.and_then(|config| config.format));
     let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() };
-    let layout = Layout::parse(layout)?;
-    let types = TypeRules { layout: LayoutColumns::of_events(&layout), ..workspace.event_types(&name, config)? };
-    Ok(EventsPlace { name, root, layout, format, types })
+    let types = workspace.event_types(&name, config)?;
+    Ok(EventsPlace { name, root, dates, format, types })
+}
+
+/// The name of events that the command line places: that of their folder or file, without its ending.
+fn name_of_events(root: &Location) -> String {
+    let name = root.name();
+    let stem = match Format::of(root) {
+        Some(_) => name.split('.').next().unwrap_or_default(),
+        None => name.as_str(),
+    };
+    let is_usable = !stem.is_empty() && !stem.contains(['*', '?', '[']);
+    if is_usable { stem.to_owned() } else { "events".to_owned() }
 }
 
 fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {

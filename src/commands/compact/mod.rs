@@ -253,10 +253,14 @@ impl<'a> Run<'a> {
         let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
         let existing = existing.intervals;
         let range = options.range()?;
+        let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
+        // What the range leaves out is dropped from the intervals, and must be had again from the lake.
+        let left_out: Vec<NaiveDate> = existing.iter().flat_map(Intervals::observed).filter(outside).collect();
         // A range that is open at one end has millions of dates: what there is is filtered instead.
-        let is_closed = options.from.is_some() && options.to.is_some();
-        let mut found = table.find(range.filter(|_| is_closed))?;
-        found.partitions.retain(|date, _| range.is_none_or(|range| range.contains(*date)));
+        let is_narrow = left_out.is_empty() && (table.dated.is_some() || options.from.is_some() && options.to.is_some());
+        let mut found = table.find(range.filter(|_| is_narrow))?;
+        let lost: Vec<NaiveDate> = left_out.into_iter().filter(|date| !found.partitions.contains_key(date)).collect();
+        found.partitions.retain(|date, _| !outside(date));
         let dates = found.dates();
         if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
             workspace.progress.note(&format!("table {}: {other}, and is not read", table.name));
@@ -277,14 +281,7 @@ impl<'a> Run<'a> {
         let mut run = Run { workspace, table, settings, path, base: None, new, mode: "full", recall, types, dry_run };
         let mut observed = dates.clone();
         if let Some(existing) = existing {
-            // What the range leaves out is dropped from the intervals, and must be had again from the lake.
-            let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
-            let left_out: Vec<NaiveDate> = existing.observed().into_iter().filter(outside).collect();
-            if !left_out.is_empty() {
-                let all = run.table.find(None)?;
-                let lost: Vec<NaiveDate> = left_out.into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
-                run.refuse_pruned("a compaction of this range", &lost)?;
-            }
+            run.refuse_pruned("a compaction of this range", &lost)?;
             let pruned = existing.observed().into_iter().filter(|date| !found.partitions.contains_key(date) && !outside(date));
             let pruned: Vec<NaiveDate> = pruned.collect();
             observed.extend(&pruned);
@@ -583,6 +580,8 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
         return error.hint(format!("--layout '{}' reads '{}'", other.layout, other.path));
     }
     match found.strangers.as_slice() {
+        [] if range.is_some() => error.hint("choose another range with --from and --to, or leave them out"),
+        [] if !table.own => error.hint("correct the path of the copies, or their layout"),
         [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
         strangers => error.hint(format!("'{}' is not of the layout '{}'", strangers[0], table.layout)),
     }

@@ -108,6 +108,7 @@ impl Fixture {
             own: true,
             types: TypeRules::default(),
             format: crate::source::FormatRule::default(),
+            dated: None,
         };
         let ignore = ignore.iter().map(|name| (*name).to_owned()).collect();
         let comparison = Comparison { key: key(), ignore, track: vec![] };

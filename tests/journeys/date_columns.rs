@@ -1,0 +1,177 @@
+//! Tables and events whose dates are in a column.
+
+use super::environment::{World, text};
+
+const CONFIG: &str = r#"lake = "lake"
+
+[tables.item]
+snapshots = "item_snapshot.csv"
+date_column = "snapshot_date"
+key = ["id"]
+tolerance = "1d"
+
+[events.orders]
+path = "orders.csv"
+date_column = "at"
+timezone = "Europe/Helsinki"
+
+[jobs.named]
+events = "orders"
+table = "item"
+on = ["item_id=id"]
+output = "named"
+"#;
+
+const ITEMS: &str = "id,name,snapshot_date\n1,pen,2024-09-13\n2,ink,2024-09-13\n2,oil,2024-09-14\n1,pen,2024-09-14\n1,nib,2024-09-15\n";
+
+/// 22:30 in UTC is the next day in Helsinki.
+const ORDERS: &str = "order_id,item_id,at\n11,1,2024-09-12T22:30:00Z\n12,2,2024-09-13T10:00:00Z\n13,2,2024-09-14T10:00:00Z\n\
+                      14,1,2024-09-13T23:30:00Z\n15,1,2024-09-15T10:00:00Z\n16,2,2024-09-15T11:00:00Z\n";
+
+fn shop() -> World {
+    let world = World::new();
+    world.write("asof.toml", CONFIG);
+    world.write("item_snapshot.csv", ITEMS);
+    world.write("orders.csv", ORDERS);
+    world
+}
+
+/// Runs Python with the packages of the tests in the folder of a world.
+fn python(world: &World, script: &str) {
+    world.write("make.py", script);
+    let python = std::env::var("ASOF_TEST_PYTHON").expect("tests/run sets it");
+    let output = world.prepared(&python, &["make.py".to_owned()]).output().expect("python starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_table_and_events_with_their_dates_in_a_column_are_like_any_other() {
+    let mut world = shop();
+    world.succeeds("show item --date 2024-09-14");
+    world.succeeds("backfill named --from 2024-09-13 --to 2024-09-15");
+    for day in ["13", "14", "15"] {
+        world.tell(&world.rows(&format!("named/date=2024-09-{day}/named.parquet")).join("\n"));
+    }
+    world.succeeds("backfill named --from 2024-09-13 --to 2024-09-15");
+    world.succeeds("compact item");
+    world.succeeds("verify item");
+    world.succeeds("history item 1");
+    world.succeeds("diff item 2024-09-14 2024-09-15");
+    world.succeeds("status item");
+    world.succeeds("schema item");
+    world.succeeds("status named --from 2024-09-01 --to 2024-09-30");
+    world.pin("date_columns");
+}
+
+#[test]
+fn events_of_one_date_are_stale_if_they_change_and_not_if_others_come() {
+    let mut world = shop();
+    let run = "backfill named --from 2024-09-13 --to 2024-09-16";
+    world.succeeds(run);
+    world.write("orders.csv", format!("{ORDERS}17,1,2024-09-16T10:00:00Z\n"));
+    world.succeeds(run);
+    world.write("orders.csv", format!("{}17,1,2024-09-16T10:00:00Z\n", ORDERS.replace("13,2,", "13,1,")));
+    world.succeeds(run);
+    world.write("orders.csv", ORDERS.replace("15,1,2024-09-15T10:00:00Z\n16,2,2024-09-15T11:00:00Z\n", "").replace("13,2,", "13,1,"));
+    world.succeeds(run);
+    world.pin("date_columns_stale");
+}
+
+#[test]
+fn what_is_wrong_with_a_column_of_dates_is_refused() {
+    let mut world = shop();
+    let backfill =
+        |rest: &str| format!("backfill --table item --on item_id=id --out out --from 2024-09-13 --to 2024-09-15 --events {rest}");
+    world.refuses(2, &backfill("orders.csv"));
+    world.refuses(2, &backfill("orders.csv --events-date-format %Y"));
+    world.refuses(2, &backfill("orders.csv --events-date-column att"));
+    world.refuses(2, &backfill("orders.csv --events-date-column item_id"));
+    world.refuses(2, &backfill("orders.csv --events-date-column at --events-timezone Europe/Helsinky"));
+    world.refuses(3, &backfill("orders.csv --events-date-column at").replace("2024", "2025"));
+    world.write("late.csv", "item_id,day\n1,13/09/2024\n2,\n");
+    world.refuses(3, &backfill("late.csv --events-date-column day --events-date-format %d/%m/%Y"));
+    world.write("typed.ndjson", "{\"item_id\":1,\"day\":\"31/02/2024\"}\n");
+    world.refuses(3, &backfill("typed.ndjson --events-date-column day --events-date-format %d/%m/%Y"));
+    world.refuses(1, &backfill("missing.csv --events-date-column at"));
+    world.refuses(2, "compact item --snapshots item_snapshot.csv --date-column snapshot_date --key id,snapshot_date --out o.parquet");
+    world.refuses(3, "compact item --snapshots item_snapshot.csv --date-column snapshot_date --key id --out o.parquet --from 2025-01-01");
+    world.refuses(2, "snapshot item --source item_snapshot.csv");
+    for (section, line) in [
+        ("tables.item", "snapshots = 'x'"),
+        ("tables.item", "date_column = 'day'"),
+        ("tables.item", "snapshots = 'x'\nlayout = '%Y-%m-%d'\ntimezone = 'UTC'"),
+        ("events.e", "path = 'x'"),
+        ("events.e", "date_column = 'day'"),
+        ("events.e", "path = 'x'\ndate_column = 'day'\ntimezone = 'Mars'"),
+    ] {
+        world.write("asof.toml", format!("lake = 'lake'\n[{section}]\n{line}\n"));
+        world.refuses(2, "status");
+    }
+    world.pin("date_columns_refused");
+}
+
+#[test]
+fn of_a_year_of_events_in_one_file_only_the_row_groups_of_the_range_are_decoded() {
+    let mut world = World::new();
+    python(
+        &world,
+        "
+import datetime, pyarrow as pa, pyarrow.parquet as pq
+first = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+rows = [(first + datetime.timedelta(days=day, minutes=7 * n), n % 5, day * 100 + n) for day in range(365) for n in range(100)]
+frame = pa.table({'at': pa.array([row[0] for row in rows], pa.timestamp('us', 'UTC')), 'item_id': [row[1] for row in rows], 'n': [row[2] for row in rows]})
+pq.write_table(frame, 'orders.parquet', row_group_size=100)
+items = pa.table({'id': [0, 1, 2, 3], 'name': ['a', 'b', 'c', 'd'], 'day': [first.date()] * 4})
+pq.write_table(items, 'items.parquet')
+for day in range(60, 67):
+    date = (first + datetime.timedelta(days=day)).date()
+    import os
+    os.makedirs(f'folders/{date}')
+    pq.write_table(frame.slice(day * 100, 100), f'folders/{date}/x.parquet')
+# Nothing but the row groups of a week is left: whoever decodes another one fails.
+data, file = bytearray(open('orders.parquet', 'rb').read()), pq.ParquetFile('orders.parquet')
+for group in range(file.num_row_groups):
+    if not 60 <= group < 67:
+        for column in range(3):
+            chunk = file.metadata.row_group(group).column(column)
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            data[start : start + chunk.total_compressed_size] = b'\\xff' * chunk.total_compressed_size
+open('orders.parquet', 'wb').write(data)
+",
+    );
+    world.write("asof.toml", "lake = 'lake'\n[tables.item]\nsnapshots = 'items.parquet'\ndate_column = 'day'\nkey = ['id']\n");
+    let join = "--table item --on item_id=id --tolerance 90d --from 2024-03-01 --to 2024-03-07";
+    world.succeeds(&format!("backfill --events orders.parquet --events-date-column at {join} --out one"));
+    world.succeeds(&format!("backfill --events folders --events-layout %Y-%m-%d {join} --out many"));
+    for day in 1..=7 {
+        let rows = |root: &str| world.rows(&format!("{root}/date=2024-03-0{day}/{root}.parquet"));
+        assert_eq!(rows("one").len(), 101, "the header and a hundred events");
+        assert_eq!(rows("one"), rows("many"), "March {day}");
+    }
+    // Another date cannot be decoded, which shows that the test would see it.
+    let other = join.replace("03-01", "03-08").replace("03-07", "03-08");
+    world.refuses(3, &format!("backfill --events orders.parquet --events-date-column at {other} --out one"));
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn the_example_of_the_readme_runs_as_it_is() {
+    let mut world = World::new();
+    let readme = include_str!("../../README.md");
+    let section =
+        readme.split("## Three ways to ask for the past").nth(1).and_then(|text| text.split("\n## ").next()).expect("the section");
+    let block = |language: &str, at: usize| {
+        let found = section.split(&format!("```{language}\n")).nth(at + 1).and_then(|text| text.split("```").next());
+        found.expect("a block").to_owned()
+    };
+    world.write("item_snapshot.csv", block("csv", 0));
+    world.write("item_events.csv", block("csv", 1));
+    world.write("asof.toml", block("toml", 0));
+    for job in ["as_of", "by_snapshot", "by_interval"] {
+        world.succeeds(&format!("backfill {job} --from 2024-09-13 --to 2024-09-15"));
+        for day in ["13", "14", "15"] {
+            world.tell(&world.rows(&format!("{job}/date=2024-09-{day}/{job}.parquet")).join("\n"));
+        }
+    }
+    world.pin("date_columns_readme");
+}
