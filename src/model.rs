@@ -58,6 +58,19 @@ pub struct DateRange {
 }
 
 impl DateRange {
+    /// The dates between two that may be left out; `None` if both are.
+    ///
+    /// # Errors
+    /// A usage error if the first is after the last.
+    pub fn between(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Option<Self>> {
+        if from.is_none() && to.is_none() {
+            return Ok(None);
+        }
+        let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default();
+        let last = NaiveDate::from_ymd_opt(9998, 12, 31).unwrap_or_default();
+        DateRange::new(from.unwrap_or(first), to.unwrap_or(last)).map(Some)
+    }
+
     /// # Errors
     /// A usage error when `from` is after `to`.
     pub fn new(from: NaiveDate, to: NaiveDate) -> Result<Self> {

@@ -92,6 +92,8 @@ pub enum Command {
     Compact(Box<CompactArgs>),
     /// Run jobs for each date of a range, with the tables as of that date
     Backfill(Box<BackfillArgs>),
+    /// Join events of many dates, each to the table as of its own date, into one file
+    Join(Box<JoinArgs>),
     /// Show a table as of a date
     Show(ShowArgs),
     /// Show what changed in a table between two dates
@@ -333,6 +335,26 @@ pub struct BackfillArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "A job that is not in asof.toml")]
 pub struct AdHocArgs {
+    /// The join.
+    #[command(flatten)]
+    pub join: EventsJoinArgs,
+    /// A file with a query instead of a join
+    #[arg(long, value_name = "FILE")]
+    pub sql: Option<String>,
+    /// What the query calls relations, such as item=item_intervals
+    #[arg(long, value_delimiter = ',', value_parser = renamed, value_name = "NAME=RELATION,...")]
+    pub names: Vec<(String, String)>,
+    /// The root of the outputs
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<String>,
+    /// Their layout [default: date=%Y-%m-%d]
+    #[arg(long, value_name = "LAYOUT")]
+    pub out_layout: Option<String>,
+}
+
+/// Events, and the table to which they are joined.
+#[derive(Debug, Default, Args)]
+pub struct EventsJoinArgs {
     /// The root of the events' partitions, or the name of events in asof.toml
     #[arg(long, value_name = "PATH")]
     pub events: Option<String>,
@@ -366,18 +388,41 @@ pub struct AdHocArgs {
     /// The table's columns to add [default: all but the key]
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub select: Vec<String>,
-    /// A file with a query instead of a join
+}
+
+/// `asof join`
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The join.
+    #[command(flatten)]
+    pub join: EventsJoinArgs,
+    /// The Parquet file to write
     #[arg(long, value_name = "FILE")]
-    pub sql: Option<String>,
-    /// What the query calls relations, such as item=item_intervals
-    #[arg(long, value_delimiter = ',', value_parser = renamed, value_name = "NAME=RELATION,...")]
-    pub names: Vec<(String, String)>,
-    /// The root of the outputs
-    #[arg(long, value_name = "PATH")]
-    pub out: Option<String>,
-    /// Their layout [default: date=%Y-%m-%d]
-    #[arg(long, value_name = "LAYOUT")]
-    pub out_layout: Option<String>,
+    pub out: String,
+    /// The first date of the events [default: that of the first event]
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub from: Option<NaiveDate>,
+    /// The last date, included [default: that of the last event]
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub to: Option<NaiveDate>,
+    /// Where the table's rows come from
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    pub using: UsingArg,
+    /// Types of the events' columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
+    /// How the CSV of the events is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
+    /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub tolerance: Option<DaySpan>,
+    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules asof.toml
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub lag: Option<DaySpan>,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What a join keeps.

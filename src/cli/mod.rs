@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use clap::{CommandFactory, Parser};
 
-use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, Global, SnapshotArgs};
+use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, EventsJoinArgs, Global, JoinArgs, SnapshotArgs};
 use self::printer::Printer;
 use crate::clock::{Clock, Stopwatch};
 use crate::commands::backfill::{AdHoc, BackfillOptions, DatesInColumn, backfill};
@@ -21,6 +21,7 @@ use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
 use crate::commands::job_status::job_status;
+use crate::commands::join::{JoinOptions, join};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
@@ -124,14 +125,16 @@ fn declared(command: &Command) -> Result<DeclaredTypes> {
             Ok(DeclaredTypes { of_tables: types.clone().unwrap_or_default(), csv_of_tables: dialect(csv), ..DeclaredTypes::default() })
         }
     };
+    let of_events = |types: &Option<ColumnTypes>, csv: &[Dialect]| DeclaredTypes {
+        of_events: types.clone().unwrap_or_default(),
+        csv_of_events: dialect(csv),
+        ..DeclaredTypes::default()
+    };
     match command {
         Command::Snapshot(args) => of_tables(&args.types, &args.csv, &args.tables),
         Command::Compact(args) => of_tables(&args.types, &args.csv, &args.tables),
-        Command::Backfill(args) => Ok(DeclaredTypes {
-            of_events: args.types.clone().unwrap_or_default(),
-            csv_of_events: dialect(&args.csv),
-            ..DeclaredTypes::default()
-        }),
+        Command::Backfill(args) => Ok(of_events(&args.types, &args.csv)),
+        Command::Join(args) => Ok(of_events(&args.types, &args.csv)),
         _ => Ok(DeclaredTypes::default()),
     }
 }
@@ -197,6 +200,7 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             show::compact(printer, &reports)?;
         }
         Command::Backfill(args) => return run_backfill(*args, workspace, printer),
+        Command::Join(args) => run_join(*args, workspace, printer)?,
         Command::Show(args) => {
             let options = ShowOptions {
                 table: args.table,
@@ -312,26 +316,49 @@ fn compact_options(args: CompactArgs) -> CompactOptions {
 
 /// The job that the command line describes, if it describes one.
 fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
-    let described = args.events.is_some() || args.table.is_some() || args.sql.is_some() || args.out.is_some() || !args.on.is_empty();
+    let join = &args.join;
+    let described = join.events.is_some() || join.table.is_some() || args.sql.is_some() || args.out.is_some() || !join.on.is_empty();
+    let mut ad_hoc = events_join(args.join);
+    ad_hoc.job.sql_file = args.sql;
+    ad_hoc.job.names = args.names.into_iter().collect();
+    ad_hoc.job.output = args.out.unwrap_or_default();
+    ad_hoc.job.layout = args.out_layout;
+    described.then_some(ad_hoc)
+}
+
+/// A join that has no output yet.
+fn events_join(args: EventsJoinArgs) -> AdHoc {
     let job = JobConfig {
-        sql_file: args.sql,
         table: args.table,
         on: args.on,
         how: args.how.map(Into::into),
         condition: args.condition,
         select: args.select,
-        names: args.names.into_iter().collect(),
-        output: args.out.unwrap_or_default(),
-        layout: args.out_layout,
         ..JobConfig::default()
     };
-    described.then(|| AdHoc {
+    AdHoc {
         events: args.events,
         events_layout: args.events_layout,
         events_dates: DatesInColumn { column: args.events_date_column, format: args.events_date_format, timezone: args.events_timezone },
         events_format: args.events_format.map(Into::into),
         job,
-    })
+    }
+}
+
+fn run_join(args: JoinArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<()> {
+    let mut ad_hoc = events_join(args.join);
+    ad_hoc.job.output = args.out;
+    let options = JoinOptions {
+        ad_hoc,
+        range: DateRange::between(args.from, args.to)?,
+        using: args.using.into(),
+        tolerance: args.tolerance,
+        lag: args.lag,
+        dry_run: args.dry_run,
+    };
+    let report = join(workspace, &options)?;
+    printer.clear();
+    show::join(printer, &report)
 }
 
 fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {

@@ -15,6 +15,7 @@ use crate::commands::backfill::BackfillReport;
 use crate::commands::compact::CompactReport;
 use crate::commands::expand::ExpandReport;
 use crate::commands::job_status::JobStatus;
+use crate::commands::join::JoinReport;
 use crate::commands::partitions::PartitionsReport;
 use crate::commands::snapshot::{Outcome, SnapshotReport};
 use crate::commands::status::StatusReport;
@@ -212,6 +213,26 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
         printer.line(format!("  {}{rows}", parts.join(", ")))?;
     }
     Ok(())
+}
+
+pub(super) fn join(printer: &Printer, report: &JoinReport) -> Result<()> {
+    if printer.json {
+        return printer.document(report);
+    }
+    if printer.quiet {
+        return Ok(());
+    }
+    let action = match report.action {
+        "written" => paint(GREEN, "written"),
+        "planned" => "would be written".to_owned(),
+        other => paint(DIM, other),
+    };
+    let rows = report.rows.map_or_else(String::new, |rows| format!("  {}", count(rows, "row")));
+    printer.line(format!("{}  {action}{rows}", paint(BOLD, &report.output)))?;
+    printer.line(format!("  {}: {}, from {}", report.table, report.rule, report.using))?;
+    let (dates, events) = (count(report.dates, "date"), count(report.events, "event"));
+    let matched = report.matched.map_or_else(String::new, |matched| format!("; {} matched", number(matched)));
+    printer.line(format!("  {events} of {dates}, {} to {}{matched}", report.from, report.to))
 }
 
 /// `named`: whether the command line names the table, so that its columns are told, too.

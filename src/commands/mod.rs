@@ -11,6 +11,7 @@ pub mod history;
 pub mod init;
 mod inspect;
 pub mod job_status;
+pub mod join;
 pub mod partitions;
 pub mod schema;
 pub mod show;

@@ -2,7 +2,8 @@
 //!
 //! A [`Versions`] knows the versions of each key's row, each over an interval. Rows themselves stay where the caller has them; the index
 //! answers with row numbers. It is built once for the dates of a window. For a date, [`Versions::on`] gives each key the row that holds on it, in
-//! one pass over the versions and without touching the keys; that is probed, read-only, by the date's events.
+//! one pass over the versions and without touching the keys; that is probed, read-only, by the date's events. For events of many
+//! dates, [`Versions::on_each`] has the versions of each key in order, in which each event searches for its own date.
 //!
 //! When two keys are equal is said in [`super::digest`]. A key of one integer column is held as that integer, which
 //! is the same rule without the digest: an event's float or decimal meets it if it is that whole number. All others are held as digests.
@@ -12,7 +13,7 @@
 //!
 //! Memory: 12 bytes a version; for each key the map's entry, 16 bytes for an integer and 32 for a digest, with its slack, and two bytes
 //! of a filter before it, but nothing where integers lie close to one another. For each date that is being run 4 bytes a key, or
-//! a number of the range that close integers lie in.
+//! a number of the range that close integers lie in; for events of many dates 4 bytes a key and 4 a version.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -188,7 +189,16 @@ pub struct VersionsOn<'a> {
     rows: Vec<u32>,
 }
 
-fn day(date: NaiveDate) -> i32 {
+/// The versions of each key in order of their start, for events of many dates at a time.
+pub struct VersionsOnEach<'a> {
+    versions: &'a Versions,
+    /// Where the versions of each place begin in `rows`, and where those of the last one end.
+    starts: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+/// A date as a number of days, the first of which is January 1 of the year 1.
+pub fn day(date: NaiveDate) -> i32 {
     date.num_days_from_ce()
 }
 
@@ -327,30 +337,72 @@ impl Versions {
         }
         VersionsOn { places: &self.places, rows }
     }
+
+    /// The rows that hold on the date of each event.
+    pub fn on_each(&self) -> VersionsOnEach<'_> {
+        let mut starts = vec![0u32; self.count + 1];
+        for version in &self.versions {
+            starts[version.place as usize + 1] += 1;
+        }
+        for place in 0..self.count {
+            starts[place + 1] += starts[place];
+        }
+        let (mut next, mut rows) = (starts.clone(), vec![NO_ROW; self.versions.len()]);
+        for (row, version) in (0u32..).zip(&self.versions) {
+            let at = &mut next[version.place as usize];
+            rows[*at as usize] = row;
+            *at += 1;
+        }
+        VersionsOnEach { versions: self, starts, rows }
+    }
+
+    fn kind(&self) -> KeyKind {
+        self.places.kind()
+    }
 }
 
-impl VersionsOn<'_> {
+impl VersionsOnEach<'_> {
     /// How keys are held, and how those of events must be.
     pub fn kind(&self) -> KeyKind {
-        match self.places {
+        self.versions.kind()
+    }
+
+    /// Probes with the events' keys, each on its own day, and says which events stay, and which row each meets.
+    pub fn probe(&self, kind: JoinKind, keys: &Keys, days: &[i32]) -> Matches {
+        let row = |event: usize, place: usize| {
+            // A place that is not there is that of a key out of the array.
+            let ends = self.starts.get(place).zip(place.checked_add(1).and_then(|next| self.starts.get(next)));
+            let rows = ends.and_then(|(from, to)| self.rows.get(*from as usize..*to as usize)).unwrap_or_default();
+            let version = |row: &u32| &self.versions.versions[*row as usize];
+            let later = rows.partition_point(|row| version(row).start <= days[event]);
+            let last = rows[..later].last().filter(|row| days[event] <= version(row).end);
+            last.copied().unwrap_or(NO_ROW)
+        };
+        matches(kind, self.versions.places.met(keys, row))
+    }
+}
+
+impl Places {
+    fn kind(&self) -> KeyKind {
+        match self {
             Places::Close(..) | Places::Integers(..) => KeyKind::Integers,
             Places::Digests(..) => KeyKind::Digests,
         }
     }
 
-    /// The row that each key meets. A key that is null meets none.
-    fn met(&self, keys: &Keys) -> Vec<u32> {
-        let row = |place: usize| self.rows.get(place).copied().unwrap_or(NO_ROW);
+    /// The row that each key meets; `row` says which one an event meets at a key's place. A key that is null meets none.
+    fn met(&self, keys: &Keys, row: impl Fn(usize, usize) -> u32) -> Vec<u32> {
         let put = |events: Vec<u32>, places: Vec<Option<u32>>| {
             let mut rows = vec![NO_ROW; keys.len()];
             for (event, place) in events.into_iter().zip(places) {
-                rows[event as usize] = place.map_or(NO_ROW, |place| row(place as usize));
+                let event = event as usize;
+                rows[event] = place.map_or(NO_ROW, |place| row(event, place as usize));
             }
             rows
         };
-        match (self.places, keys) {
+        match (self, keys) {
             (Places::Close(least), Keys::Integers(keys)) => {
-                let mut rows: Vec<u32> = keys.values().iter().map(|key| row(close(*key, *least))).collect();
+                let mut rows: Vec<u32> = keys.values().iter().enumerate().map(|(event, key)| row(event, close(*key, *least))).collect();
                 if let Some(nulls) = keys.nulls().filter(|nulls| nulls.null_count() > 0) {
                     for (row, is_valid) in rows.iter_mut().zip(nulls) {
                         *row = if is_valid { *row } else { NO_ROW };
@@ -373,34 +425,45 @@ impl VersionsOn<'_> {
             _ => vec![NO_ROW; keys.len()],
         }
     }
+}
+
+impl VersionsOn<'_> {
+    /// How keys are held, and how those of events must be.
+    pub fn kind(&self) -> KeyKind {
+        self.places.kind()
+    }
 
     /// Probes with the events' keys and says which events stay, and which row each meets. A key that is null meets none.
     pub fn probe(&self, kind: JoinKind, keys: &Keys) -> Matches {
-        let mut rows = self.met(keys);
-        let all = rows.len();
-        let matched = rows.iter().filter(|row| **row != NO_ROW).count();
-        let stay = match kind {
-            JoinKind::Left => None,
-            JoinKind::Inner | JoinKind::Semi if matched == all => None,
-            JoinKind::Inner | JoinKind::Semi => {
-                let stay = BooleanBuffer::collect_bool(all, |event| rows[event] != NO_ROW);
-                let mut count = 0;
-                for event in 0..all {
-                    let row = rows[event];
-                    rows[count] = row;
-                    count += usize::from(row != NO_ROW);
-                }
-                rows.truncate(count);
-                Some(stay)
-            }
-            JoinKind::Anti => {
-                let stay = BooleanBuffer::collect_bool(all, |event| rows[event] == NO_ROW);
-                rows = vec![NO_ROW; all - matched];
-                Some(stay)
-            }
-        };
-        Matches { stay, rows, matched: matched as u64 }
+        matches(kind, self.places.met(keys, |_, place| self.rows.get(place).copied().unwrap_or(NO_ROW)))
     }
+}
+
+/// Which events stay, from the row that each meets.
+fn matches(kind: JoinKind, mut rows: Vec<u32>) -> Matches {
+    let all = rows.len();
+    let matched = rows.iter().filter(|row| **row != NO_ROW).count();
+    let stay = match kind {
+        JoinKind::Left => None,
+        JoinKind::Inner | JoinKind::Semi if matched == all => None,
+        JoinKind::Inner | JoinKind::Semi => {
+            let stay = BooleanBuffer::collect_bool(all, |event| rows[event] != NO_ROW);
+            let mut count = 0;
+            for event in 0..all {
+                let row = rows[event];
+                rows[count] = row;
+                count += usize::from(row != NO_ROW);
+            }
+            rows.truncate(count);
+            Some(stay)
+        }
+        JoinKind::Anti => {
+            let stay = BooleanBuffer::collect_bool(all, |event| rows[event] == NO_ROW);
+            rows = vec![NO_ROW; all - matched];
+            Some(stay)
+        }
+    };
+    Matches { stay, rows, matched: matched as u64 }
 }
 
 /// The indices of the items that are wanted and not null. There is no branch that depends on an item.
@@ -467,6 +530,8 @@ mod tests {
 
     use super::*;
     use crate::model::parse_date;
+
+    use chrono::Days;
 
     fn date(text: &str) -> NaiveDate {
         parse_date(text).expect("a date")
@@ -549,6 +614,41 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn events_of_many_dates_meet_what_those_of_each_date_meet(
+            // Of each key: how many days until the next version starts, and how many of them it holds; none for all.
+            table in proptest::collection::vec((0i64..12, proptest::collection::vec((1u64..5, proptest::option::of(0u64..4)), 1..6)), 0..10),
+            events in proptest::collection::vec((proptest::option::of(-2i64..14), 0u64..24), 0..40),
+            distance in prop_oneof![Just(1i64), Just(1_000_003)],
+        ) {
+            let first = date("2024-02-20");
+            let after = |days: u64| first + Days::new(days);
+            let mut rows: Vec<(i64, Interval)> = Vec::new();
+            for (key, versions) in table.into_iter().collect::<std::collections::BTreeMap<_, _>>() {
+                let mut start = 2;
+                for (days, held) in versions {
+                    let end = held.map_or(days - 1, |held| held.min(days - 1));
+                    rows.push((key * distance, Interval { start: after(start), end: Some(after(start + end)) }));
+                    start += days;
+                }
+                rows.push((key * distance, Interval { start: after(start), end: None }));
+            }
+            let key_of = |key: Option<i64>| key.map(|key| key * distance);
+            for kind in [KeyKind::Integers, KeyKind::Digests] {
+                let mut builder = VersionsBuilder::new(kind);
+                let (table, intervals): (Vec<_>, Vec<_>) = rows.iter().copied().map(|(key, interval)| (Some(key), interval)).unzip();
+                builder.push(&Keys::of(kind, &[keys(&table)]).expect("keys"), &intervals).expect("no nulls");
+                let versions = builder.finish().expect("versions of one key do not overlap");
+                let columns = keys(&events.iter().map(|(key, _)| key_of(*key)).collect::<Vec<_>>());
+                let days: Vec<i32> = events.iter().map(|(_, day)| super::day(after(*day))).collect();
+                let found = versions.on_each().probe(JoinKind::Left, &Keys::of(kind, &[columns]).expect("keys"), &days);
+                let alone = events.iter().map(|(key, day)| probe(&versions, JoinKind::Left, &keys(&[key_of(*key)]), after(*day)).rows[0]);
+                let alone: Vec<u32> = alone.collect();
+                prop_assert_eq!(found.matched, alone.iter().filter(|row| **row != NO_ROW).count() as u64);
+                prop_assert_eq!(found.rows, alone);
+            }
+        }
+
         #[test]
         fn integers_meet_what_their_digests_meet(
             table in proptest::collection::btree_set(prop_oneof![-20i64..20, Just(i64::MAX), Just(i64::MIN), Just(1 << 53), Just((1 << 53) + 1)], 0..20),

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Int64Type, SchemaRef, TimeUnit, UInt64Type};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -37,7 +37,7 @@ use crate::domain::schema::type_name;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result, shorten, word};
 use crate::model::{DateRange, MemoryBudget};
-use crate::source::{self, Format, FormatRule, LayoutColumns, TypeRules, files_of, no_column};
+use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column};
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object};
 use crate::storage::object::{GroupStatistics, RowCondition};
@@ -192,24 +192,10 @@ impl Dated {
         if files.is_empty() {
             return Ok(empty);
         }
-        let format = self.format.of(files)?;
-        let mut rules = self.types.clone();
-        if column.format.is_some() && !format.carries_types() {
-            // `20240913` and `13092024` are text in a format, whatever type they would be without it.
-            rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
-        }
-        let mut rows = source::read(files, format, &rules, None)?;
-        let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
-        if column.format.is_some() && rows.schema.field(at).data_type().is_integer() {
-            rules.declared.insert(column.name.clone(), DataType::Utf8);
-            rows = source::read(files, format, &rules, None)?;
-        }
-        column.check(rows.schema.field(at).data_type(), place)?;
+        let Opened { rows, at, rules, format } = self.open(files)?;
         let batches = match range {
             Some(range) if format == Format::Parquet => {
-                let columns: Vec<String> = rows.schema.fields().iter().map(|field| field.name().clone()).collect();
-                let condition = InRange { column: column.clone(), columns: vec![column.name.clone()], range };
-                source::read_columns(files, format, &rules, &columns, Some(Arc::new(condition)))?
+                source::read_columns(files, format, &rules, &names(&rows.schema), Some(self.in_range(range)))?
             }
             _ => rows.batches,
         };
@@ -224,11 +210,110 @@ impl Dated {
         Ok(Split { sums, columns, ..empty })
     }
 
+    /// Opens files, and finds their date column.
+    fn open(&self, files: &[Object]) -> Result<Opened> {
+        let (column, place) = (&self.column, self.place.as_str());
+        let format = self.format.of(files)?;
+        let mut rules = self.types.clone();
+        if column.format.is_some() && !format.carries_types() {
+            // `20240913` and `13092024` are text in a format, whatever type they would be without it.
+            rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
+        }
+        let mut rows = source::read(files, format, &rules, None)?;
+        let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
+        if column.format.is_some() && rows.schema.field(at).data_type().is_integer() {
+            rules.declared.insert(column.name.clone(), DataType::Utf8);
+            rows = source::read(files, format, &rules, None)?;
+        }
+        column.check(rows.schema.field(at).data_type(), place)?;
+        Ok(Opened { rows, at, rules, format })
+    }
+
+    fn in_range(&self, range: DateRange) -> Arc<dyn RowCondition> {
+        Arc::new(InRange { column: self.column.clone(), columns: vec![self.column.name.clone()], range })
+    }
+
+    /// Reads the date column alone, to know which dates there are.
+    ///
+    /// # Errors
+    /// As [`Dated::find`].
+    pub fn survey(&self, range: Option<DateRange>) -> Result<Survey> {
+        let mut survey = Survey { files: self.files(range)?, range, dates: BTreeMap::new() };
+        if survey.files.is_empty() {
+            return Ok(survey);
+        }
+        let Opened { rules, format, .. } = self.open(&survey.files)?;
+        let condition = range.map(|range| self.in_range(range));
+        let (mut nulls, mut days): (u64, BTreeMap<i32, u64>) = (0, BTreeMap::new());
+        for batch in source::read_columns(&survey.files, format, &rules, std::slice::from_ref(&self.column.name), condition)? {
+            let of_batch = self.column.days(batch?.column(0), &self.place)?;
+            nulls += of_batch.null_count() as u64;
+            for day in of_batch.iter().flatten() {
+                *days.entry(day).or_default() += 1;
+            }
+        }
+        self.column.refuse_nulls(nulls, &self.place)?;
+        for (day, rows) in days {
+            survey.dates.insert(self.column.date(day, &self.place)?, rows);
+        }
+        Ok(survey)
+    }
+
+    /// The rows of a survey in their order. Batches end with a column of dates that is not in the schema.
+    ///
+    /// # Errors
+    /// As [`Dated::find`].
+    pub fn rows(&self, survey: &Survey) -> Result<Rows> {
+        let Opened { rows, at, rules, format } = self.open(&survey.files)?;
+        let batches = match survey.range {
+            Some(range) => source::read_columns(&survey.files, format, &rules, &names(&rows.schema), Some(self.in_range(range)))?,
+            None => rows.batches,
+        };
+        let (column, place, schema) = (self.column.clone(), self.place.clone(), rows.schema.clone());
+        let mut fields = schema.fields().to_vec();
+        // No column of theirs has this name.
+        fields.push(Arc::new(Field::new("\u{1}date", DataType::Date32, false)));
+        let with_dates: SchemaRef = Arc::new(Schema::new(fields));
+        let add = move |batch: Result<RecordBatch>| {
+            let batch = batch?;
+            let days = column.days(batch.column(at), &place)?;
+            column.refuse_nulls(days.null_count() as u64, &place)?;
+            let columns = batch.columns().iter().cloned().chain([Arc::new(days) as ArrayRef]).collect();
+            RecordBatch::try_new(with_dates.clone(), columns).io_context(|| "cannot add the dates of rows".into())
+        };
+        Ok(Rows { schema, batches: Box::new(batches.map(add)) })
+    }
+
     /// An error about split rows, as one about the input, which is what the user knows.
     pub fn reword(&self, error: Error) -> Error {
         let splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
         splits.iter().fold(error, |error, split| split.reword(error))
     }
+}
+
+/// The dates of rows that have not been read.
+#[derive(Debug)]
+pub struct Survey {
+    /// The files that have them.
+    pub files: Vec<Object>,
+    /// The dates that were asked for; all if `None`.
+    pub range: Option<DateRange>,
+    /// How many rows each date has.
+    pub dates: BTreeMap<NaiveDate, u64>,
+}
+
+/// Files whose date column was found.
+struct Opened {
+    rows: Rows,
+    /// The index of the date column.
+    at: usize,
+    /// The rules by which the rows are read.
+    rules: TypeRules,
+    format: Format,
+}
+
+fn names(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 impl Split {
@@ -288,6 +373,20 @@ impl DateColumn {
             ))
             .hint(format!("{}, if its digits are a date", self.named_by.setting("date-format", "%Y%m%d")))),
         }
+    }
+
+    fn refuse_nulls(&self, nulls: u64, place: &str) -> Result<()> {
+        if nulls == 0 {
+            return Ok(());
+        }
+        let rows = if nulls == 1 { "row has" } else { "rows have" };
+        Err(Error::refused(format!("{place}: {nulls} {rows} a null in the date column '{}'", self.name))
+            .hint("correct the source: every row has a date"))
+    }
+
+    fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
+        let out_of_range = || Error::refused(format!("{place}: column '{}' has a date out of range", self.name));
+        Date32Type::to_naive_date_opt(day).ok_or_else(out_of_range)
     }
 
     fn not_a_date(&self, text: &str, format: &str, place: &str) -> Error {
@@ -428,11 +527,7 @@ impl Splitter<'_> {
                 bytes = 0;
             }
         }
-        if self.nulls > 0 {
-            let rows = if self.nulls == 1 { "row has" } else { "rows have" };
-            return Err(Error::refused(format!("{}: {} {rows} a null in the date column '{}'", self.place, self.nulls, self.column.name))
-                .hint("correct the source: every row has a date"));
-        }
+        self.column.refuse_nulls(self.nulls, self.place)?;
         if held.is_empty() { Ok(()) } else { self.write(&held, &days) }
     }
 
@@ -445,8 +540,7 @@ impl Splitter<'_> {
             order.entry(*day).or_default().push(row);
         }
         for (day, of_day) in order {
-            let date = Date32Type::to_naive_date_opt(day)
-                .ok_or_else(|| Error::refused(format!("{}: column '{}' has a date out of range", self.place, self.column.name)))?;
+            let date = self.column.date(day, self.place)?;
             if self.range.is_some_and(|range| !range.contains(date)) {
                 continue;
             }
@@ -481,7 +575,6 @@ const CHUNK: usize = 64 << 20;
 #[cfg(test)]
 mod tests {
     use arrow::array::{StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray};
-    use arrow::datatypes::{Field, Schema};
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
 

@@ -23,7 +23,7 @@ use crate::storage::location::Location;
 use crate::storage::object::{GroupStatistics, ParquetObject, RowCondition};
 
 /// Days from the common era's first day to 1970-01-01.
-const EPOCH_DAYS: i32 = 719_163;
+pub(super) const EPOCH_DAYS: i32 = 719_163;
 
 /// Days since 1970-01-01, as Arrow writes dates.
 pub fn to_days(date: NaiveDate) -> i32 {

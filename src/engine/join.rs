@@ -20,16 +20,17 @@ use std::thread::available_parallelism;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{BatchCoalescer, cast, concat, filter_record_batch, interleave, take};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
 use super::ahead::{Ahead, Task};
 use super::expression::Condition;
+use super::intervals::EPOCH_DAYS;
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
-use crate::domain::join::{JoinKind, KeyKind, Keys, NO_ROW, Versions, VersionsBuilder, VersionsOn};
+use crate::domain::join::{JoinKind, KeyKind, Keys, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach};
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
@@ -269,14 +270,24 @@ impl JoinTable {
 
     /// The table side as of one of its dates.
     pub fn on(&self, date: NaiveDate) -> JoinTableOn<'_> {
-        JoinTableOn { table: self, rows: Phase::Join.spend(|| self.versions.on(date)) }
+        JoinTableOn { table: self, rows: Phase::Join.spend(|| Rows::OnDate(self.versions.on(date))) }
+    }
+
+    /// The table side as of the date of each event. Batches of events end with a column of those dates, which is not one of theirs.
+    pub fn on_each(&self) -> JoinTableOn<'_> {
+        JoinTableOn { table: self, rows: Phase::Join.spend(|| Rows::OnEach(self.versions.on_each())) }
     }
 }
 
-/// A table side as of a date.
+/// A table side as of a date, or of the date of each event.
 pub struct JoinTableOn<'a> {
     table: &'a JoinTable,
-    rows: VersionsOn<'a>,
+    rows: Rows<'a>,
+}
+
+enum Rows<'a> {
+    OnDate(VersionsOn<'a>),
+    OnEach(VersionsOnEach<'a>),
 }
 
 impl JoinTableOn<'_> {
@@ -294,9 +305,18 @@ impl JoinTableOn<'_> {
         }
     }
 
-    fn keys(&self, spec: &JoinSpec, events: &RecordBatch) -> Result<Keys> {
-        let keys: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
-        Keys::of(self.rows.kind(), &keys)
+    /// The events of a batch, and which of them meet which rows.
+    fn probe(&self, spec: &JoinSpec, mut events: RecordBatch) -> Result<(RecordBatch, Matches)> {
+        let columns: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
+        let matches = match &self.rows {
+            Rows::OnDate(rows) => rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?),
+            Rows::OnEach(rows) => {
+                let dates = events.remove_column(events.num_columns() - 1);
+                let days: Vec<i32> = dates.as_primitive::<Date32Type>().values().iter().map(|day| day + EPOCH_DAYS).collect();
+                rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?, &days)
+            }
+        };
+        Ok((events, matches))
     }
 }
 
@@ -335,7 +355,7 @@ impl Joined<'_> {
             };
             self.read += batch.num_rows() as u64;
             Phase::Join.spend(|| {
-                let matches = self.side.rows.probe(self.spec.how, &self.side.keys(self.spec, &batch)?);
+                let (batch, matches) = self.side.probe(self.spec, batch)?;
                 self.matched += matches.matched;
                 self.rows.extend(matches.rows);
                 // Events that all stay need not be copied.

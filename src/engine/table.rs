@@ -326,10 +326,14 @@ impl Table {
         let name = &self.name;
         match self.own {
             true => format!("asof snapshot {name} --source FILE --key COLUMN"),
-            false => format!(
-                "check the path and the layout of the copies: [tables.{}] snapshots = \"DIR\", layout = \"LAYOUT\" in asof.toml",
-                toml_key(name.as_str())
-            ),
+            false => {
+                let (told_by, example) = match self.dated {
+                    Some(_) => ("date column", "date_column = \"COLUMN\""),
+                    None => ("layout", "layout = \"LAYOUT\""),
+                };
+                let section = toml_key(name.as_str());
+                format!("check the path and the {told_by} of the copies: [tables.{section}] snapshots = \"PATH\", {example} in asof.toml")
+            }
         }
     }
 

@@ -49,6 +49,8 @@ pub enum Content {
     Intervals(IntervalsFooter),
     /// The output of a job for one date.
     Output(OutputFooter),
+    /// Events of many dates, joined.
+    Join(JoinFooter),
     /// What a snapshot changed.
     Changes(ChangesFooter),
 }
@@ -254,6 +256,18 @@ impl GapsWire {
             _ => GapPolicy::Carry { max_gap: self.max_gap },
         }
     }
+}
+
+/// The facts of events of many dates, joined.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinFooter {
+    /// How many rows there are.
+    pub rows: u64,
+    /// What they were made from.
+    #[serde(flatten)]
+    pub inputs: Inputs,
+    /// The program that wrote it.
+    pub asof_version: String,
 }
 
 /// The facts of an output.

@@ -175,3 +175,84 @@ fn the_example_of_the_readme_runs_as_it_is() {
     }
     world.pin("date_columns_readme");
 }
+
+/// What DuckDB finds for events joined each to the copy of its own date.
+const JOINED: &str = "
+import duckdb
+duckdb.sql(\"set timezone = 'UTC'\")
+found = duckdb.sql('''
+  select o.n, o.\"at\", o.item_id, i.name, i.price from 'orders.parquet' o
+  left join 'items.parquet' i on i.id = o.item_id and i.day = cast(o.\"at\" as date) order by n''').fetchall()
+given = duckdb.sql('''select n, \"at\", item_id, name, price from 'joined.parquet' order by n''').fetchall()
+assert found == given, [(a, b) for a, b in zip(found, given) if a != b][:3]
+assert len(found) == 3000 and sum(row[3] is None for row in found) > 100
+";
+
+#[test]
+fn events_of_many_dates_are_joined_in_one_pass_each_to_the_table_of_its_date() {
+    let mut world = World::new();
+    python(
+        &world,
+        "
+import datetime, random, pyarrow as pa, pyarrow.parquet as pq
+random.seed(11)
+first = datetime.datetime(2024, 2, 1)
+orders = [(first + datetime.timedelta(minutes=random.randrange(30 * 1440)), random.randrange(40)) for _ in range(3000)]
+pq.write_table(pa.table({'at': pa.array([at for at, _ in orders], pa.timestamp('us')), 'item_id': [item for _, item in orders], 'n': range(3000)}), 'orders.parquet', row_group_size=500)
+items = [(item, f'n{random.randrange(3)}', random.randrange(2) / 4, first.date() + datetime.timedelta(day)) for day in range(30) for item in range(38) if random.random() < .9]
+random.shuffle(items)
+pq.write_table(pa.table({'id': [row[0] for row in items], 'name': [row[1] for row in items], 'price': [row[2] for row in items], 'day': [row[3] for row in items]}), 'items.parquet')
+",
+    );
+    world.write("asof.toml", "lake = 'lake'\n[tables.item]\nsnapshots = 'items.parquet'\ndate_column = 'day'\nkey = ['id']\n");
+    let join = "join --events orders.parquet --events-date-column at --table item --on item_id=id --out joined.parquet";
+    world.succeeds(&format!("{join} --dry-run"));
+    assert!(!world.path("joined.parquet").exists());
+    world.succeeds(join);
+    python(&world, JOINED);
+    let rows = world.rows("joined.parquet");
+    world.succeeds(join);
+    world.succeeds("compact item");
+    world.succeeds(&format!("{join} --using intervals").replace("joined.parquet", "again.parquet"));
+    assert_eq!(world.rows("again.parquet"), rows, "in the order of the events, from snapshots and from intervals");
+    world.succeeds(&format!("{join} --how inner --where 'price > 0' --select name --from 2024-02-10 --to 2024-02-12"));
+    world.succeeds(&format!("{join} --lag 1d --from 2024-02-02"));
+    world.refuses(3, &format!("{join} --lag 1d"));
+    world.refuses(3, &format!("{join} --from 2025-01-01"));
+    world.refuses(2, &join.replace("joined.parquet", "joined"));
+    world.refuses(2, &join.replace("--events-date-column at", "--events-layout %Y-%m-%d"));
+    world.refuses(2, &join.replace("item_id=id", "item=id"));
+    world.refuses(2, &join.replace("joined.parquet", "orders.parquet"));
+    world.refuses(2, &join.replace("joined.parquet", "lake/x.parquet"));
+    std::fs::copy(world.path("items.parquet"), world.path("other.parquet")).expect("copied");
+    world.refuses(3, &join.replace("joined.parquet", "other.parquet"));
+    world.pin("join");
+}
+
+#[test]
+fn a_join_of_many_dates_reads_own_snapshots_and_columns_that_come_and_widen() {
+    let mut world = World::new();
+    world.write("asof.toml", "lake = 'lake'\n[tables.item]\nkey = ['id']\nsource = 'item.csv'\n");
+    for (day, rows) in [("2024-03-01", "id,v\nA,1\nB,2\n"), ("2024-03-02", "id,v,w\nA,1,x\nB,2.5,y\n"), ("2024-03-04", "id,v,w\nA,1,x\n")] {
+        world.at(day);
+        world.write("item.csv", rows);
+        world.succeeds("snapshot item");
+    }
+    world.write("ev/1.csv", "key,on\nB,2024-03-04\nA,2024-03-01\n,2024-03-01\n");
+    world.write("ev/2.csv", "key,on\nB,2024-03-02\nB,2024-03-01\nA,2024-03-03\n");
+    let join = "join --events ev --events-date-column on --table item --on key=id --tolerance 1d --out out.parquet";
+    world.succeeds(join);
+    let rows = world.rows("out.parquet");
+    let expected = ["key|on|v|w", "B|2024-03-04|null|null", "A|2024-03-01|1.0|null", "null|2024-03-01|null|null"];
+    assert_eq!(rows[..4], expected);
+    assert_eq!(rows[4..], ["B|2024-03-02|2.5|y", "B|2024-03-01|2.0|null", "A|2024-03-03|1.0|x"]);
+    world.succeeds(join);
+    world.succeeds("compact item");
+    world.succeeds(&format!("{join} --using intervals").replace("out.parquet", "again.parquet"));
+    assert_eq!(world.rows("again.parquet"), rows);
+    world.write("ev/2.csv", "key,on\nB,2024-03-02\nB,\nA,\n");
+    let before = world.bytes("out.parquet");
+    world.refuses(3, join);
+    assert!(world.bytes("out.parquet") == before, "a refused join leaves what was there");
+    world.pin("join_own");
+}

@@ -117,7 +117,7 @@ impl Reads {
 
 /// What of a table's past a job reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(in crate::commands) enum View {
     /// The table as of the date.
     AsOf,
     /// Every copy up to the date.

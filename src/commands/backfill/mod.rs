@@ -36,10 +36,11 @@ use serde::Serialize;
 
 use self::date::{DateRun, Shared};
 pub(super) use self::job::Job;
+pub(super) use self::job::View;
 use self::job::Work;
-pub(super) use self::resolve::find_job;
+pub(super) use self::resolve::{Column, find_job, history, refuse_inputs_as_output, resolve_join};
 use self::schema::Turns;
-use self::sides::Sides;
+pub(super) use self::sides::{Need, Sides, Source};
 use super::Workspace;
 use crate::config::JobConfig;
 use crate::domain::staleness::{DateState, Only};

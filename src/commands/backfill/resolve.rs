@@ -110,7 +110,7 @@ impl Job {
 }
 
 /// Refuses an output in a folder that the job, or another, reads: it would be taken for a table's or for events.
-fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Location, events: &[EventsPlace]) -> Result<()> {
+pub(in crate::commands) fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Location, events: &[EventsPlace]) -> Result<()> {
     let inside = |root: &Location| output.is_within(root);
     let refused = |what: String| Err(Error::usage(format!("the output '{output}' lies {what}")).hint("choose another --out or output"));
     if let Some(events) = events.iter().find(|events| inside(&events.root)) {
@@ -159,7 +159,12 @@ fn view_of(relation: &JobRelation, table: &TableName) -> Option<View> {
 
 /// The past of a table, as far as the views of it need it: all copies up to the last date for its history, and
 /// otherwise those that may serve one of the dates.
-fn history(workspace: &Workspace<'_>, name: &TableName, views: &[View], options: &BackfillOptions) -> Result<TableHistory> {
+pub(in crate::commands) fn history(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    views: &[View],
+    options: &BackfillOptions,
+) -> Result<TableHistory> {
     let table = workspace.table(name, &[])?;
     let (mut rule, _) = workspace.as_of_rule(name);
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
@@ -194,38 +199,50 @@ fn history(workspace: &Workspace<'_>, name: &TableName, views: &[View], options:
 
 /// Events whose place is known, and whose partitions have not been looked for.
 #[derive(Clone)]
-struct EventsPlace {
-    name: String,
-    root: Location,
-    dates: EventDates,
-    format: FormatRule,
-    types: TypeRules,
+pub(in crate::commands) struct EventsPlace {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) root: Location,
+    pub(in crate::commands) dates: EventDates,
+    pub(in crate::commands) format: FormatRule,
+    pub(in crate::commands) types: TypeRules,
 }
 
 /// What tells the date of events.
 #[derive(Clone)]
-enum EventDates {
+pub(in crate::commands) enum EventDates {
     /// The path of their file.
     Layout(Layout),
-    /// A column. A layout narrows the files that are read.
-    Column(DateColumn, Option<Layout>),
+    /// A column.
+    Column(Column),
 }
+
+/// A column of dates, and a layout that narrows the files that are read, if there is one.
+#[derive(Clone)]
+pub(in crate::commands) struct Column(pub(in crate::commands) DateColumn, pub(in crate::commands) Option<Layout>);
 
 impl EventDates {
     /// What a layout and a column say; nothing if there is neither.
     fn of(layout: Option<&str>, column: Option<DateColumn>) -> Result<Option<Self>> {
         let layout = layout.map(Layout::parse).transpose()?;
         Ok(match (column, layout) {
-            (Some(column), layout) => Some(EventDates::Column(column, layout)),
+            (Some(column), layout) => Some(EventDates::Column(Column(column, layout))),
             (None, Some(layout)) => Some(EventDates::Layout(layout)),
             (None, None) => None,
         })
     }
 
+    /// The column, if it is one.
+    pub(in crate::commands) fn into_column(self) -> Option<Column> {
+        match self {
+            EventDates::Layout(_) => None,
+            EventDates::Column(column) => Some(column),
+        }
+    }
+
     fn layout(&self) -> Option<&Layout> {
         match self {
             EventDates::Layout(layout) => Some(layout),
-            EventDates::Column(_, layout) => layout.as_ref(),
+            EventDates::Column(Column(_, layout)) => layout.as_ref(),
         }
     }
 }
@@ -240,7 +257,7 @@ impl EventsPlace {
                 let found = partitions::find(&root, &layout, Some(range)).map_err(|error| error.within(format!("events {name}")))?;
                 Ok(EventsSource { name, root, layout, found, format, types, dated: None })
             }
-            EventDates::Column(column, layout) => {
+            EventDates::Column(Column(column, layout)) => {
                 let place = format!("events {name}, '{}'", workspace.shown(&root));
                 let dated = Dated::new(root.clone(), layout, format, types, column, RowsOf::Events).within(place, workspace.memory);
                 let split = dated.split(Some(range))?;
@@ -253,11 +270,21 @@ impl EventsPlace {
 }
 
 /// A job's work with the events and tables that it reads.
-struct Resolved {
+pub(in crate::commands) struct Resolved {
     work: Work,
     events: Vec<EventsPlace>,
     tables: Vec<TableName>,
     relations: Vec<JobRelation>,
+}
+
+impl Resolved {
+    /// The parts of a join.
+    pub(in crate::commands) fn into_join(mut self) -> Option<(JoinSpec, TableName, EventsPlace)> {
+        match (self.work, self.events.pop()) {
+            (Work::Join(spec, table), Some(events)) => Some((spec, table, events)),
+            _ => None,
+        }
+    }
 }
 
 fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
@@ -330,7 +357,7 @@ fn name_of_events(root: &Location) -> String {
     if is_usable { stem.to_owned() } else { "events".to_owned() }
 }
 
-fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
+pub(in crate::commands) fn resolve_join(workspace: &Workspace<'_>, config: &JobConfig, ad_hoc: Option<&AdHoc>) -> Result<Resolved> {
     let Some(table) = &config.table else {
         return Err(Error::usage("the job has neither SQL nor a table to join").hint(if ad_hoc.is_some() {
             "--table T, or --sql FILE"

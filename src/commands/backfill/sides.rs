@@ -34,7 +34,7 @@ const FROM_SNAPSHOTS: usize = 64;
 /// Where the table's rows of a date come from.
 #[derive(Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are few at a time")]
-pub(super) enum Source {
+pub(in crate::commands) enum Source {
     /// The intervals.
     Intervals(Arc<Intervals>),
     /// A snapshot of asof's own.
@@ -45,7 +45,7 @@ pub(super) enum Source {
 
 impl Source {
     /// As reports name it.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::commands) fn name(&self) -> &'static str {
         if matches!(self, Source::Intervals(_)) { "intervals" } else { "snapshots" }
     }
 
@@ -61,21 +61,21 @@ impl Source {
 
 /// What a date needs of the table.
 #[derive(Clone)]
-pub(super) struct Need {
+pub(in crate::commands) struct Need {
     /// The observed date that serves it.
-    pub(super) observed: NaiveDate,
-    pub(super) source: Source,
-    pub(super) columns: Arc<JoinColumns>,
+    pub(in crate::commands) observed: NaiveDate,
+    pub(in crate::commands) source: Source,
+    pub(in crate::commands) columns: Arc<JoinColumns>,
 }
 
 impl Need {
     /// The columns of the table that the join reads.
-    pub(super) fn schema(&self) -> &SchemaRef {
+    pub(in crate::commands) fn schema(&self) -> &SchemaRef {
         self.columns.schema()
     }
 
     /// The events' columns that are joined to keys of text, as text: a date whose codes are all digits has codes all the same.
-    pub(super) fn text_keys(&self, spec: &JoinSpec) -> SchemaRef {
+    pub(in crate::commands) fn text_keys(&self, spec: &JoinSpec) -> SchemaRef {
         let is_text = |pair: &&((String, String), DataType)| pair.1 == DataType::Utf8;
         let pairs: Vec<_> = spec.on.iter().cloned().zip(self.columns.key_types()).collect();
         let fields = pairs.iter().filter(is_text).map(|((events, _), data_type)| Field::new(events, data_type.clone(), true));
@@ -88,7 +88,7 @@ impl Need {
 }
 
 /// The table sides of a job's dates; see the module.
-pub(super) struct Sides<'a> {
+pub(in crate::commands) struct Sides<'a> {
     spec: &'a JoinSpec,
     history: &'a TableHistory,
     /// Whether other dates of the range ask for the table too.
@@ -124,7 +124,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'a> Sides<'a> {
     /// The table sides of `dates`, of a job that runs `many`.
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         spec: &'a JoinSpec,
         history: &'a TableHistory,
         dates: impl Iterator<Item = NaiveDate>,
@@ -148,7 +148,7 @@ impl<'a> Sides<'a> {
     ///
     /// # Errors
     /// A refusal if no snapshot serves it; a usage error for columns or a condition that its table does not have.
-    pub(super) fn need(&self, date: NaiveDate) -> Result<Need> {
+    pub(in crate::commands) fn need(&self, date: NaiveDate) -> Result<Need> {
         if let Some(need) = self.needs.get(&date) {
             return Ok(need.clone());
         }
@@ -184,7 +184,7 @@ impl<'a> Sides<'a> {
     ///
     /// # Errors
     /// A failure or refusal of reading the table.
-    pub(super) fn table(&self, date: NaiveDate, need: &Need) -> Result<Arc<JoinTable>> {
+    pub(in crate::commands) fn table(&self, date: NaiveDate, need: &Need) -> Result<Arc<JoinTable>> {
         loop {
             let slot = self.slot(date, need);
             let mut built = locked(&slot);
@@ -203,7 +203,7 @@ impl<'a> Sides<'a> {
     }
 
     /// Builds the table side that a later date needs, so that it is there when that date comes; first that of `date` itself.
-    pub(super) fn prepare(&self, date: NaiveDate, later: NaiveDate) {
+    pub(in crate::commands) fn prepare(&self, date: NaiveDate, later: NaiveDate) {
         {
             let open = locked(&self.open);
             let is_there = open.sides.iter().any(|(dates, _)| dates.contains(&later));
@@ -224,7 +224,7 @@ impl<'a> Sides<'a> {
     }
 
     /// Lets go of what only this date needed.
-    pub(super) fn finished(&self, date: NaiveDate) {
+    pub(in crate::commands) fn finished(&self, date: NaiveDate) {
         let mut open = locked(&self.open);
         open.finished.insert(date);
         open.sides.retain_mut(|(dates, _)| {

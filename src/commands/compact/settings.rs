@@ -62,14 +62,7 @@ pub struct CompactOptions {
 impl CompactOptions {
     /// The range of dates, if one is asked for.
     pub(super) fn range(&self) -> Result<Option<DateRange>> {
-        match (self.from, self.to) {
-            (None, None) => Ok(None),
-            (from, to) => {
-                let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default();
-                let last = NaiveDate::from_ymd_opt(9998, 12, 31).unwrap_or_default();
-                DateRange::new(from.unwrap_or(first), to.unwrap_or(last)).map(Some)
-            }
-        }
+        DateRange::between(self.from, self.to)
     }
 }
 
