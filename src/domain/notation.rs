@@ -10,7 +10,7 @@
 //! | `31.01.2024` | `date_format = "%d.%m.%Y"` | `2024-01-31` |
 //! | `31.01.24` | `date_format = "%d.%m.%Y"` | not a date: a year has four digits |
 //!
-//! A format replaces the standard spelling: with a `date_format`, `2024-01-31` is a date only if the format says so.
+//! A format replaces the standard spelling. With `date_format = "%d.%m.%Y"`, `2024-01-31` is not a date.
 //! Text that is not a number, date or timestamp in this notation stays text, as it was written.
 
 use std::borrow::Cow;

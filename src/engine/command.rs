@@ -109,7 +109,8 @@ impl Program {
     /// removed if asof is interrupted.
     ///
     /// # Errors
-    /// A usage error if there is no such program; a failure if it ends with another exit code than 0, by a signal, or not in time.
+    /// A usage error if the program cannot be found; a failure if it exits with another code than 0, is killed by a signal or exceeds its
+    /// timeout.
     pub fn run(&self, variables: &[(String, OsString)], private: &Path) -> Result<(), Failed> {
         watch_for_signals()?;
         let mut child = self.start(variables)?;

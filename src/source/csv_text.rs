@@ -18,8 +18,9 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
-use super::dialect::{Form, Ragged, ReadAs};
+use super::dialect::{Form, Ragged};
 use super::guess::{Guess, Place};
+use super::observed::ReadAs;
 use super::{Input, Rows, TypeRules};
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;

@@ -7,70 +7,58 @@
 //! `|` if the header has it, has no comma and none of the other two, and the row after it has it as often. Otherwise it is
 //! a comma.
 
-use std::sync::{Arc, Mutex};
-
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::compression::Compression;
 use super::encoding::Encoding;
 use crate::domain::notation::{Notation, TimeFormat};
 use crate::error::{Error, Result, toml_text, word};
 
-/// What is declared of the form of CSV.
+/// What is declared of how CSV is written. What a user leaves open is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Settings")]
+pub struct Dialect(Map<String, Value>);
+
+/// Every setting, as the command line and asof.toml name it. `None` is what a user leaves open.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Dialect {
+struct Settings {
     /// The character between fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delimiter: Option<String>,
+    delimiter: Option<String>,
     /// The character around fields, `"` by default; empty if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quote: Option<String>,
+    quote: Option<String>,
     /// The character before a quote inside quotes; by default quotes are doubled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub escape: Option<String>,
+    escape: Option<String>,
     /// Whether the first row has the names of the columns, which is the default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<bool>,
+    header: Option<bool>,
     /// The names of the columns, if there is no header.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub columns: Option<Vec<String>>,
+    columns: Option<Vec<String>>,
     /// The character that begins a line that is passed over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
+    comment: Option<String>,
     /// How many lines come before the header.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub skip: Option<u64>,
+    skip: Option<u64>,
     /// The texts that are null; by default only the empty one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub null: Option<Vec<String>>,
+    null: Option<Vec<String>>,
     /// The encoding, by default UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<String>,
+    encoding: Option<String>,
     /// The character before the fraction of a number, by default a point.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decimal: Option<String>,
+    decimal: Option<String>,
     /// The character between groups of three digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub thousands: Option<String>,
+    thousands: Option<String>,
     /// The format of dates, such as `%d.%m.%Y`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub date_format: Option<String>,
+    date_format: Option<String>,
     /// The format of timestamps, such as `%d.%m.%Y %H:%M`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp_format: Option<String>,
+    timestamp_format: Option<String>,
     /// Whether white space around fields is dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trim: Option<bool>,
+    trim: Option<bool>,
     /// What becomes of rows that are too short.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ragged: Option<Ragged>,
+    ragged: Option<Ragged>,
 }
 
 /// What becomes of rows with fewer fields than columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ragged {
+pub(super) enum Ragged {
     /// They are refused.
     #[default]
     Refuse,
@@ -78,29 +66,38 @@ pub enum Ragged {
     Fill,
 }
 
-/// The settings, as the command line and asof.toml name them.
-const SETTINGS: [&str; 15] = [
-    "delimiter",
-    "quote",
-    "escape",
-    "header",
-    "columns",
-    "comment",
-    "skip",
-    "null",
-    "encoding",
-    "decimal",
-    "thousands",
-    "date_format",
-    "timestamp_format",
-    "trim",
-    "ragged",
-];
+impl TryFrom<Settings> for Dialect {
+    type Error = serde_json::Error;
+
+    fn try_from(settings: Settings) -> serde_json::Result<Self> {
+        let mut declared: Map<String, Value> = serde_json::from_value(serde_json::to_value(settings)?)?;
+        declared.retain(|_, value| !value.is_null());
+        Ok(Dialect(declared))
+    }
+}
+
+/// The names of the settings, in their order.
+fn names() -> Vec<String> {
+    let all = serde_json::to_value(Settings::default()).unwrap_or_default();
+    all.as_object().into_iter().flat_map(Map::keys).cloned().collect()
+}
+
+/// The value of a setting, from the text that the command line has for it.
+fn value_of(name: &str, text: &str) -> Result<Value> {
+    let wrong = |what: &str| Error::usage(format!("{name} is {what}, not '{text}'"));
+    Ok(match name {
+        "columns" | "null" => text.split(',').collect(),
+        "header" | "trim" => text.parse::<bool>().map_err(|_| wrong("true or false"))?.into(),
+        "skip" => text.parse::<u64>().map_err(|_| wrong("a number of lines"))?.into(),
+        "ragged" if !matches!(text, "refuse" | "fill") => return Err(wrong("refuse or fill")),
+        _ => text.into(),
+    })
+}
 
 impl Dialect {
     /// Whether nothing is declared.
     pub fn is_default(&self) -> bool {
-        *self == Dialect::default()
+        self.0.is_empty()
     }
 
     /// Reads settings as the command line has them: `delimiter=;,decimal=,`. A comma ends a value only if the name of a
@@ -109,83 +106,34 @@ impl Dialect {
     /// # Errors
     /// A usage error for a setting that is unknown or a value that it does not take.
     pub fn parse(text: &str) -> Result<Self> {
-        let begins = |at: usize| SETTINGS.iter().any(|name| text[at..].strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
-        let mut starts: Vec<usize> = text.match_indices(',').map(|(at, _)| at + 1).filter(|at| begins(*at)).collect();
+        let names = names();
+        let is_setting = |text: &str| names.iter().any(|name| text.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
+        let mut starts: Vec<usize> = text.match_indices(',').map(|(at, _)| at + 1).filter(|at| is_setting(&text[*at..])).collect();
         starts.insert(0, 0);
-        let mut dialect = Dialect::default();
+        let mut declared = Map::new();
         for (number, start) in starts.iter().enumerate() {
             let end = starts.get(number + 1).map_or(text.len(), |next| next - 1);
             let setting = &text[*start..end];
             let (name, value) = setting
                 .split_once('=')
                 .ok_or_else(|| Error::usage(format!("'{setting}' is not SETTING=VALUE")).hint("--csv 'delimiter=;,encoding=latin-1'"))?;
-            dialect.set(name.trim(), value)?;
+            let name = name.trim();
+            if !names.iter().any(|known| known == name) {
+                let error = Error::usage(format!("unknown setting '{name}'"));
+                return Err(error.hint_nearest(name, names.iter().map(String::as_str), || format!("the settings are {}", names.join(", "))));
+            }
+            declared.insert(name.to_owned(), value_of(name, value)?);
         }
+        let dialect = Dialect(declared).or(Dialect::default());
         dialect.check()?;
         Ok(dialect)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let text = || Some(value.to_owned());
-        let list = || Some(value.split(',').map(str::to_owned).collect());
-        let truth = || match value {
-            "true" => Ok(Some(true)),
-            "false" => Ok(Some(false)),
-            _ => Err(Error::usage(format!("{name} is true or false, not '{value}'"))),
-        };
-        match name {
-            "delimiter" => self.delimiter = text(),
-            "quote" => self.quote = text(),
-            "escape" => self.escape = text(),
-            "header" => self.header = truth()?,
-            "columns" => self.columns = list(),
-            "comment" => self.comment = text(),
-            "skip" => {
-                let lines = value.parse().map_err(|_| Error::usage(format!("skip is a number of lines, not '{value}'")));
-                self.skip = Some(lines?);
-            }
-            "null" => self.null = list(),
-            "encoding" => self.encoding = text(),
-            "decimal" => self.decimal = text(),
-            "thousands" => self.thousands = text(),
-            "date_format" => self.date_format = text(),
-            "timestamp_format" => self.timestamp_format = text(),
-            "trim" => self.trim = truth()?,
-            "ragged" => {
-                self.ragged = Some(match value {
-                    "refuse" => Ragged::Refuse,
-                    "fill" => Ragged::Fill,
-                    _ => return Err(Error::usage(format!("ragged is refuse or fill, not '{value}'"))),
-                });
-            }
-            _ => {
-                let error = Error::usage(format!("unknown setting '{name}'"));
-                return Err(error.hint_nearest(name, SETTINGS, || format!("the settings are {}", SETTINGS.join(", "))));
-            }
-        }
-        Ok(())
-    }
-
-    /// These settings, and those of another dialect where these leave one open.
+    /// These settings, and those of another dialect where these leave one open. They are in the order of [`names`], since
+    /// they are a part of hashes.
     #[must_use]
-    pub fn or(self, other: Dialect) -> Dialect {
-        Dialect {
-            delimiter: self.delimiter.or(other.delimiter),
-            quote: self.quote.or(other.quote),
-            escape: self.escape.or(other.escape),
-            header: self.header.or(other.header),
-            columns: self.columns.or(other.columns),
-            comment: self.comment.or(other.comment),
-            skip: self.skip.or(other.skip),
-            null: self.null.or(other.null),
-            encoding: self.encoding.or(other.encoding),
-            decimal: self.decimal.or(other.decimal),
-            thousands: self.thousands.or(other.thousands),
-            date_format: self.date_format.or(other.date_format),
-            timestamp_format: self.timestamp_format.or(other.timestamp_format),
-            trim: self.trim.or(other.trim),
-            ragged: self.ragged.or(other.ragged),
-        }
+    pub fn or(mut self, mut other: Dialect) -> Dialect {
+        Dialect(names().into_iter().filter_map(|name| self.0.remove_entry(&name).or(other.0.remove_entry(&name))).collect())
     }
 
     /// Refuses values that no file can be read with.
@@ -198,9 +146,7 @@ impl Dialect {
 
     /// The dialect as one line: the settings that are declared.
     pub fn in_words(&self) -> String {
-        let settings = serde_json::to_value(self).unwrap_or_default();
-        let settings = settings.as_object().into_iter().flatten();
-        settings.map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+        self.0.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -234,6 +180,7 @@ impl Form {
     /// A usage error for a setting that no file can be read with.
     pub(super) fn of(dialect: &Dialect, delimiter: Option<u8>) -> Result<Self> {
         let wrong = |what: String| Error::usage(format!("csv: {what}"));
+        let dialect = Settings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
         let character = |name: &str, text: &Option<String>| -> Result<Option<char>> {
             let Some(text) = text else { return Ok(None) };
             let mut characters = text.chars();
@@ -363,58 +310,6 @@ fn time_format(
     read(format).map(Some).map_err(|what| Error::usage(format!("csv: {name} = \"{format}\": {what}")))
 }
 
-/// How a file of text was read, as far as that is not the same for every file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReadAs {
-    /// How it is compressed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compression: Option<Compression>,
-    /// Its encoding.
-    pub encoding: &'static str,
-    /// Its delimiter, of CSV and TSV.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delimiter: Option<char>,
-    /// Which of these were detected and are not the default.
-    pub detected: Vec<&'static str>,
-}
-
-impl ReadAs {
-    /// What was detected, in words; `None` if nothing was.
-    pub fn detected_in_words(&self) -> Option<String> {
-        let delimiter = self.delimiter.map(|delimiter| if delimiter == '\t' { "tab".to_owned() } else { format!("'{delimiter}'") });
-        let words = self.detected.iter().map(|what| match *what {
-            "delimiter" => format!("delimiter {}", delimiter.as_deref().unwrap_or_default()),
-            what => format!("{what} {}", self.encoding),
-        });
-        (!self.detected.is_empty()).then(|| words.collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// How the files of one table or of one kind of events were read: each way once. Clones are of the same.
-#[derive(Clone, Debug, Default)]
-pub struct Observed(Arc<Mutex<Vec<ReadAs>>>);
-
-impl Observed {
-    pub(super) fn note(&self, read_as: ReadAs) {
-        let Ok(mut seen) = self.0.lock() else { return };
-        if !seen.contains(&read_as) {
-            seen.push(read_as);
-        }
-    }
-
-    /// What was seen so far.
-    pub fn all(&self) -> Vec<ReadAs> {
-        self.0.lock().map(|seen| seen.clone()).unwrap_or_default()
-    }
-
-    /// What was detected so far.
-    pub fn detected(&self) -> Vec<ReadAs> {
-        let mut all = self.all();
-        all.retain(|read_as| !read_as.detected.is_empty());
-        all
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,16 +317,16 @@ mod tests {
     #[test]
     fn settings_of_the_command_line_may_have_commas() {
         let dialect = Dialect::parse(r"delimiter=;,decimal=,,thousands=.,null=NA,\N,,columns=id,na me,header=false").expect("settings");
-        let list = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
-        assert_eq!(dialect.delimiter.as_deref(), Some(";"));
-        assert_eq!((dialect.decimal.as_deref(), dialect.thousands.as_deref()), (Some(","), Some(".")));
-        assert_eq!(dialect.null, list(&["NA", r"\N", ""]));
-        assert_eq!((dialect.columns, dialect.header), (list(&["id", "na me"]), Some(false)));
-        assert_eq!(Dialect::parse("delimiter=,").expect("a setting").delimiter.as_deref(), Some(","));
+        let expected = serde_json::json!({
+            "delimiter": ";", "header": false, "columns": ["id", "na me"], "null": ["NA", r"\N", ""], "decimal": ",", "thousands": ".",
+        });
+        assert_eq!(serde_json::to_string(&dialect).expect("JSON"), expected.to_string(), "in the order of the settings");
+        assert_eq!(Dialect::parse("delimiter=,").expect("a setting").in_words(), "delimiter = \",\"");
         let toml: Dialect = toml::from_str("delimiter = '\t'\nnull = ['NA']\nskip = 2\nragged = 'fill'").expect("settings");
         assert_eq!(Dialect::parse("delimiter=\t,null=NA,skip=2,ragged=fill").expect("settings"), toml);
-        let over = Dialect::parse("null=-").expect("a setting").or(toml);
-        assert_eq!((over.null, over.skip), (list(&["-"]), Some(2)));
+        let over = Dialect::parse("trim=true,null=-").expect("settings").or(toml);
+        assert_eq!(over.in_words(), r#"delimiter = "\t", skip = 2, null = ["-"], trim = true, ragged = "fill""#);
+        assert!(toml::from_str::<Dialect>("").expect("no setting").is_default());
     }
 
     #[test]

@@ -20,155 +20,41 @@ mod compression;
 mod csv_text;
 mod dialect;
 mod encoding;
+mod files;
+mod format;
 mod guess;
 mod ndjson;
+mod observed;
+mod parts;
 mod path_columns;
+mod rules;
+#[cfg(test)]
+mod testing;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
-use self::arrow_ipc::ArrowFile;
 pub use self::compression::Compression;
-pub use self::dialect::{Dialect, Observed, Ragged, ReadAs};
+pub use self::dialect::Dialect;
 pub use self::encoding::Encoding;
+pub use self::files::{files_of, stage};
+pub use self::format::{Format, FormatRule};
+pub use self::observed::{Observed, ReadAs};
+use self::parts::{Part, Parts};
 pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
-use crate::domain::cast::{cast_exactly, conform};
-use crate::domain::schema::{type_name, unify, widen};
-use crate::error::{Context, Error, Result, toml_key, word};
-use crate::model::TableName;
+pub use self::rules::{TypeRules, no_column};
+use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
-use crate::storage::location::{Location, Object, is_data};
-use crate::storage::object::{ParquetObject, RowCondition, with_dictionaries};
-use crate::storage::partitions::{local_object, local_objects_below};
+use crate::storage::location::Object;
+use crate::storage::object::{RowCondition, with_dictionaries};
 use crate::storage::read::ObjectReader;
-use crate::storage::table_format::refuse_tables;
 
 /// What to do about text in another encoding.
 const AS_UTF8: &str = "convert it first, for example: iconv -f latin1 -t utf-8 FILE > NEW_FILE";
-
-/// A format of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header.
-    Csv,
-    /// Tab-separated values with a header.
-    Tsv,
-    /// One JSON object a line.
-    Ndjson,
-    /// Arrow IPC, file or stream.
-    Arrow,
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Format::Parquet => "Parquet",
-            Format::Csv => "CSV",
-            Format::Tsv => "TSV",
-            Format::Ndjson => "NDJSON",
-            Format::Arrow => "Arrow IPC",
-        })
-    }
-}
-
-impl Format {
-    /// Whether files of it carry their types, so that they can be opened again at little cost.
-    pub fn carries_types(self) -> bool {
-        matches!(self, Format::Parquet | Format::Arrow)
-    }
-
-    /// The format that a file's name says, behind the ending of a compression such as `.gz`.
-    pub fn of(file: &Location) -> Option<Format> {
-        Format::of_name(&file.name())
-    }
-
-    fn of_name(name: &str) -> Option<Format> {
-        let name = name.to_lowercase();
-        match compression::stem(&name).rsplit_once('.')?.1 {
-            "parquet" | "pq" => Some(Format::Parquet),
-            "csv" => Some(Format::Csv),
-            "tsv" => Some(Format::Tsv),
-            "ndjson" | "jsonl" | "json" => Some(Format::Ndjson),
-            "arrow" | "ipc" | "feather" => Some(Format::Arrow),
-            _ => None,
-        }
-    }
-}
-
-/// What is known of columns' types before a text format is read.
-#[derive(Clone, Debug, Default)]
-pub struct TypeRules {
-    /// Types that the configuration declares, by column.
-    pub declared: BTreeMap<String, DataType>,
-    /// What the date of the files' layout is to their rows.
-    pub layout: LayoutColumns,
-    /// Columns that folders hold, so that files need not have them.
-    pub in_folders: Vec<String>,
-    /// The section of asof.toml that declares them, for hints, such as `tables.item`.
-    pub section: String,
-    /// Whether every other column of CSV is text.
-    pub csv_as_text: bool,
-    /// The types that columns had in the last snapshot in which they had values.
-    pub pinned: Option<SchemaRef>,
-    /// Whether the files are one snapshot of many that another tool wrote: a declared column may be absent on their date,
-    /// and a column of CSV that is not of the type that it had so far is text.
-    pub external: bool,
-    /// How CSV and TSV are written.
-    pub csv: Arc<Dialect>,
-    /// How text was read with these rules. Whoever clones them sees it too.
-    pub observed: Observed,
-}
-
-impl TypeRules {
-    /// The type that is declared for a column of text.
-    fn declared(&self, column: &str) -> Option<&DataType> {
-        self.declared.get(column).or(if self.csv_as_text { Some(&DataType::Utf8) } else { None })
-    }
-
-    fn pinned(&self, column: &str) -> Option<&DataType> {
-        let fields = self.pinned.as_ref()?.fields();
-        let spelled = || fields.iter().find(|field| field.name().to_lowercase() == column.to_lowercase());
-        let field = fields.iter().find(|field| field.name() == column).or_else(spelled)?;
-        (field.data_type() != &DataType::Null).then(|| field.data_type())
-    }
-
-    /// The hint that a column can be kept as text. `what` says which text that is.
-    fn as_text(&self, column: &str, what: &str) -> String {
-        let section = if self.section.is_empty() { String::new() } else { format!("[{}] ", self.section) };
-        let configured = format!("{section}types = {{ {} = \"text\" }} in asof.toml", toml_key(column));
-        // In an option, these characters would end the name.
-        let is_plain = column == column.trim() && !column.starts_with('-') && !column.contains([',', '=', '(', ')', '<', '>']);
-        let option = if is_plain { format!("--types {}, or ", word(&format!("{column}=text"))) } else { String::new() };
-        format!("correct the source, or keep {what}: {option}{configured}")
-    }
-
-    /// Refuses a declaration for a column that is not there, and was not there before.
-    fn check(&self, schema: &Schema, what: &str) -> Result<()> {
-        for name in self.declared.keys().filter(|_| !self.external) {
-            if schema.field_with_name(name).is_err() && self.pinned(name).is_none() && !self.in_folders.contains(name) {
-                return Err(no_column(name, schema, what));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The error for a column that is not there, with the nearest one as a hint.
-pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let error = Error::usage(format!("{what} has no column '{name}'"));
-    error.hint_nearest(name, names.iter().copied(), || format!("its columns are {}", names.join(", ")))
-}
 
 /// Rows of one schema, which is canonical.
 pub struct Rows {
@@ -205,65 +91,6 @@ impl Input {
     }
 }
 
-/// The files that a path or a glob names, sorted. A folder stands for the data files in it and in its folders.
-///
-/// # Errors
-/// A failure if there are none: a nightly source may not have come yet. A refusal for a folder that is a table of another format.
-pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
-    let mut files = match pattern.as_local() {
-        Some(path) => local_files_of(path)?,
-        None => pattern.objects_like()?,
-    };
-    let text = pattern.to_string();
-    let above = text.find(['*', '?', '[']).map_or(text.as_str(), |wildcard| &text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
-    files.retain(|object| {
-        let name = object.location.to_string();
-        name.strip_prefix(above).unwrap_or(&name).split('/').all(is_data) && is_data(&object.location.name())
-    });
-    if files.is_empty() {
-        let text = if pattern.is_folder()? { format!("{pattern}/*") } else { pattern.to_string() };
-        return Err(Error::io(format!("no file matches '{text}'")));
-    }
-    files.sort_by(|one, other| one.relative.cmp(&other.relative));
-    Ok(files)
-}
-
-fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
-    let mut known = BTreeSet::new();
-    if pattern.is_dir() {
-        refuse_tables(pattern, &mut known)?;
-        return local_objects_below(pattern);
-    }
-    let text = pattern.to_string_lossy();
-    let Some(wildcard) = text.find(['*', '?', '[']).filter(|_| !pattern.exists()) else {
-        return if pattern.is_file() { Ok(vec![local_object(pattern)?]) } else { Ok(Vec::new()) };
-    };
-    let above = Path::new(&text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
-    let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.io_context(|| format!("cannot list '{text}'"))?;
-        if path.is_file() {
-            refuse_tables(path.parent().unwrap_or(&path), &mut known)?;
-            let below = path.strip_prefix(above).unwrap_or(&path).display().to_string();
-            files.push(Object { below, ..local_object(&path)? });
-        }
-    }
-    Ok(files)
-}
-
-/// Sets standard input aside in a temporary file.
-///
-/// # Errors
-/// A failure of the temporary disk.
-pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
-    let doing = || "cannot set standard input aside in the temporary folder (TMPDIR)".to_owned();
-    let mut file = tempfile::NamedTempFile::new().io_context(doing)?;
-    std::io::copy(input, &mut file).io_context(doing)?;
-    file.flush().io_context(doing)?;
-    Ok(file.into_temp_path())
-}
-
 /// Reads files as one table.
 ///
 /// `name` is what errors call a single file, if not its path.
@@ -286,7 +113,7 @@ pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&s
     // Types are those that all files agree on. So they are all looked at, and then read by folder, with types known.
     let whole = read_files(files, format, &rules, name)?.schema;
     let schema = folders.schema(&whole);
-    let known = TypeRules { declared: BTreeMap::new(), pinned: Some(whole), ..rules };
+    let known = TypeRules { declared: Default::default(), pinned: Some(whole), ..rules };
     let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
     for file in 0..files.len() {
         match groups.last_mut() {
@@ -407,258 +234,16 @@ fn inputs_of(files: &[Object]) -> Vec<Input> {
     files.iter().map(|object| Input { object: object.clone(), name: format!("'{}'", object.location) }).collect()
 }
 
-/// How the format of files is found out.
-#[derive(Clone, Debug, Default)]
-pub struct FormatRule {
-    /// The format that the user declares.
-    pub declared: Option<Format>,
-    /// What a user writes to declare it, as a hint.
-    pub option: String,
-}
-
-impl FormatRule {
-    /// The rule of a table in asof.toml.
-    pub fn of_table(declared: Option<Format>, table: &TableName) -> Self {
-        FormatRule {
-            declared,
-            option: format!("[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(table.as_str())),
-        }
-    }
-
-    /// The format of files: as declared, or as their names tell; of files whose names do not, as the first bytes of the first one tell.
-    ///
-    /// # Errors
-    /// A usage error for a format that cannot be told; a refusal for files of different formats.
-    pub fn of(&self, files: &[Object]) -> Result<Format> {
-        match self.declared {
-            Some(declared) => Ok(declared),
-            None => common_format(files)?.map_err(|unknown| {
-                Error::usage(format!("neither the name of '{unknown}' nor its first bytes tell its format")).hint(&self.option)
-            }),
-        }
-    }
-}
-
-/// The format of files by their names, and by the first bytes of the first file whose name does not tell; or that file.
-fn common_format(files: &[Object]) -> Result<Result<Format, Location>> {
-    let mut common: Option<(Format, &Location)> = None;
-    let mut nameless = None;
-    for object in files {
-        let Object { location, .. } = object;
-        let format = match (Format::of(location), nameless) {
-            (Some(format), _) | (None, Some(format)) => format,
-            (None, None) => {
-                let Some(sniffed) = sniff(object)? else { return Ok(Err(location.clone())) };
-                *nameless.insert(sniffed)
-            }
-        };
-        match common {
-            Some((other, first)) if other != format => {
-                return Err(Error::refused(format!(
-                    "'{first}' is {other} and '{location}' is {format}: the files of one table have one format"
-                )));
-            }
-            _ => common = common.or(Some((format, location))),
-        }
-    }
-    common.map(|(format, _)| Ok(format)).ok_or_else(|| Error::usage("there are no files to read"))
-}
-
-/// The format that the first bytes of a file tell, or the name of the one file in an archive.
-fn sniff(object: &Object) -> Result<Option<Format>> {
-    let mut first = [0u8; 6];
-    let mut file = ObjectReader::open_listed(object)?.stream()?;
-    let length = compression::fill(&mut file, &mut first).io_context(|| format!("cannot read '{}'", object.location))?;
-    Ok(match &first[..length] {
-        bytes if bytes.starts_with(b"PAR1") => Some(Format::Parquet),
-        b"ARROW1" => Some(Format::Arrow),
-        bytes if bytes.starts_with(b"PK\x03\x04") => {
-            let inside = compression::name_in_archive(file, &format!("'{}'", object.location))?;
-            Format::of_name(&inside).filter(|format| !format.carries_types())
-        }
-        _ => None,
-    })
-}
-
-/// A file that carries its types, opened for its schema. It is not held open.
-enum Part {
-    Parquet(Box<ParquetObject>),
-    Arrow(Box<ArrowFile>),
-}
-
-impl Part {
-    fn open(input: &Input, format: Format) -> Result<Self> {
-        match format {
-            Format::Arrow => Ok(Part::Arrow(Box::new(ArrowFile::open(input)?))),
-            _ => Ok(Part::Parquet(Box::new(ParquetObject::open_listed(&input.object)?))),
-        }
-    }
-
-    fn schema(&self) -> &SchemaRef {
-        match self {
-            Part::Parquet(object) => object.schema(),
-            Part::Arrow(file) => &file.schema,
-        }
-    }
-
-    fn read(&self) -> Result<Batches> {
-        match self {
-            Part::Parquet(object) => object.read(None),
-            Part::Arrow(file) => file.read(),
-        }
-    }
-
-    fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
-        match self {
-            Part::Parquet(object) => {
-                let known = object.texts_in_dictionaries();
-                object.read_as_dictionaries(&known.into_iter().filter(|text| texts.contains(text)).collect::<Vec<_>>())
-            }
-            Part::Arrow(file) => file.read(),
-        }
-    }
-
-    fn read_where(&self, columns: &[String], condition: Option<&Arc<dyn RowCondition>>) -> Result<Batches> {
-        match self {
-            Part::Parquet(object) => object.read_where(Some(columns), condition.cloned()),
-            Part::Arrow(file) => file.read(),
-        }
-    }
-}
-
-/// The files of one table that carry their types, and the schema that holds all of them.
-struct Parts {
-    parts: Vec<(Part, String)>,
-    schema: SchemaRef,
-}
-
-impl Parts {
-    fn open(inputs: &[Input], format: Format, rules: &TypeRules) -> Result<Self> {
-        let mut parts = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            parts.push((Part::open(input, format)?, input.name.clone()));
-        }
-        let schemas: Vec<(SchemaRef, &str)> =
-            parts.iter().map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str())).collect();
-        let schema = unify_parts(&schemas, rules)?;
-        rules.check(&schema, &inputs[0].name)?;
-        let schema = in_settled_units(&parts, &schema, rules)?;
-        Ok(Parts { schema, parts })
-    }
-
-    /// Whether each file has a text column in short dictionaries, or has no text in it.
-    fn have_in_dictionaries(&self, text: &String) -> bool {
-        self.parts.iter().all(|(part, _)| match part {
-            Part::Parquet(object) => match object.schema().field_with_name(text) {
-                Ok(field) => field.data_type() == &DataType::Null || object.texts_in_dictionaries().contains(text),
-                Err(_) => true,
-            },
-            Part::Arrow(_) => false,
-        })
-    }
-
-    /// Reads one file after the other, each brought into `target`. A file is opened when the one before it ends. `is_all` says that
-    /// every row is read, so that a refusal can tell its number.
-    fn read(self, target: SchemaRef, is_all: bool, read: impl Fn(&Part) -> Result<Batches> + Send + 'static) -> Batches {
-        let batches = self.parts.into_iter().flat_map(move |(part, name)| {
-            let (target, rows) = (target.clone(), read(&part));
-            let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
-            let mut before = 0;
-            rows.map(move |batch| {
-                let batch = batch?;
-                let conformed = conform(&batch, &target).map_err(|error| {
-                    let numbered = is_all.then(|| refused_row(&batch, &target, before, &name)).flatten();
-                    numbered.unwrap_or_else(|| error.within(&name))
-                });
-                before += batch.num_rows();
-                conformed
-            })
-        });
-        Box::new(batches)
-    }
-}
-
-/// The schema in which times of several units are in microseconds, if files have one beyond the years that nanoseconds hold: only then
-/// is it read for that. Digits below microseconds in other files are refused when they come.
-fn in_settled_units(parts: &[(Part, String)], schema: &SchemaRef, rules: &TypeRules) -> Result<SchemaRef> {
-    let settled = schema.fields().iter().map(|field| {
-        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else { return Ok(field.clone()) };
-        let coarser = |part: &Part| part.schema().field_with_name(field.name()).is_ok_and(|own| own.data_type() != field.data_type());
-        if rules.declared.contains_key(field.name()) {
-            return Ok(field.clone());
-        }
-        let name = std::slice::from_ref(field.name());
-        for (part, _) in parts.iter().filter(|(part, _)| coarser(part)) {
-            for batch in part.read_where(name, None)? {
-                let batch = batch?;
-                let times = batch.column_by_name(field.name());
-                if times.is_some_and(|times| cast_exactly(times, field.data_type(), field.name()).is_err()) {
-                    let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-                    return Ok(Arc::new(field.as_ref().clone().with_data_type(micros)));
-                }
-            }
-        }
-        Ok(field.clone())
-    });
-    Ok(Arc::new(Schema::new(settled.collect::<Result<Vec<_>>>()?)))
-}
-
-/// The refusal of the first row of a batch that cannot be brought into a schema, with its number, after so many rows of its file.
-fn refused_row(batch: &RecordBatch, target: &SchemaRef, before: usize, name: &str) -> Option<Error> {
-    let refused =
-        |row: usize| conform(&batch.slice(row, 1), target).err().map(|error| error.within(format!("{name}, row {}", before + row + 1)));
-    (0..batch.num_rows()).find_map(refused)
-}
-
-/// The schema that holds the schemas of the files of one table, as the schemas of dates are unified.
-fn unify_parts(schemas: &[(SchemaRef, &str)], rules: &TypeRules) -> Result<SchemaRef> {
-    let Some(((first, _), others)) = schemas.split_first() else { return Err(Error::usage("there are no files to read")) };
-    let mut all = first.clone();
-    for (at, (schema, name)) in others.iter().enumerate() {
-        let unified = unify(&all, schema).map_err(|clashes| {
-            let clash = &clashes.0[0];
-            let type_in = |schema: &SchemaRef| schema.field_with_name(&clash.column).ok().map(|field| field.data_type().clone());
-            let typed = schemas[..=at].iter().filter_map(|(schema, name)| Some((type_in(schema)?, *name)));
-            let (from, other) = typed
-                .clone()
-                .find(|(data_type, _)| widen(data_type, &clash.to).is_none())
-                .or_else(|| typed.clone().next_back())
-                .unwrap_or((clash.from.clone(), schemas[0].1));
-            Error::refused(format!(
-                "column '{}' is {} in {other} and {} in {name}, and no type holds both",
-                clash.column,
-                type_name(&from),
-                type_name(&clash.to)
-            ))
-            .hint(rules.as_text(&clash.column, "the values as text"))
-        })?;
-        all = unified.0;
-    }
-    Ok(all)
-}
-
-/// The schema with declared types in the place of its own.
-fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match rules.declared.get(field.name()) {
-        Some(data_type) => field.as_ref().clone().with_data_type(data_type.clone()),
-        None => field.as_ref().clone(),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use arrow::array::ArrayRef;
 
+    use super::testing::{file, lines, read_all, typed_file};
     use super::*;
-
-    fn file(path: &Path) -> Object {
-        local_object(path).expect("a file")
-    }
-
-    fn read_all(files: &[Object], rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
-        read(files, FormatRule::default().of(files)?, rules, name)
-    }
+    use crate::domain::schema::type_name;
+    use crate::storage::location::Location;
 
     fn read_text(name: &str, text: &str, rules: &TypeRules) -> Result<(Vec<String>, Vec<String>)> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -671,11 +256,6 @@ mod tests {
             shown.extend(lines(&batch?));
         }
         Ok((types, shown))
-    }
-
-    fn lines(batch: &arrow::array::RecordBatch) -> Vec<String> {
-        let cells = |row| batch.columns().iter().map(|column| crate::domain::cast::display(column, row)).collect::<Vec<_>>();
-        (0..batch.num_rows()).map(|row| cells(row).join("|")).collect()
     }
 
     fn pinned(columns: &[(&str, DataType)]) -> TypeRules {
@@ -848,116 +428,6 @@ mod tests {
         assert_eq!(files_of(&Location::local(folder.path().join("*.parquet"))).expect_err("none").kind(), crate::error::Kind::Io);
     }
 
-    /// Writes columns as a Parquet or an Arrow IPC file.
-    fn typed_file(folder: &Path, name: &str, columns: Vec<(&str, ArrayRef)>) -> Object {
-        let path = folder.join(name);
-        let rows =
-            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).expect("columns");
-        let out = std::fs::File::create(&path).expect("a file");
-        if name.ends_with(".parquet") {
-            let mut writer = parquet::arrow::ArrowWriter::try_new(out, rows.schema(), None).expect("a writer");
-            writer.write(&rows).expect("written");
-            writer.close().expect("closed");
-        } else {
-            let mut writer = arrow::ipc::writer::FileWriter::try_new(out, &rows.schema()).expect("a writer");
-            writer.write(&rows).expect("written");
-            writer.finish().expect("closed");
-        }
-        file(&path)
-    }
-
-    #[test]
-    fn files_of_one_table_unify_as_dates_do() {
-        use arrow::array::{
-            Decimal128Array, Int32Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
-        };
-        let decimal = |value, precision, scale| -> ArrayRef {
-            Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).expect("a decimal"))
-        };
-        let pairs: Vec<(ArrayRef, Option<ArrayRef>, &str, [&str; 2])> = vec![
-            (Arc::new(NullArray::new(1)), Some(Arc::new(StringArray::from(vec!["y"]))), "text", ["", "y"]),
-            (Arc::new(Int32Array::from(vec![1])), Some(Arc::new(Int64Array::from(vec![1 << 40]))), "int64", ["1", "1099511627776"]),
-            (
-                Arc::new(TimestampMicrosecondArray::from(vec![1])),
-                Some(Arc::new(TimestampNanosecondArray::from(vec![1]))),
-                "timestamp(ns)",
-                ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"],
-            ),
-            (decimal(15, 3, 1), Some(decimal(12_345, 5, 2)), "decimal(5, 2)", ["1.50", "123.45"]),
-            (Arc::new(StringArray::from(vec!["x"])), None, "text", ["x", ""]),
-        ];
-        let folder = tempfile::tempdir().expect("a folder");
-        for ending in ["parquet", "arrow"] {
-            for (one, other, expected, texts) in &pairs {
-                for turned in [false, true] {
-                    let id = || -> ArrayRef { Arc::new(Int64Array::from(vec![7])) };
-                    let mut parts = [
-                        vec![("id", id()), ("v", one.clone())],
-                        [vec![("id", id())], other.iter().map(|other| ("v", other.clone())).collect()].concat(),
-                    ];
-                    let mut texts = *texts;
-                    if turned {
-                        parts.reverse();
-                        texts.reverse();
-                    }
-                    let [first, second] = parts;
-                    let files = [
-                        typed_file(folder.path(), &format!("a.{ending}"), first),
-                        typed_file(folder.path(), &format!("b.{ending}"), second),
-                    ];
-                    let format = FormatRule::default().of(&files).expect("a format");
-                    let rules = TypeRules::default();
-                    let column = ["v".to_owned()];
-                    let whole = read(&files, format, &rules, None).expect("they unify");
-                    assert_eq!(type_name(whole.schema.field_with_name("v").expect("v").data_type()), *expected);
-                    let few = read_as_dictionaries(&files, format, &rules, &[]).expect("they unify");
-                    assert_eq!(few.schema, whole.schema);
-                    let one_column = read_columns(&files, format, &rules, &column, None).expect("they unify");
-                    for batches in [whole.batches, few.batches, one_column] {
-                        let found: Vec<String> = batches
-                            .map(|batch| crate::domain::cast::display(batch.expect("rows").column_by_name("v").expect("v"), 0))
-                            .collect();
-                        assert_eq!(found, texts, "{ending}, {expected}");
-                    }
-                }
-            }
-            let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
-            let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-            let null: ArrayRef = Arc::new(NullArray::new(1));
-            let files = [("0", null), ("1", text), ("2", number)]
-                .map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("v", column)]));
-            let error = read_all(&files, &TypeRules::default(), None).err().expect("no type holds both");
-            let said = error.to_string();
-            assert!(said.contains("column 'v' is text in") && said.contains(&format!("1.{ending}' and int32 in")), "{said}");
-            let declared = TypeRules { declared: [("v".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-            assert_eq!(read_all(&files, &declared, None).expect("declared").batches.count(), 3);
-        }
-    }
-
-    #[test]
-    fn times_of_several_units_are_in_the_unit_that_holds_them() {
-        use arrow::array::{TimestampMicrosecondArray, TimestampNanosecondArray};
-        const YEAR_9999: i64 = 253_402_300_799_000_000;
-        let folder = tempfile::tempdir().expect("a folder");
-        for ending in ["parquet", "arrow"] {
-            let files = |micros: i64, nanos: i64| {
-                let columns: [(&str, ArrayRef); 2] = [
-                    ("a", Arc::new(TimestampMicrosecondArray::from(vec![micros]))),
-                    ("b", Arc::new(TimestampNanosecondArray::from(vec![nanos]))),
-                ];
-                columns.map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("at", column)]))
-            };
-            let shown = |micros: i64, nanos: i64| {
-                let rows = read_all(&files(micros, nanos), &TypeRules::default(), None)?;
-                rows.batches.map(|batch| Ok(lines(&batch?).join(""))).collect::<Result<Vec<_>>>()
-            };
-            assert_eq!(shown(YEAR_9999, 1000).expect("microseconds hold both"), ["9999-12-31T23:59:59", "1970-01-01T00:00:00.000001"]);
-            assert_eq!(shown(1, 1).expect("nanoseconds hold both"), ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"]);
-            let error = shown(YEAR_9999, 1).expect_err("no unit holds both").to_string();
-            assert!(error.contains(&format!("b.{ending}', row 1: column 'at': the value 1970-01-01T00:00:00.000000001")), "{error}");
-        }
-    }
-
     #[test]
     fn a_part_without_a_byte_has_no_rows_and_a_file_without_one_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -981,48 +451,6 @@ mod tests {
         assert_eq!(rows.batches.flat_map(|batch| lines(&batch.expect("rows"))).collect::<Vec<_>>(), ["1|x", "2|"]);
         for empty in [&files[..1], &files[4..]] {
             assert_eq!(read_all(empty, &TypeRules::default(), None).err().expect("empty").kind(), crate::error::Kind::Refused);
-        }
-    }
-
-    #[test]
-    fn a_format_is_told_by_the_name_or_by_the_first_bytes() {
-        use arrow::array::Int64Array;
-        let folder = tempfile::tempdir().expect("a folder");
-        let column = || vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)];
-        for (written, format) in [("x.parquet", Format::Parquet), ("x.arrow", Format::Arrow)] {
-            typed_file(folder.path(), written, column());
-            let nameless = folder.path().join("000000_0");
-            std::fs::copy(folder.path().join(written), &nameless).expect("copied");
-            assert_eq!(FormatRule::default().of(&[file(&nameless)]).expect("its bytes tell"), format);
-        }
-        let text = folder.path().join("000001_0");
-        std::fs::write(&text, "id\n1\n").expect("written");
-        let rule = FormatRule { declared: None, option: "--source-format csv".to_owned() };
-        let error = rule.of(&[file(&text)]).expect_err("text tells nothing");
-        assert_eq!((error.kind(), error.hints()), (crate::error::Kind::Usage, ["--source-format csv".to_owned()].as_slice()));
-        assert_eq!(FormatRule { declared: Some(Format::Csv), ..rule }.of(&[file(&text)]).expect("declared"), Format::Csv);
-        let mixed = [file(&folder.path().join("x.parquet")), file(&folder.path().join("x.arrow"))];
-        assert_eq!(FormatRule::default().of(&mixed).expect_err("two formats").kind(), crate::error::Kind::Refused);
-    }
-
-    #[test]
-    fn a_folder_stands_for_all_that_is_below_it_and_is_not_hidden() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
-        for path in ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv", "in/_tmp/d.csv", "in/eu/.hidden/e.csv", "in/_SUCCESS", "into/f.csv"] {
-            let local = folder.path().join(path);
-            std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
-            std::fs::write(local, "id\n1\n").expect("written");
-            store.put(path, b"id\n1\n".to_vec()).expect("written");
-        }
-        store.put("in/eu", Vec::new()).expect("the marker of a folder");
-        for root in [Location::local(folder.path()), Location::remote(store, "")] {
-            let names = |pattern: &str| -> Vec<String> {
-                files_of(&root.join(pattern)).expect("files").iter().filter_map(|object| object.location.below(&root)).collect()
-            };
-            assert_eq!(names("in"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
-            assert_eq!(names("in/**/*.csv"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
-            assert_eq!(names("in/*.csv"), ["in/a.csv"]);
         }
     }
 
@@ -1133,109 +561,6 @@ mod tests {
             assert_eq!(shown(None, LayoutColumns::of_events(&layout)).as_deref(), Some("2024-01-01"));
             let unwanted = LayoutColumns::of_events(&layout).without(vec!["dt".to_owned()]);
             assert_eq!(shown(None, unwanted).as_deref(), Some(""));
-        }
-    }
-
-    #[test]
-    fn a_folder_that_is_a_table_of_another_format_is_refused() {
-        use crate::domain::layout::Layout;
-        use crate::storage::partitions::find;
-        let date = |text| crate::model::parse_date(text).expect("a date");
-        let range = crate::model::DateRange::new(date("2024-01-01"), date("2024-01-02")).expect("a range");
-        for (log, name) in [
-            ("_delta_log/00000000000000000000.json", "Delta Lake"),
-            (".hoodie/hoodie.properties", "Hudi"),
-            ("metadata/00000-1.metadata.json", "Iceberg"),
-        ] {
-            let folder = tempfile::tempdir().expect("a folder");
-            let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
-            for path in [
-                "dim/date=2024-01-01/a.parquet".to_owned(),
-                format!("dim/{log}"),
-                "plain/date=2024-01-01/a.parquet".to_owned(),
-                format!("dated/date=2024-01-02/{log}"),
-                "dated/date=2024-01-02/a.parquet".to_owned(),
-            ] {
-                let local = folder.path().join(&path);
-                std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
-                std::fs::write(local, "x").expect("written");
-                store.put(&path, b"x".to_vec()).expect("written");
-            }
-            for root in [Location::local(folder.path()), Location::remote(store, "")] {
-                let layout = Layout::parse("date=%Y-%m-%d").expect("a layout");
-                let refusals = [
-                    files_of(&root.join("dim")).err(),
-                    files_of(&root.join("dim/**/*.parquet")).err(),
-                    find(&root.join("dim"), &layout, Some(range)).err(),
-                    find(&root.join("dated"), &layout, Some(range)).err(),
-                ];
-                for (at, refusal) in refusals.into_iter().enumerate() {
-                    let refusal = refusal.unwrap_or_else(|| panic!("{name}, {at} in {root} was read"));
-                    assert_eq!(refusal.kind(), crate::error::Kind::Refused, "{refusal}");
-                    assert!(refusal.to_string().contains(name) && refusal.hints()[0].starts_with("export it first"), "{refusal}");
-                }
-                assert_eq!(files_of(&root.join("plain")).expect("a plain folder").len(), 1);
-                assert_eq!(find(&root.join("plain"), &layout, Some(range)).expect("a plain folder").dates().len(), 1);
-            }
-        }
-    }
-
-    #[test]
-    fn texts_that_all_files_have_in_short_dictionaries_come_as_dictionaries() {
-        use arrow::array::{AsArray, StringArray};
-        use parquet::arrow::ArrowWriter;
-        use parquet::file::properties::WriterProperties;
-        let folder = tempfile::tempdir().expect("a folder");
-        let texts = |of: &dyn Fn(u32) -> Option<String>| -> ArrayRef { Arc::new((0..3000).map(of).collect::<StringArray>()) };
-        let few = || texts(&|row| (row % 7 > 0).then(|| format!("kind {}", row % 7)));
-        let columns = |odd: ArrayRef| {
-            let many = texts(&|row| Some(format!("{row} of many, which are longer than a short dictionary has room for: {row:>32}")));
-            let large: ArrayRef = Arc::new(arrow::compute::cast(&few(), &DataType::LargeUtf8).expect("texts"));
-            RecordBatch::try_from_iter([
-                ("key", few()),
-                ("few", few()),
-                ("odd", odd),
-                ("many", many),
-                ("large", large),
-                ("declared", few()),
-            ])
-        };
-        let written = |name: &str, has_dictionary: bool, columns: RecordBatch| {
-            let path = folder.path().join(name);
-            let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1100));
-            let properties = properties.set_column_dictionary_enabled("odd".into(), has_dictionary).build();
-            let file = std::fs::File::create(&path).expect("a file");
-            let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties)).expect("a writer");
-            writer.write(&columns).expect("written");
-            writer.close().expect("closed");
-            local_object(&path).expect("a file")
-        };
-        let one = written("a.parquet", true, columns(few()).expect("columns"));
-        let other = written("b.parquet", false, columns(few()).expect("columns"));
-        let rules = TypeRules { declared: [("declared".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-        for (files, expected) in [(vec![one.clone()], vec!["few", "odd", "large"]), (vec![one, other], vec!["few", "large"])] {
-            let plain = read_all(&files, &rules, None).expect("they read");
-            let rows = read_as_dictionaries(&files, Format::Parquet, &rules, &["key".to_owned()]).expect("they read");
-            assert_eq!(rows.schema, plain.schema);
-            let batches = rows.batches.collect::<Result<Vec<_>>>().expect("rows");
-            let plain = plain.batches.collect::<Result<Vec<_>>>().expect("rows");
-            for name in ["key", "few", "odd", "many", "large", "declared"] {
-                let values = |batches: &[RecordBatch]| -> Vec<Option<String>> {
-                    let texts = |batch: &RecordBatch| {
-                        let column = batch.column_by_name(name).expect("a column");
-                        assert!(expected.contains(&name) || column.data_type() == &DataType::Utf8, "{name}");
-                        arrow::compute::cast(column, &DataType::Utf8).expect("texts")
-                    };
-                    let all: Vec<ArrayRef> = batches.iter().map(texts).collect();
-                    all.iter()
-                        .flat_map(|texts| texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>())
-                        .collect()
-                };
-                assert_eq!(values(&batches), values(&plain), "{name}");
-                let is_dictionary =
-                    |batch: &RecordBatch| matches!(batch.column_by_name(name).expect("a column").data_type(), DataType::Dictionary(..));
-                assert!(batches.iter().all(|batch| is_dictionary(batch) == expected.contains(&name)), "{name}");
-            }
         }
     }
 
