@@ -4,13 +4,15 @@
 //! [`Error`] is a [`Kind`] (which is the exit code), a sentence in lower case that names table,
 //! date, column and value, and a list of hints, each of which can be typed or edited in.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What the caller should do, and so the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Reading, writing or an internal step failed: try again (exit 1).
+    /// Reading or writing failed: try again (exit 1).
     Io,
     /// The command line or the configuration is wrong: trying again does not help (exit 2).
     Usage,
@@ -20,6 +22,8 @@ pub enum Kind {
     Conflict,
     /// Some dates failed and the others are published: run again (exit 5).
     Partial,
+    /// An invariant of this program does not hold: report it, and do not try again (exit 70).
+    Internal,
 }
 
 impl Kind {
@@ -31,16 +35,20 @@ impl Kind {
             Kind::Refused => 3,
             Kind::Conflict => 4,
             Kind::Partial => 5,
+            Kind::Internal => 70,
         }
     }
 }
 
 /// A failure: its kind, what was wrong, and what to type next.
+///
+/// The message is complete without its [`source`](StdError::source), which is there for programs.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
     message: String,
     hints: Vec<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The result of every fallible function of this crate.
@@ -48,10 +56,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), hints: Vec::new() }
+        Error { kind, message: message.into(), hints: Vec::new(), source: None }
     }
 
-    /// A failure of reading or writing, or of this program.
+    /// An invariant of this program that does not hold.
+    pub fn internal(message: impl Into<String>) -> Self {
+        let message = format!("internal error: {}", message.into());
+        Error::new(Kind::Internal, message).hint("report this as a bug of asof, with the command; running it again does not help")
+    }
+
+    /// A failure of reading or writing.
     pub fn io(message: impl Into<String>) -> Self {
         Error::new(Kind::Io, message)
     }
@@ -113,7 +127,7 @@ impl Error {
 
     /// The same error once more, for a library that only lends it.
     pub(crate) fn duplicate(&self) -> Self {
-        Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone() }
+        Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone(), source: self.source.clone() }
     }
 
     /// The same error as a refusal of data, where it is the data that changed and not the command.
@@ -139,17 +153,25 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
 
-/// Adds what was being done, and to what, to a foreign error.
+/// Adds what was being done, and to what, to the error of a library.
 pub trait Context<T> {
-    /// Turns a foreign error into an I/O failure whose message begins with `doing`.
+    /// Turns the error into an I/O failure whose message begins with `doing`, and whose source it is.
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| Error::io(format!("{}: {error}", doing())))
+        self.map_err(|error| {
+            let source: Box<dyn StdError + Send + Sync> = error.into();
+            let message = format!("{}: {source}", doing());
+            Error { source: Some(Arc::from(source)), ..Error::io(message) }
+        })
     }
 }
 
@@ -207,6 +229,22 @@ mod tests {
             let read: toml::Table = toml::from_str(&format!("{} = {}", toml_key(name), toml_text(name))).expect("TOML");
             assert_eq!(read.into_iter().collect::<Vec<_>>(), [(name.to_owned(), toml::Value::String(name.to_owned()))]);
         }
+    }
+
+    #[test]
+    fn the_error_of_a_library_is_the_source_of_an_error() {
+        let failed: std::result::Result<(), _> = Err(std::io::Error::other("disk on fire"));
+        let error = failed.io_context(|| "cannot read 'x'".into()).expect_err("it failed");
+        assert_eq!((error.to_string().as_str(), error.kind()), ("cannot read 'x': disk on fire", Kind::Io));
+        assert!(error.source().is_some_and(|source| source.is::<std::io::Error>()));
+        assert!(error.within("table t").duplicate().source().is_some(), "context keeps it");
+    }
+
+    #[test]
+    fn a_broken_invariant_is_not_to_be_retried() {
+        let error = Error::internal("rows are missing");
+        assert_eq!((error.to_string().as_str(), error.kind().exit_code()), ("internal error: rows are missing", 70));
+        assert!(error.source().is_none() && error.hints()[0].starts_with("report this"));
     }
 
     #[test]

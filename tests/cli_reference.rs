@@ -13,11 +13,12 @@ both included. Every write has `--dry-run`.
 | exit code | meaning | a scheduler should |
 | --- | --- | --- |
 | 0 | done, or nothing to do | go on |
-| 1 | I/O or internal failure | retry |
+| 1 | reading or writing failed | retry |
 | 2 | wrong usage or configuration | fail |
 | 3 | data refused: bad keys, guard, gap, schema, verification | alert |
 | 4 | conflict: another writer published first | retry |
 | 5 | some dates failed; the others are published | retry: only the failed ones run again |
+| 70 | a bug of asof | fail, and report it |
 ";
 
 fn reference() -> String {

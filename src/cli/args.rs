@@ -22,7 +22,8 @@ use crate::storage::search::Strategy;
 /// and runs the job of any past day against the table as it stood on that day.
 ///
 /// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3 data refused;
-/// 4 another writer published first, retry; 5 some dates failed and the others are published, retry.
+/// 4 another writer published first, retry; 5 some dates failed and the others are published, retry;
+/// 70 a bug of asof, report it.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {

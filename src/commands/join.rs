@@ -283,7 +283,7 @@ impl Run {
             return Err(changed(&self.events.place));
         }
         if self.spec.how == JoinKind::Left && rows != read {
-            return Err(Error::io(format!("a left join of {read} events gave {rows} rows")));
+            return Err(Error::internal(format!("a left join of {read} events gave {rows} rows")));
         }
         let footer = JoinFooter { rows, inputs, asof_version: env!("CARGO_PKG_VERSION").into() };
         writer.finish(&Footer::new(Content::Join(footer)))?;

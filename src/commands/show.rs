@@ -291,7 +291,7 @@ fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<Sink>
 }
 
 /// Appends rows; null is the empty field.
-fn write_csv(writer: &mut csv::Writer<File>, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error>> {
+fn write_csv(writer: &mut csv::Writer<File>, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let options = FormatOptions::default();
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
     for row in 0..batch.num_rows() {

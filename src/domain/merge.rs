@@ -167,7 +167,7 @@ impl Merge {
             }
         }
         if self.edited.is_some() {
-            return Err(Error::io("the rows of the last snapshot are not known").into());
+            return Err(Error::internal("the rows of the last snapshot are not known").into());
         }
         let before = std::mem::take(&mut self.live);
         let mut walk = Walk { ledger: &mut self.ledger, before: &before, piece: 0, row: 0, appeared, changes: Changes::default(), closed };
@@ -383,7 +383,7 @@ impl Walk<'_> {
                         self.add(row, &mut intervals, &mut opened)?;
                         row += 1;
                     }
-                    Ordering::Equal => return Err(Error::io("keys differ and are in no order").into()),
+                    Ordering::Equal => return Err(Error::internal("keys differ and are in no order").into()),
                 }
             }
             if self.row == live.rows.len() {

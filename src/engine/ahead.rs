@@ -70,7 +70,7 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> Iterator for Ahead<R, I> {
     fn next(&mut self) -> Option<Result<R>> {
         self.fill();
         let result = self.waiting.pop_front()?;
-        Some(result.recv().unwrap_or_else(|_| Err(Error::io("a thread of asof panicked"))))
+        Some(result.recv().unwrap_or_else(|_| Err(Error::internal("a thread of asof panicked"))))
     }
 }
 

@@ -263,7 +263,7 @@ impl JoinTable {
         let (versions, packed) = std::thread::scope(|scope| {
             let versions = scope.spawn(|| Phase::Join.spend(|| versions.finish()));
             let packed = packed.collect::<Result<_>>();
-            (versions.join().unwrap_or_else(|_| Err(Error::io("a thread of asof panicked"))), packed)
+            (versions.join().unwrap_or_else(|_| Err(Error::internal("a thread of asof panicked"))), packed)
         });
         Ok(Some(JoinTable { versions: versions?, columns: packed? }))
     }

@@ -98,7 +98,7 @@ impl Aside {
     }
 
     fn reader(&mut self) -> Result<&mut Reader> {
-        self.reader.as_mut().ok_or_else(|| Error::io("no JSON is being read"))
+        self.reader.as_mut().ok_or_else(|| Error::internal("no JSON is being read"))
     }
 
     /// Goes to the next object, and says where it begins. `None` if there is none left.

@@ -91,12 +91,12 @@ impl Staged {
     /// # Errors
     /// A failure if its handle cannot be shared.
     pub fn writer(&self) -> Result<File> {
-        let file = self.file.as_ref().ok_or_else(|| Error::io("the staged file is gone"))?;
+        let file = self.file.as_ref().ok_or_else(|| Error::internal("the staged file is gone"))?;
         file.as_file().try_clone().io_context(|| format!("cannot write '{}'", self.target))
     }
 
     fn whole(&mut self) -> Result<StagedFile> {
-        let file = self.file.take().ok_or_else(|| Error::io("the staged file is gone"))?;
+        let file = self.file.take().ok_or_else(|| Error::internal("the staged file is gone"))?;
         if self.target.as_local().is_some() {
             file.as_file().sync_all().map_err(|error| write_error(&error, &self.target))?;
         }
@@ -181,12 +181,12 @@ impl Staged {
                     }
                 }
             }
-            _ => Err(Error::io(format!("'{}' and '{aside}' are not in one store", self.target))),
+            _ => Err(Error::internal(format!("'{}' and '{aside}' are not in one store", self.target))),
         }
     }
 
     fn misplaced(&self) -> Error {
-        Error::io(format!("what is to stand at '{}' was staged elsewhere", self.target))
+        Error::internal(format!("what is to stand at '{}' was staged elsewhere", self.target))
     }
 
     /// The file has its name: keep its folders, and have the disk know of it.

@@ -240,9 +240,10 @@ impl Stores {
                 connector.azure.set(once.credentials().clone(), account);
                 Ok(store)
             }
-            Service::Memory => {
-                Ok(Store { url: url.to_owned(), ..Arc::into_inner(self.in_memory(url)).ok_or_else(|| Error::io("a new store is shared"))? })
-            }
+            Service::Memory => Ok(Store {
+                url: url.to_owned(),
+                ..Arc::into_inner(self.in_memory(url)).ok_or_else(|| Error::internal("a new store is shared"))?
+            }),
         }
     }
 }

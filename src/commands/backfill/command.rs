@@ -103,7 +103,7 @@ impl DateRun<'_> {
         let (schema, batches): (_, Batches) = match &relation.reads {
             Reads::Events(name) => {
                 let events = job.events.iter().find(|events| events.name == *name);
-                let events = events.ok_or_else(|| Error::io(format!("the events {name} are not known")))?;
+                let events = events.ok_or_else(|| Error::internal(format!("the events {name} are not known")))?;
                 let rows = self.events_of(events, None, None)?;
                 let is_plain = rows.format == Format::Parquet
                     && events.types.declared.is_empty()

@@ -154,7 +154,7 @@ impl<'a> DateRun<'a> {
             Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
         }
         let Output { staged: Some(staged), writer: Some(writer), columns, schema, .. } = output else {
-            return Err(Error::io("there was nothing to write"));
+            return Err(Error::internal("there was nothing to write"));
         };
         self.report.left_to_path = columns.iter().flat_map(PathColumns::names).map(str::to_owned).collect();
         let rows = writer.rows();
@@ -286,7 +286,7 @@ impl Output<'_> {
                 let batch = columns.leave(batch).map_err(|error| error.hint(self.job.other_layout()))?;
                 writer.write(with_types(batch, &self.typed)?)
             }
-            _ => Err(Error::io("the output was not begun")),
+            _ => Err(Error::internal("the output was not begun")),
         }
     }
 

@@ -30,7 +30,7 @@ impl<'a> DateRun<'a> {
         self.report.events = Some(read);
         self.report.matched = Some(matched);
         if spec.how == JoinKind::Left && output.rows() != read {
-            return Err(Error::io(format!("a left join of {read} events gave {} rows", output.rows())));
+            return Err(Error::internal(format!("a left join of {read} events gave {} rows", output.rows())));
         }
         Ok(())
     }

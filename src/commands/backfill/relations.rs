@@ -58,7 +58,7 @@ impl<'a> DateRun<'a> {
         view: View,
     ) -> Result<(TableRows, &'a TableHistory, NaiveDate)> {
         let job = self.job;
-        let history = job.tables.get(table.as_str()).ok_or_else(|| Error::io(format!("table {table} is not known")))?;
+        let history = job.tables.get(table.as_str()).ok_or_else(|| Error::internal(format!("table {table} is not known")))?;
         let serving = history.resolve(self.date)?;
         let rows = match view {
             View::AsOf => TableRows::AsOf(history.as_of(serving, self.many)?),

@@ -54,7 +54,8 @@ impl DateRun<'_> {
             match reads {
                 Reads::Events(own) => {
                     let events = job.events.iter().find(|events| events.name == *own);
-                    let relation = self.events_relation(events.ok_or_else(|| Error::io(format!("the events {own} are not known")))?)?;
+                    let relation =
+                        self.events_relation(events.ok_or_else(|| Error::internal(format!("the events {own} are not known")))?)?;
                     sources.push((format!("events.{own}"), relation.schema.clone()));
                     relations.push((name.clone(), relation));
                 }

@@ -555,17 +555,17 @@ impl Sink for Output<'_> {
     }
 
     fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        self.writer.as_mut().map_or_else(|| Err(Error::io("nothing was begun")), |writer| writer.write(rows))
+        self.writer.as_mut().map_or_else(|| Err(Error::internal("nothing was begun")), |writer| writer.write(rows))
     }
 }
 
 impl Output<'_> {
     /// Publishes the object whole; gives its size.
     fn finish(self, facts: &CompactionFacts) -> Result<u64> {
-        let (Some(staged), Some(writer)) = (self.staged, self.writer) else { return Err(Error::io("nothing was begun")) };
+        let (Some(staged), Some(writer)) = (self.staged, self.writer) else { return Err(Error::internal("nothing was begun")) };
         if writer.rows() != facts.intervals {
             let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
-            return Err(Error::io(format!("table {}: {counted}", self.run.table.name)));
+            return Err(Error::internal(format!("table {}: {counted}", self.run.table.name)));
         }
         let bytes = writer.finish(&self.run.settings.footer(&self.run.table, facts, &self.run.types))?;
         staged.publish_over()?;

@@ -183,7 +183,7 @@ impl TableHistory {
     /// # Errors
     /// A refusal of gaps up to that copy, and of whatever a compaction refuses.
     pub fn known_on(&self, serving: NaiveDate) -> Result<KnownIntervals> {
-        let Some(made_with) = &self.settings else { return Err(Error::io("the settings of the intervals are not known")) };
+        let Some(made_with) = &self.settings else { return Err(Error::internal("the settings of the intervals are not known")) };
         let dates = self.until(serving);
         made_with.settings.policy.check(self.table.name.as_str(), dates)?;
         let kept = self.kept(&made_with.settings, dates)?;
@@ -410,9 +410,9 @@ impl<'a> Temporary<'a> {
 
     fn finish(self, facts: &CompactionFacts) -> Result<(TempPath, Intervals)> {
         let footer = self.settings.footer(self.table, facts, &BTreeMap::new());
-        self.writer.ok_or_else(|| Error::io("nothing was begun"))?.finish(&footer)?;
+        self.writer.ok_or_else(|| Error::internal("nothing was begun"))?.finish(&footer)?;
         let intervals = Intervals::open(&Location::local(self.file.to_path_buf()))?;
-        Ok((self.file, intervals.ok_or_else(|| Error::io("the temporary intervals are gone"))?))
+        Ok((self.file, intervals.ok_or_else(|| Error::internal("the temporary intervals are gone"))?))
     }
 }
 
@@ -427,6 +427,6 @@ impl Sink for Temporary<'_> {
     }
 
     fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        self.writer.as_mut().map_or_else(|| Err(Error::io("nothing was begun")), |writer| writer.write(rows))
+        self.writer.as_mut().map_or_else(|| Err(Error::internal("nothing was begun")), |writer| writer.write(rows))
     }
 }

@@ -372,7 +372,7 @@ impl Ending {
             if let Some(end) = last_seen.and_then(|index| ends.of_observed(index))
                 && to_days(end) < *start
             {
-                return Err(Error::io(format!("an interval would end on {end}, before it starts")));
+                return Err(Error::internal(format!("an interval would end on {end}, before it starts")));
             }
             written.push(self.written[part][last_seen.unwrap_or(ends.observed())]);
         }

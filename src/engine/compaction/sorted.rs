@@ -352,7 +352,7 @@ pub(super) fn cut(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> Result<Opti
         };
         let cuts: Option<Vec<Vec<u64>>> = Ahead::new(pass.threads, 2 * pass.threads, objects.iter().map(task))?.collect::<Result<_>>()?;
         let Some(cuts) = cuts else { return Ok(None) };
-        boundaries = Arc::into_inner(shared).ok_or_else(|| Error::io("keys of ranges are still in use"))?;
+        boundaries = Arc::into_inner(shared).ok_or_else(|| Error::internal("keys of ranges are still in use"))?;
         let ranges = cuts.iter().zip(objects).flat_map(|(cuts, sorted)| cuts.windows(2).map(move |ends| (sorted, ends[0]..ends[1])));
         let largest = ranges.max_by_key(|(_, rows)| rows.end - rows.start);
         match largest.filter(|(_, rows)| rows.end - rows.start > 2 * rows_each && divisions < DIVISIONS) {
@@ -475,7 +475,7 @@ impl Plan<'_> {
         let mut changes = vec![Changes::default(); self.days.len()];
         let mut sums = vec![RowSum::default(); self.days.len()];
         let mut parts = Ahead::new(pass.threads, 2 * pass.threads + 1, self.parts())?;
-        let mut next = || parts.next().unwrap_or_else(|| Err(Error::io("there was less to decode than planned")));
+        let mut next = || parts.next().unwrap_or_else(|| Err(Error::internal("there was less to decode than planned")));
         let total = self.days.len() as u64;
         let steps = total * self.boundaries.ranges() as u64;
         for range in 0..self.boundaries.ranges() {
@@ -483,7 +483,7 @@ impl Plan<'_> {
             let mut gathered = Gathered::new(pass, &wide);
             let mut running = self.sums_by_changes.then(Running::default);
             if self.base.is_some() {
-                let Decoded::Base(batches) = next()? else { return Err(Error::io("parts came out of order")) };
+                let Decoded::Base(batches) = next()? else { return Err(Error::internal("parts came out of order")) };
                 for Resumed { rows, starts, ends, open } in batches {
                     let first = merge.intervals();
                     running.iter_mut().try_for_each(|running| running.resumed(&rows, &ends))?;
@@ -496,7 +496,7 @@ impl Plan<'_> {
                 (pass.step)(done, total);
                 if day.source.is_none() && day.edits.is_none() {
                     if !merge.unchanged(day.date) {
-                        return Err(Error::io(format!("nothing precedes the snapshot of {}", day.date)));
+                        return Err(Error::internal(format!("nothing precedes the snapshot of {}", day.date)));
                     }
                     continue;
                 }
@@ -513,7 +513,7 @@ impl Plan<'_> {
                 if day.source.is_none() {
                     continue;
                 }
-                let Decoded::Day(decoded) = next()? else { return Err(Error::io("parts came out of order")) };
+                let Decoded::Day(decoded) = next()? else { return Err(Error::internal("parts came out of order")) };
                 let some = |rows: &&SortedRows| !rows.is_empty();
                 let bounds = [decoded.rows.iter().find(some), decoded.rows.iter().rfind(some)];
                 for rows in bounds.into_iter().flatten() {
