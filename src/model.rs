@@ -50,6 +50,40 @@ pub fn parse_date(text: &str) -> Result<NaiveDate> {
         .ok_or_else(|| Error::usage(format!("'{text}' is not a date")).hint("dates are written YYYY-MM-DD, such as 2024-01-31"))
 }
 
+/// A date as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Day {
+    /// `2024-01-31`.
+    On(NaiveDate),
+    /// `today`.
+    Today,
+    /// `yesterday`.
+    Yesterday,
+}
+
+impl Day {
+    /// The date, if it is `today` now.
+    pub fn on(self, today: NaiveDate) -> NaiveDate {
+        match self {
+            Day::On(date) => date,
+            Day::Today => today,
+            Day::Yesterday => today.pred_opt().unwrap_or(today),
+        }
+    }
+}
+
+impl FromStr for Day {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "today" => Ok(Day::Today),
+            "yesterday" => Ok(Day::Yesterday),
+            date => parse_date(date).map(Day::On),
+        }
+    }
+}
+
 /// The dates from `from` to `to`, both included; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct DateRange {

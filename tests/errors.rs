@@ -144,7 +144,7 @@ fn dates() {
         "status item --from 2024-03-02 --to 2024-03-01",
         "show item --date 2024-02-30",
         "show item --date 2024-3-1",
-        "show item --date yesterday",
+        "show item --date tomorrow",
         "snapshot item --date 2024-03-03",
         "show item --date 2024-02-01",
         "diff item 2024-02-01 2024-03-01",

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -11,7 +10,7 @@ use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
 use crate::domain::staleness::Only;
 use crate::engine::asof::Using;
-use crate::model::{DaySpan, MemoryBudget, parse_date};
+use crate::model::{Day, DaySpan, MemoryBudget};
 use crate::source::{Dialect, Format};
 use crate::storage::search::Strategy;
 
@@ -135,8 +134,8 @@ pub struct SnapshotArgs {
     #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
     /// The date whose events should see this state; by default today
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub date: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub date: Option<Day>,
     /// A file, a folder with its subfolders, a quoted glob, or - for standard input
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
@@ -251,11 +250,11 @@ pub struct CompactArgs {
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
     /// The first date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Option<Day>,
     /// The last date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
     /// What a missing date means: carry the last copy (default), error, or split intervals
     #[arg(long, value_name = "carry|error|split")]
     pub gaps: Option<String>,
@@ -295,11 +294,11 @@ pub struct BackfillArgs {
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
     /// The first date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: NaiveDate,
-    /// The last date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: NaiveDate,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Day,
+    /// The last date, included [default: today]
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
     /// Which dates to run: missing,stale,failed,orphaned or all; the outputs of orphaned dates, whose events are gone, are removed
     #[arg(long, value_name = "STATES", default_value = "missing,stale,failed,orphaned", value_parser = only)]
     pub only: Only,
@@ -401,11 +400,11 @@ pub struct JoinArgs {
     #[arg(long, value_name = "FILE")]
     pub out: String,
     /// The first date of the events [default: that of the first event]
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Option<Day>,
     /// The last date, included [default: that of the last event]
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
     /// Where the table's rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub using: UsingArg,
@@ -483,9 +482,12 @@ pub enum EngineArg {
 pub struct ShowArgs {
     /// The table
     pub table: String,
-    /// The date
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub date: NaiveDate,
+    /// The date [default: latest]
+    #[arg(value_parser = latest_or_day, value_name = "DATE")]
+    pub day: Option<Day>,
+    /// The same, as an option
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with = "day")]
+    pub date: Option<Day>,
     /// A condition over the table's columns
     #[arg(long = "where", value_name = "EXPR")]
     pub condition: Option<String>,
@@ -505,12 +507,18 @@ pub struct ShowArgs {
 pub struct DiffArgs {
     /// The table
     pub table: String,
-    /// The earlier date
-    #[arg(value_parser = date, value_name = "DATE1")]
-    pub from: NaiveDate,
-    /// The later date
-    #[arg(value_parser = date, value_name = "DATE2")]
-    pub to: NaiveDate,
+    /// The date to compare from; alone, the date to compare with the copy before it [default: latest]
+    #[arg(value_parser = latest_or_day, value_name = "DATE1")]
+    pub day: Option<Day>,
+    /// The date to compare to
+    #[arg(value_parser = latest_or_day, value_name = "DATE2")]
+    pub later: Option<Day>,
+    /// The date to compare from [default: that of the copy before]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
+    pub from: Option<Day>,
+    /// The date to compare to [default: latest]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
+    pub to: Option<Day>,
     /// How many rows to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
@@ -532,11 +540,11 @@ pub struct StatusArgs {
     /// A table or a job; by default all
     pub name: Option<String>,
     /// The first date of a job to look at [default: ten years before the last]
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Option<Day>,
     /// The last date of a job to look at [default: today]
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
 }
 
 /// `asof schema`
@@ -560,11 +568,11 @@ pub struct ExpandArgs {
     /// The table
     pub table: String,
     /// The first date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: NaiveDate,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Day,
     /// The last date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: NaiveDate,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Day,
     /// The root of the dated copies
     #[arg(long, value_name = "PATH")]
     pub out: String,
@@ -579,17 +587,17 @@ pub struct ExpandArgs {
 /// `asof partitions`
 #[derive(Debug, Args)]
 pub struct PartitionsArgs {
-    /// The root of the partitions
+    /// The root of the partitions, or the name of events in asof.toml
     pub path: String,
-    /// Their layout, such as 'year=%Y/month=%m/day=%d'
+    /// Their layout, such as 'year=%Y/month=%m/day=%d' [default: that of the events]
     #[arg(long, value_name = "LAYOUT")]
-    pub layout: String,
+    pub layout: Option<String>,
     /// The first date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub from: NaiveDate,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Day,
     /// The last date, included
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub to: NaiveDate,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Day,
     /// How to look for them; paths and listing are there to be compared with
     #[arg(long, value_enum, default_value = "guided", value_name = "STRATEGY")]
     pub strategy: StrategyArg,
@@ -620,8 +628,13 @@ fn with_hints(error: &crate::error::Error) -> String {
     if error.hints().is_empty() { error.to_string() } else { format!("{error}; {}", error.hints().join("; ")) }
 }
 
-fn date(text: &str) -> Result<NaiveDate, String> {
-    parse_date(text).map_err(|error| with_hints(&error))
+fn day(text: &str) -> Result<Day, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}
+
+/// Reads `latest` too, for commands that show the latest copy up to a date.
+fn latest_or_day(text: &str) -> Result<Day, String> {
+    if text == "latest" { Ok(Day::Today) } else { day(text) }
 }
 
 fn memory(text: &str) -> Result<MemoryBudget, String> {

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use chrono::NaiveDate;
 use clap::{CommandFactory, Parser};
 
 use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, EventsJoinArgs, Global, JoinArgs, SnapshotArgs};
@@ -31,7 +32,7 @@ use crate::commands::verify::verify;
 use crate::commands::{DeclaredTypes, Progress, Workspace};
 use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
-use crate::model::{DateRange, MemoryBudget};
+use crate::model::{DateRange, Day, MemoryBudget};
 use crate::source::Dialect;
 use crate::storage::stores::Stores;
 
@@ -183,19 +184,20 @@ fn half_of_the_machine() -> MemoryBudget {
 }
 
 fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
+    let on = |day: Day| day.on(workspace.clock.today());
     match command {
         Command::Init => {
             let path = init(workspace)?;
             show::init(printer, &workspace.shown(&path))?;
         }
         Command::Snapshot(args) => {
-            let reports = snapshot(workspace, &args.tables, &snapshot_options(&args), &mut std::io::stdin())?;
+            let reports = snapshot(workspace, &args.tables, &snapshot_options(&args, on), &mut std::io::stdin())?;
             printer.clear();
             show::snapshot(printer, &reports)?;
         }
         Command::Compact(args) => {
             let tables = args.tables.clone();
-            let reports = compact(workspace, &tables, &compact_options(*args))?;
+            let reports = compact(workspace, &tables, &compact_options(*args, on))?;
             printer.clear();
             show::compact(printer, &reports)?;
         }
@@ -204,7 +206,7 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
         Command::Show(args) => {
             let options = ShowOptions {
                 table: args.table,
-                date: args.date,
+                date: on(args.day.or(args.date).unwrap_or(Day::Today)),
                 condition: args.condition,
                 select: args.select,
                 out: args.out,
@@ -213,7 +215,12 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             show::show(printer, &show(workspace, &options)?)?;
         }
         Command::Diff(args) => {
-            let options = DiffOptions { table: args.table, from: args.from, to: args.to, limit: args.limit };
+            let (from, to) = match (args.day, args.later) {
+                (Some(from), Some(to)) => (Some(from), Some(to)),
+                (Some(to), None) => (None, Some(to)),
+                _ => (args.from, args.to),
+            };
+            let options = DiffOptions { table: args.table, from: from.map(on), to: on(to.unwrap_or(Day::Today)), limit: args.limit };
             show::diff(printer, &diff(workspace, &options)?)?;
         }
         Command::History(args) => {
@@ -226,14 +233,15 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
                 (Some(table), None) => (Vec::new(), Some(vec![table.clone()])),
                 (None, None) => (workspace.config.jobs.keys().cloned().collect(), Some(Vec::new())),
             };
-            if let (Some(from), Some(to)) = (args.from, args.to) {
+            let (from, to) = (args.from.map(on), args.to.map(on));
+            if let (Some(from), Some(to)) = (from, to) {
                 DateRange::new(from, to)?;
             }
             let tables = tables.map(|names| status(workspace, &names)).transpose()?;
             let alone = tables.is_none();
             let mut states = Vec::new();
             for name in &jobs {
-                match job_status(workspace, name, args.from, args.to) {
+                match job_status(workspace, name, from, to) {
                     Ok(state) => states.push(state),
                     Err(error) if alone => return Err(error),
                     // The others, and the tables, can be looked at all the same.
@@ -254,8 +262,8 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
         Command::Expand(args) => {
             let options = ExpandOptions {
                 table: args.table,
-                from: args.from,
-                to: args.to,
+                from: on(args.from),
+                to: on(args.to),
                 out: args.out,
                 dry_run: args.dry_run,
                 intervals: args.intervals,
@@ -265,8 +273,13 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             show::expand(printer, &report)?;
         }
         Command::Partitions(args) => {
-            let options =
-                PartitionsOptions { path: args.path, layout: args.layout, from: args.from, to: args.to, strategy: args.strategy.into() };
+            let options = PartitionsOptions {
+                path: args.path,
+                layout: args.layout,
+                from: on(args.from),
+                to: on(args.to),
+                strategy: args.strategy.into(),
+            };
             let watch = Stopwatch::start();
             let report = partitions(workspace, &options)?;
             show::partitions(printer, &report, watch.elapsed())?;
@@ -276,9 +289,9 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
     Ok(0)
 }
 
-fn snapshot_options(args: &SnapshotArgs) -> SnapshotOptions {
+fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> SnapshotOptions {
     SnapshotOptions {
-        date: args.date,
+        date: args.date.map(on),
         source: args.source.clone(),
         source_format: args.source_format.map(Into::into),
         key: args.key.clone(),
@@ -289,7 +302,7 @@ fn snapshot_options(args: &SnapshotArgs) -> SnapshotOptions {
     }
 }
 
-fn compact_options(args: CompactArgs) -> CompactOptions {
+fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactOptions {
     CompactOptions {
         snapshots: args.snapshots,
         layout: args.layout,
@@ -299,8 +312,8 @@ fn compact_options(args: CompactArgs) -> CompactOptions {
         source_format: args.source_format.map(Into::into),
         key: args.key,
         out: args.out,
-        from: args.from,
-        to: args.to,
+        from: args.from.map(&on),
+        to: args.to.map(&on),
         gaps: args.gaps,
         max_gap: args.max_gap,
         start_column: args.start_column,
@@ -348,9 +361,10 @@ fn events_join(args: EventsJoinArgs) -> AdHoc {
 fn run_join(args: JoinArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<()> {
     let mut ad_hoc = events_join(args.join);
     ad_hoc.job.output = args.out;
+    let on = |day: Day| day.on(workspace.clock.today());
     let options = JoinOptions {
         ad_hoc,
-        range: DateRange::between(args.from, args.to)?,
+        range: DateRange::between(args.from.map(on), args.to.map(on))?,
         using: args.using.into(),
         tolerance: args.tolerance,
         lag: args.lag,
@@ -362,8 +376,9 @@ fn run_join(args: JoinArgs, workspace: &Workspace<'_>, printer: &Printer) -> Res
 }
 
 fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
+    let on = |day: Day| day.on(workspace.clock.today());
     let options = BackfillOptions {
-        range: DateRange::new(args.from, args.to)?,
+        range: DateRange::new(on(args.from), on(args.to.unwrap_or(Day::Today)))?,
         only: args.only,
         using: args.using.into(),
         workers: args.workers,

@@ -25,7 +25,7 @@ use crate::domain::digest::row_digests;
 use crate::domain::schema::unify;
 use crate::engine::table::{Table, show_key};
 use crate::engine::units::{UnitSource, settle};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::Batches;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
@@ -35,8 +35,8 @@ use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
 pub struct DiffOptions {
     /// The table.
     pub table: String,
-    /// The date to compare from.
-    pub from: NaiveDate,
+    /// The date to compare from; if `None`, that of the copy before the one that is compared to.
+    pub from: Option<NaiveDate>,
     /// The date to compare to; it may be the earlier one.
     pub to: NaiveDate,
     /// How many differences the report lists.
@@ -121,9 +121,13 @@ pub struct DiffReport {
 /// A usage error for a table that there is not; a refusal for a date before the first snapshot, for keys with nulls
 /// or that stand twice, and for columns whose types cannot be compared.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
-    let states = States::open(workspace, &options.table, &[options.from, options.to])?;
+    let to = options.to;
+    let from = match options.from {
+        Some(from) => from,
+        None => before(workspace, options)?,
+    };
+    let states = States::open(workspace, &options.table, &[from, to])?;
     let table = &states.table;
-    let DiffOptions { from, to, .. } = *options;
     let first = states.resolve(from, |first| format!("asof diff {} {first} {to}", options.table))?;
     let second = states.resolve(to, |second| format!("asof diff {} {from} {second}", options.table))?;
     let old = states.at(first, None)?;
@@ -152,6 +156,18 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         compare(table, old, new, &schema, options.limit, &mut report)?;
     }
     Ok(report)
+}
+
+/// The date of the copy before the one that is compared to.
+fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
+    let states = States::open(workspace, &options.table, &[options.to])?;
+    let held = states.resolve(options.to, |first| format!("asof diff {} {first}", options.table))?;
+    let day_before = held.pred_opt().unwrap_or(held);
+    let earlier = States::open(workspace, &options.table, &[day_before])?;
+    earlier.latest_until(day_before).ok_or_else(|| {
+        Error::refused(format!("table {}: no copy is earlier than that of {held}", states.table.name))
+            .hint(format!("asof show {} {held}", options.table))
+    })
 }
 
 /// The columns of which a side has only the values of each interval's first day.
@@ -324,7 +340,7 @@ mod tests {
     use crate::error::Kind;
 
     fn options(from: &str, to: &str) -> DiffOptions {
-        DiffOptions { table: "item".into(), from: date(from), to: date(to), limit: 100 }
+        DiffOptions { table: "item".into(), from: Some(date(from)), to: date(to), limit: 100 }
     }
 
     fn between(workspace: &Workspace<'_>, from: &str, to: &str) -> DiffReport {

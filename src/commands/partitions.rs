@@ -8,18 +8,19 @@ use serde::Serialize;
 
 use super::Workspace;
 use crate::domain::layout::Layout;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::DateRange;
+use crate::storage::location::Location;
 use crate::storage::partitions::{OtherPadding, find_by};
 use crate::storage::search::Strategy;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct PartitionsOptions {
-    /// The root of the partitions.
+    /// The root of the partitions, or the name of events in asof.toml.
     pub path: String,
-    /// Their layout.
-    pub layout: String,
+    /// Their layout; if `None`, that of the events of this name.
+    pub layout: Option<String>,
     /// The first date.
     pub from: NaiveDate,
     /// The last date.
@@ -78,9 +79,8 @@ pub struct PartitionReport {
 /// # Errors
 /// A usage error for a wrong layout or range, or a root that is no folder; a failure if a folder cannot be listed.
 pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Result<PartitionsReport> {
-    let layout = Layout::parse(&options.layout)?;
     let range = DateRange::new(options.from, options.to)?;
-    let root = workspace.here(&options.path)?;
+    let (root, layout) = place(workspace, options)?;
     let found = find_by(options.strategy, &root, &layout, Some(range))?;
     let partitions: Vec<PartitionReport> = found
         .partitions
@@ -111,6 +111,23 @@ pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Res
     })
 }
 
+/// The root and the layout of the partitions.
+fn place(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Result<(Location, Layout)> {
+    let PartitionsOptions { path, layout, .. } = options;
+    if let Some(layout) = layout {
+        return Ok((workspace.here(path)?, Layout::parse(layout)?));
+    }
+    match workspace.config.events.get(path) {
+        Some(events) if !events.layout.is_empty() => Ok((workspace.configured(&events.path)?, Layout::parse(&events.layout)?)),
+        Some(_) => Err(Error::usage(format!("events {path} have no layout in asof.toml")).hint("--layout 'date=%Y-%m-%d'")),
+        None => {
+            let known = workspace.config.events.keys().map(String::as_str);
+            let what = format!("the layout of '{path}' is not known, and asof.toml has no events of this name");
+            Err(Error::usage(what).hint_nearest(path, known, || "--layout 'date=%Y-%m-%d'".to_owned()))
+        }
+    }
+}
+
 /// The runs of dates of a range that are not among `dates`, which are ascending and within it.
 fn missing(range: DateRange, dates: &[NaiveDate]) -> Result<Vec<DateRange>> {
     let mut runs = Vec::new();
@@ -137,7 +154,7 @@ mod tests {
     fn options(from: &str, to: &str) -> PartitionsOptions {
         PartitionsOptions {
             path: "raw".into(),
-            layout: "year=%Y/month=%m/day=%d".into(),
+            layout: Some("year=%Y/month=%m/day=%d".into()),
             from: date(from),
             to: date(to),
             strategy: Strategy::Guided,

@@ -87,12 +87,17 @@ impl States {
         Ok(States { table, intervals, snapshots, observed })
     }
 
+    /// The latest observed date that is not after `date`.
+    pub(super) fn latest_until(&self, date: NaiveDate) -> Option<NaiveDate> {
+        latest(&self.observed, date)
+    }
+
     /// The observed date whose state holds on `date`: the latest not after it. `again` is the command with another date.
     ///
     /// # Errors
     /// A refusal that names the first observed date if that is later.
     pub(super) fn resolve(&self, date: NaiveDate, again: impl FnOnce(NaiveDate) -> String) -> Result<NaiveDate> {
-        latest(&self.observed, date).ok_or_else(|| {
+        self.latest_until(date).ok_or_else(|| {
             let first = self.observed[0];
             Error::refused(format!("table {}: {date} lies before the first snapshot, which is of {first}", self.table.name))
                 .hint(again(first))

@@ -146,7 +146,7 @@ fn a_declared_type_applies_to_every_snapshot() {
         assert_eq!(interval_type(&lake), declared);
         // One key did not change at all, and one did twice.
         assert_eq!(report.intervals, 4, "{declared}: {before:?}");
-        let options = DiffOptions { table: "item".into(), from: date(&day(1)), to: date(&day(3)), limit: 10 };
+        let options = DiffOptions { table: "item".into(), from: Some(date(&day(1))), to: date(&day(3)), limit: 10 };
         assert_eq!(diff(&workspace, &options).expect("compared").changed, 1);
         let told = history::history(&workspace, &history::HistoryOptions { table: "item".into(), key: vec!["1".into()] });
         assert_eq!(told.expect("told").intervals.len(), 1);
@@ -396,7 +396,7 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
                 let given: Vec<_> = days.iter().map(|stamp| super::state::cell(&stamp.column(), 0)).collect();
                 assert_eq!(shown, given, "{days:?}");
                 for (from, to) in [(1, 2), (1, 3), (2, 3)] {
-                    let options = DiffOptions { table: "item".into(), from: date(&day(from)), to: date(&day(to)), limit: 10 };
+                    let options = DiffOptions { table: "item".into(), from: Some(date(&day(from))), to: date(&day(to)), limit: 10 };
                     let changed = u64::from(days[from - 1].instant() != days[to - 1].instant());
                     assert_eq!(diff(&workspace, &options).expect("compared").changed, changed, "{days:?}");
                 }

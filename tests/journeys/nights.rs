@@ -202,3 +202,23 @@ fn a_new_project() {
     let page = world.quietly("man");
     assert!(page.status.success() && super::environment::text(&page.stdout).contains(".TH asof 1"));
 }
+
+#[test]
+fn dates_may_be_words_and_left_out() {
+    let mut world = World::shop(3);
+    world.succeeds("show item");
+    world.succeeds("show item latest --limit 1");
+    world.succeeds("show item 2024-03-02 --select name");
+    world.succeeds("show item --date yesterday --select name");
+    world.succeeds("diff item");
+    world.succeeds("diff item 2024-03-02");
+    world.succeeds("diff item 2024-03-01 latest");
+    world.succeeds("diff item --from 2024-03-01 --to 2024-03-02");
+    world.refuses(3, "diff item 2024-03-01");
+    world.refuses(2, "diff item 2024-03-01 --from 2024-03-02");
+    world.refuses(2, "show item tomorrow");
+    world.succeeds("partitions item_events --from 2024-03-01 --to today");
+    world.refuses(2, "partitions item_evnts --from 2024-03-01 --to today");
+    world.succeeds("backfill --events item_events --table item --on item_id=id --out out --from yesterday");
+    world.pin("words_for_dates");
+}
