@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
@@ -73,6 +74,8 @@ pub struct TableConfig {
     pub source_format: Option<Format>,
     /// The key columns.
     pub key: Vec<String>,
+    /// Which row of a key counts, such as `latest by updated_at`, where there are several.
+    pub dedup: Option<Dedup>,
     /// Declared types, by column.
     pub types: BTreeMap<String, String>,
     /// `text` to read every other column of CSV as text, or `infer` (default).

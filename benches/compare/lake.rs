@@ -47,6 +47,8 @@ fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
         types: TypeRules::default(),
         format: asof::source::FormatRule::default(),
         dated: None,
+        dedup: None,
+        dedup_is_given: false,
     };
     let found = table.find(None)?.partitions;
     on_all_cores(days, |range| {
@@ -79,6 +81,8 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         taken_at: None,
         backdated: false,
         absent: Some(Vec::new()),
+        dedup: None,
+        dropped_rows: None,
         forced: vec![],
         asof_version: "bench".into(),
     };

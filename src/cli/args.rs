@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::commands::snapshot::IfExists;
+use crate::domain::dedup::Dedup;
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
 use crate::domain::staleness::Only;
@@ -151,6 +152,9 @@ pub struct SnapshotArgs {
     /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    #[arg(long, value_parser = dedup, value_name = "RULE")]
+    pub dedup: Option<Dedup>,
     /// What to do with a snapshot that exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
@@ -683,6 +687,10 @@ fn column_types(text: &str) -> Result<ColumnTypes, String> {
 
 fn csv(text: &str) -> Result<Dialect, String> {
     Dialect::parse(text).map_err(|error| with_hints(&error))
+}
+
+fn dedup(text: &str) -> Result<Dedup, String> {
+    text.parse().map_err(|error| with_hints(&error))
 }
 
 fn only(text: &str) -> Result<Only, String> {

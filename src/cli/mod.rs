@@ -295,6 +295,7 @@ fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> Snaps
         source: args.source.clone(),
         source_format: args.source_format.map(Into::into),
         key: args.key.clone(),
+        dedup: args.dedup.clone(),
         if_exists: args.if_exists.into(),
         backdate: args.backdate,
         force: args.force,

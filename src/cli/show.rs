@@ -90,6 +90,10 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
         for column in &report.left_to_path {
             printer.line(format!("  {}: column '{column}' has the snapshot's date in every row, and is left to the path", report.table))?;
         }
+        if let (Some(rule), Some(dropped), Some(rows)) = (&report.dedup, report.dropped_rows.filter(|dropped| *dropped > 0), report.rows) {
+            let (dropped, of) = (number(dropped), number(rows + dropped));
+            printer.line(format!("  {}: dropped {dropped} of {of} rows: not the {rule} of their key", report.table))?;
+        }
         for guard in &report.forced {
             printer.line(format!("  {}: forced, although {guard}", report.table))?;
         }

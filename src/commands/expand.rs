@@ -350,6 +350,8 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         backdated: false,
         forced: Vec::new(),
         absent: Some(intervals.absent_on(planned.at)?),
+        dedup: None,
+        dropped_rows: None,
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }));
     Ok(Finished { planned, staged, sum, bytes: writer.finish(&footer)? })

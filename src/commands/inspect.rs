@@ -58,6 +58,8 @@ fn table(workspace: &Workspace<'_>, name: &TableName, recorded: Vec<String>) -> 
         types: config.type_rules(name.as_str())?,
         format: FormatRule::default(),
         dated: None,
+        dedup: None,
+        dedup_is_given: false,
     };
     let found = table.find_any(None)?;
     let footers = found.partitions.values().rev().filter_map(|objects| footer_of(&objects[0]).ok().flatten());

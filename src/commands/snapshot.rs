@@ -25,6 +25,7 @@ use super::show::ShownColumn;
 use crate::config::expand_variables;
 use crate::domain::cast::conform;
 use crate::domain::compact::Changes;
+use crate::domain::dedup::Dedup;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
@@ -32,6 +33,7 @@ use crate::domain::path_columns::PathColumns;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::{respelled, twins};
 use crate::engine::changes::{self, ChangesWriter};
+use crate::engine::dedup::{self, Dropped};
 use crate::engine::pins::{Watch, absent_columns, pins};
 use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
 use crate::engine::units::{UnitSource, settle};
@@ -71,6 +73,8 @@ pub struct SnapshotOptions {
     pub source_format: Option<Format>,
     /// The key columns, if not those of the configuration or of the last snapshot.
     pub key: Vec<String>,
+    /// Which row of a key counts, if not that of the configuration.
+    pub dedup: Option<Dedup>,
     /// What to do with a snapshot that exists.
     pub if_exists: IfExists,
     /// Whether the source really holds the state of a past date.
@@ -136,6 +140,12 @@ pub struct SnapshotReport {
     /// How the files of text are written, where that was detected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detected: Vec<ReadAs>,
+    /// Which row of a key was kept, such as `latest by updated_at`, if a rule says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
+    /// How many rows were dropped by that rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
     /// The guards that were overridden.
     pub forced: Vec<String>,
     /// What object stores were asked for it.
@@ -253,7 +263,9 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
         (None, Some(declared)) => declared,
         (None, None) => return Err(Error::usage("the format of standard input is not known").hint(rule.option)),
     };
-    let table = workspace.table(name, &options.key)?;
+    let mut table = workspace.table(name, &options.key)?;
+    table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
+    table.dedup = options.dedup.clone().or(table.dedup);
     Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
 }
 
@@ -270,6 +282,8 @@ fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Loc
         since: None,
         left_to_path: Vec::new(),
         detected: Vec::new(),
+        dedup: None,
+        dropped_rows: None,
         forced: Vec::new(),
         store_requests: None,
     }
@@ -316,7 +330,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let sorted = gather(table, *date, rows, &mut watch)?;
+    let (sorted, dropped) = gather(table, *date, rows, &mut watch)?;
     let schema = watch.schema();
     let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), date);
     unify(&pinned, &schema).map_err(clash)?;
@@ -364,8 +378,11 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         backdated: options.backdate && *date < workspace.clock.today(),
         forced: broken.clone(),
         absent: Some(absent_columns(&pinned, &schema)),
+        dedup: table.dedup.as_ref().map(Dedup::to_string),
+        dropped_rows: dropped.map(|dropped| dropped.rows()),
         asof_version: env!("CARGO_PKG_VERSION").into(),
     };
+    let (dedup, dropped_rows) = (written.dedup.clone(), written.dropped_rows);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), &schema)?;
     if outcome == Outcome::Kept {
@@ -393,6 +410,8 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         since,
         left_to_path,
         detected: table.types.observed.detected(),
+        dedup,
+        dropped_rows,
         forced: broken,
         store_requests: None,
     })
@@ -437,14 +456,22 @@ fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Ve
     Ok((Rows { schema, batches: Box::new(rows.batches.map(leave)) }, names))
 }
 
-/// Reads the source into sorted runs, refusing keys with nulls.
-fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Result<Batches> {
+/// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key counts, the others are
+/// dropped as the runs are merged, and counted.
+fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Result<(Batches, Option<Dropped>)> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
             return Err(table.no_key_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)));
         }
     }
-    let mut sorter = Sorter::new(&table.key, BUDGET);
+    let order = match &table.dedup {
+        None => table.key.clone(),
+        Some(rule) => {
+            dedup::check(table, rule, &rows.schema, &format!("table {}, {date}: the source", table.name))?;
+            dedup::sorted_by(table, rule)
+        }
+    };
+    let mut sorter = Sorter::new(&order, BUDGET);
     let (mut nulls, mut shown) = (0, Vec::new());
     for batch in rows.batches {
         let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
@@ -455,7 +482,12 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Resu
     if nulls > 0 {
         return Err(table.null_keys(date, nulls, &shown));
     }
-    sorter.finish(&watch.schema())
+    let schema = watch.schema();
+    let sorted = sorter.finish(&schema)?;
+    match &table.dedup {
+        None => Ok((sorted, None)),
+        Some(rule) => dedup::latest(table, date, rule, &schema, sorted).map(|(rows, dropped)| (rows, Some(dropped))),
+    }
 }
 
 /// The columns of both snapshots in types that hold the values of either.
@@ -538,7 +570,8 @@ fn write(
     };
     drop(later);
     if twice.count > 0 {
-        return Err(table.duplicate_keys(date, twice.count, &twice.shown));
+        let latest = format!("for the latest row of each key: {}", table.dedup_hint("latest by COLUMN"));
+        return Err(table.duplicate_keys(date, twice.count, &twice.shown).hint(latest));
     }
     Ok(Written { sum, sum_before, changes })
 }

@@ -289,6 +289,8 @@ impl Workspace<'_> {
             types,
             format,
             dated: None,
+            dedup: config.dedup.clone(),
+            dedup_is_given: false,
         };
         let mut table = match (&config.snapshots, column, layout) {
             (Some(snapshots), Some(column), layout) => {

@@ -14,6 +14,7 @@
 //! | where an interval begins and ends, and how that is written | [`interval`] |
 //! | snapshots to intervals | [`merge`] if they are sorted by the key, else [`compact`]; [`ledger`] keeps the ends |
 //! | in which rows two columns differ | [`columns`] |
+//! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`comparison`] |
 //! | which snapshot serves a date | [`asof`] |
 //! | which row an event meets | [`join`] |
@@ -30,6 +31,7 @@ pub mod cast;
 pub mod columns;
 pub mod compact;
 pub mod comparison;
+pub mod dedup;
 pub mod diff;
 pub mod digest;
 pub mod gaps;

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod command;
 pub mod compaction;
 pub mod dated;
+pub mod dedup;
 pub mod expression;
 pub mod intervals;
 pub mod join;

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 
 use crate::domain::cast::{cast_exactly, display};
+use crate::domain::dedup::Dedup;
 use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
@@ -47,6 +48,10 @@ pub struct Table {
     pub format: FormatRule,
     /// The files that they are split from, if a column tells their dates. `layout`, `types` and `format` are those of the split rows.
     pub dated: Option<Arc<Dated>>,
+    /// Which row of a key counts, if a source or an external copy may have several.
+    pub dedup: Option<Dedup>,
+    /// Whether the command line has the last word on it, so that a hint names the option.
+    pub dedup_is_given: bool,
 }
 
 /// One snapshot, opened; its rows have not been read.
@@ -343,6 +348,14 @@ impl Table {
             format!("--key {option}")
         } else {
             format!("[tables.{}] key = [{configured}] in asof.toml", toml_key(self.name.as_str()))
+        }
+    }
+
+    /// What to write to have the latest row of each key, by `rule`.
+    pub fn dedup_hint(&self, rule: &str) -> String {
+        match self.dedup_is_given {
+            true => format!("--dedup '{rule}'"),
+            false => format!("[tables.{}] dedup = \"{rule}\" in asof.toml", toml_key(self.name.as_str())),
         }
     }
 

@@ -82,6 +82,12 @@ pub struct SnapshotFooter {
     /// the field nothing is known of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Vec<ColumnWire>>,
+    /// Which row of a key was kept, such as `latest by updated_at`; absent if a second one was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
+    /// How many rows were dropped by that rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
     /// The program that wrote it.
     pub asof_version: String,
 }
@@ -306,6 +312,8 @@ impl Footer {
             backdated: false,
             forced: vec![],
             absent: None,
+            dedup: None,
+            dropped_rows: None,
             asof_version: "0".into(),
         }))
     }

@@ -42,7 +42,19 @@ pub(super) fn external(workspace: &Workspace<'_>, tables: &[String], root: &str,
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
     let types = workspace.table_types(&name)?;
-    let table = |layout| Table { name, key, key_is_given: true, root, layout, own: false, types, format, dated: None };
+    let table = |layout| Table {
+        name,
+        key,
+        key_is_given: true,
+        root,
+        layout,
+        own: false,
+        types,
+        format,
+        dated: None,
+        dedup: None,
+        dedup_is_given: true,
+    };
     let table = match (layout, &options.date_column) {
         (layout, Some(column)) => {
             let zone = options.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;

@@ -94,12 +94,16 @@ impl Fixture {
                 backdated: false,
                 forced: vec![],
                 absent: None,
+                dedup: None,
+                dropped_rows: None,
                 asof_version: "test".into(),
             };
             let path = folder.path().join(format!("item/snapshots/snapshot_date={date}/item.parquet"));
             write(&path, batch, Content::Snapshot(footer));
         }
         let table = Table {
+            dedup: None,
+            dedup_is_given: false,
             name: "item".parse().expect("a name"),
             key: key(),
             key_is_given: false,
