@@ -250,6 +250,9 @@ pub struct CompactArgs {
     /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    #[arg(long, value_parser = dedup, value_name = "RULE", requires = "snapshots")]
+    pub dedup: Option<Dedup>,
     /// Where the intervals go: a .parquet file or a folder; by default into the lake
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,

@@ -307,6 +307,7 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
     CompactOptions {
         snapshots: args.snapshots,
         layout: args.layout,
+        dedup: args.dedup,
         date_column: args.date_column,
         date_format: args.date_format,
         timezone: args.timezone,

@@ -50,6 +50,15 @@ fn written(outcome: Outcome) -> String {
     }
 }
 
+/// Says how many rows were dropped by a rule, if any were; `kept` are the others.
+fn dropped_rows(printer: &Printer, table: &str, rule: &str, dropped: u64, kept: u64) -> Result<()> {
+    if dropped == 0 {
+        return Ok(());
+    }
+    let (dropped, all, by) = (number(dropped), number(dropped + kept), rule.trim_start_matches("latest "));
+    printer.line(format!("  {table}: dropped {dropped} of {all} rows: not the latest of their key {by}"))
+}
+
 pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<()> {
     if printer.json {
         return printer.document(&reports);
@@ -90,9 +99,8 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
         for column in &report.left_to_path {
             printer.line(format!("  {}: column '{column}' has the snapshot's date in every row, and is left to the path", report.table))?;
         }
-        if let (Some(rule), Some(dropped), Some(rows)) = (&report.dedup, report.dropped_rows.filter(|dropped| *dropped > 0), report.rows) {
-            let (dropped, of) = (number(dropped), number(rows + dropped));
-            printer.line(format!("  {}: dropped {dropped} of {of} rows: not the {rule} of their key", report.table))?;
+        if let (Some(rule), Some(dropped), Some(rows)) = (&report.dedup, report.dropped_rows, report.rows) {
+            dropped_rows(printer, report.table.as_str(), rule, dropped, rows)?;
         }
         for guard in &report.forced {
             printer.line(format!("  {}: forced, although {guard}", report.table))?;
@@ -146,6 +154,9 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
         }
         let text = columns(&[], facts.into_iter().map(Vec::from).collect(), &[1]);
         printer.line(text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))?;
+        if let (Some(rule), Some(dropped)) = (&report.dedup, report.dropped_rows) {
+            dropped_rows(printer, report.table.as_str(), rule, dropped, report.snapshot_rows)?;
+        }
         printer.line(format!("  as of D: {}", report.condition))?;
     }
     Ok(())

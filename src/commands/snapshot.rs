@@ -570,8 +570,7 @@ fn write(
     };
     drop(later);
     if twice.count > 0 {
-        let latest = format!("for the latest row of each key: {}", table.dedup_hint("latest by COLUMN"));
-        return Err(table.duplicate_keys(date, twice.count, &twice.shown).hint(latest));
+        return Err(table.duplicate_keys(date, twice.count, &twice.shown).hint(table.latest_hint()));
     }
     Ok(Written { sum, sum_before, changes })
 }

@@ -87,6 +87,9 @@ pub struct LastSnapshot {
     pub snapshot_date: NaiveDate,
     /// Its rows.
     pub rows: u64,
+    /// How many more rows its source had, which `dedup` dropped; absent without such a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
     /// Its content.
     pub fingerprint: Fingerprint,
 }
@@ -166,7 +169,12 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
         bytes: found.partitions.values().flatten().map(|object| object.size).sum(),
         rows: (table.own && footers.len() == found.partitions.len()).then(|| footers.values().map(|footer| footer.rows).sum()),
         columns: last_columns(inspected),
-        last_snapshot: last.map(|(date, footer)| LastSnapshot { snapshot_date: *date, rows: footer.rows, fingerprint: footer.fingerprint }),
+        last_snapshot: last.map(|(date, footer)| LastSnapshot {
+            snapshot_date: *date,
+            rows: footer.rows,
+            dropped_rows: footer.dropped_rows,
+            fingerprint: footer.fingerprint,
+        }),
         superseded: superseded(workspace, inspected)?,
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
         not_compacted: found.partitions.keys().filter(|date| !known.contains_key(date)).copied().collect(),

@@ -17,6 +17,7 @@ use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
 use crate::engine::dated::Dated;
+use crate::engine::dedup::{self, Dropped};
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub schema: SchemaRef,
     /// What asof wrote about it, of the rows as they are stored; nothing in a foreign lake.
     pub footer: Option<SnapshotFooter>,
+    /// How many rows of an external copy were dropped, once all are read; nothing if no rule drops any.
+    pub dropped: Option<Dropped>,
     table: TableName,
     content: SnapshotContent,
 }
@@ -69,6 +72,8 @@ pub struct Snapshot {
 enum SnapshotContent {
     Own(ParquetObject),
     Foreign(Rows, Vec<Object>, Format, TypeRules),
+    /// The latest rows of another tool's files: what a part of them holds says nothing of a key's latest row.
+    Latest(Rows),
 }
 
 impl Snapshot {
@@ -76,7 +81,7 @@ impl Snapshot {
     pub fn stored_schema(&self) -> &SchemaRef {
         match &self.content {
             SnapshotContent::Own(object) => object.schema(),
-            SnapshotContent::Foreign(rows, ..) => &rows.schema,
+            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => &rows.schema,
         }
     }
 
@@ -105,7 +110,7 @@ impl Snapshot {
     pub fn read_stored(self) -> Result<Batches> {
         match self.content {
             SnapshotContent::Own(object) => object.read(None),
-            SnapshotContent::Foreign(rows, ..) => Ok(rows.batches),
+            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => Ok(rows.batches),
         }
     }
 
@@ -116,6 +121,7 @@ impl Snapshot {
     pub fn into_object(self) -> Result<Option<ParquetObject>> {
         match self.content {
             SnapshotContent::Own(object) => Ok(Some(object)),
+            SnapshotContent::Latest(_) => Ok(None),
             SnapshotContent::Foreign(_, objects, format, rules) => match objects.as_slice() {
                 [object] if format == Format::Parquet => {
                     let object = ParquetObject::open_listed(object)?;
@@ -133,7 +139,7 @@ impl Snapshot {
     pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
         match self.content {
             SnapshotContent::Own(object) => Ok(in_types(object.read(columns)?, self.table, self.date, self.schema)),
-            SnapshotContent::Foreign(rows, ..) => match columns {
+            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => match columns {
                 None => Ok(rows.batches),
                 Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
             },
@@ -155,7 +161,7 @@ impl Snapshot {
                 let place = format!("table {}, {}", self.table, self.date);
                 Ok(within(source::read_columns(&objects, Format::Parquet, &rules, &in_order, Some(condition))?, place))
             }
-            SnapshotContent::Foreign(rows, ..) => {
+            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => {
                 let matching: Batches = Box::new(rows.batches.map(move |batch| {
                     let batch = batch?;
                     filter_record_batch(&batch, &condition.holds(&batch)?)
@@ -287,7 +293,7 @@ impl Table {
                 );
             }
             let (schema, table) = (self.as_declared(object.schema()), self.name.clone());
-            Snapshot { date, schema, footer: Some(footer), table, content: SnapshotContent::Own(object) }
+            Snapshot { date, schema, footer: Some(footer), dropped: None, table, content: SnapshotContent::Own(object) }
         } else {
             // A column may be absent on a date, though its type is declared.
             let layout = LayoutColumns::of_table(&self.layout);
@@ -296,7 +302,7 @@ impl Table {
             let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
             let rows = Rows { schema: schema.clone(), batches: within(batches, place) };
             let content = SnapshotContent::Foreign(rows, objects.to_vec(), format, rules);
-            Snapshot { date, schema, footer: None, table: self.name.clone(), content }
+            Snapshot { date, schema, footer: None, dropped: None, table: self.name.clone(), content }
         };
         for key in &self.key {
             if let Some(dated) = self.dated.as_ref().filter(|dated| dated.column.name == *key) {
@@ -309,7 +315,19 @@ impl Table {
                 return Err(self.no_key_column(key, &snapshot.schema, &what));
             }
         }
-        Ok(snapshot)
+        match &self.dedup {
+            Some(rule) => self.latest_of(snapshot, rule),
+            None => Ok(snapshot),
+        }
+    }
+
+    /// An external copy with the latest row of each key alone. Those of asof's own have no other.
+    fn latest_of(&self, snapshot: Snapshot, rule: &Dedup) -> Result<Snapshot> {
+        let date = snapshot.date;
+        let SnapshotContent::Foreign(Rows { schema, batches }, ..) = snapshot.content else { return Ok(snapshot) };
+        dedup::check(self, rule, &schema, &format!("table {}, {date}: the snapshot", self.name))?;
+        let (batches, dropped) = dedup::latest_of_copy(self, date, rule, &schema, batches);
+        Ok(Snapshot { dropped: Some(dropped), content: SnapshotContent::Latest(Rows { schema, batches }), ..snapshot })
     }
 
     /// The format of the files of one snapshot.
@@ -371,8 +389,15 @@ impl Table {
     pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
         let (keys, stand) = if count == 1 { ("key", "stands") } else { ("keys", "stand") };
         let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
-        self.refuse(date, format!("{count} {keys} {stand} more than once ({}): {}", self.key.join(", "), shown.join("; ")))
-            .hint(format!("correct the source, or add the columns that tell the rows apart: {hint}"))
+        let error = self
+            .refuse(date, format!("{count} {keys} {stand} more than once ({}): {}", self.key.join(", "), shown.join("; ")))
+            .hint(format!("correct the source, or add the columns that tell the rows apart: {hint}"));
+        if self.own { error } else { error.hint(self.latest_hint()) }
+    }
+
+    /// What to write if a change feed has several rows for one key.
+    pub fn latest_hint(&self) -> String {
+        format!("to keep the latest row of each key: {}", self.dedup_hint("latest by COLUMN"))
     }
 
     /// What tells a snapshot from another one of its date: the fingerprint that its footer says, or else the one that its rows give.

@@ -162,6 +162,13 @@ pub struct ObservedWire {
     pub stored: Option<Fingerprint>,
     /// The index of its schema in `schemas`.
     pub schema: usize,
+    /// How many more rows it had, which were dropped since they were not the latest of their key.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_rows: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ObservedWire {
@@ -197,6 +204,9 @@ pub struct IntervalsFooter {
     /// The types that were declared, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub types: BTreeMap<String, String>,
+    /// Which row of a key was kept, such as `latest by updated_at`; absent if a second one was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
     /// The program that wrote it.
     pub asof_version: String,
 }
@@ -362,9 +372,17 @@ mod tests {
             gaps: GapPolicy::Carry { max_gap: Some(3) }.into(),
             ignore: vec![],
             track: vec!["status".into()],
-            observed: vec![ObservedWire { date: NaiveDate::MIN, rows: 1, fingerprint: Fingerprint(9), stored: None, schema: 0 }],
+            observed: vec![ObservedWire {
+                date: NaiveDate::MIN,
+                rows: 1,
+                fingerprint: Fingerprint(9),
+                stored: None,
+                schema: 0,
+                dropped_rows: 0,
+            }],
             schemas: vec![vec![ColumnWire { name: "id".into(), data_type: "Int64".into() }]],
             types: BTreeMap::new(),
+            dedup: None,
             asof_version: "0".into(),
         }));
         let text = footer.to_json().expect("json");

@@ -217,6 +217,15 @@ impl World {
         reader.schema().field_with_name(column).expect("a column").data_type().to_string()
     }
 
+    /// What asof says of a Parquet file in its footer.
+    pub(crate) fn footer(&self, path: &str) -> serde_json::Value {
+        use parquet::file::reader::{FileReader as _, SerializedFileReader};
+        let reader = SerializedFileReader::new(std::fs::File::open(self.path(path)).expect("a file")).expect("Parquet");
+        let values = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let value = values.into_iter().find(|pair| pair.key == "asof").and_then(|pair| pair.value);
+        serde_json::from_str(&value.expect("the footer")).expect("JSON")
+    }
+
     /// The rows of a Parquet file as text: the header first, values joined by `|`.
     pub(crate) fn rows(&self, path: &str) -> Vec<String> {
         let file = std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));

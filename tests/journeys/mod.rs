@@ -7,6 +7,7 @@ mod date_columns;
 mod demo;
 mod dialects;
 mod dry_runs;
+mod duplicates;
 pub(crate) mod environment;
 mod foreign;
 mod gate;

@@ -39,22 +39,13 @@ pub(super) fn external(workspace: &Workspace<'_>, tables: &[String], root: &str,
     let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
     let key = key.or_else(|| existing.intervals.as_ref().map(|existing| existing.footer.key.clone()));
     let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
+    let recorded = || existing.footer.as_ref().and_then(|footer| footer.dedup.as_ref()).map(|rule| rule.parse()).transpose();
+    let dedup = options.dedup.clone().or(config.dedup.clone()).map_or_else(recorded, |rule| Ok(Some(rule)))?;
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
     let types = workspace.table_types(&name)?;
-    let table = |layout| Table {
-        name,
-        key,
-        key_is_given: true,
-        root,
-        layout,
-        own: false,
-        types,
-        format,
-        dated: None,
-        dedup: None,
-        dedup_is_given: true,
-    };
+    let table =
+        |layout| Table { name, key, key_is_given: true, root, layout, own: false, types, format, dated: None, dedup, dedup_is_given: true };
     let table = match (layout, &options.date_column) {
         (layout, Some(column)) => {
             let zone = options.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;

@@ -26,6 +26,7 @@ use serde::Serialize;
 pub use self::settings::CompactOptions;
 use super::Workspace;
 use super::side_by_side::processors;
+use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::schema::{type_name, unify};
@@ -73,6 +74,12 @@ pub struct CompactReport {
     pub unchanged: u64,
     /// The rows of all those snapshots.
     pub snapshot_rows: u64,
+    /// Which row of a key was kept, such as `latest by updated_at`, if a rule says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
+    /// How many rows were dropped by that rule, in all of the snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
     /// How many intervals there are.
     pub intervals: u64,
     /// How many of them are open.
@@ -276,6 +283,9 @@ impl<'a> Run<'a> {
         if !table.own && !table.types.csv.is_default() {
             read_with.insert(",".to_owned(), table.types.csv.in_words());
         }
+        if let Some(rule) = table.dedup.as_ref().filter(|_| !table.own) {
+            read_with.insert(",dedup".to_owned(), rule.to_string());
+        }
         let recall = FingerprintRecall::beside(&path, read_with);
         let (new, dry_run) = (Vec::new(), options.dry_run);
         let mut run = Run { workspace, table, settings, path, base: None, new, mode: "full", recall, types, dry_run };
@@ -336,7 +346,7 @@ impl<'a> Run<'a> {
 
     /// Takes over as much of existing intervals as still agrees with the lake.
     fn take_over(&mut self, existing: Intervals, partitions: &Partitions, pruned: &[NaiveDate]) -> Result<()> {
-        if Settings::of(&existing) != self.settings {
+        if Settings::of(&existing) != self.settings || existing.footer.dedup != self.dedup().map(Dedup::to_string) {
             self.refuse_pruned("a compaction with other settings", pruned)?;
             self.workspace
                 .progress
@@ -483,6 +493,11 @@ impl<'a> Run<'a> {
         Ok(Done::Report(Box::new(CompactReport { volatile_columns, ..self.report(Some(&facts), bytes) })))
     }
 
+    /// The rule by which rows of external copies are dropped; those of asof's own have been dropped before.
+    fn dedup(&self) -> Option<&Dedup> {
+        self.table.dedup.as_ref().filter(|_| !self.table.own)
+    }
+
     /// Says so if columns differ only in case, as when an external table's tool changed the case of a name.
     fn note_twins(&self, facts: &CompactionFacts) -> Result<()> {
         let mut all: SchemaRef = Arc::new(Schema::empty());
@@ -517,6 +532,8 @@ impl<'a> Run<'a> {
             decoded: passed.map_or(0, |passed| passed.decoded),
             by_changes: passed.map_or(0, |passed| passed.by_changes),
             unchanged: passed.map_or(0, |passed| passed.unchanged),
+            dedup: self.dedup().map(Dedup::to_string),
+            dropped_rows: self.dedup().map(|_| observed.iter().map(|observed| observed.dropped_rows).sum()),
             snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
             intervals: passed.map_or_else(standing, |passed| passed.intervals),
             open: passed.map_or_else(|| observed.last().map_or(0, |last| last.rows), |passed| passed.open),

@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 
 use crate::config::TableConfig;
 use crate::domain::comparison::Comparison;
+use crate::domain::dedup::Dedup;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::engine::compaction::Settings;
@@ -31,6 +32,8 @@ pub struct CompactOptions {
     pub source_format: Option<Format>,
     /// The key columns.
     pub key: Vec<String>,
+    /// Which row of a key counts in copies of another tool, if not that of the configuration.
+    pub dedup: Option<Dedup>,
     /// Where the intervals go.
     pub out: Option<String>,
     /// The first date.

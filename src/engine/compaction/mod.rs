@@ -34,6 +34,7 @@ use super::intervals::{IntervalBatch, Intervals, split, to_days, write_schema};
 use super::table::Table;
 use crate::domain::compact::Changes;
 use crate::domain::comparison::Comparison;
+use crate::domain::dedup::Dedup;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::ledger::Ends;
@@ -111,6 +112,7 @@ impl Settings {
             observed: facts.observed.clone(),
             schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
             types: types.clone(),
+            dedup: table.dedup.as_ref().filter(|_| !table.own).map(Dedup::to_string),
             asof_version: env!("CARGO_PKG_VERSION").into(),
         }))
     }

@@ -180,7 +180,7 @@ impl<'a> Plan<'a> {
                 (Some(fingerprint), _) => (*fingerprint, None),
                 (None, stored) => (Fingerprint(0), *stored),
             };
-            observing.saw(ObservedWire { date: *date, rows: object.rows(), fingerprint, stored, schema: 0 }, schema)?;
+            observing.saw(ObservedWire { date: *date, rows: object.rows(), fingerprint, stored, schema: 0, dropped_rows: 0 }, schema)?;
         }
         let Some(table_schema) = observing.schema.clone() else { return Ok(None) };
         let wide: SchemaRef = match pass.part {

@@ -134,6 +134,7 @@ impl Fixture {
         let path = self.folder.path().join("item/intervals/item.parquet");
         let Settings { policy, convention, comparison } = &self.settings;
         let footer = IntervalsFooter {
+            dedup: None,
             table: "item".into(),
             key: comparison.key.clone(),
             intervals: facts.intervals,

@@ -202,13 +202,13 @@ impl Attempt<'_> {
             facts.as_text = inferred(self.pass, self.days, &clashes);
             return if facts.as_text.is_empty() { Err(clashes.refusal(table.name.as_str(), date)) } else { Ok(None) };
         }
-        let (known, footer) = (snapshot.fingerprint(), snapshot.footer.clone());
+        let (known, footer, dropped) = (snapshot.fingerprint(), snapshot.footer.clone(), snapshot.dropped.clone());
         if let (Some(fingerprint), Some(footer), Some(last)) = (known, &footer, seen.facts.observed.last())
             && fingerprint == last.fingerprint
             && compaction.unchanged(date)
         {
             facts.unchanged += u64::from(part == 0);
-            seen.saw(ObservedWire { date, rows: footer.rows, fingerprint, stored: None, schema: 0 }, &schema)?;
+            seen.saw(ObservedWire { date, rows: footer.rows, fingerprint, stored: None, schema: 0, dropped_rows: 0 }, &schema)?;
             return Ok(Some(Changes::default()));
         }
         let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
@@ -224,7 +224,8 @@ impl Attempt<'_> {
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
         let fingerprint = known.unwrap_or_else(|| sum.fingerprint());
-        seen.saw(ObservedWire { date, rows, fingerprint, stored, schema: 0 }, &schema)?;
+        let dropped_rows = dropped.map_or(0, |dropped| dropped.rows());
+        seen.saw(ObservedWire { date, rows, fingerprint, stored, schema: 0, dropped_rows }, &schema)?;
         Ok(Some(changes))
     }
 
