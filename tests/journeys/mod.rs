@@ -9,6 +9,8 @@ mod dialects;
 mod dry_runs;
 mod duplicates;
 pub(crate) mod environment;
+#[cfg(feature = "sql")]
+mod external_duplicates;
 mod foreign;
 mod gate;
 mod guards;
