@@ -439,6 +439,7 @@ mod tests {
         assert!(message("timezone = 'Europe/Berln'\n").contains("timezone 'Europe/Berln' is unknown"));
         assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
         assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
+        assert!(message("[tables.a]\ndedup = 'first by x'\n").contains("'first by x' is not a valid dedup rule"));
         assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type"));
         assert!(message("[events.a]\n").ends_with("[events.a]: 'path' is missing"));
         assert!(message("[events.a]\npath = 'x'\n").ends_with("[events.a]: 'path' needs a 'layout' or a 'date_column'"));

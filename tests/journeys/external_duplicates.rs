@@ -94,6 +94,20 @@ fn external_copies_have_the_latest_rows_for_every_command() {
             assert_eq!(rows[1..], on(day, &latest), "{out} of {day} from {using}");
         }
     }
+    let rows: Vec<String> = (1..=3).flat_map(|day| (0..40).map(move |id| format!("{id:03},2024-03-0{day}"))).collect();
+    world.write("many.csv", format!("id,date\n{}\n", rows.join("\n")));
+    for table in ["item", "many"] {
+        world.succeeds(&format!(
+            "join --events many.csv --events-date-column date --types id=text --table {table} --on id --select status,n --out j.parquet"
+        ));
+        let joined: Vec<String> = (1..=3)
+            .flat_map(|day| {
+                let dated = move |row: String| row.replacen('|', &format!("|2024-03-0{day}|"), 1);
+                on(day, &latest).into_iter().map(dated)
+            })
+            .collect();
+        assert_eq!(world.rows("j.parquet")[1..], joined, "{table}: each event meets the latest row of its date");
+    }
     world.tell("another rule is another table");
     let other = std::fs::read_to_string(world.path("asof.toml")).expect("text").replace("updated_at, n", "n");
     world.write("asof.toml", other);
