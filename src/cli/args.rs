@@ -250,7 +250,7 @@ pub struct CompactArgs {
     /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
-    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    /// Which row of a key of those copies to keep, such as 'latest by updated_at'; for a table of asof.toml, set dedup there
     #[arg(long, value_parser = dedup, value_name = "RULE", requires = "snapshots")]
     pub dedup: Option<Dedup>,
     /// Where the intervals go: a .parquet file or a folder; by default into the lake
