@@ -89,6 +89,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
     Snapshot(Box<SnapshotArgs>),
+    /// Show how a source is understood: format, dialect, columns, types and first rows
+    Check(CheckArgs),
     /// Turn snapshots into validity intervals, losslessly
     Compact(Box<CompactArgs>),
     /// Run jobs for each date of a range, with the tables as of that date
@@ -167,6 +169,32 @@ pub struct SnapshotArgs {
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `asof check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A table, or events of asof.toml
+    #[arg(value_name = "TABLE|EVENTS")]
+    pub name: String,
+    /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default what asof.toml says
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// The format, if neither the source's name nor its first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The date of the events, or of the copy of an external table; by default the latest
+    #[arg(long, value_parser = date, value_name = "DATE")]
+    pub date: Option<NaiveDate>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
 }
 
 /// What to do with a snapshot that exists.

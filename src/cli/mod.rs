@@ -16,6 +16,7 @@ use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs
 use self::printer::Printer;
 use crate::clock::{Clock, Stopwatch};
 use crate::commands::backfill::{AdHoc, BackfillOptions, DatesInColumn, backfill};
+use crate::commands::check::{CheckOptions, check};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
@@ -106,8 +107,12 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
         command => {
             let mut workspace = workspace(&cli.global, folder, printer)?;
             workspace.declared = declared(&command)?;
+            // Its report has them.
+            let is_check = matches!(command, Command::Check(_));
             let code = carry_out(command, &workspace, printer);
-            workspace.detected().iter().for_each(|detected| printer.note(detected));
+            if !is_check {
+                workspace.observations().iter().for_each(|note| printer.note(note));
+            }
             printer.requests();
             printer.phases();
             code
@@ -134,6 +139,10 @@ fn declared(command: &Command) -> Result<DeclaredTypes> {
     match command {
         Command::Snapshot(args) => of_tables(&args.types, &args.csv, &args.tables),
         Command::Compact(args) => of_tables(&args.types, &args.csv, &args.tables),
+        Command::Check(args) => {
+            let (types, csv) = (args.types.clone().unwrap_or_default(), dialect(&args.csv));
+            Ok(DeclaredTypes { of_tables: types.clone(), of_events: types, csv_of_tables: csv.clone(), csv_of_events: csv })
+        }
         Command::Backfill(args) => Ok(of_events(&args.types, &args.csv)),
         Command::Join(args) => Ok(of_events(&args.types, &args.csv)),
         _ => Ok(DeclaredTypes::default()),
@@ -194,6 +203,22 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             let reports = snapshot(workspace, &args.tables, &snapshot_options(&args, on), &mut std::io::stdin())?;
             printer.clear();
             show::snapshot(printer, &reports)?;
+        }
+        Command::Check(args) => {
+            let options = CheckOptions {
+                name: args.name,
+                date: args.date,
+                source: args.source,
+                source_format: args.source_format.map(Into::into),
+                key: args.key,
+            };
+            let report = check(workspace, &options, &mut std::io::stdin())?;
+            show::check(printer, &report)?;
+            report.notes.iter().for_each(|note| printer.note(note));
+            report.problems.iter().for_each(|problem| printer.error(problem));
+            if let Some(problem) = report.problems.first() {
+                return Ok(problem.kind().exit_code());
+            }
         }
         Command::Compact(args) => {
             let tables = args.tables.clone();

@@ -1,9 +1,11 @@
 //! Reports as people read them. Each function prints one command's report, as text or as JSON.
 
 mod calendar;
+mod check;
 mod rows;
 mod schema;
 
+pub(super) use check::check;
 pub(super) use rows::{diff, history, show};
 pub(super) use schema::schema;
 

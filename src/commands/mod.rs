@@ -4,6 +4,7 @@
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
 pub mod backfill;
+pub mod check;
 pub mod compact;
 pub mod diff;
 pub mod expand;

@@ -244,11 +244,36 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
         return Err(Error::refused(format!("table {name}: {what} {date}, which is past, would label today's state as that day's"))
             .hint("--backdate, if the source really holds the state of that day"));
     }
-    let Some(source) = options.source.clone().or(config.source.clone()) else {
+    let SourceFiles { source, files, format } = find_source(workspace, name, date, options.source.as_deref(), options.source_format)?;
+    let mut table = workspace.table(name, &options.key)?;
+    table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
+    table.dedup = options.dedup.clone().or(table.dedup);
+    Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
+}
+
+/// The files of a table's source, which have not been read.
+pub(super) struct SourceFiles {
+    /// The source as it is written.
+    pub(super) source: String,
+    /// Nothing of standard input.
+    pub(super) files: Option<Vec<Object>>,
+    pub(super) format: Format,
+}
+
+/// Finds the files of a table's source: the one that is `given`, or that of asof.toml.
+pub(super) fn find_source(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    given: Option<&str>,
+    format: Option<Format>,
+) -> Result<SourceFiles> {
+    let config = workspace.table_config(name);
+    let Some(source) = given.map(str::to_owned).or(config.source) else {
         return Err(Error::usage(format!("table {name} has no source")).hint(format!("asof snapshot {name} --source FILE")));
     };
     let files = |place: Location| source::files_of(&place).map_err(|error| error.within(format!("table {name}, {date}")));
-    let files = match (source.as_str(), &options.source) {
+    let files = match (source.as_str(), given) {
         ("-", _) => None,
         (_, Some(given)) => Some(files(workspace.here(given)?)?),
         (configured, None) => {
@@ -256,17 +281,14 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
             Some(files(workspace.configured(configured)?)?)
         }
     };
-    let declared = options.source_format.or(config.source_format);
+    let declared = format.or(config.source_format);
     let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
     let format = match (&files, declared) {
         (Some(files), _) => rule.of(files).map_err(|error| error.within(format!("table {name}, {date}")))?,
         (None, Some(declared)) => declared,
         (None, None) => return Err(Error::usage("the format of standard input is not known").hint(rule.option)),
     };
-    let mut table = workspace.table(name, &options.key)?;
-    table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
-    table.dedup = options.dedup.clone().or(table.dedup);
-    Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
+    Ok(SourceFiles { source, files, format })
 }
 
 fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Location) -> SnapshotReport {
@@ -418,7 +440,7 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
 }
 
 /// The rows with the names that the table has for columns whose case changed; and those columns, with the names that they keep.
-fn keep_names(known: Option<&SchemaRef>, rows: Rows) -> (Rows, Vec<(String, String)>) {
+pub(super) fn keep_names(known: Option<&SchemaRef>, rows: Rows) -> (Rows, Vec<(String, String)>) {
     let respelled = known.map(|known| respelled(known, &rows.schema)).unwrap_or_default();
     if respelled.is_empty() {
         return (rows, respelled);
@@ -496,7 +518,7 @@ fn comparison(table: &Table, previous: &Previous, wide: &SchemaRef, new: UnitSou
     settle(&table.name, wide, &[before, new])
 }
 
-fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: &mut Vec<String>) {
+pub(super) fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: &mut Vec<String>) {
     let columns: Vec<_> = key.iter().filter_map(|name| batch.column_by_name(name)).collect();
     if columns.iter().all(|column| column.null_count() == 0) && columns.iter().all(|column| column.logical_null_count() == 0) {
         return;
@@ -577,15 +599,15 @@ fn write(
 
 /// Finds keys that stand twice among sorted rows.
 #[derive(Default)]
-struct Duplicates {
+pub(super) struct Duplicates {
     last: Option<OwnedRow>,
     last_was_twice: bool,
-    count: u64,
-    shown: Vec<String>,
+    pub(super) count: u64,
+    pub(super) shown: Vec<String>,
 }
 
 impl Duplicates {
-    fn look(&mut self, keyed: &KeyedBatch, key: &[String]) {
+    pub(super) fn look(&mut self, keyed: &KeyedBatch, key: &[String]) {
         for row in 0..keyed.digests.len() {
             let current = keyed.keys.row(row);
             let same =

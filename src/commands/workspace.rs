@@ -168,7 +168,9 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a type or a setting of CSV that is unknown.
     pub fn table_types(&self, name: &TableName) -> Result<TypeRules> {
-        Ok(TypeRules { observed: self.observed(&format!("table {name}")), ..self.table_config(name).type_rules(name.as_str())? })
+        let observed = self.observed(&format!("table {name}"));
+        let csv_is_given = !self.declared.csv_of_tables.is_default();
+        Ok(TypeRules { observed, csv_is_given, ..self.table_config(name).type_rules(name.as_str())? })
     }
 
     /// What is seen of the text of a table or of events.
@@ -179,13 +181,14 @@ impl Workspace<'_> {
         }
     }
 
-    /// What was detected of how text is written, in words.
-    pub fn detected(&self) -> Vec<String> {
+    /// What was detected of how text is written, and what may be wrong with how it is read, in words.
+    pub fn observations(&self) -> Vec<String> {
         let Ok(all) = self.observed.lock() else { return Vec::new() };
         let mut detected = Vec::new();
         for (of, observed) in all.iter() {
             let words = observed.detected();
             detected.extend(words.iter().filter_map(ReadAs::detected_in_words).map(|words| format!("{of}: detected {words}")));
+            detected.extend(observed.notes().iter().map(|note| format!("{of}: {note}")));
         }
         detected
     }
@@ -198,7 +201,8 @@ impl Workspace<'_> {
         let mut config = config.cloned().unwrap_or_default();
         config.types.extend(self.declared.of_events.clone());
         config.csv = self.declared.csv_of_events.clone().or(config.csv);
-        Ok(TypeRules { observed: self.observed(&format!("events {name}")), ..config.type_rules(name)? })
+        let csv_is_given = !self.declared.csv_of_events.is_default();
+        Ok(TypeRules { observed: self.observed(&format!("events {name}")), csv_is_given, ..config.type_rules(name)? })
     }
 
     /// The date column that a section of asof.toml names; nothing if it names none.
@@ -272,6 +276,19 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error if there is no key to be found.
     pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
+        let table = self.table_with_any_key(name, key)?;
+        if table.key.is_empty() {
+            return Err(Error::usage(format!("the key of table {} is not known", table.name))
+                .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", toml_key(table.name.as_str()))));
+        }
+        Ok(table)
+    }
+
+    /// A table, with its snapshots and its key, which is empty if it is not known.
+    ///
+    /// # Errors
+    /// A usage error if it has no place.
+    pub fn table_with_any_key(&self, name: &TableName, key: &[String]) -> Result<Table> {
         let config = self.table_config(name);
         let types = self.table_types(name)?;
         let format = FormatRule::of_table(config.source_format, name);
@@ -334,8 +351,7 @@ impl Workspace<'_> {
         {
             return Ok(footer.key);
         }
-        Err(Error::usage(format!("the key of table {} is not known", table.name))
-            .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", toml_key(table.name.as_str()))))
+        Ok(Vec::new())
     }
 
     /// Where a table's intervals are: in the lake, or where `out` says.

@@ -138,7 +138,8 @@ impl Dated {
 
     /// The rules by which split rows are read: their columns have types.
     pub fn split_types(&self) -> TypeRules {
-        let mut types = TypeRules { layout: LayoutColumns::default(), pinned: None, csv: Arc::default(), ..self.types.clone() };
+        let mut types =
+            TypeRules { layout: LayoutColumns::default(), pinned: None, csv: Arc::default(), csv_is_given: false, ..self.types.clone() };
         types.declared.clear();
         types
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::dedup::Dedup;
@@ -245,17 +245,7 @@ impl Table {
         if self.dated.is_some() {
             return Ok(self.find(None)?.partitions);
         }
-        let mut to = date;
-        for days in [31, 366] {
-            let from = date.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN);
-            let Ok(range) = DateRange::new(from, to) else { break };
-            let found = self.find(Some(range))?.partitions;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            to = from.pred_opt().unwrap_or(from);
-        }
-        Ok(self.find(None)?.partitions)
+        partitions::find_latest(date, |range| self.find(range))
     }
 
     /// Columns in the types that are declared for the table.

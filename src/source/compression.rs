@@ -63,17 +63,35 @@ pub(super) fn decompressed(mut file: ObjectStream, name: &str) -> Result<(Box<dy
         return Ok((unzipped(file, name)?, Some(Compression::Zip)));
     }
     let file = BufReader::with_capacity(1 << 18, file);
+    let whole = |from: Box<dyn Read + Send>, compression: Compression| -> (Box<dyn Read + Send>, Option<Compression>) {
+        (Box::new(Whole { from, compression }), Some(compression))
+    };
     Ok(match &magic[..got] {
-        [0x1f, 0x8b, ..] => (Box::new(flate2::bufread::MultiGzDecoder::new(file)), Some(Compression::Gzip)),
+        [0x1f, 0x8b, ..] => whole(Box::new(flate2::bufread::MultiGzDecoder::new(file)), Compression::Gzip),
         // Programs that compress in parallel begin with a frame that is passed over.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            (Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?), Some(Compression::Zstd))
+            whole(Box::new(zstd::stream::read::Decoder::with_buffer(file).io_context(doing)?), Compression::Zstd)
         }
         // The fourth byte is the block size, and the fifth begins a block or the end of the stream.
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => (Box::new(bzip2::bufread::MultiBzDecoder::new(file)), Some(Compression::Bzip2)),
-        b"\xfd7zXZ\0" => (Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_LIMIT)), Some(Compression::Xz)),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => whole(Box::new(bzip2::bufread::MultiBzDecoder::new(file)), Compression::Bzip2),
+        b"\xfd7zXZ\0" => whole(Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_LIMIT)), Compression::Xz),
         _ => (Box::new(file), None),
     })
+}
+
+/// A decompressed stream. Its libraries have several words for compressed data that ends too early.
+struct Whole {
+    from: Box<dyn Read + Send>,
+    compression: Compression,
+}
+
+impl Read for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.from.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), format!("the {} data is truncated", self.compression)),
+            _ => error,
+        })
+    }
 }
 
 /// Reads until a buffer is full or the file ends.

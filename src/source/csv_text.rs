@@ -81,10 +81,12 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     // Many parts may be more than the files that may be open.
     let released = |input: &Input| input.reader().map(|mut object| (object.release(), object).1);
     let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
+    let mut is_comma_free = true;
     let mut aside = if is_part { Some(Aside::new(columns_of_all(inputs, &objects, &form)?, rules, &form)?) } else { None };
     for (file, (input, object)) in inputs.iter().zip(&objects).enumerate() {
         let Some(mut text) = Text::open(input, object, &form, is_part)? else { continue };
         rules.observed.note(text.read_as());
+        is_comma_free &= text.delimiter != b',';
         let aside = match &mut aside {
             Some(aside) => aside,
             none => none.insert(Aside::new(text.header.clone(), rules, &form)?),
@@ -98,6 +100,9 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     let fields = text.fields().iter().zip(&guesses);
     let fields = fields.map(|(field, guess)| {
         let data_type = guess.decide(field.name(), inputs).map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
+        if let Some((commas, example)) = guess.commas().filter(|_| is_comma_free) {
+            rules.observed.note_commas(field.name(), commas, example);
+        }
         Ok(Field::new(field.name(), data_type, true))
     });
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));

@@ -83,6 +83,59 @@ fn is_understood(data_type: &DataType) -> bool {
     }
 }
 
+/// What the commas in a column of text may be, if all of its values are numbers with commas read so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Commas {
+    /// Decimal commas: `1,5`.
+    Decimal,
+    /// Decimal commas beside points between thousands: `1.234,50`.
+    DecimalWithThousands,
+    /// Decimal commas or commas between thousands: `1,500`.
+    Either,
+}
+
+/// Looks for numbers among values that are not numbers in the notation of their file.
+#[derive(Clone, Debug, Default)]
+struct CommaWatch {
+    /// Whether a value is not a number whatever its commas are.
+    is_text: bool,
+    /// The first value with a comma.
+    example: Option<String>,
+    has_points: bool,
+    has_decimals: bool,
+}
+
+impl CommaWatch {
+    fn see(&mut self, text: &str) {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_whole = (digits.len() == 1 || !digits.starts_with('0')) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if self.is_text || is_whole {
+            return;
+        }
+        let comma = Notation { decimal: Some(','), ..Notation::default() };
+        let grouped = Notation { thousands: Some('.'), ..comma.clone() };
+        let fits = |notation: &Notation| notation.fits(text, &DataType::Float64) && text.bytes().all(|byte| byte != b'e' && byte != b'E');
+        let has_point = !fits(&comma);
+        self.is_text = has_point && !fits(&grouped);
+        self.has_points |= has_point;
+        let Some((whole, fraction)) = text.split_once(',') else { return };
+        let whole = whole.trim_start_matches('-');
+        let may_be_thousands = fraction.len() == 3 && (1..=3).contains(&whole.len()) && !whole.starts_with('0') && !has_point;
+        self.has_decimals |= !may_be_thousands;
+        self.example.get_or_insert_with(|| text.to_owned());
+    }
+
+    fn found(&self) -> Option<(Commas, &str)> {
+        let example = self.example.as_deref().filter(|_| !self.is_text)?;
+        let commas = match (self.has_points, self.has_decimals) {
+            (true, _) => Commas::DecimalWithThousands,
+            (false, true) => Commas::Decimal,
+            (false, false) => Commas::Either,
+        };
+        Some((commas, example))
+    }
+}
+
 /// What the values of one column have shown so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guess {
@@ -119,6 +172,7 @@ pub(super) struct Guess {
     finer_than_us: Misfit,
     beyond_ns: Misfit,
     finer_than_ms: Misfit,
+    commas: CommaWatch,
 }
 
 impl Guess {
@@ -163,6 +217,7 @@ impl Guess {
             Wanted::Numbers(_) => self.see_number(text, place),
             Wanted::Moments => self.see_moment(text, place),
             Wanted::Any => {
+                self.commas.see(text);
                 self.see_number(text, place);
                 self.see_moment(text, place);
                 if self.not_bool.is_none() && text::boolean(text).is_none() {
@@ -264,6 +319,13 @@ impl Guess {
     /// Whether there was a value.
     pub(super) fn is_seen(&self) -> bool {
         self.seen
+    }
+
+    /// What the commas of a column that became text may be, with the first value that has one. `None` if the values are not
+    /// numbers, or if what a comma is was declared.
+    pub(super) fn commas(&self) -> Option<(Commas, &str)> {
+        let is_open = self.notation.decimal.is_none() && self.notation.thousands.is_none();
+        self.commas.found().filter(|_| is_open && self.wanted == Wanted::Any && self.inferred() == DataType::Utf8)
     }
 
     /// The unit that timestamps need, or the first value that none has room for.

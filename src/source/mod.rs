@@ -103,16 +103,22 @@ pub fn read(files: &[Object], format: Format, rules: &TypeRules, name: Option<&s
         return read_files(files, format, rules, name);
     }
     let rules = folders.rules_of_files(rules);
+    let schema_of = |files: &Schema| {
+        let schema = folders.schema(files);
+        let added = schema.fields().iter().filter(|field| files.field_with_name(field.name()).is_err());
+        rules.observed.note_folders(added.map(|field| field.name().clone()));
+        schema
+    };
     if folders.are_constant() {
         let rows = read_files(files, format, &rules, name)?;
-        let schema = folders.schema(&rows.schema);
+        let schema = schema_of(&rows.schema);
         let target = schema.clone();
         let batches = rows.batches.map(move |batch| folders.added(&batch?, 0, &target));
         return Ok(Rows { schema, batches: Box::new(batches) });
     }
     // Types are those that all files agree on. So they are all looked at, and then read by folder, with types known.
     let whole = read_files(files, format, &rules, name)?.schema;
-    let schema = folders.schema(&whole);
+    let schema = schema_of(&whole);
     let known = TypeRules { declared: Default::default(), pinned: Some(whole), ..rules };
     let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
     for file in 0..files.len() {
@@ -142,7 +148,10 @@ fn read_files(files: &[Object], format: Format, rules: &TypeRules, name: Option<
     match format {
         Format::Csv => csv_text::read(&inputs, None, rules),
         Format::Tsv => csv_text::read(&inputs, Some(b'\t'), rules),
-        Format::Ndjson => ndjson::read(&inputs, rules),
+        Format::Ndjson => {
+            rules.check_csv(format, &inputs[0].name)?;
+            ndjson::read(&inputs, rules)
+        }
         Format::Parquet | Format::Arrow => {
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
@@ -376,6 +385,44 @@ mod tests {
         let rules = TypeRules { declared: [("cod".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
         let error = read_text("x.csv", "code\n007\n", &rules).expect_err("no column cod");
         assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("the file has no column 'cod'", "did you mean 'code'?"));
+    }
+
+    #[test]
+    fn a_note_says_what_reads_numbers_with_commas() {
+        let decimal = "--csv decimal=,";
+        for (values, expected) in [
+            ("1,5", Some(decimal)),
+            ("12\n-1,5\n0,125", Some(decimal)),
+            ("1,500\n0,5", Some(decimal)),
+            ("1,500\n12,250", Some("--csv decimal=, or --csv thousands=,")),
+            ("1.234,50\n7", Some("--csv decimal=,,thousands=.")),
+            ("1.234\n7,5", Some("--csv decimal=,,thousands=.")),
+            ("1.5\n7,5", None),
+            ("007\n1,5", None),
+            ("1,5\nx", None),
+            ("1,2,3", None),
+            ("2024-01-31\n1,5", None),
+            ("1,5e3", None),
+            ("31.01.2024", None),
+            ("12", None),
+        ] {
+            let text = format!("id;n\n{}\n", values.lines().map(|value| format!("1;{value}")).collect::<Vec<_>>().join("\n"));
+            let notes = |dialect: &str| {
+                let csv = if dialect.is_empty() { Dialect::default() } else { Dialect::parse(dialect).expect("settings") };
+                let rules = TypeRules { csv: Arc::new(csv), ..TypeRules::default() };
+                let (types, _) = read_text("x.csv", &text, &rules).expect("it reads");
+                (types[1].clone(), rules.observed.notes())
+            };
+            let found = notes("").1;
+            assert_eq!(found.first().and_then(|note| note.rsplit_once(": ")).map(|(_, option)| option), expected, "{values}");
+            for option in expected.iter().flat_map(|options| options.split(" or ")) {
+                let (data_type, left) = notes(&option["--csv ".len()..]);
+                assert!(data_type != "n text" && left.is_empty(), "{values} with {option}: {data_type}");
+            }
+        }
+        let rules = TypeRules::default();
+        read_text("x.csv", "id,n\n1,\"1,5\"\n", &rules).expect("it reads");
+        assert!(rules.observed.notes().is_empty(), "values are lists as often, where a comma separates fields");
     }
 
     #[test]

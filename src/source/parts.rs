@@ -67,6 +67,9 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn open(inputs: &[Input], format: Format, rules: &TypeRules) -> Result<Self> {
+        if let Some(input) = inputs.first() {
+            rules.check_csv(format, &input.name)?;
+        }
         let mut parts = Vec::with_capacity(inputs.len());
         for input in inputs {
             parts.push((Part::open(input, format)?, input.name.clone()));

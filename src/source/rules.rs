@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::dialect::Dialect;
+use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
 use crate::error::{Error, Result, toml_key, word};
@@ -30,6 +31,8 @@ pub struct TypeRules {
     pub external: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
+    /// Whether the command line says so, for this command alone.
+    pub csv_is_given: bool,
     /// How text was read with these rules. Whoever clones them sees it too.
     pub observed: Observed,
 }
@@ -55,6 +58,17 @@ impl TypeRules {
         let is_plain = column == column.trim() && !column.starts_with('-') && !column.contains([',', '=', '(', ')', '<', '>']);
         let option = if is_plain { format!("--types {}, or ", word(&format!("{column}=text"))) } else { String::new() };
         format!("correct the source, or keep {what}: {option}{configured}")
+    }
+
+    /// Refuses a dialect that the command line gives for files that have none.
+    ///
+    /// # Errors
+    /// A usage error that names the format.
+    pub fn check_csv(&self, format: Format, what: &str) -> Result<()> {
+        if !self.csv_is_given || matches!(format, Format::Csv | Format::Tsv) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("--csv goes with CSV and TSV, and {what} is {format}")).hint("leave out --csv"))
     }
 
     /// Refuses a declaration for a column that is not there, and was not there before.

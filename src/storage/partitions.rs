@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::location::{Location, Object, Place, is_data};
@@ -99,6 +99,25 @@ pub fn find(root: &Location, layout: &Layout, range: Option<DateRange>) -> Resul
         }
     }
     Ok(found)
+}
+
+/// Finds the latest partition that is not after a date, and what lies near it: the month before the date, then the year,
+/// then all. If none is early enough, all there are.
+///
+/// # Errors
+/// What `find` fails with.
+pub fn find_latest(date: NaiveDate, find: impl Fn(Option<DateRange>) -> Result<Found>) -> Result<BTreeMap<NaiveDate, Vec<Object>>> {
+    let mut to = date;
+    for days in [31, 366] {
+        let from = date.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN);
+        let Ok(range) = DateRange::new(from, to) else { break };
+        let found = find(Some(range))?.partitions;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        to = from.pred_opt().unwrap_or(from);
+    }
+    Ok(find(None)?.partitions)
 }
 
 /// The same by another strategy.

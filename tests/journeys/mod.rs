@@ -1,6 +1,7 @@
 //! What people do with asof, command by command, with all that it prints.
 
 mod backfills;
+mod checks;
 mod commands;
 mod date_columns;
 #[cfg(feature = "sql")]

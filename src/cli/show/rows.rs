@@ -8,7 +8,7 @@ use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, cou
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
 use crate::commands::history::{Event, HistoryInterval, HistoryReport};
-use crate::commands::show::ShowReport;
+use crate::commands::show::{ShowReport, ShownColumn};
 use crate::error::Result;
 
 /// The most characters of a value that are shown.
@@ -25,17 +25,22 @@ fn value(value: Option<&String>) -> String {
     value.map_or_else(|| "null".to_owned(), |text| short(text))
 }
 
+/// Rows as a table, numbers at the right.
+pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> String {
+    let header: Vec<&str> = schema.iter().map(|column| column.name.as_str()).collect();
+    let numeric = |data_type: &str| ["int", "uint", "float", "decimal"].iter().any(|prefix| data_type.starts_with(prefix));
+    let right: Vec<usize> = (0..schema.len()).filter(|at| numeric(&schema[*at].data_type)).collect();
+    let rows = rows.iter().map(|row| row.iter().map(|cell| value(cell.as_ref())).collect()).collect();
+    columns(&header, rows, &right)
+}
+
 pub(in crate::cli) fn show(printer: &Printer, report: &ShowReport) -> Result<()> {
     if printer.json {
         return printer.document(report);
     }
-    let header: Vec<&str> = report.schema.iter().map(|column| column.name.as_str()).collect();
-    let numeric = |data_type: &str| ["int", "uint", "float", "decimal"].iter().any(|prefix| data_type.starts_with(prefix));
-    let right: Vec<usize> = (0..report.schema.len()).filter(|at| numeric(&report.schema[*at].data_type)).collect();
-    let rows: Vec<Vec<String>> = report.rows.iter().map(|row| row.iter().map(|cell| value(cell.as_ref())).collect()).collect();
-    let shown = rows.len() as u64;
-    if !rows.is_empty() {
-        printer.line(columns(&header, rows, &right))?;
+    let shown = report.rows.len() as u64;
+    if !report.rows.is_empty() {
+        printer.line(table_of(&report.schema, &report.rows))?;
     }
     let rest = report.total - shown.min(report.total);
     let more = match (rest, &report.out) {

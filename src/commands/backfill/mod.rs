@@ -38,7 +38,7 @@ use self::date::{DateRun, Shared};
 pub(super) use self::job::Job;
 pub(super) use self::job::View;
 use self::job::Work;
-pub(super) use self::resolve::{Column, find_job, history, refuse_inputs_as_output, resolve_join};
+pub(super) use self::resolve::{Column, EventDates, configured_events, find_job, history, refuse_inputs_as_output, resolve_join};
 use self::schema::Turns;
 pub(super) use self::sides::{Need, Sides, Source};
 use super::Workspace;
@@ -47,7 +47,7 @@ use crate::domain::staleness::{DateState, Only};
 use crate::engine::asof::Using;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan};
-use crate::source::Format;
+use crate::source::{Format, ReadAs};
 use crate::storage::http::RequestCounts;
 
 /// What the command line asks for.
@@ -171,6 +171,9 @@ pub struct BackfillReport {
     pub dates: Vec<DateReport>,
     /// How many dates of the range have neither.
     pub without_events: u64,
+    /// How the text of events is written, where that was detected, by the events' names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub detected: BTreeMap<String, Vec<ReadAs>>,
     /// What to try, for the failures.
     pub hints: Vec<String>,
     /// What object stores were asked for it.
@@ -332,6 +335,8 @@ impl Job {
                 hints.push(hint.clone());
             }
         }
+        let detected = self.events.iter().map(|events| (events.name.clone(), events.types.observed.detected()));
+        let detected = detected.filter(|(_, detected)| !detected.is_empty()).collect();
         Ok(BackfillReport {
             job: self.name.clone(),
             output: workspace.shown(&self.output),
@@ -339,6 +344,7 @@ impl Job {
             rules: self.tables.iter().map(|(name, history)| (name.clone(), history.rule.in_words())).collect(),
             without_events: if self.events.is_empty() { 0 } else { (options.range.len() - reports.len()) as u64 },
             dates: reports,
+            detected,
             hints,
             store_requests: None,
         })

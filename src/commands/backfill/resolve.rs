@@ -254,7 +254,12 @@ impl EventsPlace {
         types.layout = dates.layout().map(LayoutColumns::of_events).unwrap_or_default();
         match dates {
             EventDates::Layout(layout) => {
-                let found = partitions::find(&root, &layout, Some(range)).map_err(|error| error.within(format!("events {name}")))?;
+                let at = |error: Error| error.within(format!("events {name}"));
+                let found = partitions::find(&root, &layout, Some(range)).map_err(at)?;
+                // What is wrong for every date keeps the job from starting.
+                if let Some(objects) = found.partitions.values().next().filter(|_| types.csv_is_given) {
+                    types.check_csv(format.of(objects)?, &format!("'{}'", objects[0].location)).map_err(at)?;
+                }
                 Ok(EventsSource { name, root, layout, found, format, types, dated: None })
             }
             EventDates::Column(Column(column, layout)) => {
@@ -287,7 +292,11 @@ impl Resolved {
     }
 }
 
-fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
+/// The events of a section of asof.toml.
+///
+/// # Errors
+/// A usage error for events that are not there, or of which nothing tells the dates.
+pub(in crate::commands) fn configured_events(workspace: &Workspace<'_>, name: &str) -> Result<EventsPlace> {
     let Some(config) = workspace.config.events.get(name) else {
         let error = Error::usage(format!("there are no events '{name}'"));
         return Err(error.hint_nearest(name, workspace.config.events.keys().map(String::as_str), || {

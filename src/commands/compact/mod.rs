@@ -160,6 +160,9 @@ fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) ->
     if table.own && options.source_format.is_some() {
         return Err(Error::usage(format!("--source-format goes with copies of another tool, and table {name} is asof's own")));
     }
+    if table.own && table.types.csv_is_given {
+        return Err(Error::usage(format!("--csv goes with copies of another tool, and table {name} is asof's own")).hint("leave out --csv"));
+    }
     table.format.declared = options.source_format.or(table.format.declared);
     run(workspace, table, &path, existing, options)
 }

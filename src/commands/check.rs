@@ -1,0 +1,440 @@
+//! `asof check`: what is understood of a source, without writing anything.
+//!
+//! What is read: the files of a table's source, of the latest copy of an external table, or of the latest date of events;
+//! all of their rows, once. Of text the types of all rows decide, so a sample would not tell what a snapshot does. The
+//! last snapshot in the lake is opened for its types, and not read.
+//!
+//! What `snapshot` would refuse is found by the same code: files that cannot be read, values that are not of their
+//! column's type, types that are not a safe widening, nulls in the key and duplicate keys. Guards are not asked: they are
+//! about changes.
+//!
+//! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono::NaiveDate;
+use serde::{Serialize, Serializer};
+
+use super::Workspace;
+use super::backfill::{Column, EventDates, configured_events};
+use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, keep_names};
+use super::state::cell;
+use crate::domain::diff::KeyedBatch;
+use crate::domain::schema::{type_name, unify};
+use crate::domain::spelling::twins;
+use crate::engine::dated::{Dated, RowsOf};
+use crate::engine::pins::{Watch, pins};
+use crate::engine::table::{Table, all_digests};
+use crate::error::{Context, Error, Result};
+use crate::model::{DateRange, TableName};
+use crate::source::{self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, TypeRules};
+use crate::storage::Batches;
+use crate::storage::location::Object;
+use crate::storage::partitions::{self, local_object};
+use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+
+/// How many rows are shown.
+const SHOWN: usize = 3;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// A table or events.
+    pub name: String,
+    /// The date of an external table's copy, or of events; by default the latest.
+    pub date: Option<NaiveDate>,
+    /// Where the rows are, if not where the configuration says.
+    pub source: Option<String>,
+    /// Their format.
+    pub source_format: Option<Format>,
+    /// The key columns, if not those of the configuration or of the last snapshot.
+    pub key: Vec<String>,
+}
+
+/// What tells the type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TypeOrigin {
+    /// The command line or asof.toml.
+    Declared,
+    /// The last snapshot that had values in it.
+    Pinned,
+    /// The last snapshot, whose type was widened to hold all values.
+    Widened,
+    /// The values.
+    Inferred,
+    /// The file.
+    File,
+    /// The name of a folder.
+    Folder,
+}
+
+/// A column as it is understood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckedColumn {
+    /// Its name.
+    pub name: String,
+    /// The name of its type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// What tells the type.
+    pub type_from: TypeOrigin,
+    /// Whether it belongs to the key.
+    pub key: bool,
+    /// In how many rows it is null.
+    pub nulls: u64,
+}
+
+/// What is understood of a source.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// The table or the events.
+    pub name: String,
+    /// `table` or `events`.
+    pub kind: &'static str,
+    /// Where the rows are from.
+    pub source: String,
+    /// The date of the copy or of the events that were read; none of a table's source.
+    pub date: Option<NaiveDate>,
+    /// How many files were read.
+    pub files: u64,
+    /// The first of them; none of standard input.
+    pub first_file: Option<String>,
+    /// Their size.
+    pub bytes: u64,
+    /// Their format.
+    pub format: Format,
+    /// What is declared of how CSV is written.
+    #[serde(skip_serializing_if = "Dialect::is_default")]
+    pub csv: Dialect,
+    /// How the files of text are written, each way once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub read_as: Vec<ReadAs>,
+    /// The key columns; none of events.
+    pub key: Vec<String>,
+    /// The columns.
+    pub columns: Vec<CheckedColumn>,
+    /// How many rows were read.
+    pub rows: u64,
+    /// The first rows as text; null is none.
+    pub first_rows: Vec<Vec<Option<String>>>,
+    /// What may not be as it is meant, and what to declare.
+    pub notes: Vec<String>,
+    /// Why a snapshot would be refused.
+    #[serde(serialize_with = "as_documents")]
+    pub problems: Vec<Error>,
+}
+
+/// Errors as the document of a failed command has them.
+fn as_documents<S: Serializer>(errors: &[Error], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(errors.iter().map(|error| {
+        serde_json::json!({
+            "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints()
+        })
+    }))
+}
+
+/// A source whose rows have not been read.
+struct Opened {
+    source: String,
+    date: Option<NaiveDate>,
+    files: Vec<Object>,
+    is_standard_input: bool,
+    format: Format,
+    rules: TypeRules,
+    rows: Rows,
+    /// Nothing of events.
+    table: Option<Table>,
+}
+
+/// Reads a source, and says how it is understood.
+///
+/// # Errors
+/// A usage error for a name that is neither a table nor events; a failure or refusal of reading.
+pub fn check(workspace: &Workspace<'_>, options: &CheckOptions, stdin: &mut dyn Read) -> Result<CheckReport> {
+    let is_events = workspace.config.events.contains_key(&options.name);
+    if is_events && !options.key.is_empty() {
+        return Err(Error::usage(format!("--key goes with a table, and {} are events", options.name)));
+    }
+    let staged;
+    let opened = match (&options.source, is_events) {
+        (Some(source), true) => events_in(workspace, options, source)?,
+        (None, true) => events(workspace, options)?,
+        (_, false) => {
+            let name = match options.source {
+                Some(_) => options.name.parse()?,
+                None => workspace.known(&options.name)?,
+            };
+            match (&options.source, &workspace.table_config(&name).snapshots) {
+                (None, Some(root)) => copies(workspace, &name, root, options)?,
+                _ => {
+                    let today = workspace.clock.today();
+                    let found = find_source(workspace, &name, today, options.source.as_deref(), options.source_format);
+                    let found = found.map_err(|error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check")))?;
+                    staged = found.files.is_none().then(|| source::stage(stdin)).transpose()?;
+                    let staged = staged.as_ref().map(|staged| local_object(staged)).transpose()?;
+                    table(workspace, &name, options, found, staged)?
+                }
+            }
+        }
+    };
+    examine(workspace, options, opened)
+}
+
+/// Refuses a date where there is one state, the present one.
+fn refuse_date(options: &CheckOptions) -> Result<()> {
+    match options.date {
+        Some(_) => Err(Error::usage("--date goes with events, or with a table whose copies another tool writes").hint("leave out --date")),
+        None => Ok(()),
+    }
+}
+
+/// A table's source. Its text is read in the types of the last snapshot.
+fn table(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &CheckOptions,
+    found: SourceFiles,
+    staged: Option<Object>,
+) -> Result<Opened> {
+    refuse_date(options)?;
+    let table = workspace.table_with_any_key(name, &options.key)?;
+    let last = if table.own { table.find_latest(workspace.clock.today())?.pop_last() } else { None };
+    let pinned = match last {
+        Some((date, objects)) => pins(&table, &table.open(date, &objects, None)?)?,
+        None => SchemaRef::new(Schema::empty()),
+    };
+    let rules = TypeRules { pinned: Some(pinned.clone()), ..workspace.table_types(name)? };
+    let (is_standard_input, format) = (staged.is_some(), found.format);
+    let files = found.files.unwrap_or_else(|| staged.into_iter().collect());
+    let rows = source::read(&files, format, &rules, is_standard_input.then_some("standard input"));
+    let rows = rows.map_err(|error| error.within(format!("table {name}")))?;
+    let (rows, _) = keep_names(Some(&pinned), rows);
+    Ok(Opened { source: found.source, date: None, files, is_standard_input, format, rules, rows, table: Some(table) })
+}
+
+/// The latest copy of an external table.
+fn copies(workspace: &Workspace<'_>, name: &TableName, root: &str, options: &CheckOptions) -> Result<Opened> {
+    let mut table = workspace.table_with_any_key(name, &options.key)?;
+    if let Some(format) = options.source_format {
+        table.format.declared = Some(format);
+    }
+    let opened = match table.dated.take() {
+        Some(dated) => of_column(&dated, root, options)?,
+        None => {
+            let (date, files) = latest(options, &format!("table {name}"), |range| table.find(range), workspace)?;
+            let layout = LayoutColumns::of_table(&table.layout);
+            let rules = TypeRules { external: true, layout, ..table.types.clone() };
+            let at = |error: Error| error.within(format!("table {name}, {date}"));
+            let format = table.format_of(&files).map_err(at)?;
+            let rows = source::read(&files, format, &rules, None).map_err(at)?;
+            Opened { source: root.to_owned(), date: Some(date), files, is_standard_input: false, format, rules, rows, table: None }
+        }
+    };
+    Ok(Opened { table: Some(table), ..opened })
+}
+
+/// The events of a section of asof.toml, of one date.
+fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
+    let mut place = configured_events(workspace, &options.name)?;
+    place.format.declared = options.source_format.or(place.format.declared);
+    let root = workspace.shown(&place.root);
+    match place.dates {
+        EventDates::Layout(layout) => {
+            let find = |range: Option<DateRange>| partitions::find(&place.root, &layout, range);
+            let (date, files) = latest(options, &format!("events {}", place.name), find, workspace)?;
+            let rules = TypeRules { layout: LayoutColumns::of_events(&layout), ..place.types };
+            let at = |error: Error| error.within(format!("events {}, {date}", place.name));
+            let format = place.format.of(&files).map_err(at)?;
+            let rows = source::read(&files, format, &rules, None).map_err(at)?;
+            Ok(Opened { source: root, date: Some(date), files, is_standard_input: false, format, rules, rows, table: None })
+        }
+        EventDates::Column(Column(column, layout)) => {
+            let columns = layout.as_ref().map(LayoutColumns::of_events).unwrap_or_default();
+            let types = TypeRules { layout: columns, ..place.types };
+            let shown = format!("events {}, '{root}'", place.name);
+            let dated = Dated::new(place.root, layout, place.format, types, column, RowsOf::Events).within(shown, workspace.memory);
+            of_column(&dated, &root, options)
+        }
+    }
+}
+
+/// Events that the command line places, read as asof.toml says of events of this name.
+fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) -> Result<Opened> {
+    refuse_date(options)?;
+    let config = workspace.config.events.get(&options.name);
+    let rules = workspace.event_types(&options.name, config)?;
+    let at = |error: Error| error.within(format!("events {}", options.name));
+    let files = source::files_of(&workspace.here(source)?).map_err(at)?;
+    let declared = options.source_format.or(config.and_then(|config| config.format));
+    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let format = rule.of(&files).map_err(at)?;
+    let rows = source::read(&files, format, &rules, None).map_err(at)?;
+    Ok(Opened { source: source.to_owned(), date: None, files, is_standard_input: false, format, rules, rows, table: None })
+}
+
+/// The rows of one date, which a column tells.
+fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened> {
+    let mut survey = dated.survey(options.date.map(DateRange::single))?;
+    let Some(date) = survey.dates.keys().next_back().copied() else {
+        return Err(nothing(&dated.place, options));
+    };
+    survey.range = Some(DateRange::single(date));
+    let format = dated.format.of(&survey.files)?;
+    let Rows { schema, batches } = dated.rows(&survey)?;
+    let columns: Vec<usize> = (0..schema.fields().len()).collect();
+    let project = move |batch: Result<RecordBatch>| batch?.project(&columns).io_context(|| "cannot select columns".into());
+    let batches: Batches = Box::new(batches.map(project));
+    Ok(Opened {
+        source: root.to_owned(),
+        date: Some(date),
+        files: survey.files,
+        is_standard_input: false,
+        format,
+        rules: dated.types.clone(),
+        rows: Rows { schema, batches },
+        table: None,
+    })
+}
+
+/// The files of the date that is asked for, or of the latest one.
+fn latest(
+    options: &CheckOptions,
+    what: &str,
+    find: impl Fn(Option<DateRange>) -> Result<partitions::Found>,
+    workspace: &Workspace<'_>,
+) -> Result<(NaiveDate, Vec<Object>)> {
+    let found = match options.date {
+        Some(date) => find(Some(DateRange::single(date))).map(|found| found.partitions),
+        None => partitions::find_latest(workspace.clock.today(), find),
+    };
+    let found = found.map_err(|error| error.within(what))?.pop_last();
+    found.ok_or_else(|| nothing(what, options))
+}
+
+/// The refusal of a place that has no rows.
+fn nothing(what: &str, options: &CheckOptions) -> Error {
+    match options.date {
+        Some(date) => Error::refused(format!("{what}: there are no rows of {date}")).hint("leave out --date, to read the latest date"),
+        None => Error::refused(format!("{what}: there are no rows of any date"))
+            .hint("check the path and the layout, or the date column, in asof.toml"),
+    }
+}
+
+/// Looks for nulls in the key and for duplicate keys.
+struct Keys<'a> {
+    key: &'a [String],
+    columns: Vec<usize>,
+    sorter: Sorter,
+    nulls: u64,
+    shown: Vec<String>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(key: &'a [String], schema: &Schema) -> Option<Self> {
+        let columns = key.iter().map(|name| schema.index_of(name).ok()).collect::<Option<Vec<_>>>()?;
+        (!key.is_empty()).then(|| Keys { key, columns, sorter: Sorter::new(key, BUDGET), nulls: 0, shown: Vec::new() })
+    }
+
+    fn see(&mut self, batch: &RecordBatch) -> Result<()> {
+        count_null_keys(batch, self.key, &mut self.nulls, &mut self.shown);
+        self.sorter.push(batch.project(&self.columns).io_context(|| "cannot select the key".into())?)
+    }
+
+    /// What is wrong with the keys of a table, if something is.
+    fn problem(self, table: &Table, date: NaiveDate, schema: &Schema) -> Result<Option<Error>> {
+        if self.nulls > 0 {
+            return Ok(Some(table.null_keys(date, self.nulls, &self.shown)));
+        }
+        let schema = Arc::new(schema.project(&self.columns).io_context(|| "cannot select the key".into())?);
+        let encoder = KeyEncoder::new(&schema, self.key)?;
+        let mut duplicates = Duplicates::default();
+        for batch in self.sorter.finish(&schema)? {
+            let batch = batch?;
+            let keyed = KeyedBatch { keys: encoder.encode(&batch)?, digests: all_digests(&batch)?, batch };
+            duplicates.look(&keyed, self.key);
+        }
+        Ok((duplicates.count > 0).then(|| table.duplicate_keys(date, duplicates.count, &duplicates.shown)))
+    }
+}
+
+/// Reads the rows.
+fn examine(workspace: &Workspace<'_>, options: &CheckOptions, opened: Opened) -> Result<CheckReport> {
+    let Opened { source, date, files, is_standard_input, format, rules, rows, table } = opened;
+    let kind = if table.is_some() { "table" } else { "events" };
+    let what = date.map_or_else(|| format!("{kind} {}", options.name), |date| format!("{kind} {}, {date}", options.name));
+    let label = date.unwrap_or_else(|| workspace.clock.today());
+    let key = table.as_ref().map(|table| table.key.clone()).unwrap_or_default();
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    if let Some(table) = &table {
+        let absent = key.iter().filter(|name| rows.schema.field_with_name(name).is_err());
+        problems.extend(absent.map(|name| table.no_key_column(name, &rows.schema, &format!("{what}: the source"))));
+        if key.is_empty() {
+            notes.push("the key is not known: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned());
+        }
+    }
+    let mut keys = Keys::new(&key, &rows.schema);
+    let empty = SchemaRef::new(Schema::empty());
+    let pinned = rules.pinned.as_ref().unwrap_or(&empty);
+    let mut watch = table.as_ref().map(|table| Watch::new(&rows.schema, pinned, table));
+    let (mut count, mut first_rows, mut nulls) = (0, Vec::new(), vec![0; rows.schema.fields().len()]);
+    for batch in rows.batches {
+        let batch = batch.map_err(|error| error.within(&what))?;
+        let shown = batch.num_rows().min(SHOWN - first_rows.len());
+        first_rows.extend((0..shown).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()));
+        for (nulls, column) in nulls.iter_mut().zip(batch.columns()) {
+            *nulls += column.logical_null_count() as u64;
+        }
+        count += batch.num_rows() as u64;
+        watch.iter_mut().for_each(|watch| watch.see(&batch));
+        keys.iter_mut().try_for_each(|keys| keys.see(&batch))?;
+    }
+    let schema = watch.map_or_else(|| rows.schema.clone(), |watch| watch.schema());
+    if let Some(table) = &table {
+        if let Err(clash) = unify(pinned, &schema) {
+            problems.push(clash.refusal(table.name.as_str(), label));
+        }
+        problems.extend(keys.map(|keys| keys.problem(table, label, &rows.schema)).transpose()?.flatten());
+    }
+    if let Some((one, other)) = twins(&schema) {
+        notes.push(format!("columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery cannot tell them apart"));
+    }
+    notes.extend(rules.observed.notes());
+    let in_folders = rules.observed.in_folders();
+    let columns = schema.fields().iter().zip(&rows.schema.fields).zip(nulls).map(|((field, read), nulls)| CheckedColumn {
+        name: field.name().clone(),
+        data_type: type_name(field.data_type()),
+        type_from: match pinned.field_with_name(field.name()).map(|pinned| pinned.data_type()) {
+            _ if rules.declared.contains_key(field.name()) => TypeOrigin::Declared,
+            _ if in_folders.contains(field.name()) => TypeOrigin::Folder,
+            _ if rules.csv_as_text && matches!(format, Format::Csv | Format::Tsv) => TypeOrigin::Declared,
+            Ok(pinned) if pinned == field.data_type() && (!format.carries_types() || read.data_type() != pinned) => TypeOrigin::Pinned,
+            Ok(pinned) if pinned != &DataType::Null && !format.carries_types() => TypeOrigin::Widened,
+            _ if format.carries_types() => TypeOrigin::File,
+            _ => TypeOrigin::Inferred,
+        },
+        key: key.contains(field.name()),
+        nulls,
+    });
+    Ok(CheckReport {
+        name: options.name.clone(),
+        kind,
+        source,
+        date,
+        files: files.len() as u64,
+        first_file: files.first().filter(|_| !is_standard_input).map(|file| workspace.shown(&file.location)),
+        bytes: files.iter().map(|file| file.size).sum(),
+        format,
+        csv: if matches!(format, Format::Csv | Format::Tsv) { rules.csv.as_ref().clone() } else { Dialect::default() },
+        read_as: rules.observed.all(),
+        columns: columns.collect(),
+        key,
+        rows: count,
+        first_rows,
+        notes,
+        problems,
+    })
+}
