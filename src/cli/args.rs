@@ -184,11 +184,14 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
     /// The date of the events, or of the copy of an external table; by default the latest
-    #[arg(long, value_parser = date, value_name = "DATE")]
-    pub date: Option<NaiveDate>,
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub date: Option<Day>,
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    #[arg(long, value_parser = dedup, value_name = "RULE")]
+    pub dedup: Option<Dedup>,
     /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,

@@ -207,10 +207,11 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
         Command::Check(args) => {
             let options = CheckOptions {
                 name: args.name,
-                date: args.date,
+                date: args.date.map(on),
                 source: args.source,
                 source_format: args.source_format.map(Into::into),
                 key: args.key,
+                dedup: args.dedup,
             };
             let report = check(workspace, &options, &mut std::io::stdin())?;
             show::check(printer, &report)?;

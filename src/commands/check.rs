@@ -22,10 +22,12 @@ use super::Workspace;
 use super::backfill::{Column, EventDates, configured_events};
 use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, keep_names};
 use super::state::cell;
+use crate::domain::dedup::Dedup;
 use crate::domain::diff::KeyedBatch;
 use crate::domain::schema::{type_name, unify};
 use crate::domain::spelling::twins;
 use crate::engine::dated::{Dated, RowsOf};
+use crate::engine::dedup;
 use crate::engine::pins::{Watch, pins};
 use crate::engine::table::{Table, all_digests};
 use crate::error::{Context, Error, Result};
@@ -52,6 +54,8 @@ pub struct CheckOptions {
     pub source_format: Option<Format>,
     /// The key columns, if not those of the configuration or of the last snapshot.
     pub key: Vec<String>,
+    /// Which row of a key counts, if not what the configuration says.
+    pub dedup: Option<Dedup>,
 }
 
 /// What tells the type of a column.
@@ -117,8 +121,11 @@ pub struct CheckReport {
     pub key: Vec<String>,
     /// The columns.
     pub columns: Vec<CheckedColumn>,
-    /// How many rows were read.
+    /// How many rows there are: those that were read, without those that a rule drops.
     pub rows: u64,
+    /// How many rows `dedup` drops; nothing without such a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
     /// The first rows as text; null is none.
     pub first_rows: Vec<Vec<Option<String>>>,
     /// What may not be as it is meant, and what to declare.
@@ -156,8 +163,9 @@ struct Opened {
 /// A usage error for a name that is neither a table nor events; a failure or refusal of reading.
 pub fn check(workspace: &Workspace<'_>, options: &CheckOptions, stdin: &mut dyn Read) -> Result<CheckReport> {
     let is_events = workspace.config.events.contains_key(&options.name);
-    if is_events && !options.key.is_empty() {
-        return Err(Error::usage(format!("--key goes with a table, and {} are events", options.name)));
+    let of_tables = [("--key", !options.key.is_empty()), ("--dedup", options.dedup.is_some())];
+    if let Some((option, _)) = of_tables.iter().find(|(_, is_given)| is_events && *is_given) {
+        return Err(Error::usage(format!("{option} goes with a table, and {} are events", options.name)));
     }
     let staged;
     let opened = match (&options.source, is_events) {
@@ -192,6 +200,12 @@ fn refuse_date(options: &CheckOptions) -> Result<()> {
     }
 }
 
+/// A table with the rule for duplicate keys that the command line gives, if it gives one.
+fn with_rule(table: Table, options: &CheckOptions) -> Table {
+    let dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
+    Table { dedup_is_given, dedup: options.dedup.clone().or(table.dedup), ..table }
+}
+
 /// A table's source. Its text is read in the types of the last snapshot.
 fn table(
     workspace: &Workspace<'_>,
@@ -201,7 +215,7 @@ fn table(
     staged: Option<Object>,
 ) -> Result<Opened> {
     refuse_date(options)?;
-    let table = workspace.table_with_any_key(name, &options.key)?;
+    let table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
     let last = if table.own { table.find_latest(workspace.clock.today())?.pop_last() } else { None };
     let pinned = match last {
         Some((date, objects)) => pins(&table, &table.open(date, &objects, None)?)?,
@@ -218,7 +232,7 @@ fn table(
 
 /// The latest copy of an external table.
 fn copies(workspace: &Workspace<'_>, name: &TableName, root: &str, options: &CheckOptions) -> Result<Opened> {
-    let mut table = workspace.table_with_any_key(name, &options.key)?;
+    let mut table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
     if let Some(format) = options.source_format {
         table.format.declared = Some(format);
     }
@@ -377,11 +391,19 @@ fn examine(workspace: &Workspace<'_>, options: &CheckOptions, opened: Opened) ->
         }
     }
     let mut keys = Keys::new(&key, &rows.schema);
+    let (batches, dropped) = match table.as_ref().and_then(|table| Some((table, table.dedup.as_ref()?))) {
+        Some((table, rule)) if keys.is_some() => {
+            dedup::check(table, rule, &rows.schema, &format!("{what}: the source"))?;
+            let (batches, dropped) = dedup::latest_of_copy(table, label, rule, &rows.schema, rows.batches);
+            (batches, Some(dropped))
+        }
+        _ => (rows.batches, None),
+    };
     let empty = SchemaRef::new(Schema::empty());
     let pinned = rules.pinned.as_ref().unwrap_or(&empty);
     let mut watch = table.as_ref().map(|table| Watch::new(&rows.schema, pinned, table));
     let (mut count, mut first_rows, mut nulls) = (0, Vec::new(), vec![0; rows.schema.fields().len()]);
-    for batch in rows.batches {
+    for batch in batches {
         let batch = batch.map_err(|error| error.within(&what))?;
         let shown = batch.num_rows().min(SHOWN - first_rows.len());
         first_rows.extend((0..shown).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()));
@@ -433,6 +455,7 @@ fn examine(workspace: &Workspace<'_>, options: &CheckOptions, opened: Opened) ->
         columns: columns.collect(),
         key,
         rows: count,
+        dropped_rows: dropped.map(|dropped| dropped.rows()),
         first_rows,
         notes,
         problems,

@@ -113,6 +113,13 @@ fn a_check_finds_what_a_snapshot_would_refuse() {
     world.refuses(3, "check t --source twice.csv --key id");
     world.refuses(3, "check t --source null.csv --key id");
     world.refuses(2, "check t --source twice.csv --key idd");
+    world.tell("a rule says which row of a key counts");
+    let latest = "check t --source twice.csv --key id --dedup 'latest by a'";
+    looks(&mut world, latest);
+    let report = world.json(latest);
+    assert_eq!((&report["rows"], &report["dropped_rows"]), (&2.into(), &1.into()));
+    assert_eq!(report["first_rows"], serde_json::json!([["1", "z"], ["2", "y"]]));
+    world.refuses(2, "check t --source twice.csv --key id --dedup 'latest by b'");
     world.tell("values and types");
     world.write("x.csv", "id,a\n1,7\n");
     world.succeeds("snapshot t --source x.csv --key id");

@@ -74,5 +74,6 @@ pub(in crate::cli) fn check(printer: &Printer, report: &CheckReport) -> Result<(
         shown if shown == report.rows => format!("{all} read"),
         shown => format!("the first {shown} of {all}, all of them read"),
     };
-    printer.line(paint(DIM, read))
+    let dropped = report.dropped_rows.map_or_else(String::new, |rows| format!("; dedup drops {}", count(rows, "other row")));
+    printer.line(paint(DIM, read + &dropped))
 }
