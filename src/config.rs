@@ -110,6 +110,11 @@ pub struct TableConfig {
     pub ignore: Vec<String>,
     /// The only columns that are compared.
     pub track: Vec<String>,
+    /// The condition of the rows that intervals are of.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+    /// The columns that intervals are of, beside the key.
+    pub select: Vec<String>,
     /// The root of dated copies that another tool writes; they are read where they are.
     pub snapshots: Option<String>,
     /// The layout of those copies.

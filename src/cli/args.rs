@@ -317,6 +317,12 @@ pub struct CompactArgs {
     /// The only columns whose change ends an interval
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub track: Vec<String>,
+    /// A SQL condition; rows that do not meet it count as absent
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// The only columns of the intervals, beside the key
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub select: Vec<String>,
     /// Read every snapshot anew, with the settings of the intervals that exist
     #[arg(long)]
     pub full: bool,

@@ -350,6 +350,8 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
         open_end: args.open_end,
         ignore: args.ignore,
         track: args.track,
+        condition: args.condition,
+        select: args.select,
         full: args.full,
         dry_run: args.dry_run,
     }

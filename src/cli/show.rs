@@ -22,6 +22,7 @@ use crate::commands::partitions::PartitionsReport;
 use crate::commands::snapshot::{Outcome, SnapshotReport};
 use crate::commands::status::StatusReport;
 use crate::commands::verify::VerifyReport;
+use crate::engine::selection::Selection;
 use crate::error::{Error, Result};
 
 /// The most dates that are listed one by one before only the interesting ones are.
@@ -111,6 +112,12 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
     Ok(())
 }
 
+/// What intervals are of, if not of all rows and columns.
+fn selected(condition: Option<&str>, select: &[String]) -> Option<String> {
+    let selection = Selection { condition: condition.map(str::to_owned), select: select.to_vec() };
+    (!selection.is_whole()).then(|| selection.in_words())
+}
+
 pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()> {
     if printer.json {
         return printer.document(&reports);
@@ -127,6 +134,9 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
         let headline = if report.mode == "up to date" { "is up to date:".to_owned() } else { format!("{verb} ({}):", report.mode) };
         let gaps = if report.gap_days > 0 { format!(", {} missing between them", count(report.gap_days, "date")) } else { String::new() };
         printer.line(format!("{} {headline} {}{span}{gaps}", paint(BOLD, &report.table), count(report.snapshots, "snapshot")))?;
+        if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
+            printer.line(format!("  of {selected}"))?;
+        }
         if report.dry_run {
             continue;
         }
@@ -294,6 +304,9 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
                     count(intervals, "interval"),
                     count(table.round_trips, "round trip")
                 ))?;
+                if let Some(selected) = selected(table.selected_rows.as_deref(), &table.select) {
+                    printer.line(format!("  intervals and snapshots compared in {selected}"))?;
+                }
             }
         }
         if table.not_compacted > 0 {
@@ -303,6 +316,12 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             printer.line(format!(
                 "  {} of the round trips held against recorded fingerprints, since the snapshots are gone",
                 number(table.pruned)
+            ))?;
+        }
+        if table.unchecked > 0 {
+            printer.line(format!(
+                "  {} without a snapshot not checked, since the intervals do not have all rows",
+                count(table.unchecked, "date")
             ))?;
         }
         for stranger in &table.strangers {

@@ -105,6 +105,12 @@ pub struct HistoryReport {
     pub intervals: Vec<HistoryInterval>,
     /// When it was away since it was first seen.
     pub absent: Vec<Absence>,
+    /// The condition that rows met; the others count as absent.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub selected_rows: Option<String>,
+    /// The selected columns, if not all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<String>,
 }
 
 /// Reads every interval of one key.
@@ -131,6 +137,8 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
         newer_snapshots: newer(workspace, &name, &intervals, *last)?,
         intervals: tell(&intervals, &rows, &spans, &observed)?,
         absent: absences(&spans, &observed),
+        selected_rows: intervals.footer.condition.clone(),
+        select: intervals.footer.select.clone(),
         table: name,
     })
 }

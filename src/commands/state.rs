@@ -78,7 +78,8 @@ impl States {
             snapshots.extend(table.find_latest(*date)?);
         }
         let mut observed: Vec<NaiveDate> = snapshots.keys().copied().collect();
-        observed.extend(intervals.iter().flat_map(Intervals::observed));
+        // Intervals of some rows or columns do not tell how the table was.
+        observed.extend(intervals.iter().filter(|intervals| intervals.is_whole()).flat_map(Intervals::observed));
         observed.sort();
         observed.dedup();
         if observed.is_empty() {

@@ -113,6 +113,12 @@ pub struct IntervalsStatus {
     pub gaps: &'static str,
     /// The condition that selects the rows as of a date.
     pub condition: String,
+    /// The condition that rows met; the others count as absent.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub selected_rows: Option<String>,
+    /// The selected columns, if not all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<String>,
 }
 
 /// An object that cannot be read.
@@ -244,6 +250,8 @@ fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> Interva
         bytes: intervals.bytes(),
         gaps: intervals.footer.gaps.read().name(),
         condition: intervals.convention.condition("D"),
+        selected_rows: intervals.footer.condition.clone(),
+        select: intervals.footer.select.clone(),
     }
 }
 

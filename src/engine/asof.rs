@@ -62,7 +62,10 @@ pub struct TableHistory {
     snapshots: Partitions,
     /// All there are, once somebody had to know.
     every_snapshot: OnceLock<Partitions>,
+    /// Those that serve dates: they are of all rows and columns.
     intervals: Option<Arc<Intervals>>,
+    /// The intervals of the table, whatever they are of.
+    published: Option<Arc<Intervals>>,
     observed: Vec<NaiveDate>,
     using: Using,
     /// By observed date; whoever works one out holds its own lock meanwhile, so that no snapshot is read twice at a time.
@@ -97,7 +100,13 @@ impl TableHistory {
     /// # Errors
     /// A usage error if `using` asks for intervals that are not there.
     pub fn new(table: Table, rule: AsOfRule, snapshots: Partitions, intervals: Option<Intervals>, using: Using) -> Result<Self> {
-        let intervals = intervals.map(Arc::new);
+        let published = intervals.map(Arc::new);
+        let intervals = published.clone().filter(|intervals| intervals.is_whole());
+        if let (Using::Intervals, Some(published), None) = (using, &published, &intervals) {
+            let selected = published.selection().in_words();
+            let what = format!("the intervals of table {} are of {selected}, and cannot serve the table as of a date", table.name);
+            return Err(Error::usage(what).hint("--using snapshots"));
+        }
         if using == Using::Intervals && intervals.is_none() {
             return Err(Error::usage(format!("table {} has no intervals", table.name)).hint(format!("asof compact {}", table.name)));
         }
@@ -117,6 +126,7 @@ impl TableHistory {
             snapshots,
             every_snapshot,
             intervals,
+            published,
             observed,
             using,
             facts: Mutex::default(),
@@ -219,7 +229,7 @@ impl TableHistory {
         let unwritten = || self.table.refuse(observed, "there is no snapshot");
         let footer = snapshot.footer.clone().ok_or_else(unwritten)?;
         let (stored, taken_at) = (footer.fingerprint, footer.taken_at.filter(|_| !footer.backdated));
-        let fingerprint = match (snapshot.fingerprint(), &self.intervals) {
+        let fingerprint = match (snapshot.fingerprint(), &self.published) {
             (Some(fingerprint), _) => fingerprint,
             (None, Some(intervals))
                 if intervals.snapshot(observed).is_some_and(|seen| seen.stored == Some(stored))
@@ -297,7 +307,7 @@ impl TableHistory {
     /// The types that foreign text is read with: those of the snapshots before it, as far as intervals know them, so
     /// that a snapshot reads as it did when it was compacted.
     fn pinned(&self, observed: NaiveDate) -> Result<Option<SchemaRef>> {
-        let Some(intervals) = self.intervals.as_ref().filter(|_| !self.table.own) else { return Ok(None) };
+        let Some(intervals) = self.published.as_ref().filter(|_| !self.table.own) else { return Ok(None) };
         let mut pinned: Option<SchemaRef> = None;
         let mut known = BTreeSet::new();
         if intervals.snapshot(observed).is_some() {

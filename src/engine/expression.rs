@@ -155,6 +155,24 @@ impl datafusion::common::pruning::PruningStatistics for Statistics<'_> {
     }
 }
 
+/// The names in a condition that may be columns, before it is known which columns there are.
+///
+/// # Errors
+/// A usage error for text that is not an expression.
+#[cfg(feature = "sql")]
+pub fn names_in(text: &str) -> Result<Vec<String>> {
+    super::sql::names_in(text, &format!("--where \"{text}\""))
+}
+
+/// Refused: this program was built without the feature `sql`.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "sql"))]
+pub fn names_in(text: &str) -> Result<Vec<String>> {
+    Condition::parse(text, &std::sync::Arc::new(arrow::datatypes::Schema::empty())).map(|condition| condition.columns)
+}
+
 /// The columns that a condition names, of those in `schema`.
 ///
 /// # Errors

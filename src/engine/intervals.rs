@@ -15,6 +15,7 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
 use crate::domain::schema::unify;
 use crate::engine::ahead::{Ahead, Task};
+use crate::engine::selection::Selection;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
@@ -127,10 +128,36 @@ impl Intervals {
         self.footer.observed.iter().find(|observed| observed.date == date)
     }
 
-    /// Whether no column was left out of the comparison: the values of one that was are those of each
-    /// interval's first day.
+    /// Whether they hold every value of every snapshot: all rows and columns are selected, and no column was left out of the
+    /// comparison. The values of one that was are those of each interval's first day.
     pub fn compares_all(&self) -> bool {
-        self.comparison().covers_all()
+        self.comparison().covers_all() && self.is_whole()
+    }
+
+    /// The rows and columns that they are of.
+    pub fn selection(&self) -> Selection {
+        Selection { condition: self.footer.condition.clone(), select: self.footer.select.clone() }
+    }
+
+    /// Whether they are of all rows and columns. Otherwise they do not tell how the table was on a date.
+    pub fn is_whole(&self) -> bool {
+        self.footer.condition.is_none() && self.footer.select.is_empty()
+    }
+
+    /// Every column of the snapshots they were made from, in the first of its types.
+    ///
+    /// # Errors
+    /// A refusal if the footer names a type that is unknown.
+    pub fn every_column(&self) -> Result<SchemaRef> {
+        let mut every: Vec<Arc<Field>> = Vec::new();
+        for columns in &self.footer.schemas {
+            for field in read_schema(columns)?.fields() {
+                if !every.iter().any(|known| known.name() == field.name()) {
+                    every.push(field.clone());
+                }
+            }
+        }
+        Ok(Arc::new(Schema::new(every)))
     }
 
     /// The columns that were compared.
@@ -232,6 +259,15 @@ impl Intervals {
         split_all(batches, self.convention.clone(), self.location().to_string())
     }
 
+    /// How many of them are open.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn count_open(&self) -> Result<u64> {
+        let open = |batch: IntervalBatch| batch.intervals.iter().filter(|interval| interval.end.is_none()).count() as u64;
+        self.read(Some(&[]))?.map(|batch| batch.map(open)).sum()
+    }
+
     /// The rows that hold on a date, without the interval's columns, in order of the key.
     ///
     /// # Errors
@@ -259,11 +295,12 @@ impl Intervals {
     /// # Errors
     /// A refusal if the footer names a type that is unknown.
     pub fn known_schema(&self, last: usize) -> Result<SchemaRef> {
+        let selection = self.selection();
         let mut table: SchemaRef = Arc::new(Schema::empty());
         let mut known = BTreeSet::new();
         for (index, observed) in self.footer.observed.iter().enumerate().take(last + 1) {
             if known.insert(observed.schema) {
-                let schema = self.schema_of(index)?;
+                let schema = selection.kept(&self.schema_of(index)?);
                 table = unify(&table, &schema).map_err(|clash| clash.refusal(&self.footer.table, observed.date))?.0;
             }
         }

@@ -11,6 +11,7 @@ pub mod expression;
 pub mod intervals;
 pub mod join;
 pub mod pins;
+pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;

@@ -43,7 +43,8 @@ pub fn versions_of_snapshots(
 ) -> Result<Option<Timed>> {
     let days: Vec<_> = snapshots.iter().map(|snapshot| (snapshot.date, snapshot.objects.clone())).collect();
     let matching = columns.clone();
-    let part = Part { columns: columns.names(), rows: Arc::new(move |batch| matching.matching(batch)) };
+    let names = Some(columns.names());
+    let part = Part { columns: names.clone(), kept: names, rows: Arc::new(move |batch| matching.matching(batch)), observes: false };
     let Some((rows, facts)) = versions(table, &days, &part, memory, threads, limit)? else { return Ok(None) };
     // Of external snapshots a part does not tell it.
     let told = snapshots.iter().zip(&facts.observed).filter(|_| table.own);

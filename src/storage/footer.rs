@@ -197,6 +197,12 @@ pub struct IntervalsFooter {
     pub ignore: Vec<String>,
     /// The only columns that were compared; empty for all.
     pub track: Vec<String>,
+    /// The condition that rows had to meet; the others count as absent.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// The columns that were selected; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<String>,
     /// The snapshots they were made from, ascending.
     pub observed: Vec<ObservedWire>,
     /// The schemas those snapshots had, with declared types in the place of their own.
@@ -372,6 +378,8 @@ mod tests {
             gaps: GapPolicy::Carry { max_gap: Some(3) }.into(),
             ignore: vec![],
             track: vec!["status".into()],
+            condition: Some("status = 'ACTIVE'".into()),
+            select: vec!["id".into(), "status".into()],
             observed: vec![ObservedWire {
                 date: NaiveDate::MIN,
                 rows: 1,

@@ -1,6 +1,6 @@
 //! Queries that look at the past of a table: the textbook's three, the examples of docs/sql.md, and which copies are opened.
 
-use super::environment::World;
+use super::environment::{World, text};
 
 const DAYS: [&str; 3] = ["2024-09-13", "2024-09-14", "2024-09-15"];
 
@@ -82,6 +82,46 @@ fn the_three_queries_run_as_written_from_snapshots_and_from_intervals() {
         ["as_of", "by_snapshot", "by_interval"].iter().for_each(|job| std::fs::remove_dir_all(world.path(job)).expect("removed"));
     }
     assert!(trees.iter().all(|tree| *tree == trees[0]));
+}
+
+#[test]
+fn the_third_query_runs_as_written_over_intervals_of_a_condition() {
+    let mut world = items();
+    let config = text(&world.bytes("asof.toml"));
+    let of_active = "[tables.item]\nwhere = \"status = 'ACTIVE'\"\nselect = [\"id\", \"status\"]\n";
+    world.write("asof.toml", config.replace("[tables.item]\n", of_active));
+    // Every row is of an item that was active, and an item counts from its first such day on.
+    let expected = vec![vec!["131|1", "133|3"], vec!["141|1", "143|3"], vec!["151|1", "152|2", "153|3", "154|4"]];
+    let range = "--from 2024-09-13 --to 2024-09-15";
+    let mut trees = Vec::new();
+    for _ in 0..2 {
+        // From snapshots, and then from published intervals.
+        assert_eq!(world.quietly(&format!("backfill {range}")).status.code(), Some(0));
+        assert_eq!(events(&world, "by_interval"), expected);
+        assert_eq!(events(&world, "as_of"), vec![vec!["131|1", "133|3"], vec!["141|1"], vec!["152|2", "154|4"]]);
+        trees.push(["as_of", "by_interval"].map(|job| world.tree(job)));
+        world.succeeds("compact item");
+        ["as_of", "by_interval"].iter().for_each(|job| std::fs::remove_dir_all(world.path(job)).expect("removed"));
+    }
+    assert_eq!(trees[0], trees[1]);
+    assert_eq!(
+        world.rows("lake/item/intervals/item.parquet"),
+        [
+            "id|status|active_start_date|active_end_date",
+            "1|ACTIVE|2024-09-13|2024-09-14",
+            "2|ACTIVE|2024-09-15|9999-12-31",
+            "3|ACTIVE|2024-09-13|2024-09-13",
+            "4|ACTIVE|2024-09-15|9999-12-31"
+        ]
+    );
+    // The interval alone then says what is active on the day.
+    world.write("q.sql", "select id from item where active_start_date <= {DATE} and active_end_date >= {DATE} order by id");
+    assert_eq!(world.quietly(&format!("backfill --sql q.sql --names item=item_intervals --out q {range}")).status.code(), Some(0));
+    assert_eq!(events(&world, "q"), vec![vec!["1", "3"], vec!["1"], vec!["2", "4"]]);
+    // Another condition is another job.
+    world.write("asof.toml", config.replace("[tables.item]\n", &of_active.replace("= 'ACTIVE'", "= 'PASSIVE'")));
+    assert_eq!(world.quietly(&format!("backfill --sql q.sql --names item=item_intervals --out q {range}")).status.code(), Some(0));
+    assert_eq!(events(&world, "q"), vec![vec!["2"], vec!["2", "3"], vec!["1"]]);
 }
 
 #[test]

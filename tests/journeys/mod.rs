@@ -21,5 +21,7 @@ mod json;
 mod kills;
 mod nights;
 mod one_schema;
+#[cfg(feature = "sql")]
+mod selections;
 mod shapes;
 mod types;

@@ -6,6 +6,7 @@
 use chrono::{Datelike, Months, NaiveDate};
 
 use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use super::selected;
 use crate::commands::job_status::JobStatus;
 use crate::commands::status::TableStatus;
 use crate::error::Result;
@@ -60,6 +61,9 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
             count(intervals.snapshots, "snapshot"),
             size(intervals.bytes)
         ))?;
+        if let Some(selected) = selected(intervals.selected_rows.as_deref(), &intervals.select) {
+            printer.line(format!("    of {selected}"))?;
+        }
     }
     let mut notes: Vec<String> = Vec::new();
     let mut note = |dates: u64, what: &str| {

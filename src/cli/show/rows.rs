@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Days;
 
 use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
+use super::selected;
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
 use crate::commands::history::{Event, HistoryInterval, HistoryReport};
@@ -128,6 +129,9 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
         report.first_observed,
         report.last_observed
     ))?;
+    if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
+        printer.line(format!("  of {selected}"))?;
+    }
     let mut rows = Vec::new();
     let mut values: Values = BTreeMap::new();
     for interval in &report.intervals {

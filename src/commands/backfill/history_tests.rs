@@ -143,20 +143,24 @@ fn queries() -> impl Strategy<Value = String> {
 }
 
 fn settings() -> impl Strategy<Value = TableConfig> {
-    (0usize..4, any::<bool>(), any::<bool>(), any::<bool>(), 0u32..2).prop_map(|(gaps, exclusive, open_null, ignore, lag)| {
-        let text = |text: &str| Some(text.to_owned());
-        TableConfig {
-            key: vec!["id".into()],
-            gaps: [None, text("split"), text("error"), text("carry")][gaps].clone(),
-            max_gap: (gaps == 3).then_some(2),
-            end: exclusive.then(|| "exclusive".to_owned()),
-            open_end: open_null.then(|| "null".to_owned()),
-            ignore: if ignore { vec!["price".into()] } else { Vec::new() },
-            lag: Some(DaySpan(lag)),
-            tolerance: Some(DaySpan(3)),
-            ..TableConfig::default()
-        }
-    })
+    (0usize..4, any::<bool>(), any::<bool>(), any::<bool>(), 0u32..2, 0usize..6).prop_map(
+        |(gaps, exclusive, open_null, ignore, lag, condition)| {
+            let text = |text: &str| Some(text.to_owned());
+            TableConfig {
+                key: vec!["id".into()],
+                gaps: [None, text("split"), text("error"), text("carry")][gaps].clone(),
+                max_gap: (gaps == 3).then_some(2),
+                end: exclusive.then(|| "exclusive".to_owned()),
+                open_end: open_null.then(|| "null".to_owned()),
+                ignore: if ignore { vec!["price".into()] } else { Vec::new() },
+                // A whole number is halved as one, and a fraction is not, whichever of them comes first.
+                condition: [None, text("price >= 3"), text("price / 2 > 2")].get(condition).cloned().flatten(),
+                lag: Some(DaySpan(lag)),
+                tolerance: Some(DaySpan(3)),
+                ..TableConfig::default()
+            }
+        },
+    )
 }
 
 proptest! {
@@ -195,7 +199,7 @@ proptest! {
         let again = outcome(&run(&whole, "published", &query, number..=number, Using::Auto)[0]);
         prop_assert_eq!(&again.0, &expected.0, "from published intervals: {}", query);
         prop_assert!(again == expected, "other bytes from published intervals: {}", query);
-        if compacted && config.ignore.is_empty() {
+        if compacted && config.ignore.is_empty() && config.condition.is_none() {
             let only = outcome(&run(&whole, "only", &query, number..=number, Using::Intervals)[0]);
             prop_assert!(only == expected, "other bytes from intervals alone: {}: {:?}", query, only.0);
         }

@@ -212,7 +212,16 @@ impl Job {
         let made = self.tables.iter().filter_map(|(name, history)| {
             let settings = &history.settings()?.settings;
             let (convention, gaps) = (ConventionWire::from(&settings.convention), GapsWire::from(settings.policy));
-            Some((name.as_str(), serde_json::json!([convention, gaps, settings.comparison.ignore, settings.comparison.track])))
+            let mut made = vec![
+                serde_json::json!(convention),
+                serde_json::json!(gaps),
+                serde_json::json!(settings.comparison.ignore),
+                serde_json::json!(settings.comparison.track),
+            ];
+            if !settings.selection.is_whole() {
+                made.push(serde_json::json!({ "where": settings.selection.condition, "select": settings.selection.select }));
+            }
+            Some((name.as_str(), serde_json::Value::Array(made)))
         });
         let made: BTreeMap<&str, serde_json::Value> = made.collect();
         if !made.is_empty() {

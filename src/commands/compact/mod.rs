@@ -13,6 +13,8 @@
 
 mod external;
 mod notes;
+#[cfg(all(test, feature = "sql"))]
+mod selection_tests;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -88,6 +90,12 @@ pub struct CompactReport {
     pub bytes: u64,
     /// The dates that were read, with what each changed.
     pub days: Vec<DayChanges>,
+    /// The condition that rows met; the others count as absent.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub selected_rows: Option<String>,
+    /// The selected columns, if not all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<String>,
     /// The columns that change in nearly every row on every date, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volatile_columns: Vec<String>,
@@ -334,17 +342,19 @@ impl<'a> Run<'a> {
     fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
         let [first, ..] = dates else { return Ok(()) };
         let more = if dates.len() > 1 { format!(" and {} more", dates.len() - 1) } else { String::new() };
-        Err(Error::refused(format!(
+        let mut error = Error::refused(format!(
             "table {}: {what} needs the snapshot of {first}{more}, which the lake no longer has and only the intervals know",
             self.table.name
-        ))
-        .hint(format!(
-            "asof expand {} --from {first} --to {} --out '{}', to have them back",
-            self.table.name,
-            dates[dates.len() - 1],
-            self.workspace.shown(&self.table.root)
-        ))
-        .hint("--out FILE, to write intervals of what is there to another place"))
+        ));
+        if Intervals::open(&self.path).ok().flatten().is_none_or(|existing| existing.is_whole()) {
+            error = error.hint(format!(
+                "asof expand {} --from {first} --to {} --out '{}', to have them back",
+                self.table.name,
+                dates[dates.len() - 1],
+                self.workspace.shown(&self.table.root)
+            ));
+        }
+        Err(error.hint("--out FILE, to write intervals of what is there to another place"))
     }
 
     /// Takes over as much of existing intervals as still agrees with the lake.
@@ -460,14 +470,14 @@ impl<'a> Run<'a> {
     fn apply(mut self) -> Result<Done> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
             self.mode = "up to date";
-            self.base.iter().try_for_each(|base| self.check_declared(&base.intervals.table_schema()))?;
+            self.base.iter().try_for_each(|base| self.check_declared(&base.intervals.every_column()?))?;
             if !self.dry_run {
                 self.recall.save();
             }
-            return Ok(Done::Report(Box::new(self.report(None, 0))));
+            return Ok(Done::Report(Box::new(self.report(None, 0)?)));
         }
         if self.dry_run {
-            return Ok(Done::Report(Box::new(self.report(None, 0))));
+            return Ok(Done::Report(Box::new(self.report(None, 0)?)));
         }
         let mut output = Output { run: &self, staged: None, writer: None };
         let pass = Pass {
@@ -493,7 +503,7 @@ impl<'a> Run<'a> {
             }
         }
         self.recall.save();
-        Ok(Done::Report(Box::new(CompactReport { volatile_columns, ..self.report(Some(&facts), bytes) })))
+        Ok(Done::Report(Box::new(CompactReport { volatile_columns, ..self.report(Some(&facts), bytes)? })))
     }
 
     /// The rule by which rows of external copies are dropped; those of asof's own have been dropped before.
@@ -505,7 +515,9 @@ impl<'a> Run<'a> {
     fn note_twins(&self, facts: &CompactionFacts) -> Result<()> {
         let mut all: SchemaRef = Arc::new(Schema::empty());
         for schema in &facts.schemas {
-            all = unify(&all, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), "its intervals"))?.0;
+            all = unify(&all, &self.settings.selection.kept(schema))
+                .map_err(|clash| clash.refusal(self.table.name.as_str(), "its intervals"))?
+                .0;
         }
         if let Some((one, other)) = twins(&all) {
             self.workspace.progress.note(&format!(
@@ -517,13 +529,18 @@ impl<'a> Run<'a> {
     }
 
     /// What happened, or, without facts of a pass, what stands or would be done.
-    fn report(&self, passed: Option<&CompactionFacts>, bytes: u64) -> CompactReport {
+    fn report(&self, passed: Option<&CompactionFacts>, bytes: u64) -> Result<CompactReport> {
         let base = self.base.as_ref().map(Base::observed);
         let planned = || base.into_iter().flatten().map(|seen| seen.date).chain(self.new.iter().map(|(date, _)| *date)).collect();
         let dates: Vec<NaiveDate> = passed.map_or_else(planned, |passed| passed.observed.iter().map(|seen| seen.date).collect());
         let observed = passed.map_or(base.unwrap_or_default(), |passed| &passed.observed);
         let standing = || self.base.as_ref().map_or(0, |base| base.intervals.rows());
-        CompactReport {
+        let open = match (passed, &self.base, &self.settings.selection.condition) {
+            (Some(passed), ..) => passed.open,
+            (None, Some(base), Some(_)) => base.intervals.count_open()?,
+            (None, ..) => observed.last().map_or(0, |last| last.rows),
+        };
+        Ok(CompactReport {
             table: self.table.name.clone(),
             mode: self.mode,
             dry_run: self.dry_run,
@@ -539,14 +556,16 @@ impl<'a> Run<'a> {
             dropped_rows: self.dedup().map(|_| observed.iter().map(|observed| observed.dropped_rows).sum()),
             snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
             intervals: passed.map_or_else(standing, |passed| passed.intervals),
-            open: passed.map_or_else(|| observed.last().map_or(0, |last| last.rows), |passed| passed.open),
+            open,
             bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
+            selected_rows: self.settings.selection.condition.clone(),
+            select: self.settings.selection.select.clone(),
             volatile_columns: Vec::new(),
             detected: self.table.types.observed.detected(),
             condition: self.settings.convention.condition("D"),
             store_requests: None,
-        }
+        })
     }
 }
 

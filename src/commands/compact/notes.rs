@@ -42,7 +42,8 @@ impl Run<'_> {
         let Ok(at) = facts.observed.binary_search_by_key(&date, |observed| observed.date) else { return Vec::new() };
         let schema = |at: usize| facts.observed.get(at).and_then(|observed| facts.schemas.get(observed.schema));
         let (Some(before), Some(now)) = (at.checked_sub(1).and_then(schema), schema(at)) else { return Vec::new() };
-        let is_new = |name: &&String| self.settings.comparison.covers(name) && before.field_with_name(name).is_err();
+        let is_compared = |name: &str| self.settings.comparison.covers(name) && self.settings.selection.keeps(name);
+        let is_new = |name: &&String| is_compared(name) && before.field_with_name(name).is_err();
         Schema::fields(now).iter().map(|field| field.name()).filter(is_new).cloned().collect()
     }
 

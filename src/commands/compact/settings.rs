@@ -9,6 +9,7 @@ use crate::domain::dedup::Dedup;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::engine::compaction::Settings;
+use crate::engine::selection::Selection;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::source::Format;
@@ -56,6 +57,10 @@ pub struct CompactOptions {
     pub ignore: Vec<String>,
     /// The only columns that are compared.
     pub track: Vec<String>,
+    /// The condition that rows meet; the others count as absent.
+    pub condition: Option<String>,
+    /// The only columns beside the key.
+    pub select: Vec<String>,
     /// Whether what exists is disregarded.
     pub full: bool,
     /// Whether nothing is to be written.
@@ -79,11 +84,29 @@ pub(super) fn decide(
     config: &TableConfig,
     existing: Option<&IntervalsFooter>,
 ) -> Result<Settings> {
+    let comparison = decide_comparison(key, options, config, existing)?;
+    let selection = decide_selection(key, options, config, existing);
+    if let Some(name) = comparison.track.iter().find(|name| !selection.keeps(name)) {
+        return Err(Error::usage(format!("'track' names the column '{name}', which 'select' leaves out"))
+            .hint(format!("--select {},{name}", selection.select.join(","))));
+    }
     Ok(Settings {
         policy: decide_policy(options, config, existing)?,
         convention: decide_convention(options, config, existing)?,
-        comparison: decide_comparison(key, options, config, existing)?,
+        comparison,
+        selection,
     })
+}
+
+/// The condition and the columns, each by itself. An empty one, as in --where '', takes back what an earlier run was told.
+fn decide_selection(key: &[String], options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Selection {
+    let condition = options.condition.as_ref().or(config.condition.as_ref());
+    let condition = condition.or_else(|| existing.and_then(|footer| footer.condition.as_ref())).map(|condition| condition.trim());
+    let condition = condition.filter(|condition| !condition.is_empty()).map(str::to_owned);
+    let known = existing.map_or(&[] as &[String], |footer| &footer.select);
+    let select = [&options.select, &config.select].into_iter().find(|select| !select.is_empty()).map_or(known, Vec::as_slice);
+    let select: Vec<String> = select.iter().filter(|column| !column.is_empty()).cloned().collect();
+    Selection::new(condition, &select, key)
 }
 
 fn decide_policy(options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Result<GapPolicy> {

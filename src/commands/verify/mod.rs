@@ -3,7 +3,8 @@
 //! **What is proven.** Each snapshot in asof's own lake is whole, sorted, without null or duplicate keys, and has
 //! the rows and fingerprint that its footer says. Intervals are sorted, do not overlap, and begin and end
 //! where the gap policy allows. And the round trip: for every observed date D, expand(intervals, D) equals snapshot(D), typed,
-//! row for row, on the compared columns. A date whose snapshot was pruned is held against the fingerprint that was recorded.
+//! row for row, on the compared columns. Intervals of a condition or of selected columns are compared with the same rows and columns of the
+//! snapshot. A date whose snapshot was pruned is held against the fingerprint that was recorded.
 //!
 //! **What is read, and how often.** The intervals once, each snapshot once. A sum of row digests is a group
 //! ([`RowSum`](crate::domain::digest::RowSum)): each interval adds its row at the first observed date that it holds on and takes it away after the last, and the
@@ -27,7 +28,7 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use self::snapshots::{Job, Look, jobs, look};
+use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
 use super::inspect::{Inspected, inspect};
 use super::side_by_side::{side_by_side, threads};
@@ -88,6 +89,15 @@ pub struct TableProof {
     pub pruned: u64,
     /// How many dates without a snapshot were held against the recorded number of rows only, because columns are left out of the comparison.
     pub counted_only: u64,
+    /// How many dates without a snapshot cannot be checked, because the intervals are of the rows of a condition.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unchecked: u64,
+    /// The condition that the rows of the intervals meet.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub selected_rows: Option<String>,
+    /// The selected columns of the intervals, if not all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<String>,
     /// How many snapshots the intervals do not know yet.
     pub not_compacted: u64,
     /// Names among the snapshots that are not of the layout, up to five, and objects that are not named after the table.
@@ -110,6 +120,10 @@ impl VerifyReport {
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Verifies the tables, one after the other.
@@ -167,6 +181,9 @@ impl<'a> Verification<'a> {
             round_trips: 0,
             pruned: 0,
             counted_only: 0,
+            unchecked: 0,
+            selected_rows: None,
+            select: Vec::new(),
             not_compacted: 0,
             strangers,
             leftovers: leftovers(workspace, inspected),
@@ -188,12 +205,18 @@ impl<'a> Verification<'a> {
         };
         let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
         let jobs = jobs(inspected, intervals);
-        let comparison = intervals.map(Intervals::comparison);
+        if let Some(intervals) = intervals {
+            (self.proof.selected_rows, self.proof.select) = (intervals.footer.condition.clone(), intervals.footer.select.clone());
+        }
+        let compared = match intervals.map(Compared::new).transpose() {
+            Ok(compared) => compared,
+            Err(error) => return self.problem(None, ProblemKind::Unreadable, format!("the intervals cannot be read: {error}")),
+        };
         let done = AtomicU64::new(0);
         let looks = side_by_side(threads(&self.table.root), &jobs, |job| {
             let done = done.fetch_add(1, Ordering::Relaxed);
             self.workspace.progress.step(&format!("verify {}", self.table.name), done, jobs.len() as u64);
-            look(self.table, job, comparison.as_ref())
+            look(self.table, job, compared.as_ref())
         });
         let mut pairs = jobs.iter().zip(looks).peekable();
         for (at, observed) in intervals.into_iter().flat_map(|intervals| intervals.footer.observed.iter().enumerate()) {

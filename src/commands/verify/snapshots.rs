@@ -15,6 +15,7 @@ use crate::commands::inspect::{Inspected, sentence};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum, row_digests};
 use crate::engine::intervals::Intervals;
+use crate::engine::selection::{SelectedRows, Selection};
 use crate::engine::table::{Table, all_digests, convert, show_key};
 use crate::error::{Error, Result};
 use crate::storage::footer::SnapshotFooter;
@@ -45,6 +46,31 @@ pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) 
     jobs
 }
 
+/// What of a snapshot is compared with intervals.
+pub(super) struct Compared {
+    comparison: Comparison,
+    selection: Selection,
+    /// Selects its rows and columns; nothing if all are selected.
+    rows: Option<SelectedRows>,
+}
+
+impl Compared {
+    /// What intervals are compared with.
+    ///
+    /// # Errors
+    /// A usage error for a condition that is not an expression.
+    pub(super) fn new(intervals: &Intervals) -> Result<Self> {
+        let selection = intervals.selection();
+        let rows = if selection.is_whole() { None } else { Some(SelectedRows::new(&selection)?) };
+        Ok(Compared { comparison: intervals.comparison(), selection, rows })
+    }
+
+    /// The names of the compared columns.
+    fn columns(&self, schema: &SchemaRef) -> Vec<String> {
+        self.comparison.columns(&self.selection.kept(schema))
+    }
+}
+
 /// What reading a snapshot showed.
 #[derive(Default)]
 pub(super) struct Look {
@@ -55,21 +81,21 @@ pub(super) struct Look {
     pub(super) recorded: Option<Fingerprint>,
     /// The sum of its rows over all columns.
     pub(super) whole: RowSum,
-    /// The sum of its rows over the compared columns.
+    /// The sum of its selected rows over the compared columns.
     pub(super) compared: RowSum,
 }
 
 /// Reads a snapshot to its end, or as far as it can be read.
-pub(super) fn look(table: &Table, job: &Job<'_>, comparison: Option<&Comparison>) -> Look {
+pub(super) fn look(table: &Table, job: &Job<'_>, compared: Option<&Compared>) -> Look {
     let mut look = Look::default();
-    if let Err((kind, error)) = look.read(table, job, comparison) {
+    if let Err((kind, error)) = look.read(table, job, compared) {
         look.problems.push((kind, sentence(&error, &table.name)));
     }
     look
 }
 
 impl Look {
-    fn read(&mut self, table: &Table, job: &Job<'_>, comparison: Option<&Comparison>) -> Result<(), (ProblemKind, Error)> {
+    fn read(&mut self, table: &Table, job: &Job<'_>, compared: Option<&Compared>) -> Result<(), (ProblemKind, Error)> {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);
         if table.own && job.objects.len() > 1 {
             let what = format!("{} files stand where one snapshot should: {}", job.objects.len(), job.objects[1].location);
@@ -84,12 +110,17 @@ impl Look {
         self.recorded = footer.as_ref().map(|footer| footer.fingerprint);
         let key = footer.as_ref().map_or(&table.key, |footer| &footer.key).clone();
         let mut order = KeyOrder::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
-        let names = comparison.map(|comparison| comparison.columns(&schema)).filter(|names| names.len() < schema.fields().len());
+        let selected = compared.and_then(|compared| compared.rows.as_ref());
+        let names = compared.map(|compared| compared.columns(&schema));
+        let names = names.filter(|names| selected.is_some() || names.len() < schema.fields().len());
         for batch in snapshot.read_stored().map_err(unreadable)? {
             let batch = batch.map_err(unreadable)?;
             self.whole.add(&all_digests(&batch).map_err(unreadable)?);
             if names.is_some() || schema != stored {
-                let read = convert(&batch, &table.name, job.date, &schema).map_err(unreadable)?;
+                let mut read = convert(&batch, &table.name, job.date, &schema).map_err(unreadable)?;
+                if let Some(selected) = selected {
+                    read = selected.of(&read).map_err(unreadable)?.0;
+                }
                 let names = names.clone().unwrap_or_else(|| schema.fields().iter().map(|field| field.name().clone()).collect());
                 self.compared.add(&row_digests(&read, names.iter().map(String::as_str)).map_err(unreadable)?);
             }

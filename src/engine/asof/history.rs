@@ -187,7 +187,7 @@ impl TableHistory {
         let dates = self.until(serving);
         made_with.settings.policy.check(self.table.name.as_str(), dates)?;
         let kept = self.kept(&made_with.settings, dates)?;
-        let intervals = match (&self.intervals, kept == dates.len()) {
+        let intervals = match (&self.published, kept == dates.len()) {
             (Some(published), true) => published.clone(),
             _ => self.computed(made_with, serving, kept)?,
         };
@@ -199,7 +199,7 @@ impl TableHistory {
 
     /// How many copies, from the first one on, the published intervals were made from as they are now.
     fn kept(&self, settings: &Settings, dates: &[NaiveDate]) -> Result<usize> {
-        let Some(published) = self.intervals.as_ref().filter(|_| self.using != Using::Snapshots) else { return Ok(0) };
+        let Some(published) = self.published.as_ref().filter(|_| self.using != Using::Snapshots) else { return Ok(0) };
         if Settings::of(published) != *settings {
             return Ok(0);
         }
@@ -248,7 +248,7 @@ impl TableHistory {
             return Err(Error::refused(format!("table {}: {what}", self.table.name)).hint(format!("asof compact {}", self.table.name)));
         }
         let days: Vec<_> = dates[kept..].iter().filter_map(|date| Some((*date, self.snapshots.get(date)?.clone()))).collect();
-        let base = self.intervals.clone().filter(|_| kept > 0).map(|intervals| Base { intervals, kept });
+        let base = self.published.clone().filter(|_| kept > 0).map(|intervals| Base { intervals, kept });
         let mut table = self.table.clone();
         loop {
             let pass = Pass {
@@ -342,7 +342,7 @@ fn labelled(batch: &RecordBatch, date: NaiveDate, schema: &SchemaRef) -> Result<
 impl KnownIntervals {
     /// Whether the intervals are those that the lake has.
     pub fn is_published(&self, history: &TableHistory) -> bool {
-        history.intervals.as_ref().is_some_and(|published| Arc::ptr_eq(published, &self.intervals))
+        history.published.as_ref().is_some_and(|published| Arc::ptr_eq(published, &self.intervals))
     }
 
     /// The rows with the named columns, in order of key and start.

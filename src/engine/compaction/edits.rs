@@ -6,6 +6,7 @@
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{take_arrays, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::ranges::Boundaries;
@@ -14,6 +15,7 @@ use crate::domain::cast::conform;
 use crate::domain::columns::differ;
 use crate::domain::merge::{Edit, KeyOrder};
 use crate::engine::changes::Recorded;
+use crate::engine::table::convert;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 
@@ -35,11 +37,17 @@ pub(super) struct EditsOfRange<'a> {
 }
 
 impl DayEdits {
-    /// `appeared` are the positions, among the compared columns, of those that the snapshot before did not have.
-    pub(super) fn of(shape: &Shape, recorded: &Recorded, date: NaiveDate, appeared: &[usize]) -> Result<Self> {
+    /// `schema` has the columns of the snapshot, and `appeared` are the positions, among the compared columns, of those that the
+    /// snapshot before did not have.
+    pub(super) fn of(shape: &Shape, recorded: &Recorded, date: NaiveDate, schema: &SchemaRef, appeared: &[usize]) -> Result<Self> {
+        // Both sides of a part that observes have the columns of the snapshot: otherwise it is decoded.
+        let own = match &shape.part {
+            Some(part) if part.observes => convert(&recorded.rows, &shape.table.name, date, schema)?,
+            _ => recorded.rows.clone(),
+        };
         let (rows, chosen) = match &shape.part {
-            None => (recorded.rows.clone(), None),
-            Some(part) => Phase::Query.spend(|| (part.rows)(&recorded.rows))?,
+            None => (own, None),
+            Some(part) => Phase::Query.spend(|| (part.rows)(&own))?,
         };
         let pairs = recorded.pairs()?;
         check_order(&shape.table.key_columns(&recorded.rows, date)?, &pairs)?;

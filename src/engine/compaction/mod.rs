@@ -31,6 +31,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::intervals::{IntervalBatch, Intervals, split, to_days, write_schema};
+use super::selection::Selection;
 use super::table::Table;
 use crate::domain::compact::Changes;
 use crate::domain::comparison::Comparison;
@@ -54,8 +55,8 @@ pub type Snapshots<'a> = &'a [(NaiveDate, Vec<Object>)];
 
 /// Who takes the rows of a pass.
 pub trait Sink {
-    /// Rows will follow; those of an earlier call, if there was one, are void. `table` has the table's columns, and `schema` the interval's
-    /// two beside them.
+    /// Rows will follow; those of an earlier call, if there was one, are void. `table` has every column of the snapshots, and `schema`
+    /// the selected ones with the interval's two.
     ///
     /// # Errors
     /// Whatever keeps the sink from taking such rows.
@@ -77,30 +78,35 @@ pub struct Settings {
     pub convention: Convention,
     /// Which columns' changes end an interval, and the key.
     pub comparison: Comparison,
+    /// Which rows and columns there are.
+    pub selection: Selection,
 }
 
 impl Settings {
     /// The settings that existing intervals were made with.
     pub fn of(intervals: &Intervals) -> Self {
-        Settings { policy: intervals.footer.gaps.read(), convention: intervals.convention.clone(), comparison: intervals.comparison() }
+        let (convention, comparison) = (intervals.convention.clone(), intervals.comparison());
+        Settings { policy: intervals.footer.gaps.read(), convention, comparison, selection: intervals.selection() }
     }
 
     /// Refuses columns that no snapshot has, and columns of the table that are named as the interval's.
     ///
     /// # Errors
     /// A usage error that names the column.
-    pub fn check(&self, schema: &Schema, table: &Table) -> Result<()> {
+    pub fn check(&self, schema: &SchemaRef, table: &Table) -> Result<()> {
         for name in self.comparison.ignore.iter().chain(&self.comparison.track) {
             if schema.field_with_name(name).is_err() {
                 return Err(no_column(name, schema, &format!("table {}", table.name)));
             }
         }
-        self.convention.check_columns(table.name.as_str(), schema.fields().iter().map(|field| field.name().as_str()))
+        self.selection.check(schema, table)?;
+        let kept = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| self.selection.keeps(name));
+        self.convention.check_columns(table.name.as_str(), kept)
     }
 
     /// What the footer of intervals says that a compaction made with these settings. `types` are those that were declared.
     pub fn footer(&self, table: &Table, facts: &CompactionFacts, types: &BTreeMap<String, String>) -> Footer {
-        let Settings { policy, convention, comparison } = self;
+        let Settings { policy, convention, comparison, selection } = self;
         Footer::new(Content::Intervals(IntervalsFooter {
             table: table.name.to_string(),
             key: comparison.key.clone(),
@@ -109,6 +115,8 @@ impl Settings {
             gaps: (*policy).into(),
             ignore: comparison.ignore.clone(),
             track: comparison.track.clone(),
+            condition: selection.condition.clone(),
+            select: selection.select.clone(),
             observed: facts.observed.clone(),
             schemas: facts.schemas.iter().map(|schema| write_schema(schema)).collect(),
             types: types.clone(),
@@ -180,13 +188,32 @@ pub struct CompactionFacts {
 /// Chooses rows of a batch, and says which those are; nothing for all.
 pub type Choose = Arc<dyn Fn(&RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)> + Send + Sync>;
 
-/// A part of a table. Fingerprints of foreign snapshots are not to be had from it.
+/// A part of a table.
 #[derive(Clone)]
 pub struct Part {
-    /// The columns, those of the key among them.
-    pub columns: Vec<String>,
-    /// Which rows there are; in the columns that a snapshot has of those.
+    /// The columns that are read, those of the key among them; all of them if nothing.
+    pub columns: Option<Vec<String>>,
+    /// The columns of the result, of those; all of them if nothing.
+    pub kept: Option<Vec<String>>,
+    /// Which rows there are; in the columns that a snapshot has of those that are kept.
     pub rows: Choose,
+    /// Whether the facts are of whole snapshots, their fingerprints and columns. Otherwise fingerprints of foreign snapshots
+    /// are not to be had.
+    pub observes: bool,
+}
+
+impl Part {
+    /// Whether the rows of the part depend on a column.
+    fn reads(&self, column: &str) -> bool {
+        self.columns.as_ref().is_none_or(|columns| columns.iter().any(|name| name == column))
+    }
+
+    /// The columns of the result.
+    fn kept(&self, schema: &SchemaRef) -> SchemaRef {
+        let Some(kept) = &self.kept else { return schema.clone() };
+        let fields = schema.fields().iter().filter(|field| kept.contains(field.name()));
+        Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
 }
 
 /// A pass over snapshots; see the module.
@@ -197,7 +224,7 @@ pub struct Pass<'a> {
     pub settings: &'a Settings,
     /// The intervals that are taken over.
     pub base: Option<&'a Base>,
-    /// The part of the table that is wanted; all of it if nothing.
+    /// The part of the table that is wanted, in the place of what the settings select.
     pub part: Option<&'a Part>,
     /// About how much memory may be used.
     pub memory: MemoryBudget,
@@ -213,10 +240,22 @@ impl Pass<'_> {
     /// # Errors
     /// A failure or refusal of reading; a refusal of keys that are null or stand twice, and of a table without any snapshot; what the sink fails with.
     pub fn run(&self, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<CompactionFacts> {
-        match sorted::run(self, days, sink)? {
+        let selected = if self.part.is_none() { self.settings.selection.part()? } else { None };
+        let pass = Pass { part: self.part.or(selected.as_ref()), ..*self };
+        match sorted::run(&pass, days, sink)? {
             Some(facts) => Ok(facts),
-            None => unsorted::run(self, days, sink),
+            None => unsorted::run(&pass, days, sink),
         }
+    }
+
+    /// The columns of the result, of those that were seen.
+    fn kept(&self, schema: &SchemaRef) -> SchemaRef {
+        self.part.map_or_else(|| schema.clone(), |part| part.kept(schema))
+    }
+
+    /// Whether fingerprints and columns are those of whole snapshots, of which a part is wanted.
+    fn observes_part(&self) -> bool {
+        self.part.is_some_and(|part| part.observes)
     }
 
     /// The dates that the base stands for.
@@ -226,7 +265,8 @@ impl Pass<'_> {
 
     /// Facts that know of the base's snapshots.
     fn observing(&self) -> Result<Observing<'_>> {
-        let mut observing = Observing { table: self.table, schema: None, facts: CompactionFacts::default() };
+        let part = self.part.filter(|part| part.observes);
+        let mut observing = Observing { table: self.table, part, schema: None, every: None, facts: CompactionFacts::default() };
         if let Some(base) = self.base {
             for (index, observed) in base.observed().iter().enumerate() {
                 observing.saw(observed.clone(), &base.intervals.schema_of(index)?)?;
@@ -261,7 +301,7 @@ pub fn versions(
     let comparison = Comparison { key: table.key.clone(), ..Comparison::default() };
     // Names that no column of the table has.
     let convention = Convention { start_column: START.to_owned(), end_column: NUMBER.to_owned(), ..Convention::default() };
-    let settings = Settings { policy: GapPolicy::CARRY, convention, comparison };
+    let settings = Settings { policy: GapPolicy::CARRY, convention, comparison, selection: Selection::default() };
     let pass = Pass { table, settings: &settings, base: None, part: Some(part), memory, threads, step: &|_, _| {} };
     let mut versions = Versions { convention: &settings.convention, rows: Vec::new(), bytes: 0, limit };
     match pass.run(days, &mut versions) {
@@ -306,8 +346,12 @@ impl Sink for Versions<'_> {
 /// Facts, while snapshots are seen.
 struct Observing<'a> {
     table: &'a Table,
-    /// The columns of all that was seen.
+    /// The part whose columns are of interest, of whole snapshots.
+    part: Option<&'a Part>,
+    /// The columns of all that was seen, as far as they are of interest.
     schema: Option<SchemaRef>,
+    /// All columns of all that was seen, if only some are of interest: in the first of their types.
+    every: Option<SchemaRef>,
     facts: CompactionFacts,
 }
 
@@ -320,12 +364,31 @@ impl Observing<'_> {
             schemas.push(schema.clone());
             schemas.len() - 1
         });
+        let read = self.of_interest(schema);
         self.schema = Some(match &self.schema {
-            None => schema.clone(),
-            Some(wide) => unify(wide, schema).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0,
+            None => read,
+            Some(wide) => unify(wide, &read).map_err(|clash| clash.refusal(self.table.name.as_str(), date))?.0,
         });
+        if self.part.is_some() {
+            let known = self.every.take().unwrap_or_else(|| Arc::new(Schema::empty()));
+            let new = schema.fields().iter().filter(|field| known.field_with_name(field.name()).is_err());
+            self.every = Some(Arc::new(Schema::new(known.fields().iter().chain(new).cloned().collect::<Vec<_>>())));
+        }
         self.facts.observed.push(ObservedWire { schema: index, ..observed });
         Ok(())
+    }
+
+    /// The columns that the rows depend on.
+    fn of_interest(&self, schema: &SchemaRef) -> SchemaRef {
+        let Some(part) = self.part else { return schema.clone() };
+        let fields = schema.fields().iter().filter(|field| part.reads(field.name()));
+        Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
+
+    /// Whether a schema is that of the last snapshot.
+    fn has_columns_of_last(&self, schema: &SchemaRef) -> bool {
+        let last = self.facts.observed.last().and_then(|observed| self.facts.schemas.get(observed.schema));
+        last == Some(schema)
     }
 }
 

@@ -106,6 +106,8 @@ struct Day {
     schema: SchemaRef,
     /// Positions, among the compared columns, of those that the snapshot before did not have.
     appeared: Vec<usize>,
+    /// Whether its rows have to be looked at: those of a part may be others, since the columns are not those of the snapshot before.
+    is_looked_at: bool,
     /// What it did to the snapshot before, if that is known.
     edits: Option<DayEdits>,
     /// Its rows. Nothing if they are known: by the edits, or because they are those of the snapshot before. Beside edits: the next snapshot is compared with them.
@@ -134,6 +136,8 @@ struct Plan<'a> {
     base: Option<(&'a Base, Vec<u64>)>,
     boundaries: Boundaries,
     shape: Arc<Shape>,
+    /// Every column of the snapshots.
+    every: SchemaRef,
     /// Whether fingerprints that no footer tells are worked out from the rows that changed: all columns are compared.
     sums_by_changes: bool,
     facts: CompactionFacts,
@@ -183,13 +187,7 @@ impl<'a> Plan<'a> {
             observing.saw(ObservedWire { date: *date, rows: object.rows(), fingerprint, stored, schema: 0, dropped_rows: 0 }, schema)?;
         }
         let Some(table_schema) = observing.schema.clone() else { return Ok(None) };
-        let wide: SchemaRef = match pass.part {
-            None => table_schema,
-            Some(part) => {
-                let fields = table_schema.fields().iter().filter(|field| part.columns.contains(field.name()));
-                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
-            }
-        };
+        let wide = pass.kept(&table_schema);
         let days = opened.iter().map(|opened| UnitSource::of_object(opened.date, &opened.schema, &opened.object));
         let base = pass.base.map(|base| UnitSource::of_intervals(&base.intervals, base.last()));
         let wide = settle(&pass.table.name, &wide, &base.into_iter().chain(days).collect::<Vec<_>>())?;
@@ -211,9 +209,10 @@ impl<'a> Plan<'a> {
                 (0..shape.compared.len()).filter(new).collect()
             };
             let appeared = schema_before.as_ref().map(appeared).unwrap_or_default();
+            let is_looked_at = pass.observes_part() && schema_before.as_ref() != Some(&schema);
             schema_before = Some(schema.clone());
             objects.push(object);
-            days.push(Day { date, rows, known, schema, appeared, edits: None, source: None });
+            days.push(Day { date, rows, known, schema, appeared, is_looked_at, edits: None, source: None });
         }
         find_edits(pass, &shape, &mut days)?;
         let is_read = which_are_read(pass, &days);
@@ -242,7 +241,8 @@ impl<'a> Plan<'a> {
             day.edits.iter_mut().try_for_each(|edits| edits.cut(&boundaries))?;
         }
         let sums_by_changes = pass.part.is_none() && days.iter().any(|day| day.known.is_none()) && pass.settings.comparison.covers_all();
-        Ok(Some(Plan { days, base, boundaries, shape, sums_by_changes, facts: observing.facts }))
+        let every = observing.every.unwrap_or_else(|| wide.clone());
+        Ok(Some(Plan { days, base, boundaries, shape, every, sums_by_changes, facts: observing.facts }))
     }
 }
 
@@ -255,7 +255,7 @@ fn before_each<'a>(pass: &'a Pass<'_>, days: &'a [Day]) -> impl Iterator<Item = 
 
 /// Whether a snapshot is known to have the rows of the one before.
 fn is_same(day: &Day, before: Option<(NaiveDate, Option<Fingerprint>)>) -> bool {
-    day.known.is_some() && before.is_some_and(|(_, known)| known == day.known)
+    day.known.is_some() && !day.is_looked_at && before.is_some_and(|(_, known)| known == day.known)
 }
 
 /// Reads what is recorded of changes, as far as it helps and there is room for it.
@@ -272,12 +272,12 @@ fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<(
         .zip(befores)
         .enumerate()
         .filter_map(|(number, (day, before))| {
-            let object = found.remove(&day.date)?.into_iter().next()?;
+            let object = found.remove(&day.date).filter(|_| !day.is_looked_at)?.into_iter().next()?;
             let (before, after) = (before.filter(|before| !is_same(day, Some(*before)))?.1?, day.known?);
-            let (shape, date, appeared) = (shape.clone(), day.date, day.appeared.clone());
+            let (shape, date, schema, appeared) = (shape.clone(), day.date, day.schema.clone(), day.appeared.clone());
             let task: Task<Option<DayEdits>> = Box::new(move || {
                 let Some(recorded) = changes::read(&shape.table, &object, before, after, limit_each) else { return Ok(None) };
-                Ok(DayEdits::of(&shape, &recorded, date, &appeared).ok())
+                Ok(DayEdits::of(&shape, &recorded, date, &schema, &appeared).ok())
             });
             Some((number, task))
         })
@@ -321,7 +321,7 @@ fn which_are_read(pass: &Pass<'_>, days: &[Day]) -> Vec<bool> {
 fn rows_of_a_range(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> u64 {
     let held = 8 * (2 * pass.threads as u64 + 2);
     let range_bytes = (pass.memory.0 / held).min(RANGE_BYTES);
-    let columns = pass.part.map(|part| part.columns.as_slice());
+    let columns = pass.part.and_then(|part| part.columns.as_deref());
     let row_bytes = |sorted: &Arc<SortedObject>| sorted.object.bytes_in_memory(columns) / sorted.object.rows().max(1);
     let row_bytes = objects.iter().map(row_bytes).max().unwrap_or(0).max(1);
     (range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end())
@@ -392,12 +392,14 @@ impl Shape {
     fn decode(&self, date: NaiveDate, schema: &SchemaRef, hashed: bool, source: &Source, range: usize) -> Result<Rows> {
         let mut decoded = Rows::default();
         let within = |error: Error| error.within(format!("table {}, {date}", self.table.name));
-        for batch in source.sorted.object.read_rows(self.columns(), &(source.cuts[range]..source.cuts[range + 1]))? {
+        let columns = self.part.as_ref().and_then(|part| part.columns.as_deref()).filter(|_| !hashed);
+        for batch in source.sorted.object.read_rows(columns, &(source.cuts[range]..source.cuts[range + 1]))? {
             let mut own = convert(&batch?, &self.table.name, date, schema)?;
-            match &self.part {
-                Some(part) => own = Phase::Query.spend(|| (part.rows)(&own))?.0,
-                None if hashed => decoded.sum.add(&all_digests(&own)?),
-                None => {}
+            if hashed {
+                decoded.sum.add(&all_digests(&own)?);
+            }
+            if let Some(part) = &self.part {
+                own = Phase::Query.spend(|| (part.rows)(&own))?.0;
             }
             let rows = conform(&convert(&own, &self.table.name, date, &self.wide)?, &self.wide).map_err(within)?;
             decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));
@@ -406,8 +408,9 @@ impl Shape {
         Ok(decoded)
     }
 
-    fn columns(&self) -> Option<&[String]> {
-        self.part.as_ref().map(|part| part.columns.as_slice())
+    /// The columns of the result, if they are not all columns.
+    fn kept(&self) -> Option<&[String]> {
+        self.part.as_ref().and_then(|part| part.kept.as_deref())
     }
 
     /// The intervals of a batch that begin before `last` is over, as they were on that date. Values of those that are open are taken along if rows are to be compared with them.
@@ -451,14 +454,15 @@ impl Plan<'_> {
                 let shape = self.shape.clone();
                 let last = base.last();
                 let task = move || {
-                    let batches = intervals.read_rows(shape.columns(), &rows)?;
+                    let batches = intervals.read_rows(shape.kept(), &rows)?;
                     batches.map(|batch| shape.resumed(batch?, last, with_values)).collect::<Result<_>>().map(Decoded::Base)
                 };
                 Box::new(task)
             });
             let days = self.days.iter().filter_map(move |day| {
                 let (source, shape, schema) = (day.source.clone()?, self.shape.clone(), day.schema.clone());
-                let (date, hashed) = (day.date, day.known.is_none() && !self.sums_by_changes);
+                let is_known = day.known.is_some() || self.sums_by_changes;
+                let (date, hashed) = (day.date, !is_known && self.shape.part.as_ref().is_none_or(|part| part.observes));
                 let task: Task<Decoded> = Box::new(move || shape.decode(date, &schema, hashed, &source, range).map(Decoded::Day));
                 Some(task)
             });
@@ -470,7 +474,7 @@ impl Plan<'_> {
         let convention = &pass.settings.convention;
         let wide = self.shape.wide.clone();
         let schema = with_interval(&wide, convention);
-        sink.begin(&wide, &schema)?;
+        sink.begin(&self.every, &schema)?;
         let mut facts = std::mem::take(&mut self.facts);
         let mut changes = vec![Changes::default(); self.days.len()];
         let mut sums = vec![RowSum::default(); self.days.len()];

@@ -69,6 +69,7 @@ struct Fixture {
     folder: tempfile::TempDir,
     table: Table,
     settings: Settings,
+    part: Option<Part>,
 }
 
 impl Fixture {
@@ -116,7 +117,13 @@ impl Fixture {
         };
         let ignore = ignore.iter().map(|name| (*name).to_owned()).collect();
         let comparison = Comparison { key: key(), ignore, track: vec![] };
-        Fixture { folder, table, settings: Settings { policy, convention: Convention::default(), comparison } }
+        let part = None;
+        Fixture {
+            folder,
+            table,
+            part,
+            settings: Settings { policy, convention: Convention::default(), comparison, selection: Selection::default() },
+        }
     }
 
     fn days(&self) -> Vec<(NaiveDate, Vec<Object>)> {
@@ -124,7 +131,17 @@ impl Fixture {
     }
 
     fn pass<'a>(&'a self, base: Option<&'a Base>, memory: u64) -> Pass<'a> {
-        Pass { table: &self.table, settings: &self.settings, base, part: None, memory: MemoryBudget(memory), threads: 2, step: &|_, _| {} }
+        let part = self.part.as_ref();
+        Pass { table: &self.table, settings: &self.settings, base, part, memory: MemoryBudget(memory), threads: 2, step: &|_, _| {} }
+    }
+
+    /// The same, of some rows and columns.
+    #[cfg(feature = "sql")]
+    fn selecting(mut self, condition: Option<&str>, select: &[&str]) -> Self {
+        let select: Vec<String> = select.iter().map(|name| (*name).to_owned()).collect();
+        self.settings.selection = Selection::new(condition.map(str::to_owned), &select, &key());
+        self.part = self.settings.selection.part().expect("an expression");
+        self
     }
 
     /// The intervals of the first days, as a later pass takes them over.
@@ -132,7 +149,7 @@ impl Fixture {
         let mut taken = Taken::default();
         let facts = self.pass(None, 1 << 30).run(&self.days()[..days], &mut taken).expect("compacted");
         let path = self.folder.path().join("item/intervals/item.parquet");
-        let Settings { policy, convention, comparison } = &self.settings;
+        let Settings { policy, convention, comparison, selection } = &self.settings;
         let footer = IntervalsFooter {
             dedup: None,
             table: "item".into(),
@@ -142,6 +159,8 @@ impl Fixture {
             gaps: (*policy).into(),
             ignore: comparison.ignore.clone(),
             track: vec![],
+            condition: selection.condition.clone(),
+            select: selection.select.clone(),
             observed: facts.observed.clone(),
             schemas: facts.schemas.iter().map(|schema| crate::engine::intervals::write_schema(schema)).collect(),
             types: std::collections::BTreeMap::new(),
@@ -342,13 +361,13 @@ fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
         Ok((rows, Some(even)))
     });
     let columns = vec!["region".to_owned(), "id".to_owned(), "name".to_owned()];
-    let part = Part { columns, rows: choose.clone() };
+    let part = Part { columns: Some(columns.clone()), kept: Some(columns.clone()), rows: choose.clone(), observes: false };
     let of = |limit| versions(&fixture.table, &days, &part, MemoryBudget(1 << 18), 2, limit).expect("compacted");
     assert!(of(Some(10_000)).is_none());
     let (versions, _) = of(Some(10_000_000)).expect("they are few");
     for (date, objects) in &days {
         let held: u64 = versions.iter().flat_map(|batch| &batch.intervals).filter(|interval| interval.holds(*date)).count() as u64;
-        let read = fixture.table.open(*date, objects, None).expect("opened").read(Some(&part.columns)).expect("read");
+        let read = fixture.table.open(*date, objects, None).expect("opened").read(Some(&columns)).expect("read");
         let expected: u64 = read.map(|batch| choose(&batch.expect("a batch")).expect("chosen").0.num_rows() as u64).sum();
         assert_eq!(held, expected, "{date}");
         assert!(versions.iter().all(|batch| batch.rows.num_columns() == 3));
@@ -477,7 +496,7 @@ fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
         Ok((rows, Some(low)))
     });
     let columns = ["region", "id", "price"].map(str::to_owned).to_vec();
-    let part = Part { columns, rows: choose };
+    let part = Part { columns: Some(columns.clone()), kept: Some(columns), rows: choose, observes: false };
     let of = || versions(&fixture.table, &days, &part, MemoryBudget(1 << 24), 2, None).expect("compacted").expect("no limit");
     let all = |versions: Vec<IntervalBatch>| {
         let intervals: Vec<_> = versions.iter().flat_map(|batch| batch.intervals.clone()).collect();
@@ -517,5 +536,207 @@ fn the_fingerprints_of_foreign_snapshots_are_those_of_their_rows() {
                 assert!(taken.all() == expected.all(), "{kept} kept, {memory} bytes");
             }
         }
+    }
+}
+
+/// One row of a day, as the conditions below look at it.
+#[cfg(feature = "sql")]
+struct Row {
+    region: String,
+    id: i64,
+    name: Option<String>,
+    price: f64,
+    /// Whether the column of prices has integers on the day.
+    is_integer: bool,
+    tag: Option<String>,
+}
+
+#[cfg(feature = "sql")]
+impl Row {
+    fn of_day(number: u64, keys: u64) -> Vec<Row> {
+        let batch = rows(if number == 2 { 1 } else { number }, keys);
+        let text = |name: &str, row: usize| {
+            let column = batch.column_by_name(name)?.as_string::<i32>();
+            column.is_valid(row).then(|| column.value(row).to_owned())
+        };
+        let ids = batch.column_by_name("id").expect("a column").as_primitive::<arrow::datatypes::Int64Type>();
+        let prices = batch.column_by_name("price").expect("a column");
+        let as_floats = arrow::compute::cast(prices, &DataType::Float64).expect("numbers");
+        let as_floats = as_floats.as_primitive::<arrow::datatypes::Float64Type>();
+        let row = |row: usize| Row {
+            region: text("region", row).expect("a key"),
+            id: ids.value(row),
+            name: text("name", row),
+            price: as_floats.value(row),
+            is_integer: prices.data_type() == &DataType::Int32,
+            tag: text("tag", row),
+        };
+        (0..batch.num_rows()).map(row).collect()
+    }
+
+    /// The columns of the result, in words.
+    fn shown(&self, select: &[&str]) -> String {
+        let null = || "-".to_owned();
+        let of = |name: &str| match name {
+            "name" => self.name.clone().unwrap_or_else(null),
+            "price" => self.price.to_string(),
+            _ => self.tag.clone().unwrap_or_else(null),
+        };
+        let shown = ["name", "price", "tag"].into_iter().filter(|name| select.is_empty() || select.contains(name)).map(of);
+        shown.collect::<Vec<_>>().join("|")
+    }
+}
+
+/// A condition in SQL and in Rust, and the selected columns.
+#[cfg(feature = "sql")]
+type Case = (&'static str, fn(&Row) -> bool, &'static [&'static str]);
+
+#[cfg(feature = "sql")]
+const CASES: [Case; 7] = [
+    ("price > 500", |row| row.price > 500.0, &[]),
+    ("price > 500", |row| row.price > 500.0, &["id"]),
+    ("tag is null and region = 'east'", |row| row.tag.is_none() && row.region == "east", &["name"]),
+    ("price / 2 = 250", |row| if row.is_integer { (500.0..502.0).contains(&row.price) } else { row.price == 500.0 }, &["tag", "price"]),
+    ("name < 'name 5'", |row| row.name.as_deref().is_some_and(|name| name < "name 5"), &["price"]),
+    ("id < 0", |row| row.id < 0, &[]),
+    ("true", |_| true, &["name"]),
+];
+
+/// Keys with their rows, first and last dates: runs of days on which a row is selected and stays the same.
+#[cfg(feature = "sql")]
+fn runs(case: &Case, policy: GapPolicy, keys: u64) -> Vec<(String, i64, String, NaiveDate, Option<NaiveDate>)> {
+    let mut by_key: BTreeMap<(String, i64), Vec<Option<String>>> = BTreeMap::new();
+    for number in 0..DAYS {
+        for row in Row::of_day(number, keys).into_iter().filter(|row| case.1(row)) {
+            let days = by_key.entry((row.region.clone(), row.id)).or_insert_with(|| vec![None; usize::try_from(DAYS).expect("few")]);
+            days[usize::try_from(number).expect("small")] = Some(row.shown(case.2));
+        }
+    }
+    let date = |number: usize| day(number as u64 * 2);
+    let mut runs = Vec::new();
+    for ((region, id), days) in by_key {
+        let mut first = 0;
+        for number in 0..days.len() {
+            let goes_on = policy == GapPolicy::CARRY && days.get(number + 1).is_some_and(|next| *next == days[number]);
+            if goes_on {
+                continue;
+            }
+            if let Some(shown) = &days[number] {
+                // The last copy is of the last day; before it there is a gap of a day after each.
+                let end = (number + 1 < days.len()).then(|| date(number) + Days::new(u64::from(policy == GapPolicy::CARRY)));
+                runs.push((region.clone(), id, shown.clone(), date(first), end));
+            }
+            first = number + 1;
+        }
+    }
+    runs
+}
+
+/// The same of what a pass gave.
+#[cfg(feature = "sql")]
+fn given(taken: &Taken, select: &[&str]) -> Vec<(String, i64, String, NaiveDate, Option<NaiveDate>)> {
+    let batch = split(&taken.all(), &Convention::default()).expect("intervals");
+    let columns: Vec<&str> = ["name", "price", "tag"].into_iter().filter(|name| select.is_empty() || select.contains(name)).collect();
+    let expected: Vec<&str> = ["region", "id"].into_iter().chain(columns.iter().copied()).collect();
+    let found: Vec<String> = batch.rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(found, expected);
+    let ids = batch.rows.column(1).as_primitive::<arrow::datatypes::Int64Type>();
+    let regions = batch.rows.column(0).as_string::<i32>();
+    let cell = |name: &str, row: usize| {
+        let column = batch.rows.column_by_name(name).expect("a column");
+        match name {
+            _ if column.is_null(row) => "-".to_owned(),
+            "price" => column.as_primitive::<arrow::datatypes::Float64Type>().value(row).to_string(),
+            _ => column.as_string::<i32>().value(row).to_owned(),
+        }
+    };
+    let row = |row: usize| {
+        let shown = columns.iter().map(|name| cell(name, row)).collect::<Vec<_>>().join("|");
+        (regions.value(row).to_owned(), ids.value(row), shown, batch.intervals[row].start, batch.intervals[row].end)
+    };
+    (0..batch.rows.num_rows()).map(row).collect()
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn intervals_of_a_condition_are_the_runs_of_days_on_which_it_holds() {
+    const KEYS: u64 = 1_000;
+    for case in CASES {
+        let (condition, _, select) = case;
+        for policy in [GapPolicy::CARRY, GapPolicy::Split] {
+            let fixture = Fixture::new(KEYS, policy, &[]).selecting(Some(condition), select);
+            let mut taken = Taken::default();
+            let days = fixture.days();
+            let facts = fixture.pass(None, 1 << 30).run(&days, &mut taken).expect("compacted");
+            let expected = runs(&case, policy, KEYS);
+            assert_eq!(given(&taken, select), expected, "{condition} {select:?}");
+            assert_eq!(
+                (facts.intervals, facts.open),
+                (expected.len() as u64, expected.iter().filter(|run| run.4.is_none()).count() as u64)
+            );
+            assert_both_agree(&fixture, None);
+            let mut base = fixture.base(4);
+            for kept in [1, 2, 4] {
+                base.kept = kept;
+                assert_both_agree(&fixture, Some(&base));
+                let mut taken = Taken::default();
+                let resumed = fixture.pass(Some(&base), 1 << 18).run(&days[kept..], &mut taken).expect("compacted");
+                assert_eq!(given(&taken, select), expected, "{condition} {select:?} after {kept}");
+                assert_eq!(resumed.observed, facts.observed);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn recorded_changes_of_a_condition_give_what_decoding_gives() {
+    for (condition, _, select) in CASES {
+        let fixture = Fixture::new(9_000, GapPolicy::CARRY, &[]).selecting(Some(condition), select);
+        let days = fixture.days();
+        let records = Records::of(&fixture);
+        records.leave(|_| false);
+        let mut expected = Taken::default();
+        let decoded = fixture.pass(None, 1 << 30).run(&days, &mut expected).expect("compacted");
+        records.leave(|_| true);
+        for memory in [1 << 24, 1 << 30] {
+            let mut taken = Taken::default();
+            let facts = fixture.pass(None, memory).run(&days, &mut taken).expect("compacted");
+            // The columns of the fourth day are not those of the third: it is decoded, and the one before with it.
+            assert_eq!((facts.by_changes, facts.decoded, decoded.decoded), (1, 3, 4), "{condition}");
+            assert!(taken.all() == expected.all(), "{condition}");
+        }
+    }
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn copies_of_another_tool_are_observed_whole_though_a_part_of_them_is_wanted() {
+    for swapped in [false, true] {
+        let (own, folder) = (Fixture::new(2_000, GapPolicy::CARRY, &[]), tempfile::tempdir().expect("a folder"));
+        for number in 0..DAYS {
+            let mut batch = rows(if number == 2 { 1 } else { number }, 2_000);
+            if swapped {
+                let order = arrow::array::UInt32Array::from_iter_values((0..u32::try_from(batch.num_rows()).expect("few")).rev());
+                batch = arrow::compute::take_record_batch(&batch, &order).expect("taken");
+            }
+            write(&folder.path().join(format!("{}.parquet", day(number * 2))), batch, Footer::sample().content);
+        }
+        let layout = Layout::parse("%Y-%m-%d.parquet").expect("a layout");
+        let own_days = own.days();
+        let observed = |days: Snapshots<'_>, fixture: &Fixture| {
+            let mut taken = Taken::default();
+            let facts = fixture.pass(None, 1 << 20).run(days, &mut taken).expect("compacted");
+            (facts.observed, taken)
+        };
+        let (expected, _) = observed(&own_days, &own);
+        let own = own.selecting(Some("price > 500"), &["id"]);
+        let (_, rows_of_own) = observed(&own_days, &own);
+        let table = Table { root: Location::local(folder.path()), layout, own: false, ..own.table.clone() };
+        let days: Vec<_> = table.find(None).expect("found").partitions.into_iter().collect();
+        let foreign = Fixture { table, ..own };
+        let (found, rows_of_foreign) = observed(&days, &foreign);
+        assert_eq!(found, expected, "{swapped}");
+        assert!(rows_of_foreign.all() == rows_of_own.all(), "{swapped}");
     }
 }

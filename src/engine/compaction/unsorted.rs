@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::{Choose, CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval, with_number};
@@ -78,10 +78,10 @@ impl<'a> Attempt<'a> {
             self.first = count.and_then(|count| first.checked_add(count)).ok_or_else(|| Error::refused("there are too many intervals"))?;
             ends.push((first, compaction.finish()));
         }
-        let Observing { schema, facts: observed, .. } = self.observing;
+        let Observing { schema, every, facts: observed, .. } = self.observing;
         (facts.observed, facts.schemas) = (observed.observed, observed.schemas);
         let table = schema.ok_or_else(|| Error::refused(format!("table {} has no snapshots", self.pass.table.name)))?;
-        let table = settled(self.pass, self.days, &facts, &table)?;
+        let table = settled(self.pass, self.days, &facts, &self.pass.kept(&table))?;
         let inner = with_number(&table);
         let new = self.sorter.finish(&inner)?;
         let rows = match self.pass.base {
@@ -92,7 +92,7 @@ impl<'a> Attempt<'a> {
             }
         };
         let schema = with_interval(&table, &self.pass.settings.convention);
-        sink.begin(&table, &schema)?;
+        sink.begin(every.as_ref().unwrap_or(&table), &schema)?;
         let ending = Ending::new(schema, &self.pass.settings.convention, ends);
         for batch in rows {
             sink.write(ending.put(&batch?)?)?;
@@ -192,19 +192,17 @@ impl Attempt<'_> {
         let table = self.pass.table;
         let snapshot = table.open(date, objects, seen.schema.as_ref())?;
         let schema = match self.pass.part {
-            None => snapshot.schema.clone(),
-            Some(part) => {
-                let fields = snapshot.schema.fields().iter().filter(|field| part.columns.contains(field.name()));
-                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
-            }
+            Some(part) if !part.observes => part.kept(&snapshot.schema),
+            _ => snapshot.schema.clone(),
         };
-        if let Some(Err(clashes)) = seen.schema.as_ref().map(|wide| unify(wide, &schema)) {
+        if let Some(Err(clashes)) = seen.schema.as_ref().map(|wide| unify(wide, &seen.of_interest(&schema))) {
             facts.as_text = inferred(self.pass, self.days, &clashes);
             return if facts.as_text.is_empty() { Err(clashes.refusal(table.name.as_str(), date)) } else { Ok(None) };
         }
         let (known, footer, dropped) = (snapshot.fingerprint(), snapshot.footer.clone(), snapshot.dropped.clone());
         if let (Some(fingerprint), Some(footer), Some(last)) = (known, &footer, seen.facts.observed.last())
             && fingerprint == last.fingerprint
+            && (!self.pass.observes_part() || seen.has_columns_of_last(&schema))
             && compaction.unchanged(date)
         {
             facts.unchanged += u64::from(part == 0);
@@ -213,7 +211,8 @@ impl Attempt<'_> {
         }
         let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
         compaction.begin(date);
-        let batches = snapshot.read(self.pass.part.map(|part| part.columns.as_slice()))?;
+        let whole = self.pass.observes_part() && known.is_none();
+        let batches = snapshot.read(self.pass.part.and_then(|part| part.columns.as_deref()).filter(|_| !whole))?;
         let Some(sum) = self.take_rows(compaction, &digesting, batches)? else { return Ok(None) };
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
@@ -291,6 +290,8 @@ struct Digesting<'a> {
     fingerprint_known: bool,
     /// Which rows count, if not all do.
     choose: Option<&'a Choose>,
+    /// Whether the sum is of the rows as they are before those are chosen.
+    sums_whole: bool,
     /// The part of the keys that is taken, and how many parts there are.
     part: std::ops::Range<u32>,
 }
@@ -315,20 +316,27 @@ impl<'a> Digesting<'a> {
         part: std::ops::Range<u32>,
     ) -> Self {
         let comparison = &pass.settings.comparison;
+        let kept = pass.kept(schema);
         let before = seen.facts.observed.last().and_then(|observed| seen.facts.schemas.get(observed.schema));
-        let appeared = |last: &&SchemaRef| schema.fields().iter().any(|field| last.field_with_name(field.name()).is_err());
+        let before = before.map(|last| pass.kept(last));
+        let appeared = |last: &SchemaRef| kept.fields().iter().any(|field| last.field_with_name(field.name()).is_err());
         Digesting {
             table: pass.table,
             date,
-            compared: comparison.columns(schema),
-            compared_before: before.filter(appeared).map(|last| comparison.columns(last)),
+            compared: comparison.columns(&kept),
+            compared_before: before.filter(appeared).map(|last| comparison.columns(&last)),
             fingerprint_known,
             choose: pass.part.map(|part| &part.rows),
+            sums_whole: pass.observes_part(),
             part,
         }
     }
 
     fn digest(&self, batch: RecordBatch) -> Result<Digested> {
+        let mut sum = RowSum::default();
+        if self.sums_whole && !self.fingerprint_known {
+            sum.add(&all_digests(&batch)?);
+        }
         let batch = match self.choose {
             Some(choose) => Phase::Query.spend(|| choose(&batch))?.0,
             None => batch,
@@ -338,8 +346,9 @@ impl<'a> Digesting<'a> {
         let before = self.compared_before.as_ref();
         let mut without_new = before.map(|before| row_digests(&batch, before.iter().map(String::as_str))).transpose()?;
         let compares_all = self.compared.len() == batch.num_columns();
-        let mut sum = RowSum::default();
-        if self.fingerprint_known || compares_all {
+        if self.sums_whole {
+            // What is known of the whole snapshot is in its footer, or was summed up.
+        } else if self.fingerprint_known || compares_all {
             sum.add(&rows);
         } else {
             sum.add(&all_digests(&batch)?);

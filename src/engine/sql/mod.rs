@@ -315,6 +315,14 @@ pub(super) fn condition(text: &str, schema: &SchemaRef, what: &str) -> Result<(A
     Ok((context.create_physical_expr(expression, &its_own).map_err(failed)?, columns))
 }
 
+/// The names in an expression that may be columns.
+pub(super) fn names_in(text: &str, what: &str) -> Result<Vec<String>> {
+    let failed = |error: DataFusionError| wrong(&error, what);
+    let state = session(None).map_err(failed)?.state();
+    let parsed = state.sql_to_expr_with_alias(text, &state.config_options().sql_parser.dialect).map_err(failed)?;
+    Ok(syntax::names_in(&parsed.expr))
+}
+
 /// Whether an expression holds a query of its own.
 fn has_subquery(expression: &Expr) -> bool {
     let is_query =

@@ -13,9 +13,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, CeilFloorKind, ConnectByKind, Cte, DataType, DateTimeField, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, GroupByWithModifier, Interval, Join, JoinConstraint,
-    JoinOperator, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, Interval, Join,
+    JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    TableAlias, TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
     WildcardAdditionalOptions, WindowSpec, WindowType, With,
 };
 
@@ -32,6 +32,32 @@ pub(super) fn check<T: Visit + VisitMut>(tree: &mut T) -> Result<()> {
     }
     let _ = VisitMut::visit(tree, &mut Literals);
     Ok(())
+}
+
+/// The names in an expression that may be columns, as they are looked up: without quotes in lower case.
+pub(super) fn names_in(expression: &Expr) -> Vec<String> {
+    let mut names = Names(Vec::new());
+    let _ = Visit::visit(expression, &mut names);
+    names.0.sort();
+    names.0.dedup();
+    names.0
+}
+
+struct Names(Vec<String>);
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        let parts = match expression {
+            Expr::Identifier(name) => std::slice::from_ref(name),
+            Expr::CompoundIdentifier(parts) => parts,
+            _ => return ControlFlow::Continue(()),
+        };
+        let read = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_ascii_lowercase() };
+        self.0.extend(parts.iter().map(read));
+        ControlFlow::Continue(())
+    }
 }
 
 /// A clause that is not carried out.
