@@ -269,6 +269,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let config = workspace.table_config(&table.name);
         let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
+        // Text that is not a condition is refused before anything is read.
+        settings.selection.part()?;
         let existing = existing.intervals;
         let range = options.range()?;
         let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
