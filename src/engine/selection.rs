@@ -63,7 +63,8 @@ impl Selection {
     /// What the intervals are of, in words: `rows where status = 'ACTIVE', columns id, name`.
     pub fn in_words(&self) -> String {
         let rows = self.condition.as_ref().map(|condition| format!("rows where {condition}"));
-        let columns = (!self.select.is_empty()).then(|| format!("columns {}", self.select.join(", ")));
+        let noun = if self.select.len() == 1 { "column" } else { "columns" };
+        let columns = (!self.select.is_empty()).then(|| format!("{noun} {}", self.select.join(", ")));
         rows.into_iter().chain(columns).collect::<Vec<_>>().join(", ")
     }
 
@@ -75,7 +76,8 @@ impl Selection {
         if let Some(name) = self.select.iter().find(|name| schema.field_with_name(name).is_err()) {
             return Err(no_column(name, schema, &format!("table {}", table.name)));
         }
-        self.condition.as_ref().map_or(Ok(()), |condition| Condition::parse(condition, schema).map(|_| ()))
+        let Some(condition) = &self.condition else { return Ok(()) };
+        Condition::parse(condition, schema).map(|_| ()).map_err(|error| error.within(format!("table {}", table.name)))
     }
 
     /// The part of a table that this is; nothing if it is all of it.

@@ -30,6 +30,7 @@ fn what_cannot_be_selected_is_refused() {
     world.refuses(2, "compact item --where \"status\"");
     world.refuses(2, "compact item --where \"status = \"");
     world.refuses(2, "compact item --where \"price > random()\"");
+    world.refuses(3, "compact item --where \"1 / (id - 2) > 0\"");
     world.refuses(2, "compact item --select prices");
     world.refuses(2, "compact item --select price --track status");
     world.refuses(2, "compact item --start-column price");

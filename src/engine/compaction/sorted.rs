@@ -399,7 +399,8 @@ impl Shape {
                 decoded.sum.add(&all_digests(&own)?);
             }
             if let Some(part) = &self.part {
-                own = Phase::Query.spend(|| (part.rows)(&own))?.0;
+                let chosen = Phase::Query.spend(|| (part.rows)(&own));
+                own = chosen.map_err(|error| if part.observes { within(error) } else { error })?.0;
             }
             let rows = conform(&convert(&own, &self.table.name, date, &self.wide)?, &self.wide).map_err(within)?;
             decoded.rows.push(self.sorted_rows(&rows, self.table.key_columns(&rows, date)?));

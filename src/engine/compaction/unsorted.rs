@@ -338,7 +338,11 @@ impl<'a> Digesting<'a> {
             sum.add(&all_digests(&batch)?);
         }
         let batch = match self.choose {
-            Some(choose) => Phase::Query.spend(|| choose(&batch))?.0,
+            Some(choose) => {
+                let chosen = Phase::Query.spend(|| choose(&batch));
+                let within = |error: Error| error.within(format!("table {}, {}", self.table.name, self.date));
+                chosen.map_err(|error| if self.sums_whole { within(error) } else { error })?.0
+            }
             None => batch,
         };
         let mut keys = self.table.keys(&batch, self.date)?;
