@@ -92,6 +92,13 @@ pub struct DateRange {
 }
 
 impl DateRange {
+    /// The same dates and some days on each side.
+    #[must_use]
+    pub fn widened(self, days: u64) -> Self {
+        let from = self.from.checked_sub_days(Days::new(days)).unwrap_or(self.from);
+        DateRange { from, to: self.to.checked_add_days(Days::new(days)).unwrap_or(self.to) }
+    }
+
     /// The dates between two that may be left out; `None` if both are.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl Run {
         }
         let join = resolve_join(workspace, &options.ad_hoc.job, Some(&options.ad_hoc))?.into_join();
         let (spec, name, place) = join.ok_or_else(|| Error::usage("a join needs events and a table"))?;
-        refuse_inputs_as_output(workspace, &output, std::slice::from_ref(&place))?;
+        refuse_inputs_as_output(workspace, &output, &output, std::slice::from_ref(&place))?;
         let Column(column, layout) = place.dates.into_column().ok_or_else(|| {
             Error::usage(format!("the date column of the events {} is not known", place.name)).hint("--events-date-column COLUMN")
         })?;
@@ -219,6 +219,7 @@ impl Run {
             "date_column": self.events.column.in_json(),
             "types": [types(&self.events.types.declared), types(&table.types.declared)],
             "csv": [self.events.types.csv.in_words(), self.events.types.csv_as_text.to_string()],
+            "files": [self.events.format.declared.map(|format| format.to_string()), self.events.layout.as_ref().map(ToString::to_string)],
         });
         Ok(Inputs {
             job: format!("{:032x}", xxh3_128(job.to_string().as_bytes())),
@@ -348,9 +349,14 @@ fn served(history: &TableHistory, survey: &Survey) -> Result<BTreeMap<NaiveDate,
     match refused.len() {
         0 => Ok(served),
         count => {
-            let have = if count == 1 { "has" } else { "have" };
-            let of = format!("{count} of {} dates of the events {have} no snapshot", survey.dates.len());
-            Err(refused.swap_remove(0).within(of))
+            let first = served.keys().next().copied();
+            // The events may begin before the table does.
+            let from = first.filter(|first| survey.dates.range(..*first).count() == count);
+            let error = refused.swap_remove(0);
+            let error = from
+                .map_or_else(|| error.duplicate(), |from| error.duplicate().hint(format!("--from {from}, to leave out earlier events")));
+            let (dates, have) = (survey.dates.len(), if count == 1 { "has" } else { "have" });
+            Err(if dates == 1 { error } else { error.within(format!("{count} of {dates} dates of the events {have} no snapshot")) })
         }
     }
 }

@@ -18,7 +18,7 @@ pub use self::history::{Copies, HistorySettings, KnownIntervals, SNAPSHOT_DATE};
 use super::intervals::Intervals;
 use super::table::{Partitions, Snapshot, Table, content};
 use super::versions::Dated;
-use crate::domain::asof::{AsOfRule, NoSnapshot};
+use crate::domain::asof::{AsOfRule, NoSnapshot, latest};
 use crate::domain::cast::conform;
 use crate::domain::digest::Fingerprint;
 use crate::domain::schema::unify;
@@ -290,6 +290,14 @@ impl TableHistory {
             Some(schema) => Ok(schema),
             None => Ok(self.as_of(observed, false)?.schema),
         }
+    }
+
+    /// The columns of the last observed date that is not after `date`; nothing if there is none.
+    ///
+    /// # Errors
+    /// As [`TableHistory::columns_on`].
+    pub fn columns_until(&self, date: NaiveDate) -> Result<Option<SchemaRef>> {
+        latest(&self.observed, self.rule.label(date)).map(|observed| self.columns_on(observed)).transpose()
     }
 
     /// The snapshots of observed dates, to be read in one go.

@@ -20,12 +20,14 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
@@ -35,7 +37,8 @@ use crate::domain::digest::{RowSum, row_digests};
 use crate::domain::layout::Layout;
 use crate::domain::schema::type_name;
 use crate::domain::staleness::EventsInput;
-use crate::error::{Context, Error, Result, shorten, word};
+use crate::domain::text::timestamp;
+use crate::error::{Context, Error, Result, shorten, toml_key, word};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column};
 use crate::storage::Batches;
@@ -179,15 +182,18 @@ impl Dated {
 
     fn files(&self, range: Option<DateRange>) -> Result<Vec<Object>> {
         let Some(layout) = &self.layout else { return files_of(&self.root) };
-        // A folder of a month has the dates of all of it. A range that is open at one end has millions of dates.
-        let around = range.filter(|range| range.len() < LONGEST).map(|range| layout.around(range));
+        // A folder of a month has the dates of all of it, and the day of an instant may be the one beside that of its folder. A range that is
+        // open at one end has millions of dates.
+        let around = range.filter(|range| range.len() < LONGEST).map(|range| layout.around(range.widened(1)));
         let found = partitions::find(&self.root, layout, around)?;
         Ok(found.partitions.into_values().flatten().collect())
     }
 
     fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
         let (column, place) = (&self.column, self.place.as_str());
-        let folder = tempfile::tempdir().io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
+        sweep_temporary();
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
+        let folder = folder.io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
         let (column_of, root) = (column.clone(), self.root.clone());
         let empty = Split { folder, range, sums: BTreeMap::new(), columns: String::new(), column: column_of, root };
         if files.is_empty() {
@@ -196,7 +202,7 @@ impl Dated {
         let Opened { rows, at, rules, format } = self.open(files)?;
         let batches = match range {
             Some(range) if format == Format::Parquet => {
-                source::read_columns(files, format, &rules, &names(&rows.schema), Some(self.in_range(range)))?
+                source::read_columns(files, format, &rules, &names(&rows.schema), Some(self.in_range(range, &rows.schema)))?
             }
             _ => rows.batches,
         };
@@ -220,18 +226,16 @@ impl Dated {
             // `20240913` and `13092024` are text in a format, whatever type they would be without it.
             rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
         }
-        let mut rows = source::read(files, format, &rules, None)?;
+        let rows = source::read(files, format, &rules, None)?;
         let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
-        if column.format.is_some() && rows.schema.field(at).data_type().is_integer() {
-            rules.declared.insert(column.name.clone(), DataType::Utf8);
-            rows = source::read(files, format, &rules, None)?;
-        }
         column.check(rows.schema.field(at).data_type(), place)?;
         Ok(Opened { rows, at, rules, format })
     }
 
-    fn in_range(&self, range: DateRange) -> Arc<dyn RowCondition> {
-        Arc::new(InRange { column: self.column.clone(), columns: vec![self.column.name.clone()], range })
+    /// A condition that leaves out rows of files that are outside the range. What it lets through is still to be filtered.
+    fn in_range(&self, range: DateRange, schema: &Schema) -> Arc<dyn RowCondition> {
+        let data_type = schema.field_with_name(&self.column.name).map_or(DataType::Null, |field| field.data_type().clone());
+        Arc::new(InRange { column: self.column.clone(), columns: vec![self.column.name.clone()], range, data_type })
     }
 
     /// Reads the date column alone, to know which dates there are.
@@ -243,8 +247,8 @@ impl Dated {
         if survey.files.is_empty() {
             return Ok(survey);
         }
-        let Opened { rules, format, .. } = self.open(&survey.files)?;
-        let condition = range.map(|range| self.in_range(range));
+        let Opened { rows, rules, format, .. } = self.open(&survey.files)?;
+        let condition = range.map(|range| self.in_range(range, &rows.schema));
         let (mut nulls, mut days): (u64, BTreeMap<i32, u64>) = (0, BTreeMap::new());
         for batch in source::read_columns(&survey.files, format, &rules, std::slice::from_ref(&self.column.name), condition)? {
             let of_batch = self.column.days(batch?.column(0), &self.place)?;
@@ -255,7 +259,10 @@ impl Dated {
         }
         self.column.refuse_nulls(nulls, &self.place)?;
         for (day, rows) in days {
-            survey.dates.insert(self.column.date(day, &self.place)?, rows);
+            let date = self.column.date(day, &self.place)?;
+            if range.is_none_or(|range| range.contains(date)) {
+                survey.dates.insert(date, rows);
+            }
         }
         Ok(survey)
     }
@@ -267,9 +274,13 @@ impl Dated {
     pub fn rows(&self, survey: &Survey) -> Result<Rows> {
         let Opened { rows, at, rules, format } = self.open(&survey.files)?;
         let batches = match survey.range {
-            Some(range) => source::read_columns(&survey.files, format, &rules, &names(&rows.schema), Some(self.in_range(range)))?,
+            Some(range) => {
+                let condition = self.in_range(range, &rows.schema);
+                source::read_columns(&survey.files, format, &rules, &names(&rows.schema), Some(condition))?
+            }
             None => rows.batches,
         };
+        let range = survey.range;
         let (column, place, schema) = (self.column.clone(), self.place.clone(), rows.schema.clone());
         let mut fields = schema.fields().to_vec();
         // No column of theirs has this name.
@@ -279,8 +290,13 @@ impl Dated {
             let batch = batch?;
             let days = column.days(batch.column(at), &place)?;
             column.refuse_nulls(days.null_count() as u64, &place)?;
+            let mask = range.map(|range| within_range(&days, range));
             let columns = batch.columns().iter().cloned().chain([Arc::new(days) as ArrayRef]).collect();
-            RecordBatch::try_new(with_dates.clone(), columns).io_context(|| "cannot add the dates of rows".into())
+            let rows = RecordBatch::try_new(with_dates.clone(), columns).io_context(|| "cannot add the dates of rows".into())?;
+            match mask {
+                Some(mask) => filter_record_batch(&rows, &mask).io_context(|| "cannot select rows".into()),
+                None => Ok(rows),
+            }
         };
         Ok(Rows { schema, batches: Box::new(batches.map(add)) })
     }
@@ -359,20 +375,39 @@ impl DateColumn {
         serde_json::json!([self.name, self.format, self.zone.name()])
     }
 
-    /// Refuses types that have no day.
+    /// Refuses types that have no day, and a format that gives none.
     fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
-        match data_type {
-            DataType::Date32 | DataType::Timestamp(..) if self.format.is_some() => {
-                let what = format!("{place}: column '{}' is {}, and a date format is one of text", self.name, type_name(data_type));
+        let name = &self.name;
+        if let Some(format) = &self.format {
+            let day = NaiveDate::default();
+            // What a wrong format writes, or panics at, is no date.
+            let is_known = StrftimeItems::new(format).all(|item| item != Item::Error);
+            let written = is_known.then(|| day.and_time(NaiveTime::MIN).format(format).to_string());
+            if written.and_then(|text| NaiveDate::parse_from_str(&text, format).ok()) != Some(day) {
+                let what = format!("{place}: the format '{format}' of column '{name}' does not have a year, a month and a day");
+                return Err(Error::usage(what).hint(self.named_by.setting("date-format", "%d/%m/%Y")));
+            }
+        }
+        let what = type_name(data_type);
+        match (data_type, &self.format) {
+            (DataType::Date32 | DataType::Timestamp(..), Some(_)) => {
+                let what = format!("{place}: column '{name}' is {what}, and a date format is one of text");
                 Err(Error::usage(what).hint("leave out the date format"))
             }
-            DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8 | DataType::Null => Ok(()),
-            other => Err(Error::usage(format!(
-                "{place}: column '{}' is {}, and dates are a date, a timestamp or text",
-                self.name,
-                type_name(other)
-            ))
-            .hint(format!("{}, if its digits are a date", self.named_by.setting("date-format", "%Y%m%d")))),
+            (DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8 | DataType::Null, _) => Ok(()),
+            (integers, Some(_)) if integers.is_integer() => Ok(()),
+            (other, _) => {
+                let error = Error::usage(format!("{place}: column '{name}' is {what}, and dates are a date, a timestamp or text"));
+                let digits = self.named_by.setting("date-format", "%Y%m%d");
+                Err(match other {
+                    integers if integers.is_integer() => error.hint(format!("{digits}, if its digits are a date")),
+                    numbers if numbers.is_numeric() => {
+                        let integers = format!("types = {{ {} = \"int64\" }} in asof.toml", toml_key(name));
+                        error.hint(format!("{integers}, and {digits}, if its digits are a date"))
+                    }
+                    _ => error.hint("write a date, a timestamp or text in the source"),
+                })
+            }
         }
     }
 
@@ -386,8 +421,11 @@ impl DateColumn {
     }
 
     fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
-        let out_of_range = || Error::refused(format!("{place}: column '{}' has a date out of range", self.name));
-        Date32Type::to_naive_date_opt(day).ok_or_else(out_of_range)
+        let date = Date32Type::to_naive_date_opt(day).filter(|date| (1..=9999).contains(&date.year()));
+        date.ok_or_else(|| {
+            Error::refused(format!("{place}: column '{}' has a date outside of the years 0001 to 9999", self.name))
+                .hint("correct the source, or the time zone in which the day of an instant lies")
+        })
     }
 
     fn not_a_date(&self, text: &str, format: &str, place: &str) -> Error {
@@ -395,6 +433,9 @@ impl DateColumn {
         let what = format!("{place}: column '{}': '{text}' is not a valid date in the format '{format}'", self.name);
         Error::refused(what).hint(match self.format {
             Some(_) => "correct the value, or the date format".to_owned(),
+            None if timestamp(&text, TimeUnit::Microsecond, false).is_some() || timestamp(&text, TimeUnit::Microsecond, true).is_some() => {
+                format!("types = {{ {} = \"timestamp\" }} in asof.toml", toml_key(&self.name))
+            }
             None => format!("{}, or the format that the column has", self.named_by.setting("date-format", "%d/%m/%Y")),
         })
     }
@@ -406,6 +447,7 @@ impl DateColumn {
     fn days(&self, values: &ArrayRef, place: &str) -> Result<Date32Array> {
         let failed = || format!("{place}: column '{}'", self.name);
         match values.data_type() {
+            integers if integers.is_integer() => self.days(&cast(values, &DataType::Utf8).io_context(failed)?, place),
             DataType::Utf8 => {
                 let format = self.format.as_deref().unwrap_or("%Y-%m-%d");
                 let days = values.as_string::<i32>().iter().map(|text| match text {
@@ -433,7 +475,15 @@ impl DateColumn {
                     }
                     let instant = DateTime::<Utc>::from_timestamp(instants.value(row).div_euclid(per_second), 0)
                         .ok_or_else(|| Error::refused(format!("{}: '{}' has no day", failed(), display(values, row))))?;
-                    let date = zone.map_or_else(|| instant.date_naive(), |zone| instant.with_timezone(&zone).date_naive());
+                    let local = match zone {
+                        None => Some(instant.naive_utc()),
+                        Some(zone) => {
+                            let offset = zone.offset_from_utc_datetime(&instant.naive_utc()).fix();
+                            instant.naive_utc().checked_add_offset(offset)
+                        }
+                    };
+                    let no_day = || Error::refused(format!("{}: '{}' has no day", failed(), display(values, row)));
+                    let date = local.ok_or_else(no_day)?.date();
                     Ok(Some(Date32Type::from_naive_date(date)))
                 });
                 days.collect()
@@ -444,10 +494,31 @@ impl DateColumn {
 }
 
 /// Rows whose date lies in a range, or is null: nulls are counted and refused.
+///
+/// It knows the days of values as a file has them, and lets through the rows of a file in which they have another type.
 struct InRange {
     column: DateColumn,
     columns: Vec<String>,
     range: DateRange,
+    /// The type of the column over all files.
+    data_type: DataType,
+}
+
+impl InRange {
+    /// Whether values of a type are those that are read, and come in the order of their days.
+    fn is_told_by(&self, data_type: &DataType) -> bool {
+        match (data_type, &self.data_type) {
+            (DataType::Date32, DataType::Date32) => true,
+            (DataType::Timestamp(_, one), DataType::Timestamp(_, other)) => one.is_some() == other.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// Which days lie in a range, or are null.
+fn within_range(days: &Date32Array, range: DateRange) -> BooleanArray {
+    let (from, to) = (Date32Type::from_naive_date(range.from()), Date32Type::from_naive_date(range.to()));
+    days.iter().map(|day| Some(day.is_none_or(|day| from <= day && day <= to))).collect()
 }
 
 impl RowCondition for InRange {
@@ -458,11 +529,7 @@ impl RowCondition for InRange {
     fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
         let all = vec![true; groups.len()];
         let name = &self.column.name;
-        // The order of text is not the order of its dates.
-        let is_ordered = groups
-            .schema()
-            .field_with_name(name)
-            .is_ok_and(|field| matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..)));
+        let is_ordered = groups.schema().field_with_name(name).is_ok_and(|field| self.is_told_by(field.data_type()));
         let (Some(mins), Some(maxes), Some(nulls)) = (groups.mins(name), groups.maxes(name), groups.null_counts(name)) else {
             return all;
         };
@@ -481,10 +548,12 @@ impl RowCondition for InRange {
     }
 
     fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let Some(values) = batch.column_by_name(&self.column.name) else { return Ok(BooleanArray::from(vec![true; batch.num_rows()])) };
-        let days = self.column.days(values, "the date column")?;
-        let (from, to) = (Date32Type::from_naive_date(self.range.from()), Date32Type::from_naive_date(self.range.to()));
-        Ok(days.iter().map(|day| Some(day.is_none_or(|day| from <= day && day <= to))).collect())
+        let all = || BooleanArray::from(vec![true; batch.num_rows()]);
+        let Some(values) = batch.column_by_name(&self.column.name).filter(|values| self.is_told_by(values.data_type())) else {
+            return Ok(all());
+        };
+        // A value without a day is refused where it can be named.
+        Ok(self.column.days(values, "").map_or_else(|_| all(), |days| within_range(&days, self.range)))
     }
 }
 
@@ -566,6 +635,20 @@ impl Splitter<'_> {
     }
 }
 
+/// Removes what killed processes left more than a day ago. Nothing is said of a failure.
+fn sweep_temporary() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_some_and(|age| age > DAY) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// How the names of temporary folders begin.
+const PREFIX: &str = "asof-dates-";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The rows of one batch of a split file.
 const ROWS: usize = 8192;
 /// How many days a range has at most, if files are looked for by its dates.
@@ -624,7 +707,8 @@ mod tests {
         writer.close().expect("closed");
         let date = |text: &str| parse_date(text).expect("a date");
         let range = DateRange::new(date("2024-03-01"), date("2024-03-07")).expect("a range");
-        let condition: Arc<dyn RowCondition> = Arc::new(InRange { column: column(None, Tz::UTC), columns: vec!["d".to_owned()], range });
+        let condition: Arc<dyn RowCondition> =
+            Arc::new(InRange { column: column(None, Tz::UTC), columns: vec!["d".to_owned()], data_type: DataType::Date32, range });
         let object = ParquetObject::open_listed(&local_object(&path).expect("a file")).expect("opened");
         assert_eq!(object.groups_where(Some(&condition)).len(), 7, "of 365 row groups");
         let files = [local_object(&path).expect("a file")];

@@ -97,6 +97,12 @@ impl Location {
         &self.0
     }
 
+    /// Whether this place, or what is below it, would be read by whoever reads `source`, which is a file, a folder or a pattern.
+    pub fn is_read_by(&self, source: &Location) -> bool {
+        let is_matched = || glob::Pattern::new(&source.to_string()).is_ok_and(|pattern| pattern.matches(&self.to_string()));
+        self.is_within(source) || is_matched()
+    }
+
     /// The path on this machine, if that is where it is.
     pub fn as_local(&self) -> Option<&Path> {
         match &self.0 {

@@ -256,3 +256,95 @@ fn a_join_of_many_dates_reads_own_snapshots_and_columns_that_come_and_widen() {
     assert!(world.bytes("out.parquet") == before, "a refused join leaves what was there");
     world.pin("join_own");
 }
+
+#[test]
+fn dates_in_a_column_of_any_type_and_zone_lose_no_row() {
+    let mut world = World::new();
+    python(
+        &world,
+        "
+import datetime, os, pyarrow as pa, pyarrow.parquet as pq
+utc = datetime.timezone.utc
+write = lambda path, **columns: (os.makedirs(os.path.dirname(path) or '.', exist_ok=True), pq.write_table(pa.table(columns), path))
+# Copies that are loaded at two o'clock in UTC are of the day before in New York.
+for day in range(25, 30):
+    at = pa.array([datetime.datetime(2024, 3, day, 2, tzinfo=utc)], pa.timestamp('us', 'UTC'))
+    write(f'ny/date=2024-03-{day}/x.parquet', id=[1], v=[day - 1], loaded=at)
+# One column as an integer and as text.
+write('mix/a.parquet', n=[1, 2], id=[1, 1], ts=pa.array([20240326, 20240327], pa.int32()))
+write('mix/b.parquet', n=[3, 4], id=[1, 1], ts=['20240326', '20240327'])
+write('digits.parquet', n=[1, 2], id=[1, 1], ts=pa.array([20240326, 20240327], pa.uint32()))
+write('texts.parquet', n=[1, 2], id=[1, 1], ts=['2024-03-26 11:00:00', '2024-03-27 11:00:00'])
+write('floats.parquet', n=[1, 2], id=[1, 1], ts=[20240326.0, 20240327.0])
+# Days outside of the years 1 to 9999, and beyond all years.
+for name, last in [('open', 253402300799000), ('beyond', 8210266876799000)]:
+    write(f'{name}.parquet', n=[1, 2], id=[1, 1], ts=pa.array([1711411200000, last], pa.int64()).cast(pa.timestamp('ms', 'UTC')))
+",
+    );
+    let toml = "lake = 'lake'\ntimezone = 'America/New_York'\n[tables.t]\nsnapshots = 'ny'\nlayout = 'date=%Y-%m-%d'\n\
+                date_column = 'loaded'\ntolerance = '2d'\nkey = ['id']\n";
+    world.write("asof.toml", toml);
+    world.write("e.csv", "n,id,d\n1,1,2024-03-27\n");
+    world.succeeds("join --events e.csv --events-date-column d --table t --on id --out e.parquet");
+    assert_eq!(world.rows("e.parquet"), ["n|id|d|v", "1|1|2024-03-27|27"], "as of the day in New York");
+    let range = "--from 2024-03-26 --to 2024-03-27";
+    let events = |rest: &str| format!("--table t --on id --select v --events {rest} --events-date-column ts");
+    let digits = "--events-date-format %Y%m%d";
+    for (name, options, rows) in [
+        (
+            "mix",
+            format!("{} {digits} --types ts=text", events("mix")),
+            vec!["1|1|20240326|26", "2|1|20240327|27", "3|1|20240326|26", "4|1|20240327|27"],
+        ),
+        ("digits", format!("{} {digits}", events("digits.parquet")), vec!["1|1|20240326|26", "2|1|20240327|27"]),
+        ("floats", format!("{} {digits} --types ts=int64", events("floats.parquet")), vec!["1|1|20240326|26", "2|1|20240327|27"]),
+        (
+            "texts",
+            format!("{} --types ts=timestamp", events("texts.parquet")),
+            vec!["1|1|2024-03-26T11:00:00|26", "2|1|2024-03-27T11:00:00|27"],
+        ),
+    ] {
+        for range in ["", range] {
+            world.succeeds(&format!("join {options} {range} --out {name}.out.parquet"));
+            assert_eq!(world.rows(&format!("{name}.out.parquet"))[1..], rows, "{name} {range}");
+        }
+        world.succeeds(&format!("backfill {options} {range} --out {name}_out"));
+        let of = |day: u32| world.rows(&format!("{name}_out/date=2024-03-{day}/{name}_out.parquet")).split_off(1);
+        let mut of_days = [of(26), of(27)].concat();
+        of_days.sort();
+        assert_eq!(of_days, rows, "{name}, one file a date");
+    }
+    world.refuses(3, &format!("join {} --out x.parquet", events("open.parquet --events-timezone Europe/Berlin")));
+    world.refuses(3, &format!("join {} --out x.parquet", events("beyond.parquet --events-timezone Asia/Tokyo")));
+    world.refuses(3, &format!("join {} {range} --out x.parquet", events("beyond.parquet --events-timezone Asia/Tokyo")));
+    world.refuses(2, &format!("join {} --out x.parquet", events("floats.parquet")));
+    world.refuses(2, &format!("join {} --events-date-format %H --out x.parquet", events("texts.parquet")));
+    world.refuses(3, &format!("join {} --out x.parquet", events("texts.parquet")));
+    world.pin("date_columns_types");
+}
+
+#[test]
+fn an_output_is_never_read_as_events() {
+    let mut world = shop();
+    world.write("g/1.csv", ORDERS);
+    let events = "--events 'g/**/*' --events-date-column at --table item --on item_id=id";
+    world.refuses(2, &format!("join {events} --out g/joined.parquet"));
+    world.refuses(2, &format!("backfill {events} --out g/out --from 2024-09-13 --to 2024-09-14"));
+    world.refuses(2, &format!("backfill {events} --out g/out --out-layout %Y-%m-%d --from 2024-09-13 --to 2024-09-14"));
+    world.succeeds(&format!("backfill {events} --out out --from 2024-09-13 --to 2024-09-14"));
+    world.succeeds("join --events orders --events-date-column at --table item --on item_id=id --out joined.parquet");
+    assert_eq!(world.rows("joined.parquet").len(), 7, "the option replaces the date column of configured events");
+}
+
+#[test]
+fn digits_in_csv_meet_keys_of_text_as_in_folders() {
+    let mut world = World::new();
+    world.write("asof.toml", "lake = 'lake'\n[tables.t]\nsnapshots = 'codes.csv'\ndate_column = 'd'\nkey = ['code']\n");
+    world.write("codes.csv", "code,name,d\n007,a,2024-03-25\n8,b,2024-03-25\n");
+    world.write("e.csv", "e,code,d\n1,8,2024-03-25\n2,7,2024-03-25\n");
+    let join = "--events e.csv --events-date-column d --table t --on code";
+    world.succeeds(&format!("backfill {join} --from 2024-03-25 --to 2024-03-25 --out out"));
+    assert_eq!(world.rows("out/date=2024-03-25/out.parquet")[1..], ["1|8|2024-03-25|b", "2|7|2024-03-25|null"]);
+    world.succeeds(&format!("join {join} --out joined.parquet"));
+    assert_eq!(world.rows("joined.parquet")[1..], ["1|8|2024-03-25|b", "2|7|2024-03-25|null"]);
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -268,8 +268,25 @@ impl Job {
 
     /// The object of a date.
     pub(super) fn path(&self, date: NaiveDate) -> Location {
-        let path = self.output.join(&self.layout.path(date));
-        if path.ending() == "parquet" { path } else { path.join(&format!("{}.parquet", self.name)) }
+        object_of(&self.output, &self.layout, &self.name, date)
+    }
+
+    /// The events' columns of a join that meet keys of text, as text: a date whose codes are all digits has codes all the same. Nothing is
+    /// known of a table without a snapshot.
+    pub(super) fn text_keys(&self, last: NaiveDate) -> Option<SchemaRef> {
+        let Work::Join(spec, table) = &self.work else { return None };
+        let history = self.tables.get(table.as_str())?;
+        let schema = history.columns_until(last).ok().flatten()?;
+        let is_text = |column: &String| schema.field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Utf8);
+        let fields = spec.on.iter().filter(|(_, column)| is_text(column)).map(|(events, _)| Field::new(events, DataType::Utf8, true));
+        Some(SchemaRef::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
+    /// The zone in which the days of the events lie, if columns tell them, and in one zone.
+    pub(super) fn zone_of_events(&self) -> Option<Tz> {
+        let mut zones = self.events.iter().filter_map(|events| Some(events.dated.as_ref()?.0.column.zone));
+        let first = zones.next()?;
+        zones.all(|zone| zone == first).then_some(first)
     }
 
     fn failure_path(&self, date: NaiveDate) -> Location {
@@ -424,6 +441,12 @@ impl Job {
             let _ = self.failure_path(date).remove();
         }
     }
+}
+
+/// The object of a date below an output.
+pub(super) fn object_of(output: &Location, layout: &Layout, job: &str, date: NaiveDate) -> Location {
+    let path = output.join(&layout.path(date));
+    if path.ending() == "parquet" { path } else { path.join(&format!("{job}.parquet")) }
 }
 
 /// What an output is.

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::SchemaRef;
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::command::{CommandWork, Definition, variable};
-use super::job::{EventsSource, Job, JobRelation, Reads, View, Work};
+use super::job::{EventsSource, Job, JobRelation, Reads, View, Work, object_of};
 use super::schema::around;
-use super::{AdHoc, BackfillOptions};
+use super::{AdHoc, BackfillOptions, DatesInColumn};
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
 use crate::commands::side_by_side::processors;
@@ -74,7 +75,8 @@ impl Job {
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
         };
         let zone = config.zone(&workspace.config).map_err(within)?;
-        refuse_inputs_as_output(workspace, &output, &events)?;
+        let object = object_of(&output, &layout, &name, options.range.from());
+        refuse_inputs_as_output(workspace, &output, &object, &events)?;
         let mut job = Job {
             failures: Job::failures_below(&output, &name)?,
             name,
@@ -90,12 +92,18 @@ impl Job {
             zone,
             hash: String::new(),
         };
-        for events in events {
-            job.events.push(events.search(workspace, options.range)?);
-        }
         for table in tables {
             let views: Vec<View> = job.relations.iter().filter_map(|relation| view_of(relation, &table)).collect();
             job.tables.insert(table.to_string(), history(workspace, &table, &views, options)?);
+        }
+        for events in events {
+            let followed = job.text_keys(options.range.to());
+            job.events.push(events.search(workspace, options.range, followed)?);
+        }
+        if config.timezone.is_none()
+            && let Some(zone) = job.zone_of_events()
+        {
+            job.zone = zone;
         }
         job.hash = job.hash();
         let looked_at = around(options.range, &job.events)?;
@@ -109,22 +117,28 @@ impl Job {
     }
 }
 
-/// Refuses an output in a folder that the job, or another, reads: it would be taken for a table's or for events.
-pub(in crate::commands) fn refuse_inputs_as_output(workspace: &Workspace<'_>, output: &Location, events: &[EventsPlace]) -> Result<()> {
-    let inside = |root: &Location| output.is_within(root);
+/// Refuses an output in a place that the job, or another, reads: it would be taken for a table's or for events. `object` is one of the files
+/// that would be written.
+pub(in crate::commands) fn refuse_inputs_as_output(
+    workspace: &Workspace<'_>,
+    output: &Location,
+    object: &Location,
+    events: &[EventsPlace],
+) -> Result<()> {
+    let is_read_by = |source: &Location| output.is_read_by(source) || object.is_read_by(source);
     let refused = |what: String| Err(Error::usage(format!("the output '{output}' lies {what}")).hint("choose another --out or output"));
-    if let Some(events) = events.iter().find(|events| inside(&events.root)) {
+    if let Some(events) = events.iter().find(|events| is_read_by(&events.root)) {
         return refused(format!("among the events {}", events.name));
     }
     if workspace.has_lake() {
         let lake = workspace.lake()?;
-        if inside(lake.root()) {
+        if output.is_within(lake.root()) {
             return refused("in the lake, among tables".to_owned());
         }
     }
     for (name, config) in &workspace.config.tables {
         if let Some(snapshots) = &config.snapshots
-            && inside(&workspace.configured(snapshots)?)
+            && is_read_by(&workspace.configured(snapshots)?)
         {
             return refused(format!("among the snapshots of table {name}"));
         }
@@ -249,7 +263,9 @@ impl EventDates {
 
 impl EventsPlace {
     /// Finds the events of a range. Those whose dates are in a column are split by date.
-    fn search(self, workspace: &Workspace<'_>, range: DateRange) -> Result<EventsSource> {
+    ///
+    /// `followed` are types that text is read in, whatever its values are.
+    fn search(self, workspace: &Workspace<'_>, range: DateRange, followed: Option<SchemaRef>) -> Result<EventsSource> {
         let EventsPlace { name, root, dates, format, mut types } = self;
         types.layout = dates.layout().map(LayoutColumns::of_events).unwrap_or_default();
         match dates {
@@ -264,6 +280,7 @@ impl EventsPlace {
             }
             EventDates::Column(Column(column, layout)) => {
                 let place = format!("events {name}, '{}'", workspace.shown(&root));
+                types.pinned = followed;
                 let dated = Dated::new(root.clone(), layout, format, types, column, RowsOf::Events).within(place, workspace.memory);
                 let split = dated.split(Some(range))?;
                 let found = split.find(Some(range))?;
@@ -323,22 +340,28 @@ pub(in crate::commands) fn configured_events(workspace: &Workspace<'_>, name: &s
     })
 }
 
+/// The date column that the command line names for events; nothing if it names none.
+fn ad_hoc_column(workspace: &Workspace<'_>, dates: &DatesInColumn) -> Result<Option<DateColumn>> {
+    let Some(name) = &dates.column else { return Ok(None) };
+    let zone = dates.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;
+    Ok(Some(DateColumn { name: name.clone(), format: dates.format.clone(), zone, named_by: NamedBy::Options("--events-") }))
+}
+
 /// The events of an ad hoc job: a configured name, or a path with its layout.
 fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
-    let is_placed = ad_hoc.events_layout.is_some() || ad_hoc.events_dates.column.is_some();
-    if !is_placed && workspace.config.events.get(events).is_some_and(|config| !config.path.is_empty()) {
-        return configured_events(workspace, events);
-    }
+    let is_configured = workspace.config.events.get(events).is_some_and(|config| !config.path.is_empty());
     let dates = &ad_hoc.events_dates;
-    let column = match &dates.column {
-        Some(name) => Some(DateColumn {
-            name: name.clone(),
-            format: dates.format.clone(),
-            zone: dates.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?,
-            named_by: NamedBy::Options("--events-"),
-        }),
-        None => None,
-    };
+    if ad_hoc.events_layout.is_none() && is_configured {
+        let mut configured = configured_events(workspace, events)?;
+        // Its zone is that of the configured events, unless the command line names one.
+        let timezone = workspace.config.events.get(events).and_then(|config| config.timezone.clone());
+        let dates = DatesInColumn { timezone: dates.timezone.clone().or(timezone), ..dates.clone() };
+        if let Some(column) = ad_hoc_column(workspace, &dates)? {
+            configured.dates = EventDates::Column(Column(column, configured.dates.layout().cloned()));
+        }
+        return Ok(configured);
+    }
+    let column = ad_hoc_column(workspace, dates)?;
     let Some(dates) = EventDates::of(ad_hoc.events_layout.as_deref(), column)? else {
         let what = format!("which events in '{events}' are of which date is not known");
         return Err(Error::usage(what)

@@ -74,11 +74,7 @@ fn refuse_to_write_into(root: &Location, layout: Option<&Layout>, path: &Locatio
             let is_copy = parts.len() >= layout.depth() && layout.date(&parts[..layout.depth()].join("/")).is_some();
             is_copy || !out.ends_with(".parquet")
         }),
-        // A folder stands for all that is below it, and a pattern for what it matches.
-        None => {
-            let is_matched = || glob::Pattern::new(&root.to_string()).is_ok_and(|pattern| pattern.matches(&path.to_string()));
-            path == root || path.below(root).is_some() || is_matched()
-        }
+        None => path.is_read_by(root),
     };
     if is_among {
         return Err(Error::usage(format!("--out '{out}' lies among the copies in '{root}', into which asof never writes"))

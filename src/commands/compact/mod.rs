@@ -344,17 +344,17 @@ impl<'a> Run<'a> {
     fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
         let [first, ..] = dates else { return Ok(()) };
         let more = if dates.len() > 1 { format!(" and {} more", dates.len() - 1) } else { String::new() };
-        let mut error = Error::refused(format!(
-            "table {}: {what} needs the snapshot of {first}{more}, which the lake no longer has and only the intervals know",
-            self.table.name
-        ));
-        if Intervals::open(&self.path).ok().flatten().is_none_or(|existing| existing.is_whole()) {
-            error = error.hint(format!(
-                "asof expand {} --from {first} --to {} --out '{}', to have them back",
-                self.table.name,
-                dates[dates.len() - 1],
-                self.workspace.shown(&self.table.root)
-            ));
+        let name = &self.table.name;
+        let what =
+            format!("table {name}: {what} needs the snapshot of {first}{more}, which is no longer there and only the intervals know");
+        let mut error = Error::refused(what);
+        let last = dates[dates.len() - 1];
+        if !self.table.own {
+            // asof never writes among external copies.
+            error = error.hint(format!("put the copies of {first} to {last} back, if they should be there"));
+        } else if Intervals::open(&self.path).ok().flatten().is_none_or(|existing| existing.is_whole()) {
+            let root = self.workspace.shown(&self.table.root);
+            error = error.hint(format!("asof expand {name} --from {first} --to {last} --out '{root}', to have them back"));
         }
         Err(error.hint("--out FILE, to write intervals of what is there to another place"))
     }
@@ -622,7 +622,7 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
     }
     match found.strangers.as_slice() {
         [] if range.is_some() => error.hint("choose another range with --from and --to, or leave them out"),
-        [] if !table.own => error.hint("correct the path of the copies, or their layout"),
+        [] if !table.own => error.hint(table.filling()),
         [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
         strangers => error.hint(format!("'{}' is not of the layout '{}'", strangers[0], table.layout)),
     }
