@@ -234,6 +234,8 @@ pub enum FormatArg {
     Ndjson,
     /// Arrow IPC, file or stream
     Arrow,
+    /// Apache Avro
+    Avro,
 }
 
 impl From<FormatArg> for Format {
@@ -244,6 +246,7 @@ impl From<FormatArg> for Format {
             FormatArg::Tsv => Format::Tsv,
             FormatArg::Ndjson => Format::Ndjson,
             FormatArg::Arrow => Format::Arrow,
+            FormatArg::Avro => Format::Avro,
         }
     }
 }

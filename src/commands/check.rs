@@ -284,7 +284,7 @@ fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) ->
     let at = |error: Error| error.within(format!("events {}", options.name));
     let files = source::files_of(&workspace.here(source)?).map_err(at)?;
     let declared = options.source_format.or(config.and_then(|config| config.format));
-    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
     let format = rule.of(&files).map_err(at)?;
     let rows = source::read(&files, format, &rules, None).map_err(at)?;
     Ok(Opened { source: source.to_owned(), date: None, files, is_standard_input: false, format, rules, rows, table: None })

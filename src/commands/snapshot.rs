@@ -282,7 +282,7 @@ pub(super) fn find_source(
         }
     };
     let declared = format.or(config.source_format);
-    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
     let format = match (&files, declared) {
         (Some(files), _) => rule.of(files).map_err(|error| error.within(format!("table {name}, {date}")))?,
         (None, Some(declared)) => declared,

@@ -20,6 +20,8 @@ pub enum Format {
     Ndjson,
     /// Arrow IPC, file or stream.
     Arrow,
+    /// Apache Avro, an object container file.
+    Avro,
 }
 
 impl std::fmt::Display for Format {
@@ -30,6 +32,7 @@ impl std::fmt::Display for Format {
             Format::Tsv => "TSV",
             Format::Ndjson => "NDJSON",
             Format::Arrow => "Arrow IPC",
+            Format::Avro => "Avro",
         })
     }
 }
@@ -37,7 +40,7 @@ impl std::fmt::Display for Format {
 impl Format {
     /// Whether files of it carry their types, so that they can be opened again at little cost.
     pub fn carries_types(self) -> bool {
-        matches!(self, Format::Parquet | Format::Arrow)
+        matches!(self, Format::Parquet | Format::Arrow | Format::Avro)
     }
 
     /// The format that a file's name says, behind the ending of a compression such as `.gz`.
@@ -53,6 +56,7 @@ impl Format {
             "tsv" => Some(Format::Tsv),
             "ndjson" | "jsonl" | "json" => Some(Format::Ndjson),
             "arrow" | "ipc" | "feather" => Some(Format::Arrow),
+            "avro" => Some(Format::Avro),
             _ => None,
         }
     }
@@ -72,7 +76,10 @@ impl FormatRule {
     pub fn of_table(declared: Option<Format>, table: &TableName) -> Self {
         FormatRule {
             declared,
-            option: format!("[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(table.as_str())),
+            option: format!(
+                "[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow, avro",
+                toml_key(table.as_str())
+            ),
         }
     }
 
@@ -123,6 +130,7 @@ fn sniff(object: &Object) -> Result<Option<Format>> {
     Ok(match &first[..length] {
         bytes if bytes.starts_with(b"PAR1") => Some(Format::Parquet),
         b"ARROW1" => Some(Format::Arrow),
+        bytes if bytes.starts_with(b"Obj\x01") => Some(Format::Avro),
         bytes if bytes.starts_with(b"PK\x03\x04") => {
             let inside = compression::name_in_archive(file, &format!("'{}'", object.location))?;
             Format::of_name(&inside).filter(|format| !format.carries_types())

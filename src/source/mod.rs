@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | Parquet | `.parquet`, `.pq` | in place, a batch at a time |
 //! | Arrow IPC | `.arrow`, `.ipc`, `.feather` | in place, a batch at a time |
+//! | Avro | `.avro` | in place, a batch at a time |
 //! | CSV, TSV | `.csv`, `.tsv` | once; text is set aside until types are known |
 //! | NDJSON | `.ndjson`, `.jsonl`, `.json` | once; text is set aside until types are known |
 //!
@@ -16,6 +17,8 @@
 //! that it does not hold exactly is refused with its file and line ([`crate::domain::text`]).
 
 mod arrow_ipc;
+#[cfg(feature = "avro")]
+mod avro;
 mod compression;
 mod csv_text;
 mod dialect;
@@ -152,7 +155,7 @@ fn read_files(files: &[Object], format: Format, rules: &TypeRules, name: Option<
             rules.check_csv(format, &inputs[0].name)?;
             ndjson::read(&inputs, rules)
         }
-        Format::Parquet | Format::Arrow => {
+        Format::Parquet | Format::Arrow | Format::Avro => {
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
             Ok(Rows { batches: parts.read(schema.clone(), true, Part::read), schema })

@@ -1,4 +1,4 @@
-//! Files that carry their types, Parquet and Arrow IPC: opened for their schemas, unified, and read one after the other.
+//! Files that carry their types, Parquet, Arrow IPC and Avro: opened for their schemas, unified, and read one after the other.
 
 use std::sync::Arc;
 
@@ -6,6 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
 use super::arrow_ipc::ArrowFile;
+#[cfg(feature = "avro")]
+use super::avro::AvroFile;
 use super::{Format, Input, TypeRules};
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
@@ -17,12 +19,19 @@ use crate::storage::object::{ParquetObject, RowCondition};
 pub(super) enum Part {
     Parquet(Box<ParquetObject>),
     Arrow(Box<ArrowFile>),
+    #[cfg(feature = "avro")]
+    Avro(Box<AvroFile>),
 }
 
 impl Part {
     fn open(input: &Input, format: Format) -> Result<Self> {
         match format {
             Format::Arrow => Ok(Part::Arrow(Box::new(ArrowFile::open(input)?))),
+            #[cfg(feature = "avro")]
+            Format::Avro => Ok(Part::Avro(Box::new(AvroFile::open(input)?))),
+            #[cfg(not(feature = "avro"))]
+            Format::Avro => Err(Error::usage(format!("{} is an Avro file, and this asof was built without Avro", input.name))
+                .hint("cargo install asof --features avro")),
             _ => Ok(Part::Parquet(Box::new(ParquetObject::open_listed(&input.object)?))),
         }
     }
@@ -31,6 +40,8 @@ impl Part {
         match self {
             Part::Parquet(object) => object.schema(),
             Part::Arrow(file) => &file.schema,
+            #[cfg(feature = "avro")]
+            Part::Avro(file) => &file.schema,
         }
     }
 
@@ -38,6 +49,8 @@ impl Part {
         match self {
             Part::Parquet(object) => object.read(None),
             Part::Arrow(file) => file.read(),
+            #[cfg(feature = "avro")]
+            Part::Avro(file) => file.read(),
         }
     }
 
@@ -48,6 +61,8 @@ impl Part {
                 object.read_as_dictionaries(&known.into_iter().filter(|text| texts.contains(text)).collect::<Vec<_>>())
             }
             Part::Arrow(file) => file.read(),
+            #[cfg(feature = "avro")]
+            Part::Avro(file) => file.read(),
         }
     }
 
@@ -55,6 +70,8 @@ impl Part {
         match self {
             Part::Parquet(object) => object.read_where(Some(columns), condition.cloned()),
             Part::Arrow(file) => file.read(),
+            #[cfg(feature = "avro")]
+            Part::Avro(file) => file.read(),
         }
     }
 }
@@ -89,7 +106,7 @@ impl Parts {
                 Ok(field) => field.data_type() == &DataType::Null || object.texts_in_dictionaries().contains(text),
                 Err(_) => true,
             },
-            Part::Arrow(_) => false,
+            _ => false,
         })
     }
 

@@ -37,7 +37,7 @@ fn shop() -> World {
 }
 
 /// Runs Python with the packages of the tests in the folder of a world.
-fn python(world: &World, script: &str) {
+pub(crate) fn python(world: &World, script: &str) {
     world.write("make.py", script);
     let python = std::env::var("ASOF_TEST_PYTHON").expect("tests/run sets it");
     let output = world.prepared(&python, &["make.py".to_owned()]).output().expect("python starts");

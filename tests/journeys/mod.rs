@@ -1,5 +1,7 @@
 //! What people do with asof, command by command, with all that it prints.
 
+#[cfg(feature = "avro")]
+mod avro;
 mod backfills;
 mod checks;
 mod commands;

@@ -334,7 +334,7 @@ pub(in crate::commands) fn configured_events(workspace: &Workspace<'_>, name: &s
         dates: EventDates::of(layout, column)?.ok_or_else(missing)?,
         format: FormatRule {
             declared: config.format,
-            option: format!("[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow", toml_key(name)),
+            option: format!("[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow, avro", toml_key(name)),
         },
         types: workspace.event_types(name, Some(config))?,
     })
@@ -373,7 +373,7 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     // What asof.toml says of events of this name holds wherever they are.
     let config = workspace.config.events.get(&name);
     let declared = ad_hoc.events_format.or(config.and_then(|config| config.format));
-    let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let format = FormatRule { declared, option: "--events-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
     let types = workspace.event_types(&name, config)?;
     Ok(EventsPlace { name, root, dates, format, types })
 }

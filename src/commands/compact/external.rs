@@ -42,7 +42,7 @@ pub(super) fn external(workspace: &Workspace<'_>, tables: &[String], root: &str,
     let recorded = || existing.footer.as_ref().and_then(|footer| footer.dedup.as_ref()).map(|rule| rule.parse()).transpose();
     let dedup = options.dedup.clone().or(config.dedup.clone()).map_or_else(recorded, |rule| Ok(Some(rule)))?;
     let declared = options.source_format.or(config.source_format);
-    let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow".to_owned() };
+    let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
     let types = workspace.table_types(&name)?;
     let table =
         |layout| Table { name, key, key_is_given: true, root, layout, own: false, types, format, dated: None, dedup, dedup_is_given: true };
