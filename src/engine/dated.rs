@@ -378,7 +378,7 @@ impl DateColumn {
     /// Refuses types that have no day, and a format that gives none.
     fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
         let name = &self.name;
-        if let Some(format) = &self.format {
+        if let Some(format) = self.format.as_ref().filter(|_| !matches!(data_type, DataType::Date32 | DataType::Timestamp(..))) {
             let day = NaiveDate::default();
             // What a wrong format writes, or panics at, is no date.
             let is_known = StrftimeItems::new(format).all(|item| item != Item::Error);

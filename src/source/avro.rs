@@ -9,6 +9,7 @@
 use std::io::{BufReader, Error as IoError, ErrorKind, Read};
 
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow_avro::reader::{Reader, ReaderBuilder};
 
 use super::Input;
@@ -40,7 +41,7 @@ impl AvroFile {
     pub(super) fn read(&self) -> Result<Batches> {
         let (name, schema) = (self.name.clone(), self.schema.clone());
         let rows = begin(&self.reader, &self.name)?.map(move |batch| {
-            let batch = batch.map_err(|error| damaged(&name, &error))?;
+            let batch = batch.map_err(|error| of_arrow(&name, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(&name))
         });
         let name = self.name.clone();
@@ -53,8 +54,16 @@ fn begin(reader: &ObjectReader, name: &str) -> Result<Reader<BufReader<Whole<Obj
     let file = BufReader::new(Whole::new(reader.clone().stream()?));
     decode(
         |why| damaged(name, &why),
-        || ReaderBuilder::new().with_batch_size(BATCH_ROWS).build(file).map_err(|error| damaged(name, &error)),
+        || ReaderBuilder::new().with_batch_size(BATCH_ROWS).build(file).map_err(|error| of_arrow(name, &error)),
     )
+}
+
+/// The refusal of a file, in the words of whoever found out.
+fn of_arrow(name: &str, error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(cause) => damaged(name, cause),
+        other => damaged(name, other),
+    }
 }
 
 fn damaged(name: &str, why: &dyn std::fmt::Display) -> Error {

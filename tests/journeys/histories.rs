@@ -320,3 +320,16 @@ fn the_documented_examples_run() {
         assert_eq!(world.rows(&format!("out{at}/date=2024-03-10/out{at}.parquet")), expected, "{query}");
     }
 }
+
+#[test]
+fn a_column_that_is_not_selected_is_no_column_of_the_intervals() {
+    let mut world = items();
+    let config = CONFIG.replace("key = [\"id\"]\n", "key = [\"id\"]\nwhere = \"status = 'ACTIVE'\"\nselect = [\"id\"]\n");
+    world.write("asof.toml", config);
+    world.write("kept.sql", "select id from item_intervals");
+    world.write("left.sql", "select id, status from item_intervals");
+    world.succeeds("backfill --sql kept.sql --out kept --from 2024-09-15 --to 2024-09-15");
+    world.refuses(2, "backfill --sql left.sql --out left --from 2024-09-15 --to 2024-09-15");
+    world.succeeds("compact item --where \"status = 'ACTVE'\" --out none.parquet");
+    world.pin("selections_in_sql");
+}

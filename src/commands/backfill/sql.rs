@@ -145,7 +145,8 @@ impl TableRelation<'_> {
     fn every_column(&self) -> Result<SchemaRef> {
         match self.rows {
             TableRows::AsOf(_) => self.history.every_column(),
-            TableRows::Copies(_) | TableRows::Known(_) => self.history.columns_known(self.serving),
+            TableRows::Copies(_) => self.history.columns_known(self.serving),
+            TableRows::Known(_) => self.history.columns_of_intervals(self.serving),
         }
     }
 

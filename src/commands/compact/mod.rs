@@ -498,6 +498,9 @@ impl<'a> Run<'a> {
         self.note_new_columns(&facts);
         self.note_twins(&facts)?;
         let bytes = output.finish(&facts)?;
+        if let (0, Some(condition)) = (facts.intervals, &self.settings.selection.condition) {
+            self.workspace.progress.note(&format!("{}: no row of any snapshot meets the condition {condition}", self.table.name));
+        }
         let volatile_columns = self.note_volatile_columns(&facts);
         for (date, objects) in &self.new {
             if let Some(observed) = facts.observed.iter().find(|observed| observed.date == *date) {

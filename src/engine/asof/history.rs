@@ -178,6 +178,15 @@ impl TableHistory {
         Ok(all)
     }
 
+    /// The same, of the columns that intervals have: those that are selected.
+    ///
+    /// # Errors
+    /// As [`TableHistory::columns_known`].
+    pub fn columns_of_intervals(&self, serving: NaiveDate) -> Result<SchemaRef> {
+        let known = self.columns_known(serving)?;
+        Ok(self.settings.as_ref().map_or_else(|| known.clone(), |made_with| made_with.settings.selection.kept(&known)))
+    }
+
     /// The intervals as they were known on the serving copy.
     ///
     /// # Errors
