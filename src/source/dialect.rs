@@ -129,7 +129,7 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// These settings, and those of another dialect where these leave one open. They are in the order of [`names`], since
+    /// These settings, and those of another dialect where these leave one open. They are in the order of `names`, since
     /// they are a part of hashes.
     #[must_use]
     pub fn or(mut self, mut other: Dialect) -> Dialect {
