@@ -140,7 +140,7 @@ pub struct SnapshotReport {
     /// How the files of text are written, where that was detected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detected: Vec<ReadAs>,
-    /// Which row of a key was kept, such as `latest by updated_at`, if a rule says so.
+    /// Which row of a key was kept, such as `latest by updated_at`; absent without such a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup: Option<String>,
     /// How many rows were dropped by that rule.

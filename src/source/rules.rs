@@ -31,7 +31,7 @@ pub struct TypeRules {
     pub external: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
-    /// Whether the command line says so, for this command alone.
+    /// Whether the command line declares them, for this command alone.
     pub csv_is_given: bool,
     /// How text was read with these rules. Whoever clones them sees it too.
     pub observed: Observed,

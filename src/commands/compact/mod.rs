@@ -76,7 +76,7 @@ pub struct CompactReport {
     pub unchanged: u64,
     /// The rows of all those snapshots.
     pub snapshot_rows: u64,
-    /// Which row of a key was kept, such as `latest by updated_at`, if a rule says so.
+    /// Which row of a key was kept, such as `latest by updated_at`; absent without such a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup: Option<String>,
     /// How many rows were dropped by that rule, in all of the snapshots.

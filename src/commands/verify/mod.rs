@@ -4,7 +4,7 @@
 //! the rows and fingerprint that its footer says. Intervals are sorted, do not overlap, and begin and end
 //! where the gap policy allows. And the round trip: for every observed date D, expand(intervals, D) equals snapshot(D), typed,
 //! row for row, on the compared columns. Intervals of a condition or of selected columns are compared with the same rows and columns of the
-//! snapshot. A date whose snapshot was pruned is held against the fingerprint that was recorded.
+//! snapshot. A date whose snapshot was pruned is compared with the recorded fingerprint.
 //!
 //! **What is read, and how often.** The intervals once, each snapshot once. A sum of row digests is a group
 //! ([`RowSum`](crate::domain::digest::RowSum)): each interval adds its row at the first observed date that it holds on and takes it away after the last, and the

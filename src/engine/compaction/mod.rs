@@ -197,8 +197,8 @@ pub struct Part {
     pub kept: Option<Vec<String>>,
     /// Which rows there are; in the columns that a snapshot has of those that are kept.
     pub rows: Choose,
-    /// Whether the facts are of whole snapshots, their fingerprints and columns. Otherwise fingerprints of foreign snapshots
-    /// are not to be had.
+    /// Whether the facts are of whole snapshots, their fingerprints and columns. Otherwise external snapshots
+    /// have no fingerprints.
     pub observes: bool,
 }
 
