@@ -15,6 +15,8 @@
 //!
 //! **What is held.** One chunk, and a sorted copy of it; on disk, every row of the range once, compressed.
 
+mod column;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
@@ -22,54 +24,29 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::NaiveDate;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::cast::display;
+pub use self::column::{DateColumn, NamedBy};
+use self::column::{InRange, within_range};
 use crate::domain::digest::{RowSum, row_digests};
 use crate::domain::layout::Layout;
-use crate::domain::schema::type_name;
 use crate::domain::staleness::EventsInput;
-use crate::domain::text::timestamp;
-use crate::error::{Context, Error, Result, shorten, toml_key, word};
+use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column};
 use crate::storage::Batches;
 use crate::storage::location::{Location, Object};
-use crate::storage::object::{GroupStatistics, RowCondition};
+use crate::storage::object::RowCondition;
 use crate::storage::partitions::{self, Found};
 
 /// The layout of the temporary folder. A folder's name without `=` adds no column to its rows.
 const LAYOUT: &str = "%Y-%m-%d";
-
-/// The column that tells the date of a row.
-#[derive(Clone, Debug)]
-pub struct DateColumn {
-    /// Its name.
-    pub name: String,
-    /// The format of its text; by default `YYYY-MM-DD`.
-    pub format: Option<String>,
-    /// The zone in which the day of an instant lies.
-    pub zone: Tz,
-    /// Where the column is named, for hints.
-    pub named_by: NamedBy,
-}
-
-/// Where a date column is named.
-#[derive(Clone, Debug)]
-pub enum NamedBy {
-    /// By options that begin with this, such as `--events-`.
-    Options(&'static str),
-    /// In this section of asof.toml, such as `events.clicks`.
-    Section(String),
-}
 
 /// What the rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,204 +336,6 @@ impl Split {
     }
 }
 
-impl NamedBy {
-    /// What to write for a setting of the column, such as `date-format`.
-    fn setting(&self, name: &str, value: &str) -> String {
-        match self {
-            NamedBy::Options(prefix) => format!("{prefix}{name} {}", word(value)),
-            NamedBy::Section(section) => format!("[{section}] {} = \"{value}\" in asof.toml", name.replace('-', "_")),
-        }
-    }
-}
-
-impl DateColumn {
-    /// All that says which rows are of which date.
-    pub fn in_json(&self) -> serde_json::Value {
-        serde_json::json!([self.name, self.format, self.zone.name()])
-    }
-
-    /// Refuses types that have no day, and a format that gives none.
-    fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
-        let name = &self.name;
-        if let Some(format) = self.format.as_ref().filter(|_| !matches!(data_type, DataType::Date32 | DataType::Timestamp(..))) {
-            let day = NaiveDate::default();
-            // What a wrong format writes, or panics at, is no date.
-            let is_known = StrftimeItems::new(format).all(|item| item != Item::Error);
-            let written = is_known.then(|| day.and_time(NaiveTime::MIN).format(format).to_string());
-            if written.and_then(|text| NaiveDate::parse_from_str(&text, format).ok()) != Some(day) {
-                let what = format!("{place}: the format '{format}' of column '{name}' does not have a year, a month and a day");
-                return Err(Error::usage(what).hint(self.named_by.setting("date-format", "%d/%m/%Y")));
-            }
-        }
-        let what = type_name(data_type);
-        match (data_type, &self.format) {
-            (DataType::Date32 | DataType::Timestamp(..), Some(_)) => {
-                let what = format!("{place}: column '{name}' is {what}, and a date format is one of text");
-                Err(Error::usage(what).hint("leave out the date format"))
-            }
-            (DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8 | DataType::Null, _) => Ok(()),
-            (integers, Some(_)) if integers.is_integer() => Ok(()),
-            (other, _) => {
-                let error = Error::usage(format!("{place}: column '{name}' is {what}, and dates are a date, a timestamp or text"));
-                let digits = self.named_by.setting("date-format", "%Y%m%d");
-                Err(match other {
-                    integers if integers.is_integer() => error.hint(format!("{digits}, if its digits are a date")),
-                    numbers if numbers.is_numeric() => {
-                        let integers = format!("types = {{ {} = \"int64\" }} in asof.toml", toml_key(name));
-                        error.hint(format!("{integers}, and {digits}, if its digits are a date"))
-                    }
-                    _ => error.hint("write a date, a timestamp or text in the source"),
-                })
-            }
-        }
-    }
-
-    fn refuse_nulls(&self, nulls: u64, place: &str) -> Result<()> {
-        if nulls == 0 {
-            return Ok(());
-        }
-        let rows = if nulls == 1 { "row has" } else { "rows have" };
-        Err(Error::refused(format!("{place}: {nulls} {rows} a null in the date column '{}'", self.name))
-            .hint("correct the source: every row has a date"))
-    }
-
-    fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
-        let date = Date32Type::to_naive_date_opt(day).filter(|date| (1..=9999).contains(&date.year()));
-        date.ok_or_else(|| {
-            Error::refused(format!("{place}: column '{}' has a date outside of the years 0001 to 9999", self.name))
-                .hint("correct the source, or the time zone in which the day of an instant lies")
-        })
-    }
-
-    fn not_a_date(&self, text: &str, format: &str, place: &str) -> Error {
-        let text = shorten(text);
-        let what = format!("{place}: column '{}': '{text}' is not a valid date in the format '{format}'", self.name);
-        Error::refused(what).hint(match self.format {
-            Some(_) => "correct the value, or the date format".to_owned(),
-            None if timestamp(&text, TimeUnit::Microsecond, false).is_some() || timestamp(&text, TimeUnit::Microsecond, true).is_some() => {
-                format!("types = {{ {} = \"timestamp\" }} in asof.toml", toml_key(&self.name))
-            }
-            None => format!("{}, or the format that the column has", self.named_by.setting("date-format", "%d/%m/%Y")),
-        })
-    }
-
-    /// The day of each value.
-    ///
-    /// # Errors
-    /// A refusal that names the first text that is not a date.
-    fn days(&self, values: &ArrayRef, place: &str) -> Result<Date32Array> {
-        let failed = || format!("{place}: column '{}'", self.name);
-        match values.data_type() {
-            integers if integers.is_integer() => self.days(&cast(values, &DataType::Utf8).io_context(failed)?, place),
-            DataType::Utf8 => {
-                let format = self.format.as_deref().unwrap_or("%Y-%m-%d");
-                let days = values.as_string::<i32>().iter().map(|text| match text {
-                    None => Ok(None),
-                    Some(text) => match NaiveDate::parse_from_str(text.trim(), format) {
-                        Ok(date) => Ok(Some(Date32Type::from_naive_date(date))),
-                        Err(_) => Err(self.not_a_date(text, format, place)),
-                    },
-                });
-                days.collect()
-            }
-            DataType::Timestamp(unit, zone) => {
-                let per_second = match unit {
-                    TimeUnit::Second => 1,
-                    TimeUnit::Millisecond => 1_000,
-                    TimeUnit::Microsecond => 1_000_000,
-                    TimeUnit::Nanosecond => 1_000_000_000,
-                };
-                let instants = cast(values, &DataType::Int64).io_context(failed)?;
-                let instants = instants.as_primitive::<Int64Type>();
-                let zone = zone.is_some().then_some(self.zone);
-                let days = (0..instants.len()).map(|row| {
-                    if instants.is_null(row) {
-                        return Ok(None);
-                    }
-                    let instant = DateTime::<Utc>::from_timestamp(instants.value(row).div_euclid(per_second), 0)
-                        .ok_or_else(|| Error::refused(format!("{}: '{}' has no day", failed(), display(values, row))))?;
-                    let local = match zone {
-                        None => Some(instant.naive_utc()),
-                        Some(zone) => {
-                            let offset = zone.offset_from_utc_datetime(&instant.naive_utc()).fix();
-                            instant.naive_utc().checked_add_offset(offset)
-                        }
-                    };
-                    let no_day = || Error::refused(format!("{}: '{}' has no day", failed(), display(values, row)));
-                    let date = local.ok_or_else(no_day)?.date();
-                    Ok(Some(Date32Type::from_naive_date(date)))
-                });
-                days.collect()
-            }
-            _ => Ok(cast(values, &DataType::Date32).io_context(failed)?.as_primitive::<Date32Type>().clone()),
-        }
-    }
-}
-
-/// Rows whose date lies in a range, or is null: nulls are counted and refused.
-///
-/// It knows the days of values as a file has them, and lets through the rows of a file in which they have another type.
-struct InRange {
-    column: DateColumn,
-    columns: Vec<String>,
-    range: DateRange,
-    /// The type of the column over all files.
-    data_type: DataType,
-}
-
-impl InRange {
-    /// Whether values of a type are those that are read, and come in the order of their days.
-    fn is_told_by(&self, data_type: &DataType) -> bool {
-        match (data_type, &self.data_type) {
-            (DataType::Date32, DataType::Date32) => true,
-            (DataType::Timestamp(_, one), DataType::Timestamp(_, other)) => one.is_some() == other.is_some(),
-            _ => false,
-        }
-    }
-}
-
-/// Which days lie in a range, or are null.
-fn within_range(days: &Date32Array, range: DateRange) -> BooleanArray {
-    let (from, to) = (Date32Type::from_naive_date(range.from()), Date32Type::from_naive_date(range.to()));
-    days.iter().map(|day| Some(day.is_none_or(|day| from <= day && day <= to))).collect()
-}
-
-impl RowCondition for InRange {
-    fn columns(&self) -> &[String] {
-        &self.columns
-    }
-
-    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
-        let all = vec![true; groups.len()];
-        let name = &self.column.name;
-        let is_ordered = groups.schema().field_with_name(name).is_ok_and(|field| self.is_told_by(field.data_type()));
-        let (Some(mins), Some(maxes), Some(nulls)) = (groups.mins(name), groups.maxes(name), groups.null_counts(name)) else {
-            return all;
-        };
-        let (Ok(mins), Ok(maxes), true) = (self.column.days(&mins, ""), self.column.days(&maxes, ""), is_ordered) else {
-            return all;
-        };
-        let nulls = nulls.as_primitive::<UInt64Type>();
-        let (from, to) = (Date32Type::from_naive_date(self.range.from()), Date32Type::from_naive_date(self.range.to()));
-        // A clock that is set back soon after midnight shows the day before once more.
-        let slack = i32::from(self.column.zone != Tz::UTC);
-        let may = |group: usize| {
-            let is_known = mins.is_valid(group) && maxes.is_valid(group) && nulls.is_valid(group);
-            !is_known || nulls.value(group) > 0 || (mins.value(group) - slack <= to && maxes.value(group) + slack >= from)
-        };
-        (0..groups.len()).map(may).collect()
-    }
-
-    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let all = || BooleanArray::from(vec![true; batch.num_rows()]);
-        let Some(values) = batch.column_by_name(&self.column.name).filter(|values| self.is_told_by(values.data_type())) else {
-            return Ok(all());
-        };
-        // A value without a day is refused where it can be named.
-        Ok(self.column.days(values, "").map_or_else(|_| all(), |days| within_range(&days, self.range)))
-    }
-}
-
 /// Rows on their way into the folders of their dates.
 struct Splitter<'a> {
     column: &'a DateColumn,
@@ -658,7 +437,8 @@ const CHUNK: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray};
+    use arrow::array::Date32Array;
+    use chrono_tz::Tz;
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
 
@@ -667,30 +447,8 @@ mod tests {
     use crate::storage::object::ParquetObject;
     use crate::storage::partitions::local_object;
 
-    fn column(format: Option<&str>, zone: Tz) -> DateColumn {
-        DateColumn { name: "d".to_owned(), format: format.map(str::to_owned), zone, named_by: NamedBy::Options("--") }
-    }
-
-    #[test]
-    fn the_day_of_a_value_is_the_one_that_is_written_or_the_one_in_the_zone() {
-        let zoned = |seconds: i64| Arc::new(TimestampSecondArray::from(vec![seconds]).with_timezone("UTC")) as ArrayRef;
-        let cases: [(ArrayRef, Option<&str>, Tz, &str); 8] = [
-            (Arc::new(Date32Array::from(vec![-1])), None, Tz::UTC, "1969-12-31"),
-            (Arc::new(TimestampMicrosecondArray::from(vec![-1])), None, Tz::UTC, "1969-12-31"),
-            (Arc::new(TimestampNanosecondArray::from(vec![86_400_000_000_000])), None, Tz::Europe__Berlin, "1970-01-02"),
-            (zoned(86_399), None, Tz::UTC, "1970-01-01"),
-            (zoned(86_399), None, Tz::Europe__Berlin, "1970-01-02"),
-            (zoned(3_600), None, Tz::America__New_York, "1969-12-31"),
-            (Arc::new(StringArray::from(vec!["2024-09-13"])), None, Tz::UTC, "2024-09-13"),
-            (Arc::new(StringArray::from(vec!["13/09/2024"])), Some("%d/%m/%Y"), Tz::UTC, "2024-09-13"),
-        ];
-        for (values, format, zone, expected) in cases {
-            let days = column(format, zone).days(&values, "x").expect("a day");
-            assert_eq!(days.value_as_date(0).map(|day| day.to_string()).as_deref(), Some(expected), "{values:?}, {zone}");
-        }
-        let wrong: ArrayRef = Arc::new(StringArray::from(vec!["2024-02-30"]));
-        let error = column(None, Tz::UTC).days(&wrong, "table t, 'x.csv'").expect_err("February has 29 days");
-        assert_eq!(error.to_string(), "table t, 'x.csv': column 'd': '2024-02-30' is not a valid date in the format '%Y-%m-%d'");
+    fn column() -> DateColumn {
+        DateColumn { name: "d".to_owned(), format: None, zone: Tz::UTC, named_by: NamedBy::Options("--") }
     }
 
     #[test]
@@ -708,13 +466,13 @@ mod tests {
         let date = |text: &str| parse_date(text).expect("a date");
         let range = DateRange::new(date("2024-03-01"), date("2024-03-07")).expect("a range");
         let condition: Arc<dyn RowCondition> =
-            Arc::new(InRange { column: column(None, Tz::UTC), columns: vec!["d".to_owned()], data_type: DataType::Date32, range });
+            Arc::new(InRange { column: column(), columns: vec!["d".to_owned()], data_type: DataType::Date32, range });
         let object = ParquetObject::open_listed(&local_object(&path).expect("a file")).expect("opened");
         assert_eq!(object.groups_where(Some(&condition)).len(), 7, "of 365 row groups");
         let files = [local_object(&path).expect("a file")];
         let format = FormatRule { declared: Some(Format::Parquet), ..FormatRule::default() };
         let root = files[0].location.clone();
-        let dated = Dated::new(root, None, format, TypeRules::default(), column(None, Tz::UTC), RowsOf::Copies);
+        let dated = Dated::new(root, None, format, TypeRules::default(), column(), RowsOf::Copies);
         let found = dated.find(Some(range)).expect("found");
         assert_eq!(found.dates(), range.dates().collect::<Vec<_>>());
     }
