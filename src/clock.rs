@@ -22,13 +22,17 @@ impl Clock {
     }
 
     /// The clock of this machine, or the instant given as RFC 3339 (`ASOF_NOW`, for tests).
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     pub fn read(pinned: Option<&str>) -> Result<Self> {
         let now = match pinned {
             None => Utc::now(),
-            Some(text) => {
-                text.parse().map_err(|_| Error::usage(format!("ASOF_NOW is not a time: '{text}'")).hint("ASOF_NOW=2024-01-31T02:00:00Z"))?
-            }
+            Some(text) => text.parse().map_err(|_| {
+                Error::usage(format!("ASOF_NOW is not a time: '{text}'"))
+                    .hint("ASOF_NOW=2024-01-31T02:00:00Z")
+            })?,
         };
         Ok(Clock { now, zone: Tz::UTC })
     }
@@ -61,7 +65,10 @@ pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     /// Begins now.
-    #[allow(clippy::disallowed_methods, reason = "the one place that measures time")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that measures time"
+    )]
     pub fn start() -> Self {
         Stopwatch(std::time::Instant::now())
     }
@@ -80,6 +87,9 @@ mod tests {
     fn the_zone_decides_the_date() {
         let clock = Clock::read(Some("2024-01-31T23:30:00Z")).expect("a time");
         assert_eq!(clock.today().to_string(), "2024-01-31");
-        assert_eq!(clock.in_zone(Tz::Europe__Berlin).today().to_string(), "2024-02-01");
+        assert_eq!(
+            clock.in_zone(Tz::Europe__Berlin).today().to_string(),
+            "2024-02-01"
+        );
     }
 }

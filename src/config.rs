@@ -1,7 +1,8 @@
 //! `asof.toml`, on the wire: what a project says once so that commands need not.
 //!
-//! Relative paths are taken from the folder of the file. `${VAR}` takes a value from the environment; what
-//! is shown in messages and footers is the text with `${VAR}` in it, so that a secret never gets there.
+//! Relative paths are taken from the folder of the file. `${VAR}` takes a value from the
+//! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
+//! secret never gets there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub struct Config {
     pub lake: Option<String>,
     /// The zone in which "today" is decided.
     pub timezone: Option<String>,
-    /// How object stores are reached: options by bucket (`s3://shop`) or by service (`s3`, `gs`, `az`).
+    /// How object stores are reached: options by bucket (`s3://shop`) or by service (`s3`, `gs`,
+    /// `az`).
     pub stores: BTreeMap<String, BTreeMap<String, StoreOption>>,
     /// Slowly changing tables, by name.
     pub tables: BTreeMap<String, TableConfig>,
@@ -70,7 +72,8 @@ impl StoreOption {
 pub struct TableConfig {
     /// Where snapshots are taken from: a path, a glob, or `-`.
     pub source: Option<String>,
-    /// The format of the source, or of copies that another tool writes, if names and first bytes do not tell.
+    /// The format of the source, or of copies that another tool writes, if names and first bytes do
+    /// not tell.
     pub source_format: Option<Format>,
     /// The key columns.
     pub key: Vec<String>,
@@ -199,38 +202,80 @@ impl Config {
     /// # Errors
     /// A failure if it cannot be read; a usage error with line and column if it is wrong.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).io_context(|| format!("cannot read '{}'", path.display()))?;
-        let mut config: Config = toml::from_str(&text)
-            .map_err(|error| Error::usage(format!("'{}' is wrong: {}", path.display(), error.to_string().trim_end())))?;
-        config.base = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        config.check().map_err(|error| error.within(format!("'{}'", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .io_context(|| format!("cannot read '{}'", path.display()))?;
+        let mut config: Config = toml::from_str(&text).map_err(|error| {
+            Error::usage(format!(
+                "'{}' is wrong: {}",
+                path.display(),
+                error.to_string().trim_end()
+            ))
+        })?;
+        config.base = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
+            .to_owned();
+        config
+            .check()
+            .map_err(|error| error.within(format!("'{}'", path.display())))?;
         Ok(config)
     }
 
     /// The nearest file, from a folder upward.
     pub fn nearest(folder: &Path) -> Option<PathBuf> {
-        folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file())
+        folder
+            .ancestors()
+            .map(|folder| folder.join(FILE_NAME))
+            .find(|path| path.is_file())
     }
 
     fn check(&self) -> Result<()> {
-        for name in self.tables.keys().chain(self.events.keys()).chain(self.jobs.keys()) {
+        for name in self
+            .tables
+            .keys()
+            .chain(self.events.keys())
+            .chain(self.jobs.keys())
+        {
             name.parse::<crate::model::TableName>()?;
         }
-        if let Some(both) = self.tables.keys().find(|name| self.events.contains_key(*name)) {
-            return Err(Error::usage(format!("'{both}' is the name of a table and of events, and SQL could not tell them apart")));
+        if let Some(both) = self
+            .tables
+            .keys()
+            .find(|name| self.events.contains_key(*name))
+        {
+            return Err(Error::usage(format!(
+                "'{both}' is the name of a table and of events, and SQL could not tell them apart"
+            )));
         }
         for (name, table) in &self.tables {
-            table.guards().and(table.type_rules(name).map(|_| ())).map_err(|error| error.within(format!("[tables.{name}]")))?;
+            table
+                .guards()
+                .and(table.type_rules(name).map(|_| ()))
+                .map_err(|error| error.within(format!("[tables.{name}]")))?;
             let within = |error: Error| error.within(format!("[tables.{name}]"));
             let is_told = table.layout.is_some() || table.date_column.is_some();
             if table.snapshots.is_some() && !is_told {
-                return Err(within(Error::usage("'snapshots' needs a 'layout' or a 'date_column'")));
+                return Err(within(Error::usage(
+                    "'snapshots' needs a 'layout' or a 'date_column'",
+                )));
             }
             if table.snapshots.is_none() && is_told {
-                let given = if table.layout.is_some() { "layout" } else { "date_column" };
-                return Err(within(Error::usage(format!("'{given}' goes with 'snapshots'"))));
+                let given = if table.layout.is_some() {
+                    "layout"
+                } else {
+                    "date_column"
+                };
+                return Err(within(Error::usage(format!(
+                    "'{given}' goes with 'snapshots'"
+                ))));
             }
-            self.check_dates(table.date_column.as_ref(), table.date_format.as_ref(), table.timezone.as_ref()).map_err(within)?;
+            self.check_dates(
+                table.date_column.as_ref(),
+                table.date_format.as_ref(),
+                table.timezone.as_ref(),
+            )
+            .map_err(within)?;
         }
         for (name, events) in &self.events {
             let within = |error: Error| error.within(format!("[events.{name}]"));
@@ -238,14 +283,26 @@ impl Config {
             // Types alone are those of events that the command line places.
             let is_told = !events.layout.is_empty() || events.date_column.is_some();
             if !events.path.is_empty() && !is_told {
-                return Err(within(Error::usage("'path' needs a 'layout' or a 'date_column'")));
+                return Err(within(Error::usage(
+                    "'path' needs a 'layout' or a 'date_column'",
+                )));
             }
             if events.path.is_empty() && is_told {
-                let given = if events.layout.is_empty() { "date_column" } else { "layout" };
+                let given = if events.layout.is_empty() {
+                    "date_column"
+                } else {
+                    "layout"
+                };
                 return Err(within(Error::usage(format!("'{given}' goes with 'path'"))));
             }
-            self.check_dates(events.date_column.as_ref(), events.date_format.as_ref(), events.timezone.as_ref()).map_err(within)?;
-            let says_types = !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
+            self.check_dates(
+                events.date_column.as_ref(),
+                events.date_format.as_ref(),
+                events.timezone.as_ref(),
+            )
+            .map_err(within)?;
+            let says_types =
+                !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
             if events.path.is_empty() && events.format.is_none() && !says_types {
                 return Err(within(Error::usage("'path' is missing")));
             }
@@ -259,10 +316,18 @@ impl Config {
     }
 
     /// Refuses what says how dates are written, if no column holds them.
-    fn check_dates(&self, column: Option<&String>, format: Option<&String>, timezone: Option<&String>) -> Result<()> {
+    fn check_dates(
+        &self,
+        column: Option<&String>,
+        format: Option<&String>,
+        timezone: Option<&String>,
+    ) -> Result<()> {
         timezone.map(|name| zone(name)).transpose()?;
         let of_column = [("date_format", format), ("timezone", timezone)];
-        match of_column.iter().find(|(_, given)| given.is_some() && column.is_none()) {
+        match of_column
+            .iter()
+            .find(|(_, given)| given.is_some() && column.is_none())
+        {
             Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'date_column'"))),
             None => Ok(()),
         }
@@ -272,11 +337,22 @@ impl Config {
     ///
     /// # Errors
     /// A usage error for a variable that is not set.
-    pub fn store_options(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    pub fn store_options(
+        &self,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let expand = |options: &BTreeMap<String, StoreOption>| {
-            options.iter().map(|(key, value)| Ok((key.clone(), expand_variables(&value.text(), variable)?))).collect::<Result<_>>()
+            options
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), expand_variables(&value.text(), variable)?)))
+                .collect::<Result<_>>()
         };
-        self.stores.iter().map(|(section, options)| Ok((section.trim_end_matches('/').to_owned(), expand(options)?))).collect()
+        self.stores
+            .iter()
+            .map(|(section, options)| {
+                Ok((section.trim_end_matches('/').to_owned(), expand(options)?))
+            })
+            .collect()
     }
 
     /// The zone in which "today" is decided.
@@ -296,7 +372,9 @@ pub fn zone(name: &str) -> Result<Tz> {
     name.parse().map_err(|_| {
         let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
         let what = format!("timezone '{name}' is unknown");
-        Error::usage(what).hint_nearest(name, names, || "a name of the IANA time zone database, such as Europe/Berlin".to_owned())
+        Error::usage(what).hint_nearest(name, names, || {
+            "a name of the IANA time zone database, such as Europe/Berlin".to_owned()
+        })
     })
 }
 
@@ -304,20 +382,37 @@ impl JobConfig {
     /// Refuses options of one kind of job beside those of another.
     fn check(&self) -> Result<()> {
         let is_command = !self.command.is_empty();
-        let kinds = [self.sql.is_some(), self.sql_file.is_some(), self.table.is_some(), is_command];
+        let kinds = [
+            self.sql.is_some(),
+            self.sql_file.is_some(),
+            self.table.is_some(),
+            is_command,
+        ];
         if kinds.iter().filter(|given| **given).count() > 1 {
-            return Err(Error::usage("a job has one of 'sql', 'sql_file', 'table' and 'command'"));
+            return Err(Error::usage(
+                "a job has one of 'sql', 'sql_file', 'table' and 'command'",
+            ));
         }
-        let of_commands = [("tables", !self.tables.is_empty()), ("inputs", !self.inputs.is_empty()), ("timeout", self.timeout.is_some())];
+        let of_commands = [
+            ("tables", !self.tables.is_empty()),
+            ("inputs", !self.inputs.is_empty()),
+            ("timeout", self.timeout.is_some()),
+        ];
         let of_joins = [
             ("on", !self.on.is_empty()),
             ("how", self.how.is_some()),
             ("where", self.condition.is_some()),
             ("select", !self.select.is_empty()),
         ];
-        let wrong = if is_command { of_joins.as_slice() } else { of_commands.as_slice() };
+        let wrong = if is_command {
+            of_joins.as_slice()
+        } else {
+            of_commands.as_slice()
+        };
         match wrong.iter().find(|(_, given)| *given) {
-            Some((name, _)) if is_command => Err(Error::usage(format!("'{name}' goes with a join, and the job is a command"))),
+            Some((name, _)) if is_command => Err(Error::usage(format!(
+                "'{name}' goes with a join, and the job is a command"
+            ))),
             Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'command'"))),
             None => Ok(()),
         }
@@ -332,17 +427,31 @@ impl JobConfig {
     }
 }
 
-fn types(declared: &BTreeMap<String, String>, csv_types: Option<&str>, csv: &Dialect, section: String) -> Result<TypeRules> {
+fn types(
+    declared: &BTreeMap<String, String>,
+    csv_types: Option<&str>,
+    csv: &Dialect,
+    section: String,
+) -> Result<TypeRules> {
     let csv_as_text = match csv_types {
         None | Some("infer") => false,
         Some("text") => true,
-        Some(other) => return Err(Error::usage(format!("csv_types = \"{other}\" is unknown")).hint("csv_types = \"text\", or \"infer\"")),
+        Some(other) => {
+            return Err(Error::usage(format!("csv_types = \"{other}\" is unknown"))
+                .hint("csv_types = \"text\", or \"infer\""));
+        }
     };
     csv.check()?;
-    let mut rules = TypeRules { csv_as_text, section, csv: Arc::new(csv.clone()), ..TypeRules::default() };
+    let mut rules = TypeRules {
+        csv_as_text,
+        section,
+        csv: Arc::new(csv.clone()),
+        ..TypeRules::default()
+    };
     for (column, name) in declared {
         let data_type = parse_type(name).ok_or_else(|| {
-            Error::usage(format!("column '{column}': '{name}' is not a type")).hint(format!("the types are {DECLARABLE}"))
+            Error::usage(format!("column '{column}': '{name}' is not a type"))
+                .hint(format!("the types are {DECLARABLE}"))
         })?;
         rules.declared.insert(column.clone(), data_type);
     }
@@ -358,9 +467,17 @@ impl TableConfig {
         let freeze_schema = match self.schema.as_deref() {
             None | Some("evolve") => false,
             Some("freeze") => true,
-            Some(other) => return Err(Error::usage(format!("schema = \"{other}\" is unknown")).hint("schema = \"freeze\", or \"evolve\"")),
+            Some(other) => {
+                return Err(Error::usage(format!("schema = \"{other}\" is unknown"))
+                    .hint("schema = \"freeze\", or \"evolve\""));
+            }
         };
-        Ok(Guards { min_rows: self.min_rows.unwrap_or(1), max_delete: self.max_delete, max_change: self.max_change, freeze_schema })
+        Ok(Guards {
+            min_rows: self.min_rows.unwrap_or(1),
+            max_delete: self.max_delete,
+            max_change: self.max_change,
+            freeze_schema,
+        })
     }
 
     /// The declared types of the table of this name.
@@ -368,7 +485,12 @@ impl TableConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref(), &self.csv, format!("tables.{}", toml_key(name)))
+        types(
+            &self.types,
+            self.csv_types.as_deref(),
+            &self.csv,
+            format!("tables.{}", toml_key(name)),
+        )
     }
 }
 
@@ -378,12 +500,19 @@ impl EventsConfig {
     /// # Errors
     /// A usage error for a type that is unknown.
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
-        types(&self.types, self.csv_types.as_deref(), &self.csv, format!("events.{}", toml_key(name)))
+        types(
+            &self.types,
+            self.csv_types.as_deref(),
+            &self.csv,
+            format!("events.{}", toml_key(name)),
+        )
     }
 }
 
 /// One text, or a list of them.
-fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn one_or_several<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrSeveral {
@@ -404,9 +533,13 @@ pub fn expand_variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, tail) = after.split_once('}').ok_or_else(|| Error::usage(format!("'{text}' has '${{' without '}}'")))?;
-        let value = variable(name)
-            .ok_or_else(|| Error::usage(format!("the environment variable {name} is not set")).hint(format!("export {name}=...")))?;
+        let (name, tail) = after
+            .split_once('}')
+            .ok_or_else(|| Error::usage(format!("'{text}' has '${{' without '}}'")))?;
+        let value = variable(name).ok_or_else(|| {
+            Error::usage(format!("the environment variable {name} is not set"))
+                .hint(format!("export {name}=..."))
+        })?;
         expanded.push_str(before);
         expanded.push_str(&value);
         rest = tail;
@@ -428,7 +561,8 @@ mod tests {
     #[test]
     fn the_file_of_the_design_reads() {
         let config = load(
-            "lake = 'lake'\ntimezone = 'Europe/Berlin'\n[tables.item]\nsource = 'item.csv'\nkey = ['id']\nmax_delete = '20%'\nlag = '1d'\n\
+            "lake = 'lake'\ntimezone = 'Europe/Berlin'\n[tables.item]\nsource = 'item.csv'\nkey = \
+             ['id']\nmax_delete = '20%'\nlag = '1d'\n\
              [events.item_events]\npath = 'raw'\nlayout = 'year=%Y/month=%m/day=%d'\n\
              [jobs.active]\nsql = 'select * from item_events'\noutput = 'out'\n",
         )
@@ -441,35 +575,75 @@ mod tests {
     fn what_is_wrong_is_named() {
         let message = |text: &str| load(text).expect_err("wrong").to_string();
         assert!(message("[tables.item]\nkeys = ['id']\n").contains("unknown field `keys`"));
-        assert!(message("timezone = 'Europe/Berln'\n").contains("timezone 'Europe/Berln' is unknown"));
-        assert!(message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n").contains("the name of a table and of events"));
+        assert!(
+            message("timezone = 'Europe/Berln'\n").contains("timezone 'Europe/Berln' is unknown")
+        );
+        assert!(
+            message("[tables.a]\n[events.a]\npath='x'\nlayout='%F'\n")
+                .contains("the name of a table and of events")
+        );
         assert!(message("[tables.a]\nmax_delete = '20'\n").contains("'20' is not a share of rows"));
-        assert!(message("[tables.a]\ndedup = 'first by x'\n").contains("'first by x' is not a valid dedup rule"));
-        assert!(message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type"));
+        assert!(
+            message("[tables.a]\ndedup = 'first by x'\n")
+                .contains("'first by x' is not a valid dedup rule")
+        );
+        assert!(
+            message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type")
+        );
         assert!(message("[events.a]\n").ends_with("[events.a]: 'path' is missing"));
-        assert!(message("[events.a]\npath = 'x'\n").ends_with("[events.a]: 'path' needs a 'layout' or a 'date_column'"));
-        assert!(message("[events.a]\ndate_column = 'x'\n").ends_with("[events.a]: 'date_column' goes with 'path'"));
+        assert!(
+            message("[events.a]\npath = 'x'\n")
+                .ends_with("[events.a]: 'path' needs a 'layout' or a 'date_column'")
+        );
+        assert!(
+            message("[events.a]\ndate_column = 'x'\n")
+                .ends_with("[events.a]: 'date_column' goes with 'path'")
+        );
         let stray = "[events.a]\npath = 'x'\nlayout = '%Y-%m-%d'\ndate_format = '%d'\n";
         assert!(message(stray).ends_with("[events.a]: 'date_format' goes with 'date_column'"));
-        assert!(message("[tables.a]\nsnapshots = 'x'\n").ends_with("[tables.a]: 'snapshots' needs a 'layout' or a 'date_column'"));
+        assert!(
+            message("[tables.a]\nsnapshots = 'x'\n")
+                .ends_with("[tables.a]: 'snapshots' needs a 'layout' or a 'date_column'")
+        );
         assert!(message("[events.a.types]\nx = 'number'\n").contains("'number' is not a type"));
         assert!(load("[events.a.types]\nx = 'text'\n").is_ok());
         assert!(message("[tables.a]\nlag = '1'\n").contains("not a number of days"));
         assert!(
-            message("[jobs.a]\ncommand = ['a']\nsql = 'select 1'\n").ends_with("a job has one of 'sql', 'sql_file', 'table' and 'command'")
+            message("[jobs.a]\ncommand = ['a']\nsql = 'select 1'\n")
+                .ends_with("a job has one of 'sql', 'sql_file', 'table' and 'command'")
         );
-        assert!(message("[jobs.a]\ncommand = ['a']\non = ['id']\n").ends_with("'on' goes with a join, and the job is a command"));
-        assert!(message("[jobs.a]\nsql = 'select 1'\ntimeout = '1h'\n").ends_with("'timeout' goes with 'command'"));
-        let job = load("[jobs.a]\ncommand = ['a']\nevents = 'e'\ntables = ['t', 'u']\n").expect("it reads").jobs["a"].clone();
+        assert!(
+            message("[jobs.a]\ncommand = ['a']\non = ['id']\n")
+                .ends_with("'on' goes with a join, and the job is a command")
+        );
+        assert!(
+            message("[jobs.a]\nsql = 'select 1'\ntimeout = '1h'\n")
+                .ends_with("'timeout' goes with 'command'")
+        );
+        let job = load("[jobs.a]\ncommand = ['a']\nevents = 'e'\ntables = ['t', 'u']\n")
+            .expect("it reads")
+            .jobs["a"]
+            .clone();
         assert_eq!((job.events.len(), job.tables.len()), (1, 2));
-        assert!(message("[jobs.a]\ntimezone = 'Europe/Berln'\n").ends_with("[jobs.a]: timezone 'Europe/Berln' is unknown"));
+        assert!(
+            message("[jobs.a]\ntimezone = 'Europe/Berln'\n")
+                .ends_with("[jobs.a]: timezone 'Europe/Berln' is unknown")
+        );
     }
 
     #[test]
     fn variables_come_from_the_environment_and_missing_ones_are_named() {
         let variable = |name: &str| (name == "HOME_OF").then(|| "x".to_owned());
-        assert_eq!(expand_variables("a/${HOME_OF}/b$c", &variable).expect("set"), "a/x/b$c");
-        assert_eq!(expand_variables("${NOPE}", &variable).expect_err("unset").to_string(), "the environment variable NOPE is not set");
+        assert_eq!(
+            expand_variables("a/${HOME_OF}/b$c", &variable).expect("set"),
+            "a/x/b$c"
+        );
+        assert_eq!(
+            expand_variables("${NOPE}", &variable)
+                .expect_err("unset")
+                .to_string(),
+            "the environment variable NOPE is not set"
+        );
         assert!(expand_variables("${NOPE", &variable).is_err());
     }
 }

@@ -56,13 +56,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), hints: Vec::new(), source: None }
+        Error {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            source: None,
+        }
     }
 
     /// An invariant of this program that does not hold.
     pub fn internal(message: impl Into<String>) -> Self {
         let message = format!("internal error: {}", message.into());
-        Error::new(Kind::Internal, message).hint("report this as a bug of asof, with the command; running it again does not help")
+        Error::new(Kind::Internal, message)
+            .hint("report this as a bug of asof, with the command; running it again does not help")
     }
 
     /// A failure of reading or writing.
@@ -97,21 +103,30 @@ impl Error {
         self
     }
 
-    /// The same error with the known name nearest to what was written, or, if none is near, another thing to try.
+    /// The same error with the known name nearest to what was written, or, if none is near, another
+    /// thing to try.
     #[must_use]
-    pub fn hint_nearest<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: impl FnOnce() -> String) -> Self {
-        let hint = nearest(written, known).map_or_else(otherwise, |near| format!("did you mean '{near}'?"));
+    pub fn hint_nearest<'a>(
+        self,
+        written: &str,
+        known: impl IntoIterator<Item = &'a str>,
+        otherwise: impl FnOnce() -> String,
+    ) -> Self {
+        let hint = nearest(written, known)
+            .map_or_else(otherwise, |near| format!("did you mean '{near}'?"));
         self.hint(hint)
     }
 
-    /// The same error with each hint as `rewrite` has it: where another command or setting has another option for the same.
+    /// The same error with each hint as `rewrite` has it: where another command or setting has
+    /// another option for the same.
     #[must_use]
     pub fn with_hints(mut self, rewrite: impl Fn(String) -> String) -> Self {
         self.hints = self.hints.into_iter().map(rewrite).collect();
         self
     }
 
-    /// The same error in other words, where those of another module name what the user does not know.
+    /// The same error in other words, where those of another module name what the user does not
+    /// know.
     #[must_use]
     pub fn reworded(mut self, rewrite: impl Fn(String) -> String) -> Self {
         self.message = rewrite(self.message);
@@ -127,13 +142,21 @@ impl Error {
 
     /// The same error once more, for a library that only lends it.
     pub(crate) fn duplicate(&self) -> Self {
-        Error { kind: self.kind, message: self.message.clone(), hints: self.hints.clone(), source: self.source.clone() }
+        Error {
+            kind: self.kind,
+            message: self.message.clone(),
+            hints: self.hints.clone(),
+            source: self.source.clone(),
+        }
     }
 
     /// The same error as a refusal of data, where it is the data that changed and not the command.
     #[must_use]
     pub fn into_refusal(self) -> Self {
-        Error { kind: Kind::Refused, ..self }
+        Error {
+            kind: Kind::Refused,
+            ..self
+        }
     }
 
     /// What the caller should do.
@@ -155,13 +178,16 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }
 
 /// Adds what was being done, and to what, to the error of a library.
 pub trait Context<T> {
-    /// Turns the error into an I/O failure whose message begins with `doing`, and whose source it is.
+    /// Turns the error into an I/O failure whose message begins with `doing`, and whose source it
+    /// is.
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }
 
@@ -170,21 +196,38 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Re
         self.map_err(|error| {
             let source: Box<dyn StdError + Send + Sync> = error.into();
             let message = format!("{}: {source}", doing());
-            Error { source: Some(Arc::from(source)), ..Error::io(message) }
+            Error {
+                source: Some(Arc::from(source)),
+                ..Error::io(message)
+            }
         })
     }
 }
 
 /// A value as one word of a command line, for hints.
 pub fn word(value: &str) -> String {
-    let plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "_-.:/=".contains(c));
-    if plain { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
+    let plain = !value.is_empty()
+        && value
+            .chars()
+            .all(|c| c.is_alphanumeric() || "_-.:/=".contains(c));
+    if plain {
+        value.to_owned()
+    } else {
+        format!("'{}'", value.replace('\'', "'\\''"))
+    }
 }
 
 /// A name as a key of TOML, quoted where it has to be, for hints.
 pub fn toml_key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if is_bare { name.to_owned() } else { toml_text(name) }
+    let is_bare = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_bare {
+        name.to_owned()
+    } else {
+        toml_text(name)
+    }
 }
 
 /// A text as a value of TOML, for hints.
@@ -202,17 +245,30 @@ pub fn toml_text(text: &str) -> String {
 
 /// A value as messages show it: at most 60 characters.
 pub fn shorten(text: &str) -> String {
-    if text.chars().nth(60).is_none() { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
+    if text.chars().nth(60).is_none() {
+        text.to_owned()
+    } else {
+        text.chars().take(57).chain("...".chars()).collect()
+    }
 }
 
 /// The candidate nearest to what was written, if one is near enough to be what was meant.
-pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let lower = written.to_lowercase();
     candidates
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&lower, &name.to_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, name)| {
-            *distance <= (name.len().max(written.len()) / 3).max(1) && *distance < name.len().min(written.len()).max(1)
+            *distance <= (name.len().max(written.len()) / 3).max(1)
+                && *distance < name.len().min(written.len()).max(1)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -225,25 +281,54 @@ mod tests {
     #[test]
     fn names_and_texts_are_quoted_as_toml_wants_them() {
         assert_eq!([toml_key("price"), toml_key("a-b_1")], ["price", "a-b_1"]);
-        for name in ["", "unit price", "shop.item", "Preis €", "say \"hi\"", "back\\slash", "two\nlines", "a=b,c", "tab\there"] {
-            let read: toml::Table = toml::from_str(&format!("{} = {}", toml_key(name), toml_text(name))).expect("TOML");
-            assert_eq!(read.into_iter().collect::<Vec<_>>(), [(name.to_owned(), toml::Value::String(name.to_owned()))]);
+        for name in [
+            "",
+            "unit price",
+            "shop.item",
+            "Preis €",
+            "say \"hi\"",
+            "back\\slash",
+            "two\nlines",
+            "a=b,c",
+            "tab\there",
+        ] {
+            let read: toml::Table =
+                toml::from_str(&format!("{} = {}", toml_key(name), toml_text(name))).expect("TOML");
+            assert_eq!(
+                read.into_iter().collect::<Vec<_>>(),
+                [(name.to_owned(), toml::Value::String(name.to_owned()))]
+            );
         }
     }
 
     #[test]
     fn the_error_of_a_library_is_the_source_of_an_error() {
         let failed: std::result::Result<(), _> = Err(std::io::Error::other("disk on fire"));
-        let error = failed.io_context(|| "cannot read 'x'".into()).expect_err("it failed");
-        assert_eq!((error.to_string().as_str(), error.kind()), ("cannot read 'x': disk on fire", Kind::Io));
-        assert!(error.source().is_some_and(|source| source.is::<std::io::Error>()));
-        assert!(error.within("table t").duplicate().source().is_some(), "context keeps it");
+        let error = failed
+            .io_context(|| "cannot read 'x'".into())
+            .expect_err("it failed");
+        assert_eq!(
+            (error.to_string().as_str(), error.kind()),
+            ("cannot read 'x': disk on fire", Kind::Io)
+        );
+        assert!(
+            error
+                .source()
+                .is_some_and(|source| source.is::<std::io::Error>())
+        );
+        assert!(
+            error.within("table t").duplicate().source().is_some(),
+            "context keeps it"
+        );
     }
 
     #[test]
     fn a_broken_invariant_is_not_to_be_retried() {
         let error = Error::internal("rows are missing");
-        assert_eq!((error.to_string().as_str(), error.kind().exit_code()), ("internal error: rows are missing", 70));
+        assert_eq!(
+            (error.to_string().as_str(), error.kind().exit_code()),
+            ("internal error: rows are missing", 70)
+        );
         assert!(error.source().is_none() && error.hints()[0].starts_with("report this"));
     }
 

@@ -1,7 +1,9 @@
-//! Dated copies of slowly changing tables, validity intervals, and backfills that see each day as it was.
+//! Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
+//! it was.
 //!
-//! This is the manual, by what you want to do; each rule in full, with examples, is in `docs/semantics.md`. The
-//! crate is the library behind the program `asof`. It follows what the program needs, and is no stable interface.
+//! This is the manual, by what you want to do; each rule in full, with examples, is in
+//! `docs/semantics.md`. The crate is the library behind the program `asof`. It follows what the
+//! program needs, and is no stable interface.
 //!
 //! # See what it is about
 //!
@@ -9,12 +11,14 @@
 //! $ asof demo
 //! ```
 //!
-//! takes the whole journey on bundled data, in a folder `asof-demo`, and prints each command before it runs it.
+//! takes the whole journey on bundled data, in a folder `asof-demo`, and prints each command before
+//! it runs it.
 //!
 //! # Keep the lake in a bucket
 //!
-//! A URL goes wherever a path goes: `s3://`, `gs://`, `az://`. Credentials are those of the environment, or of `[stores]`;
-//! `docs/stores.md` lists them. A date is published by one conditional write there too, and found by the keys of its range.
+//! A URL goes wherever a path goes: `s3://`, `gs://`, `az://`. Credentials are those of the
+//! environment, or of `[stores]`; `docs/stores.md` lists them. A date is published by one
+//! conditional write there too, and found by the keys of its range.
 //!
 //! # Say what there is, once
 //!
@@ -57,9 +61,9 @@
 //! asof snapshot
 //! ```
 //!
-//! A date that has a copy keeps it. A past date that has none is refused without `--backdate`, so that clearing and
-//! rerunning a night never labels today's state as that day's. Guards refuse a copy that is empty, or that lost or
-//! changed too many rows.
+//! A date that has a copy keeps it. A past date that has none is refused without `--backdate`, so
+//! that clearing and rerunning a night never labels today's state as that day's. Guards refuse a
+//! copy that is empty, or that lost or changed too many rows.
 //!
 //! # Turn copies into intervals
 //!
@@ -68,8 +72,8 @@
 //! asof compact --snapshots /data/item --layout 'snapshot_date=%Y-%m-%d' --key id --out item_intervals.parquet
 //! ```
 //!
-//! The second form reads copies that another tool wrote, and never writes among them. A query on intervals needs the
-//! condition that `compact` prints:
+//! The second form reads copies that another tool wrote, and never writes among them. A query on
+//! intervals needs the condition that `compact` prints:
 //!
 //! ```
 //! use asof::domain::interval::Convention;
@@ -86,8 +90,8 @@
 //! asof backfill --events item_events --table item --on item_id=id --how left --out joined --from 2024-01-01 --to 2024-01-31
 //! ```
 //!
-//! In a job's SQL, events are their partition of the date, a table is the table as of the date, and `{date}` is the
-//! date:
+//! In a job's SQL, events are their partition of the date, a table is the table as of the date, and
+//! `{date}` is the date:
 //!
 //! ```sql
 //! select {date} as day, status, sum(qty) as qty
@@ -95,7 +99,8 @@
 //! group by status
 //! ```
 //!
-//! A date is served by the copy with its own label, and by an older one only as far as `tolerance` allows:
+//! A date is served by the copy with its own label, and by an older one only as far as `tolerance`
+//! allows:
 //!
 //! ```
 //! use asof::domain::asof::{AsOfRule, NoSnapshot};
@@ -127,8 +132,8 @@
 //!
 //! # Call it from a scheduler
 //!
-//! Give dates, and read the exit code: 0 go on, 1 and 4 retry, 2 fail, 3 alert a person, 5 retry what failed. Every error
-//! of this crate knows its own.
+//! Give dates, and read the exit code: 0 go on, 1 and 4 retry, 2 fail, 3 alert a person, 5 retry
+//! what failed. Every error of this crate knows its own.
 //!
 //! ```
 //! use asof::error::{Error, Kind};
@@ -140,9 +145,10 @@
 //!
 //! # Find your way in the code
 //!
-//! [`cli`] reads the command line and prints. [`commands`] has one module a command. [`domain`] has the rules, and
-//! touches nothing outside of memory. [`engine`] reads tables as of a date and runs joins and SQL, [`source`] reads files of other
-//! tools, and [`storage`] finds, reads and publishes objects. `docs/architecture.md` says what each must not know.
+//! [`cli`] reads the command line and prints. [`commands`] has one module a command. [`domain`] has
+//! the rules, and touches nothing outside of memory. [`engine`] reads tables as of a date and runs
+//! joins and SQL, [`source`] reads files of other tools, and [`storage`] finds, reads and publishes
+//! objects. `docs/architecture.md` says what each must not know.
 
 pub mod cli;
 pub mod clock;

@@ -24,12 +24,23 @@ impl FromStr for TableName {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let begins_well = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-        if begins_well && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+        let begins_well = text
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric());
+        if begins_well
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+        {
             return Ok(TableName(text.to_owned()));
         }
-        Err(Error::usage(format!("'{text}' cannot be the name of a table"))
-            .hint("a name is made of letters, digits, '_', '-' and '.', and begins with a letter or a digit"))
+        Err(
+            Error::usage(format!("'{text}' cannot be the name of a table")).hint(
+                "a name is made of letters, digits, '_', '-' and '.', and begins with a letter \
+                 or a digit",
+            ),
+        )
     }
 }
 
@@ -47,7 +58,10 @@ pub fn parse_date(text: &str) -> Result<NaiveDate> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .ok()
         .filter(|date| date.to_string() == text && text.len() == 10)
-        .ok_or_else(|| Error::usage(format!("'{text}' is not a date")).hint("dates are written YYYY-MM-DD, such as 2024-01-31"))
+        .ok_or_else(|| {
+            Error::usage(format!("'{text}' is not a date"))
+                .hint("dates are written YYYY-MM-DD, such as 2024-01-31")
+        })
 }
 
 /// A date as people write it.
@@ -95,8 +109,14 @@ impl DateRange {
     /// The same dates and some days on each side.
     #[must_use]
     pub fn widened(self, days: u64) -> Self {
-        let from = self.from.checked_sub_days(Days::new(days)).unwrap_or(self.from);
-        DateRange { from, to: self.to.checked_add_days(Days::new(days)).unwrap_or(self.to) }
+        let from = self
+            .from
+            .checked_sub_days(Days::new(days))
+            .unwrap_or(self.from);
+        DateRange {
+            from,
+            to: self.to.checked_add_days(Days::new(days)).unwrap_or(self.to),
+        }
     }
 
     /// The dates between two that may be left out; `None` if both are.
@@ -116,14 +136,18 @@ impl DateRange {
     /// A usage error when `from` is after `to`.
     pub fn new(from: NaiveDate, to: NaiveDate) -> Result<Self> {
         if from > to {
-            return Err(Error::usage(format!("--from {from} is after --to {to}")).hint(format!("--from {to} --to {from}")));
+            return Err(Error::usage(format!("--from {from} is after --to {to}"))
+                .hint(format!("--from {to} --to {from}")));
         }
         Ok(DateRange { from, to })
     }
 
     /// The range of one date.
     pub fn single(date: NaiveDate) -> Self {
-        DateRange { from: date, to: date }
+        DateRange {
+            from: date,
+            to: date,
+        }
     }
 
     /// The first date.
@@ -185,9 +209,15 @@ impl FromStr for MemoryBudget {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: &str| Error::usage(format!("'{text}' {why}")).hint("512MiB, 2GiB, 8GB");
-        let bytes = text.trim().parse::<bytesize::ByteSize>().map_err(|_| wrong("is no amount of memory"))?.as_u64();
+        let bytes = text
+            .trim()
+            .parse::<bytesize::ByteSize>()
+            .map_err(|_| wrong("is no amount of memory"))?
+            .as_u64();
         if bytes < MemoryBudget::LEAST {
-            return Err(wrong("is less memory than the least that is worked with, 64MiB"));
+            return Err(wrong(
+                "is less memory than the least that is worked with, 64MiB",
+            ));
         }
         Ok(MemoryBudget(bytes))
     }
@@ -200,7 +230,8 @@ pub struct DaySpan(pub u32);
 impl DaySpan {
     /// The date this many days before `date`.
     pub fn before(self, date: NaiveDate) -> NaiveDate {
-        date.checked_sub_days(Days::new(u64::from(self.0))).unwrap_or(NaiveDate::MIN)
+        date.checked_sub_days(Days::new(u64::from(self.0)))
+            .unwrap_or(NaiveDate::MIN)
     }
 }
 
@@ -208,7 +239,8 @@ impl FromStr for DaySpan {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+        let (number, unit) =
+            text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
         let days = match (number.parse::<u32>(), unit) {
             (Ok(days), "d") => Some(days),
             (Ok(weeks), "w") => weeks.checked_mul(7),
@@ -216,7 +248,10 @@ impl FromStr for DaySpan {
         };
         days.filter(|days| *days <= 400_000)
             .map(DaySpan)
-            .ok_or_else(|| Error::usage(format!("'{text}' is not a number of days")).hint("days are written 1d, 90d or 2w"))
+            .ok_or_else(|| {
+                Error::usage(format!("'{text}' is not a number of days"))
+                    .hint("days are written 1d, 90d or 2w")
+            })
     }
 }
 
@@ -235,7 +270,9 @@ impl serde::Serialize for DaySpan {
 impl<'de> serde::Deserialize<'de> for DaySpan {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(format!("{error} ({})", error.hints().join("; "))))
+        text.parse().map_err(|error: Error| {
+            serde::de::Error::custom(format!("{error} ({})", error.hints().join("; ")))
+        })
     }
 }
 
@@ -251,7 +288,14 @@ mod tests {
     #[test]
     fn a_date_is_read_strictly() {
         assert_eq!(date("2024-02-29").to_string(), "2024-02-29");
-        for wrong in ["2024-2-9", "2023-02-29", "20240209", "2024-02-09T00:00", "+10000-01-01", ""] {
+        for wrong in [
+            "2024-2-9",
+            "2023-02-29",
+            "20240209",
+            "2024-02-09T00:00",
+            "+10000-01-01",
+            "",
+        ] {
             assert!(parse_date(wrong).is_err(), "{wrong}");
         }
     }
@@ -285,7 +329,13 @@ mod tests {
     #[test]
     fn memory_is_written_with_its_unit() {
         let bytes = |text: &str| text.parse::<MemoryBudget>().map(|budget| budget.0).ok();
-        assert_eq!([bytes("2GiB"), bytes("512 MiB"), bytes("1GB")], [Some(2 << 30), Some(512 << 20), Some(1_000_000_000)]);
-        assert_eq!([bytes("1KiB"), bytes("much"), bytes("")], [None, None, None]);
+        assert_eq!(
+            [bytes("2GiB"), bytes("512 MiB"), bytes("1GB")],
+            [Some(2 << 30), Some(512 << 20), Some(1_000_000_000)]
+        );
+        assert_eq!(
+            [bytes("1KiB"), bytes("much"), bytes("")],
+            [None, None, None]
+        );
     }
 }

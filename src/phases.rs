@@ -1,8 +1,10 @@
-//! How the time of a command divides: what `-v` says at the end, so that the next bottleneck is seen.
+//! How the time of a command divides: what `-v` says at the end, so that the next bottleneck is
+//! seen.
 //!
-//! Time is charged to one [`Phase`] at a time on each thread: what is done within a phase and belongs to another one
-//! is charged to that. Threads add up, so that the sum of all phases may be more than the time that went by; what no phase is charged for is
-//! waiting, or not worth a phase. It is measured a batch at a time, and read by people only.
+//! Time is charged to one [`Phase`] at a time on each thread: what is done within a phase and
+//! belongs to another one is charged to that. Threads add up, so that the sum of all phases may be
+//! more than the time that went by; what no phase is charged for is waiting, or not worth a phase.
+//! It is measured a batch at a time, and read by people only.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +37,17 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order in which data passes them.
-    pub const ALL: [Phase; 9] =
-        [Phase::Read, Phase::Decode, Phase::Hash, Phase::Compare, Phase::Sort, Phase::Join, Phase::Query, Phase::Encode, Phase::Write];
+    pub const ALL: [Phase; 9] = [
+        Phase::Read,
+        Phase::Decode,
+        Phase::Hash,
+        Phase::Compare,
+        Phase::Sort,
+        Phase::Join,
+        Phase::Query,
+        Phase::Encode,
+        Phase::Write,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -89,7 +100,9 @@ impl Charge {
     fn begin(phase: Phase) -> Self {
         let outer = CURRENT.replace(Some((phase, Stopwatch::start())));
         charge(outer);
-        Charge { outer: outer.map(|(phase, _)| phase) }
+        Charge {
+            outer: outer.map(|(phase, _)| phase),
+        }
     }
 }
 
@@ -115,7 +128,12 @@ impl<I: Iterator> Iterator for Phased<I> {
 
 /// The phases that this process has been charged for, with their time over all threads.
 pub fn spent() -> Vec<(Phase, Duration)> {
-    let each = Phase::ALL.into_iter().map(|phase| (phase, Duration::from_nanos(SPENT[phase as usize].load(Ordering::Relaxed))));
+    let each = Phase::ALL.into_iter().map(|phase| {
+        (
+            phase,
+            Duration::from_nanos(SPENT[phase as usize].load(Ordering::Relaxed)),
+        )
+    });
     each.filter(|(_, time)| !time.is_zero()).collect()
 }
 
@@ -124,17 +142,24 @@ mod tests {
     use super::*;
 
     fn of(phase: Phase) -> Duration {
-        spent().into_iter().find(|(known, _)| *known == phase).map_or(Duration::ZERO, |(_, time)| time)
+        spent()
+            .into_iter()
+            .find(|(known, _)| *known == phase)
+            .map_or(Duration::ZERO, |(_, time)| time)
     }
 
     #[test]
     fn what_is_done_within_a_phase_is_charged_once() {
-        // Other tests of this process may be charged meanwhile, but nobody queries and writes at once.
+        // Other tests of this process may be charged meanwhile, but nobody queries and writes at
+        // once.
         let asleep = Duration::from_millis(30);
-        let (query, write) = (of(Phase::Query), of(Phase::Write));
+        let query = of(Phase::Query);
+        let write = of(Phase::Write);
         Phase::Query.spend(|| Phase::Write.spend(|| std::thread::sleep(asleep)));
         assert!(of(Phase::Write) - write >= asleep);
-        let items: Vec<u8> = Phase::Query.each([1, 2].into_iter().inspect(|_| std::thread::sleep(asleep))).collect();
+        let items: Vec<u8> = Phase::Query
+            .each([1, 2].into_iter().inspect(|_| std::thread::sleep(asleep)))
+            .collect();
         assert_eq!(items, [1, 2]);
         assert!(of(Phase::Query) - query >= asleep * 2);
         assert!(CURRENT.get().is_none());

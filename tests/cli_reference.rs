@@ -1,13 +1,16 @@
-//! docs/cli.md is what the program says of itself, so it cannot drift: this test makes it and compares.
+//! docs/cli.md is what the program says of itself, so it cannot drift: this test makes it and
+//! compares.
 
 use clap::CommandFactory as _;
 
 const HEADER: &str = "\
 # Command line
 
-<!-- Made by tests/cli_reference.rs from the program's own help: ASOF_UPDATE_DOCS=1 tests/run --test journeys -- cli_reference -->
+<!-- Made by tests/cli_reference.rs from the program's own help: ASOF_UPDATE_DOCS=1 tests/run \
+--test journeys -- cli_reference -->
 
-Results go to standard output; progress, notes and errors to standard error. Dates are `YYYY-MM-DD`; `--from` and `--to` are
+Results go to standard output; progress, notes and errors to standard error. Dates are \
+`YYYY-MM-DD`; `--from` and `--to` are
 both included. Every write has `--dry-run`.
 
 | exit code | meaning | a scheduler should |
@@ -22,12 +25,24 @@ both included. Every write has `--dry-run`.
 ";
 
 fn reference() -> String {
-    let mut command = asof::cli::args::Cli::command().term_width(100).mut_args(|argument| argument.hide_env_values(true));
+    let mut command = asof::cli::args::Cli::command()
+        .term_width(100)
+        .mut_args(|argument| argument.hide_env_values(true));
     command.build();
-    let mut text = format!("{HEADER}\n## asof\n\n{}", block(&command.render_long_help().to_string()));
-    for subcommand in command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help") {
+    let mut text = format!(
+        "{HEADER}\n## asof\n\n{}",
+        block(&command.render_long_help().to_string())
+    );
+    for subcommand in command
+        .get_subcommands_mut()
+        .filter(|subcommand| subcommand.get_name() != "help")
+    {
         let help = subcommand.render_long_help().to_string();
-        text.push_str(&format!("\n## asof {}\n\n{}", subcommand.get_name(), block(&help)));
+        text.push_str(&format!(
+            "\n## asof {}\n\n{}",
+            subcommand.get_name(),
+            block(&help)
+        ));
     }
     text
 }
@@ -46,6 +61,13 @@ fn the_reference_is_what_the_program_says() {
         std::fs::write(path, &made).expect("docs/cli.md is written");
     }
     let stored = std::fs::read_to_string(path).unwrap_or_default();
-    let differs = made.lines().zip(stored.lines()).find(|(made, stored)| made != stored);
-    assert!(made == stored, "docs/cli.md is not what the program says; run with ASOF_UPDATE_DOCS=1. First difference: {differs:?}");
+    let differs = made
+        .lines()
+        .zip(stored.lines())
+        .find(|(made, stored)| made != stored);
+    assert!(
+        made == stored,
+        "docs/cli.md is not what the program says; run with ASOF_UPDATE_DOCS=1. First difference: \
+         {differs:?}"
+    );
 }

@@ -15,7 +15,10 @@ fn keys() {
         ("a null in the key", "id,name\n1,a\n,b\n,c\n"),
         ("one null", "id,name\n1,a\n,b\n"),
         ("a key twice", "id,name\n1,a\n2,b\n1,c\n2,d\n3,e\n"),
-        ("many keys twice", "id,name\n1,a\n2,a\n3,a\n4,a\n5,a\n6,a\n7,a\n1,b\n2,b\n3,b\n4,b\n5,b\n6,b\n7,b\n"),
+        (
+            "many keys twice",
+            "id,name\n1,a\n2,a\n3,a\n4,a\n5,a\n6,a\n7,a\n1,b\n2,b\n3,b\n4,b\n5,b\n6,b\n7,b\n",
+        ),
         ("no key column", "Id_,name\n1,a\n"),
     ] {
         world.tell(what);
@@ -43,8 +46,14 @@ fn sources() {
         ("a header alone", b"id,name,status,price\n".to_vec()),
         ("nothing at all", Vec::new()),
         ("a header with a name twice", b"id,id\n1,2\n".to_vec()),
-        ("a type that cannot widen", b"id,name,status,price\n1,Bolt,ACTIVE,cheap\n".to_vec()),
-        ("a key of another type", b"id,name,status,price\nx,Bolt,ACTIVE,1.5\n".to_vec()),
+        (
+            "a type that cannot widen",
+            b"id,name,status,price\n1,Bolt,ACTIVE,cheap\n".to_vec(),
+        ),
+        (
+            "a key of another type",
+            b"id,name,status,price\nx,Bolt,ACTIVE,1.5\n".to_vec(),
+        ),
     ] {
         world.tell(what);
         world.write("item.csv", bytes);
@@ -66,14 +75,26 @@ fn sources() {
     world.tell("sources that are not there, or of no known format");
     world.write("item.xlsx", "x");
     world.write("empty/readme", "");
-    for source in ["nowhere.csv", "'nowhere/*.csv'", "item.xlsx", "hdfs://bucket/item.csv", "empty"] {
+    for source in [
+        "nowhere.csv",
+        "'nowhere/*.csv'",
+        "item.xlsx",
+        "hdfs://bucket/item.csv",
+        "empty",
+    ] {
         let before = world.tree("");
         // A source that is not there yet may come: exit 1.
-        assert!((1..=2).contains(&world.asof(&format!("snapshot item --source {source}"))), "{source}");
+        assert!(
+            (1..=2).contains(&world.asof(&format!("snapshot item --source {source}"))),
+            "{source}"
+        );
         assert_eq!(before, world.tree(""), "{source}");
     }
     world.tell("a list where there was text");
-    world.write("retyped.ndjson", "{\"id\":1,\"name\":[1],\"status\":\"A\",\"price\":1.5}\n");
+    world.write(
+        "retyped.ndjson",
+        "{\"id\":1,\"name\":[1],\"status\":\"A\",\"price\":1.5}\n",
+    );
     world.refuses(3, "snapshot item --source retyped.ndjson");
     world.pin("errors_sources");
 }
@@ -113,23 +134,40 @@ fn names() {
         "history item 77",
         "backfill sold --from 2024-03-01 --to 2024-03-02",
         "backfill --from 2024-03-01 --to 2024-03-02",
-        "backfill --events item_evnts --table item --on item_id=id --out x --from 2024-03-01 --to 2024-03-02",
-        "backfill --events nowhere --events-layout date=%Y-%m-%d --table item --on item_id=id --out x --from 2024-03-01 --to 2024-03-02",
-        "backfill --events item_events --table itme --on item_id=id --out x --from 2024-03-01 --to 2024-03-02",
+        "backfill --events item_evnts --table item --on item_id=id --out x --from 2024-03-01 --to \
+         2024-03-02",
+        "backfill --events nowhere --events-layout date=%Y-%m-%d --table item --on item_id=id \
+         --out x --from 2024-03-01 --to 2024-03-02",
+        "backfill --events item_events --table itme --on item_id=id --out x --from 2024-03-01 \
+         --to 2024-03-02",
         "backfill --events item_events --table item --out x --from 2024-03-01 --to 2024-03-02",
-        "backfill --events item_events --table item --on itemid=id --out x --from 2024-03-01 --to 2024-03-01",
-        "backfill --events item_events --table item --on item_id=name --out x --from 2024-03-01 --to 2024-03-01",
-        "backfill --events item_events --table item --on item_id=id --select prce --out x --from 2024-03-01 --to 2024-03-01",
-        "backfill --events item_events --table item --on item_id=id --from 2024-03-01 --to 2024-03-01",
+        "backfill --events item_events --table item --on itemid=id --out x --from 2024-03-01 --to \
+         2024-03-01",
+        "backfill --events item_events --table item --on item_id=name --out x --from 2024-03-01 \
+         --to 2024-03-01",
+        "backfill --events item_events --table item --on item_id=id --select prce --out x --from \
+         2024-03-01 --to 2024-03-01",
+        "backfill --events item_events --table item --on item_id=id --from 2024-03-01 --to \
+         2024-03-01",
         "backfill --sql nowhere.sql --out x --from 2024-03-01 --to 2024-03-01",
-        "backfill --events item_events --table item --on item_id=id --out x --workers 0 --from 2024-03-01 --to 2024-03-01",
+        "backfill --events item_events --table item --on item_id=id --out x --workers 0 --from \
+         2024-03-01 --to 2024-03-01",
     ] {
         let before = world.tree("lake");
         let code = world.asof(line);
-        assert!((2..=3).contains(&code) || line == "history item 77", "{line}: {code}");
+        assert!(
+            (2..=3).contains(&code) || line == "history item 77",
+            "{line}: {code}"
+        );
         assert_eq!(before, world.tree("lake"), "{line}");
     }
-    assert!(!world.listing("").iter().any(|name| name.starts_with("x/date")), "nothing is published");
+    assert!(
+        !world
+            .listing("")
+            .iter()
+            .any(|name| name.starts_with("x/date")),
+        "nothing is published"
+    );
     world.pin("errors_names");
 }
 
@@ -138,7 +176,8 @@ fn dates() {
     let mut world = World::shop(2);
     for line in [
         "compact item --from 2024-03-02 --to 2024-03-01",
-        "backfill --events item_events --table item --on item_id=id --out x --from 2024-03-02 --to 2024-03-01",
+        "backfill --events item_events --table item --on item_id=id --out x --from 2024-03-02 \
+         --to 2024-03-01",
         "expand item --from 2024-03-02 --to 2024-03-01 --out x",
         "partitions item_events --layout year=%Y/month=%m/day=%d --from 2024-03-02 --to 2024-03-01",
         "status item --from 2024-03-02 --to 2024-03-01",
@@ -151,7 +190,8 @@ fn dates() {
         "diff item 2024-03-02 2024-03-01",
         "compact item --from 2025-01-01 --to 2025-01-02 --out x.parquet",
         "expand item --from 2025-01-01 --to 2025-01-02 --out x",
-        "backfill --events item_events --table item --on item_id=id --out x --from 2025-03-01 --to 2025-03-02",
+        "backfill --events item_events --table item --on item_id=id --out x --from 2025-03-01 \
+         --to 2025-03-02",
     ] {
         let before = world.tree("");
         let code = world.asof(line);
@@ -167,32 +207,78 @@ fn layouts_and_foreign_copies() {
     let mut world = World::new();
     world.write("copies/2024-01-01.csv", "id,v\n1,a\n");
     world.write("copies/2024-01-02.csv", "id,v\n1,b\n");
-    for layout in ["%m-%d.csv", "%d.csv", "copies", "%Y-%m-%d/../x.csv", "%Q.csv", "%y-%m-%d.csv", "%H-%Y-%m-%d.csv"] {
-        world.refuses(2, &format!("compact --snapshots copies --layout {layout} --key id --out out.parquet"));
+    for layout in [
+        "%m-%d.csv",
+        "%d.csv",
+        "copies",
+        "%Y-%m-%d/../x.csv",
+        "%Q.csv",
+        "%y-%m-%d.csv",
+        "%H-%Y-%m-%d.csv",
+    ] {
+        world.refuses(
+            2,
+            &format!("compact --snapshots copies --layout {layout} --key id --out out.parquet"),
+        );
     }
     world.refuses(2, "compact --snapshots copies --key id --out out.parquet");
-    world.refuses(2, "compact --snapshots copies --layout %Y-%m-%d.csv --out out.parquet");
-    world.refuses(2, "compact --snapshots copies --layout %Y-%m-%d.csv --key id");
-    world.refuses(2, "compact --snapshots nowhere --layout %Y-%m-%d.csv --key id --out out.parquet");
-    world.refuses(2, "compact --snapshots copies/2024-01-01.csv --layout %Y-%m-%d.csv --key id --out out.parquet");
+    world.refuses(
+        2,
+        "compact --snapshots copies --layout %Y-%m-%d.csv --out out.parquet",
+    );
+    world.refuses(
+        2,
+        "compact --snapshots copies --layout %Y-%m-%d.csv --key id",
+    );
+    world.refuses(
+        2,
+        "compact --snapshots nowhere --layout %Y-%m-%d.csv --key id --out out.parquet",
+    );
+    world.refuses(
+        2,
+        "compact --snapshots copies/2024-01-01.csv --layout %Y-%m-%d.csv --key id \
+         --out out.parquet",
+    );
     world.tell("no partition matches");
-    let code = world.asof("compact --snapshots copies --layout date=%Y-%m-%d --key id --out out.parquet");
+    let code =
+        world.asof("compact --snapshots copies --layout date=%Y-%m-%d --key id --out out.parquet");
     assert!((2..=3).contains(&code));
     world.tell("two files of one date with types that no type holds");
-    world.write("types/snapshot_date=2024-01-01/a.ndjson", "{\"id\":1,\"v\":1}\n");
-    world.write("types/snapshot_date=2024-01-01/b.ndjson", "{\"id\":2,\"v\":[1]}\n");
-    world.refuses(3, "compact --snapshots types --layout snapshot_date=%Y-%m-%d --key id --out out.parquet");
+    world.write(
+        "types/snapshot_date=2024-01-01/a.ndjson",
+        "{\"id\":1,\"v\":1}\n",
+    );
+    world.write(
+        "types/snapshot_date=2024-01-01/b.ndjson",
+        "{\"id\":2,\"v\":[1]}\n",
+    );
+    world.refuses(
+        3,
+        "compact --snapshots types --layout snapshot_date=%Y-%m-%d --key id --out out.parquet",
+    );
     world.tell("a type that changes from one date to the next");
     world.write("retyped/2024-01-01.ndjson", "{\"id\":1,\"v\":1}\n");
     world.write("retyped/2024-01-02.ndjson", "{\"id\":1,\"v\":\"x\"}\n");
-    world.refuses(3, "compact --snapshots retyped --layout %Y-%m-%d.ndjson --key id --out out.parquet");
+    world.refuses(
+        3,
+        "compact --snapshots retyped --layout %Y-%m-%d.ndjson --key id --out out.parquet",
+    );
     world.tell("a key twice, a null in it, a ragged row");
     world.write("bad1/2024-01-01.csv", "id,v\n1,a\n1,b\n");
-    world.refuses(3, "compact --snapshots bad1 --layout %Y-%m-%d.csv --key id --out out.parquet");
+    world.refuses(
+        3,
+        "compact --snapshots bad1 --layout %Y-%m-%d.csv --key id --out out.parquet",
+    );
     world.write("bad2/2024-01-01.csv", "id,v\n1,a\n,b\n");
-    world.refuses(3, "compact --snapshots bad2 --layout %Y-%m-%d.csv --key id --out out.parquet");
+    world.refuses(
+        3,
+        "compact --snapshots bad2 --layout %Y-%m-%d.csv --key id --out out.parquet",
+    );
     world.write("bad3/2024-01-01.csv", "id,v\n1,a\n2\n");
-    world.refuses(3, "compact --snapshots bad3 --layout %Y-%m-%d.csv --key id --out out.parquet");
+    world.refuses(
+        3,
+        "compact --snapshots bad3 --layout %Y-%m-%d.csv --key id --out out.parquet",
+    );
     world.pin("errors_layouts");
 }
 
@@ -205,7 +291,9 @@ fn lakes_and_configuration() {
     world.refuses(2, "snapshot item --source item.csv --key id");
     for lake in ["photos", "file", "file/under", "hdfs://bucket/dims", "''"] {
         let before = world.tree("");
-        let code = world.asof(&format!("snapshot item --lake {lake} --source item.csv --key id"));
+        let code = world.asof(&format!(
+            "snapshot item --lake {lake} --source item.csv --key id"
+        ));
         assert!((1..=2).contains(&code), "{lake}: {code}");
         assert_eq!(before, world.tree(""));
     }
@@ -263,7 +351,9 @@ fn command_lines() {
 
 /// A process of the program as a user whom permissions bind: if the tests run as root, as nobody.
 fn bound(world: &World, line: &str) -> std::process::Output {
-    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(world.path("")).expect("the folder"));
+    let owner = std::os::unix::fs::MetadataExt::uid(
+        &std::fs::metadata(world.path("")).expect("the folder"),
+    );
     if owner != 0 {
         return world.quietly(line);
     }
@@ -278,7 +368,8 @@ fn bound(world: &World, line: &str) -> std::process::Output {
 }
 
 fn mode(world: &World, path: &str, mode: u32) {
-    std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(mode)).expect("permissions are set");
+    std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(mode))
+        .expect("permissions are set");
 }
 
 #[test]
@@ -299,7 +390,11 @@ fn no_permission() {
     refused(&mut world, "compact item");
     mode(&world, "item.csv", 0o000);
     refused(&mut world, "snapshot other --source item.csv --key id");
-    mode(&world, "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet", 0o000);
+    mode(
+        &world,
+        "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet",
+        0o000,
+    );
     refused(&mut world, "show item --date 2024-03-01");
     mode(&world, "lake/item/snapshots", 0o000);
     refused(&mut world, "status item");
@@ -307,7 +402,10 @@ fn no_permission() {
     for (path, bits) in [
         ("lake/item/snapshots", 0o755),
         ("lake/item", 0o755),
-        ("lake/item/snapshots/snapshot_date=2024-03-01/item.parquet", 0o644),
+        (
+            "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet",
+            0o644,
+        ),
         ("item.csv", 0o644),
     ] {
         mode(&world, path, bits);
@@ -317,10 +415,14 @@ fn no_permission() {
     world.pin("errors_permission");
 }
 
-/// Runs a command under a limit on the size of the files it writes: `write` fails as on a full disk, with EFBIG.
+/// Runs a command under a limit on the size of the files it writes: `write` fails as on a full
+/// disk, with EFBIG.
 fn cramped(world: &mut World, blocks: usize, line: &str) -> i32 {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{ASOF}' --no-progress {line}");
-    let output = world.prepared("sh", &["-c".to_owned(), script]).output().expect("a shell");
+    let output = world
+        .prepared("sh", &["-c".to_owned(), script])
+        .output()
+        .expect("a shell");
     world.record(&format!("ulimit -f {blocks}; asof {line}"), &output)
 }
 
@@ -329,7 +431,11 @@ fn a_full_disk() {
     let mut world = World::shop(1);
     let mut csv = "id,name,status,price\n".to_owned();
     for id in 0..5_000 {
-        csv.push_str(&format!("{id},name {},ACTIVE,{}.5\n", id * 7919 % 10_007, id * 31 % 977));
+        csv.push_str(&format!(
+            "{id},name {},ACTIVE,{}.5\n",
+            id * 7919 % 10_007,
+            id * 31 % 977
+        ));
     }
     world.at("2024-03-02");
     world.write("item.csv", csv);
@@ -340,20 +446,57 @@ fn a_full_disk() {
     let before = world.tree("lake");
     assert_eq!(cramped(&mut world, 8, "compact item"), 1);
     assert_eq!(before, world.tree("lake"), "the lake is as it was");
-    assert_eq!(cramped(&mut world, 8, "show item --date 2024-03-02 --limit 0 --out shown.csv"), 1);
+    assert_eq!(
+        cramped(
+            &mut world,
+            8,
+            "show item --date 2024-03-02 --limit 0 --out shown.csv"
+        ),
+        1
+    );
     world.tell("from Parquet, which needs no temporary file: the object itself does not fit");
-    assert_eq!(world.quietly("show item --date 2024-03-02 --limit 0 --out source.parquet").status.code(), Some(0));
-    assert_eq!(cramped(&mut world, 8, "snapshot item --if-exists replace --force --source source.parquet"), 1);
+    assert_eq!(
+        world
+            .quietly("show item --date 2024-03-02 --limit 0 --out source.parquet")
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(
+        cramped(
+            &mut world,
+            8,
+            "snapshot item --if-exists replace --force --source source.parquet"
+        ),
+        1
+    );
     assert_eq!(before, world.tree("lake"), "the lake is as it was");
     world.succeeds("compact item");
     let before = world.tree("lake");
-    assert_eq!(cramped(&mut world, 8, "expand item --from 2024-03-01 --to 2024-03-02 --out copies"), 1);
+    assert_eq!(
+        cramped(
+            &mut world,
+            8,
+            "expand item --from 2024-03-01 --to 2024-03-02 --out copies"
+        ),
+        1
+    );
     world.tell("standard output is full");
     let script = format!("exec '{ASOF}' --no-progress show item --date 2024-03-01 > /dev/full");
-    let output = world.prepared("sh", &["-c".to_owned(), script]).output().expect("a shell");
-    assert_eq!(world.record("asof show item --date 2024-03-01 > /dev/full", &output), 1);
+    let output = world
+        .prepared("sh", &["-c".to_owned(), script])
+        .output()
+        .expect("a shell");
+    assert_eq!(
+        world.record("asof show item --date 2024-03-01 > /dev/full", &output),
+        1
+    );
     assert_eq!(before, world.tree("lake"), "the lake is as it was");
-    let left = world.listing("").into_iter().filter(|name| name.contains("shown") || name.contains("copies/")).collect::<Vec<_>>();
+    let left = world
+        .listing("")
+        .into_iter()
+        .filter(|name| name.contains("shown") || name.contains("copies/"))
+        .collect::<Vec<_>>();
     assert!(left.is_empty(), "nothing is left beside the lake: {left:?}");
     world.pin("errors_full_disk");
 }

@@ -1,8 +1,15 @@
-//! Journeys through the real binary, in one test binary, since linking the query engine is the slow part.
+//! Journeys through the real binary, in one test binary, since linking the query engine is the slow
+//! part.
 //!
 //! What the program prints is pinned under tests/snapshots. After a change of output that is meant:
 //! `INSTA_UPDATE=always ASOF_UPDATE_DOCS=1 tests/run --test journeys`, then read `git diff`.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking"
+)]
 
 mod cli_reference;
 mod damaged;

@@ -7,10 +7,10 @@ use asof::domain::digest::RowSum;
 use asof::engine::changes::record;
 use asof::engine::table::all_digests;
 use asof::source::TypeRules;
-use asof::storage::footer::{self, Content, Footer, SnapshotFooter};
 use asof::storage::lake::Lake;
-use asof::storage::location::Location;
-use asof::storage::writer::ObjectWriter;
+use asof::storage::lake::location::Location;
+use asof::storage::parquet::footer::{self, Content, Footer, SnapshotFooter};
+use asof::storage::parquet::writer::ObjectWriter;
 
 use crate::table::{Shape, Table};
 use crate::{Result, date_of, on_all_cores};
@@ -64,7 +64,12 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
     let folder = lake.join(format!("item/snapshots/snapshot_date={}", date_of(day)));
     std::fs::create_dir_all(&folder)?;
     let path = folder.join("item.parquet");
-    let mut writer = ObjectWriter::create(File::create(&path)?, &table.batch(0..0)?.schema(), &shape.key(), &Location::local(&path))?;
+    let mut writer = ObjectWriter::create(
+        File::create(&path)?,
+        &table.batch(0..0)?.schema(),
+        &shape.key(),
+        &Location::local(&path),
+    )?;
     let mut sum = RowSum::default();
     for start in (0..table.keys()).step_by(PIECE) {
         let batch = table.batch(start..(start + PIECE as u64).min(table.keys()))?;
@@ -93,6 +98,12 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
 /// What is another one when lakes would have other rows, footers or fingerprints.
 pub(crate) fn stamp() -> Result<String> {
     let mut sum = RowSum::default();
-    sum.add(&all_digests(&Table::on_day(Shape::Int, 1000, 3)?.batch(0..1000)?)?);
-    Ok(format!("{VERSION}-{}-{}", footer::VERSION, sum.fingerprint()))
+    sum.add(&all_digests(
+        &Table::on_day(Shape::Int, 1000, 3)?.batch(0..1000)?,
+    )?);
+    Ok(format!(
+        "{VERSION}-{}-{}",
+        footer::VERSION,
+        sum.fingerprint()
+    ))
 }

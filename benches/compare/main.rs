@@ -1,8 +1,13 @@
 //! The data of the comparison with other tools, and a plain read of it.
 //!
-//! `benches/compare/run` calls it; see docs/benchmarks/compare.md. Data is seeded: the same arguments give the same rows.
+//! `benches/compare/run` calls it; see docs/benchmarks/compare.md. Data is seeded: the same
+//! arguments give the same rows.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and prints"
+)]
 
 use std::error::Error;
 use std::ops::Range;
@@ -10,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use asof::storage::location::Location;
-use asof::storage::object::ParquetObject;
+use asof::storage::lake::location::Location;
+use asof::storage::parquet::object::ParquetObject;
 use chrono::{Days, NaiveDate};
 use clap::{Args, Parser, Subcommand};
 
@@ -42,7 +47,8 @@ enum Command {
         #[arg(long, value_enum)]
         shape: table::Shape,
     },
-    /// Write daily events, a folder a date, whose item_id refers to the rows of a lake with integer keys
+    /// Write daily events, a folder a date, whose item_id refers to the rows of a lake with integer
+    /// keys
     Events {
         #[command(flatten)]
         size: Size,
@@ -71,7 +77,9 @@ struct Size {
 fn main() -> Result {
     match Arguments::parse().command {
         Some(Command::Lake { size, shape }) => lake::write(&size.out, shape, size.days, size.rows),
-        Some(Command::Events { size, events }) => events::write(&size.out, size.days, size.rows, events),
+        Some(Command::Events { size, events }) => {
+            events::write(&size.out, size.days, size.rows, events)
+        }
         Some(Command::Decode { folder }) => decode(&folder),
         Some(Command::Stamp) => {
             println!("{}", lake::stamp()?);
@@ -86,7 +94,8 @@ fn main() -> Result {
 
 /// A number that looks random and is the same on every run.
 fn mix(number: u64, salt: u64) -> u64 {
-    let mut x = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut x =
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 29)
 }
@@ -112,14 +121,17 @@ fn on_all_cores(days: u16, work: impl Fn(Range<u16>) -> Result + Sync) -> Result
                 })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no thread panics"))
     })
 }
 
 /// Decodes every column of every file and does nothing with it.
 fn decode(folder: &Path) -> Result {
     let files = files_below(folder)?;
-    let (next, rows) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let next = AtomicUsize::new(0);
+    let rows = AtomicU64::new(0);
     let work = || -> Result {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             for batch in ParquetObject::open(&Location::local(file))?.read(None)? {
@@ -130,7 +142,9 @@ fn decode(folder: &Path) -> Result {
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..cores()?).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no thread panics"))
     })?;
     println!("{} rows", rows.into_inner());
     Ok(())
@@ -142,7 +156,10 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
             files.push(path);
         }
     }

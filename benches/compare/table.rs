@@ -1,12 +1,15 @@
 //! A table that changes slowly, as rows of any day.
 //!
-//! Of `rows` rows, 0.1 % change on each day; a hundredth as many go and as many come, at random keys. A key's
-//! place in the order is a number, from which its value is made.
+//! Of `rows` rows, 0.1 % change on each day; a hundredth as many go and as many come, at random
+//! keys. A key's place in the order is a number, from which its value is made.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
 use clap::ValueEnum;
 
 use crate::{FIRST, Result, mix};
@@ -35,7 +38,11 @@ pub(crate) enum Shape {
 
 impl Shape {
     pub(crate) fn key(self) -> Vec<String> {
-        let names: &[&str] = if self == Shape::Composite { &["store_id", "item"] } else { &["id"] };
+        let names: &[&str] = if self == Shape::Composite {
+            &["store_id", "item"]
+        } else {
+            &["id"]
+        };
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 }
@@ -57,8 +64,16 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn on_day(shape: Shape, rows: u64, day: u16) -> Result<Self> {
-        let present: Vec<bool> = (0..keys(rows)).map(|key| !mix(key, IS_ABSENT).is_multiple_of(101)).collect();
-        let mut table = Table { shape, rows, day: 0, version: vec![0; present.len()], present };
+        let present: Vec<bool> = (0..keys(rows))
+            .map(|key| !mix(key, IS_ABSENT).is_multiple_of(101))
+            .collect();
+        let mut table = Table {
+            shape,
+            rows,
+            day: 0,
+            version: vec![0; present.len()],
+            present,
+        };
         while table.day < day {
             table.next_day()?;
         }
@@ -83,7 +98,9 @@ impl Table {
     }
 
     fn random_key(&self, salt: u64, number: u64) -> Result<usize> {
-        Ok(usize::try_from(mix(u64::from(self.day) << 32 | number, salt) % self.keys())?)
+        Ok(usize::try_from(
+            mix(u64::from(self.day) << 32 | number, salt) % self.keys(),
+        )?)
     }
 
     /// Lets a random key come or go, the first from there that can.
@@ -106,38 +123,75 @@ impl Table {
             }
         }
         let mut columns = self.key_columns(&present);
-        let name = StringArray::from_iter_values(present.iter().map(|(key, _)| format!("item number {key}")));
-        let category = StringArray::from_iter_values(present.iter().map(|(key, _)| format!("category {}", mix(*key, TEXT) % 500)));
-        let listed = BooleanArray::from_iter(random(&present, 4).map(|value| Some(!value.is_multiple_of(3))));
+        let name = StringArray::from_iter_values(
+            present.iter().map(|(key, _)| format!("item number {key}")),
+        );
+        let category = StringArray::from_iter_values(
+            present
+                .iter()
+                .map(|(key, _)| format!("category {}", mix(*key, TEXT) % 500)),
+        );
+        let listed = BooleanArray::from_iter(
+            random(&present, 4).map(|value| Some(!value.is_multiple_of(3))),
+        );
         let more: [(&str, ArrayRef); 7] = [
             ("name", Arc::new(name)),
             ("status", Arc::new(status(&present))),
-            ("price", Arc::new(Float64Array::from_iter_values(random(&present, 2).map(|value| (value % 1_000_000) as f64 / 100.0)))),
+            (
+                "price",
+                Arc::new(Float64Array::from_iter_values(
+                    random(&present, 2).map(|value| (value % 1_000_000) as f64 / 100.0),
+                )),
+            ),
             ("stock", Arc::new(stock(&present))),
             ("category", Arc::new(category)),
             ("changed_on", Arc::new(changed_on(&present)?)),
             ("listed", Arc::new(listed)),
         ];
-        let is_kept = |name: &str| self.shape != Shape::Narrow || ["status", "price", "stock"].contains(&name);
+        let is_kept = |name: &str| {
+            self.shape != Shape::Narrow || ["status", "price", "stock"].contains(&name)
+        };
         columns.extend(more.into_iter().filter(|(name, _)| is_kept(name)));
-        Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?)
+        Ok(RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        )?)
     }
 
     fn key_columns(&self, present: &[(u64, u16)]) -> Vec<(&'static str, ArrayRef)> {
-        // Text that looks random, in the order of the keys: each has a stretch of all numbers to itself.
+        // Text that looks random, in the order of the keys: each has a stretch of all numbers to
+        // itself.
         let text = |prefix: &'static str, of: u64, place: fn(u64) -> u64| {
             let stretch = u64::MAX / of;
             let number = move |key| place(key) * stretch + mix(key, TEXT + 1) % stretch;
-            Arc::new(StringArray::from_iter_values(present.iter().map(|(key, _)| format!("{prefix}{:016x}", number(*key)))))
+            Arc::new(StringArray::from_iter_values(
+                present
+                    .iter()
+                    .map(|(key, _)| format!("{prefix}{:016x}", number(*key))),
+            ))
         };
         match self.shape {
             Shape::Int | Shape::Narrow => {
-                vec![("id", Arc::new(Int64Array::from_iter_values(present.iter().map(|(key, _)| *key as i64))))]
+                vec![(
+                    "id",
+                    Arc::new(Int64Array::from_iter_values(
+                        present.iter().map(|(key, _)| *key as i64),
+                    )),
+                )]
             }
             Shape::Text => vec![("id", text("SKU-", self.keys(), |key| key))],
             Shape::Composite => {
-                let shops = Int32Array::from_iter_values(present.iter().map(|(key, _)| (key / ITEMS_IN_SHOP) as i32));
-                vec![("store_id", Arc::new(shops)), ("item", text("item-", ITEMS_IN_SHOP, |key| key % ITEMS_IN_SHOP))]
+                let shops = Int32Array::from_iter_values(
+                    present.iter().map(|(key, _)| (key / ITEMS_IN_SHOP) as i32),
+                );
+                vec![
+                    ("store_id", Arc::new(shops)),
+                    (
+                        "item",
+                        text("item-", ITEMS_IN_SHOP, |key| key % ITEMS_IN_SHOP),
+                    ),
+                ]
             }
         }
     }
@@ -145,7 +199,9 @@ impl Table {
 
 /// A random number for each row, which changes with it.
 fn random(present: &[(u64, u16)], salt: u64) -> impl Iterator<Item = u64> {
-    present.iter().map(move |(key, version)| mix(*key, u64::from(*version) * 16 + salt))
+    present
+        .iter()
+        .map(move |(key, version)| mix(*key, u64::from(*version) * 16 + salt))
 }
 
 fn status(present: &[(u64, u16)]) -> StringArray {
@@ -160,14 +216,18 @@ fn status(present: &[(u64, u16)]) -> StringArray {
 
 /// Null for one row in fifty.
 fn stock(present: &[(u64, u16)]) -> Int32Array {
-    random(present, 3).map(|value| (!value.is_multiple_of(50)).then_some((value / 50 % 1000) as i32)).collect()
+    random(present, 3)
+        .map(|value| (!value.is_multiple_of(50)).then_some((value / 50 % 1000) as i32))
+        .collect()
 }
 
 /// The day of the last change; some day of the years before if there was none.
 fn changed_on(present: &[(u64, u16)]) -> Result<Date32Array> {
     let first = i32::try_from((FIRST - chrono::NaiveDate::default()).num_days())?;
-    Ok(Date32Array::from_iter_values(present.iter().map(|(key, version)| match version {
-        0 => first - 1 - (mix(*key, TEXT + 2) % 900) as i32,
-        day => first + i32::from(*day),
-    })))
+    Ok(Date32Array::from_iter_values(present.iter().map(
+        |(key, version)| match version {
+            0 => first - 1 - (mix(*key, TEXT + 2) % 900) as i32,
+            day => first + i32::from(*day),
+        },
+    )))
 }

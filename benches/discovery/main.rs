@@ -1,9 +1,11 @@
-//! Finding the partitions of a range in an object store: the guided search, one probe a date, and listing everything.
+//! Finding the partitions of a range in an object store: the guided search, one probe a date, and
+//! listing everything.
 //!
-//! `cargo bench --bench discovery` runs the program's own search over a simulated store: three pipelines, lakes of 1, 3 and
-//! 10 years, ranges of 1 to 365 days, three strategies, 50 repetitions each. It writes `docs/benchmarks/discovery.md` and a plot
-//! of each pipeline, and fails if the guided search needs more requests than it may, if the age of the lake changes
-//! what it needs, or if it is beaten in a cell for no reason that is known. `-- --quick` makes 3 repetitions, prints
+//! `cargo bench --bench discovery` runs the program's own search over a simulated store: three
+//! pipelines, lakes of 1, 3 and 10 years, ranges of 1 to 365 days, three strategies, 50 repetitions
+//! each. It writes `docs/benchmarks/discovery.md` and a plot of each pipeline, and fails if the
+//! guided search needs more requests than it may, if the age of the lake changes what it needs, or
+//! if it is beaten in a cell for no reason that is known. `-- --quick` makes 3 repetitions, prints
 //! the document and writes nothing.
 //!
 //! | module | holds |
@@ -13,8 +15,8 @@
 //! | [`report`] | the document and its conditions |
 //! | [`plot`] | the plots |
 //!
-//! Nothing depends on the machine: time is the sum of simulated round trips, and everything random is a function
-//! of a seed, so the document is the same to the byte wherever it is made.
+//! Nothing depends on the machine: time is the sum of simulated round trips, and everything random
+//! is a function of a seed, so the document is the same to the byte wherever it is made.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -30,7 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asof::domain::layout::Layout;
 use asof::model::DateRange;
-use asof::storage::search::{Strategy, search};
+use asof::storage::object_store::guided_search::{Strategy, search};
 use chrono::{Days, Months, NaiveDate};
 
 use crate::lake::{Lake, PIPELINES};
@@ -42,7 +44,8 @@ const YEARS: [u32; 3] = [1, 3, 10];
 const DAYS: [u64; 5] = [1, 7, 30, 90, 365];
 /// The strategies, in the order of every table.
 const STRATEGIES: [Strategy; 3] = [Strategy::Guided, Strategy::Paths, Strategy::Listing];
-/// How many days a lake goes on, before its years and after them, so that no range ends where its lake does.
+/// How many days a lake goes on, before its years and after them, so that no range ends where its
+/// lake does.
 const MARGIN: u64 = 7;
 const REPETITIONS: usize = 50;
 const LAYOUT: &str = "year=%Y/month=%m/day=%d";
@@ -81,11 +84,16 @@ fn main() -> ExitCode {
         std::fs::create_dir_all(&folder).expect("the folder of the document");
         std::fs::write(folder.join("discovery.md"), document).expect("the document");
         for pipeline in 0..PIPELINES.len() {
-            plot::draw(&folder.join(report::plot_name(pipeline)), pipeline, &cells).expect("the plot");
+            plot::draw(&folder.join(report::plot_name(pipeline)), pipeline, &cells)
+                .expect("the plot");
         }
         println!("{}", report.conditions());
     }
-    if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.holds() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The last day of every range.
@@ -114,7 +122,14 @@ fn measure(repetitions: usize) -> Vec<Cell> {
             for days in DAYS {
                 let objects = lake.counts(range_of(days)).values().sum();
                 let strategies = std::array::from_fn(|_| Runs::default());
-                cells.push(Cell { pipeline, years, days, objects, lake_objects: lake.len(), strategies });
+                cells.push(Cell {
+                    pipeline,
+                    years,
+                    days,
+                    objects,
+                    lake_objects: lake.len(),
+                    strategies,
+                });
             }
             lakes.push(lake);
         }
@@ -129,13 +144,25 @@ fn measure(repetitions: usize) -> Vec<Cell> {
                 return done;
             }
             let (cell, strategy, repetition) = placed(job, repetitions);
-            done.push((job, run(&lakes[cell / DAYS.len()], &layout, cells[cell].days, STRATEGIES[strategy], repetition)));
+            done.push((
+                job,
+                run(
+                    &lakes[cell / DAYS.len()],
+                    &layout,
+                    cells[cell].days,
+                    STRATEGIES[strategy],
+                    repetition,
+                ),
+            ));
         }
     };
     let mut done: Vec<(usize, (u64, u64))> = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("every strategy finds the same")).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("every strategy finds the same"))
+            .collect()
     });
     done.sort_unstable();
     for (job, (requests, micros)) in done {
@@ -149,18 +176,37 @@ fn measure(repetitions: usize) -> Vec<Cell> {
 
 /// The cell, the strategy and the repetition of a job.
 fn placed(job: usize, repetitions: usize) -> (usize, usize, usize) {
-    let (rest, repetition) = (job / repetitions, job % repetitions);
+    let rest = job / repetitions;
+    let repetition = job % repetitions;
     (rest / STRATEGIES.len(), rest % STRATEGIES.len(), repetition)
 }
 
-/// One search, from the first request to the last answer: how many requests, and how many microseconds of round trips.
-/// What it found is held against what the lake was made of, and so against what the other strategies find.
-fn run(lake: &Lake, layout: &Layout, days: u64, strategy: Strategy, repetition: usize) -> (u64, u64) {
+/// One search, from the first request to the last answer: how many requests, and how many
+/// microseconds of round trips. What it found is held against what the lake was made of, and so
+/// against what the other strategies find.
+fn run(
+    lake: &Lake,
+    layout: &Layout,
+    days: u64,
+    strategy: Strategy,
+    repetition: usize,
+) -> (u64, u64) {
     let range = range_of(days);
     let store = Store::new(lake, repetition as u64);
-    let outcome = store.clock().run(search(&store, lake::ROOT, layout, Some(range), strategy)).expect("the store never fails");
-    let found: BTreeMap<NaiveDate, usize> = outcome.partitions.iter().map(|(date, objects)| (*date, objects.len())).collect();
+    let outcome = store
+        .clock()
+        .run(search(&store, lake::ROOT, layout, Some(range), strategy))
+        .expect("the store never fails");
+    let found: BTreeMap<NaiveDate, usize> = outcome
+        .partitions
+        .iter()
+        .map(|(date, objects)| (*date, objects.len()))
+        .collect();
     assert_eq!(found, lake.counts(range), "{strategy:?} over {days} days");
-    assert_eq!(outcome.requests, store.requests(), "the search and the store count the same requests");
+    assert_eq!(
+        outcome.requests,
+        store.requests(),
+        "the search and the store count the same requests"
+    );
     (outcome.requests, store.clock().now())
 }

@@ -13,7 +13,11 @@ type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Told apart by those who see few colours, too.
-const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 140, 100)];
+const COLOURS: [RGBColor; 3] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 140, 100),
+];
 /// The plot with its axes, and what stands to its right.
 const WIDTHS: (u32, u32) = (660, 180);
 const HEIGHT: u32 = 440;
@@ -39,10 +43,23 @@ fn series() -> Vec<Series> {
     let oldest = YEARS[YEARS.len() - 1];
     let mut series = Vec::new();
     for (strategy, name) in NAMES.iter().enumerate() {
-        for years in YEARS.into_iter().rev().filter(|years| strategy == LISTING || *years == oldest) {
-            let name = if strategy == LISTING { format!("{name}, {years} y") } else { (*name).to_owned() };
+        for years in YEARS
+            .into_iter()
+            .rev()
+            .filter(|years| strategy == LISTING || *years == oldest)
+        {
+            let name = if strategy == LISTING {
+                format!("{name}, {years} y")
+            } else {
+                (*name).to_owned()
+            };
             let opacity = 0.25 + 0.75 * f64::from(years) / f64::from(oldest);
-            series.push(Series { name, strategy, years, style: COLOURS[strategy].mix(opacity).stroke_width(2) });
+            series.push(Series {
+                name,
+                strategy,
+                years,
+                style: COLOURS[strategy].mix(opacity).stroke_width(2),
+            });
         }
     }
     series
@@ -53,7 +70,10 @@ pub(crate) fn draw(path: &Path, pipeline: usize, cells: &[Cell]) -> Result {
     let root = SVGBackend::new(path, (WIDTHS.0 + WIDTHS.1, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(WIDTHS.0);
-    let cells: Vec<&Cell> = cells.iter().filter(|cell| cell.pipeline == pipeline).collect();
+    let cells: Vec<&Cell> = cells
+        .iter()
+        .filter(|cell| cell.pipeline == pipeline)
+        .collect();
     draw_lines(&left, PIPELINES[pipeline].name, &cells)?;
     draw_legend(&right)?;
     root.present()?;
@@ -61,15 +81,24 @@ pub(crate) fn draw(path: &Path, pipeline: usize, cells: &[Cell]) -> Result {
 }
 
 fn draw_lines(area: &Area<'_>, pipeline: &str, cells: &[&Cell]) -> Result {
-    let longest = cells.iter().flat_map(|cell| &cell.strategies).map(|runs| seconds(runs.mean())).fold(0.0, f64::max);
+    let longest = cells
+        .iter()
+        .flat_map(|cell| &cell.strategies)
+        .map(|runs| seconds(runs.mean()))
+        .fold(0.0, f64::max);
     let days = DAYS[0] as f64..DAYS[DAYS.len() - 1] as f64;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("Pipeline {pipeline}: mean time to find the objects of a range"), (FONT, 17))
+        .caption(
+            format!("Pipeline {pipeline}: mean time to find the objects of a range"),
+            (FONT, 17),
+        )
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(66)
         .build_cartesian_2d(
-            (days.start * 0.9..days.end * 1.15).log_scale().with_key_points(DAYS.map(|days| days as f64).to_vec()),
+            (days.start * 0.9..days.end * 1.15)
+                .log_scale()
+                .with_key_points(DAYS.map(|days| days as f64).to_vec()),
             (0.01..10f64.powf(longest.log10().ceil())).log_scale(),
         )?;
     chart
@@ -85,9 +114,20 @@ fn draw_lines(area: &Area<'_>, pipeline: &str, cells: &[&Cell]) -> Result {
         .draw()?;
     for series in series().into_iter().rev() {
         let of_lake = cells.iter().filter(|cell| cell.years == series.years);
-        let points: Vec<(f64, f64)> = of_lake.map(|cell| (cell.days as f64, seconds(cell.strategies[series.strategy].mean()))).collect();
+        let points: Vec<(f64, f64)> = of_lake
+            .map(|cell| {
+                (
+                    cell.days as f64,
+                    seconds(cell.strategies[series.strategy].mean()),
+                )
+            })
+            .collect();
         chart.draw_series(LineSeries::new(points.iter().copied(), series.style))?;
-        chart.draw_series(points.iter().map(|point| Circle::new(*point, series.point(), series.style.filled())))?;
+        chart.draw_series(
+            points
+                .iter()
+                .map(|point| Circle::new(*point, series.point(), series.style.filled())),
+        )?;
     }
     Ok(())
 }

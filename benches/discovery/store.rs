@@ -1,8 +1,10 @@
-//! A simulated S3: listings in pages of 1,000 keys, each a round trip, and time that only round trips move.
+//! A simulated S3: listings in pages of 1,000 keys, each a round trip, and time that only round
+//! trips move.
 //!
-//! A request is answered when its round trip is over. Requests under way at the same time wait at the same time, so what
-//! a search does side by side costs it one round trip and not many. Nothing sleeps: when all that is under way waits,
-//! the clock goes on to the first answer. Time is therefore of round trips alone, without what the client computes.
+//! A request is answered when its round trip is over. Requests under way at the same time wait at
+//! the same time, so what a search does side by side costs it one round trip and not many. Nothing
+//! sleeps: when all that is under way waits, the clock goes on to the first answer. Time is
+//! therefore of round trips alone, without what the client computes.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use asof::storage::pages::{Listed, Page, PageQuery, Pages};
+use asof::storage::object_store::listing::{Listed, Page, PageQuery, Pages};
 use async_trait::async_trait;
 
 use crate::lake::{Lake, mix};
@@ -41,7 +43,9 @@ struct Time {
 
 impl Clock {
     fn time(&self) -> MutexGuard<'_, Time> {
-        self.0.lock().expect("nothing panics while it holds the time")
+        self.0
+            .lock()
+            .expect("nothing panics while it holds the time")
     }
 
     /// How many microseconds have passed.
@@ -57,7 +61,8 @@ impl Clock {
             if time.now >= until {
                 return Poll::Ready(());
             }
-            time.waiting.insert((until, number), context.waker().clone());
+            time.waiting
+                .insert((until, number), context.waker().clone());
             Poll::Pending
         };
         poll_fn(wait).await;
@@ -67,11 +72,17 @@ impl Clock {
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         loop {
-            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(value) = future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+            {
                 return value;
             }
             let mut time = self.time();
-            let ((until, _), waker) = time.waiting.pop_first().expect("what does not go on waits for an answer");
+            let ((until, _), waker) = time
+                .waiting
+                .pop_first()
+                .expect("what does not go on waits for an answer");
             time.now = until;
             drop(time);
             waker.wake();
@@ -89,7 +100,12 @@ pub(crate) struct Store<'a> {
 
 impl<'a> Store<'a> {
     pub(crate) fn new(lake: &'a Lake, repetition: u64) -> Self {
-        Store { lake, repetition, requests: AtomicU64::new(0), clock: Clock::default() }
+        Store {
+            lake,
+            repetition,
+            requests: AtomicU64::new(0),
+            clock: Clock::default(),
+        }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -101,12 +117,17 @@ impl<'a> Store<'a> {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How long the round trip of a request takes. In a repetition the first request, the second and so on take the
-    /// same time whatever is asked and whoever asks, so strategies that ask as many, in turn, take the same time.
+    /// How long the round trip of a request takes. In a repetition the first request, the second
+    /// and so on take the same time whatever is asked and whoever asks, so strategies that ask as
+    /// many, in turn, take the same time.
     fn round_trip(&self, number: u64) -> u64 {
         let request = self.repetition << 32 | number;
         let micros = ROUND_TRIP.0 + mix(TAKES, request) % (ROUND_TRIP.1 - ROUND_TRIP.0 + 1);
-        if mix(IS_SLOW, request).is_multiple_of(SLOW_ONE_IN) { SLOW * micros } else { micros }
+        if mix(IS_SLOW, request).is_multiple_of(SLOW_ONE_IN) {
+            SLOW * micros
+        } else {
+            micros
+        }
     }
 }
 
@@ -122,13 +143,31 @@ impl Pages for Store<'_> {
         self.clock.sleep(self.round_trip(number), number).await;
         let start = match (&query.token, &query.after) {
             (Some(token), _) => token.parse().expect("a token of this store"),
-            (None, Some(after)) => self.lake.place(|key| key <= after.as_str() || key < query.prefix.as_str()),
+            (None, Some(after)) => self
+                .lake
+                .place(|key| key <= after.as_str() || key < query.prefix.as_str()),
             (None, None) => self.lake.place(|key| key < query.prefix.as_str()),
         };
-        let end = self.lake.place(|key| key < query.prefix.as_str() || key.starts_with(&query.prefix));
+        let end = self
+            .lake
+            .place(|key| key < query.prefix.as_str() || key.starts_with(&query.prefix));
         let stop = end.min(start + query.limit.map_or(PAGE, |limit| limit.min(PAGE)));
-        let listed = |key| Listed { key, size: 1, etag: None, modified: None };
-        let objects = self.lake.keys(start.min(stop)..stop).into_iter().map(listed).collect();
-        Ok(Page { objects, folders: Vec::new(), next: (stop < end).then(|| stop.to_string()) })
+        let listed = |key| Listed {
+            key,
+            size: 1,
+            etag: None,
+            modified: None,
+        };
+        let objects = self
+            .lake
+            .keys(start.min(stop)..stop)
+            .into_iter()
+            .map(listed)
+            .collect();
+        Ok(Page {
+            objects,
+            folders: Vec::new(),
+            next: (stop < end).then(|| stop.to_string()),
+        })
     }
 }

@@ -9,21 +9,23 @@ use crate::commands::snapshot::IfExists;
 use crate::domain::dedup::Dedup;
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{DECLARABLE, parse_type};
-use crate::domain::staleness::Only;
-use crate::engine::asof::Using;
+use crate::domain::staleness::StateFilter;
+use crate::engine::asof::RowSource;
 use crate::model::{Day, DaySpan, MemoryBudget};
 use crate::source::{Dialect, Format};
-use crate::storage::search::Strategy;
+use crate::storage::object_store::guided_search::Strategy;
 
-/// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as it was.
+/// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
+/// it was.
 ///
-/// A job joins events to a table that changes slowly. Rerun last month's job today and it joins last month's
-/// events to today's table. asof keeps a dated copy of the table each night, compacts the copies into intervals,
-/// and runs the job of any past day against the table as it stood on that day.
+/// A job joins events to a table that changes slowly. Rerun last month's job today and it joins
+/// last month's events to today's table. asof keeps a dated copy of the table each night, compacts
+/// the copies into intervals, and runs the job of any past day against the table as it stood on
+/// that day.
 ///
-/// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3 data refused;
-/// 4 another writer published first, retry; 5 some dates failed and the others are published, retry;
-/// 70 a bug of asof, report it.
+/// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3
+/// data refused; 4 another writer published first, retry; 5 some dates failed and the others are
+/// published, retry; 70 a bug of asof, report it.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
@@ -42,13 +44,15 @@ pub struct Global {
     /// The configuration; by default the nearest asof.toml, from here upward
     #[arg(long, global = true, value_name = "FILE", env = "ASOF_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or az://
+    /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or
+    /// az://
     #[arg(long, global = true, value_name = "URL", env = "ASOF_LAKE")]
     pub lake: Option<String>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print errors, and what show, diff, history, status and partitions are asked for, and nothing else
+    /// Print errors, and what show, diff, history, status and partitions are asked for, and nothing
+    /// else
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Say more of what is done
@@ -60,7 +64,8 @@ pub struct Global {
     /// About how much memory to use at most, such as 2GiB [default: half of what the machine has]
     #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
     pub memory: Option<MemoryBudget>,
-    /// Write to an object store that ignores the conditions of writes, where two writers at a time are not safe
+    /// Write to an object store that ignores the conditions of writes, where two writers at a time
+    /// are not safe
     #[arg(long, global = true)]
     pub allow_unsafe_store: bool,
     /// When to colour
@@ -154,7 +159,8 @@ pub struct SnapshotArgs {
     /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
-    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are
+    /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
     /// What to do with a snapshot that exists
@@ -177,7 +183,8 @@ pub struct CheckArgs {
     /// A table, or events of asof.toml
     #[arg(value_name = "TABLE|EVENTS")]
     pub name: String,
-    /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default what asof.toml says
+    /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default
+    /// what asof.toml says
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
     /// The format, if neither the source's name nor its first bytes tell
@@ -189,7 +196,8 @@ pub struct CheckArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
-    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are refused
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are
+    /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
     /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
@@ -263,7 +271,8 @@ pub struct CompactArgs {
     /// The layout of those copies, such as 'snapshot_date=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
-    /// The column that holds the date of each row, if PATH is a file, folder or glob with many dates
+    /// The column that holds the date of each row, if PATH is a file, folder or glob with many
+    /// dates
     #[arg(long, value_name = "COLUMN", requires = "snapshots")]
     pub date_column: Option<String>,
     /// The format of dates that are text, such as '%d/%m/%Y' [default: %Y-%m-%d]
@@ -284,7 +293,8 @@ pub struct CompactArgs {
     /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
-    /// Which row of a key of those copies to keep, such as 'latest by updated_at'; for a table of asof.toml, set dedup there
+    /// Which row of a key of those copies to keep, such as 'latest by updated_at'; for a table of
+    /// asof.toml, set dedup there
     #[arg(long, value_parser = dedup, value_name = "RULE", requires = "snapshots")]
     pub dedup: Option<Dedup>,
     /// Where the intervals go: a .parquet file or a folder; by default into the lake
@@ -346,9 +356,10 @@ pub struct BackfillArgs {
     /// The last date, included [default: today]
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub to: Option<Day>,
-    /// Which dates to run: missing,stale,failed,orphaned or all; the outputs of orphaned dates, whose events are gone, are removed
+    /// Which dates to run: missing,stale,failed,orphaned or all; the outputs of orphaned dates,
+    /// whose events are gone, are removed
     #[arg(long, value_name = "STATES", default_value = "missing,stale,failed,orphaned", value_parser = only)]
-    pub only: Only,
+    pub only: StateFilter,
     /// Where tables' rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub using: UsingArg,
@@ -367,7 +378,8 @@ pub struct BackfillArgs {
     /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
-    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules asof.toml
+    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules
+    /// asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub lag: Option<DaySpan>,
     /// Print what would be done
@@ -464,7 +476,8 @@ pub struct JoinArgs {
     /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
-    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules asof.toml
+    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules
+    /// asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub lag: Option<DaySpan>,
     /// Print what would be done
@@ -507,12 +520,12 @@ pub enum UsingArg {
     Intervals,
 }
 
-impl From<UsingArg> for Using {
+impl From<UsingArg> for RowSource {
     fn from(arg: UsingArg) -> Self {
         match arg {
-            UsingArg::Auto => Using::Auto,
-            UsingArg::Snapshots => Using::Snapshots,
-            UsingArg::Intervals => Using::Intervals,
+            UsingArg::Auto => RowSource::Auto,
+            UsingArg::Snapshots => RowSource::Snapshots,
+            UsingArg::Intervals => RowSource::Intervals,
         }
     }
 }
@@ -554,7 +567,8 @@ pub struct ShowArgs {
 pub struct DiffArgs {
     /// The table
     pub table: String,
-    /// The date to compare from; alone, the date to compare with the copy before it [default: latest]
+    /// The date to compare from; alone, the date to compare with the copy before it [default:
+    /// latest]
     #[arg(value_parser = latest_or_day, value_name = "DATE1")]
     pub day: Option<Day>,
     /// The date to compare to
@@ -672,7 +686,11 @@ impl From<StrategyArg> for Strategy {
 }
 
 fn with_hints(error: &crate::error::Error) -> String {
-    if error.hints().is_empty() { error.to_string() } else { format!("{error}; {}", error.hints().join("; ")) }
+    if error.hints().is_empty() {
+        error.to_string()
+    } else {
+        format!("{error}; {}", error.hints().join("; "))
+    }
 }
 
 fn day(text: &str) -> Result<Day, String> {
@@ -681,7 +699,11 @@ fn day(text: &str) -> Result<Day, String> {
 
 /// Reads `latest` too, for commands that show the latest copy up to a date.
 fn latest_or_day(text: &str) -> Result<Day, String> {
-    if text == "latest" { Ok(Day::Today) } else { day(text) }
+    if text == "latest" {
+        Ok(Day::Today)
+    } else {
+        day(text)
+    }
 }
 
 fn memory(text: &str) -> Result<MemoryBudget, String> {
@@ -694,8 +716,11 @@ fn days(text: &str) -> Result<DaySpan, String> {
 
 /// Reads `item=item_intervals`.
 fn renamed(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(name, relation)| !name.trim().is_empty() && !relation.trim().is_empty());
-    let (name, relation) = pair.ok_or_else(|| format!("'{text}' is not NAME=RELATION, such as item=item_intervals"))?;
+    let pair = text
+        .split_once('=')
+        .filter(|(name, relation)| !name.trim().is_empty() && !relation.trim().is_empty());
+    let (name, relation) =
+        pair.ok_or_else(|| format!("'{text}' is not NAME=RELATION, such as item=item_intervals"))?;
     Ok((name.trim().to_owned(), relation.trim().to_owned()))
 }
 
@@ -704,7 +729,9 @@ pub type ColumnTypes = std::collections::BTreeMap<String, String>;
 
 /// Reads `a=text,b=decimal(10, 2)`: commas inside of a type belong to it.
 fn column_types(text: &str) -> Result<ColumnTypes, String> {
-    let (mut types, mut depth, mut start) = (ColumnTypes::new(), 0, 0);
+    let mut types = ColumnTypes::new();
+    let mut depth = 0;
+    let mut start = 0;
     let ends = text.char_indices().filter(|(_, c)| {
         match c {
             '(' | '<' => depth += 1,
@@ -713,15 +740,22 @@ fn column_types(text: &str) -> Result<ColumnTypes, String> {
         }
         *c == ',' && depth == 0
     });
-    for end in ends.map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>() {
+    for end in ends
+        .map(|(at, _)| at)
+        .chain([text.len()])
+        .collect::<Vec<_>>()
+    {
         let part = text[start..end].trim();
         start = end + 1;
         let Some((column, data_type)) = part.split_once('=') else {
             return Err(format!("'{part}' is not COLUMN=TYPE, such as zip=text"));
         };
-        let (column, data_type) = (column.trim(), data_type.trim());
+        let column = column.trim();
+        let data_type = data_type.trim();
         if parse_type(data_type).is_none() {
-            return Err(format!("column '{column}': '{data_type}' is not a type; the types are {DECLARABLE}"));
+            return Err(format!(
+                "column '{column}': '{data_type}' is not a type; the types are {DECLARABLE}"
+            ));
         }
         types.insert(column.to_owned(), data_type.to_owned());
     }
@@ -736,6 +770,6 @@ fn dedup(text: &str) -> Result<Dedup, String> {
     text.parse().map_err(|error| with_hints(&error))
 }
 
-fn only(text: &str) -> Result<Only, String> {
+fn only(text: &str) -> Result<StateFilter, String> {
     text.parse().map_err(|error| with_hints(&error))
 }

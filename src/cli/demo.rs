@@ -1,11 +1,11 @@
 //! `asof demo`: the whole journey on bundled real data.
 //!
-//! Each step is a command that is printed and then run, in this process, by the same code that a shell would
-//! reach. Only the comparison in the middle is made here: the job's query once more, with every date joined to
-//! the newest copy of the table, which is what a rerun without asof does.
+//! Each step is a command that is printed and then run, in this process, by the same code that a
+//! shell would reach. Only the comparison in the middle is made here: the job's query once more,
+//! with every date joined to the newest copy of the table, which is what a rerun without asof does.
 //!
-//! Lake, flights and outputs are in one folder, or below a URL of an object store; then what is local is the
-//! configuration and the releases.
+//! Lake, flights and outputs are in one folder, or below a URL of an object store; then what is
+//! local is the configuration and the releases.
 
 #[cfg(feature = "sql")]
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use super::printer::{BOLD, DIM, Printer, paint};
 #[cfg(feature = "sql")]
 use super::printer::{columns, number};
 use crate::error::{Error, Result};
-use crate::storage::commit::{Staged, write_error};
-use crate::storage::location::Location;
-use crate::storage::stores::Stores;
+use crate::storage::lake::commit::{Staged, write_error};
+use crate::storage::lake::location::Location;
+use crate::storage::object_store::registry::Stores;
 
 /// The first line of the demonstration's asof.toml, by which it knows its own folder again.
 const MARK: &str = "# asof demo";
@@ -106,16 +106,33 @@ flights! {
 /// Runs the demonstration in a folder, which is made if it is not there, or below a URL.
 pub(super) fn demo(place: &str, here: &Path, global: &Global, printer: &Printer) -> Result<u8> {
     if global.json {
-        return Err(Error::usage("the demo is to be read: it has no --json").hint("each of its commands has"));
+        return Err(Error::usage("the demo is to be read: it has no --json")
+            .hint("each of its commands has"));
     }
-    let stores = Stores::new(std::env::vars().collect(), std::collections::BTreeMap::new())?;
+    let stores = Stores::new(
+        std::env::vars().collect(),
+        std::collections::BTreeMap::new(),
+    )?;
     let data = Location::parse(place, here, &stores)?;
     let (folder, root) = match data.as_local() {
         Some(path) => (path.to_owned(), String::new()),
-        None => (here.join(format!("asof-demo-{}", place.split("://").next().unwrap_or_default())), format!("{data}/")),
+        None => (
+            here.join(format!(
+                "asof-demo-{}",
+                place.split("://").next().unwrap_or_default()
+            )),
+            format!("{data}/"),
+        ),
     };
     prepare(&folder, &root, &data)?;
-    let tour = Tour { folder, root, data, printer, color: global.color, allow_unsafe_store: global.allow_unsafe_store };
+    let tour = Tour {
+        folder,
+        root,
+        data,
+        printer,
+        color: global.color,
+        allow_unsafe_store: global.allow_unsafe_store,
+    };
     tour.run()
 }
 
@@ -125,16 +142,23 @@ fn prepare(folder: &Path, root: &str, data: &Location) -> Result<()> {
     let is_ours = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
     let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !is_ours && !is_empty {
-        return Err(Error::usage(format!("'{}' is not empty", folder.display())).hint("asof demo NEW-FOLDER"));
+        return Err(Error::usage(format!("'{}' is not empty", folder.display()))
+            .hint("asof demo NEW-FOLDER"));
     }
     let text = CONFIG.replace("ROOT/", root);
     let local = Location::local(folder);
     let flights = || {
-        let day = |(date, bytes): &(&str, &[u8])| write(&data.join(&format!("flights/date={date}/flights.csv")), bytes);
+        let day = |(date, bytes): &(&str, &[u8])| {
+            write(
+                &data.join(&format!("flights/date={date}/flights.csv")),
+                bytes,
+            )
+        };
         FLIGHTS.iter().try_for_each(day)
     };
     if !root.is_empty() {
-        // First what may fail: nothing is left behind for a bucket that is not there. A demo in another bucket may have left its own.
+        // First what may fail: nothing is left behind for a bucket that is not there. A demo in
+        // another bucket may have left its own.
         flights()?;
         if is_ours && std::fs::read_to_string(&config).is_ok_and(|found| found != text) {
             local.join("asof.toml").remove()?;
@@ -153,7 +177,8 @@ fn write(target: &Location, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let staged = Staged::create(target)?;
-    std::io::Write::write_all(&mut staged.writer()?, bytes).map_err(|error| write_error(&error, target))?;
+    std::io::Write::write_all(&mut staged.writer()?, bytes)
+        .map_err(|error| write_error(&error, target))?;
     staged.publish_over().map(|_| ())
 }
 
@@ -164,7 +189,10 @@ struct Tour<'a> {
     /// What the names of lake, flights and outputs begin with.
     root: String,
     /// Where they are.
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only the comparison reads it"))]
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(dead_code, reason = "only the comparison reads it")
+    )]
     data: Location,
     printer: &'a Printer,
     color: Color,
@@ -178,7 +206,8 @@ impl Tour<'_> {
 
     /// Prints a command and runs it.
     fn command(&self, arguments: &str) -> Result<()> {
-        self.printer.line(format!("{} asof {arguments}", paint(DIM, "$")))?;
+        self.printer
+            .line(format!("{} asof {arguments}", paint(DIM, "$")))?;
         self.quietly(arguments)
     }
 
@@ -190,9 +219,23 @@ impl Tour<'_> {
             Color::Never => "never",
         };
         let lake = format!("{}lake", self.root);
-        let fixed = ["asof", "--no-progress", "--config", "asof.toml", "--lake", &lake, "--color", color];
+        let fixed = [
+            "asof",
+            "--no-progress",
+            "--config",
+            "asof.toml",
+            "--lake",
+            &lake,
+            "--color",
+            color,
+        ];
         let unsafe_store = self.allow_unsafe_store.then_some("--allow-unsafe-store");
-        let words = fixed.iter().copied().chain(unsafe_store).chain(arguments.split(' ')).map(OsString::from);
+        let words = fixed
+            .iter()
+            .copied()
+            .chain(unsafe_store)
+            .chain(arguments.split(' '))
+            .map(OsString::from);
         match super::run(words, &self.folder) {
             0 => Ok(()),
             code => Err(Error::io(format!("'asof {arguments}' ended with {code}"))),
@@ -202,29 +245,43 @@ impl Tour<'_> {
     fn run(&self) -> Result<u8> {
         let newest = RELEASES.last().map_or("", |release| release.0);
         self.printer.line(format!(
-            "Airports change: codes, names, countries. Here are {} dated releases of a real table of airports, and flights\nof {} days between them. How many passengers flew to each country?",
+            "Airports change: codes, names, countries. Here are {} dated releases of a real table \
+             of airports, and flights\nof {} days between them. How many passengers flew to each \
+             country?",
             RELEASES.len(),
             FLIGHTS.len()
         ))?;
-        self.printer.line(format!("{} cd {}", paint(DIM, "$"), self.folder.display()))?;
+        self.printer
+            .line(format!("{} cd {}", paint(DIM, "$"), self.folder.display()))?;
 
-        self.say("1. Keep a dated copy of the table, each night. The past releases are taken in with --backdate.")?;
+        self.say(
+            "1. Keep a dated copy of the table, each night. The past releases are taken in \
+             with --backdate.",
+        )?;
         self.printer.line(format!(
-            "{} for day in $(ls airports | cut -d. -f1); do asof snapshot airport --date $day --backdate --source airports/$day.csv.gz; done",
+            "{} for day in $(ls airports | cut -d. -f1); do asof snapshot airport --date $day \
+             --backdate --source airports/$day.csv.gz; done",
             paint(DIM, "$")
         ))?;
         for (date, _) in RELEASES {
-            self.quietly(&format!("snapshot airport --date {date} --backdate --source airports/{date}.csv.gz"))?;
+            self.quietly(&format!(
+                "snapshot airport --date {date} --backdate --source airports/{date}.csv.gz"
+            ))?;
         }
 
-        self.say("2. Turn the copies into intervals: each row once, with the dates over which it held.")?;
+        self.say(
+            "2. Turn the copies into intervals: each row once, with the dates over which it held.",
+        )?;
         self.command("compact airport")?;
 
-        self.say("3. Look at one airport: it left, returned, and left for good, under a new code.")?;
+        self.say(
+            "3. Look at one airport: it left, returned, and left for good, under a new code.",
+        )?;
         self.command("history airport UTTT")?;
 
         self.say("4. Run the job for every day, with the airports as they stood on that day.")?;
-        let (from, to) = (FLIGHTS.first().map_or("", |day| day.0), FLIGHTS.last().map_or("", |day| day.0));
+        let from = FLIGHTS.first().map_or("", |day| day.0);
+        let to = FLIGHTS.last().map_or("", |day| day.0);
         self.command(&format!("backfill passengers --from {from} --to {to}"))?;
 
         self.say("5. The same query, joined to today's table instead: what a plain rerun gives.")?;
@@ -233,16 +290,21 @@ impl Tour<'_> {
         self.say("6. Run it again: nothing is to be done.")?;
         self.command(&format!("backfill passengers --from {from} --to {to}"))?;
 
-        self.say("7. Prove that nothing was lost: every snapshot comes back from the intervals, row for row.")?;
+        self.say(
+            "7. Prove that nothing was lost: every snapshot comes back from the intervals, \
+             row for row.",
+        )?;
         self.command("verify airport")?;
 
         self.say("8. See what there is.")?;
         self.command("status airport")?;
 
         self.say("Now try")?;
-        self.printer.line(format!("  cd {}", self.folder.display()))?;
+        self.printer
+            .line(format!("  cd {}", self.folder.display()))?;
         if let Some(folder) = not_on_path() {
-            self.printer.line(format!("  export PATH=\"$PATH:{}\"", folder.display()))?;
+            self.printer
+                .line(format!("  export PATH=\"$PATH:{}\"", folder.display()))?;
         }
         for hint in [
             "asof diff airport 2022-10-17 2022-11-21",
@@ -261,12 +323,21 @@ impl Tour<'_> {
         let date = |text: &str| crate::model::parse_date(text);
         let mut rows = Vec::new();
         for (day, _) in FLIGHTS {
-            let as_of = totals(read_parquet(&self.data.join(&format!("passengers/date={day}/passengers.parquet")))?.into_iter())?;
+            let as_of = totals(
+                read_parquet(
+                    &self
+                        .data
+                        .join(&format!("passengers/date={day}/passengers.parquet")),
+                )?
+                .into_iter(),
+            )?;
             let today = self.joined_to(newest, date(day)?)?;
             let pick = |totals: &BTreeMap<String, i64>, country: &str| {
                 number(u64::try_from(totals.get(country).copied().unwrap_or(0)).unwrap_or(0))
             };
-            let all = |totals: &BTreeMap<String, i64>| number(u64::try_from(totals.values().sum::<i64>()).unwrap_or(0));
+            let all = |totals: &BTreeMap<String, i64>| {
+                number(u64::try_from(totals.values().sum::<i64>()).unwrap_or(0))
+            };
             rows.push(vec![
                 (*day).to_owned(),
                 pick(&today, "UZ"),
@@ -277,14 +348,30 @@ impl Tour<'_> {
                 all(&as_of),
             ]);
         }
-        let header = ["passengers on", "UZ today's", "UZ as of", "PR today's", "PR as of", "all today's", "all as of"];
-        self.printer.line(columns(&header, rows, &[1, 2, 3, 4, 5, 6]))?;
-        self.printer.line("Uzbekistan's airport codes changed from UT.. to UZ.., and Puerto Rico's country from PR to US: joined to today's\ntable, the flights of earlier years find no airport, or the wrong country. Nothing fails. The numbers are just other ones.")
+        let header = [
+            "passengers on",
+            "UZ today's",
+            "UZ as of",
+            "PR today's",
+            "PR as of",
+            "all today's",
+            "all as of",
+        ];
+        self.printer
+            .line(columns(&header, rows, &[1, 2, 3, 4, 5, 6]))?;
+        self.printer.line(
+            "Uzbekistan's airport codes changed from UT.. to UZ.., and Puerto \
+             Rico's country from PR to US: joined to today's\ntable, the flights of earlier years \
+             find no airport, or the wrong country. Nothing fails. The numbers are just other ones.",
+        )
     }
 
     #[cfg(not(feature = "sql"))]
     fn compare(&self, _newest: &str) -> Result<()> {
-        Err(Error::usage("the demo's job is SQL, and this asof was built without it").hint("cargo run -- demo"))
+        Err(
+            Error::usage("the demo's job is SQL, and this asof was built without it")
+                .hint("cargo run -- demo"),
+        )
     }
 
     /// The job's query for a day, joined to the copy of another.
@@ -303,20 +390,38 @@ impl Tour<'_> {
             .and_then(|job| job.sql.clone())
             .ok_or_else(|| Error::usage("asof.toml has no job 'passengers' any more"))?;
         let flights = self.data.join(&format!("flights/date={day}/flights.csv"));
-        let airports = self.data.join(&format!("lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"));
+        let airports = self.data.join(&format!(
+            "lake/airport/snapshots/snapshot_date={snapshot}/airport.parquet"
+        ));
         let relation = |file: Location| -> Result<Relation> {
             let files = files_of(&file)?;
             let format = FormatRule::default().of(&files)?;
             let schema = read(&files, format, &TypeRules::default(), None)?.schema;
-            Ok(Relation::new(schema, Arc::new(move |_: &[String]| Ok(read(&files, format, &TypeRules::default(), None)?.batches))))
+            Ok(Relation::new(
+                schema,
+                Arc::new(move |_: &[String]| {
+                    Ok(read(&files, format, &TypeRules::default(), None)?.batches)
+                }),
+            ))
         };
-        let relations = vec![("flights".to_owned(), relation(flights)?), ("airport".to_owned(), relation(airports)?)];
+        let relations = vec![
+            ("flights".to_owned(), relation(flights)?),
+            ("airport".to_owned(), relation(airports)?),
+        ];
         let mut batches = Vec::new();
-        let memory = QueryMemory { budget: MemoryBudget::default(), queries: 1 };
-        run(&bind(&sql, JobDay::utc(day)).expect("bound"), relations, memory, &mut |_, batch| {
-            batches.push(batch);
-            Ok(())
-        })?;
+        let memory = QueryMemory {
+            budget: MemoryBudget::default(),
+            queries: 1,
+        };
+        run(
+            &bind(&sql, JobDay::utc(day)).expect("bound"),
+            relations,
+            memory,
+            &mut |_, batch| {
+                batches.push(batch);
+                Ok(())
+            },
+        )?;
         totals(batches.into_iter())
     }
 }
@@ -330,15 +435,25 @@ fn not_on_path() -> Option<std::path::PathBuf> {
 
 /// Passengers by country, from the job's rows.
 #[cfg(feature = "sql")]
-fn totals(batches: impl Iterator<Item = arrow::array::RecordBatch>) -> Result<BTreeMap<String, i64>> {
+fn totals(
+    batches: impl Iterator<Item = arrow::array::RecordBatch>,
+) -> Result<BTreeMap<String, i64>> {
     use arrow::array::AsArray;
     use arrow::datatypes::Int64Type;
 
     let mut totals = BTreeMap::new();
     for batch in batches {
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::io(format!("the job's rows have no column '{name}'")));
-        let countries = column("country")?.as_string_opt::<i32>().io_text("country")?;
-        let passengers = column("passengers")?.as_primitive_opt::<Int64Type>().io_text("passengers")?;
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::io(format!("the job's rows have no column '{name}'")))
+        };
+        let countries = column("country")?
+            .as_string_opt::<i32>()
+            .io_text("country")?;
+        let passengers = column("passengers")?
+            .as_primitive_opt::<Int64Type>()
+            .io_text("passengers")?;
         for row in 0..batch.num_rows() {
             totals.insert(countries.value(row).to_owned(), passengers.value(row));
         }
@@ -361,5 +476,7 @@ impl<T> Expected<T> for Option<T> {
 
 #[cfg(feature = "sql")]
 fn read_parquet(path: &Location) -> Result<Vec<arrow::array::RecordBatch>> {
-    crate::storage::object::ParquetObject::open(path)?.read(None)?.collect()
+    crate::storage::parquet::object::ParquetObject::open(path)?
+        .read(None)?
+        .collect()
 }

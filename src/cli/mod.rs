@@ -12,7 +12,10 @@ use std::sync::OnceLock;
 use chrono::NaiveDate;
 use clap::{CommandFactory, Parser};
 
-use self::args::{AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, EventsJoinArgs, Global, JoinArgs, SnapshotArgs};
+use self::args::{
+    AdHocArgs, BackfillArgs, Cli, ColumnTypes, Command, CompactArgs, EventsJoinArgs, Global,
+    JoinArgs, SnapshotArgs,
+};
 use self::printer::Printer;
 use crate::clock::{Clock, Stopwatch};
 use crate::commands::backfill::{AdHoc, BackfillOptions, DatesInColumn, backfill};
@@ -35,14 +38,14 @@ use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, Day, MemoryBudget};
 use crate::source::Dialect;
-use crate::storage::stores::Stores;
+use crate::storage::object_store::registry::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
 const NOW: &str = "ASOF_NOW";
 
 /// Runs the program on this process's arguments, and returns its exit code.
 pub fn main() -> u8 {
-    crate::storage::untrusted::silence_decoders();
+    crate::storage::parquet::untrusted::silence_decoders();
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     run(std::env::args_os(), &folder)
 }
@@ -60,8 +63,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
             }
             if wants_json {
                 let text = error.to_string();
-                let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-                let _ = failure(&Printer::new(&Global { json: true, ..Global::default() }), &Error::usage(message));
+                let message = text
+                    .split("\n\n")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: ");
+                let _ = failure(
+                    &Printer::new(&Global {
+                        json: true,
+                        ..Global::default()
+                    }),
+                    &Error::usage(message),
+                );
             }
             return Kind::Usage.exit_code();
         }
@@ -111,7 +124,10 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
             let is_check = matches!(command, Command::Check(_));
             let code = carry_out(command, &workspace, printer);
             if !is_check {
-                workspace.observations().iter().for_each(|note| printer.note(note));
+                workspace
+                    .observations()
+                    .iter()
+                    .for_each(|note| printer.note(note));
             }
             printer.requests();
             printer.phases();
@@ -123,13 +139,15 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
 /// The types that the command line declares.
 fn declared(command: &Command) -> Result<DeclaredTypes> {
     let of_tables = |types: &Option<ColumnTypes>, csv: &[Dialect], tables: &[String]| match types {
-        Some(_) if tables.len() > 1 => Err(Error::usage("--types goes with one table").hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
-        _ if tables.len() > 1 && !csv.is_empty() => {
-            Err(Error::usage("--csv goes with one table").hint("csv = { SETTING = VALUE } in asof.toml"))
-        }
-        types => {
-            Ok(DeclaredTypes { of_tables: types.clone().unwrap_or_default(), csv_of_tables: dialect(csv), ..DeclaredTypes::default() })
-        }
+        Some(_) if tables.len() > 1 => Err(Error::usage("--types goes with one table")
+            .hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
+        _ if tables.len() > 1 && !csv.is_empty() => Err(Error::usage("--csv goes with one table")
+            .hint("csv = { SETTING = VALUE } in asof.toml")),
+        types => Ok(DeclaredTypes {
+            of_tables: types.clone().unwrap_or_default(),
+            csv_of_tables: dialect(csv),
+            ..DeclaredTypes::default()
+        }),
     };
     let of_events = |types: &Option<ColumnTypes>, csv: &[Dialect]| DeclaredTypes {
         of_events: types.clone().unwrap_or_default(),
@@ -140,8 +158,14 @@ fn declared(command: &Command) -> Result<DeclaredTypes> {
         Command::Snapshot(args) => of_tables(&args.types, &args.csv, &args.tables),
         Command::Compact(args) => of_tables(&args.types, &args.csv, &args.tables),
         Command::Check(args) => {
-            let (types, csv) = (args.types.clone().unwrap_or_default(), dialect(&args.csv));
-            Ok(DeclaredTypes { of_tables: types.clone(), of_events: types, csv_of_tables: csv.clone(), csv_of_events: csv })
+            let types = args.types.clone().unwrap_or_default();
+            let csv = dialect(&args.csv);
+            Ok(DeclaredTypes {
+                of_tables: types.clone(),
+                of_events: types,
+                csv_of_tables: csv.clone(),
+                csv_of_events: csv,
+            })
         }
         Command::Backfill(args) => Ok(of_events(&args.types, &args.csv)),
         Command::Join(args) => Ok(of_events(&args.types, &args.csv)),
@@ -151,20 +175,28 @@ fn declared(command: &Command) -> Result<DeclaredTypes> {
 
 /// The dialect of a flag that may be given several times; later settings count.
 fn dialect(given: &[Dialect]) -> Dialect {
-    given.iter().fold(Dialect::default(), |before, dialect| dialect.clone().or(before))
+    given.iter().fold(Dialect::default(), |before, dialect| {
+        dialect.clone().or(before)
+    })
 }
 
 /// Puts together what commands are given.
 fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result<Workspace<'a>> {
     let named = global.config.as_ref().map(|path| folder.join(path));
     if let Some(path) = named.as_ref().filter(|path| !path.exists()) {
-        return Err(Error::usage(format!("there is no configuration '{}'", path.display())).hint("asof init, to write an asof.toml"));
+        return Err(
+            Error::usage(format!("there is no configuration '{}'", path.display()))
+                .hint("asof init, to write an asof.toml"),
+        );
     }
     let file = named.or_else(|| Config::nearest(folder));
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
     let pinned = std::env::var(NOW).ok();
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
-    let stores = Stores::new(std::env::vars().collect(), config.store_options(&|name| std::env::var(name).ok())?)?;
+    let stores = Stores::new(
+        std::env::vars().collect(),
+        config.store_options(&|name| std::env::var(name).ok())?,
+    )?;
     printer.count(stores.requests());
     Ok(Workspace {
         config,
@@ -185,11 +217,22 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
 
 /// Half of the memory that this machine, or the container that this process is in, has.
 fn half_of_the_machine() -> MemoryBudget {
-    let Ok(mut system) = sysinfo::System::new() else { return MemoryBudget::default() };
+    let Ok(mut system) = sysinfo::System::new() else {
+        return MemoryBudget::default();
+    };
     system.refresh_memory();
-    let limited = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
-    let has = limited.map_or(system.total_memory(), |limit| limit.min(system.total_memory()));
-    if has == 0 { MemoryBudget::default() } else { MemoryBudget(has / 2) }
+    let limited = system
+        .cgroup_limits()
+        .map(|limits| limits.total_memory)
+        .filter(|limit| *limit > 0);
+    let has = limited.map_or(system.total_memory(), |limit| {
+        limit.min(system.total_memory())
+    });
+    if has == 0 {
+        MemoryBudget::default()
+    } else {
+        MemoryBudget(has / 2)
+    }
 }
 
 fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> Result<u8> {
@@ -200,7 +243,12 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             show::init(printer, &workspace.shown(&path))?;
         }
         Command::Snapshot(args) => {
-            let reports = snapshot(workspace, &args.tables, &snapshot_options(&args, on), &mut std::io::stdin())?;
+            let reports = snapshot(
+                workspace,
+                &args.tables,
+                &snapshot_options(&args, on),
+                &mut std::io::stdin(),
+            )?;
             printer.clear();
             show::snapshot(printer, &reports)?;
         }
@@ -216,7 +264,10 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
             let report = check(workspace, &options, &mut std::io::stdin())?;
             show::check(printer, &report)?;
             report.notes.iter().for_each(|note| printer.note(note));
-            report.problems.iter().for_each(|problem| printer.error(problem));
+            report
+                .problems
+                .iter()
+                .for_each(|problem| printer.error(problem));
             if let Some(problem) = report.problems.first() {
                 return Ok(problem.kind().exit_code());
             }
@@ -246,20 +297,41 @@ fn carry_out(command: Command, workspace: &Workspace<'_>, printer: &Printer) -> 
                 (Some(to), None) => (None, Some(to)),
                 _ => (args.from, args.to),
             };
-            let options = DiffOptions { table: args.table, from: from.map(on), to: on(to.unwrap_or(Day::Today)), limit: args.limit };
+            let options = DiffOptions {
+                table: args.table,
+                from: from.map(on),
+                to: on(to.unwrap_or(Day::Today)),
+                limit: args.limit,
+            };
             show::diff(printer, &diff(workspace, &options)?)?;
         }
         Command::History(args) => {
-            show::history(printer, &history(workspace, &HistoryOptions { table: args.table, key: args.key })?)?;
+            show::history(
+                printer,
+                &history(
+                    workspace,
+                    &HistoryOptions {
+                        table: args.table,
+                        key: args.key,
+                    },
+                )?,
+            )?;
         }
         Command::Status(args) => {
-            let job = args.name.as_ref().filter(|name| workspace.config.jobs.contains_key(*name));
+            let job = args
+                .name
+                .as_ref()
+                .filter(|name| workspace.config.jobs.contains_key(*name));
             let (jobs, tables) = match (&args.name, job) {
                 (_, Some(job)) => (vec![job.clone()], None),
                 (Some(table), None) => (Vec::new(), Some(vec![table.clone()])),
-                (None, None) => (workspace.config.jobs.keys().cloned().collect(), Some(Vec::new())),
+                (None, None) => (
+                    workspace.config.jobs.keys().cloned().collect(),
+                    Some(Vec::new()),
+                ),
             };
-            let (from, to) = (args.from.map(on), args.to.map(on));
+            let from = args.from.map(on);
+            let to = args.to.map(on);
             if let (Some(from), Some(to)) = (from, to) {
                 DateRange::new(from, to)?;
             }
@@ -360,7 +432,11 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
 /// The job that the command line describes, if it describes one.
 fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
     let join = &args.join;
-    let described = join.events.is_some() || join.table.is_some() || args.sql.is_some() || args.out.is_some() || !join.on.is_empty();
+    let described = join.events.is_some()
+        || join.table.is_some()
+        || args.sql.is_some()
+        || args.out.is_some()
+        || !join.on.is_empty();
     let mut ad_hoc = events_join(args.join);
     ad_hoc.job.sql_file = args.sql;
     ad_hoc.job.names = args.names.into_iter().collect();
@@ -382,7 +458,11 @@ fn events_join(args: EventsJoinArgs) -> AdHoc {
     AdHoc {
         events: args.events,
         events_layout: args.events_layout,
-        events_dates: DatesInColumn { column: args.events_date_column, format: args.events_date_format, timezone: args.events_timezone },
+        events_dates: DatesInColumn {
+            column: args.events_date_column,
+            format: args.events_date_format,
+            timezone: args.events_timezone,
+        },
         events_format: args.events_format.map(Into::into),
         job,
     }
@@ -423,8 +503,13 @@ fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer
     let reports = backfill(workspace, &args.jobs, &options)?;
     printer.clear();
     show::backfill(printer, &reports)?;
-    let failures: Vec<Kind> = reports.iter().filter_map(crate::commands::backfill::BackfillReport::failure).collect();
-    let Some(first) = failures.first().copied() else { return Ok(0) };
+    let failures: Vec<Kind> = reports
+        .iter()
+        .filter_map(crate::commands::backfill::BackfillReport::failure)
+        .collect();
+    let Some(first) = failures.first().copied() else {
+        return Ok(0);
+    };
     let alike = failures.len() == reports.len() && failures.iter().all(|kind| *kind == first);
     let mut hints: Vec<String> = Vec::new();
     for hint in reports.iter().flat_map(|report| &report.hints) {

@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
 use crate::phases;
-use crate::storage::http::{RequestCounts, Requests};
+use crate::storage::object_store::http::{RequestCounts, Requests};
 
 /// Bold.
 pub(super) const BOLD: Style = Style::new().bold();
@@ -50,10 +50,12 @@ impl Printer {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let shows_progress = !global.no_progress && !global.quiet && !global.json && io::stderr().is_terminal();
+        let shows_progress =
+            !global.no_progress && !global.quiet && !global.json && io::stderr().is_terminal();
         let bar = shows_progress.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.with_style(style)
         });
         let out: Box<dyn Write + Send> = Box::new(AutoStream::new(io::stdout(), choice));
@@ -71,17 +73,22 @@ impl Printer {
 
     /// A line of the result.
     pub(super) fn line(&self, text: impl AsRef<str>) -> Result<()> {
-        let Ok(mut out) = self.out.lock() else { return Ok(()) };
+        let Ok(mut out) = self.out.lock() else {
+            return Ok(());
+        };
         finish_write(writeln!(out, "{}", text.as_ref()))
     }
 
-    /// A result as a JSON document. What object stores were asked is added to it, as `store_requests`, unless it is a list,
-    /// whose parts say it of themselves.
+    /// A result as a JSON document. What object stores were asked is added to it, as
+    /// `store_requests`, unless it is a list, whose parts say it of themselves.
     pub(super) fn document(&self, document: &impl Serialize) -> Result<()> {
         let wrong = |error: serde_json::Error| Error::io(format!("cannot write JSON: {error}"));
         let mut value = serde_json::to_value(document).map_err(wrong)?;
         if let (Some(object), Some(asked)) = (value.as_object_mut(), self.asked()) {
-            object.insert("store_requests".to_owned(), serde_json::to_value(asked).map_err(wrong)?);
+            object.insert(
+                "store_requests".to_owned(),
+                serde_json::to_value(asked).map_err(wrong)?,
+            );
         }
         self.line(serde_json::to_string_pretty(&value).map_err(wrong)?)
     }
@@ -97,10 +104,21 @@ impl Printer {
 
     /// Tells, if asked to say more, what object stores were asked.
     pub(super) fn requests(&self) {
-        let Some(asked) = self.asked().filter(|_| self.verbose && !self.quiet) else { return };
-        let verbs: Vec<String> = asked.by_verb().into_iter().map(|(verb, times)| format!("{} {verb}", number(times))).collect();
-        let (received, sent) = (size(asked.bytes_received), size(asked.bytes_sent));
-        let text = format!("{}: {}; {received} received, {sent} sent", count(asked.total(), "request"), verbs.join(", "));
+        let Some(asked) = self.asked().filter(|_| self.verbose && !self.quiet) else {
+            return;
+        };
+        let verbs: Vec<String> = asked
+            .by_verb()
+            .into_iter()
+            .map(|(verb, times)| format!("{} {verb}", number(times)))
+            .collect();
+        let received = size(asked.bytes_received);
+        let sent = size(asked.bytes_sent);
+        let text = format!(
+            "{}: {}; {received} received, {sent} sent",
+            count(asked.total(), "request"),
+            verbs.join(", ")
+        );
         self.aside(&paint(DIM, text));
     }
 
@@ -113,9 +131,20 @@ impl Printer {
         let sum: Duration = spent.iter().map(|(_, time)| *time).sum();
         let shares: Vec<String> = spent
             .iter()
-            .map(|(phase, time)| format!("{} {} ({:.0} %)", phase.name(), duration(*time), 100.0 * time.as_secs_f64() / sum.as_secs_f64()))
+            .map(|(phase, time)| {
+                format!(
+                    "{} {} ({:.0} %)",
+                    phase.name(),
+                    duration(*time),
+                    100.0 * time.as_secs_f64() / sum.as_secs_f64()
+                )
+            })
             .collect();
-        let text = format!("time: {} gone by; over all threads {}", duration(self.started.elapsed()), shares.join(", "));
+        let text = format!(
+            "time: {} gone by; over all threads {}",
+            duration(self.started.elapsed()),
+            shares.join(", ")
+        );
         self.aside(&paint(DIM, text));
     }
 
@@ -178,7 +207,9 @@ impl Progress for Printer {
 /// A reader that has gone away is no failure.
 fn finish_write(written: io::Result<()>) -> Result<()> {
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(format!("cannot write to standard output: {error}"))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(format!(
+            "cannot write to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -234,7 +265,9 @@ pub(super) fn duration(time: std::time::Duration) -> String {
 /// Rows in aligned columns; the columns numbered in `right` hold numbers.
 pub(super) fn columns(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     if !header.is_empty() {
         table.set_header(header);
     }
@@ -245,7 +278,11 @@ pub(super) fn columns(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) 
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -254,14 +291,30 @@ mod tests {
 
     #[test]
     fn numbers_sizes_and_nouns_read_well() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([999, 1_500, 2_000_000, 3_140_000_000].map(size), ["999 B", "1.5 kB", "2.0 MB", "3.14 GB"]);
-        assert_eq!((count(1, "row"), count(2, "row"), count(0, "copy")), ("1 row".into(), "2 rows".into(), "0 copies".into()));
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(number),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [999, 1_500, 2_000_000, 3_140_000_000].map(size),
+            ["999 B", "1.5 kB", "2.0 MB", "3.14 GB"]
+        );
+        assert_eq!(
+            (count(1, "row"), count(2, "row"), count(0, "copy")),
+            ("1 row".into(), "2 rows".into(), "0 copies".into())
+        );
     }
 
     #[test]
     fn columns_are_aligned_and_lines_end_with_text() {
-        let text = columns(&["name", "n"], vec![vec!["a".into(), "10".into()], vec!["long".into(), "5".into()]], &[1]);
+        let text = columns(
+            &["name", "n"],
+            vec![
+                vec!["a".into(), "10".into()],
+                vec!["long".into(), "5".into()],
+            ],
+            &[1],
+        );
         assert_eq!(text, "name   n\na     10\nlong   5");
     }
 }

@@ -11,7 +11,9 @@ pub(super) use schema::schema;
 
 use std::time::Duration;
 
-use super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, duration, number, paint, size};
+use super::printer::{
+    BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, duration, number, paint, size,
+};
 use crate::commands::Progress;
 use crate::commands::backfill::BackfillReport;
 use crate::commands::compact::CompactReport;
@@ -58,8 +60,12 @@ fn dropped_rows(printer: &Printer, table: &str, rule: &str, dropped: u64, kept: 
     if dropped == 0 {
         return Ok(());
     }
-    let (dropped, all, by) = (number(dropped), number(dropped + kept), rule.trim_start_matches("latest "));
-    printer.line(format!("  {table}: dropped {dropped} of {all} rows: not the latest of their key {by}"))
+    let all = number(dropped + kept);
+    let dropped = number(dropped);
+    let by = rule.trim_start_matches("latest ");
+    printer.line(format!(
+        "  {table}: dropped {dropped} of {all} rows: not the latest of their key {by}"
+    ))
 }
 
 pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<()> {
@@ -73,7 +79,9 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
     for report in reports {
         let changes = match &report.since {
             None => String::new(),
-            Some(since) if since.changes == Default::default() => format!("unchanged since {}", since.snapshot_date),
+            Some(since) if since.changes == Default::default() => {
+                format!("unchanged since {}", since.snapshot_date)
+            }
             Some(since) => format!(
                 "+{} added  ~{} changed  -{} removed  since {}",
                 number(since.changes.added),
@@ -86,7 +94,9 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
             report.table.to_string(),
             report.snapshot_date.to_string(),
             outcome(report.outcome),
-            report.rows.map_or_else(String::new, |rows| count(rows, "row")),
+            report
+                .rows
+                .map_or_else(String::new, |rows| count(rows, "row")),
             report.bytes.map_or_else(String::new, size),
             changes,
         ]);
@@ -94,15 +104,29 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
     printer.line(columns(&[], rows, &[3, 4]))?;
     for report in reports {
         if !report.schema.is_empty() && (report.since.is_none() || printer.verbose) {
-            printer.line(format!("  {}: {}", report.table, schema::in_a_line(&report.schema)))?;
+            printer.line(format!(
+                "  {}: {}",
+                report.table,
+                schema::in_a_line(&report.schema)
+            ))?;
         }
-        if let Some(schema) = report.since.as_ref().and_then(|since| since.schema.as_ref()) {
+        if let Some(schema) = report
+            .since
+            .as_ref()
+            .and_then(|since| since.schema.as_ref())
+        {
             printer.line(format!("  {}: {schema}", report.table))?;
         }
         for column in &report.left_to_path {
-            printer.line(format!("  {}: column '{column}' has the snapshot's date in every row, and is left to the path", report.table))?;
+            printer.line(format!(
+                "  {}: column '{column}' has the snapshot's date in every row, \
+                 and is left to the path",
+                report.table
+            ))?;
         }
-        if let (Some(rule), Some(dropped), Some(rows)) = (&report.dedup, report.dropped_rows, report.rows) {
+        if let (Some(rule), Some(dropped), Some(rows)) =
+            (&report.dedup, report.dropped_rows, report.rows)
+        {
             dropped_rows(printer, report.table.as_str(), rule, dropped, rows)?;
         }
         for guard in &report.forced {
@@ -114,7 +138,10 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
 
 /// What intervals are of, if not of all rows and columns.
 fn selected(condition: Option<&str>, select: &[String]) -> Option<String> {
-    let selection = Selection { condition: condition.map(str::to_owned), select: select.to_vec() };
+    let selection = Selection {
+        condition: condition.map(str::to_owned),
+        select: select.to_vec(),
+    };
     (!selection.is_whole()).then(|| selection.in_words())
 }
 
@@ -130,10 +157,26 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             (Some(from), Some(to)) => format!(" of {from} to {to}"),
             _ => String::new(),
         };
-        let verb = if report.dry_run { "would compact" } else { "compacted" };
-        let headline = if report.mode == "up to date" { "is up to date:".to_owned() } else { format!("{verb} ({}):", report.mode) };
-        let gaps = if report.gap_days > 0 { format!(", {} missing between them", count(report.gap_days, "date")) } else { String::new() };
-        printer.line(format!("{} {headline} {}{span}{gaps}", paint(BOLD, &report.table), count(report.snapshots, "snapshot")))?;
+        let verb = if report.dry_run {
+            "would compact"
+        } else {
+            "compacted"
+        };
+        let headline = if report.mode == "up to date" {
+            "is up to date:".to_owned()
+        } else {
+            format!("{verb} ({}):", report.mode)
+        };
+        let gaps = if report.gap_days > 0 {
+            format!(", {} missing between them", count(report.gap_days, "date"))
+        } else {
+            String::new()
+        };
+        printer.line(format!(
+            "{} {headline} {}{span}{gaps}",
+            paint(BOLD, &report.table),
+            count(report.snapshots, "snapshot")
+        ))?;
         if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
             printer.line(format!("  of {selected}"))?;
         }
@@ -141,8 +184,16 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             continue;
         }
         let mut facts = vec![
-            ["rows".to_owned(), number(report.snapshot_rows), "in all of the snapshots".to_owned()],
-            ["intervals".to_owned(), number(report.intervals), format!("{} open", number(report.open))],
+            [
+                "rows".to_owned(),
+                number(report.snapshot_rows),
+                "in all of the snapshots".to_owned(),
+            ],
+            [
+                "intervals".to_owned(),
+                number(report.intervals),
+                format!("{} open", number(report.open)),
+            ],
             ["size".to_owned(), size(report.bytes), report.path.clone()],
         ];
         if report.mode != "up to date" {
@@ -153,7 +204,11 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
                     number(report.decoded),
                     format!(
                         "{}; {}{} known to equal the one before",
-                        if report.decoded == 1 { "snapshot" } else { "snapshots" },
+                        if report.decoded == 1 {
+                            "snapshot"
+                        } else {
+                            "snapshots"
+                        },
                         if report.by_changes > 0 {
                             format!("{} known by what they changed, ", number(report.by_changes))
                         } else {
@@ -165,9 +220,20 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             );
         }
         let text = columns(&[], facts.into_iter().map(Vec::from).collect(), &[1]);
-        printer.line(text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))?;
+        printer.line(
+            text.lines()
+                .map(|line| format!("  {line}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )?;
         if let (Some(rule), Some(dropped)) = (&report.dedup, report.dropped_rows) {
-            dropped_rows(printer, report.table.as_str(), rule, dropped, report.snapshot_rows)?;
+            dropped_rows(
+                printer,
+                report.table.as_str(),
+                rule,
+                dropped,
+                report.snapshot_rows,
+            )?;
         }
         printer.line(format!("  as of D: {}", report.condition))?;
     }
@@ -178,14 +244,31 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
     if printer.json {
         return printer.document(&reports);
     }
-    for report in reports.iter().filter(|report| !printer.quiet || report.failure().is_some()) {
-        let job = if report.output.ends_with(&report.job) { String::new() } else { format!("{} to ", paint(BOLD, &report.job)) };
-        printer.line(format!("{job}{}", if job.is_empty() { paint(BOLD, &report.output) } else { report.output.clone() }))?;
+    for report in reports
+        .iter()
+        .filter(|report| !printer.quiet || report.failure().is_some())
+    {
+        let job = if report.output.ends_with(&report.job) {
+            String::new()
+        } else {
+            format!("{} to ", paint(BOLD, &report.job))
+        };
+        printer.line(format!(
+            "{job}{}",
+            if job.is_empty() {
+                paint(BOLD, &report.output)
+            } else {
+                report.output.clone()
+            }
+        ))?;
         for (table, rule) in &report.rules {
             printer.line(format!("  {table}: {rule}"))?;
         }
         let all = report.dates.len() <= MANY;
-        let shown = report.dates.iter().filter(|date| all || ["failed", "removed", "planned_removal"].contains(&date.action));
+        let shown = report
+            .dates
+            .iter()
+            .filter(|date| all || ["failed", "removed", "planned_removal"].contains(&date.action));
         let mut rows = Vec::new();
         for date in shown {
             let action = match date.action {
@@ -196,25 +279,41 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
                 "planned_removal" => "would remove".to_owned(),
                 other => paint(DIM, other),
             };
-            let tables = date.tables.iter().map(|(name, observed)| match date.using.get(name) {
-                Some(using) => format!("{name} {observed} ({using})"),
-                None => format!("{name} {observed}"),
-            });
+            let tables = date
+                .tables
+                .iter()
+                .map(|(name, observed)| match date.using.get(name) {
+                    Some(using) => format!("{name} {observed} ({using})"),
+                    None => format!("{name} {observed}"),
+                });
             let matched = match (date.events, date.matched) {
-                (Some(events), Some(matched)) => format!("{} of {} matched", number(matched), number(events)),
+                (Some(events), Some(matched)) => {
+                    format!("{} of {} matched", number(matched), number(events))
+                }
                 _ => String::new(),
             };
-            let state = date.was.as_ref().filter(|was| date.action != "up to date" && was.name() != "missing").map(|was| match was {
-                crate::domain::staleness::DateState::Stale(reason) => format!("was stale: {reason}"),
-                crate::domain::staleness::DateState::Orphaned => "was orphaned: its events are gone".to_owned(),
-                was => format!("was {}", was.name()),
-            });
+            let state = date
+                .was
+                .as_ref()
+                .filter(|was| date.action != "up to date" && was.name() != "missing")
+                .map(|was| match was {
+                    crate::domain::staleness::DateState::Stale(reason) => {
+                        format!("was stale: {reason}")
+                    }
+                    crate::domain::staleness::DateState::Orphaned => {
+                        "was orphaned: its events are gone".to_owned()
+                    }
+                    was => format!("was {}", was.name()),
+                });
             rows.push(vec![
                 format!("  {}", date.date),
                 action,
-                date.rows.map_or_else(String::new, |rows| count(rows, "row")),
+                date.rows
+                    .map_or_else(String::new, |rows| count(rows, "row")),
                 matched,
-                date.error.clone().unwrap_or_else(|| tables.chain(state).collect::<Vec<_>>().join("  ")),
+                date.error
+                    .clone()
+                    .unwrap_or_else(|| tables.chain(state).collect::<Vec<_>>().join("  ")),
             ]);
         }
         if !rows.is_empty() {
@@ -223,7 +322,16 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
         let total: u64 = report.dates.iter().filter_map(|date| date.rows).sum();
         let mut parts: Vec<String> = ["written", "to be written", "up to date", "left", "failed"]
             .into_iter()
-            .map(|action| (action, report.count(if action == "to be written" { "planned" } else { action })))
+            .map(|action| {
+                (
+                    action,
+                    report.count(if action == "to be written" {
+                        "planned"
+                    } else {
+                        action
+                    }),
+                )
+            })
             .filter(|(_, dates)| *dates > 0)
             .map(|(action, dates)| format!("{} {action}", count(dates as u64, "date")))
             .collect();
@@ -234,9 +342,16 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             }
         }
         if report.without_events > 0 {
-            parts.push(format!("{} without events", count(report.without_events, "date")));
+            parts.push(format!(
+                "{} without events",
+                count(report.without_events, "date")
+            ));
         }
-        let rows = if total > 0 { format!("; {}", count(total, "row")) } else { String::new() };
+        let rows = if total > 0 {
+            format!("; {}", count(total, "row"))
+        } else {
+            String::new()
+        };
         printer.line(format!("  {}{rows}", parts.join(", ")))?;
     }
     Ok(())
@@ -254,16 +369,32 @@ pub(super) fn join(printer: &Printer, report: &JoinReport) -> Result<()> {
         "planned" => "would be written".to_owned(),
         other => paint(DIM, other),
     };
-    let rows = report.rows.map_or_else(String::new, |rows| format!("  {}", count(rows, "row")));
+    let rows = report
+        .rows
+        .map_or_else(String::new, |rows| format!("  {}", count(rows, "row")));
     printer.line(format!("{}  {action}{rows}", paint(BOLD, &report.output)))?;
-    printer.line(format!("  {}: {}, from {}", report.table, report.rule, report.using))?;
-    let (dates, events) = (count(report.dates, "date"), count(report.events, "event"));
-    let matched = report.matched.map_or_else(String::new, |matched| format!("; {} matched", number(matched)));
-    printer.line(format!("  {events} of {dates}, {} to {}{matched}", report.from, report.to))
+    printer.line(format!(
+        "  {}: {}, from {}",
+        report.table, report.rule, report.using
+    ))?;
+    let dates = count(report.dates, "date");
+    let events = count(report.events, "event");
+    let matched = report.matched.map_or_else(String::new, |matched| {
+        format!("; {} matched", number(matched))
+    });
+    printer.line(format!(
+        "  {events} of {dates}, {} to {}{matched}",
+        report.from, report.to
+    ))
 }
 
 /// `named`: whether the command line names the table, so that its columns are told, too.
-pub(super) fn status(printer: &Printer, tables: Option<&StatusReport>, named: bool, jobs: &[JobStatus]) -> Result<()> {
+pub(super) fn status(
+    printer: &Printer,
+    tables: Option<&StatusReport>,
+    named: bool,
+    jobs: &[JobStatus],
+) -> Result<()> {
     if printer.json {
         return printer
             .document(&serde_json::json!({ "tables": tables.map(|report| report.tables.as_slice()).unwrap_or_default(), "jobs": jobs }));
@@ -285,8 +416,15 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
         return printer.document(report);
     }
     for table in report.tables.iter().filter(|_| !printer.quiet) {
-        let sound = report.problems.iter().all(|problem| problem.table != table.table);
-        let verdict = if sound { paint(GREEN.bold(), "sound") } else { paint(RED.bold(), "NOT SOUND") };
+        let sound = report
+            .problems
+            .iter()
+            .all(|problem| problem.table != table.table);
+        let verdict = if sound {
+            paint(GREEN.bold(), "sound")
+        } else {
+            paint(RED.bold(), "NOT SOUND")
+        };
         printer.line(format!("{} is {verdict}", paint(BOLD, &table.table)))?;
         if !sound {
             continue;
@@ -297,7 +435,10 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             count(table.rows, "row")
         ))?;
         match table.intervals {
-            None => printer.line(format!("  no intervals; asof compact {} makes them", table.table))?,
+            None => printer.line(format!(
+                "  no intervals; asof compact {} makes them",
+                table.table
+            ))?,
             Some(intervals) => {
                 printer.line(format!(
                     "  {}, none overlapping; {} proven: expand(intervals, D) = snapshot(D)",
@@ -310,11 +451,15 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             }
         }
         if table.not_compacted > 0 {
-            printer.line(format!("  {} not compacted yet", count(table.not_compacted, "snapshot")))?;
+            printer.line(format!(
+                "  {} not compacted yet",
+                count(table.not_compacted, "snapshot")
+            ))?;
         }
         if table.pruned > 0 {
             printer.line(format!(
-                "  {} of the round trips held against recorded fingerprints, since the snapshots are gone",
+                "  {} of the round trips held against recorded fingerprints, since the snapshots \
+                 are gone",
                 number(table.pruned)
             ))?;
         }
@@ -328,12 +473,21 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             printer.line(format!("  not looked at: {stranger}"))?;
         }
         for leftover in &table.leftovers {
-            printer.line(format!("  left behind by a killed run, removed by the next after a day: {leftover}"))?;
+            printer.line(format!(
+                "  left behind by a killed run, removed by the next after a day: {leftover}"
+            ))?;
         }
     }
     for problem in &report.problems {
-        let date = problem.date.map_or_else(String::new, |date| format!(", {date}"));
-        printer.line(format!("{} {}{date}: {}", paint(RED, "problem:"), problem.table, problem.what))?;
+        let date = problem
+            .date
+            .map_or_else(String::new, |date| format!(", {date}"));
+        printer.line(format!(
+            "{} {}{date}: {}",
+            paint(RED, "problem:"),
+            problem.table,
+            problem.what
+        ))?;
     }
     Ok(())
 }
@@ -345,24 +499,39 @@ pub(super) fn expand(printer: &Printer, report: &ExpandReport) -> Result<()> {
     if printer.quiet {
         return Ok(());
     }
-    let rows = report
-        .dates
-        .iter()
-        .map(|date| vec![date.snapshot_date.to_string(), written(date.outcome), count(date.rows, "row"), date.path.clone()]);
+    let rows = report.dates.iter().map(|date| {
+        vec![
+            date.snapshot_date.to_string(),
+            written(date.outcome),
+            count(date.rows, "row"),
+            date.path.clone(),
+        ]
+    });
     let rows: Vec<Vec<String>> = rows.take(MANY).collect();
     printer.line(columns(&[], rows, &[2]))?;
     if report.dates.len() > MANY {
-        printer.line(format!("... and {} more", count((report.dates.len() - MANY) as u64, "date")))?;
+        printer.line(format!(
+            "... and {} more",
+            count((report.dates.len() - MANY) as u64, "date")
+        ))?;
     }
     if report.missing_days > 0 {
-        printer.line(format!("{} of the range had no snapshot, and none is made up", count(report.missing_days, "date")))?;
+        printer.line(format!(
+            "{} of the range had no snapshot, and none is made up",
+            count(report.missing_days, "date")
+        ))?;
     }
     Ok(())
 }
 
-pub(super) fn partitions(printer: &Printer, report: &PartitionsReport, took: Duration) -> Result<()> {
+pub(super) fn partitions(
+    printer: &Printer,
+    report: &PartitionsReport,
+    took: Duration,
+) -> Result<()> {
     if printer.json {
-        let mut document = serde_json::to_value(report).map_err(|error| Error::io(format!("cannot write JSON: {error}")))?;
+        let mut document = serde_json::to_value(report)
+            .map_err(|error| Error::io(format!("cannot write JSON: {error}")))?;
         if let Some(object) = document.as_object_mut() {
             object.insert("seconds".to_owned(), took.as_secs_f64().into());
         }
@@ -371,23 +540,54 @@ pub(super) fn partitions(printer: &Printer, report: &PartitionsReport, took: Dur
     if let Some(scattered) = &report.scattered {
         Progress::note(printer, scattered);
     }
-    let rows = report.partitions.iter().map(|found| vec![found.date.to_string(), count(found.files, "file"), size(found.bytes)]);
+    let rows = report.partitions.iter().map(|found| {
+        vec![
+            found.date.to_string(),
+            count(found.files, "file"),
+            size(found.bytes),
+        ]
+    });
     let rows: Vec<Vec<String>> = rows.take(MANY).collect();
     if !rows.is_empty() {
         printer.line(columns(&[], rows, &[1, 2]))?;
     }
     if report.partitions.len() > MANY {
-        printer.line(format!("... and {} more", count((report.partitions.len() - MANY) as u64, "partition")))?;
+        printer.line(format!(
+            "... and {} more",
+            count((report.partitions.len() - MANY) as u64, "partition")
+        ))?;
     }
     let missing = match report.missing_days {
         0 => "no date missing".to_owned(),
         days => format!("{} missing", count(days, "date")),
     };
-    let held = if report.files > 0 { format!(" with {} of {}", count(report.files, "file"), size(report.bytes)) } else { String::new() };
-    printer.line(format!("{} found{held}, {missing}", count(report.partitions.len() as u64, "partition")))?;
-    printer.line(format!("{} in {}", count(report.requests, "request"), duration(took)))?;
-    for stranger in report.strangers.iter().take(if report.partitions.is_empty() { 5 } else { 0 }) {
-        printer.line(format!("  '{stranger}' is there, and is not of layout '{}'", report.layout))?;
+    let held = if report.files > 0 {
+        format!(
+            " with {} of {}",
+            count(report.files, "file"),
+            size(report.bytes)
+        )
+    } else {
+        String::new()
+    };
+    printer.line(format!(
+        "{} found{held}, {missing}",
+        count(report.partitions.len() as u64, "partition")
+    ))?;
+    printer.line(format!(
+        "{} in {}",
+        count(report.requests, "request"),
+        duration(took)
+    ))?;
+    for stranger in report
+        .strangers
+        .iter()
+        .take(if report.partitions.is_empty() { 5 } else { 0 })
+    {
+        printer.line(format!(
+            "  '{stranger}' is there, and is not of layout '{}'",
+            report.layout
+        ))?;
     }
     if let Some(other) = &report.other_padding {
         printer.line(format!("  {other}"))?;

@@ -1,12 +1,13 @@
 //! `asof check`: what is understood of a source, without writing anything.
 //!
-//! What is read: the files of a table's source, of the latest copy of an external table, or of the latest date of events;
-//! all of their rows, once. Of text the types of all rows decide, so a sample would not tell what a snapshot does. The
-//! last snapshot in the lake is opened for its types, and not read.
+//! What is read: the files of a table's source, of the latest copy of an external table, or of the
+//! latest date of events; all of their rows, once. Of text the types of all rows decide, so a
+//! sample would not tell what a snapshot does. The last snapshot in the lake is opened for its
+//! types, and not read.
 //!
-//! What `snapshot` would refuse is found by the same code: files that cannot be read, values that are not of their
-//! column's type, types that are not a safe widening, nulls in the key and duplicate keys. Guards are not asked: they are
-//! about changes.
+//! What `snapshot` would refuse is found by the same code: files that cannot be read, values that
+//! are not of their column's type, types that are not a safe widening, nulls in the key and
+//! duplicate keys. Guards are not asked: they are about changes.
 //!
 //! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
 
@@ -34,8 +35,8 @@ use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, TypeRules};
 use crate::storage::Batches;
-use crate::storage::location::Object;
-use crate::storage::partitions::{self, local_object};
+use crate::storage::lake::location::Object;
+use crate::storage::lake::partitions::{self, local_object};
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
 
 /// How many rows are shown.
@@ -161,11 +162,24 @@ struct Opened {
 ///
 /// # Errors
 /// A usage error for a name that is neither a table nor events; a failure or refusal of reading.
-pub fn check(workspace: &Workspace<'_>, options: &CheckOptions, stdin: &mut dyn Read) -> Result<CheckReport> {
+pub fn check(
+    workspace: &Workspace<'_>,
+    options: &CheckOptions,
+    stdin: &mut dyn Read,
+) -> Result<CheckReport> {
     let is_events = workspace.config.events.contains_key(&options.name);
-    let of_tables = [("--key", !options.key.is_empty()), ("--dedup", options.dedup.is_some())];
-    if let Some((option, _)) = of_tables.iter().find(|(_, is_given)| is_events && *is_given) {
-        return Err(Error::usage(format!("{option} goes with a table, and {} are events", options.name)));
+    let of_tables = [
+        ("--key", !options.key.is_empty()),
+        ("--dedup", options.dedup.is_some()),
+    ];
+    if let Some((option, _)) = of_tables
+        .iter()
+        .find(|(_, is_given)| is_events && *is_given)
+    {
+        return Err(Error::usage(format!(
+            "{option} goes with a table, and {} are events",
+            options.name
+        )));
     }
     let staged;
     let opened = match (&options.source, is_events) {
@@ -180,10 +194,25 @@ pub fn check(workspace: &Workspace<'_>, options: &CheckOptions, stdin: &mut dyn 
                 (None, Some(root)) => copies(workspace, &name, root, options)?,
                 _ => {
                     let today = workspace.clock.today();
-                    let found = find_source(workspace, &name, today, options.source.as_deref(), options.source_format);
-                    let found = found.map_err(|error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check")))?;
-                    staged = found.files.is_none().then(|| source::stage(stdin)).transpose()?;
-                    let staged = staged.as_ref().map(|staged| local_object(staged)).transpose()?;
+                    let found = find_source(
+                        workspace,
+                        &name,
+                        today,
+                        options.source.as_deref(),
+                        options.source_format,
+                    );
+                    let found = found.map_err(|error| {
+                        error.with_hints(|hint| hint.replace("asof snapshot", "asof check"))
+                    })?;
+                    staged = found
+                        .files
+                        .is_none()
+                        .then(|| source::stage(stdin))
+                        .transpose()?;
+                    let staged = staged
+                        .as_ref()
+                        .map(|staged| local_object(staged))
+                        .transpose()?;
                     table(workspace, &name, options, found, staged)?
                 }
             }
@@ -195,7 +224,10 @@ pub fn check(workspace: &Workspace<'_>, options: &CheckOptions, stdin: &mut dyn 
 /// Refuses a date where there is one state, the present one.
 fn refuse_date(options: &CheckOptions) -> Result<()> {
     match options.date {
-        Some(_) => Err(Error::usage("--date goes with events, or with a table whose copies another tool writes").hint("leave out --date")),
+        Some(_) => Err(Error::usage(
+            "--date goes with events, or with a table whose copies another tool writes",
+        )
+        .hint("leave out --date")),
         None => Ok(()),
     }
 }
@@ -203,7 +235,11 @@ fn refuse_date(options: &CheckOptions) -> Result<()> {
 /// A table with the rule for duplicate keys that the command line gives, if it gives one.
 fn with_rule(table: Table, options: &CheckOptions) -> Table {
     let dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
-    Table { dedup_is_given, dedup: options.dedup.clone().or(table.dedup), ..table }
+    Table {
+        dedup_is_given,
+        dedup: options.dedup.clone().or(table.dedup),
+        ..table
+    }
 }
 
 /// A table's source. Its text is read in the types of the last snapshot.
@@ -216,22 +252,49 @@ fn table(
 ) -> Result<Opened> {
     refuse_date(options)?;
     let table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
-    let last = if table.own { table.find_latest(workspace.clock.today())?.pop_last() } else { None };
+    let last = if table.own {
+        table.find_latest(workspace.clock.today())?.pop_last()
+    } else {
+        None
+    };
     let pinned = match last {
         Some((date, objects)) => pins(&table, &table.open(date, &objects, None)?)?,
         None => SchemaRef::new(Schema::empty()),
     };
-    let rules = TypeRules { pinned: Some(pinned.clone()), ..workspace.table_types(name)? };
-    let (is_standard_input, format) = (staged.is_some(), found.format);
+    let rules = TypeRules {
+        pinned: Some(pinned.clone()),
+        ..workspace.table_types(name)?
+    };
+    let is_standard_input = staged.is_some();
+    let format = found.format;
     let files = found.files.unwrap_or_else(|| staged.into_iter().collect());
-    let rows = source::read(&files, format, &rules, is_standard_input.then_some("standard input"));
+    let rows = source::read(
+        &files,
+        format,
+        &rules,
+        is_standard_input.then_some("standard input"),
+    );
     let rows = rows.map_err(|error| error.within(format!("table {name}")))?;
     let (rows, _) = keep_names(Some(&pinned), rows);
-    Ok(Opened { source: found.source, date: None, files, is_standard_input, format, rules, rows, table: Some(table) })
+    Ok(Opened {
+        source: found.source,
+        date: None,
+        files,
+        is_standard_input,
+        format,
+        rules,
+        rows,
+        table: Some(table),
+    })
 }
 
 /// The latest copy of an external table.
-fn copies(workspace: &Workspace<'_>, name: &TableName, root: &str, options: &CheckOptions) -> Result<Opened> {
+fn copies(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    root: &str,
+    options: &CheckOptions,
+) -> Result<Opened> {
     let mut table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
     if let Some(format) = options.source_format {
         table.format.declared = Some(format);
@@ -239,16 +302,37 @@ fn copies(workspace: &Workspace<'_>, name: &TableName, root: &str, options: &Che
     let opened = match table.dated.take() {
         Some(dated) => of_column(&dated, root, options)?,
         None => {
-            let (date, files) = latest(options, &format!("table {name}"), |range| table.find(range), workspace)?;
+            let (date, files) = latest(
+                options,
+                &format!("table {name}"),
+                |range| table.find(range),
+                workspace,
+            )?;
             let layout = LayoutColumns::of_table(&table.layout);
-            let rules = TypeRules { external: true, layout, ..table.types.clone() };
+            let rules = TypeRules {
+                external: true,
+                layout,
+                ..table.types.clone()
+            };
             let at = |error: Error| error.within(format!("table {name}, {date}"));
             let format = table.format_of(&files).map_err(at)?;
             let rows = source::read(&files, format, &rules, None).map_err(at)?;
-            Opened { source: root.to_owned(), date: Some(date), files, is_standard_input: false, format, rules, rows, table: None }
+            Opened {
+                source: root.to_owned(),
+                date: Some(date),
+                files,
+                is_standard_input: false,
+                format,
+                rules,
+                rows,
+                table: None,
+            }
         }
     };
-    Ok(Opened { table: Some(table), ..opened })
+    Ok(Opened {
+        table: Some(table),
+        ..opened
+    })
 }
 
 /// The events of a section of asof.toml, of one date.
@@ -259,18 +343,45 @@ fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
     match place.dates {
         EventDates::Layout(layout) => {
             let find = |range: Option<DateRange>| partitions::find(&place.root, &layout, range);
-            let (date, files) = latest(options, &format!("events {}", place.name), find, workspace)?;
-            let rules = TypeRules { layout: LayoutColumns::of_events(&layout), ..place.types };
+            let (date, files) =
+                latest(options, &format!("events {}", place.name), find, workspace)?;
+            let rules = TypeRules {
+                layout: LayoutColumns::of_events(&layout),
+                ..place.types
+            };
             let at = |error: Error| error.within(format!("events {}, {date}", place.name));
             let format = place.format.of(&files).map_err(at)?;
             let rows = source::read(&files, format, &rules, None).map_err(at)?;
-            Ok(Opened { source: root, date: Some(date), files, is_standard_input: false, format, rules, rows, table: None })
+            Ok(Opened {
+                source: root,
+                date: Some(date),
+                files,
+                is_standard_input: false,
+                format,
+                rules,
+                rows,
+                table: None,
+            })
         }
         EventDates::Column(Column(column, layout)) => {
-            let columns = layout.as_ref().map(LayoutColumns::of_events).unwrap_or_default();
-            let types = TypeRules { layout: columns, ..place.types };
+            let columns = layout
+                .as_ref()
+                .map(LayoutColumns::of_events)
+                .unwrap_or_default();
+            let types = TypeRules {
+                layout: columns,
+                ..place.types
+            };
             let shown = format!("events {}, '{root}'", place.name);
-            let dated = Dated::new(place.root, layout, place.format, types, column, RowsOf::Events).within(shown, workspace.memory);
+            let dated = Dated::new(
+                place.root,
+                layout,
+                place.format,
+                types,
+                column,
+                RowsOf::Events,
+            )
+            .within(shown, workspace.memory);
             of_column(&dated, &root, options)
         }
     }
@@ -283,11 +394,25 @@ fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) ->
     let rules = workspace.event_types(&options.name, config)?;
     let at = |error: Error| error.within(format!("events {}", options.name));
     let files = source::files_of(&workspace.here(source)?).map_err(at)?;
-    let declared = options.source_format.or(config.and_then(|config| config.format));
-    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
+    let declared = options
+        .source_format
+        .or(config.and_then(|config| config.format));
+    let rule = FormatRule {
+        declared,
+        option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
+    };
     let format = rule.of(&files).map_err(at)?;
     let rows = source::read(&files, format, &rules, None).map_err(at)?;
-    Ok(Opened { source: source.to_owned(), date: None, files, is_standard_input: false, format, rules, rows, table: None })
+    Ok(Opened {
+        source: source.to_owned(),
+        date: None,
+        files,
+        is_standard_input: false,
+        format,
+        rules,
+        rows,
+        table: None,
+    })
 }
 
 /// The rows of one date, which a column tells.
@@ -300,7 +425,11 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
     let format = dated.format.of(&survey.files)?;
     let Rows { schema, batches } = dated.rows(&survey)?;
     let columns: Vec<usize> = (0..schema.fields().len()).collect();
-    let project = move |batch: Result<RecordBatch>| batch?.project(&columns).io_context(|| "cannot select columns".into());
+    let project = move |batch: Result<RecordBatch>| {
+        batch?
+            .project(&columns)
+            .io_context(|| "cannot select columns".into())
+    };
     let batches: Batches = Box::new(batches.map(project));
     Ok(Opened {
         source: root.to_owned(),
@@ -332,7 +461,8 @@ fn latest(
 /// The refusal of a place that has no rows.
 fn nothing(what: &str, options: &CheckOptions) -> Error {
     match options.date {
-        Some(date) => Error::refused(format!("{what}: there are no rows of {date}")).hint("leave out --date, to read the latest date"),
+        Some(date) => Error::refused(format!("{what}: there are no rows of {date}"))
+            .hint("leave out --date, to read the latest date"),
         None => Error::refused(format!("{what}: there are no rows of any date"))
             .hint("check the path and the layout, or the date column, in asof.toml"),
     }
@@ -349,13 +479,26 @@ struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     fn new(key: &'a [String], schema: &Schema) -> Option<Self> {
-        let columns = key.iter().map(|name| schema.index_of(name).ok()).collect::<Option<Vec<_>>>()?;
-        (!key.is_empty()).then(|| Keys { key, columns, sorter: Sorter::new(key, BUDGET), nulls: 0, shown: Vec::new() })
+        let columns = key
+            .iter()
+            .map(|name| schema.index_of(name).ok())
+            .collect::<Option<Vec<_>>>()?;
+        (!key.is_empty()).then(|| Keys {
+            key,
+            columns,
+            sorter: Sorter::new(key, BUDGET),
+            nulls: 0,
+            shown: Vec::new(),
+        })
     }
 
     fn see(&mut self, batch: &RecordBatch) -> Result<()> {
         count_null_keys(batch, self.key, &mut self.nulls, &mut self.shown);
-        self.sorter.push(batch.project(&self.columns).io_context(|| "cannot select the key".into())?)
+        self.sorter.push(
+            batch
+                .project(&self.columns)
+                .io_context(|| "cannot select the key".into())?,
+        )
     }
 
     /// What is wrong with the keys of a table, if something is.
@@ -363,50 +506,100 @@ impl<'a> Keys<'a> {
         if self.nulls > 0 {
             return Ok(Some(table.null_keys(date, self.nulls, &self.shown)));
         }
-        let schema = Arc::new(schema.project(&self.columns).io_context(|| "cannot select the key".into())?);
+        let schema = Arc::new(
+            schema
+                .project(&self.columns)
+                .io_context(|| "cannot select the key".into())?,
+        );
         let encoder = KeyEncoder::new(&schema, self.key)?;
         let mut duplicates = Duplicates::default();
         for batch in self.sorter.finish(&schema)? {
             let batch = batch?;
-            let keyed = KeyedBatch { keys: encoder.encode(&batch)?, digests: all_digests(&batch)?, batch };
+            let keyed = KeyedBatch {
+                keys: encoder.encode(&batch)?,
+                digests: all_digests(&batch)?,
+                batch,
+            };
             duplicates.look(&keyed, self.key);
         }
-        Ok((duplicates.count > 0).then(|| table.duplicate_keys(date, duplicates.count, &duplicates.shown)))
+        Ok((duplicates.count > 0)
+            .then(|| table.duplicate_keys(date, duplicates.count, &duplicates.shown)))
     }
 }
 
 /// Reads the rows.
-fn examine(workspace: &Workspace<'_>, options: &CheckOptions, opened: Opened) -> Result<CheckReport> {
-    let Opened { source, date, files, is_standard_input, format, rules, rows, table } = opened;
+fn examine(
+    workspace: &Workspace<'_>,
+    options: &CheckOptions,
+    opened: Opened,
+) -> Result<CheckReport> {
+    let Opened {
+        source,
+        date,
+        files,
+        is_standard_input,
+        format,
+        rules,
+        rows,
+        table,
+    } = opened;
     let kind = if table.is_some() { "table" } else { "events" };
-    let what = date.map_or_else(|| format!("{kind} {}", options.name), |date| format!("{kind} {}, {date}", options.name));
+    let what = date.map_or_else(
+        || format!("{kind} {}", options.name),
+        |date| format!("{kind} {}, {date}", options.name),
+    );
     let label = date.unwrap_or_else(|| workspace.clock.today());
-    let key = table.as_ref().map(|table| table.key.clone()).unwrap_or_default();
-    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    let key = table
+        .as_ref()
+        .map(|table| table.key.clone())
+        .unwrap_or_default();
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
     if let Some(table) = &table {
-        let absent = key.iter().filter(|name| rows.schema.field_with_name(name).is_err());
-        problems.extend(absent.map(|name| table.no_key_column(name, &rows.schema, &format!("{what}: the source"))));
+        let absent = key
+            .iter()
+            .filter(|name| rows.schema.field_with_name(name).is_err());
+        problems.extend(
+            absent.map(|name| {
+                table.no_key_column(name, &rows.schema, &format!("{what}: the source"))
+            }),
+        );
         if key.is_empty() {
-            notes.push("the key is not known: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned());
+            notes.push(
+                "the key is not known: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned(),
+            );
         }
     }
     let mut keys = Keys::new(&key, &rows.schema);
-    let (batches, dropped) = match table.as_ref().and_then(|table| Some((table, table.dedup.as_ref()?))) {
+    let (batches, dropped) = match table
+        .as_ref()
+        .and_then(|table| Some((table, table.dedup.as_ref()?)))
+    {
         Some((table, rule)) if keys.is_some() => {
             dedup::check(table, rule, &rows.schema, &format!("{what}: the source"))?;
-            let (batches, dropped) = dedup::latest_of_copy(table, label, rule, &rows.schema, rows.batches);
+            let (batches, dropped) =
+                dedup::latest_of_copy(table, label, rule, &rows.schema, rows.batches);
             (batches, Some(dropped))
         }
         _ => (rows.batches, None),
     };
     let empty = SchemaRef::new(Schema::empty());
     let pinned = rules.pinned.as_ref().unwrap_or(&empty);
-    let mut watch = table.as_ref().map(|table| Watch::new(&rows.schema, pinned, table));
-    let (mut count, mut first_rows, mut nulls) = (0, Vec::new(), vec![0; rows.schema.fields().len()]);
+    let mut watch = table
+        .as_ref()
+        .map(|table| Watch::new(&rows.schema, pinned, table));
+    let (mut count, mut first_rows, mut nulls) =
+        (0, Vec::new(), vec![0; rows.schema.fields().len()]);
     for batch in batches {
         let batch = batch.map_err(|error| error.within(&what))?;
         let shown = batch.num_rows().min(SHOWN - first_rows.len());
-        first_rows.extend((0..shown).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()));
+        first_rows.extend((0..shown).map(|row| {
+            batch
+                .columns()
+                .iter()
+                .map(|column| cell(column, row))
+                .collect()
+        }));
         for (nulls, column) in nulls.iter_mut().zip(batch.columns()) {
             *nulls += column.logical_null_count() as u64;
         }
@@ -419,38 +612,69 @@ fn examine(workspace: &Workspace<'_>, options: &CheckOptions, opened: Opened) ->
         if let Err(clash) = unify(pinned, &schema) {
             problems.push(clash.refusal(table.name.as_str(), label));
         }
-        problems.extend(keys.map(|keys| keys.problem(table, label, &rows.schema)).transpose()?.flatten());
+        problems.extend(
+            keys.map(|keys| keys.problem(table, label, &rows.schema))
+                .transpose()?
+                .flatten(),
+        );
     }
     if let Some((one, other)) = twins(&schema) {
-        notes.push(format!("columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery cannot tell them apart"));
+        notes.push(format!(
+            "columns '{one}' and '{other}' differ only in case; Spark, Hive and \
+             BigQuery cannot tell them apart"
+        ));
     }
     notes.extend(rules.observed.notes());
     let in_folders = rules.observed.in_folders();
-    let columns = schema.fields().iter().zip(&rows.schema.fields).zip(nulls).map(|((field, read), nulls)| CheckedColumn {
-        name: field.name().clone(),
-        data_type: type_name(field.data_type()),
-        type_from: match pinned.field_with_name(field.name()).map(|pinned| pinned.data_type()) {
-            _ if rules.declared.contains_key(field.name()) => TypeOrigin::Declared,
-            _ if in_folders.contains(field.name()) => TypeOrigin::Folder,
-            _ if rules.csv_as_text && matches!(format, Format::Csv | Format::Tsv) => TypeOrigin::Declared,
-            Ok(pinned) if pinned == field.data_type() && (!format.carries_types() || read.data_type() != pinned) => TypeOrigin::Pinned,
-            Ok(pinned) if pinned != &DataType::Null && !format.carries_types() => TypeOrigin::Widened,
-            _ if format.carries_types() => TypeOrigin::File,
-            _ => TypeOrigin::Inferred,
-        },
-        key: key.contains(field.name()),
-        nulls,
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(&rows.schema.fields)
+        .zip(nulls)
+        .map(|((field, read), nulls)| CheckedColumn {
+            name: field.name().clone(),
+            data_type: type_name(field.data_type()),
+            type_from: match pinned
+                .field_with_name(field.name())
+                .map(|pinned| pinned.data_type())
+            {
+                _ if rules.declared.contains_key(field.name()) => TypeOrigin::Declared,
+                _ if in_folders.contains(field.name()) => TypeOrigin::Folder,
+                _ if rules.csv_as_text && matches!(format, Format::Csv | Format::Tsv) => {
+                    TypeOrigin::Declared
+                }
+                Ok(pinned)
+                    if pinned == field.data_type()
+                        && (!format.carries_types() || read.data_type() != pinned) =>
+                {
+                    TypeOrigin::Pinned
+                }
+                Ok(pinned) if pinned != &DataType::Null && !format.carries_types() => {
+                    TypeOrigin::Widened
+                }
+                _ if format.carries_types() => TypeOrigin::File,
+                _ => TypeOrigin::Inferred,
+            },
+            key: key.contains(field.name()),
+            nulls,
+        });
     Ok(CheckReport {
         name: options.name.clone(),
         kind,
         source,
         date,
         files: files.len() as u64,
-        first_file: files.first().filter(|_| !is_standard_input).map(|file| workspace.shown(&file.location)),
+        first_file: files
+            .first()
+            .filter(|_| !is_standard_input)
+            .map(|file| workspace.shown(&file.location)),
         bytes: files.iter().map(|file| file.size).sum(),
         format,
-        csv: if matches!(format, Format::Csv | Format::Tsv) { rules.csv.as_ref().clone() } else { Dialect::default() },
+        csv: if matches!(format, Format::Csv | Format::Tsv) {
+            rules.csv.as_ref().clone()
+        } else {
+            Dialect::default()
+        },
         read_as: rules.observed.all(),
         columns: columns.collect(),
         key,

@@ -1,14 +1,14 @@
 //! `asof diff`: rows added, removed and changed between a table as of two dates.
 //!
-//! What is read: the two states that serve the dates, each once, side by side in the order of the key
-//! ([`crate::domain::diff`]). Snapshots of asof's own and intervals are in that order; foreign snapshots are
-//! sorted first. Two dates that one state serves are not read at all.
+//! What is read: the two states that serve the dates, each once, side by side in the order of the
+//! key ([`crate::domain::diff`]). Snapshots of asof's own and intervals are in that order; foreign
+//! snapshots are sorted first. Two dates that one state serves are not read at all.
 //!
-//! A column counts as changed in a row under the same rule as the row itself: null equals null, NaN equals
-//! NaN, 0.0 equals -0.0, and 5 is 5 in whatever width.
+//! A column counts as changed in a row under the same rule as the row itself: null equals null, NaN
+//! equals NaN, 0.0 equals -0.0, and 5 is 5 in whatever width.
 //!
-//! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of a foreign
-//! side the sorter's budget.
+//! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of
+//! a foreign side the sorter's budget.
 
 use std::cell::Cell;
 
@@ -75,7 +75,8 @@ pub struct RowChange {
     pub kind: ChangeKind,
     /// The key, a value a column.
     pub key: Vec<String>,
-    /// Of a changed row the columns that differ; of another one all that are not null, without the key.
+    /// Of a changed row the columns that differ; of another one all that are not null, without the
+    /// key.
     pub columns: Vec<ColumnChange>,
 }
 
@@ -118,8 +119,8 @@ pub struct DiffReport {
 /// Compares a table as of two dates.
 ///
 /// # Errors
-/// A usage error for a table that there is not; a refusal for a date before the first snapshot, for keys with nulls
-/// or that stand twice, and for columns whose types cannot be compared.
+/// A usage error for a table that there is not; a refusal for a date before the first snapshot, for
+/// keys with nulls or that stand twice, and for columns whose types cannot be compared.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
     let to = options.to;
     let from = match options.from {
@@ -128,17 +129,34 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
     };
     let states = States::open(workspace, &options.table, &[from, to])?;
     let table = &states.table;
-    let first = states.resolve(from, |first| format!("asof diff {} {first} {to}", options.table))?;
-    let second = states.resolve(to, |second| format!("asof diff {} {from} {second}", options.table))?;
+    let first = states.resolve(from, |first| {
+        format!("asof diff {} {first} {to}", options.table)
+    })?;
+    let second = states.resolve(to, |second| {
+        format!("asof diff {} {from} {second}", options.table)
+    })?;
     let old = states.at(first, None)?;
     let new = states.at(second, Some(&old.schema))?;
-    let side = |date: NaiveDate, state: &State<'_>| DiffSide { date, snapshot_date: state.date, source: state.origin, rows: None };
-    let (wide, drift) = unify(&old.schema, &new.schema).map_err(|clash| clash.refusal(table.name.as_str(), second))?;
-    let values = |date: NaiveDate, schema: &SchemaRef| {
-        let (states, pinned) = (&states, schema.clone());
-        UnitSource::of_rows(date, schema, move |columns| states.at(date, Some(&pinned))?.read(Some(columns)))
+    let side = |date: NaiveDate, state: &State<'_>| DiffSide {
+        date,
+        snapshot_date: state.date,
+        source: state.origin,
+        rows: None,
     };
-    let schema = settle(&table.name, &wide, &[values(first, &old.schema), values(second, &new.schema)])?;
+    let (wide, drift) = unify(&old.schema, &new.schema)
+        .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
+    let values = |date: NaiveDate, schema: &SchemaRef| {
+        let states = &states;
+        let pinned = schema.clone();
+        UnitSource::of_rows(date, schema, move |columns| {
+            states.at(date, Some(&pinned))?.read(Some(columns))
+        })
+    };
+    let schema = settle(
+        &table.name,
+        &wide,
+        &[values(first, &old.schema), values(second, &new.schema)],
+    )?;
     let mut report = DiffReport {
         table: table.name.clone(),
         key: table.key.clone(),
@@ -161,12 +179,17 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
 /// The date of the copy before the one that is compared to.
 fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
     let states = States::open(workspace, &options.table, &[options.to])?;
-    let held = states.resolve(options.to, |first| format!("asof diff {} {first}", options.table))?;
+    let held = states.resolve(options.to, |first| {
+        format!("asof diff {} {first}", options.table)
+    })?;
     let day_before = held.pred_opt().unwrap_or(held);
     let earlier = States::open(workspace, &options.table, &[day_before])?;
     earlier.latest_until(day_before).ok_or_else(|| {
-        Error::refused(format!("table {}: no copy is earlier than that of {held}", states.table.name))
-            .hint(format!("asof show {} {held}", options.table))
+        Error::refused(format!(
+            "table {}: no copy is earlier than that of {held}",
+            states.table.name
+        ))
+        .hint(format!("asof show {} {held}", options.table))
     })
 }
 
@@ -180,21 +203,61 @@ fn left_out(old: &State<'_>, new: &State<'_>) -> Vec<String> {
 }
 
 /// Merges the two sides and fills in what differs.
-fn compare(table: &Table, old: State<'_>, new: State<'_>, schema: &SchemaRef, limit: usize, report: &mut DiffReport) -> Result<()> {
-    let names = schema.fields().iter().map(|field| field.name()).filter(|name| !report.left_out.contains(name));
-    let side = Side { table, schema, compared: names.cloned().collect(), encoder: KeyEncoder::new(schema, &table.key)? };
-    let attributes: Vec<String> = side.compared.iter().filter(|name| !table.key.contains(name)).cloned().collect();
-    let mut listing =
-        Listing { key: &table.key, counts: vec![0; attributes.len()], attributes, limit, rows: Vec::new(), old: None, new: None };
-    let (old_rows, new_rows) = (Cell::new(0), Cell::new(0));
+fn compare(
+    table: &Table,
+    old: State<'_>,
+    new: State<'_>,
+    schema: &SchemaRef,
+    limit: usize,
+    report: &mut DiffReport,
+) -> Result<()> {
+    let names = schema
+        .fields()
+        .iter()
+        .map(|field| field.name())
+        .filter(|name| !report.left_out.contains(name));
+    let side = Side {
+        table,
+        schema,
+        compared: names.cloned().collect(),
+        encoder: KeyEncoder::new(schema, &table.key)?,
+    };
+    let attributes: Vec<String> = side
+        .compared
+        .iter()
+        .filter(|name| !table.key.contains(name))
+        .cloned()
+        .collect();
+    let mut listing = Listing {
+        key: &table.key,
+        counts: vec![0; attributes.len()],
+        attributes,
+        limit,
+        rows: Vec::new(),
+        old: None,
+        new: None,
+    };
+    let old_rows = Cell::new(0);
+    let new_rows = Cell::new(0);
     let mut earlier = side.open(old, &old_rows)?;
     let mut later = side.open(new, &new_rows)?;
-    let changes = merge(&mut earlier, &mut later, |difference| listing.see(&difference))?;
-    (report.added, report.removed, report.changed) = (changes.added, changes.removed, changes.changed);
+    let changes = merge(&mut earlier, &mut later, |difference| {
+        listing.see(&difference)
+    })?;
+    (report.added, report.removed, report.changed) =
+        (changes.added, changes.removed, changes.changed);
     (report.from.rows, report.to.rows) = (Some(old_rows.get()), Some(new_rows.get()));
-    let counts = listing.attributes.into_iter().zip(listing.counts).filter(|(_, changed)| *changed > 0);
-    report.columns = counts.map(|(name, changed)| ColumnCount { name, changed }).collect();
-    report.columns.sort_by_key(|column| std::cmp::Reverse(column.changed));
+    let counts = listing
+        .attributes
+        .into_iter()
+        .zip(listing.counts)
+        .filter(|(_, changed)| *changed > 0);
+    report.columns = counts
+        .map(|(name, changed)| ColumnCount { name, changed })
+        .collect();
+    report
+        .columns
+        .sort_by_key(|column| std::cmp::Reverse(column.changed));
     report.rows = listing.rows;
     Ok(())
 }
@@ -209,11 +272,17 @@ struct Side<'a> {
 
 impl Side<'_> {
     /// The rows of a state in the order of the key, counted.
-    fn open<'s>(&'s self, state: State<'_>, rows: &'s Cell<u64>) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
+    fn open<'s>(
+        &'s self,
+        state: State<'_>,
+        rows: &'s Cell<u64>,
+    ) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
         let date = state.date;
         let mut last = None;
         Ok(sorted(self.table, state)?.map(move |batch| {
-            let keyed = self.keyed(&batch?).map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
+            let keyed = self
+                .keyed(&batch?)
+                .map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
             rows.set(rows.get() + keyed.digests.len() as u64);
             self.refuse_twice(&keyed, &mut last, date)?;
             Ok(keyed)
@@ -223,14 +292,25 @@ impl Side<'_> {
     fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {
         let digests = row_digests(batch, self.compared.iter().map(String::as_str))?;
         let batch = conform(batch, self.schema)?;
-        Ok(KeyedBatch { keys: self.encoder.encode(&batch)?, digests, batch })
+        Ok(KeyedBatch {
+            keys: self.encoder.encode(&batch)?,
+            digests,
+            batch,
+        })
     }
 
     /// Refuses the first key that stands twice; no merge has an answer for it.
-    fn refuse_twice(&self, keyed: &KeyedBatch, last: &mut Option<OwnedRow>, date: NaiveDate) -> Result<()> {
+    fn refuse_twice(
+        &self,
+        keyed: &KeyedBatch,
+        last: &mut Option<OwnedRow>,
+        date: NaiveDate,
+    ) -> Result<()> {
         let rows = keyed.digests.len();
         let twice = (0..rows).find(|row| match row.checked_sub(1) {
-            None => last.as_ref().is_some_and(|last| last.row() == keyed.keys.row(0)),
+            None => last
+                .as_ref()
+                .is_some_and(|last| last.row() == keyed.keys.row(0)),
             Some(before) => keyed.keys.row(before) == keyed.keys.row(*row),
         });
         if let Some(row) = twice {
@@ -249,7 +329,8 @@ fn sorted(table: &Table, state: State<'_>) -> Result<Batches> {
     if state.by_key {
         return state.read(None);
     }
-    let (date, schema) = (state.date, state.schema.clone());
+    let date = state.date;
+    let schema = state.schema.clone();
     let mut sorter = Sorter::new(&table.key, BUDGET);
     for batch in state.read(None)? {
         let batch = batch?;
@@ -275,12 +356,20 @@ impl Listing<'_> {
         let listed = self.rows.len() < self.limit;
         match *difference {
             Difference::Added(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange { name, old: None, new: Some(value) });
+                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
+                    name,
+                    old: None,
+                    new: Some(value),
+                });
                 let columns = columns.collect();
                 self.list(ChangeKind::Added, batch, row, columns);
             }
             Difference::Removed(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange { name, old: Some(value), new: None });
+                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
+                    name,
+                    old: Some(value),
+                    new: None,
+                });
                 let columns = columns.collect();
                 self.list(ChangeKind::Removed, batch, row, columns);
             }
@@ -288,7 +377,10 @@ impl Listing<'_> {
                 let differing = self.differing(old, old_row, new, new_row)?;
                 differing.iter().for_each(|at| self.counts[*at] += 1);
                 if listed {
-                    let columns = differing.iter().map(|at| self.change(*at, (old, old_row), (new, new_row))).collect();
+                    let columns = differing
+                        .iter()
+                        .map(|at| self.change(*at, (old, old_row), (new, new_row)))
+                        .collect();
                     self.list(ChangeKind::Changed, new, new_row, columns);
                 }
             }
@@ -297,24 +389,60 @@ impl Listing<'_> {
         Ok(())
     }
 
-    fn list(&mut self, kind: ChangeKind, batch: &RecordBatch, row: usize, columns: Vec<ColumnChange>) {
-        let key = self.key.iter().filter_map(|name| Some(display(batch.column_by_name(name)?, row))).collect();
+    fn list(
+        &mut self,
+        kind: ChangeKind,
+        batch: &RecordBatch,
+        row: usize,
+        columns: Vec<ColumnChange>,
+    ) {
+        let key = self
+            .key
+            .iter()
+            .filter_map(|name| Some(display(batch.column_by_name(name)?, row)))
+            .collect();
         self.rows.push(RowChange { kind, key, columns });
     }
 
     /// The values of a row that are not null, by column.
-    fn values<'a>(&'a self, batch: &'a RecordBatch, row: usize) -> impl Iterator<Item = (String, String)> + 'a {
-        self.attributes.iter().filter_map(move |name| Some((name.clone(), cell(batch.column_by_name(name)?, row)?)))
+    fn values<'a>(
+        &'a self,
+        batch: &'a RecordBatch,
+        row: usize,
+    ) -> impl Iterator<Item = (String, String)> + 'a {
+        self.attributes
+            .iter()
+            .filter_map(move |name| Some((name.clone(), cell(batch.column_by_name(name)?, row)?)))
     }
 
-    fn change(&self, at: usize, old: (&RecordBatch, usize), new: (&RecordBatch, usize)) -> ColumnChange {
+    fn change(
+        &self,
+        at: usize,
+        old: (&RecordBatch, usize),
+        new: (&RecordBatch, usize),
+    ) -> ColumnChange {
         let name = &self.attributes[at];
-        let value = |(batch, row): (&RecordBatch, usize)| batch.column_by_name(name).and_then(|column| cell(column, row));
-        ColumnChange { name: name.clone(), old: value(old), new: value(new) }
+        let value = |(batch, row): (&RecordBatch, usize)| {
+            batch
+                .column_by_name(name)
+                .and_then(|column| cell(column, row))
+        };
+        ColumnChange {
+            name: name.clone(),
+            old: value(old),
+            new: value(new),
+        }
     }
 
-    /// The columns in which two rows differ; a batch's cells are digested when its first changed row is met.
-    fn differing(&mut self, old: &RecordBatch, old_row: usize, new: &RecordBatch, new_row: usize) -> Result<Vec<usize>> {
+    /// The columns in which two rows differ; a batch's cells are digested when its first changed
+    /// row is met.
+    fn differing(
+        &mut self,
+        old: &RecordBatch,
+        old_row: usize,
+        new: &RecordBatch,
+        new_row: usize,
+    ) -> Result<Vec<usize>> {
         let old = cells(&mut self.old, old, &self.attributes)?;
         let new = cells(&mut self.new, new, &self.attributes)?;
         Ok(old.differing(old_row, new, new_row).collect())
@@ -322,7 +450,11 @@ impl Listing<'_> {
 }
 
 /// The cells of a batch: those that are held, if they are of it.
-fn cells<'a>(held: &'a mut Option<Cells>, batch: &RecordBatch, columns: &[String]) -> Result<&'a Cells> {
+fn cells<'a>(
+    held: &'a mut Option<Cells>,
+    batch: &RecordBatch,
+    columns: &[String],
+) -> Result<&'a Cells> {
     let cells = match held.take().filter(|held| held.are_of(batch)) {
         Some(cells) => cells,
         None => Cells::of(batch, columns)?,
@@ -340,7 +472,12 @@ mod tests {
     use crate::error::Kind;
 
     fn options(from: &str, to: &str) -> DiffOptions {
-        DiffOptions { table: "item".into(), from: Some(date(from)), to: date(to), limit: 100 }
+        DiffOptions {
+            table: "item".into(),
+            from: Some(date(from)),
+            to: date(to),
+            limit: 100,
+        }
     }
 
     fn between(workspace: &Workspace<'_>, from: &str, to: &str) -> DiffReport {
@@ -360,15 +497,30 @@ mod tests {
                 ChangeKind::Removed => '-',
                 ChangeKind::Changed => '~',
             };
-            let columns = row.columns.iter().map(|column| format!(" {} {}→{}", column.name, text(&column.old), text(&column.new)));
-            format!("{sign} {}:{}", row.key.join("/"), columns.collect::<String>())
+            let columns = row.columns.iter().map(|column| {
+                format!(
+                    " {} {}→{}",
+                    column.name,
+                    text(&column.old),
+                    text(&column.new)
+                )
+            });
+            format!(
+                "{sign} {}:{}",
+                row.key.join("/"),
+                columns.collect::<String>()
+            )
         };
         report.rows.iter().map(line).collect()
     }
 
     const FIRST: &str = "id,price,tag\n1,10,a\n2,20,b\n3,30,\n";
     const SECOND: &str = "id,tag,price,lid\n4,d,40,\n3,,30.0,\n1,A,10.5,x\n";
-    const DIFFERENCES: [&str; 3] = ["~ 1: price 10.0→10.5 tag a→A lid -→x", "- 2: price 20.0→- tag b→-", "+ 4: price -→40.0 tag -→d"];
+    const DIFFERENCES: [&str; 3] = [
+        "~ 1: price 10.0→10.5 tag a→A lid -→x",
+        "- 2: price 20.0→- tag b→-",
+        "+ 4: price -→40.0 tag -→d",
+    ];
 
     #[test]
     fn only_values_that_really_differ_are_changes() {
@@ -376,11 +528,17 @@ mod tests {
         lake.snapshot("item", "2024-01-01", "id", FIRST);
         lake.snapshot("item", "2024-01-03", "id", SECOND);
         let report = between(&lake.workspace(), "2024-01-02", "2024-01-09");
-        assert_eq!((report.from.snapshot_date, report.to.snapshot_date), (date("2024-01-01"), date("2024-01-03")));
+        assert_eq!(
+            (report.from.snapshot_date, report.to.snapshot_date),
+            (date("2024-01-01"), date("2024-01-03"))
+        );
         assert_eq!((report.from.rows, report.to.rows), (Some(3), Some(3)));
         assert_eq!(counts(&report), (1, 1, 1));
         assert_eq!(lines(&report), DIFFERENCES);
-        assert_eq!(report.schema.as_deref(), Some("column 'lid' appears, column 'price' widens from int64 to float64"));
+        assert_eq!(
+            report.schema.as_deref(),
+            Some("column 'lid' appears, column 'price' widens from int64 to float64")
+        );
     }
 
     #[test]
@@ -390,7 +548,14 @@ mod tests {
         lake.snapshot("item", "2024-01-03", "id", SECOND);
         let report = between(&lake.workspace(), "2024-01-03", "2024-01-01");
         assert_eq!(counts(&report), (1, 1, 1));
-        assert_eq!(lines(&report), ["~ 1: tag A→a price 10.5→10.0 lid x→-", "+ 2: tag -→b price -→20.0", "- 4: tag d→- price 40.0→-"]);
+        assert_eq!(
+            lines(&report),
+            [
+                "~ 1: tag A→a price 10.5→10.0 lid x→-",
+                "+ 2: tag -→b price -→20.0",
+                "- 4: tag d→- price 40.0→-"
+            ]
+        );
     }
 
     #[test]
@@ -401,12 +566,25 @@ mod tests {
         lake.compact("item");
         lake.forget("item", "2024-01-01");
         let report = between(&lake.workspace(), "2024-01-01", "2024-01-03");
-        assert_eq!((report.from.source, report.to.source), (Origin::Intervals, Origin::Snapshot));
-        assert_eq!((lines(&report), counts(&report)), (DIFFERENCES.map(str::to_owned).to_vec(), (1, 1, 1)));
+        assert_eq!(
+            (report.from.source, report.to.source),
+            (Origin::Intervals, Origin::Snapshot)
+        );
+        assert_eq!(
+            (lines(&report), counts(&report)),
+            (DIFFERENCES.map(str::to_owned).to_vec(), (1, 1, 1))
+        );
 
         let lake = TestLake::new();
-        let workspace = lake.foreign("item", "id", &[("2024-01-01", FIRST), ("2024-01-03", SECOND)]);
-        assert_eq!(lines(&between(&workspace, "2024-01-01", "2024-01-03")), DIFFERENCES);
+        let workspace = lake.foreign(
+            "item",
+            "id",
+            &[("2024-01-01", FIRST), ("2024-01-03", SECOND)],
+        );
+        assert_eq!(
+            lines(&between(&workspace, "2024-01-01", "2024-01-03")),
+            DIFFERENCES
+        );
     }
 
     #[test]
@@ -414,19 +592,36 @@ mod tests {
         let lake = TestLake::new();
         lake.snapshot("item", "2024-01-01", "id", FIRST);
         let report = between(&lake.workspace(), "2024-01-01", "2024-01-02");
-        assert_eq!((counts(&report), report.from.rows, report.schema), ((0, 0, 0), None, None));
+        assert_eq!(
+            (counts(&report), report.from.rows, report.schema),
+            ((0, 0, 0), None, None)
+        );
     }
 
     #[test]
     fn foreign_keys_that_stand_twice_or_are_null_are_refused() {
         for (csv, message) in [
-            ("id,tag\n7,a\n8,b\n7,c\n", "table item, 2024-01-02: 1 key stands more than once (id): id=7"),
-            ("id,tag\n7,a\n,b\n", "table item, 2024-01-02: 1 row has a null in the key (id): id=null, tag=b"),
+            (
+                "id,tag\n7,a\n8,b\n7,c\n",
+                "table item, 2024-01-02: 1 key stands more than once (id): id=7",
+            ),
+            (
+                "id,tag\n7,a\n,b\n",
+                "table item, 2024-01-02: 1 row has a null in the key (id): id=null, tag=b",
+            ),
         ] {
             let lake = TestLake::new();
-            let workspace = lake.foreign("item", "id", &[("2024-01-01", "id,tag\n7,a\n"), ("2024-01-02", csv)]);
-            let error = diff(&workspace, &options("2024-01-01", "2024-01-02")).expect_err("refused");
-            assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Refused, message));
+            let workspace = lake.foreign(
+                "item",
+                "id",
+                &[("2024-01-01", "id,tag\n7,a\n"), ("2024-01-02", csv)],
+            );
+            let error =
+                diff(&workspace, &options("2024-01-01", "2024-01-02")).expect_err("refused");
+            assert_eq!(
+                (error.kind(), error.to_string().as_str()),
+                (Kind::Refused, message)
+            );
         }
     }
 
@@ -436,20 +631,47 @@ mod tests {
         lake.snapshot("item", "2024-01-01", "id", "id,code\n1,c\n2,b\n3,a\n");
         lake.snapshot("item", "2024-01-02", "code", "id,code\n1,c\n3,a\n2,d\n");
         let report = between(&lake.workspace(), "2024-01-01", "2024-01-02");
-        assert_eq!((report.key.clone(), lines(&report)), (vec!["code".to_owned()], vec!["- b: id 2→-".into(), "+ d: id -→2".into()]));
+        assert_eq!(
+            (report.key.clone(), lines(&report)),
+            (
+                vec!["code".to_owned()],
+                vec!["- b: id 2→-".into(), "+ d: id -→2".into()]
+            )
+        );
     }
 
     #[test]
     fn a_column_that_the_intervals_do_not_compare_is_left_out() {
         let lake = TestLake::new();
-        for (day, tag) in [("2024-01-01", "a"), ("2024-01-02", "a"), ("2024-01-03", "b")] {
-            lake.snapshot("item", day, "id", &format!("id,tag,loaded\n1,{tag},{day}\n"));
+        for (day, tag) in [
+            ("2024-01-01", "a"),
+            ("2024-01-02", "a"),
+            ("2024-01-03", "b"),
+        ] {
+            lake.snapshot(
+                "item",
+                day,
+                "id",
+                &format!("id,tag,loaded\n1,{tag},{day}\n"),
+            );
         }
-        lake.compact_with("item", &CompactOptions { ignore: vec!["loaded".into()], ..CompactOptions::default() });
+        lake.compact_with(
+            "item",
+            &CompactOptions {
+                ignore: vec!["loaded".into()],
+                ..CompactOptions::default()
+            },
+        );
         lake.forget("item", "2024-01-02");
         let report = between(&lake.workspace(), "2024-01-02", "2024-01-03");
-        assert_eq!((report.left_out.clone(), lines(&report)), (vec!["loaded".to_owned()], vec!["~ 1: tag a→b".to_owned()]));
-        assert_eq!(lines(&between(&lake.workspace(), "2024-01-01", "2024-01-03")).len(), 1);
+        assert_eq!(
+            (report.left_out.clone(), lines(&report)),
+            (vec!["loaded".to_owned()], vec!["~ 1: tag a→b".to_owned()])
+        );
+        assert_eq!(
+            lines(&between(&lake.workspace(), "2024-01-01", "2024-01-03")).len(),
+            1
+        );
     }
 
     #[test]
@@ -465,9 +687,20 @@ mod tests {
         };
         lake.snapshot("item", "2024-01-01", "id", &table(0, 0));
         lake.snapshot("item", "2024-01-02", "id", &table(100, 10));
-        let report = diff(&lake.workspace(), &DiffOptions { limit: 3, ..options("2024-01-01", "2024-01-02") }).expect("a comparison");
+        let report = diff(
+            &lake.workspace(),
+            &DiffOptions {
+                limit: 3,
+                ..options("2024-01-01", "2024-01-02")
+            },
+        )
+        .expect("a comparison");
         assert_eq!((report.changed, report.rows.len()), (2000, 3));
-        let columns: Vec<(&str, u64)> = report.columns.iter().map(|column| (column.name.as_str(), column.changed)).collect();
+        let columns: Vec<(&str, u64)> = report
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.changed))
+            .collect();
         assert_eq!(columns, [("b", 2000), ("a", 200)]);
     }
 }

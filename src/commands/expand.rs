@@ -1,15 +1,18 @@
 //! `asof expand`: intervals back to dated copies.
 //!
-//! Each observed date of the range becomes the snapshot that it was: its rows in the order of the key, in the schema it had
-//! that day. A date without a snapshot is a gap, and is not invented. Rows and fingerprint are counted anew and, if the
-//! intervals compare every column, held against what was recorded before anything is published.
+//! Each observed date of the range becomes the snapshot that it was: its rows in the order of the
+//! key, in the schema it had that day. A date without a snapshot is a gap, and is not invented.
+//! Rows and fingerprint are counted anew and, if the intervals compare every column, held against
+//! what was recorded before anything is published.
 //!
-//! **What is read.** The intervals, once for each 31 dates of the range. Nothing if only a plan is asked for.
+//! **What is read.** The intervals, once for each 31 dates of the range. Nothing if only a plan is
+//! asked for.
 //!
-//! **What is held.** For each of up to 31 objects at a time, the encoded part of a row group of 65,536 rows.
+//! **What is held.** For each of up to 31 objects at a time, the encoded part of a row group of
+//! 65,536 rows.
 //!
-//! A date is published by a write that fails if its name is taken: the same copy there already is kept, and another one is a
-//! conflict. Dates that were published before a failure stand.
+//! A date is published by a write that fails if its name is taken: the same copy there already is
+//! kept, and another one is a conflict. Dates that were published before a failure stand.
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -18,9 +21,9 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
-use super::inspect::footer_of;
 use super::side_by_side::{side_by_side, threads};
 use super::snapshot::Outcome;
+use super::table_inventory::footer_of;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::layout::Layout;
@@ -29,12 +32,12 @@ use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::storage::commit::{Published, Staged, sweep};
-use crate::storage::footer::{Content, Footer, ObservedWire, SnapshotFooter};
 use crate::storage::lake::Lake;
-use crate::storage::location::Location;
-use crate::storage::object::ParquetObject;
-use crate::storage::writer::ObjectWriter;
+use crate::storage::lake::commit::{Published, Staged, sweep};
+use crate::storage::lake::location::Location;
+use crate::storage::parquet::footer::{Content, Footer, ObservedWire, SnapshotFooter};
+use crate::storage::parquet::object::ParquetObject;
+use crate::storage::parquet::writer::ObjectWriter;
 
 /// How many dates are written in one pass over the intervals.
 const DATES_A_PASS: usize = 31;
@@ -106,8 +109,8 @@ struct Planned<'a> {
 /// Writes the copies of a range.
 ///
 /// # Errors
-/// A refusal if the range has no observed date or the intervals do not give back what was recorded; a conflict if another
-/// copy stands in the place of one.
+/// A refusal if the range has no observed date or the intervals do not give back what was recorded;
+/// a conflict if another copy stands in the place of one.
 pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<ExpandReport> {
     let range = DateRange::new(options.from, options.to)?;
     let (table, intervals) = open(workspace, options)?;
@@ -116,11 +119,19 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     if !intervals.is_whole() {
         say_selection(workspace, &table, &intervals, &root)?;
     }
-    let newer = if options.intervals.is_none() { hold_against_lake(workspace, &table, &intervals, range)? } else { 0 };
+    let newer = if options.intervals.is_none() {
+        hold_against_lake(workspace, &table, &intervals, range)?
+    } else {
+        0
+    };
     let planned = plan(&table, &intervals, range, &root)?;
-    if let Some(name) = PathColumns::of(&intervals.table_schema(), &Lake::layout()?, options.from).names().next() {
+    if let Some(name) = PathColumns::of(&intervals.table_schema(), &Lake::layout()?, options.from)
+        .names()
+        .next()
+    {
         workspace.progress.note(&format!(
-            "column '{name}' has the name of the partition: readers that take columns from paths will show the path's value, or fail"
+            "column '{name}' has the name of the partition: readers that take columns from paths \
+             will show the path's value, or fail"
         ));
     }
     if !options.dry_run {
@@ -128,7 +139,11 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     }
     let mut dates = Vec::with_capacity(planned.len());
     for chunk in planned.chunks(DATES_A_PASS) {
-        workspace.progress.step(&format!("expand {table}"), dates.len() as u64, planned.len() as u64);
+        workspace.progress.step(
+            &format!("expand {table}"),
+            dates.len() as u64,
+            planned.len() as u64,
+        );
         dates.extend(if options.dry_run {
             chunk.iter().map(|copy| outlook(workspace, copy)).collect()
         } else {
@@ -146,47 +161,83 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     })
 }
 
-/// Refuses a place in the lake that is not that of the table's own snapshots: what lies there would be taken for something else.
+/// Refuses a place in the lake that is not that of the table's own snapshots: what lies there would
+/// be taken for something else.
 fn refuse_place(workspace: &Workspace<'_>, table: &TableName, root: &Location) -> Result<()> {
     if !workspace.has_lake() {
         return Ok(());
     }
     let lake = workspace.lake()?;
     if root.is_within(lake.root()) && *root != lake.snapshots(table) {
-        return Err(Error::usage(format!("'{root}' lies in the lake, where tables are kept")).hint("--out DIR, in another folder"));
+        return Err(
+            Error::usage(format!("'{root}' lies in the lake, where tables are kept"))
+                .hint("--out DIR, in another folder"),
+        );
     }
     Ok(())
 }
 
-/// Says that copies have only the rows and columns that the intervals are of, and refuses such copies in the place of the snapshots.
-fn say_selection(workspace: &Workspace<'_>, table: &TableName, intervals: &Intervals, root: &Location) -> Result<()> {
+/// Says that copies have only the rows and columns that the intervals are of, and refuses such
+/// copies in the place of the snapshots.
+fn say_selection(
+    workspace: &Workspace<'_>,
+    table: &TableName,
+    intervals: &Intervals,
+    root: &Location,
+) -> Result<()> {
     let selected = intervals.selection().in_words();
     if workspace.has_lake() && root.is_within(workspace.lake()?.root()) {
-        return Err(Error::usage(format!("table {table}: the intervals are of {selected}, and do not give back whole snapshots"))
-            .hint("--out DIR, outside of the lake, for copies of that selection"));
+        return Err(Error::usage(format!(
+            "table {table}: the intervals are of {selected}, and do not give back whole snapshots"
+        ))
+        .hint("--out DIR, outside of the lake, for copies of that selection"));
     }
-    workspace.progress.note(&format!("{table}: the copies have only what the intervals are of: {selected}"));
+    workspace.progress.note(&format!(
+        "{table}: the copies have only what the intervals are of: {selected}"
+    ));
     Ok(())
 }
 
-/// Refuses intervals whose snapshots were rewritten since. Gives the number of snapshots of the range that are not in them yet.
-fn hold_against_lake(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, range: DateRange) -> Result<u64> {
+/// Refuses intervals whose snapshots were rewritten since. Gives the number of snapshots of the
+/// range that are not in them yet.
+fn hold_against_lake(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    intervals: &Intervals,
+    range: DateRange,
+) -> Result<u64> {
     let table = workspace.table(name, &intervals.footer.key)?;
     if !table.own {
         return Ok(0);
     }
     let found = table.find(Some(range))?.partitions;
-    let (known, newer): (Vec<_>, Vec<_>) = found.into_iter().partition(|(date, _)| intervals.fingerprint(*date).is_some());
-    let footers = side_by_side(threads(&table.root), &known, |(_, objects)| footer_of(&objects[0]));
+    let (known, newer): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|(date, _)| intervals.fingerprint(*date).is_some());
+    let footers = side_by_side(threads(&table.root), &known, |(_, objects)| {
+        footer_of(&objects[0])
+    });
     for ((date, _), footer) in known.iter().zip(footers) {
-        if footer?.is_some_and(|footer| intervals.snapshot(*date).is_none_or(|observed| !observed.is(footer.fingerprint))) {
-            return Err(Error::refused(format!("table {name}: the snapshot of {date} was rewritten since its intervals were made"))
-                .hint(format!("asof compact {name}")));
+        if footer?.is_some_and(|footer| {
+            intervals
+                .snapshot(*date)
+                .is_none_or(|observed| !observed.is(footer.fingerprint))
+        }) {
+            return Err(Error::refused(format!(
+                "table {name}: the snapshot of {date} was rewritten since its intervals were made"
+            ))
+            .hint(format!("asof compact {name}")));
         }
     }
     if let Some((first, _)) = newer.first() {
-        let more = if newer.len() > 1 { format!(" and {} more", newer.len() - 1) } else { String::new() };
-        workspace.progress.note(&format!("the snapshot of {first}{more} is not in the intervals yet; asof compact {name}"));
+        let more = if newer.len() > 1 {
+            format!(" and {} more", newer.len() - 1)
+        } else {
+            String::new()
+        };
+        workspace.progress.note(&format!(
+            "the snapshot of {first}{more} is not in the intervals yet; asof compact {name}"
+        ));
     }
     Ok(newer.len() as u64)
 }
@@ -198,21 +249,35 @@ fn open(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<(TableName
     };
     let path = workspace.intervals_path(&table, options.intervals.as_deref())?;
     let Some(intervals) = Intervals::open(&path)? else {
-        return Err(
-            Error::usage(format!("table {table} has no intervals at '{}'", workspace.shown(&path))).hint(format!("asof compact {table}"))
-        );
+        return Err(Error::usage(format!(
+            "table {table} has no intervals at '{}'",
+            workspace.shown(&path)
+        ))
+        .hint(format!("asof compact {table}")));
     };
     Ok((table, intervals))
 }
 
-fn plan<'a>(table: &TableName, intervals: &'a Intervals, range: DateRange, root: &Location) -> Result<Vec<Planned<'a>>> {
+fn plan<'a>(
+    table: &TableName,
+    intervals: &'a Intervals,
+    range: DateRange,
+    root: &Location,
+) -> Result<Vec<Planned<'a>>> {
     let layout = Lake::layout()?;
     let observed = &intervals.footer.observed;
-    let chosen = observed.iter().enumerate().filter(|(_, observed)| range.contains(observed.date));
-    let planned = chosen.map(|(at, observed)| planned(table, intervals, at, observed, root, &layout)).collect::<Result<Vec<_>>>()?;
+    let chosen = observed
+        .iter()
+        .enumerate()
+        .filter(|(_, observed)| range.contains(observed.date));
+    let planned = chosen
+        .map(|(at, observed)| planned(table, intervals, at, observed, root, &layout))
+        .collect::<Result<Vec<_>>>()?;
     let (Some(first), Some(last)) = (observed.first(), observed.last()) else {
-        return Err(Error::refused(format!("the intervals of table {table} were made from no snapshot"))
-            .hint(format!("asof compact {table} --full")));
+        return Err(Error::refused(format!(
+            "the intervals of table {table} were made from no snapshot"
+        ))
+        .hint(format!("asof compact {table} --full")));
     };
     if planned.is_empty() {
         return Err(Error::refused(format!(
@@ -234,7 +299,9 @@ fn planned<'a>(
     root: &Location,
     layout: &Layout,
 ) -> Result<Planned<'a>> {
-    let path = root.join(&layout.path(observed.date)).join(&format!("{table}.parquet"));
+    let path = root
+        .join(&layout.path(observed.date))
+        .join(&format!("{table}.parquet"));
     let stands = match standing(&path)? {
         Standing::Nothing => false,
         // A whole copy is not a copy of the selection.
@@ -243,9 +310,17 @@ fn planned<'a>(
         }
         Standing::Copy(fingerprint) if observed.is(fingerprint) => true,
         Standing::Copy(_) if !intervals.compares_all() => false,
-        Standing::Copy(_) | Standing::Stranger => return Err(conflict(table, observed.date, &path)),
+        Standing::Copy(_) | Standing::Stranger => {
+            return Err(conflict(table, observed.date, &path));
+        }
     };
-    Ok(Planned { at, observed, schema: intervals.selection().kept(&intervals.schema_of(at)?), path, stands })
+    Ok(Planned {
+        at,
+        observed,
+        schema: intervals.selection().kept(&intervals.schema_of(at)?),
+        path,
+        stands,
+    })
 }
 
 /// What has the name of a copy already.
@@ -259,21 +334,33 @@ fn standing(path: &Location) -> Result<Standing> {
     if !path.exists()? {
         return Ok(Standing::Nothing);
     }
-    Ok(match ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
-        Some(Content::Snapshot(footer)) => Standing::Copy(footer.fingerprint),
-        _ => Standing::Stranger,
-    })
+    Ok(
+        match ParquetObject::open(path)?
+            .footer()?
+            .map(|footer| footer.content)
+        {
+            Some(Content::Snapshot(footer)) => Standing::Copy(footer.fingerprint),
+            _ => Standing::Stranger,
+        },
+    )
 }
 
 fn conflict(table: &TableName, date: NaiveDate, path: &Location) -> Error {
-    Error::conflict(format!("table {table}: another copy of {date} stands at '{path}'")).hint("--out DIR, for an empty folder")
+    Error::conflict(format!(
+        "table {table}: another copy of {date} stands at '{path}'"
+    ))
+    .hint("--out DIR, for an empty folder")
 }
 
 /// A copy as it is before it is written.
 fn outlook(workspace: &Workspace<'_>, copy: &Planned<'_>) -> ExpandedDate {
     ExpandedDate {
         snapshot_date: copy.observed.date,
-        outcome: if copy.stands { Outcome::Kept } else { Outcome::Planned },
+        outcome: if copy.stands {
+            Outcome::Kept
+        } else {
+            Outcome::Planned
+        },
         path: workspace.shown(&copy.path),
         rows: copy.observed.rows,
         bytes: None,
@@ -291,12 +378,18 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Takes the rows that hold on its date.
     fn take(&mut self, batch: &IntervalBatch) -> Result<()> {
-        let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(self.planned.observed.date))).collect();
+        let holds: BooleanArray = batch
+            .intervals
+            .iter()
+            .map(|interval| Some(interval.holds(self.planned.observed.date)))
+            .collect();
         if holds.true_count() == 0 {
             return Ok(());
         }
-        let rows = filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())?;
-        let rows = conform(&rows, &self.planned.schema).map_err(|error| error.within(self.planned.observed.date))?;
+        let rows =
+            filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())?;
+        let rows = conform(&rows, &self.planned.schema)
+            .map_err(|error| error.within(self.planned.observed.date))?;
         self.sum.add(&all_digests(&rows)?);
         self.writer.write(rows)
     }
@@ -311,45 +404,80 @@ struct Finished<'a> {
 }
 
 /// Writes up to 31 copies in one pass, and publishes them once all of them are right.
-fn write(workspace: &Workspace<'_>, intervals: &Intervals, planned: &[Planned<'_>]) -> Result<Vec<ExpandedDate>> {
-    let mut copies =
-        planned.iter().filter(|copy| !copy.stands).map(|copy| begin(workspace, intervals, copy)).collect::<Result<Vec<_>>>()?;
+fn write(
+    workspace: &Workspace<'_>,
+    intervals: &Intervals,
+    planned: &[Planned<'_>],
+) -> Result<Vec<ExpandedDate>> {
+    let mut copies = planned
+        .iter()
+        .filter(|copy| !copy.stands)
+        .map(|copy| begin(workspace, intervals, copy))
+        .collect::<Result<Vec<_>>>()?;
     if !copies.is_empty() {
         for batch in intervals.read(None)? {
             let batch = batch?;
             copies.iter_mut().try_for_each(|copy| copy.take(&batch))?;
         }
     }
-    let finished = copies.into_iter().map(|copy| finish(intervals, copy)).collect::<Result<Vec<_>>>()?;
+    let finished = copies
+        .into_iter()
+        .map(|copy| finish(intervals, copy))
+        .collect::<Result<Vec<_>>>()?;
     let mut finished = finished.into_iter().peekable();
     let mut dates = Vec::with_capacity(planned.len());
     for copy in planned {
-        dates.push(match finished.next_if(|finished| finished.planned.observed.date == copy.observed.date) {
-            None => outlook(workspace, copy),
-            Some(finished) => publish(workspace, intervals, finished)?,
-        });
+        dates.push(
+            match finished.next_if(|finished| finished.planned.observed.date == copy.observed.date)
+            {
+                None => outlook(workspace, copy),
+                Some(finished) => publish(workspace, intervals, finished)?,
+            },
+        );
     }
     Ok(dates)
 }
 
-fn begin<'a>(workspace: &Workspace<'_>, intervals: &Intervals, planned: &'a Planned<'a>) -> Result<Copy<'a>> {
+fn begin<'a>(
+    workspace: &Workspace<'_>,
+    intervals: &Intervals,
+    planned: &'a Planned<'a>,
+) -> Result<Copy<'a>> {
     if let Some(folder) = planned.path.parent() {
         sweep(&folder, workspace.clock.now());
     }
     let staged = Staged::create(&planned.path)?;
-    let writer = ObjectWriter::create(staged.writer()?, &planned.schema, &intervals.footer.key, &planned.path)?;
-    Ok(Copy { planned, staged, writer, sum: RowSum::default() })
+    let writer = ObjectWriter::create(
+        staged.writer()?,
+        &planned.schema,
+        &intervals.footer.key,
+        &planned.path,
+    )?;
+    Ok(Copy {
+        planned,
+        staged,
+        writer,
+        sum: RowSum::default(),
+    })
 }
 
 /// Ends an object, and holds it against what was recorded.
 fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
-    let Copy { planned, staged, writer, sum } = copy;
+    let Copy {
+        planned,
+        staged,
+        writer,
+        sum,
+    } = copy;
     let recorded = planned.observed;
     let table = &intervals.footer.table;
     let knows_rows = intervals.footer.condition.is_none();
-    if (knows_rows && sum.rows() != recorded.rows) || (intervals.compares_all() && sum.fingerprint() != recorded.fingerprint) {
+    if (knows_rows && sum.rows() != recorded.rows)
+        || (intervals.compares_all() && sum.fingerprint() != recorded.fingerprint)
+    {
         return Err(Error::refused(format!(
-            "table {table}, {}: the intervals do not give back what was recorded: {} rows of fingerprint {}, and not {} of {}",
+            "table {table}, {}: the intervals do not give back what was recorded: {} rows of \
+             fingerprint {}, and not {} of {}",
             recorded.date,
             sum.rows(),
             sum.fingerprint(),
@@ -373,21 +501,49 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         dropped_rows: None,
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }));
-    Ok(Finished { planned, staged, sum, bytes: writer.finish(&footer)? })
+    Ok(Finished {
+        planned,
+        staged,
+        sum,
+        bytes: writer.finish(&footer)?,
+    })
 }
 
-fn publish(workspace: &Workspace<'_>, intervals: &Intervals, finished: Finished<'_>) -> Result<ExpandedDate> {
-    let Finished { planned, staged, sum, bytes } = finished;
+fn publish(
+    workspace: &Workspace<'_>,
+    intervals: &Intervals,
+    finished: Finished<'_>,
+) -> Result<ExpandedDate> {
+    let Finished {
+        planned,
+        staged,
+        sum,
+        bytes,
+    } = finished;
     let date = planned.observed.date;
-    let same = |fingerprint| fingerprint == sum.fingerprint() || fingerprint == planned.observed.fingerprint;
+    let same = |fingerprint| {
+        fingerprint == sum.fingerprint() || fingerprint == planned.observed.fingerprint
+    };
     let (outcome, bytes) = match staged.publish_new()? {
         Published::Done => (Outcome::Published, Some(bytes)),
         Published::Exists => match standing(&planned.path)? {
             Standing::Copy(fingerprint) if same(fingerprint) => (Outcome::Kept, None),
-            _ => return Err(conflict(&intervals.footer.table.parse()?, date, &planned.path)),
+            _ => {
+                return Err(conflict(
+                    &intervals.footer.table.parse()?,
+                    date,
+                    &planned.path,
+                ));
+            }
         },
     };
-    Ok(ExpandedDate { snapshot_date: date, outcome, path: workspace.shown(&planned.path), rows: sum.rows(), bytes })
+    Ok(ExpandedDate {
+        snapshot_date: date,
+        outcome,
+        path: workspace.shown(&planned.path),
+        rows: sum.rows(),
+        bytes,
+    })
 }
 
 #[cfg(test)]
@@ -401,11 +557,23 @@ mod tests {
     use crate::error::Kind;
 
     fn options(from: &str, to: &str) -> ExpandOptions {
-        ExpandOptions { table: "item".into(), from: date(from), to: date(to), out: "copies".into(), dry_run: false, intervals: None }
+        ExpandOptions {
+            table: "item".into(),
+            from: date(from),
+            to: date(to),
+            out: "copies".into(),
+            dry_run: false,
+            intervals: None,
+        }
     }
 
     fn rows(path: &std::path::Path) -> Vec<RecordBatch> {
-        ParquetObject::open(&Location::local(path)).expect("it opens").read(None).expect("a stream").collect::<Result<_>>().expect("rows")
+        ParquetObject::open(&Location::local(path))
+            .expect("it opens")
+            .read(None)
+            .expect("a stream")
+            .collect::<Result<_>>()
+            .expect("rows")
     }
 
     fn outcomes(report: &ExpandReport) -> Vec<Outcome> {
@@ -416,13 +584,22 @@ mod tests {
     fn expanded_copies_are_the_snapshots_in_rows_order_and_schema() {
         let lake = TestLake::filled();
         lake.compact("item");
-        let report = expand(&lake.workspace(), &options("2024-01-01", "2024-01-31")).expect("copies");
-        assert_eq!((report.dates.len(), report.missing_days, report.exact), (3, 28, true));
+        let report =
+            expand(&lake.workspace(), &options("2024-01-01", "2024-01-31")).expect("copies");
+        assert_eq!(
+            (report.dates.len(), report.missing_days, report.exact),
+            (3, 28, true)
+        );
         for day in ["2024-01-01", "2024-01-02", "2024-01-05"] {
-            let copy = lake.path().join(format!("copies/snapshot_date={day}/item.parquet"));
+            let copy = lake
+                .path()
+                .join(format!("copies/snapshot_date={day}/item.parquet"));
             assert_eq!(rows(&copy), rows(&lake.object(day)), "{day}");
         }
-        assert!(!lake.path().join("copies/snapshot_date=2024-01-03").exists(), "a gap is not invented");
+        assert!(
+            !lake.path().join("copies/snapshot_date=2024-01-03").exists(),
+            "a gap is not invented"
+        );
         let again = expand(&lake.workspace(), &options("2024-01-01", "2024-01-31")).expect("kept");
         assert_eq!(outcomes(&again), [Outcome::Kept; 3]);
     }
@@ -431,9 +608,23 @@ mod tests {
     fn a_plan_writes_nothing() {
         let lake = TestLake::filled();
         lake.compact("item");
-        let report = expand(&lake.workspace(), &ExpandOptions { dry_run: true, ..options("2024-01-02", "2024-01-05") }).expect("a plan");
+        let report = expand(
+            &lake.workspace(),
+            &ExpandOptions {
+                dry_run: true,
+                ..options("2024-01-02", "2024-01-05")
+            },
+        )
+        .expect("a plan");
         assert_eq!(outcomes(&report), [Outcome::Planned; 2]);
-        assert_eq!(report.dates.iter().map(|date| date.rows).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(
+            report
+                .dates
+                .iter()
+                .map(|date| date.rows)
+                .collect::<Vec<_>>(),
+            [2, 4]
+        );
         assert!(!lake.path().join("copies").exists());
     }
 
@@ -443,9 +634,15 @@ mod tests {
         lake.compact("item");
         let before = rows(&lake.object("2024-01-02"));
         lake.forget("item", "2024-01-02");
-        let out = ExpandOptions { out: "lake/item/snapshots".into(), ..options("2024-01-01", "2024-01-05") };
+        let out = ExpandOptions {
+            out: "lake/item/snapshots".into(),
+            ..options("2024-01-01", "2024-01-05")
+        };
         let report = expand(&lake.workspace(), &out).expect("copies");
-        assert_eq!(outcomes(&report), [Outcome::Kept, Outcome::Published, Outcome::Kept]);
+        assert_eq!(
+            outcomes(&report),
+            [Outcome::Kept, Outcome::Published, Outcome::Kept]
+        );
         assert_eq!(rows(&lake.object("2024-01-02")), before);
         assert!(verify(&lake.workspace(), &[]).expect("verified").is_sound());
     }
@@ -454,11 +651,13 @@ mod tests {
     fn a_range_without_snapshots_is_refused_with_the_dates_there_are() {
         let lake = TestLake::filled();
         lake.compact("item");
-        let error = expand(&lake.workspace(), &options("2024-01-03", "2024-01-04")).expect_err("a gap");
+        let error =
+            expand(&lake.workspace(), &options("2024-01-03", "2024-01-04")).expect_err("a gap");
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(
             error.to_string(),
-            "table item has no snapshot from 2024-01-03 to 2024-01-04; its intervals know 3 dates from 2024-01-01 to 2024-01-05"
+            "table item has no snapshot from 2024-01-03 to 2024-01-04; its intervals know 3 dates \
+             from 2024-01-01 to 2024-01-05"
         );
         assert_eq!(error.hints(), ["--from 2024-01-01 --to 2024-01-05"]);
     }
@@ -467,10 +666,13 @@ mod tests {
     fn another_copy_in_the_place_is_a_conflict_and_nothing_is_written() {
         let lake = TestLake::filled();
         lake.compact("item");
-        let path = lake.path().join("copies/snapshot_date=2024-01-05/item.parquet");
+        let path = lake
+            .path()
+            .join("copies/snapshot_date=2024-01-05/item.parquet");
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::copy(lake.object("2024-01-01"), &path).expect("copied");
-        let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect_err("another");
+        let error =
+            expand(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect_err("another");
         assert_eq!(error.kind(), Kind::Conflict);
         assert!(!lake.path().join("copies/snapshot_date=2024-01-01").exists());
     }
@@ -479,10 +681,17 @@ mod tests {
     fn intervals_that_lost_a_row_are_refused_before_anything_is_published() {
         let lake = TestLake::filled();
         lake.compact("item");
-        rewrite(&lake.intervals(), |batch| pick(&batch, &[0, 1, 2, 3, 4, 5]), |_| {});
-        let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect_err("a row lacks");
+        rewrite(
+            &lake.intervals(),
+            |batch| pick(&batch, &[0, 1, 2, 3, 4, 5]),
+            |_| {},
+        );
+        let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-05"))
+            .expect_err("a row lacks");
         assert_eq!(error.kind(), Kind::Refused);
-        let left = std::fs::read_dir(lake.path().join("copies")).expect("the root").count();
+        let left = std::fs::read_dir(lake.path().join("copies"))
+            .expect("the root")
+            .count();
         assert_eq!(left, 0, "{error}");
     }
 
@@ -491,8 +700,15 @@ mod tests {
         let lake = TestLake::new();
         lake.take("2024-01-01", "id,price,seen\n1,10,a\n");
         lake.take("2024-01-02", "id,price,seen\n1,10,b\n");
-        lake.compact_with("item", &CompactOptions { ignore: vec!["seen".into()], ..CompactOptions::default() });
-        let report = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("copies");
+        lake.compact_with(
+            "item",
+            &CompactOptions {
+                ignore: vec!["seen".into()],
+                ..CompactOptions::default()
+            },
+        );
+        let report =
+            expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("copies");
         assert!(!report.exact);
         let again = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("kept");
         assert_eq!(outcomes(&again), [Outcome::Kept; 2]);
@@ -505,11 +721,25 @@ mod tests {
             let date = date("2024-01-01") + chrono::Days::new(day);
             lake.take(&date.to_string(), &format!("id,n\n1,{}\n2,5\n", day / 7));
         }
-        lake.compact_with("item", &CompactOptions { out: Some("elsewhere.parquet".into()), ..CompactOptions::default() });
-        let from = ExpandOptions { intervals: Some("elsewhere.parquet".into()), ..options("2024-01-01", "2024-12-31") };
+        lake.compact_with(
+            "item",
+            &CompactOptions {
+                out: Some("elsewhere.parquet".into()),
+                ..CompactOptions::default()
+            },
+        );
+        let from = ExpandOptions {
+            intervals: Some("elsewhere.parquet".into()),
+            ..options("2024-01-01", "2024-12-31")
+        };
         let report = expand(&lake.workspace(), &from).expect("copies");
         assert_eq!((report.dates.len(), report.missing_days), (40, 326));
-        assert_eq!(expand(&lake.workspace(), &options("2024-01-01", "2024-01-01")).expect_err("none").kind(), Kind::Usage);
+        assert_eq!(
+            expand(&lake.workspace(), &options("2024-01-01", "2024-01-01"))
+                .expect_err("none")
+                .kind(),
+            Kind::Usage
+        );
     }
 
     #[test]
@@ -517,12 +747,17 @@ mod tests {
         let lake = TestLake::filled();
         lake.compact("item");
         lake.take("2024-01-06", "id,price\n1,10\n");
-        let report = expand(&lake.workspace(), &options("2024-01-05", "2024-01-06")).expect("expanded");
+        let report =
+            expand(&lake.workspace(), &options("2024-01-05", "2024-01-06")).expect("expanded");
         assert_eq!((report.dates.len(), report.missing_days), (1, 0));
         lake.take("2024-01-02", "id,price\n1,11\n2,21\n");
-        let error = expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect_err("rewritten");
+        let error =
+            expand(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect_err("rewritten");
         assert_eq!(error.kind(), Kind::Refused);
-        assert_eq!(error.to_string(), "table item: the snapshot of 2024-01-02 was rewritten since its intervals were made");
+        assert_eq!(
+            error.to_string(),
+            "table item: the snapshot of 2024-01-02 was rewritten since its intervals were made"
+        );
         assert!(!lake.path().join("copies/snapshot_date=2024-01-01").exists());
     }
 
@@ -530,7 +765,15 @@ mod tests {
     fn copies_do_not_go_into_the_lake_beside_tables() {
         let lake = TestLake::filled();
         lake.compact("item");
-        let elsewhere = ExpandOptions { out: "lake/item2".into(), ..options("2024-01-01", "2024-01-02") };
-        assert_eq!(expand(&lake.workspace(), &elsewhere).expect_err("in the lake").kind(), Kind::Usage);
+        let elsewhere = ExpandOptions {
+            out: "lake/item2".into(),
+            ..options("2024-01-01", "2024-01-02")
+        };
+        assert_eq!(
+            expand(&lake.workspace(), &elsewhere)
+                .expect_err("in the lake")
+                .kind(),
+            Kind::Usage
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! `asof history`: every interval of one key.
 //!
-//! What is read: of the intervals the key columns of the row groups that may hold the key, by their statistics, which are few since they
-//! lie in the order of the key; and of the other columns the pages in which it is. The snapshots are listed and not read. Only for
-//! a key that is not there, the key column is read once for keys like it.
+//! What is read: of the intervals the key columns of the row groups that may hold the key, by their
+//! statistics, which are few since they lie in the order of the key; and of the other columns the
+//! pages in which it is. The snapshots are listed and not read. Only for a key that is not there,
+//! the key column is read once for keys like it.
 //!
 //! Memory: a batch, and the intervals of the key.
 
@@ -24,7 +25,7 @@ use crate::engine::intervals::Intervals;
 use crate::error::{Context, Error, Result, nearest, shorten, word};
 use crate::model::{DateRange, TableName};
 use crate::source::no_column;
-use crate::storage::object::{GroupStatistics, RowCondition};
+use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
 /// How many keys like one that is not there are offered.
 const NEAR_KEYS: usize = 3;
@@ -75,7 +76,8 @@ pub struct HistoryInterval {
     pub end: Option<NaiveDate>,
     /// How it began.
     pub event: Event,
-    /// Of a changed row the columns that ended the interval before; of another one all that are not null.
+    /// Of a changed row the columns that ended the interval before; of another one all that are not
+    /// null.
     pub values: Vec<ColumnChange>,
 }
 
@@ -116,20 +118,32 @@ pub struct HistoryReport {
 /// Reads every interval of one key.
 ///
 /// # Errors
-/// A usage error for a table that there is not, or a key of the wrong number of values or types; a refusal if there
-/// are no intervals or the key is not in them.
+/// A usage error for a table that there is not, or a key of the wrong number of values or types; a
+/// refusal if there are no intervals or the key is not in them.
 pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
     let name = workspace.known(&options.table)?;
-    let none = || Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"));
+    let none = || {
+        Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"))
+    };
     let intervals = workspace.intervals(&name)?.ok_or_else(none)?;
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
-    let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else { return Err(none()) };
+    let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else {
+        return Err(none());
+    };
     let (rows, spans) = read(&intervals, &key)?;
     if spans.is_empty() {
         return Err(not_there(&name, &intervals, &options.key, &observed));
     }
-    let shown = intervals.footer.key.iter().zip(&key).map(|(name, value)| KeyValue { name: name.clone(), value: display(value, 0) });
+    let shown = intervals
+        .footer
+        .key
+        .iter()
+        .zip(&key)
+        .map(|(name, value)| KeyValue {
+            name: name.clone(),
+            value: display(value, 0),
+        });
     Ok(HistoryReport {
         key: shown.collect(),
         first_observed: *first,
@@ -144,11 +158,24 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
 }
 
 /// The key in the types of the key columns, a column of one row each.
-fn parse_key(table: &TableName, intervals: &Intervals, written: &[String]) -> Result<Vec<ArrayRef>> {
-    let (names, schema) = (&intervals.footer.key, intervals.table_schema());
+fn parse_key(
+    table: &TableName,
+    intervals: &Intervals,
+    written: &[String],
+) -> Result<Vec<ArrayRef>> {
+    let names = &intervals.footer.key;
+    let schema = intervals.table_schema();
     if names.len() != written.len() {
-        let (values, columns) =
-            (if written.len() == 1 { "value was" } else { "values were" }, if names.len() == 1 { "column" } else { "columns" });
+        let values = if written.len() == 1 {
+            "value was"
+        } else {
+            "values were"
+        };
+        let columns = if names.len() == 1 {
+            "column"
+        } else {
+            "columns"
+        };
         let arguments: Vec<String> = names.iter().map(|name| name.to_uppercase()).collect();
         return Err(Error::usage(format!(
             "the key of table {table} has {} {columns} ({}), and {} {values} given",
@@ -159,20 +186,36 @@ fn parse_key(table: &TableName, intervals: &Intervals, written: &[String]) -> Re
         .hint(format!("asof history {table} {}", arguments.join(" "))));
     }
     let parse = |(name, text): (&String, &String)| {
-        let field = schema.field_with_name(name).map_err(|_| no_column(name, &schema, &format!("the intervals of table {table}")))?;
+        let field = schema
+            .field_with_name(name)
+            .map_err(|_| no_column(name, &schema, &format!("the intervals of table {table}")))?;
         let typed = match field.data_type() {
-            DataType::Binary => bytes(text).map(|bytes| Arc::new(BinaryArray::from(vec![bytes.as_slice()])) as ArrayRef),
-            other => cast_exactly(&(Arc::new(StringArray::from(vec![text.as_str()])) as ArrayRef), other, name).ok(),
+            DataType::Binary => bytes(text)
+                .map(|bytes| Arc::new(BinaryArray::from(vec![bytes.as_slice()])) as ArrayRef),
+            other => cast_exactly(
+                &(Arc::new(StringArray::from(vec![text.as_str()])) as ArrayRef),
+                other,
+                name,
+            )
+            .ok(),
         };
         typed.ok_or_else(|| not_of_type(table, name, field.data_type(), text))
     };
     names.iter().zip(written).map(parse).collect()
 }
 
-/// The bytes that hexadecimal digits stand for, as `asof show` prints them, or those of a UUID with its hyphens.
+/// The bytes that hexadecimal digits stand for, as `asof show` prints them, or those of a UUID with
+/// its hyphens.
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    let is_uuid = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
-    let digits = if is_uuid { text.replace('-', "") } else { text.to_owned() };
+    let is_uuid = text.len() == 36
+        && [8, 13, 18, 23]
+            .iter()
+            .all(|at| text.as_bytes()[*at] == b'-');
+    let digits = if is_uuid {
+        text.replace('-', "")
+    } else {
+        text.to_owned()
+    };
     hex::decode(digits).ok()
 }
 
@@ -183,28 +226,39 @@ fn not_of_type(table: &TableName, name: &str, data_type: &DataType, text: &str) 
         shorten(text)
     ));
     match data_type {
-        DataType::Binary => error.hint("write bytes as hexadecimal digits, such as 00ff, or a UUID with its hyphens"),
+        DataType::Binary => error
+            .hint("write bytes as hexadecimal digits, such as 00ff, or a UUID with its hyphens"),
         _ => error,
     }
 }
 
 /// The key columns of a batch, in the order of the key.
 fn key_columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
-    let column = |name: &String| batch.column_by_name(name).cloned().ok_or_else(|| no_column(name, batch.schema_ref(), "the intervals"));
+    let column = |name: &String| {
+        batch
+            .column_by_name(name)
+            .cloned()
+            .ok_or_else(|| no_column(name, batch.schema_ref(), "the intervals"))
+    };
     key.iter().map(column).collect()
 }
 
 /// The rows of a key with their intervals, in order; none if it is not there.
 fn read(intervals: &Intervals, key: &[ArrayRef]) -> Result<(RecordBatch, Vec<Interval>)> {
-    let wanted =
-        KeyCondition { names: intervals.footer.key.clone(), values: key.to_vec(), digest: key_digests(key)?.first().copied().flatten() };
-    let (mut rows, mut spans) = (Vec::new(), Vec::new());
+    let wanted = KeyCondition {
+        names: intervals.footer.key.clone(),
+        values: key.to_vec(),
+        digest: key_digests(key)?.first().copied().flatten(),
+    };
+    let mut rows = Vec::new();
+    let mut spans = Vec::new();
     for batch in intervals.read_where(None, Some(Arc::new(wanted)))? {
         let batch = batch?;
         rows.push(batch.rows);
         spans.extend(batch.intervals);
     }
-    let rows = concat_batches(&intervals.table_schema(), &rows).io_context(|| "cannot put rows together".into())?;
+    let rows = concat_batches(&intervals.table_schema(), &rows)
+        .io_context(|| "cannot put rows together".into())?;
     Ok((rows, spans))
 }
 
@@ -225,13 +279,20 @@ impl RowCondition for KeyCondition {
         let mut may = vec![true; groups.len()];
         for (name, value) in self.names.iter().zip(&self.values) {
             // Statistics leave NaN out.
-            let (Some(mins), Some(maxes), false) = (groups.mins(name), groups.maxes(name), value.data_type().is_floating()) else {
+            let (Some(mins), Some(maxes), false) = (
+                groups.mins(name),
+                groups.maxes(name),
+                value.data_type().is_floating(),
+            ) else {
                 continue;
             };
             let value = Scalar::new(value.clone());
-            let (Ok(above), Ok(below)) = (lt(&value, &mins), gt(&value, &maxes)) else { continue };
+            let (Ok(above), Ok(below)) = (lt(&value, &mins), gt(&value, &maxes)) else {
+                continue;
+            };
             for (group, may) in may.iter_mut().enumerate() {
-                *may &= !(above.is_valid(group) && above.value(group) || below.is_valid(group) && below.value(group));
+                *may &= !(above.is_valid(group) && above.value(group)
+                    || below.is_valid(group) && below.value(group));
             }
         }
         may
@@ -239,37 +300,75 @@ impl RowCondition for KeyCondition {
 
     fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let digests = key_digests(&key_columns(batch, &self.names)?)?;
-        Ok(digests.iter().map(|digest| Some(digest.is_some() && *digest == self.digest)).collect())
+        Ok(digests
+            .iter()
+            .map(|digest| Some(digest.is_some() && *digest == self.digest))
+            .collect())
     }
 }
 
 /// The snapshots that are newer than the intervals.
-fn newer(workspace: &Workspace<'_>, name: &TableName, intervals: &Intervals, last: NaiveDate) -> Result<u64> {
+fn newer(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    intervals: &Intervals,
+    last: NaiveDate,
+) -> Result<u64> {
     // Not to the end of time: some searches go through all dates of a range.
     let until = workspace.clock.today().max(last) + Days::new(366);
     let newer = DateRange::new(last.succ_opt().unwrap_or(last), until)?;
-    let dates = workspace.table(name, &intervals.footer.key)?.find(Some(newer))?.dates();
+    let dates = workspace
+        .table(name, &intervals.footer.key)?
+        .find(Some(newer))?
+        .dates();
     Ok(dates.iter().filter(|date| **date > last).count() as u64)
 }
 
 /// The intervals, each with what began it.
-fn tell(intervals: &Intervals, rows: &RecordBatch, spans: &[Interval], observed: &[NaiveDate]) -> Result<Vec<HistoryInterval>> {
-    let attributes = names(rows.schema_ref(), |name| !intervals.footer.key.contains(name));
+fn tell(
+    intervals: &Intervals,
+    rows: &RecordBatch,
+    spans: &[Interval],
+    observed: &[NaiveDate],
+) -> Result<Vec<HistoryInterval>> {
+    let attributes = names(rows.schema_ref(), |name| {
+        !intervals.footer.key.contains(name)
+    });
     let comparison = intervals.comparison();
-    let compared = names(rows.schema_ref(), |name| comparison.covers(name) && !intervals.footer.key.contains(name));
+    let compared = names(rows.schema_ref(), |name| {
+        comparison.covers(name) && !intervals.footer.key.contains(name)
+    });
     let cells = Cells::of(rows, &compared)?;
-    let value = |name: &String, row: usize| rows.column_by_name(name).and_then(|column| cell(column, row));
+    let value = |name: &String, row: usize| {
+        rows.column_by_name(name)
+            .and_then(|column| cell(column, row))
+    };
     let all = |row: usize| {
-        let of = |name: &String| Some(ColumnChange { name: name.clone(), old: None, new: Some(value(name, row)?) });
+        let of = |name: &String| {
+            Some(ColumnChange {
+                name: name.clone(),
+                old: None,
+                new: Some(value(name, row)?),
+            })
+        };
         attributes.iter().filter_map(of).collect::<Vec<_>>()
     };
     let changed = |row: usize| {
-        let of =
-            |at: usize| ColumnChange { name: compared[at].clone(), old: value(&compared[at], row - 1), new: value(&compared[at], row) };
-        cells.differing(row - 1, &cells, row).map(of).collect::<Vec<_>>()
+        let of = |at: usize| ColumnChange {
+            name: compared[at].clone(),
+            old: value(&compared[at], row - 1),
+            new: value(&compared[at], row),
+        };
+        cells
+            .differing(row - 1, &cells, row)
+            .map(of)
+            .collect::<Vec<_>>()
     };
     let told = |(row, span): (usize, &Interval)| {
-        let (event, values) = match row.checked_sub(1).map(|before| away(&spans[before], Some(span), observed)) {
+        let (event, values) = match row
+            .checked_sub(1)
+            .map(|before| away(&spans[before], Some(span), observed))
+        {
             None => (Event::FirstSeen, all(row)),
             Some(Some(_)) => (Event::Returned, all(row)),
             Some(None) => match changed(row) {
@@ -277,48 +376,98 @@ fn tell(intervals: &Intervals, rows: &RecordBatch, spans: &[Interval], observed:
                 values => (Event::Changed, values),
             },
         };
-        HistoryInterval { start: span.start, end: span.end, event, values }
+        HistoryInterval {
+            start: span.start,
+            end: span.end,
+            event,
+            values,
+        }
     };
     Ok(spans.iter().enumerate().map(told).collect())
 }
 
 fn names(schema: &SchemaRef, keep: impl Fn(&String) -> bool) -> Vec<String> {
-    Schema::fields(schema).iter().map(|field| field.name()).filter(|name| keep(name)).cloned().collect()
+    Schema::fields(schema)
+        .iter()
+        .map(|field| field.name())
+        .filter(|name| keep(name))
+        .cloned()
+        .collect()
 }
 
-/// When the key was away after an interval: from the first snapshot without it to the day before the next
-/// interval. A gap without snapshots says nothing of the key.
+/// When the key was away after an interval: from the first snapshot without it to the day before
+/// the next interval. A gap without snapshots says nothing of the key.
 fn away(span: &Interval, next: Option<&Interval>, observed: &[NaiveDate]) -> Option<Absence> {
     let end = span.end?;
-    let from = observed.get(observed.partition_point(|date| *date <= end)).copied();
+    let from = observed
+        .get(observed.partition_point(|date| *date <= end))
+        .copied();
     match next {
-        None => Some(Absence { from: from.or(end.checked_add_days(Days::new(1)))?, to: None }),
-        Some(next) => from.filter(|from| *from < next.start).map(|from| Absence { from, to: next.start.pred_opt() }),
+        None => Some(Absence {
+            from: from.or(end.checked_add_days(Days::new(1)))?,
+            to: None,
+        }),
+        Some(next) => from.filter(|from| *from < next.start).map(|from| Absence {
+            from,
+            to: next.start.pred_opt(),
+        }),
     }
 }
 
 /// All dates on which the key was away since it was first seen.
 fn absences(spans: &[Interval], observed: &[NaiveDate]) -> Vec<Absence> {
-    (0..spans.len()).filter_map(|at| away(&spans[at], spans.get(at + 1), observed)).collect()
+    (0..spans.len())
+        .filter_map(|at| away(&spans[at], spans.get(at + 1), observed))
+        .collect()
 }
 
 /// The refusal of a key that no interval has.
-fn not_there(table: &TableName, intervals: &Intervals, written: &[String], observed: &[NaiveDate]) -> Error {
-    let shown: Vec<String> = intervals.footer.key.iter().zip(written).map(|(name, value)| format!("{name}={}", shorten(value))).collect();
-    let (first, last) = (observed.first(), observed.last());
-    let dates = first.zip(last).map_or(String::new(), |(first, last)| format!(" from {first} to {last}"));
-    let error = Error::refused(format!("table {table} never had the key {}{dates}", shown.join(", ")));
+fn not_there(
+    table: &TableName,
+    intervals: &Intervals,
+    written: &[String],
+    observed: &[NaiveDate],
+) -> Error {
+    let shown: Vec<String> = intervals
+        .footer
+        .key
+        .iter()
+        .zip(written)
+        .map(|(name, value)| format!("{name}={}", shorten(value)))
+        .collect();
+    let first = observed.first();
+    let last = observed.last();
+    let dates = first.zip(last).map_or(String::new(), |(first, last)| {
+        format!(" from {first} to {last}")
+    });
+    let error = Error::refused(format!(
+        "table {table} never had the key {}{dates}",
+        shown.join(", ")
+    ));
     match near_keys(intervals, written) {
-        Ok(near) if !near.is_empty() => near.iter().fold(error, |error, key| error.hint(format!("asof history {table} {}", word(key)))),
-        Ok(_) => error.hint(format!("asof show {table} --date {}", last.map_or_else(String::new, NaiveDate::to_string))),
+        Ok(near) if !near.is_empty() => near.iter().fold(error, |error, key| {
+            error.hint(format!("asof history {table} {}", word(key)))
+        }),
+        Ok(_) => error.hint(format!(
+            "asof show {table} --date {}",
+            last.map_or_else(String::new, NaiveDate::to_string)
+        )),
         Err(failed) => failed,
     }
 }
 
 /// The keys nearest to what was written, nearest first, if the key is one column of text.
 fn near_keys(intervals: &Intervals, written: &[String]) -> Result<Vec<String>> {
-    let ([name], [written]) = (intervals.footer.key.as_slice(), written) else { return Ok(Vec::new()) };
-    if intervals.table_schema().field_with_name(name).map(|field| field.data_type().clone()).ok() != Some(DataType::Utf8) {
+    let ([name], [written]) = (intervals.footer.key.as_slice(), written) else {
+        return Ok(Vec::new());
+    };
+    if intervals
+        .table_schema()
+        .field_with_name(name)
+        .map(|field| field.data_type().clone())
+        .ok()
+        != Some(DataType::Utf8)
+    {
         return Ok(Vec::new());
     }
     let mut near: Vec<String> = Vec::new();
@@ -326,7 +475,10 @@ fn near_keys(intervals: &Intervals, written: &[String]) -> Result<Vec<String>> {
         let columns = key_columns(&batch?.rows, std::slice::from_ref(name))?;
         let keys = arrow::array::AsArray::as_string::<i32>(&columns[0]);
         for key in (0..keys.len()).map(|row| keys.value(row)) {
-            if could_be_near(written, key) && near.last().is_none_or(|last| last != key) && nearest(written, [key]).is_some() {
+            if could_be_near(written, key)
+                && near.last().is_none_or(|last| last != key)
+                && nearest(written, [key]).is_some()
+            {
                 near.push(key.to_owned());
             }
         }
@@ -339,7 +491,8 @@ fn near_keys(intervals: &Intervals, written: &[String]) -> Result<Vec<String>> {
 
 /// Whether the lengths alone do not tell two texts apart; distances are not computed for the rest.
 fn could_be_near(written: &str, key: &str) -> bool {
-    let (one, other) = (written.chars().count(), key.chars().count());
+    let one = written.chars().count();
+    let other = key.chars().count();
     one.abs_diff(other) <= (written.len().max(key.len()) / 3).max(1)
 }
 
@@ -363,7 +516,10 @@ mod tests {
     use crate::error::Kind;
 
     fn options(key: &[&str]) -> HistoryOptions {
-        HistoryOptions { table: "item".into(), key: key.iter().map(|value| (*value).to_owned()).collect() }
+        HistoryOptions {
+            table: "item".into(),
+            key: key.iter().map(|value| (*value).to_owned()).collect(),
+        }
     }
 
     fn of(lake: &TestLake, key: &[&str]) -> HistoryReport {
@@ -376,22 +532,50 @@ mod tests {
         let line = |interval: &HistoryInterval| {
             let end = interval.end.map_or(String::new(), |end| end.to_string());
             let event = serde_json::to_string(&interval.event).expect("text");
-            let values = interval.values.iter().map(|value| format!(" {} {}→{}", value.name, text(&value.old), text(&value.new)));
-            format!("{}..{end} {}:{}", interval.start, event.trim_matches('"'), values.collect::<String>())
+            let values = interval
+                .values
+                .iter()
+                .map(|value| format!(" {} {}→{}", value.name, text(&value.old), text(&value.new)));
+            format!(
+                "{}..{end} {}:{}",
+                interval.start,
+                event.trim_matches('"'),
+                values.collect::<String>()
+            )
         };
         report.intervals.iter().map(line).collect()
     }
 
     fn absent(report: &HistoryReport) -> Vec<(String, Option<String>)> {
-        report.absent.iter().map(|absence| (absence.from.to_string(), absence.to.map(|to| to.to_string()))).collect()
+        report
+            .absent
+            .iter()
+            .map(|absence| {
+                (
+                    absence.from.to_string(),
+                    absence.to.map(|to| to.to_string()),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn a_key_changes_goes_returns_and_goes_for_good() {
         let lake = TestLake::new();
-        let days = ["1,10,\n2,1,a\n", "1,10,b\n", "2,2,a\n", "2,2,a\n1,10,b\n", "2,2,a\n"];
+        let days = [
+            "1,10,\n2,1,a\n",
+            "1,10,b\n",
+            "2,2,a\n",
+            "2,2,a\n1,10,b\n",
+            "2,2,a\n",
+        ];
         for (day, rows) in (1..).zip(days) {
-            lake.snapshot("item", &format!("2024-01-0{day}"), "id", &format!("id,price,tag\n{rows}"));
+            lake.snapshot(
+                "item",
+                &format!("2024-01-0{day}"),
+                "id",
+                &format!("id,price,tag\n{rows}"),
+            );
         }
         lake.compact("item");
         let report = of(&lake, &["1"]);
@@ -401,12 +585,37 @@ mod tests {
             "2024-01-04..2024-01-04 returned: price -→10 tag -→b",
         ];
         assert_eq!(lines(&report), expected);
-        assert_eq!(absent(&report), [("2024-01-03".to_owned(), Some("2024-01-03".to_owned())), ("2024-01-05".into(), None)]);
-        assert_eq!((report.first_observed, report.last_observed, report.newer_snapshots), (date("2024-01-01"), date("2024-01-05"), 0));
-        assert_eq!(report.key, [KeyValue { name: "id".into(), value: "1".into() }]);
+        assert_eq!(
+            absent(&report),
+            [
+                ("2024-01-03".to_owned(), Some("2024-01-03".to_owned())),
+                ("2024-01-05".into(), None)
+            ]
+        );
+        assert_eq!(
+            (
+                report.first_observed,
+                report.last_observed,
+                report.newer_snapshots
+            ),
+            (date("2024-01-01"), date("2024-01-05"), 0)
+        );
+        assert_eq!(
+            report.key,
+            [KeyValue {
+                name: "id".into(),
+                value: "1".into()
+            }]
+        );
         let report = of(&lake, &["2"]);
-        assert_eq!(lines(&report)[1], "2024-01-03.. returned: price -→2 tag -→a");
-        assert_eq!(absent(&report), [("2024-01-02".to_owned(), Some("2024-01-02".to_owned()))]);
+        assert_eq!(
+            lines(&report)[1],
+            "2024-01-03.. returned: price -→2 tag -→a"
+        );
+        assert_eq!(
+            absent(&report),
+            [("2024-01-02".to_owned(), Some("2024-01-02".to_owned()))]
+        );
     }
 
     #[test]
@@ -416,10 +625,26 @@ mod tests {
             for day in ["2024-01-01", "2024-01-02", "2024-01-05"] {
                 lake.snapshot("item", day, "id", "id,tag\n1,a\n");
             }
-            lake.compact_with("item", &CompactOptions { gaps: Some(gaps.into()), ..CompactOptions::default() });
+            lake.compact_with(
+                "item",
+                &CompactOptions {
+                    gaps: Some(gaps.into()),
+                    ..CompactOptions::default()
+                },
+            );
             let report = of(&lake, &["1"]);
-            assert_eq!((report.intervals.len(), absent(&report)), (expected, vec![]), "{gaps}");
-            assert_eq!(report.intervals.last().map(|last| last.event == Event::SeenAgain), Some(gaps == "split"));
+            assert_eq!(
+                (report.intervals.len(), absent(&report)),
+                (expected, vec![]),
+                "{gaps}"
+            );
+            assert_eq!(
+                report
+                    .intervals
+                    .last()
+                    .map(|last| last.event == Event::SeenAgain),
+                Some(gaps == "split")
+            );
         }
     }
 
@@ -437,21 +662,49 @@ mod tests {
     fn a_column_that_is_not_compared_is_no_change() {
         let lake = TestLake::new();
         for (day, tag) in [("2024-01-01", "a"), ("2024-01-02", "b")] {
-            lake.snapshot("item", day, "id", &format!("id,tag,loaded\n1,{tag},{day}\n"));
+            lake.snapshot(
+                "item",
+                day,
+                "id",
+                &format!("id,tag,loaded\n1,{tag},{day}\n"),
+            );
         }
-        lake.compact_with("item", &CompactOptions { ignore: vec!["loaded".into()], ..CompactOptions::default() });
-        assert_eq!(lines(&of(&lake, &["1"]))[1], "2024-01-02.. changed: tag a→b");
+        lake.compact_with(
+            "item",
+            &CompactOptions {
+                ignore: vec!["loaded".into()],
+                ..CompactOptions::default()
+            },
+        );
+        assert_eq!(
+            lines(&of(&lake, &["1"]))[1],
+            "2024-01-02.. changed: tag a→b"
+        );
     }
 
     #[test]
     fn a_key_of_several_columns_is_found_in_the_order_of_the_key() {
         let lake = TestLake::new();
-        lake.snapshot("item", "2024-01-01", "region,id", "id,region,tag\n1,2,x\n2,1,y\n");
+        lake.snapshot(
+            "item",
+            "2024-01-01",
+            "region,id",
+            "id,region,tag\n1,2,x\n2,1,y\n",
+        );
         lake.compact("item");
-        assert_eq!(lines(&of(&lake, &["2", "1"])), ["2024-01-01.. first seen: tag -→x"]);
+        assert_eq!(
+            lines(&of(&lake, &["2", "1"])),
+            ["2024-01-01.. first seen: tag -→x"]
+        );
         let error = history(&lake.workspace(), &options(&["2"])).expect_err("a value lacks");
-        assert_eq!(error.to_string(), "the key of table item has 2 columns (region, id), and 1 value was given");
-        assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Usage, "asof history item REGION ID"));
+        assert_eq!(
+            error.to_string(),
+            "the key of table item has 2 columns (region, id), and 1 value was given"
+        );
+        assert_eq!(
+            (error.kind(), error.hints()[0].as_str()),
+            (Kind::Usage, "asof history item REGION ID")
+        );
     }
 
     #[test]
@@ -460,11 +713,20 @@ mod tests {
         lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
         lake.compact("item");
         let error = history(&lake.workspace(), &options(&["x7"])).expect_err("no number");
-        assert_eq!(error.to_string(), "table item: the key column 'id' is int64, and 'x7' is not a valid value");
+        assert_eq!(
+            error.to_string(),
+            "table item: the key column 'id' is int64, and 'x7' is not a valid value"
+        );
         assert_eq!(error.kind(), Kind::Usage);
         let error = history(&lake.workspace(), &options(&["7"])).expect_err("not there");
-        assert_eq!(error.to_string(), "table item never had the key id=7 from 2024-01-01 to 2024-01-01");
-        assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Refused, "asof show item --date 2024-01-01"));
+        assert_eq!(
+            error.to_string(),
+            "table item never had the key id=7 from 2024-01-01 to 2024-01-01"
+        );
+        assert_eq!(
+            (error.kind(), error.hints()[0].as_str()),
+            (Kind::Refused, "asof show item --date 2024-01-01")
+        );
     }
 
     #[test]
@@ -472,32 +734,54 @@ mod tests {
         use arrow::array::FixedSizeBinaryArray;
         let lake = TestLake::new();
         let uuid: [u8; 16] = std::array::from_fn(|at| u8::try_from(at * 16 + 15).expect("a byte"));
-        let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([uuid, [0; 16]].iter()).expect("bytes"));
+        let ids: ArrayRef =
+            Arc::new(FixedSizeBinaryArray::try_from_iter([uuid, [0; 16]].iter()).expect("bytes"));
         let rows = RecordBatch::try_from_iter([("id", ids)]).expect("rows");
         let source = lake.path().join("source.parquet");
         let file = std::fs::File::create(&source).expect("a file");
-        let mut writer = parquet::arrow::ArrowWriter::try_new(file, rows.schema(), None).expect("a writer");
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(file, rows.schema(), None).expect("a writer");
         writer.write(&rows).expect("written");
         writer.close().expect("closed");
         lake.snapshot_of("item", "2024-01-01", "id", &source);
         lake.compact("item");
-        let shown = of(&lake, &["0f1f2f3f-4f5f-6f7f-8f9f-afbfcfdfefff"]).key[0].value.clone();
+        let shown = of(&lake, &["0f1f2f3f-4f5f-6f7f-8f9f-afbfcfdfefff"]).key[0]
+            .value
+            .clone();
         assert_eq!(shown, "0f1f2f3f4f5f6f7f8f9fafbfcfdfefff");
         assert_eq!(lines(&of(&lake, &[&shown])).len(), 1);
         assert_eq!(lines(&of(&lake, &[&shown.to_uppercase()])).len(), 1);
         let error = history(&lake.workspace(), &options(&["0f1f2"])).expect_err("half a byte");
-        assert_eq!(error.to_string(), "table item: the key column 'id' is binary, and '0f1f2' is not a valid value");
+        assert_eq!(
+            error.to_string(),
+            "table item: the key column 'id' is binary, and '0f1f2' is not a valid value"
+        );
     }
 
     #[test]
     fn keys_like_one_that_is_not_there_are_offered() {
         let lake = TestLake::new();
-        lake.snapshot("item", "2024-01-01", "id", "id\nKLAX\nKLAS\nKL X\nEDDF\nKLXX\n");
+        lake.snapshot(
+            "item",
+            "2024-01-01",
+            "id",
+            "id\nKLAX\nKLAS\nKL X\nEDDF\nKLXX\n",
+        );
         lake.compact("item");
         let error = history(&lake.workspace(), &options(&["klxa"])).expect_err("not there");
-        assert_eq!(error.hints(), ["asof history item KLAX", "asof history item KLXX"]);
+        assert_eq!(
+            error.hints(),
+            ["asof history item KLAX", "asof history item KLXX"]
+        );
         let error = history(&lake.workspace(), &options(&["KLQX"])).expect_err("not there");
-        assert_eq!(error.hints(), ["asof history item 'KL X'", "asof history item KLAX", "asof history item KLXX"]);
+        assert_eq!(
+            error.hints(),
+            [
+                "asof history item 'KL X'",
+                "asof history item KLAX",
+                "asof history item KLXX"
+            ]
+        );
     }
 
     #[test]
@@ -505,7 +789,10 @@ mod tests {
         let lake = TestLake::new();
         lake.snapshot("item", "2024-01-01", "id", "id\n1\n");
         let error = history(&lake.workspace(), &options(&["1"])).expect_err("no intervals");
-        assert_eq!((error.to_string().as_str(), error.hints()[0].as_str()), ("table item has no intervals", "asof compact item"));
+        assert_eq!(
+            (error.to_string().as_str(), error.hints()[0].as_str()),
+            ("table item has no intervals", "asof compact item")
+        );
         assert_eq!(error.kind(), Kind::Usage);
     }
 
@@ -521,8 +808,17 @@ mod tests {
         lake.compact("item");
         for id in [0, 2730, 2731, 5461, 8191, 9999] {
             let report = of(&lake, &[&id.to_string()]);
-            let values: Vec<Option<String>> = report.intervals.iter().map(|interval| interval.values[0].new.clone()).collect();
-            assert_eq!(values, (1..=3).map(|day| Some((id + day).to_string())).collect::<Vec<_>>());
+            let values: Vec<Option<String>> = report
+                .intervals
+                .iter()
+                .map(|interval| interval.values[0].new.clone())
+                .collect();
+            assert_eq!(
+                values,
+                (1..=3)
+                    .map(|day| Some((id + day).to_string()))
+                    .collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::Workspace;
 use crate::config::FILE_NAME;
 use crate::error::{Error, Result};
-use crate::storage::commit::{Published, Staged, write_error};
-use crate::storage::location::Location;
+use crate::storage::lake::commit::{Published, Staged, write_error};
+use crate::storage::lake::location::Location;
 
 /// The file, every option of it named once.
 pub const TEMPLATE: &str = include_str!("init.toml");
@@ -16,9 +16,13 @@ pub const TEMPLATE: &str = include_str!("init.toml");
 pub fn init(workspace: &Workspace<'_>) -> Result<Location> {
     let path = Location::local(workspace.folder.join(FILE_NAME));
     let staged = Staged::create(&path)?;
-    std::io::Write::write_all(&mut staged.writer()?, TEMPLATE.as_bytes()).map_err(|error| write_error(&error, &path))?;
+    std::io::Write::write_all(&mut staged.writer()?, TEMPLATE.as_bytes())
+        .map_err(|error| write_error(&error, &path))?;
     match staged.publish_new()? {
         Published::Done => Ok(path),
-        Published::Exists => Err(Error::usage(format!("there is an {FILE_NAME} here already")).hint(format!("edit {FILE_NAME}"))),
+        Published::Exists => Err(
+            Error::usage(format!("there is an {FILE_NAME} here already"))
+                .hint(format!("edit {FILE_NAME}")),
+        ),
     }
 }

@@ -1,15 +1,15 @@
 //! `asof status JOB`: which outputs are done, and which are missing, stale, failed or orphaned.
 //!
-//! Read: a listing of the events' partitions of the range, the footers of the outputs and of the snapshots
-//! that would serve them. No rows.
+//! Read: a listing of the events' partitions of the range, the footers of the outputs and of the
+//! snapshots that would serve them. No rows.
 
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::Workspace;
 use super::backfill::{BackfillOptions, Job};
-use crate::domain::staleness::{DateState, Only};
-use crate::engine::asof::Using;
+use crate::domain::staleness::{DateState, StateFilter};
+use crate::engine::asof::RowSource;
 use crate::error::Result;
 use crate::model::DateRange;
 
@@ -40,22 +40,31 @@ pub struct JobDate {
 impl JobStatus {
     /// How many dates are in a state.
     pub fn count(&self, state: &str) -> u64 {
-        self.dates.iter().filter(|date| date.state.name() == state).count() as u64
+        self.dates
+            .iter()
+            .filter(|date| date.state.name() == state)
+            .count() as u64
     }
 }
 
-/// Looks at a job's dates: by default those of the ten years before `to`, which is today by default.
+/// Looks at a job's dates: by default those of the ten years before `to`, which is today by
+/// default.
 ///
 /// # Errors
 /// Whatever keeps the job from being planned.
-pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<JobStatus> {
+pub fn job_status(
+    workspace: &Workspace<'_>,
+    name: &str,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+) -> Result<JobStatus> {
     let to = to.unwrap_or_else(|| workspace.clock.today().max(from.unwrap_or(NaiveDate::MIN)));
     let from = from.unwrap_or_else(|| to - Days::new(3650));
     let range = DateRange::new(from, to)?;
     let options = BackfillOptions {
         range,
-        only: Only::default(),
-        using: Using::Auto,
+        only: StateFilter::default(),
+        using: RowSource::Auto,
         workers: Some(1),
         tolerance: None,
         lag: None,
@@ -65,13 +74,26 @@ pub fn job_status(workspace: &Workspace<'_>, name: &str, from: Option<NaiveDate>
     super::backfill::find_job(workspace, name)?;
     let job = Job::resolve(workspace, name, &options)?;
     let dates = job.dates(range);
-    let orphans = job.orphans(&dates).into_iter().map(|(date, found)| (date, found.map(|()| DateState::Orphaned)));
-    let states = dates.iter().copied().zip(job.states(&dates)).chain(orphans).map(|(date, state)| {
-        // A date that cannot be planned, for want of a snapshot, would fail if it were run.
-        let state = state.unwrap_or_else(|error| DateState::Failed(error.to_string()));
-        JobDate { date, state }
-    });
+    let orphans = job
+        .orphans(&dates)
+        .into_iter()
+        .map(|(date, found)| (date, found.map(|()| DateState::Orphaned)));
+    let states = dates
+        .iter()
+        .copied()
+        .zip(job.states(&dates))
+        .chain(orphans)
+        .map(|(date, state)| {
+            // A date that cannot be planned, for want of a snapshot, would fail if it were run.
+            let state = state.unwrap_or_else(|error| DateState::Failed(error.to_string()));
+            JobDate { date, state }
+        });
     let mut dates: Vec<JobDate> = states.collect();
     dates.sort_by_key(|date| date.date);
-    Ok(JobStatus { job: name.to_owned(), output: job.shown_output(workspace), range, dates })
+    Ok(JobStatus {
+        job: name.to_owned(),
+        output: job.shown_output(workspace),
+        range,
+        dates,
+    })
 }

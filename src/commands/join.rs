@@ -1,17 +1,21 @@
 //! `asof join`: events of many dates joined in one pass, each to the table as of its own date.
 //!
-//! The date of an event is in a column ([`crate::engine::dated`]). The output is one file, in the order of the events. For one
-//! file a date, which a later run can bring up to date one by one, there is `asof backfill --events-date-column`.
+//! The date of an event is in a column ([`crate::engine::dated`]). The output is one file, in the
+//! order of the events. For one file a date, which a later run can bring up to date one by one,
+//! there is `asof backfill --events-date-column`.
 //!
-//! **Who reads what.** The date column is read first, alone: its dates say which snapshots are needed. Then the build side is
-//! made of the versions of the table's rows that hold on one of those dates, from intervals or from the snapshots, each of
-//! which is read once. Then the events are read, a batch at a time, and each looks up the version of its key that holds on
-//! its date ([`crate::domain::join`]). Text is parsed both times.
+//! **Who reads what.** The date column is read first, alone: its dates say which snapshots are
+//! needed. Then the build side is made of the versions of the table's rows that hold on one of
+//! those dates, from intervals or from the snapshots, each of which is read once. Then the events
+//! are read, a batch at a time, and each looks up the version of its key that holds on its date
+//! ([`crate::domain::join`]). Text is parsed both times.
 //!
-//! **What is held.** The build side, which must fit half of the memory that may be used, and a batch of events.
+//! **What is held.** The build side, which must fit half of the memory that may be used, and a
+//! batch of events.
 //!
-//! **Rerun.** The output's footer records what it was made from: the events' files, the snapshots that served their dates, and
-//! the join itself. If they are the same, nothing is written. A file that asof join did not write is never replaced.
+//! **Rerun.** The output's footer records what it was made from: the events' files, the snapshots
+//! that served their dates, and the join itself. If they are the same, nothing is written. A file
+//! that asof join did not write is never replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,22 +32,22 @@ use super::backfill::{history, refuse_inputs_as_output, resolve_join};
 use super::side_by_side::{processors, side_by_side, threads};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{type_name, unify};
-use crate::domain::staleness::{Inputs, Only, TableInput};
-use crate::engine::asof::{TableHistory, Using};
+use crate::domain::staleness::{Inputs, StateFilter, TableInput};
+use crate::engine::asof::{RowSource, TableHistory};
 use crate::engine::dated::{Dated, RowsOf, Survey};
 use crate::engine::intervals::to_days;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
-use crate::engine::versions::{Dated as DatedSnapshot, versions_of_snapshots};
-use crate::engine::window::of_intervals;
+use crate::engine::join_input::intervals::of_intervals;
+use crate::engine::join_input::snapshots::{Dated as DatedSnapshot, versions_of_snapshots};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan, TableName};
 use crate::source::{LayoutColumns, ReadAs};
-use crate::storage::commit::{Staged, sweep};
-use crate::storage::footer::{Content, Footer, JoinFooter};
-use crate::storage::http::RequestCounts;
-use crate::storage::location::{Location, Object};
-use crate::storage::object::ParquetObject;
-use crate::storage::writer::ObjectWriter;
+use crate::storage::lake::commit::{Staged, sweep};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::object_store::http::RequestCounts;
+use crate::storage::parquet::footer::{Content, Footer, JoinFooter};
+use crate::storage::parquet::object::ParquetObject;
+use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::{Batches, within};
 
 /// What the command line asks for.
@@ -54,7 +58,7 @@ pub struct JoinOptions {
     /// The dates whose events are joined; all if `None`.
     pub range: Option<DateRange>,
     /// Where the table's rows come from.
-    pub using: Using,
+    pub using: RowSource,
     /// Overrules the table's tolerance.
     pub tolerance: Option<DaySpan>,
     /// Overrules the table's lag.
@@ -99,11 +103,15 @@ pub struct JoinReport {
 /// Joins events of many dates.
 ///
 /// # Errors
-/// A usage error for what is missing or wrong; a refusal of events without a date, of a date that no snapshot serves, and of a file
-/// that something else wrote.
+/// A usage error for what is missing or wrong; a refusal of events without a date, of a date that
+/// no snapshot serves, and of a file that something else wrote.
 pub fn join(workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinReport> {
-    let (report, store_requests) = workspace.counting(|| Run::plan(workspace, options)?.run(workspace, options))?;
-    Ok(JoinReport { store_requests, ..report })
+    let (report, store_requests) =
+        workspace.counting(|| Run::plan(workspace, options)?.run(workspace, options))?;
+    Ok(JoinReport {
+        store_requests,
+        ..report
+    })
 }
 
 /// A join, planned.
@@ -125,47 +133,103 @@ impl Run {
         if output.ending() != "parquet" {
             return Err(Error::usage(format!("--out '{out}' is not a Parquet file"))
                 .hint("--out FILE.parquet")
-                .hint("asof backfill --events-date-column COLUMN --out DIR --from D --to D, to write one file for each date"));
+                .hint(
+                    "asof backfill --events-date-column COLUMN --out DIR --from D --to D, to \
+                     write one file for each date",
+                ));
         }
         let join = resolve_join(workspace, &options.ad_hoc.job, Some(&options.ad_hoc))?.into_join();
-        let (spec, name, place) = join.ok_or_else(|| Error::usage("a join needs events and a table"))?;
+        let (spec, name, place) =
+            join.ok_or_else(|| Error::usage("a join needs events and a table"))?;
         refuse_inputs_as_output(workspace, &output, &output, std::slice::from_ref(&place))?;
         let Column(column, layout) = place.dates.into_column().ok_or_else(|| {
-            Error::usage(format!("the date column of the events {} is not known", place.name)).hint("--events-date-column COLUMN")
+            Error::usage(format!(
+                "the date column of the events {} is not known",
+                place.name
+            ))
+            .hint("--events-date-column COLUMN")
         })?;
         let mut types = place.types;
-        types.layout = layout.as_ref().map(LayoutColumns::of_events).unwrap_or_default();
+        types.layout = layout
+            .as_ref()
+            .map(LayoutColumns::of_events)
+            .unwrap_or_default();
         let shown = format!("events {}, '{}'", place.name, workspace.shown(&place.root));
-        let events = Dated::new(place.root, layout, place.format, types, column, RowsOf::Events).within(shown.clone(), workspace.memory);
+        let events = Dated::new(
+            place.root,
+            layout,
+            place.format,
+            types,
+            column,
+            RowsOf::Events,
+        )
+        .within(shown.clone(), workspace.memory);
         let survey = events.survey(options.range)?;
-        let (Some((first, _)), Some((last, _))) = (survey.dates.first_key_value(), survey.dates.last_key_value()) else {
-            let within = options.range.map_or(String::new(), |range| format!(" from {range}"));
+        let (Some((first, _)), Some((last, _))) = (
+            survey.dates.first_key_value(),
+            survey.dates.last_key_value(),
+        ) else {
+            let within = options
+                .range
+                .map_or(String::new(), |range| format!(" from {range}"));
             return Err(Error::refused(format!("{shown} has no rows{within}")));
         };
         let range = DateRange::new(*first, *last)?;
         let history = history(workspace, &name, &[View::AsOf], &options.as_backfill(range))?;
         let served = served(&history, &survey)?;
-        Ok(Run { spec, history, events_name: place.name, events, survey, served, output })
+        Ok(Run {
+            spec,
+            history,
+            events_name: place.name,
+            events,
+            survey,
+            served,
+            output,
+        })
     }
 
     fn run(mut self, workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinReport> {
         let inputs = self.inputs(options)?;
         let recorded = recorded(&self.output)?;
-        let observed: Vec<NaiveDate> = self.served.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let sides = Sides::new(&self.spec, &self.history, std::iter::empty(), true, processors(), workspace.memory);
-        let needs = self.served.keys().map(|date| sides.need(*date)).collect::<Result<Vec<_>>>()?;
-        let is_by_intervals = needs.iter().all(|need| matches!(need.source, Source::Intervals(_)));
+        let observed: Vec<NaiveDate> = self
+            .served
+            .values()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let sides = Sides::new(
+            &self.spec,
+            &self.history,
+            std::iter::empty(),
+            true,
+            processors(),
+            workspace.memory,
+        );
+        let needs = self
+            .served
+            .keys()
+            .map(|date| sides.need(*date))
+            .collect::<Result<Vec<_>>>()?;
+        let is_by_intervals = needs
+            .iter()
+            .all(|need| matches!(need.source, Source::Intervals(_)));
         let columns = Arc::new(self.columns(&needs)?);
         let text_keys = needs.last().map(|need| need.text_keys(&self.spec));
         drop(sides);
         self.events.types.pinned = text_keys;
-        let (first, last) = (self.survey.dates.keys().next().copied(), self.survey.dates.keys().next_back().copied());
+        let first = self.survey.dates.keys().next().copied();
+        let last = self.survey.dates.keys().next_back().copied();
         let mut report = JoinReport {
             output: workspace.shown(&self.output),
             action: "planned",
             table: self.history.table.name.clone(),
             rule: self.history.rule.in_words(),
-            using: if is_by_intervals { "intervals" } else { "snapshots" },
+            using: if is_by_intervals {
+                "intervals"
+            } else {
+                "snapshots"
+            },
             from: first.unwrap_or_default(),
             to: last.unwrap_or_default(),
             dates: self.survey.dates.len() as u64,
@@ -180,18 +244,30 @@ impl Run {
             return Ok(report);
         }
         let rows = self.events.rows(&self.survey)?;
-        let schema = columns.output_schema(&self.spec, &rows.schema, &self.events_name, &self.history.table.name)?;
+        let schema = columns.output_schema(
+            &self.spec,
+            &rows.schema,
+            &self.events_name,
+            &self.history.table.name,
+        )?;
         report.detected = self.events.types.observed.detected();
         if options.dry_run {
             return Ok(report);
         }
         let versions = match &needs[..] {
-            [Need { source: Source::Intervals(intervals), .. }, ..] if is_by_intervals => of_intervals(intervals, &columns, &observed)?,
+            [
+                Need {
+                    source: Source::Intervals(intervals),
+                    ..
+                },
+                ..,
+            ] if is_by_intervals => of_intervals(intervals, &columns, &observed)?,
             _ => self.versions(workspace, &columns, &observed)?,
         };
         let name = &self.history.table.name;
         let limit = workspace.memory.share(2);
-        let table = JoinTable::build(&columns, versions, Some(limit)).map_err(|error| error.within(format!("table {name}")))?;
+        let table = JoinTable::build(&columns, versions, Some(limit))
+            .map_err(|error| error.within(format!("table {name}")))?;
         let table = table.ok_or_else(|| self.too_large())?;
         let (matched, rows) = self.write(workspace, &table, rows.batches, &schema, inputs)?;
         (report.action, report.matched, report.rows) = ("written", Some(matched), Some(rows));
@@ -201,15 +277,28 @@ impl Run {
     /// What the output would be made from now.
     fn inputs(&self, options: &JoinOptions) -> Result<Inputs> {
         let table = &self.history.table;
-        let observed: Vec<NaiveDate> = self.served.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let observed: Vec<NaiveDate> = self
+            .served
+            .values()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         let read = side_by_side(threads(&table.root), &observed, |date| {
             let fingerprint = self.history.facts(*date)?.fingerprint;
-            Ok(TableInput { snapshot_date: *date, fingerprint })
+            Ok(TableInput {
+                snapshot_date: *date,
+                fingerprint,
+            })
         });
         let copies = read.into_iter().collect::<Result<Vec<_>>>()?;
-        let types = |declared: &BTreeMap<String, arrow::datatypes::DataType>| -> BTreeMap<String, String> {
-            declared.iter().map(|(name, data_type)| (name.clone(), type_name(data_type))).collect()
-        };
+        let types =
+            |declared: &BTreeMap<String, arrow::datatypes::DataType>| -> BTreeMap<String, String> {
+                declared
+                    .iter()
+                    .map(|(name, data_type)| (name.clone(), type_name(data_type)))
+                    .collect()
+            };
         let job = serde_json::json!({
             "join": self.spec,
             "table": [table.name.as_str()],
@@ -224,40 +313,70 @@ impl Run {
         Ok(Inputs {
             job: format!("{:032x}", xxh3_128(job.to_string().as_bytes())),
             tables: BTreeMap::new(),
-            events: BTreeMap::from([(self.events_name.clone(), self.survey.files.iter().map(Object::identity).collect())]),
+            events: BTreeMap::from([(
+                self.events_name.clone(),
+                self.survey.files.iter().map(Object::identity).collect(),
+            )]),
             history: BTreeMap::from([(table.name.to_string(), copies)]),
         })
     }
 
-    /// The columns that the join needs of the table: those that it had on one of the dates, in the types that hold all of them.
+    /// The columns that the join needs of the table: those that it had on one of the dates, in the
+    /// types that hold all of them.
     fn columns(&self, needs: &[Need]) -> Result<JoinColumns> {
         let table = &self.history.table;
         let mut all: SchemaRef = Arc::new(Schema::empty());
         for need in needs {
-            all = unify(&all, need.schema()).map_err(|clash| clash.refusal(table.name.as_str(), need.observed))?.0;
+            all = unify(&all, need.schema())
+                .map_err(|clash| clash.refusal(table.name.as_str(), need.observed))?
+                .0;
         }
         JoinColumns::of(&self.spec, &table.name, &table.key, &all)
     }
 
     /// The versions of the table's rows on the observed dates, from snapshots.
-    fn versions(&self, workspace: &Workspace<'_>, columns: &Arc<JoinColumns>, observed: &[NaiveDate]) -> Result<Timed> {
+    fn versions(
+        &self,
+        workspace: &Workspace<'_>,
+        columns: &Arc<JoinColumns>,
+        observed: &[NaiveDate],
+    ) -> Result<Timed> {
         let table = &self.history.table;
-        let snapshots: Vec<DatedSnapshot> = self.history.snapshots_of(observed).map_err(|error| match error.kind() {
-            // A date that only the intervals know, beside one that they do not.
-            Kind::Refused => error.hint(format!("asof compact {}, so that intervals have every date", table.name)),
-            _ => error,
-        })?;
+        let snapshots: Vec<DatedSnapshot> =
+            self.history
+                .snapshots_of(observed)
+                .map_err(|error| match error.kind() {
+                    // A date that only the intervals know, beside one that they do not.
+                    Kind::Refused => error.hint(format!(
+                        "asof compact {}, so that intervals have every date",
+                        table.name
+                    )),
+                    _ => error,
+                })?;
         let limit = Some(workspace.memory.share(2));
-        let versions = versions_of_snapshots(table, &snapshots, columns, workspace.memory, processors(), limit)?;
+        let versions = versions_of_snapshots(
+            table,
+            &snapshots,
+            columns,
+            workspace.memory,
+            processors(),
+            limit,
+        )?;
         versions.ok_or_else(|| self.too_large())
     }
 
     fn too_large(&self) -> Error {
         let name = &self.history.table.name;
-        let what = format!("table {name}: its versions on {} dates need more than half of the memory", self.survey.dates.len());
+        let what = format!(
+            "table {name}: its versions on {} dates need more than half of the memory",
+            self.survey.dates.len()
+        );
         Error::refused(what)
             .hint("--memory SIZE, with more of it")
-            .hint("asof backfill --events-date-column COLUMN --out DIR --from D --to D, which takes a few dates at a time")
+            .hint(
+                "asof backfill --events-date-column COLUMN --out DIR --from D --to D, which \
+                 takes a few dates at a time",
+            )
     }
 
     /// Writes the output; gives how many events met a row, and how many rows there are.
@@ -275,18 +394,30 @@ impl Run {
         let staged = Staged::create(&self.output)?;
         let mut writer = ObjectWriter::create(staged.writer()?, schema, &[], &self.output)?;
         let side = table.on_each();
-        let mut joined = side.join(&self.spec, within(self.as_observed(events), self.events.place.clone()), schema);
+        let mut joined = side.join(
+            &self.spec,
+            within(self.as_observed(events), self.events.place.clone()),
+            schema,
+        );
         for batch in &mut joined {
             writer.write(batch?)?;
         }
-        let (read, matched, rows) = (joined.read, joined.matched, writer.rows());
+        let read = joined.read;
+        let matched = joined.matched;
+        let rows = writer.rows();
         if read != self.survey.dates.values().sum::<u64>() {
             return Err(changed(&self.events.place));
         }
         if self.spec.how == JoinKind::Left && rows != read {
-            return Err(Error::internal(format!("a left join of {read} events gave {rows} rows")));
+            return Err(Error::internal(format!(
+                "a left join of {read} events gave {rows} rows"
+            )));
         }
-        let footer = JoinFooter { rows, inputs, asof_version: env!("CARGO_PKG_VERSION").into() };
+        let footer = JoinFooter {
+            rows,
+            inputs,
+            asof_version: env!("CARGO_PKG_VERSION").into(),
+        };
         writer.finish(&Footer::new(Content::Join(footer)))?;
         staged.publish_over()?;
         Ok((matched, rows))
@@ -294,7 +425,11 @@ impl Run {
 
     /// Events whose dates are those of the snapshots that serve them.
     fn as_observed(&self, events: Batches) -> Batches {
-        let served: BTreeMap<i32, i32> = self.served.iter().map(|(date, observed)| (to_days(*date), to_days(*observed))).collect();
+        let served: BTreeMap<i32, i32> = self
+            .served
+            .iter()
+            .map(|(date, observed)| (to_days(*date), to_days(*observed)))
+            .collect();
         let place = self.events.place.clone();
         Box::new(events.map(move |batch| {
             let batch = batch?;
@@ -304,9 +439,11 @@ impl Run {
             if days.values().iter().any(|day| !served.contains_key(day)) {
                 return Err(changed(&place));
             }
-            let observed = days.unary::<_, Date32Type>(|day| served.get(&day).copied().unwrap_or(day));
+            let observed =
+                days.unary::<_, Date32Type>(|day| served.get(&day).copied().unwrap_or(day));
             columns.push(Arc::new(observed));
-            RecordBatch::try_new(batch.schema(), columns).map_err(|error| Error::io(format!("cannot add the dates of rows: {error}")))
+            RecordBatch::try_new(batch.schema(), columns)
+                .map_err(|error| Error::io(format!("cannot add the dates of rows: {error}")))
         }))
     }
 }
@@ -320,7 +457,7 @@ impl JoinOptions {
     fn as_backfill(&self, range: DateRange) -> BackfillOptions {
         BackfillOptions {
             range,
-            only: Only::ORPHANED,
+            only: StateFilter::ORPHANED,
             using: self.using,
             workers: None,
             tolerance: self.tolerance,
@@ -353,10 +490,23 @@ fn served(history: &TableHistory, survey: &Survey) -> Result<BTreeMap<NaiveDate,
             // The events may begin before the table does.
             let from = first.filter(|first| survey.dates.range(..*first).count() == count);
             let error = refused.swap_remove(0);
-            let error = from
-                .map_or_else(|| error.duplicate(), |from| error.duplicate().hint(format!("--from {from}, to leave out earlier events")));
-            let (dates, have) = (survey.dates.len(), if count == 1 { "has" } else { "have" });
-            Err(if dates == 1 { error } else { error.within(format!("{count} of {dates} dates of the events {have} no snapshot")) })
+            let error = from.map_or_else(
+                || error.duplicate(),
+                |from| {
+                    error
+                        .duplicate()
+                        .hint(format!("--from {from}, to leave out earlier events"))
+                },
+            );
+            let dates = survey.dates.len();
+            let have = if count == 1 { "has" } else { "have" };
+            Err(if dates == 1 {
+                error
+            } else {
+                error.within(format!(
+                    "{count} of {dates} dates of the events {have} no snapshot"
+                ))
+            })
         }
     }
 }
@@ -367,10 +517,18 @@ fn recorded(output: &Location) -> Result<Option<JoinFooter>> {
         return Ok(None);
     }
     let other = || {
-        Error::refused(format!("'{output}' was not written by asof join, and will not be replaced"))
-            .hint("remove it, or choose another --out")
+        Error::refused(format!(
+            "'{output}' was not written by asof join, and will not be replaced"
+        ))
+        .hint("remove it, or choose another --out")
     };
-    let opened = ParquetObject::open(output).map_err(|error| if error.kind() == Kind::Io { error } else { other() })?;
+    let opened = ParquetObject::open(output).map_err(|error| {
+        if error.kind() == Kind::Io {
+            error
+        } else {
+            other()
+        }
+    })?;
     match opened.footer()?.map(|footer| footer.content) {
         Some(Content::Join(footer)) => Ok(Some(footer)),
         _ => Err(other()),

@@ -10,7 +10,6 @@ pub mod diff;
 pub mod expand;
 pub mod history;
 pub mod init;
-mod inspect;
 pub mod job_status;
 pub mod join;
 pub mod partitions;
@@ -20,6 +19,7 @@ mod side_by_side;
 pub mod snapshot;
 mod state;
 pub mod status;
+mod table_inventory;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `asof partitions`: the partitions of a range, found by guided search.
 //!
-//! Read: listings of the folders that lead to a date of the range, and of nothing else; their number is
-//! reported. No file is opened. Memory: one entry a file of the range.
+//! Read: listings of the folders that lead to a date of the range, and of nothing else; their
+//! number is reported. No file is opened. Memory: one entry a file of the range.
 
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -10,9 +10,9 @@ use super::Workspace;
 use crate::domain::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
-use crate::storage::location::Location;
-use crate::storage::partitions::{OtherPadding, find_by};
-use crate::storage::search::Strategy;
+use crate::storage::lake::location::Location;
+use crate::storage::lake::partitions::{OtherPadding, find_by};
+use crate::storage::object_store::guided_search::Strategy;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -77,8 +77,12 @@ pub struct PartitionReport {
 /// Finds the partitions of a range.
 ///
 /// # Errors
-/// A usage error for a wrong layout or range, or a root that is no folder; a failure if a folder cannot be listed.
-pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Result<PartitionsReport> {
+/// A usage error for a wrong layout or range, or a root that is no folder; a failure if a folder
+/// cannot be listed.
+pub fn partitions(
+    workspace: &Workspace<'_>,
+    options: &PartitionsOptions,
+) -> Result<PartitionsReport> {
     let range = DateRange::new(options.from, options.to)?;
     let (root, layout) = place(workspace, options)?;
     let found = find_by(options.strategy, &root, &layout, Some(range))?;
@@ -107,7 +111,11 @@ pub fn partitions(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Res
         scattered: found.scattered,
         other_padding: found.other_padding,
         // A date outside the range is no stranger.
-        strangers: found.strangers.into_iter().filter(|name| layout.date(name).is_none()).collect(),
+        strangers: found
+            .strangers
+            .into_iter()
+            .filter(|name| layout.date(name).is_none())
+            .collect(),
     })
 }
 
@@ -118,12 +126,21 @@ fn place(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Result<(Loca
         return Ok((workspace.here(path)?, Layout::parse(layout)?));
     }
     match workspace.config.events.get(path) {
-        Some(events) if !events.layout.is_empty() => Ok((workspace.configured(&events.path)?, Layout::parse(&events.layout)?)),
-        Some(_) => Err(Error::usage(format!("events {path} have no layout in asof.toml")).hint("--layout 'date=%Y-%m-%d'")),
+        Some(events) if !events.layout.is_empty() => Ok((
+            workspace.configured(&events.path)?,
+            Layout::parse(&events.layout)?,
+        )),
+        Some(_) => Err(
+            Error::usage(format!("events {path} have no layout in asof.toml"))
+                .hint("--layout 'date=%Y-%m-%d'"),
+        ),
         None => {
             let known = workspace.config.events.keys().map(String::as_str);
-            let what = format!("the layout of '{path}' is not known, and asof.toml has no events of this name");
-            Err(Error::usage(what).hint_nearest(path, known, || "--layout 'date=%Y-%m-%d'".to_owned()))
+            let what = format!(
+                "the layout of '{path}' is not known, and asof.toml has no events of this name"
+            );
+            Err(Error::usage(what)
+                .hint_nearest(path, known, || "--layout 'date=%Y-%m-%d'".to_owned()))
         }
     }
 }
@@ -181,23 +198,49 @@ mod tests {
             "year=2024/month=01/other/a",
             "year=2025/month=01/day=01/a",
         ]);
-        let report = partitions(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect("found");
-        assert_eq!((report.partitions.len(), report.files, report.bytes), (1, 2, 6));
+        let report =
+            partitions(&lake.workspace(), &options("2024-01-01", "2024-01-05")).expect("found");
+        assert_eq!(
+            (report.partitions.len(), report.files, report.bytes),
+            (1, 2, 6)
+        );
         assert_eq!(report.partitions[0].path, "year=2024/month=01/day=02");
         let missing: Vec<String> = report.missing.iter().map(DateRange::to_string).collect();
-        assert_eq!(missing, ["2024-01-01 to 2024-01-01", "2024-01-03 to 2024-01-05"]);
-        assert_eq!((report.missing_days, report.requests), (4, 4), "root, year, month, day");
-        assert_eq!(report.strangers, ["year=2024/month=01/other"], "a date outside the range is none");
+        assert_eq!(
+            missing,
+            ["2024-01-01 to 2024-01-01", "2024-01-03 to 2024-01-05"]
+        );
+        assert_eq!(
+            (report.missing_days, report.requests),
+            (4, 4),
+            "root, year, month, day"
+        );
+        assert_eq!(
+            report.strangers,
+            ["year=2024/month=01/other"],
+            "a date outside the range is none"
+        );
     }
 
     #[test]
     fn a_full_range_lacks_nothing_and_an_empty_one_all() {
         let lake = raw(&["year=2024/month=01/day=01/a", "year=2024/month=01/day=02/a"]);
-        let full = partitions(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("found");
+        let full =
+            partitions(&lake.workspace(), &options("2024-01-01", "2024-01-02")).expect("found");
         assert!(full.missing.is_empty());
-        let empty = partitions(&lake.workspace(), &options("2023-01-01", "2023-12-31")).expect("found");
+        let empty =
+            partitions(&lake.workspace(), &options("2023-01-01", "2023-12-31")).expect("found");
         assert_eq!((empty.partitions.len(), empty.missing_days), (0, 365));
-        let error = partitions(&lake.workspace(), &PartitionsOptions { path: "nowhere".into(), ..options("2024-01-01", "2024-01-02") });
-        assert_eq!(error.expect_err("no folder").kind(), crate::error::Kind::Usage);
+        let error = partitions(
+            &lake.workspace(),
+            &PartitionsOptions {
+                path: "nowhere".into(),
+                ..options("2024-01-01", "2024-01-02")
+            },
+        );
+        assert_eq!(
+            error.expect_err("no folder").kind(),
+            crate::error::Kind::Usage
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! `asof schema`: the history of each column of a table.
 //!
-//! What is read: the footers of the snapshots in the lake, side by side, and of the intervals, which know the columns of
-//! the snapshots that they were made from. Of another tool's files of text that are not compacted yet, the rows.
+//! What is read: the footers of the snapshots in the lake, side by side, and of the intervals,
+//! which know the columns of the snapshots that they were made from. Of another tool's files of
+//! text that are not compacted yet, the rows.
 //!
 //! Memory: one schema a date.
 
@@ -12,9 +13,9 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
-use super::inspect::{Inspected, inspect};
 use super::show::ShownColumn;
 use super::side_by_side::{side_by_side, threads};
+use super::table_inventory::{Inspected, inspect};
 use crate::domain::schema::type_name;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -57,7 +58,8 @@ pub struct ColumnHistory {
     pub key: bool,
     /// Whether its type is declared.
     pub declared: bool,
-    /// Whether the next snapshot is held to its type, because an earlier one had values in it; not of another tool's.
+    /// Whether the next snapshot is held to its type, because an earlier one had values in it; not
+    /// of another tool's.
     pub pinned: bool,
     /// The first snapshot that has it.
     pub first_date: NaiveDate,
@@ -101,7 +103,8 @@ pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
     let name = workspace.known(table)?;
     let inspected = inspect(workspace, &name)?;
     let (schemas, unreadable) = schemas(&inspected)?;
-    let (Some((first, _)), Some((last, _))) = (schemas.first_key_value(), schemas.last_key_value()) else {
+    let (Some((first, _)), Some((last, _))) = (schemas.first_key_value(), schemas.last_key_value())
+    else {
         let error = Error::refused(format!("table {name} has no snapshots"));
         return Err(error.hint(format!("asof snapshot {name} --source FILE --key COLUMN")));
     };
@@ -110,14 +113,27 @@ pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
     for column in &mut columns {
         column.key = table.key.contains(&column.name);
         column.declared = table.types.declared.contains_key(&column.name);
-        column.pinned = table.own && !column.declared && column.data_type != type_name(&DataType::Null);
+        column.pinned =
+            table.own && !column.declared && column.data_type != type_name(&DataType::Null);
     }
-    Ok(SchemaReport { table: name, snapshots: schemas.len() as u64, first: *first, last: *last, columns, unreadable })
+    Ok(SchemaReport {
+        table: name,
+        snapshots: schemas.len() as u64,
+        first: *first,
+        last: *last,
+        columns,
+        unreadable,
+    })
 }
 
 /// The columns of each snapshot, of those in the lake and of those that only the intervals know.
 fn schemas(inspected: &Inspected) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec<NaiveDate>)> {
-    let Inspected { table, found, intervals, .. } = inspected;
+    let Inspected {
+        table,
+        found,
+        intervals,
+        ..
+    } = inspected;
     let mut schemas = BTreeMap::new();
     for intervals in intervals.iter().flatten() {
         for (index, date) in intervals.observed().into_iter().enumerate() {
@@ -126,10 +142,21 @@ fn schemas(inspected: &Inspected) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec
     }
     // A footer is the snapshot's own word; another tool's files of text have none.
     let is_asked = |date: &NaiveDate| table.own || !schemas.contains_key(date);
-    let dates: Vec<_> = found.partitions.iter().filter(|(date, _)| is_asked(date)).collect();
-    let before = |date: &NaiveDate| schemas.range(..date).next_back().map(|(_, schema)| schema.clone());
+    let dates: Vec<_> = found
+        .partitions
+        .iter()
+        .filter(|(date, _)| is_asked(date))
+        .collect();
+    let before = |date: &NaiveDate| {
+        schemas
+            .range(..date)
+            .next_back()
+            .map(|(_, schema)| schema.clone())
+    };
     let opened = side_by_side(threads(&table.root), &dates, |(date, objects)| {
-        table.open(**date, objects, before(date).as_ref()).map(|snapshot| snapshot.schema)
+        table
+            .open(**date, objects, before(date).as_ref())
+            .map(|snapshot| snapshot.schema)
     });
     let opened: Vec<_> = dates.iter().map(|(date, _)| **date).zip(opened).collect();
     let mut unreadable = Vec::new();
@@ -149,10 +176,17 @@ fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
     let mut columns: Vec<ColumnHistory> = Vec::new();
     for (date, schema) in schemas {
         for column in &mut columns {
-            let is_absent = column.changes.last().is_some_and(|change| change.event == ColumnEvent::Absent);
+            let is_absent = column
+                .changes
+                .last()
+                .is_some_and(|change| change.event == ColumnEvent::Absent);
             let Ok(field) = schema.field_with_name(&column.name) else {
                 if !is_absent {
-                    column.changes.push(SchemaChange { date: *date, event: ColumnEvent::Absent, data_type: None });
+                    column.changes.push(SchemaChange {
+                        date: *date,
+                        event: ColumnEvent::Absent,
+                        data_type: None,
+                    });
                 }
                 continue;
             };
@@ -162,7 +196,11 @@ fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
                 (false, false) => Some(ColumnEvent::Changed),
                 (false, true) => None,
             };
-            let change = event.map(|event| SchemaChange { date: *date, event, data_type: Some(data_type.clone()) });
+            let change = event.map(|event| SchemaChange {
+                date: *date,
+                event,
+                data_type: Some(data_type.clone()),
+            });
             column.changes.extend(change);
             (column.data_type, column.last_date) = (data_type, *date);
         }
@@ -171,7 +209,11 @@ fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
                 continue;
             }
             let data_type = type_name(field.data_type());
-            let appeared = SchemaChange { date: *date, event: ColumnEvent::Appeared, data_type: Some(data_type.clone()) };
+            let appeared = SchemaChange {
+                date: *date,
+                event: ColumnEvent::Appeared,
+                data_type: Some(data_type.clone()),
+            };
             columns.push(ColumnHistory {
                 name: field.name().clone(),
                 data_type,
@@ -199,7 +241,12 @@ mod tests {
     #[test]
     fn a_column_appears_changes_goes_and_comes_back() {
         let of = |fields: &[(&str, DataType)]| -> SchemaRef {
-            Arc::new(Schema::new(fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect::<Vec<_>>()))
+            Arc::new(Schema::new(
+                fields
+                    .iter()
+                    .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
+                    .collect::<Vec<_>>(),
+            ))
         };
         let day = |day: u32| parse_date(&format!("2024-01-0{day}")).expect("a date");
         let id = || ("id", DataType::Int64);
@@ -211,9 +258,19 @@ mod tests {
             (day(5), of(&[("n", DataType::Float64), id()])),
         ];
         let columns = histories(&schemas.into_iter().collect());
-        assert_eq!(columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id", "n"]);
+        assert_eq!(
+            columns
+                .iter()
+                .map(|column| column.name.as_str())
+                .collect::<Vec<_>>(),
+            ["id", "n"]
+        );
         assert_eq!(columns[0].changes.len(), 1);
-        let events: Vec<_> = columns[1].changes.iter().map(|change| (change.date, change.event, change.data_type.as_deref())).collect();
+        let events: Vec<_> = columns[1]
+            .changes
+            .iter()
+            .map(|change| (change.date, change.event, change.data_type.as_deref()))
+            .collect();
         use ColumnEvent::{Absent, Appeared, Changed, Reappeared};
         let expected = [
             (day(1), Appeared, Some("int64")),
@@ -222,6 +279,9 @@ mod tests {
             (day(5), Reappeared, Some("float64")),
         ];
         assert_eq!(events, expected);
-        assert_eq!((columns[1].first_date, columns[1].last_date), (day(1), day(5)));
+        assert_eq!(
+            (columns[1].first_date, columns[1].last_date),
+            (day(1), day(5))
+        );
     }
 }

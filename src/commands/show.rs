@@ -1,9 +1,10 @@
 //! `asof show`: the table as of a date.
 //!
-//! What is read: the one snapshot that serves the date, once; or, if only the intervals still know it, the
-//! intervals, once. Only the selected columns are decoded; with a condition, of Parquet, its own columns of the row groups that
-//! may hold a row of it, and of the selected columns the pages in which there is one. Rows come in the order of
-//! the key, those of a foreign snapshot in the order of its files.
+//! What is read: the one snapshot that serves the date, once; or, if only the intervals still know
+//! it, the intervals, once. Only the selected columns are decoded; with a condition, of Parquet,
+//! its own columns of the row groups that may hold a row of it, and of the selected columns the
+//! pages in which there is one. Rows come in the order of the key, those of a foreign snapshot in
+//! the order of its files.
 //!
 //! A file is written under a hidden name and published when it is whole.
 //!
@@ -32,9 +33,9 @@ use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::commit::Staged;
-use crate::storage::location::Location;
-use crate::storage::object::{BATCH_ROWS, RowCondition};
+use crate::storage::lake::commit::Staged;
+use crate::storage::lake::location::Location;
+use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -87,27 +88,43 @@ pub struct ShowReport {
 /// Reads the table as of a date, and writes it to a file if one is named.
 ///
 /// # Errors
-/// A usage error for a table, column, condition or file ending that there is not; a refusal for a date before the
-/// first snapshot.
+/// A usage error for a table, column, condition or file ending that there is not; a refusal for a
+/// date before the first snapshot.
 pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowReport> {
-    let target = options.out.as_deref().map(|out| Target::parse(workspace, out)).transpose()?;
+    let target = options
+        .out
+        .as_deref()
+        .map(|out| Target::parse(workspace, out))
+        .transpose()?;
     let states = States::open(workspace, &options.table, &[options.date])?;
     if let Some(target) = &target {
         target.check(workspace, &states)?;
     }
-    let date = states.resolve(options.date, |first| format!("asof show {} --date {first}", options.table))?;
+    let date = states.resolve(options.date, |first| {
+        format!("asof show {} --date {first}", options.table)
+    })?;
     let state = states.at(date, None)?;
     let source = state.origin;
     let what = format!("table {} as of {date}", states.table.name);
     let schema = selected(&options.select, &state.schema, &what)?;
     note_first_days(workspace, &state, &schema);
-    let mut out = target.as_ref().map(|target| Output::create(target, &schema)).transpose()?;
-    let (mut total, mut rows) = (0, Vec::new());
+    let mut out = target
+        .as_ref()
+        .map(|target| Output::create(target, &schema))
+        .transpose()?;
+    let mut total = 0;
+    let mut rows = Vec::new();
     for batch in matching(state, options.condition.as_deref(), &schema)? {
         let batch = batch.map_err(|error| error.within(&what))?;
         total += batch.num_rows() as u64;
         let first = batch.num_rows().min(options.limit - rows.len());
-        rows.extend((0..first).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()));
+        rows.extend((0..first).map(|row| {
+            batch
+                .columns()
+                .iter()
+                .map(|column| cell(column, row))
+                .collect()
+        }));
         if let Some(out) = &mut out {
             out.write(batch)?;
         }
@@ -135,17 +152,27 @@ fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaR
         if select[..at].contains(name) {
             return Err(Error::usage(format!("column '{name}' is selected twice")));
         }
-        fields.push(schema.field_with_name(name).map_err(|_| no_column(name, schema, what))?.clone());
+        fields.push(
+            schema
+                .field_with_name(name)
+                .map_err(|_| no_column(name, schema, what))?
+                .clone(),
+        );
     }
     Ok(std::sync::Arc::new(Schema::new(fields)))
 }
 
 /// Says so if a column that is shown may have changed without ending an interval.
 fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema) {
-    let shown: Vec<String> = state.not_compared().into_iter().filter(|name| schema.field_with_name(name).is_ok()).collect();
+    let shown: Vec<String> = state
+        .not_compared()
+        .into_iter()
+        .filter(|name| schema.field_with_name(name).is_ok())
+        .collect();
     if !shown.is_empty() {
         workspace.progress.note(&format!(
-            "only the intervals know {}; the values of {}, which they do not compare, are those of each interval's first day",
+            "only the intervals know {}; the values of {}, which they do not compare, are those \
+             of each interval's first day",
             state.date,
             shown.join(", ")
         ));
@@ -155,18 +182,33 @@ fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema
 /// The rows that the condition holds for, in the columns of `schema`.
 fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
     let schema = schema.clone();
-    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let Some(text) = condition else {
-        return Ok(Box::new(state.read(Some(&names))?.map(move |batch| conform(&batch?, &schema))));
+        return Ok(Box::new(
+            state
+                .read(Some(&names))?
+                .map(move |batch| conform(&batch?, &schema)),
+        ));
     };
     let condition = Arc::new(Condition::parse(text, &state.schema)?);
     if !condition.columns().is_empty() {
-        return Ok(Box::new(state.read_where(&names, condition)?.map(move |batch| conform(&batch?, &schema))));
+        return Ok(Box::new(
+            state
+                .read_where(&names, condition)?
+                .map(move |batch| conform(&batch?, &schema)),
+        ));
     }
     Ok(Box::new(state.read(None)?.map(move |batch| {
         let batch = batch?;
         let holds = condition.mask(&batch)?;
-        conform(&filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?, &schema)
+        conform(
+            &filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?,
+            &schema,
+        )
     })))
 }
 
@@ -191,8 +233,10 @@ impl Target {
             "csv" => OutFormat::Csv,
             "ndjson" | "jsonl" => OutFormat::Ndjson,
             _ => {
-                return Err(Error::usage(format!("the name of '{out}' does not tell a format that asof writes"))
-                    .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
+                return Err(Error::usage(format!(
+                    "the name of '{out}' does not tell a format that asof writes"
+                ))
+                .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
             }
         };
         Ok(Target { path, format })
@@ -200,13 +244,19 @@ impl Target {
 
     /// Refuses a place where the file would be taken for the table itself.
     fn check(&self, workspace: &Workspace<'_>, states: &States) -> Result<()> {
-        let is_intervals = states.intervals.as_ref().is_some_and(|intervals| *intervals.location() == self.path);
+        let is_intervals = states
+            .intervals
+            .as_ref()
+            .is_some_and(|intervals| *intervals.location() == self.path);
         let in_lake = match workspace.has_lake() {
             true => self.path.is_within(workspace.lake()?.root()),
             false => false,
         };
         if is_intervals || in_lake || self.path.is_within(&states.table.root) {
-            return Err(Error::usage(format!("'{}' lies where tables are kept", self.path)).hint("--out FILE, in another folder"));
+            return Err(
+                Error::usage(format!("'{}' lies where tables are kept", self.path))
+                    .hint("--out FILE, in another folder"),
+            );
         }
         Ok(())
     }
@@ -233,12 +283,22 @@ impl Output {
             OutFormat::Parquet => parquet_sink(file, schema, &target.path)?,
             OutFormat::Csv => {
                 let mut writer = csv::Writer::from_writer(file);
-                writer.write_record(schema.fields().iter().map(|field| field.name())).io_context(|| cannot_write(&target.path))?;
+                writer
+                    .write_record(schema.fields().iter().map(|field| field.name()))
+                    .io_context(|| cannot_write(&target.path))?;
                 Sink::Csv(Box::new(writer))
             }
-            OutFormat::Ndjson => Sink::Ndjson(WriterBuilder::new().with_explicit_nulls(true).build(BufWriter::new(file))),
+            OutFormat::Ndjson => Sink::Ndjson(
+                WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build(BufWriter::new(file)),
+            ),
         };
-        Ok(Output { staged, path: target.path.clone(), sink })
+        Ok(Output {
+            staged,
+            path: target.path.clone(),
+            sink,
+        })
     }
 
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -287,13 +347,23 @@ fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<Sink>
         .build();
     let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
         .map_err(|error| Error::refused(format!("'{path}' cannot hold these columns: {error}")))?;
-    Ok(Sink::Parquet(Box::new(writer), BatchCoalescer::new(schema.clone(), BATCH_ROWS)))
+    Ok(Sink::Parquet(
+        Box::new(writer),
+        BatchCoalescer::new(schema.clone(), BATCH_ROWS),
+    ))
 }
 
 /// Appends rows; null is the empty field.
-fn write_csv(writer: &mut csv::Writer<File>, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn write_csv(
+    writer: &mut csv::Writer<File>,
+    batch: &RecordBatch,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let options = FormatOptions::default();
-    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column, &options))
+        .collect::<Result<Vec<_>, _>>()?;
     for row in 0..batch.num_rows() {
         for column in &columns {
             writer.write_field(column.value(row).try_to_string()?)?;
@@ -308,23 +378,38 @@ mod tests {
     use super::*;
     use crate::commands::testing::{TestLake, date};
     use crate::error::Kind;
-    use crate::storage::object::ParquetObject;
+    use crate::storage::parquet::object::ParquetObject;
 
     /// Three days of a table, of which the second adds a column and widens another.
     fn lake() -> TestLake {
         let lake = TestLake::new();
         lake.snapshot("item", "2024-01-01", "id", "id,price\n2,20\n1,10\n");
-        lake.snapshot("item", "2024-01-03", "id", "id,price,tag\n1,10.5,a\n3,30,\n");
+        lake.snapshot(
+            "item",
+            "2024-01-03",
+            "id",
+            "id,price,tag\n1,10.5,a\n3,30,\n",
+        );
         lake.snapshot("item", "2024-01-05", "id", "id,price,tag\n1,11.5,a\n");
         lake
     }
 
     fn options(day: &str) -> ShowOptions {
-        ShowOptions { table: "item".into(), date: date(day), limit: 10, ..ShowOptions::default() }
+        ShowOptions {
+            table: "item".into(),
+            date: date(day),
+            limit: 10,
+            ..ShowOptions::default()
+        }
     }
 
     fn lines(report: &ShowReport) -> Vec<String> {
-        let line = |row: &Vec<Option<String>>| row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join("|");
+        let line = |row: &Vec<Option<String>>| {
+            row.iter()
+                .map(|cell| cell.as_deref().unwrap_or("-"))
+                .collect::<Vec<_>>()
+                .join("|")
+        };
         report.rows.iter().map(line).collect()
     }
 
@@ -332,9 +417,16 @@ mod tests {
     fn the_latest_snapshot_not_after_the_date_is_shown() {
         let lake = lake();
         let report = show(&lake.workspace(), &options("2024-01-04")).expect("shown");
-        assert_eq!((report.snapshot_date, report.source, report.total), (date("2024-01-03"), Origin::Snapshot, 2));
+        assert_eq!(
+            (report.snapshot_date, report.source, report.total),
+            (date("2024-01-03"), Origin::Snapshot, 2)
+        );
         assert_eq!(lines(&report), ["1|10.5|a", "3|30.0|-"]);
-        let types: Vec<&str> = report.schema.iter().map(|column| column.data_type.as_str()).collect();
+        let types: Vec<&str> = report
+            .schema
+            .iter()
+            .map(|column| column.data_type.as_str())
+            .collect();
         assert_eq!(types, ["int64", "float64", "text"]);
     }
 
@@ -342,7 +434,10 @@ mod tests {
     fn a_date_before_the_first_snapshot_is_refused() {
         let error = show(&lake().workspace(), &options("2023-12-31")).expect_err("before");
         assert_eq!(error.kind(), Kind::Refused);
-        assert_eq!(error.to_string(), "table item: 2023-12-31 lies before the first snapshot, which is of 2024-01-01");
+        assert_eq!(
+            error.to_string(),
+            "table item: 2023-12-31 lies before the first snapshot, which is of 2024-01-01"
+        );
         assert_eq!(error.hints(), ["asof show item --date 2024-01-01"]);
     }
 
@@ -352,12 +447,19 @@ mod tests {
         lake.compact("item");
         for day in ["2024-01-01", "2024-01-03"] {
             for select in [vec![], vec!["price".to_owned(), "id".to_owned()]] {
-                let options = ShowOptions { select, ..options(day) };
+                let options = ShowOptions {
+                    select,
+                    ..options(day)
+                };
                 let before = show(&lake.workspace(), &options).expect("shown");
                 lake.forget("item", day);
                 let after = show(&lake.workspace(), &options).expect("shown");
                 assert_eq!(after.source, Origin::Intervals);
-                assert_eq!((before.rows, before.schema, before.total), (after.rows, after.schema, after.total), "{day}");
+                assert_eq!(
+                    (before.rows, before.schema, before.total),
+                    (after.rows, after.schema, after.total),
+                    "{day}"
+                );
                 lake.recall("item", day);
             }
         }
@@ -367,24 +469,42 @@ mod tests {
     fn a_table_of_which_only_the_intervals_are_left_is_shown() {
         let lake = lake();
         lake.compact("item");
-        ["2024-01-01", "2024-01-03", "2024-01-05"].iter().for_each(|day| lake.forget("item", day));
+        ["2024-01-01", "2024-01-03", "2024-01-05"]
+            .iter()
+            .for_each(|day| lake.forget("item", day));
         let report = show(&lake.workspace(), &options("2024-02-01")).expect("shown");
-        assert_eq!((report.snapshot_date, lines(&report)), (date("2024-01-05"), vec!["1|11.5|a".to_owned()]));
+        assert_eq!(
+            (report.snapshot_date, lines(&report)),
+            (date("2024-01-05"), vec!["1|11.5|a".to_owned()])
+        );
     }
 
     #[cfg(feature = "sql")]
     #[test]
     fn a_condition_may_use_a_column_that_is_not_selected() {
         let condition = Some("tag is null".to_owned());
-        let options = ShowOptions { condition, select: vec!["price".into()], ..options("2024-01-03") };
-        assert_eq!(lines(&show(&lake().workspace(), &options).expect("shown")), ["30.0"]);
+        let options = ShowOptions {
+            condition,
+            select: vec!["price".into()],
+            ..options("2024-01-03")
+        };
+        assert_eq!(
+            lines(&show(&lake().workspace(), &options).expect("shown")),
+            ["30.0"]
+        );
     }
 
     #[test]
     fn a_column_that_is_not_there_is_refused_with_the_nearest() {
-        let options = ShowOptions { select: vec!["pirce".into()], ..options("2024-01-03") };
+        let options = ShowOptions {
+            select: vec!["pirce".into()],
+            ..options("2024-01-03")
+        };
         let error = show(&lake().workspace(), &options).expect_err("no column");
-        assert_eq!(error.to_string(), "table item as of 2024-01-03 has no column 'pirce'");
+        assert_eq!(
+            error.to_string(),
+            "table item as of 2024-01-03 has no column 'pirce'"
+        );
         assert_eq!(error.hints(), ["did you mean 'price'?"]);
     }
 
@@ -392,30 +512,56 @@ mod tests {
     fn the_report_holds_the_first_rows_and_the_file_all_of_them() {
         let lake = lake();
         let written = |name: &str| {
-            let options = ShowOptions { out: Some(name.into()), limit: 1, ..options("2024-01-03") };
+            let options = ShowOptions {
+                out: Some(name.into()),
+                limit: 1,
+                ..options("2024-01-03")
+            };
             let report = show(&lake.workspace(), &options).expect("shown");
-            assert_eq!((report.rows.len(), report.total, report.out.as_deref()), (1, 2, Some(name)));
+            assert_eq!(
+                (report.rows.len(), report.total, report.out.as_deref()),
+                (1, 2, Some(name))
+            );
             lake.path().join(name)
         };
         let text = |name: &str| std::fs::read_to_string(written(name)).expect("the file");
         assert_eq!(text("out/x.csv"), "id,price,tag\n1,10.5,a\n3,30.0,\n");
-        let ndjson = "{\"id\":1,\"price\":10.5,\"tag\":\"a\"}\n{\"id\":3,\"price\":30.0,\"tag\":null}\n";
-        assert_eq!((text("x.ndjson").as_str(), text("x.jsonl").as_str()), (ndjson, ndjson));
+        let ndjson =
+            "{\"id\":1,\"price\":10.5,\"tag\":\"a\"}\n{\"id\":3,\"price\":30.0,\"tag\":null}\n";
+        assert_eq!(
+            (text("x.ndjson").as_str(), text("x.jsonl").as_str()),
+            (ndjson, ndjson)
+        );
         let object = ParquetObject::open(&Location::local(written("x.parquet"))).expect("it opens");
-        assert_eq!((object.rows(), object.footer().expect("it reads")), (2, None));
-        assert_eq!(std::fs::read_dir(lake.path().join("out")).expect("a folder").count(), 1, "nothing is left behind");
+        assert_eq!(
+            (object.rows(), object.footer().expect("it reads")),
+            (2, None)
+        );
+        assert_eq!(
+            std::fs::read_dir(lake.path().join("out"))
+                .expect("a folder")
+                .count(),
+            1,
+            "nothing is left behind"
+        );
     }
 
     #[test]
     fn a_file_of_no_known_format_or_inside_the_table_is_refused() {
         let lake = lake();
         let refused = |out: &str| {
-            let options = ShowOptions { out: Some(out.into()), ..options("2024-01-03") };
+            let options = ShowOptions {
+                out: Some(out.into()),
+                ..options("2024-01-03")
+            };
             let error = show(&lake.workspace(), &options).expect_err("refused");
             assert_eq!(error.kind(), Kind::Usage);
             error.to_string()
         };
-        assert_eq!(refused("x.csv.gz"), "the name of 'x.csv.gz' does not tell a format that asof writes");
+        assert_eq!(
+            refused("x.csv.gz"),
+            "the name of 'x.csv.gz' does not tell a format that asof writes"
+        );
         assert!(refused("lake/item/snapshots/x.csv").ends_with("lies where tables are kept"));
     }
 
@@ -424,9 +570,19 @@ mod tests {
     fn a_failure_on_the_way_leaves_the_old_file() {
         let lake = lake();
         std::fs::write(lake.path().join("x.csv"), "old").expect("written");
-        let options = ShowOptions { condition: Some("1 / (id - 3) > 0".into()), out: Some("x.csv".into()), ..options("2024-01-03") };
-        assert!(show(&lake.workspace(), &options).is_err(), "a division by zero");
-        assert_eq!(std::fs::read_to_string(lake.path().join("x.csv")).expect("the file"), "old");
+        let options = ShowOptions {
+            condition: Some("1 / (id - 3) > 0".into()),
+            out: Some("x.csv".into()),
+            ..options("2024-01-03")
+        };
+        assert!(
+            show(&lake.workspace(), &options).is_err(),
+            "a division by zero"
+        );
+        assert_eq!(
+            std::fs::read_to_string(lake.path().join("x.csv")).expect("the file"),
+            "old"
+        );
     }
 
     #[test]
@@ -434,7 +590,10 @@ mod tests {
         let lake = TestLake::new();
         let workspace = lake.foreign("item", "id", &[("2024-01-01", "id,tag\nb,1\na,2\n")]);
         let report = show(&workspace, &options("2024-01-02")).expect("shown");
-        assert_eq!((report.source, lines(&report)), (Origin::Snapshot, vec!["b|1".to_owned(), "a|2".to_owned()]));
+        assert_eq!(
+            (report.source, lines(&report)),
+            (Origin::Snapshot, vec!["b|1".to_owned(), "a|2".to_owned()])
+        );
     }
 
     #[cfg(feature = "sql")]
@@ -453,7 +612,15 @@ mod tests {
             };
             show(&lake.workspace(), &options).expect("shown").total
         };
-        assert_eq!(on_the_first("price = 10"), 1, "a later price of 30.5 is no int64");
-        assert_eq!(on_the_first("10 / (price - 21) is not null"), 3, "a price of 21 is of the day after");
+        assert_eq!(
+            on_the_first("price = 10"),
+            1,
+            "a later price of 30.5 is no int64"
+        );
+        assert_eq!(
+            on_the_first("10 / (price - 21) is not null"),
+            3,
+            "a price of 21 is of the day after"
+        );
     }
 }

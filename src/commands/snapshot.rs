@@ -1,13 +1,15 @@
 //! `asof snapshot`: one dated copy of each table.
 //!
 //! The source is read once, into sorted runs; everything after works on those. They are merged in
-//! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint and counts what
-//! changed since the previous snapshot. Then the guards are asked, and only then is anything published,
-//! by one write that fails if the date has an object already. What changed is written beside it ([`crate::engine::changes`]), so that others need not decode
-//! the whole snapshot to know.
+//! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint
+//! and counts what changed since the previous snapshot. Then the guards are asked, and only then is
+//! anything published, by one write that fails if the date has an object already. What changed is
+//! written beside it ([`crate::engine::changes`]), so that others need not decode the whole
+//! snapshot to know.
 //!
-//! Re-running a night must never relabel today's state as a past day's. So a snapshot that exists is
-//! kept, and a past date that has none is refused unless `backdate` says that the source holds that day's state.
+//! Re-running a night must never relabel today's state as a past day's. So a snapshot that exists
+//! is kept, and a past date that has none is refused unless `backdate` says that the source holds
+//! that day's state.
 //!
 //! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
 
@@ -24,11 +26,11 @@ use super::schema::shown_columns;
 use super::show::ShownColumn;
 use crate::config::expand_variables;
 use crate::domain::cast::conform;
-use crate::domain::compact::Changes;
 use crate::domain::dedup::Dedup;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
+use crate::domain::hash_compaction::Changes;
 use crate::domain::path_columns::PathColumns;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::{respelled, twins};
@@ -41,14 +43,14 @@ use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, FormatRule, ReadAs, Rows, TypeRules};
 use crate::storage::Batches;
-use crate::storage::commit::{Published, Staged, sweep_partitions};
-use crate::storage::footer::{Content, Footer, SnapshotFooter};
-use crate::storage::http::RequestCounts;
-use crate::storage::location::{Location, Object};
-use crate::storage::object::ParquetObject;
-use crate::storage::partitions::local_object;
+use crate::storage::lake::commit::{Published, Staged, sweep_partitions};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::local_object;
+use crate::storage::object_store::http::RequestCounts;
+use crate::storage::parquet::footer::{Content, Footer, SnapshotFooter};
+use crate::storage::parquet::object::ParquetObject;
+use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
-use crate::storage::writer::ObjectWriter;
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -179,18 +181,28 @@ pub fn snapshot(
     let names = named(workspace, tables, options)?;
     let mut reports = Vec::new();
     for (done, name) in (0u64..).zip(&names) {
-        workspace.progress.step(&format!("snapshot {name}"), done, names.len() as u64);
-        let (report, store_requests) = workspace.counting(|| match plan(workspace, name, options)? {
-            Ok(plan) => apply(workspace, &plan, options, stdin),
-            Err(kept) => Ok(*kept),
-        })?;
-        reports.push(SnapshotReport { store_requests, ..report });
+        workspace
+            .progress
+            .step(&format!("snapshot {name}"), done, names.len() as u64);
+        let (report, store_requests) =
+            workspace.counting(|| match plan(workspace, name, options)? {
+                Ok(plan) => apply(workspace, &plan, options, stdin),
+                Err(kept) => Ok(*kept),
+            })?;
+        reports.push(SnapshotReport {
+            store_requests,
+            ..report
+        });
     }
     Ok(reports)
 }
 
 /// The tables to take: those named, or all that have a source.
-fn named(workspace: &Workspace<'_>, tables: &[String], options: &SnapshotOptions) -> Result<Vec<TableName>> {
+fn named(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &SnapshotOptions,
+) -> Result<Vec<TableName>> {
     if tables.is_empty() {
         let all: Vec<TableName> = workspace
             .config
@@ -200,9 +212,12 @@ fn named(workspace: &Workspace<'_>, tables: &[String], options: &SnapshotOptions
             .map(|(name, _)| name.parse())
             .collect::<Result<_>>()?;
         return match (all.as_slice(), &options.source) {
-            ([], _) => Err(Error::usage("no table is named, and asof.toml has none with a source")
-                .hint("asof snapshot TABLE --source FILE --key COLUMN")),
-            (_, Some(_)) => Err(Error::usage("--source goes with the name of one table").hint("asof snapshot TABLE --source FILE")),
+            ([], _) => Err(
+                Error::usage("no table is named, and asof.toml has none with a source")
+                    .hint("asof snapshot TABLE --source FILE --key COLUMN"),
+            ),
+            (_, Some(_)) => Err(Error::usage("--source goes with the name of one table")
+                .hint("asof snapshot TABLE --source FILE")),
             _ => Ok(all),
         };
     }
@@ -216,16 +231,25 @@ fn named(workspace: &Workspace<'_>, tables: &[String], options: &SnapshotOptions
 }
 
 /// Decides what is to be done, without reading the source. `Err` is a snapshot that is kept.
-fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) -> Result<Result<Plan, Box<SnapshotReport>>> {
+fn plan(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &SnapshotOptions,
+) -> Result<Result<Plan, Box<SnapshotReport>>> {
     let config = workspace.table_config(name);
     if config.snapshots.is_some() {
-        return Err(Error::usage(format!("table {name} is read from a foreign lake, into which asof never writes")));
+        return Err(Error::usage(format!(
+            "table {name} is read from a foreign lake, into which asof never writes"
+        )));
     }
     let lake = workspace.lake()?;
     let today = workspace.clock.today();
     let date = options.date.unwrap_or(today);
     if date > today {
-        return Err(Error::usage(format!("table {name}: {date} lies in the future; today is {today}")).hint(format!("--date {today}")));
+        return Err(Error::usage(format!(
+            "table {name}: {date} lies in the future; today is {today}"
+        ))
+        .hint(format!("--date {today}")));
     }
     let path = lake.snapshot(name, date);
     let exists = path.exists()?;
@@ -234,21 +258,47 @@ fn plan(workspace: &Workspace<'_>, name: &TableName, options: &SnapshotOptions) 
         IfExists::Keep if exists => return Ok(Err(Box::new(kept(workspace, name, date, &path)))),
         IfExists::Error if exists => {
             return Err(
-                Error::conflict(format!("table {name} has a snapshot of {date} already")).hint("--if-exists keep, or --if-exists replace")
+                Error::conflict(format!("table {name} has a snapshot of {date} already"))
+                    .hint("--if-exists keep, or --if-exists replace"),
             );
         }
         _ => {}
     }
     if past && !options.backdate {
-        let what = if exists { "replacing the snapshot of" } else { "taking a snapshot of" };
-        return Err(Error::refused(format!("table {name}: {what} {date}, which is past, would label today's state as that day's"))
-            .hint("--backdate, if the source really holds the state of that day"));
+        let what = if exists {
+            "replacing the snapshot of"
+        } else {
+            "taking a snapshot of"
+        };
+        return Err(Error::refused(format!(
+            "table {name}: {what} {date}, which is past, would label today's state as that day's"
+        ))
+        .hint("--backdate, if the source really holds the state of that day"));
     }
-    let SourceFiles { source, files, format } = find_source(workspace, name, date, options.source.as_deref(), options.source_format)?;
+    let SourceFiles {
+        source,
+        files,
+        format,
+    } = find_source(
+        workspace,
+        name,
+        date,
+        options.source.as_deref(),
+        options.source_format,
+    )?;
     let mut table = workspace.table(name, &options.key)?;
     table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
     table.dedup = options.dedup.clone().or(table.dedup);
-    Ok(Ok(Plan { table, date, path, source, files, format, guards: config.guards()?, replaces: exists }))
+    Ok(Ok(Plan {
+        table,
+        date,
+        path,
+        source,
+        files,
+        format,
+        guards: config.guards()?,
+        replaces: exists,
+    }))
 }
 
 /// The files of a table's source, which have not been read.
@@ -270,9 +320,12 @@ pub(super) fn find_source(
 ) -> Result<SourceFiles> {
     let config = workspace.table_config(name);
     let Some(source) = given.map(str::to_owned).or(config.source) else {
-        return Err(Error::usage(format!("table {name} has no source")).hint(format!("asof snapshot {name} --source FILE")));
+        return Err(Error::usage(format!("table {name} has no source"))
+            .hint(format!("asof snapshot {name} --source FILE")));
     };
-    let files = |place: Location| source::files_of(&place).map_err(|error| error.within(format!("table {name}, {date}")));
+    let files = |place: Location| {
+        source::files_of(&place).map_err(|error| error.within(format!("table {name}, {date}")))
+    };
     let files = match (source.as_str(), given) {
         ("-", _) => None,
         (_, Some(given)) => Some(files(workspace.here(given)?)?),
@@ -282,16 +335,32 @@ pub(super) fn find_source(
         }
     };
     let declared = format.or(config.source_format);
-    let rule = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
-    let format = match (&files, declared) {
-        (Some(files), _) => rule.of(files).map_err(|error| error.within(format!("table {name}, {date}")))?,
-        (None, Some(declared)) => declared,
-        (None, None) => return Err(Error::usage("the format of standard input is not known").hint(rule.option)),
+    let rule = FormatRule {
+        declared,
+        option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
-    Ok(SourceFiles { source, files, format })
+    let format = match (&files, declared) {
+        (Some(files), _) => rule
+            .of(files)
+            .map_err(|error| error.within(format!("table {name}, {date}")))?,
+        (None, Some(declared)) => declared,
+        (None, None) => {
+            return Err(Error::usage("the format of standard input is not known").hint(rule.option));
+        }
+    };
+    Ok(SourceFiles {
+        source,
+        files,
+        format,
+    })
 }
 
-fn kept(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, path: &Location) -> SnapshotReport {
+fn kept(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    path: &Location,
+) -> SnapshotReport {
     SnapshotReport {
         table: name.clone(),
         snapshot_date: date,
@@ -320,11 +389,22 @@ struct Previous {
 
 fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
     let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
-    let Some((before, objects)) = found.range(..date).next_back() else { return Ok(None) };
-    Ok(Some(Previous { date: *before, objects: objects.clone(), snapshot: table.open(*before, objects, None)? }))
+    let Some((before, objects)) = found.range(..date).next_back() else {
+        return Ok(None);
+    };
+    Ok(Some(Previous {
+        date: *before,
+        objects: objects.clone(),
+        snapshot: table.open(*before, objects, None)?,
+    }))
 }
 
-fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdin: &mut dyn Read) -> Result<SnapshotReport> {
+fn apply(
+    workspace: &Workspace<'_>,
+    plan: &Plan,
+    options: &SnapshotOptions,
+    stdin: &mut dyn Read,
+) -> Result<SnapshotReport> {
     let Plan { table, date, .. } = plan;
     if !options.dry_run {
         workspace.check_writes_below(workspace.lake()?.root())?;
@@ -334,20 +414,31 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         Some(previous) => pins(table, &previous.snapshot)?,
         None => SchemaRef::new(Schema::empty()),
     };
-    let rules = TypeRules { pinned: Some(pinned.clone()), ..table.types.clone() };
+    let rules = TypeRules {
+        pinned: Some(pinned.clone()),
+        ..table.types.clone()
+    };
     let staged_input;
     let rows = match &plan.files {
         Some(files) => source::read(files, plan.format, &rules, None),
         None => {
             staged_input = source::stage(stdin)?;
-            source::read(&[local_object(&staged_input)?], plan.format, &rules, Some("standard input"))
+            source::read(
+                &[local_object(&staged_input)?],
+                plan.format,
+                &rules,
+                Some("standard input"),
+            )
         }
     };
     let rows = rows.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
     let (rows, respelled) = keep_names(Some(&pinned), rows);
     if let Some((one, other)) = twins(&rows.schema) {
-        let note =
-            format!("{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery cannot tell them apart", table.name);
+        let note = format!(
+            "{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery \
+             cannot tell them apart",
+            table.name
+        );
         workspace.progress.note(&note);
     }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
@@ -360,7 +451,10 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         None => (schema.clone(), Drift::default()),
         Some(previous) => {
             let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
-            (comparison(table, previous, &wide, watch.units(*date))?, Drift { respelled, ..drift })
+            (
+                comparison(table, previous, &wide, watch.units(*date))?,
+                Drift { respelled, ..drift },
+            )
         }
     };
     let since = previous.as_ref().map(|previous| previous.date);
@@ -370,24 +464,60 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     };
     if !options.dry_run {
         let folder = plan.path.parent().unwrap_or_else(|| table.root.clone());
-        let places = [Some((table.root.clone(), folder)), changes::folders(table, *date)];
-        places.into_iter().flatten().for_each(|(root, folder)| sweep_partitions(&root, &folder, workspace.clock.now()));
+        let places = [
+            Some((table.root.clone(), folder)),
+            changes::folders(table, *date),
+        ];
+        places
+            .into_iter()
+            .flatten()
+            .for_each(|(root, folder)| sweep_partitions(&root, &folder, workspace.clock.now()));
     }
     let staged = Staged::create(&target)?;
     let mut writer = ObjectWriter::create(staged.writer()?, &schema, &table.key, &plan.path)?;
-    let before = previous.as_ref().and_then(|previous| previous.snapshot.footer.clone());
+    let before = previous
+        .as_ref()
+        .and_then(|previous| previous.snapshot.footer.clone());
     // Changes are proven by what footers say of rows as they are stored.
-    let as_stored = previous.as_ref().is_some_and(|previous| previous.snapshot.fingerprint().is_some());
-    let has_key = |footer: &&SnapshotFooter| footer.key == table.key && as_stored && !options.dry_run;
-    let mut recorder = before.as_ref().filter(has_key).and_then(|footer| ChangesWriter::new(table, *date, footer.rows, &comparison));
+    let as_stored = previous
+        .as_ref()
+        .is_some_and(|previous| previous.snapshot.fingerprint().is_some());
+    let has_key =
+        |footer: &&SnapshotFooter| footer.key == table.key && as_stored && !options.dry_run;
+    let mut recorder = before
+        .as_ref()
+        .filter(has_key)
+        .and_then(|footer| ChangesWriter::new(table, *date, footer.rows, &comparison));
     let previous = previous.map(|previous| previous.snapshot);
-    let Written { sum, sum_before, changes } = write(table, *date, sorted, previous, &comparison, &mut writer, recorder.as_mut())?;
+    let Written {
+        sum,
+        sum_before,
+        changes,
+    } = write(
+        table,
+        *date,
+        sorted,
+        previous,
+        &comparison,
+        &mut writer,
+        recorder.as_mut(),
+    )?;
 
     let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
-    let broken = plan.guards.broken(&Candidate { rows: sum.rows(), previous: previous_counts, drift: &drift });
+    let broken = plan.guards.broken(&Candidate {
+        rows: sum.rows(),
+        previous: previous_counts,
+        drift: &drift,
+    });
     if !broken.is_empty() && !options.force {
-        return Err(Error::refused(format!("table {}, {date}: the snapshot was not published: {}", table.name, broken.join("; ")))
-            .hint("--force, if this is the true state of the table; the snapshot's footer will say so"));
+        return Err(Error::refused(format!(
+            "table {}, {date}: the snapshot was not published: {}",
+            table.name,
+            broken.join("; ")
+        ))
+        .hint(
+            "--force, if this is the true state of the table; the snapshot's footer will say so",
+        ));
     }
     let written = SnapshotFooter {
         table: table.name.to_string(),
@@ -404,22 +534,26 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
         dropped_rows: dropped.map(|dropped| dropped.rows()),
         asof_version: env!("CARGO_PKG_VERSION").into(),
     };
-    let (dedup, dropped_rows) = (written.dedup.clone(), written.dropped_rows);
+    let dedup = written.dedup.clone();
+    let dropped_rows = written.dropped_rows;
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), &schema)?;
     if outcome == Outcome::Kept {
-        // Another writer was first, or the rows stand there already: what is kept is not what was staged.
+        // Another writer was first, or the rows stand there already: what is kept is not what was
+        // staged.
         return Ok(kept(workspace, &table.name, *date, &plan.path));
     }
     if let (Some(recorder), Some(before)) = (recorder, before) {
         recorder.publish(table, &before, sum_before, &written);
     }
-    let since = since.zip(previous_counts).map(|(snapshot_date, (rows, changes))| Since {
-        snapshot_date,
-        rows,
-        changes,
-        schema: (!drift.is_empty()).then(|| drift.in_words()),
-    });
+    let since = since
+        .zip(previous_counts)
+        .map(|(snapshot_date, (rows, changes))| Since {
+            snapshot_date,
+            rows,
+            changes,
+            schema: (!drift.is_empty()).then(|| drift.in_words()),
+        });
     Ok(SnapshotReport {
         table: table.name.clone(),
         snapshot_date: *date,
@@ -439,62 +573,102 @@ fn apply(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions, stdi
     })
 }
 
-/// The rows with the names that the table has for columns whose case changed; and those columns, with the names that they keep.
+/// The rows with the names that the table has for columns whose case changed; and those columns,
+/// with the names that they keep.
 pub(super) fn keep_names(known: Option<&SchemaRef>, rows: Rows) -> (Rows, Vec<(String, String)>) {
-    let respelled = known.map(|known| respelled(known, &rows.schema)).unwrap_or_default();
+    let respelled = known
+        .map(|known| respelled(known, &rows.schema))
+        .unwrap_or_default();
     if respelled.is_empty() {
         return (rows, respelled);
     }
-    let fields = rows.schema.fields().iter().map(|field| match respelled.iter().find(|(now, _)| now == field.name()) {
-        Some((_, kept)) => Arc::new(field.as_ref().clone().with_name(kept)),
-        None => field.clone(),
+    let fields = rows.schema.fields().iter().map(|field| {
+        match respelled.iter().find(|(now, _)| now == field.name()) {
+            Some((_, kept)) => Arc::new(field.as_ref().clone().with_name(kept)),
+            None => field.clone(),
+        }
     });
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let named = schema.clone();
     let rename = move |batch: Result<RecordBatch>| {
         let batch = batch?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let renamed = RecordBatch::try_new_with_options(named.clone(), batch.columns().to_vec(), &options);
+        let renamed =
+            RecordBatch::try_new_with_options(named.clone(), batch.columns().to_vec(), &options);
         renamed.io_context(|| "cannot rename columns".into())
     };
-    (Rows { schema, batches: Box::new(rows.batches.map(rename)) }, respelled)
+    (
+        Rows {
+            schema,
+            batches: Box::new(rows.batches.map(rename)),
+        },
+        respelled,
+    )
 }
 
-/// The rows without the column that the path of the snapshot has too, if it has the path's value in every row; and its name.
+/// The rows without the column that the path of the snapshot has too, if it has the path's value in
+/// every row; and its name.
 fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Vec<String>)> {
     let columns = PathColumns::of(&rows.schema, &table.layout, date);
     let names: Vec<String> = columns.names().map(str::to_owned).collect();
     if let Some(name) = names.iter().find(|name| table.key.contains(name)) {
-        let what = format!("the key column '{name}' has the name of the partition, and a snapshot is of one date");
-        return Err(table.refuse(date, what).hint("leave it out of the key, or rename it in the source"));
+        let what = format!(
+            "the key column '{name}' has the name of the partition, and a snapshot is of one date"
+        );
+        return Err(table
+            .refuse(date, what)
+            .hint("leave it out of the key, or rename it in the source"));
     }
     if names.is_empty() {
         return Ok((rows, names));
     }
     let schema = columns.schema().clone();
     let leave = move |batch: Result<RecordBatch>| {
-        columns.leave(batch?).map_err(|error| error.hint("rename the column in the source, or leave it out"))
+        columns
+            .leave(batch?)
+            .map_err(|error| error.hint("rename the column in the source, or leave it out"))
     };
-    Ok((Rows { schema, batches: Box::new(rows.batches.map(leave)) }, names))
+    Ok((
+        Rows {
+            schema,
+            batches: Box::new(rows.batches.map(leave)),
+        },
+        names,
+    ))
 }
 
-/// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key counts, the others are
-/// dropped as the runs are merged, and counted.
-fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Result<(Batches, Option<Dropped>)> {
+/// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
+/// counts, the others are dropped as the runs are merged, and counted.
+fn gather(
+    table: &Table,
+    date: NaiveDate,
+    rows: Rows,
+    watch: &mut Watch,
+) -> Result<(Batches, Option<Dropped>)> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
-            return Err(table.no_key_column(key, &rows.schema, &format!("table {}, {date}: the source", table.name)));
+            return Err(table.no_key_column(
+                key,
+                &rows.schema,
+                &format!("table {}, {date}: the source", table.name),
+            ));
         }
     }
     let order = match &table.dedup {
         None => table.key.clone(),
         Some(rule) => {
-            dedup::check(table, rule, &rows.schema, &format!("table {}, {date}: the source", table.name))?;
+            dedup::check(
+                table,
+                rule,
+                &rows.schema,
+                &format!("table {}, {date}: the source", table.name),
+            )?;
             dedup::sorted_by(table, rule)
         }
     };
     let mut sorter = Sorter::new(&order, BUDGET);
-    let (mut nulls, mut shown) = (0, Vec::new());
+    let mut nulls = 0;
+    let mut shown = Vec::new();
     for batch in rows.batches {
         let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
@@ -508,23 +682,50 @@ fn gather(table: &Table, date: NaiveDate, rows: Rows, watch: &mut Watch) -> Resu
     let sorted = sorter.finish(&schema)?;
     match &table.dedup {
         None => Ok((sorted, None)),
-        Some(rule) => dedup::latest(table, date, rule, &schema, sorted).map(|(rows, dropped)| (rows, Some(dropped))),
+        Some(rule) => dedup::latest(table, date, rule, &schema, sorted)
+            .map(|(rows, dropped)| (rows, Some(dropped))),
     }
 }
 
 /// The columns of both snapshots in types that hold the values of either.
-fn comparison(table: &Table, previous: &Previous, wide: &SchemaRef, new: UnitSource<'_>) -> Result<SchemaRef> {
-    let before = UnitSource::of_snapshot(table, previous.date, &previous.objects, &previous.snapshot.schema);
+fn comparison(
+    table: &Table,
+    previous: &Previous,
+    wide: &SchemaRef,
+    new: UnitSource<'_>,
+) -> Result<SchemaRef> {
+    let before = UnitSource::of_snapshot(
+        table,
+        previous.date,
+        &previous.objects,
+        &previous.snapshot.schema,
+    );
     settle(&table.name, wide, &[before, new])
 }
 
-pub(super) fn count_null_keys(batch: &RecordBatch, key: &[String], nulls: &mut u64, shown: &mut Vec<String>) {
-    let columns: Vec<_> = key.iter().filter_map(|name| batch.column_by_name(name)).collect();
-    if columns.iter().all(|column| column.null_count() == 0) && columns.iter().all(|column| column.logical_null_count() == 0) {
+pub(super) fn count_null_keys(
+    batch: &RecordBatch,
+    key: &[String],
+    nulls: &mut u64,
+    shown: &mut Vec<String>,
+) {
+    let columns: Vec<_> = key
+        .iter()
+        .filter_map(|name| batch.column_by_name(name))
+        .collect();
+    if columns.iter().all(|column| column.null_count() == 0)
+        && columns
+            .iter()
+            .all(|column| column.logical_null_count() == 0)
+    {
         return;
     }
     for row in 0..batch.num_rows() {
-        if columns.iter().any(|column| column.logical_nulls().is_some_and(|nulls| nulls.is_null(row))) {
+        if columns.iter().any(|column| {
+            column
+                .logical_nulls()
+                .is_some_and(|nulls| nulls.is_null(row))
+        }) {
             *nulls += 1;
             if shown.len() < 5 {
                 shown.push(crate::engine::table::show_row(batch, row));
@@ -542,7 +743,8 @@ struct Written {
     changes: Option<Changes>,
 }
 
-/// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the types of `comparison`.
+/// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the
+/// types of `comparison`.
 fn write(
     table: &Table,
     date: NaiveDate,
@@ -556,9 +758,14 @@ fn write(
     let keyed = |batch: &RecordBatch, date: NaiveDate| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
         let batch = conform(&convert(batch, &table.name, date, comparison)?, comparison)?;
-        Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
+        Ok(KeyedBatch {
+            keys: encoder.encode(&batch)?,
+            digests,
+            batch,
+        })
     };
-    let (mut sum, mut sum_before) = (RowSum::default(), RowSum::default());
+    let mut sum = RowSum::default();
+    let mut sum_before = RowSum::default();
     let mut twice = Duplicates::default();
     let mut later = sorted.map(|batch| {
         let batch = batch?;
@@ -578,23 +785,35 @@ fn write(
             let same_key = previous.is_sorted_by(&table.key);
             let before = previous.date;
             let rows = previous.read(None)?;
-            let rows = if same_key { rows } else { sort(rows, &table.key, comparison)? };
+            let rows = if same_key {
+                rows
+            } else {
+                sort(rows, &table.key, comparison)?
+            };
             let mut earlier = rows.map(|batch| {
                 let keyed = keyed(&batch?, before)?;
                 sum_before.add(&keyed.digests);
                 Ok(keyed)
             });
             Some(diff(&mut earlier, &mut later, |difference| {
-                recorder.iter_mut().for_each(|recorder| recorder.see(&difference));
+                recorder
+                    .iter_mut()
+                    .for_each(|recorder| recorder.see(&difference));
                 Ok(())
             })?)
         }
     };
     drop(later);
     if twice.count > 0 {
-        return Err(table.duplicate_keys(date, twice.count, &twice.shown).hint(table.latest_hint()));
+        return Err(table
+            .duplicate_keys(date, twice.count, &twice.shown)
+            .hint(table.latest_hint()));
     }
-    Ok(Written { sum, sum_before, changes })
+    Ok(Written {
+        sum,
+        sum_before,
+        changes,
+    })
 }
 
 /// Finds keys that stand twice among sorted rows.
@@ -610,8 +829,11 @@ impl Duplicates {
     pub(super) fn look(&mut self, keyed: &KeyedBatch, key: &[String]) {
         for row in 0..keyed.digests.len() {
             let current = keyed.keys.row(row);
-            let same =
-                if row == 0 { self.last.as_ref().is_some_and(|last| last.row() == current) } else { keyed.keys.row(row - 1) == current };
+            let same = if row == 0 {
+                self.last.as_ref().is_some_and(|last| last.row() == current)
+            } else {
+                keyed.keys.row(row - 1) == current
+            };
             if same && !self.last_was_twice {
                 self.count += 1;
                 if self.shown.len() < 5 {
@@ -635,11 +857,18 @@ fn publish(
     fingerprint: Fingerprint,
     schema: &SchemaRef,
 ) -> Result<Outcome> {
-    let Plan { table, date, path, .. } = plan;
+    let Plan {
+        table, date, path, ..
+    } = plan;
     if options.dry_run {
         return Ok(Outcome::Planned);
     }
-    let lost = || Error::conflict(format!("table {}: another writer published {date} first", table.name));
+    let lost = || {
+        Error::conflict(format!(
+            "table {}: another writer published {date} first",
+            table.name
+        ))
+    };
     if !plan.replaces {
         return match (staged.publish_new()?, options.if_exists) {
             (Published::Done, _) => Ok(Outcome::Published),
@@ -648,7 +877,10 @@ fn publish(
         };
     }
     let standing = |path: &Location| -> Result<Option<SnapshotFooter>> {
-        match ParquetObject::open(path)?.footer()?.map(|footer| footer.content) {
+        match ParquetObject::open(path)?
+            .footer()?
+            .map(|footer| footer.content)
+        {
             Some(Content::Snapshot(footer)) => Ok(Some(footer)),
             _ => Ok(None),
         }
@@ -656,12 +888,18 @@ fn publish(
     let old = standing(path)?;
     // Equal rows of another type are another snapshot: it may be retaken for no other reason.
     let same_columns = ParquetObject::open(path)?.schema() == schema;
-    if same_columns && old.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key) {
+    if same_columns
+        && old
+            .as_ref()
+            .is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key)
+    {
         return Ok(Outcome::Kept);
     }
     let lake = workspace.lake()?;
     let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
     let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
-    staged.publish_replacing(&aside, |place| Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint)))?;
+    staged.publish_replacing(&aside, |place| {
+        Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint))
+    })?;
     Ok(Outcome::Replaced)
 }

@@ -1,7 +1,7 @@
 //! `asof status`: what exists of each table, what is missing, and what no longer agrees.
 //!
-//! Read: one listing of each table's snapshots and superseded objects, and the footers of the intervals and of
-//! asof's own snapshots, once each. No rows. Memory: a few words a snapshot.
+//! Read: one listing of each table's snapshots and superseded objects, and the footers of the
+//! intervals and of asof's own snapshots, once each. No rows. Memory: a few words a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::Workspace;
-use super::inspect::{Inspected, footer_of, inspect, sentence};
 use super::schema::shown_columns;
 use super::show::ShownColumn;
 use super::side_by_side::{side_by_side, threads};
+use super::table_inventory::{Inspected, footer_of, inspect, sentence};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::engine::asof::schema_on;
@@ -20,9 +20,9 @@ use crate::engine::intervals::Intervals;
 use crate::error::Result;
 use crate::model::{DateRange, TableName};
 use crate::source::Format;
-use crate::storage::footer::{ObservedWire, SnapshotFooter};
 use crate::storage::lake::Lake;
-use crate::storage::partitions::find_if_there;
+use crate::storage::lake::partitions::find_if_there;
+use crate::storage::parquet::footer::{ObservedWire, SnapshotFooter};
 
 /// What exists.
 #[derive(Clone, Debug, Serialize)]
@@ -60,7 +60,8 @@ pub struct TableStatus {
     pub bytes: u64,
     /// Their rows; not known of a foreign lake, nor if a footer cannot be read.
     pub rows: Option<u64>,
-    /// The columns of the last snapshot and their types; of another tool's, those that the intervals know.
+    /// The columns of the last snapshot and their types; of another tool's, those that the
+    /// intervals know.
     pub columns: Vec<ShownColumn>,
     /// The last snapshot of asof's own lake.
     pub last_snapshot: Option<LastSnapshot>,
@@ -70,7 +71,8 @@ pub struct TableStatus {
     pub intervals: Option<IntervalsStatus>,
     /// The dates whose snapshots the intervals do not know.
     pub not_compacted: Vec<NaiveDate>,
-    /// The dates whose snapshots were rewritten since they were compacted; not known of a foreign lake, which has no footers.
+    /// The dates whose snapshots were rewritten since they were compacted; not known of a foreign
+    /// lake, which has no footers.
     pub stale: Option<Vec<NaiveDate>>,
     /// The dates that the intervals know in other types than those that are declared now.
     pub retyped: Vec<NaiveDate>,
@@ -133,11 +135,14 @@ pub struct Unreadable {
 /// Looks at the tables.
 ///
 /// # Errors
-/// A usage error for a table that is unknown, and what concerns a table as a whole; an object that cannot be read stands in
-/// the report.
+/// A usage error for a table that is unknown, and what concerns a table as a whole; an object that
+/// cannot be read stands in the report.
 pub fn status(workspace: &Workspace<'_>, tables: &[String]) -> Result<StatusReport> {
     let names = workspace.tables(tables)?;
-    let tables = names.iter().map(|name| table(workspace, &inspect(workspace, name)?)).collect::<Result<_>>()?;
+    let tables = names
+        .iter()
+        .map(|name| table(workspace, &inspect(workspace, name)?))
+        .collect::<Result<_>>()?;
     Ok(StatusReport { tables })
 }
 
@@ -147,19 +152,41 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
     let footers = footers(inspected, &mut unreadable);
     let intervals = inspected.intervals.as_ref().ok().and_then(Option::as_ref);
     if let Err(error) = &inspected.intervals {
-        unreadable.push(Unreadable { date: None, what: error.to_string() });
+        unreadable.push(Unreadable {
+            date: None,
+            what: error.to_string(),
+        });
     }
-    let known: BTreeMap<NaiveDate, &ObservedWire> =
-        intervals.map(|intervals| intervals.footer.observed.iter().map(|seen| (seen.date, seen)).collect()).unwrap_or_default();
-    let mut observed: Vec<NaiveDate> = found.partitions.keys().chain(known.keys()).copied().collect();
+    let known: BTreeMap<NaiveDate, &ObservedWire> = intervals
+        .map(|intervals| {
+            intervals
+                .footer
+                .observed
+                .iter()
+                .map(|seen| (seen.date, seen))
+                .collect()
+        })
+        .unwrap_or_default();
+    let mut observed: Vec<NaiveDate> = found
+        .partitions
+        .keys()
+        .chain(known.keys())
+        .copied()
+        .collect();
     observed.sort();
     observed.dedup();
     let has_other_types = |date: &NaiveDate| {
         let schema = intervals.and_then(|intervals| schema_on(intervals, *date).ok());
         schema.is_some_and(|schema| table.as_declared(&schema) != schema)
     };
-    let stale = footers.iter().filter(|(date, footer)| known.get(date).is_some_and(|known| !known.is(footer.fingerprint)));
-    let last = footers.last_key_value().filter(|(date, _)| found.partitions.keys().next_back() == Some(date));
+    let stale = footers.iter().filter(|(date, footer)| {
+        known
+            .get(date)
+            .is_some_and(|known| !known.is(footer.fingerprint))
+    });
+    let last = footers
+        .last_key_value()
+        .filter(|(date, _)| found.partitions.keys().next_back() == Some(date));
     Ok(TableStatus {
         table: table.name.clone(),
         key: table.key.clone(),
@@ -172,8 +199,14 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
         missing_days: gaps(&observed).map(|gap| u64::from(gap.days())).sum(),
         observed,
         snapshots: found.partitions.len() as u64,
-        bytes: found.partitions.values().flatten().map(|object| object.size).sum(),
-        rows: (table.own && footers.len() == found.partitions.len()).then(|| footers.values().map(|footer| footer.rows).sum()),
+        bytes: found
+            .partitions
+            .values()
+            .flatten()
+            .map(|object| object.size)
+            .sum(),
+        rows: (table.own && footers.len() == found.partitions.len())
+            .then(|| footers.values().map(|footer| footer.rows).sum()),
         columns: last_columns(inspected),
         last_snapshot: last.map(|(date, footer)| LastSnapshot {
             snapshot_date: *date,
@@ -183,23 +216,45 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
         }),
         superseded: superseded(workspace, inspected)?,
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
-        not_compacted: found.partitions.keys().filter(|date| !known.contains_key(date)).copied().collect(),
-        retyped: known.keys().filter(|date| has_other_types(date)).copied().collect(),
+        not_compacted: found
+            .partitions
+            .keys()
+            .filter(|date| !known.contains_key(date))
+            .copied()
+            .collect(),
+        retyped: known
+            .keys()
+            .filter(|date| has_other_types(date))
+            .copied()
+            .collect(),
         stale: table.own.then(|| stale.map(|(date, _)| *date).collect()),
-        pruned: known.keys().filter(|date| !found.partitions.contains_key(date)).copied().collect(),
+        pruned: known
+            .keys()
+            .filter(|date| !found.partitions.contains_key(date))
+            .copied()
+            .collect(),
         unreadable,
     })
 }
 
 /// What each snapshot of asof's own lake says of itself.
-fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<NaiveDate, SnapshotFooter> {
+fn footers(
+    inspected: &Inspected,
+    unreadable: &mut Vec<Unreadable>,
+) -> BTreeMap<NaiveDate, SnapshotFooter> {
     let mut footers = BTreeMap::new();
     let own = inspected.table.own.then_some(&inspected.found.partitions);
     let dates: Vec<_> = own.into_iter().flatten().collect();
-    let read = side_by_side(threads(&inspected.table.root), &dates, |(_, objects)| footer_of(&objects[0]));
+    let read = side_by_side(threads(&inspected.table.root), &dates, |(_, objects)| {
+        footer_of(&objects[0])
+    });
     for ((date, objects), footer) in dates.into_iter().zip(read) {
         let what = match footer {
-            _ if objects.len() > 1 => format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].location),
+            _ if objects.len() > 1 => format!(
+                "{} files stand where one snapshot should: {}",
+                objects.len(),
+                objects[1].location
+            ),
             Ok(Some(footer)) => {
                 footers.insert(*date, footer);
                 continue;
@@ -207,27 +262,42 @@ fn footers(inspected: &Inspected, unreadable: &mut Vec<Unreadable>) -> BTreeMap<
             Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].location),
             Err(error) => sentence(&error, &inspected.table.name),
         };
-        unreadable.push(Unreadable { date: Some(*date), what });
+        unreadable.push(Unreadable {
+            date: Some(*date),
+            what,
+        });
     }
     footers
 }
 
-/// The columns of the last snapshot, or, where only reading rows would tell them, those that the intervals know.
+/// The columns of the last snapshot, or, where only reading rows would tell them, those that the
+/// intervals know.
 fn last_columns(inspected: &Inspected) -> Vec<ShownColumn> {
-    let Inspected { table, found, intervals, .. } = inspected;
-    let last =
-        found.partitions.last_key_value().filter(|(_, objects)| table.own || table.format_of(objects).is_ok_and(Format::carries_types));
+    let Inspected {
+        table,
+        found,
+        intervals,
+        ..
+    } = inspected;
+    let last = found.partitions.last_key_value().filter(|(_, objects)| {
+        table.own || table.format_of(objects).is_ok_and(Format::carries_types)
+    });
     let opened = last.and_then(|(date, objects)| table.open(*date, objects, None).ok());
     let schema = opened.map(|snapshot| snapshot.schema).or_else(|| {
         let intervals = intervals.as_ref().ok()?.as_ref()?;
         let last = intervals.footer.observed.len().checked_sub(1)?;
-        intervals.schema_of(last).ok().map(|schema| table.as_declared(&schema))
+        intervals
+            .schema_of(last)
+            .ok()
+            .map(|schema| table.as_declared(&schema))
     });
     schema.as_ref().map(shown_columns).unwrap_or_default()
 }
 
 fn missing(observed: &[NaiveDate]) -> Result<Vec<DateRange>> {
-    gaps(observed).map(|gap| DateRange::new(gap.before + Days::new(1), gap.after - Days::new(1))).collect()
+    gaps(observed)
+        .map(|gap| DateRange::new(gap.before + Days::new(1), gap.after - Days::new(1)))
+        .collect()
 }
 
 /// How many objects were replaced and are kept aside.
@@ -235,8 +305,16 @@ fn superseded(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<u64> {
     if !inspected.table.own {
         return Ok(0);
     }
-    let root = workspace.lake()?.root().join(inspected.table.name.as_str()).join("superseded");
-    Ok(find_if_there(&root, &Lake::layout()?, None)?.partitions.values().map(|objects| objects.len() as u64).sum())
+    let root = workspace
+        .lake()?
+        .root()
+        .join(inspected.table.name.as_str())
+        .join("superseded");
+    Ok(find_if_there(&root, &Lake::layout()?, None)?
+        .partitions
+        .values()
+        .map(|objects| objects.len() as u64)
+        .sum())
 }
 
 fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> IntervalsStatus {
@@ -262,16 +340,31 @@ mod tests {
     use crate::config::TableConfig;
 
     fn of(lake: &TestLake) -> TableStatus {
-        status(&lake.workspace(), &[]).expect("a status").tables.remove(0)
+        status(&lake.workspace(), &[])
+            .expect("a status")
+            .tables
+            .remove(0)
     }
 
     #[test]
     fn snapshots_are_counted_and_gaps_named() {
         let status = of(&TestLake::filled());
-        assert_eq!(status.observed, [date("2024-01-01"), date("2024-01-02"), date("2024-01-05")]);
-        assert_eq!((status.first, status.last), (Some(date("2024-01-01")), Some(date("2024-01-05"))));
-        assert_eq!(status.gaps, [DateRange::new(date("2024-01-03"), date("2024-01-04")).expect("a range")]);
-        assert_eq!((status.missing_days, status.snapshots, status.rows), (2, 3, Some(9)));
+        assert_eq!(
+            status.observed,
+            [date("2024-01-01"), date("2024-01-02"), date("2024-01-05")]
+        );
+        assert_eq!(
+            (status.first, status.last),
+            (Some(date("2024-01-01")), Some(date("2024-01-05")))
+        );
+        assert_eq!(
+            status.gaps,
+            [DateRange::new(date("2024-01-03"), date("2024-01-04")).expect("a range")]
+        );
+        assert_eq!(
+            (status.missing_days, status.snapshots, status.rows),
+            (2, 3, Some(9))
+        );
         assert_eq!((status.key, status.own), (vec!["id".to_owned()], true));
         assert_eq!(status.root, "lake/item/snapshots");
         assert!(status.bytes > 0 && status.intervals.is_none());
@@ -291,9 +384,15 @@ mod tests {
         assert_eq!(status.stale, Some(vec![date("2024-01-02")]));
         assert_eq!(status.not_compacted, [date("2024-01-06")]);
         assert_eq!(status.pruned, [date("2024-01-01")]);
-        assert_eq!((status.superseded, status.snapshots, status.observed.len()), (1, 3, 4));
+        assert_eq!(
+            (status.superseded, status.snapshots, status.observed.len()),
+            (1, 3, 4)
+        );
         let intervals = status.intervals.expect("intervals");
-        assert_eq!((intervals.snapshots, intervals.to, intervals.gaps), (3, Some(date("2024-01-05")), "carry"));
+        assert_eq!(
+            (intervals.snapshots, intervals.to, intervals.gaps),
+            (3, Some(date("2024-01-05")), "carry")
+        );
         assert_eq!(intervals.condition, "active_start <= D AND active_end >= D");
     }
 
@@ -304,9 +403,16 @@ mod tests {
         std::fs::write(lake.object("2024-01-05"), "PAR1").expect("cut");
         std::fs::write(lake.intervals(), "PAR1").expect("cut");
         let status = of(&lake);
-        let dates: Vec<Option<NaiveDate>> = status.unreadable.iter().map(|unreadable| unreadable.date).collect();
+        let dates: Vec<Option<NaiveDate>> = status
+            .unreadable
+            .iter()
+            .map(|unreadable| unreadable.date)
+            .collect();
         assert_eq!(dates, [Some(date("2024-01-05")), None]);
-        assert_eq!((status.snapshots, status.rows, status.key), (3, None, vec!["id".to_owned()]));
+        assert_eq!(
+            (status.snapshots, status.rows, status.key),
+            (3, None, vec!["id".to_owned()])
+        );
         assert!(status.last_snapshot.is_none());
     }
 
@@ -315,7 +421,8 @@ mod tests {
         let mut lake = TestLake::new();
         for day in ["2024-01-01", "2024-01-02"] {
             std::fs::create_dir_all(lake.path().join("raw")).expect("a folder");
-            std::fs::write(lake.path().join(format!("raw/{day}.csv")), "id,n\n1,2\n").expect("written");
+            std::fs::write(lake.path().join(format!("raw/{day}.csv")), "id,n\n1,2\n")
+                .expect("written");
         }
         let config = TableConfig {
             key: vec!["id".into()],
@@ -325,7 +432,10 @@ mod tests {
         };
         lake.config.tables.insert("item".into(), config);
         let status = of(&lake);
-        assert_eq!((status.own, status.snapshots, status.rows, status.stale), (false, 2, None, None));
+        assert_eq!(
+            (status.own, status.snapshots, status.rows, status.stale),
+            (false, 2, None, None)
+        );
         assert_eq!(status.layout, "%Y-%m-%d.csv");
     }
 }

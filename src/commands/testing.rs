@@ -14,11 +14,11 @@ use crate::clock::Clock;
 use crate::config::{Config, TableConfig};
 use crate::error::Result;
 use crate::model::{MemoryBudget, parse_date};
-use crate::storage::footer::Footer;
-use crate::storage::location::Location;
-use crate::storage::object::ParquetObject;
-use crate::storage::stores::Stores;
-use crate::storage::writer::ObjectWriter;
+use crate::storage::lake::location::Location;
+use crate::storage::object_store::registry::Stores;
+use crate::storage::parquet::footer::Footer;
+use crate::storage::parquet::object::ParquetObject;
+use crate::storage::parquet::writer::ObjectWriter;
 
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {
@@ -47,15 +47,25 @@ impl TestLake {
     /// An empty one.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        TestLake { config: Config { base: folder.path().to_owned(), ..Config::default() }, folder }
+        TestLake {
+            config: Config {
+                base: folder.path().to_owned(),
+                ..Config::default()
+            },
+            folder,
+        }
     }
 
-    /// Three snapshots of `item` with a gap before the last: a change, a key that goes and comes back, a new column.
+    /// Three snapshots of `item` with a gap before the last: a change, a key that goes and comes
+    /// back, a new column.
     pub(crate) fn filled() -> Self {
         let lake = TestLake::new();
         lake.take("2024-01-01", "id,price\n1,10\n2,20\n3,30\n");
         lake.take("2024-01-02", "id,price\n1,10\n2,21\n");
-        lake.take("2024-01-05", "id,price,tag\n1,10,\n2,21,x\n3,30.5,\n4,40,\n");
+        lake.take(
+            "2024-01-05",
+            "id,price,tag\n1,10,\n2,21,x\n3,30.5,\n4,40,\n",
+        );
         lake
     }
 
@@ -71,7 +81,10 @@ impl TestLake {
             lake: Some("lake".into()),
             folder: self.path().to_owned(),
             // Not after the real time: what is staged now would be taken for a leftover.
-            clock: Clock::fixed("2024-06-01T12:00:00Z".parse().expect("a time"), chrono_tz::Tz::UTC),
+            clock: Clock::fixed(
+                "2024-06-01T12:00:00Z".parse().expect("a time"),
+                chrono_tz::Tz::UTC,
+            ),
             memory: MemoryBudget::default(),
             stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
             allow_unsafe_store: false,
@@ -101,7 +114,13 @@ impl TestLake {
             if_exists: IfExists::Replace,
             ..SnapshotOptions::default()
         };
-        snapshot(&self.workspace(), &[table.to_owned()], &options, &mut std::io::empty()).expect("a snapshot");
+        snapshot(
+            &self.workspace(),
+            &[table.to_owned()],
+            &options,
+            &mut std::io::empty(),
+        )
+        .expect("a snapshot");
     }
 
     /// Takes a snapshot of the table `item`, whose key is `id`.
@@ -111,7 +130,9 @@ impl TestLake {
 
     /// The object of a snapshot of `item`.
     pub(crate) fn object(&self, day: &str) -> PathBuf {
-        self.path().join(format!("lake/item/snapshots/snapshot_date={day}/item.parquet"))
+        self.path().join(format!(
+            "lake/item/snapshots/snapshot_date={day}/item.parquet"
+        ))
     }
 
     /// The intervals of `item`.
@@ -142,12 +163,19 @@ impl TestLake {
     }
 
     fn places(&self, table: &str, day: &str) -> (PathBuf, PathBuf) {
-        let kept = self.path().join(format!("lake/{table}/snapshots/snapshot_date={day}"));
+        let kept = self
+            .path()
+            .join(format!("lake/{table}/snapshots/snapshot_date={day}"));
         (kept, self.path().join(format!("{table}-{day}")))
     }
 
     /// Dated copies in CSV that another tool wrote, and a workspace whose configuration knows them.
-    pub(crate) fn foreign(&self, table: &str, key: &str, days: &[(&str, &str)]) -> Workspace<'static> {
+    pub(crate) fn foreign(
+        &self,
+        table: &str,
+        key: &str,
+        days: &[(&str, &str)],
+    ) -> Workspace<'static> {
         for (day, csv) in days {
             let folder = self.path().join(format!("foreign/{table}/day={day}"));
             std::fs::create_dir_all(&folder).expect("a folder");
@@ -166,13 +194,27 @@ impl TestLake {
 }
 
 /// Writes an object anew with other rows, and what its footer says unless `footer` changes it.
-pub(crate) fn rewrite(path: &Path, rows: impl Fn(RecordBatch) -> RecordBatch, footer: impl Fn(&mut Footer)) {
+pub(crate) fn rewrite(
+    path: &Path,
+    rows: impl Fn(RecordBatch) -> RecordBatch,
+    footer: impl Fn(&mut Footer),
+) {
     let location = Location::local(path);
     let object = ParquetObject::open(&location).expect("it opens");
     let mut written = object.footer().expect("it reads").expect("a footer");
     footer(&mut written);
-    let batches: Vec<RecordBatch> = object.read(None).expect("a stream").collect::<Result<_>>().expect("rows");
-    let mut writer = ObjectWriter::create(File::create(path).expect("a file"), object.schema(), &[], &location).expect("a writer");
+    let batches: Vec<RecordBatch> = object
+        .read(None)
+        .expect("a stream")
+        .collect::<Result<_>>()
+        .expect("rows");
+    let mut writer = ObjectWriter::create(
+        File::create(path).expect("a file"),
+        object.schema(),
+        &[],
+        &location,
+    )
+    .expect("a writer");
     for batch in batches {
         writer.write(rows(batch)).expect("written");
     }
@@ -181,5 +223,6 @@ pub(crate) fn rewrite(path: &Path, rows: impl Fn(RecordBatch) -> RecordBatch, fo
 
 /// The named rows of a batch, in this order.
 pub(crate) fn pick(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
-    arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows.to_vec())).expect("rows")
+    arrow::compute::take_record_batch(batch, &arrow::array::UInt32Array::from(rows.to_vec()))
+        .expect("rows")
 }

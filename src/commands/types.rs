@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray,
+    ArrayRef, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::DataType;
 use chrono::NaiveDate;
@@ -25,7 +25,7 @@ use crate::config::TableConfig;
 use crate::domain::schema::type_name;
 use crate::engine::intervals::Intervals;
 use crate::error::{Kind, Result};
-use crate::storage::location::Location;
+use crate::storage::lake::location::Location;
 
 fn day(number: usize) -> String {
     format!("2024-01-0{number}")
@@ -33,7 +33,8 @@ fn day(number: usize) -> String {
 
 fn write_parquet(path: &Path, rows: &RecordBatch) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-    let mut writer = ArrowWriter::try_new(File::create(path).expect("a file"), rows.schema(), None).expect("a writer");
+    let mut writer = ArrowWriter::try_new(File::create(path).expect("a file"), rows.schema(), None)
+        .expect("a writer");
     writer.write(rows).expect("written");
     writer.close().expect("closed");
 }
@@ -41,7 +42,8 @@ fn write_parquet(path: &Path, rows: &RecordBatch) {
 /// Rows of a table with the keys 1, 2, ... and one more column.
 fn rows(column: ArrayRef) -> RecordBatch {
     let ids: ArrayRef = Arc::new((1..=column.len() as i64).collect::<Int64Array>());
-    RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("a", column, true)]).expect("rows")
+    RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("a", column, true)])
+        .expect("rows")
 }
 
 fn take(lake: &TestLake, number: usize, source: &Path) -> Result<SnapshotReport> {
@@ -52,7 +54,13 @@ fn take(lake: &TestLake, number: usize, source: &Path) -> Result<SnapshotReport>
         backdate: true,
         ..SnapshotOptions::default()
     };
-    Ok(snapshot(&lake.workspace(), &["item".to_owned()], &options, &mut std::io::empty())?.remove(0))
+    Ok(snapshot(
+        &lake.workspace(),
+        &["item".to_owned()],
+        &options,
+        &mut std::io::empty(),
+    )?
+    .remove(0))
 }
 
 fn take_text(lake: &TestLake, number: usize, ending: &str, text: &str) -> Result<SnapshotReport> {
@@ -74,10 +82,22 @@ fn declare(lake: &mut TestLake, column: &str, data_type: &str) {
 
 /// The type of the column `a`, and its values, as `show` gives them.
 fn shown(workspace: &Workspace<'_>, number: usize) -> (String, Vec<Option<String>>) {
-    let options = ShowOptions { table: "item".into(), date: date(&day(number)), limit: 100, ..ShowOptions::default() };
+    let options = ShowOptions {
+        table: "item".into(),
+        date: date(&day(number)),
+        limit: 100,
+        ..ShowOptions::default()
+    };
     let report = show(workspace, &options).expect("shown");
-    let at = report.schema.iter().position(|column| column.name == "a").expect("a column");
-    (report.schema[at].data_type.clone(), report.rows.into_iter().map(|row| row[at].clone()).collect())
+    let at = report
+        .schema
+        .iter()
+        .position(|column| column.name == "a")
+        .expect("a column");
+    (
+        report.schema[at].data_type.clone(),
+        report.rows.into_iter().map(|row| row[at].clone()).collect(),
+    )
 }
 
 fn values(of: &[&str]) -> Vec<Option<String>> {
@@ -85,34 +105,62 @@ fn values(of: &[&str]) -> Vec<Option<String>> {
 }
 
 fn compacted(workspace: &Workspace<'_>, full: bool) -> CompactReport {
-    let options = CompactOptions { full, ..CompactOptions::default() };
-    compact(workspace, &["item".to_owned()], &options).expect("compacted").remove(0)
+    let options = CompactOptions {
+        full,
+        ..CompactOptions::default()
+    };
+    compact(workspace, &["item".to_owned()], &options)
+        .expect("compacted")
+        .remove(0)
 }
 
-/// Compacts what is new, and checks that intervals are those of a full run and reproduce every snapshot.
+/// Compacts what is new, and checks that intervals are those of a full run and reproduce every
+/// snapshot.
 fn compacted_alike(lake: &TestLake, workspace: &Workspace<'_>) -> CompactReport {
     let report = compacted(workspace, false);
     let incremental = std::fs::read(lake.intervals()).expect("intervals");
-    assert_eq!(verify(workspace, &["item".to_owned()]).expect("verified").problems, []);
+    assert_eq!(
+        verify(workspace, &["item".to_owned()])
+            .expect("verified")
+            .problems,
+        []
+    );
     compacted(workspace, true);
-    assert!(incremental == std::fs::read(lake.intervals()).expect("intervals"), "an incremental run gives the bytes of a full one");
+    assert!(
+        incremental == std::fs::read(lake.intervals()).expect("intervals"),
+        "an incremental run gives the bytes of a full one"
+    );
     assert_eq!(compacted(workspace, false).mode, "up to date");
     report
 }
 
 fn interval_type(lake: &TestLake) -> String {
-    let intervals = Intervals::open(&Location::local(lake.intervals())).expect("opened").expect("there");
-    type_name(intervals.table_schema().field_with_name("a").expect("a column").data_type())
+    let intervals = Intervals::open(&Location::local(lake.intervals()))
+        .expect("opened")
+        .expect("there");
+    type_name(
+        intervals
+            .table_schema()
+            .field_with_name("a")
+            .expect("a column")
+            .data_type(),
+    )
 }
 
 #[test]
 fn a_declared_type_applies_to_every_snapshot() {
-    // What was written first, in the type that was inferred, and what the declared type makes of it.
+    // What was written first, in the type that was inferred, and what the declared type makes of
+    // it.
     let cases = [
         ("text", ["7", "-12"], ["7", "-12"], "007"),
         ("text", ["1.5", "-0.25"], ["1.5", "-0.25"], "x"),
         ("text", ["true", "false"], ["true", "false"], "x"),
-        ("text", ["2024-01-31", "9999-12-31"], ["2024-01-31", "9999-12-31"], "x"),
+        (
+            "text",
+            ["2024-01-31", "9999-12-31"],
+            ["2024-01-31", "9999-12-31"],
+            "x",
+        ),
         ("int64", ["x1", "x2"], ["x1", "x2"], "7"),
         ("float64", ["5", "-3"], ["5.0", "-3.0"], "1.5"),
         ("decimal(10, 2)", ["5", "-3"], ["5.00", "-3.00"], "1.25"),
@@ -129,34 +177,73 @@ fn a_declared_type_applies_to_every_snapshot() {
         if declared == "int64" {
             // No earlier value is one: that is refused, wherever it is met.
             assert_eq!(taken.expect_err("refused").kind(), Kind::Refused);
-            let error = compact(&workspace, &["item".to_owned()], &CompactOptions::default()).expect_err("refused");
+            let error = compact(&workspace, &["item".to_owned()], &CompactOptions::default())
+                .expect_err("refused");
             assert_eq!(error.kind(), Kind::Refused);
             let message = error.to_string();
-            assert!(message.starts_with("table item, 2024-01-0") && message.contains("column 'a'") && message.contains("'x"), "{message}");
+            assert!(
+                message.starts_with("table item, 2024-01-0")
+                    && message.contains("column 'a'")
+                    && message.contains("'x"),
+                "{message}"
+            );
             continue;
         }
         let since = taken.expect("a snapshot").since.expect("a snapshot before");
-        assert_eq!((since.changes.changed, since.schema), (1, None), "{declared}: {before:?}");
+        assert_eq!(
+            (since.changes.changed, since.schema),
+            (1, None),
+            "{declared}: {before:?}"
+        );
         assert_eq!(shown(&workspace, 1), (declared.to_owned(), values(&after)));
         let report = compacted_alike(&lake, &workspace);
         assert_eq!(
             report.mode,
-            if declared == "text" || declared.starts_with("decimal") || declared == "float64" { "full" } else { "recomputed" }
+            if declared == "text" || declared.starts_with("decimal") || declared == "float64" {
+                "full"
+            } else {
+                "recomputed"
+            }
         );
         assert_eq!(interval_type(&lake), declared);
         // One key did not change at all, and one did twice.
         assert_eq!(report.intervals, 4, "{declared}: {before:?}");
-        let options = DiffOptions { table: "item".into(), from: Some(date(&day(1))), to: date(&day(3)), limit: 10 };
+        let options = DiffOptions {
+            table: "item".into(),
+            from: Some(date(&day(1))),
+            to: date(&day(3)),
+            limit: 10,
+        };
         assert_eq!(diff(&workspace, &options).expect("compared").changed, 1);
-        let told = history::history(&workspace, &history::HistoryOptions { table: "item".into(), key: vec!["1".into()] });
+        let told = history::history(
+            &workspace,
+            &history::HistoryOptions {
+                table: "item".into(),
+                key: vec!["1".into()],
+            },
+        );
         assert_eq!(told.expect("told").intervals.len(), 1);
-        // Snapshots that are gone come back in the declared type, and the intervals stay what they are.
+        // Snapshots that are gone come back in the declared type, and the intervals stay what they
+        // are.
         let intervals = std::fs::read(lake.intervals()).expect("intervals");
         lake.forget("item", &day(1));
-        assert_eq!(verify(&workspace, &["item".to_owned()]).expect("verified").problems, []);
+        assert_eq!(
+            verify(&workspace, &["item".to_owned()])
+                .expect("verified")
+                .problems,
+            []
+        );
         let out = "lake/item/snapshots".to_owned();
-        let (from, to) = (date(&day(1)), date(&day(1)));
-        let options = ExpandOptions { table: "item".into(), from, to, out, dry_run: false, intervals: None };
+        let from = date(&day(1));
+        let to = date(&day(1));
+        let options = ExpandOptions {
+            table: "item".into(),
+            from,
+            to,
+            out,
+            dry_run: false,
+            intervals: None,
+        };
         expand(&workspace, &options).expect("expanded");
         assert_eq!(compacted(&workspace, false).mode, "up to date");
         assert!(intervals == std::fs::read(lake.intervals()).expect("intervals"));
@@ -167,11 +254,16 @@ fn a_declared_type_applies_to_every_snapshot() {
 #[test]
 fn what_a_refusal_says_to_declare_holds_the_values_of_both_sides() {
     use arrow::array::{
-        BooleanArray, Date32Array, Decimal128Array, DurationSecondArray, Float32Array, Float64Array, Int8Array, ListArray,
-        Time32MillisecondArray, Time64NanosecondArray, UInt64Array,
+        BooleanArray, Date32Array, Decimal128Array, DurationSecondArray, Float32Array,
+        Float64Array, Int8Array, ListArray, Time32MillisecondArray, Time64NanosecondArray,
+        UInt64Array,
     };
     use arrow::datatypes::Int64Type;
-    let decimals = |precision, scale| Decimal128Array::from(vec![12_345]).with_precision_and_scale(precision, scale).expect("decimals");
+    let decimals = |precision, scale| {
+        Decimal128Array::from(vec![12_345])
+            .with_precision_and_scale(precision, scale)
+            .expect("decimals")
+    };
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int8Array::from(vec![-7])),
         Arc::new(Int64Array::from(vec![i64::MIN])),
@@ -190,29 +282,50 @@ fn what_a_refusal_says_to_declare_holds_the_values_of_both_sides() {
         Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")),
         Arc::new(TimestampNanosecondArray::from(vec![1])),
         Arc::new(DurationSecondArray::from(vec![1])),
-        Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), None])])),
-        Arc::new(arrow::compute::cast(&StringArray::from(vec!["x"]), &list_of_text()).expect("a list")),
+        Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([
+            Some(1),
+            None,
+        ])])),
+        Arc::new(
+            arrow::compute::cast(&StringArray::from(vec!["x"]), &list_of_text()).expect("a list"),
+        ),
     ];
     let mut settled = 0;
     for (at, one) in columns.iter().enumerate() {
         for (number, other) in columns.iter().enumerate().skip(at + 1) {
-            let (before, after) = if number % 2 == 0 { (one, other) } else { (other, one) };
+            let (before, after) = if number % 2 == 0 {
+                (one, other)
+            } else {
+                (other, one)
+            };
             let lake = TestLake::new();
             take_rows(&lake, 1, before.clone()).expect("a snapshot");
-            let Err(error) = take_rows(&lake, 2, after.clone()) else { continue };
-            let (from, to) = (type_name(before.data_type()), type_name(after.data_type()));
+            let Err(error) = take_rows(&lake, 2, after.clone()) else {
+                continue;
+            };
+            let from = type_name(before.data_type());
+            let to = type_name(after.data_type());
             let hint = &error.hints()[0];
             if hint == "correct the source" {
-                assert!(from.starts_with("list") != to.starts_with("list"), "{from} and {to}");
+                assert!(
+                    from.starts_with("list") != to.starts_with("list"),
+                    "{from} and {to}"
+                );
                 continue;
             }
             let (section, rest) = hint.split_once("] ").expect("a section");
             let (types, _) = rest.split_once(" in asof.toml").expect("a declaration");
-            let config: crate::config::Config = toml::from_str(&format!("{section}]\n{types}\n")).expect("TOML");
+            let config: crate::config::Config =
+                toml::from_str(&format!("{section}]\n{types}\n")).expect("TOML");
             let mut lake = lake;
             lake.config.tables = config.tables;
-            take_rows(&lake, 2, after.clone()).unwrap_or_else(|error| panic!("{from} and {to}: {hint}: {error}"));
-            let compacted = compact(&lake.workspace(), &["item".to_owned()], &CompactOptions::default());
+            take_rows(&lake, 2, after.clone())
+                .unwrap_or_else(|error| panic!("{from} and {to}: {hint}: {error}"));
+            let compacted = compact(
+                &lake.workspace(),
+                &["item".to_owned()],
+                &CompactOptions::default(),
+            );
             compacted.unwrap_or_else(|error| panic!("{from} and {to}: {hint}: {error}"));
             settled += 1;
         }
@@ -221,17 +334,36 @@ fn what_a_refusal_says_to_declare_holds_the_values_of_both_sides() {
 }
 
 fn list_of_text() -> DataType {
-    DataType::List(Arc::new(arrow::datatypes::Field::new("item", DataType::Utf8, true)))
+    DataType::List(Arc::new(arrow::datatypes::Field::new(
+        "item",
+        DataType::Utf8,
+        true,
+    )))
 }
 
 #[test]
 fn a_declared_key_is_in_the_order_of_its_new_type() {
     let mut lake = TestLake::new();
-    let csv = |ids: &[&str]| format!("id,a\n{}", ids.iter().map(|id| format!("{id},x\n")).collect::<String>());
+    let csv = |ids: &[&str]| {
+        format!(
+            "id,a\n{}",
+            ids.iter().map(|id| format!("{id},x\n")).collect::<String>()
+        )
+    };
     take_text(&lake, 1, "csv", &csv(&["9", "10", "2134"])).expect("a snapshot");
     declare(&mut lake, "id", "text");
-    let since = take_text(&lake, 2, "csv", &csv(&["9", "10", "02134"])).expect("a snapshot").since.expect("a snapshot before");
-    assert_eq!((since.changes.added, since.changes.removed, since.changes.changed), (1, 1, 0));
+    let since = take_text(&lake, 2, "csv", &csv(&["9", "10", "02134"]))
+        .expect("a snapshot")
+        .since
+        .expect("a snapshot before");
+    assert_eq!(
+        (
+            since.changes.added,
+            since.changes.removed,
+            since.changes.changed
+        ),
+        (1, 1, 0)
+    );
     let report = compacted_alike(&lake, &lake.workspace());
     assert_eq!(report.intervals, 4);
 }
@@ -254,23 +386,45 @@ fn every_conflict_is_told_at_once_and_following_the_hint_settles_it() {
     let source = lake.path().join("source.parquet");
     let batch = |a: ArrayRef, b: ArrayRef| {
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("a", a, true), ("b-c", b, true)]).expect("rows")
+        RecordBatch::try_from_iter_with_nullable([
+            ("id", ids, true),
+            ("a", a, true),
+            ("b-c", b, true),
+        ])
+        .expect("rows")
     };
-    write_parquet(&source, &batch(Arc::new(Int64Array::from(vec![5])), Arc::new(Int64Array::from(vec![7]))));
+    write_parquet(
+        &source,
+        &batch(
+            Arc::new(Int64Array::from(vec![5])),
+            Arc::new(Int64Array::from(vec![7])),
+        ),
+    );
     take(&lake, 1, &source).expect("a snapshot");
-    write_parquet(&source, &batch(Arc::new(StringArray::from(vec!["5"])), Arc::new(StringArray::from(vec!["07"]))));
+    write_parquet(
+        &source,
+        &batch(
+            Arc::new(StringArray::from(vec!["5"])),
+            Arc::new(StringArray::from(vec!["07"])),
+        ),
+    );
     let error = take(&lake, 2, &source).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "table item, 2024-01-02: column 'a' changes from int64 to text, column 'b-c' changes from int64 to text, none of which is a safe \
+        "table item, 2024-01-02: column 'a' changes from int64 to text, column 'b-c' changes from \
+         int64 to text, none of which is a safe \
          widening"
     );
     let hint = &error.hints()[0];
     let (table, rest) = hint.split_once("] ").expect("a section");
     let (types, _) = rest.split_once(" in asof.toml").expect("a declaration");
-    let config: crate::config::Config = toml::from_str(&format!("{table}]\n{types}\n")).expect("TOML");
+    let config: crate::config::Config =
+        toml::from_str(&format!("{table}]\n{types}\n")).expect("TOML");
     lake.config.tables = config.tables;
-    let since = take(&lake, 2, &source).expect("a snapshot").since.expect("a snapshot before");
+    let since = take(&lake, 2, &source)
+        .expect("a snapshot")
+        .since
+        .expect("a snapshot before");
     assert_eq!(since.changes.changed, 1);
     compacted_alike(&lake, &lake.workspace());
 }
@@ -279,22 +433,48 @@ fn every_conflict_is_told_at_once_and_following_the_hint_settles_it() {
 fn a_type_is_pinned_by_the_last_snapshot_with_values() {
     type Take<'a> = &'a dyn Fn(&TestLake) -> Result<SnapshotReport>;
     let without: [(&str, Take<'_>); 4] = [
-        ("an absent column", &|lake| take_text(lake, 2, "csv", "id\n1\n2\n")),
-        ("empty fields", &|lake| take_text(lake, 2, "csv", "id,a\n1,\n2,\n")),
-        ("Parquet's null type", &|lake| take_rows(lake, 2, Arc::new(NullArray::new(2)))),
-        ("nulls of another type", &|lake| take_rows(lake, 2, Arc::new(Int64Array::from(vec![None, None])))),
+        ("an absent column", &|lake| {
+            take_text(lake, 2, "csv", "id\n1\n2\n")
+        }),
+        ("empty fields", &|lake| {
+            take_text(lake, 2, "csv", "id,a\n1,\n2,\n")
+        }),
+        ("Parquet's null type", &|lake| {
+            take_rows(lake, 2, Arc::new(NullArray::new(2)))
+        }),
+        ("nulls of another type", &|lake| {
+            take_rows(lake, 2, Arc::new(Int64Array::from(vec![None, None])))
+        }),
     ];
     for (what, second) in without {
-        for (ending, text) in [("csv", "id,a\n1,7\n2,8\n"), ("ndjson", "{\"id\":1,\"a\":\"7\"}\n{\"id\":2,\"a\":\"8\"}\n")] {
+        for (ending, text) in [
+            ("csv", "id,a\n1,7\n2,8\n"),
+            ("ndjson", "{\"id\":1,\"a\":\"7\"}\n{\"id\":2,\"a\":\"8\"}\n"),
+        ] {
             let lake = TestLake::new();
             take_text(&lake, 1, "csv", "id,a\n1,007\n2,8\n").expect("a snapshot");
             second(&lake).expect(what);
             take_text(&lake, 3, "csv", "id\n1\n2\n").expect("a snapshot");
             let taken = take_text(&lake, 4, ending, text).expect("a snapshot");
-            assert_eq!(taken.schema.iter().find(|column| column.name == "a").expect("a column").data_type, "text", "{what}");
+            assert_eq!(
+                taken
+                    .schema
+                    .iter()
+                    .find(|column| column.name == "a")
+                    .expect("a column")
+                    .data_type,
+                "text",
+                "{what}"
+            );
             compacted_alike(&lake, &lake.workspace());
-            let error = take_rows(&lake, 5, Arc::new(Int64Array::from(vec![7, 8]))).expect_err("numbers");
-            assert!(error.to_string().contains("column 'a' changes from text to int64"), "{error}");
+            let error =
+                take_rows(&lake, 5, Arc::new(Int64Array::from(vec![7, 8]))).expect_err("numbers");
+            assert!(
+                error
+                    .to_string()
+                    .contains("column 'a' changes from text to int64"),
+                "{error}"
+            );
         }
     }
 }
@@ -309,7 +489,11 @@ fn snapshots_that_do_not_tell_of_absent_columns_are_looked_through() {
             &lake.object(&day(number)),
             |rows| rows,
             |footer| {
-                let crate::storage::footer::Content::Snapshot(footer) = &mut footer.content else { panic!("a snapshot") };
+                let crate::storage::parquet::footer::Content::Snapshot(footer) =
+                    &mut footer.content
+                else {
+                    panic!("a snapshot")
+                };
                 assert_eq!(footer.absent.take().expect("told").len(), 1);
             },
         );
@@ -329,8 +513,12 @@ enum Stamp {
 impl Stamp {
     fn column(self) -> ArrayRef {
         match self {
-            Stamp::Milli(value) => Arc::new(TimestampMillisecondArray::from(vec![Some(value), None])),
-            Stamp::Micro(value) => Arc::new(TimestampMicrosecondArray::from(vec![Some(value), None])),
+            Stamp::Milli(value) => {
+                Arc::new(TimestampMillisecondArray::from(vec![Some(value), None]))
+            }
+            Stamp::Micro(value) => {
+                Arc::new(TimestampMicrosecondArray::from(vec![Some(value), None]))
+            }
             Stamp::Nano(value) => Arc::new(TimestampNanosecondArray::from(vec![Some(value), None])),
         }
     }
@@ -348,15 +536,21 @@ impl Stamp {
 }
 
 fn open_end() -> i64 {
-    let date = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date").and_hms_opt(23, 59, 59).expect("a time");
+    let date = NaiveDate::from_ymd_opt(9999, 12, 31)
+        .expect("a date")
+        .and_hms_opt(23, 59, 59)
+        .expect("a time");
     date.and_utc().timestamp_micros()
 }
 
 /// Three days of timestamps, and the type that intervals have, or nothing if no unit holds them.
 fn unit_cases() -> Vec<([Stamp; 3], Option<&'static str>)> {
     use Stamp::{Micro, Milli, Nano};
-    let (open, second) = (open_end(), 1_700_000_000_i64);
-    let (micro, nano, digits) = (Micro(second * 1_000_000), Nano(second * 1_000_000_000), Nano(second * 1_000_000_000 + 1));
+    let open = open_end();
+    let second = 1_700_000_000_i64;
+    let micro = Micro(second * 1_000_000);
+    let nano = Nano(second * 1_000_000_000);
+    let digits = Nano(second * 1_000_000_000 + 1);
     let mut cases = Vec::new();
     for (days, data_type) in [
         ([Micro(open), nano, nano], Some("timestamp(us)")),
@@ -365,9 +559,19 @@ fn unit_cases() -> Vec<([Stamp; 3], Option<&'static str>)> {
         ([micro, digits, nano], Some("timestamp(ns)")),
         ([micro, digits, micro], Some("timestamp(ns)")),
         ([Micro(open), digits, nano], None),
-        ([micro, Micro(open), Milli(second * 1000)], Some("timestamp(us)")),
+        (
+            [micro, Micro(open), Milli(second * 1000)],
+            Some("timestamp(us)"),
+        ),
     ] {
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
             cases.push((order.map(|at: usize| days[at]), data_type));
         }
     }
@@ -382,7 +586,9 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
         let mut refused = None;
         for (at, stamp) in days.iter().enumerate() {
             let taken = take_rows(&lake, at + 1, stamp.column());
-            let done = taken.and_then(|_| compact(&workspace, &["item".to_owned()], &CompactOptions::default()));
+            let done = taken.and_then(|_| {
+                compact(&workspace, &["item".to_owned()], &CompactOptions::default())
+            });
             if let Err(error) = done {
                 refused = Some(error);
                 break;
@@ -392,22 +598,42 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
             (Some(_), None) => {
                 compacted_alike(&lake, &workspace);
                 // Values are what was given, whatever the unit.
-                let shown: Vec<_> = (1..=3).map(|number| shown(&workspace, number).1[0].clone()).collect();
-                let given: Vec<_> = days.iter().map(|stamp| super::state::cell(&stamp.column(), 0)).collect();
+                let shown: Vec<_> = (1..=3)
+                    .map(|number| shown(&workspace, number).1[0].clone())
+                    .collect();
+                let given: Vec<_> = days
+                    .iter()
+                    .map(|stamp| super::state::cell(&stamp.column(), 0))
+                    .collect();
                 assert_eq!(shown, given, "{days:?}");
                 for (from, to) in [(1, 2), (1, 3), (2, 3)] {
-                    let options = DiffOptions { table: "item".into(), from: Some(date(&day(from))), to: date(&day(to)), limit: 10 };
+                    let options = DiffOptions {
+                        table: "item".into(),
+                        from: Some(date(&day(from))),
+                        to: date(&day(to)),
+                        limit: 10,
+                    };
                     let changed = u64::from(days[from - 1].instant() != days[to - 1].instant());
-                    assert_eq!(diff(&workspace, &options).expect("compared").changed, changed, "{days:?}");
+                    assert_eq!(
+                        diff(&workspace, &options).expect("compared").changed,
+                        changed,
+                        "{days:?}"
+                    );
                 }
             }
             (None, Some(error)) => {
                 let message = error.to_string();
                 assert!(
-                    message.contains("table item") && message.contains("column 'a'") && message.contains("9999"),
+                    message.contains("table item")
+                        && message.contains("column 'a'")
+                        && message.contains("9999"),
                     "{days:?}: {message}"
                 );
-                assert!(error.hints()[0].contains("a = \"text\""), "{:?}", error.hints());
+                assert!(
+                    error.hints()[0].contains("a = \"text\""),
+                    "{:?}",
+                    error.hints()
+                );
             }
             (expected, refused) => panic!("{days:?}: {expected:?}, {refused:?}"),
         }
@@ -431,11 +657,18 @@ fn units_of_timestamps_are_settled_by_their_values_in_external_snapshots() {
             for (at, stamp) in days.iter().enumerate() {
                 let whole = rows(stamp.column());
                 for part in 0..parts {
-                    let path = lake.path().join(format!("copies/day={}/part-{part}.parquet", day(at + 1)));
-                    let rows = if parts == 1 { whole.clone() } else { whole.slice(part, 1) };
+                    let path = lake
+                        .path()
+                        .join(format!("copies/day={}/part-{part}.parquet", day(at + 1)));
+                    let rows = if parts == 1 {
+                        whole.clone()
+                    } else {
+                        whole.slice(part, 1)
+                    };
                     write_parquet(&path, &rows);
                 }
-                refused = compact(&workspace, &["item".to_owned()], &CompactOptions::default()).err();
+                refused =
+                    compact(&workspace, &["item".to_owned()], &CompactOptions::default()).err();
                 if refused.is_some() {
                     break;
                 }
@@ -445,7 +678,12 @@ fn units_of_timestamps_are_settled_by_their_values_in_external_snapshots() {
                     compacted_alike(&lake, &workspace);
                     assert_eq!(interval_type(&lake), data_type, "{days:?}");
                 }
-                (None, Some(error)) => assert!(error.to_string().contains("no unit holds every timestamp of column 'a'"), "{error}"),
+                (None, Some(error)) => assert!(
+                    error
+                        .to_string()
+                        .contains("no unit holds every timestamp of column 'a'"),
+                    "{error}"
+                ),
                 (expected, refused) => panic!("{days:?}: {expected:?}, {refused:?}"),
             }
         }
@@ -455,20 +693,37 @@ fn units_of_timestamps_are_settled_by_their_values_in_external_snapshots() {
 #[test]
 fn a_type_that_was_inferred_from_text_gives_way_to_text() {
     let days = |values: &[&str]| -> Vec<(String, String)> {
-        values.iter().enumerate().map(|(at, value)| (day(at + 1), format!("id,a\n1,{value}\n2,{value}\n"))).collect()
+        values
+            .iter()
+            .enumerate()
+            .map(|(at, value)| (day(at + 1), format!("id,a\n1,{value}\n2,{value}\n")))
+            .collect()
     };
-    for values in [["7", "8", "A7"], ["true", "x", "x"], ["2024-01-31", "never", "2024-02-01"], ["1.50", "1.5", "none"], ["A7", "7", "8"]] {
+    for values in [
+        ["7", "8", "A7"],
+        ["true", "x", "x"],
+        ["2024-01-31", "never", "2024-02-01"],
+        ["1.50", "1.5", "none"],
+        ["A7", "7", "8"],
+    ] {
         let lake = TestLake::new();
         for last in 1..=values.len() {
             let written = days(&values[..last]);
-            let written: Vec<(&str, &str)> = written.iter().map(|(day, csv)| (day.as_str(), csv.as_str())).collect();
+            let written: Vec<(&str, &str)> = written
+                .iter()
+                .map(|(day, csv)| (day.as_str(), csv.as_str()))
+                .collect();
             let workspace = lake.foreign("item", "id", &written);
             compacted_alike(&lake, &workspace);
         }
         let workspace = lake.foreign("item", "id", &[]);
         assert_eq!(interval_type(&lake), type_name(&DataType::Utf8));
         for (at, value) in values.iter().enumerate() {
-            assert_eq!(shown(&workspace, at + 1).1, super::types::values(&[*value, *value]), "as it is written");
+            assert_eq!(
+                shown(&workspace, at + 1).1,
+                super::types::values(&[*value, *value]),
+                "as it is written"
+            );
         }
     }
 }
@@ -481,31 +736,63 @@ fn a_declared_column_may_be_absent_and_a_misspelled_one_is_told() {
     take_text(&lake, 2, "csv", "id\n1\n").expect("absent today");
     declare(&mut lake, "aa", "text");
     let error = take_text(&lake, 3, "csv", "id,a\n1,007\n").expect_err("misspelled");
-    assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Usage, "its columns are id, a"));
-    let mut external = lake.foreign("item", "id", &[("2024-01-01", "id\n1\n"), ("2024-01-02", "id,a\n1,7\n")]);
+    assert_eq!(
+        (error.kind(), error.hints()[0].as_str()),
+        (Kind::Usage, "its columns are id, a")
+    );
+    let mut external = lake.foreign(
+        "item",
+        "id",
+        &[("2024-01-01", "id\n1\n"), ("2024-01-02", "id,a\n1,7\n")],
+    );
     let config = external.config.tables.get_mut("item").expect("a table");
     config.types = [("a".to_owned(), "text".to_owned())].into();
     compacted(&external, true);
     assert_eq!(interval_type(&lake), "text");
-    external.config.tables.get_mut("item").expect("a table").types.insert("aa".into(), "text".into());
-    let error = compact(&external, &["item".to_owned()], &CompactOptions::default()).expect_err("misspelled");
+    external
+        .config
+        .tables
+        .get_mut("item")
+        .expect("a table")
+        .types
+        .insert("aa".into(), "text".into());
+    let error = compact(&external, &["item".to_owned()], &CompactOptions::default())
+        .expect_err("misspelled");
     assert_eq!(error.kind(), Kind::Usage);
 }
 
 #[test]
 fn columns_that_change_in_every_row_are_told() {
     let csv = |number: usize| -> String {
-        let rows = (0..50).map(|id| format!("{id},{},2024-01-0{number}\n", if id == number { "new" } else { "old" }));
+        let rows = (0..50).map(|id| {
+            format!(
+                "{id},{},2024-01-0{number}\n",
+                if id == number { "new" } else { "old" }
+            )
+        });
         format!("id,a,loaded_at\n{}", rows.collect::<String>())
     };
     let lake = TestLake::new();
     for number in 1..=4 {
         take_text(&lake, number, "csv", &csv(number)).expect("a snapshot");
         let told = compacted(&lake.workspace(), false).volatile_columns;
-        assert_eq!(told, if number < 3 { Vec::new() } else { vec!["loaded_at".to_owned()] }, "{number} snapshots");
+        assert_eq!(
+            told,
+            if number < 3 {
+                Vec::new()
+            } else {
+                vec!["loaded_at".to_owned()]
+            },
+            "{number} snapshots"
+        );
     }
-    let ignore = CompactOptions { ignore: vec!["loaded_at".into()], ..CompactOptions::default() };
-    let report = compact(&lake.workspace(), &["item".to_owned()], &ignore).expect("compacted").remove(0);
+    let ignore = CompactOptions {
+        ignore: vec!["loaded_at".into()],
+        ..CompactOptions::default()
+    };
+    let report = compact(&lake.workspace(), &["item".to_owned()], &ignore)
+        .expect("compacted")
+        .remove(0);
     assert!(report.volatile_columns.is_empty());
 }
 
@@ -519,8 +806,30 @@ fn the_history_of_columns_is_told() {
     lake.forget("item", &day(1));
     declare(&mut lake, "b", "text");
     let report = schema(&lake.workspace(), "item").expect("told");
-    let told: Vec<_> = report.columns.iter().map(|c| (c.name.as_str(), c.data_type.as_str(), c.key, c.declared, c.pinned)).collect();
-    assert_eq!(told, [("id", "int64", true, false, true), ("a", "float64", false, false, true), ("b", "text", false, true, false)]);
+    let told: Vec<_> = report
+        .columns
+        .iter()
+        .map(|c| {
+            (
+                c.name.as_str(),
+                c.data_type.as_str(),
+                c.key,
+                c.declared,
+                c.pinned,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("id", "int64", true, false, true),
+            ("a", "float64", false, false, true),
+            ("b", "text", false, true, false)
+        ]
+    );
     assert_eq!(report.columns[1].changes.len(), 3);
-    assert_eq!((report.snapshots, report.first, report.last), (3, date(&day(1)), date(&day(3))));
+    assert_eq!(
+        (report.snapshots, report.first, report.last),
+        (3, date(&day(1)), date(&day(3)))
+    );
 }

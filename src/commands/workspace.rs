@@ -16,13 +16,13 @@ use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
-use crate::storage::footer::{Content, SnapshotFooter};
-use crate::storage::http::RequestCounts;
 use crate::storage::lake::Lake;
-use crate::storage::location::Location;
-use crate::storage::object::ParquetObject;
-use crate::storage::probe::honours_conditions;
-use crate::storage::stores::Stores;
+use crate::storage::lake::location::Location;
+use crate::storage::object_store::http::RequestCounts;
+use crate::storage::object_store::probe::honours_conditions;
+use crate::storage::object_store::registry::Stores;
+use crate::storage::parquet::footer::{Content, SnapshotFooter};
+use crate::storage::parquet::object::ParquetObject;
 
 /// Told what is being done; results never go this way.
 pub trait Progress: Sync {
@@ -118,7 +118,8 @@ impl Workspace<'_> {
         Ok(root)
     }
 
-    /// Refuses to write below a root in a store that ignores the conditions of writes, unless that is allowed.
+    /// Refuses to write below a root in a store that ignores the conditions of writes, unless that
+    /// is allowed.
     ///
     /// # Errors
     /// A usage error for such a store; a failure to find out.
@@ -128,23 +129,29 @@ impl Workspace<'_> {
         }
         let store = root.store().map_or("", |store| store.url());
         let what = format!(
-            "the store '{store}' ignores the conditions of writes: of two writers of one date at a time, one would be lost unnoticed"
+            "the store '{store}' ignores the conditions of writes: of two writers of one date at \
+             a time, one would be lost unnoticed"
         );
         if self.allow_unsafe_store {
             self.progress.note(&what);
             return Ok(());
         }
-        Err(Error::usage(what).hint("--allow-unsafe-store, if nothing else writes there at the same time").hint(format!(
-            "if the store was mended since: delete '{}', in which that is remembered",
-            root.join("_asof").join("store.json")
-        )))
+        Err(Error::usage(what)
+            .hint("--allow-unsafe-store, if nothing else writes there at the same time")
+            .hint(format!(
+                "if the store was mended since: delete '{}', in which that is remembered",
+                root.join("_asof").join("store.json")
+            )))
     }
 
     /// Does something, and counts what object stores were asked for it; nothing if that is nothing.
     ///
     /// # Errors
     /// What it fails with.
-    pub fn counting<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<RequestCounts>)> {
+    pub fn counting<T>(
+        &self,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Option<RequestCounts>)> {
         let before = self.stores.counts();
         let done = work()?;
         Ok((done, self.stores.counts().since(&before)))
@@ -155,9 +162,15 @@ impl Workspace<'_> {
         self.lake.is_some() || self.config.lake.is_some()
     }
 
-    /// What the configuration says of a table, with the types that the command line declares; nothing if neither names it.
+    /// What the configuration says of a table, with the types that the command line declares;
+    /// nothing if neither names it.
     pub fn table_config(&self, name: &TableName) -> TableConfig {
-        let mut config = self.config.tables.get(name.as_str()).cloned().unwrap_or_default();
+        let mut config = self
+            .config
+            .tables
+            .get(name.as_str())
+            .cloned()
+            .unwrap_or_default();
         config.types.extend(self.declared.of_tables.clone());
         config.csv = self.declared.csv_of_tables.clone().or(config.csv);
         config
@@ -170,7 +183,11 @@ impl Workspace<'_> {
     pub fn table_types(&self, name: &TableName) -> Result<TypeRules> {
         let observed = self.observed(&format!("table {name}"));
         let csv_is_given = !self.declared.csv_of_tables.is_default();
-        Ok(TypeRules { observed, csv_is_given, ..self.table_config(name).type_rules(name.as_str())? })
+        Ok(TypeRules {
+            observed,
+            csv_is_given,
+            ..self.table_config(name).type_rules(name.as_str())?
+        })
     }
 
     /// What is seen of the text of a table or of events.
@@ -181,13 +198,21 @@ impl Workspace<'_> {
         }
     }
 
-    /// What was detected of how text is written, and what may be wrong with how it is read, in words.
+    /// What was detected of how text is written, and what may be wrong with how it is read, in
+    /// words.
     pub fn observations(&self) -> Vec<String> {
-        let Ok(all) = self.observed.lock() else { return Vec::new() };
+        let Ok(all) = self.observed.lock() else {
+            return Vec::new();
+        };
         let mut detected = Vec::new();
         for (of, observed) in all.iter() {
             let words = observed.detected();
-            detected.extend(words.iter().filter_map(ReadAs::detected_in_words).map(|words| format!("{of}: detected {words}")));
+            detected.extend(
+                words
+                    .iter()
+                    .filter_map(ReadAs::detected_in_words)
+                    .map(|words| format!("{of}: detected {words}")),
+            );
             detected.extend(observed.notes().iter().map(|note| format!("{of}: {note}")));
         }
         detected
@@ -202,7 +227,11 @@ impl Workspace<'_> {
         config.types.extend(self.declared.of_events.clone());
         config.csv = self.declared.csv_of_events.clone().or(config.csv);
         let csv_is_given = !self.declared.csv_of_events.is_default();
-        Ok(TypeRules { observed: self.observed(&format!("events {name}")), csv_is_given, ..config.type_rules(name)? })
+        Ok(TypeRules {
+            observed: self.observed(&format!("events {name}")),
+            csv_is_given,
+            ..config.type_rules(name)?
+        })
     }
 
     /// The date column that a section of asof.toml names; nothing if it names none.
@@ -218,10 +247,16 @@ impl Workspace<'_> {
     ) -> Result<Option<DateColumn>> {
         let Some(name) = name else { return Ok(None) };
         let zone = timezone.map_or_else(|| self.config.zone(), zone)?;
-        Ok(Some(DateColumn { name: name.clone(), format: format.cloned(), zone, named_by: NamedBy::Section(section) }))
+        Ok(Some(DateColumn {
+            name: name.clone(),
+            format: format.cloned(),
+            zone,
+            named_by: NamedBy::Section(section),
+        }))
     }
 
-    /// The tables that a command is for: those named, or else all that the configuration or the lake has.
+    /// The tables that a command is for: those named, or else all that the configuration or the
+    /// lake has.
     ///
     /// # Errors
     /// A usage error for a table that neither has.
@@ -230,7 +265,8 @@ impl Workspace<'_> {
             let all = self.known_tables()?;
             if all.is_empty() {
                 self.lake()?;
-                return Err(Error::usage("there is no table yet").hint("asof snapshot TABLE --source FILE --key COLUMN"));
+                return Err(Error::usage("there is no table yet")
+                    .hint("asof snapshot TABLE --source FILE --key COLUMN"));
             }
             return Ok(all);
         }
@@ -254,14 +290,30 @@ impl Workspace<'_> {
             self.lake()?;
         }
         let error = Error::usage(format!("there is no table '{name}'"));
-        Err(error.hint_nearest(name, known.iter().map(TableName::as_str), || match known.as_slice() {
-            [] => format!("asof snapshot {name} --source FILE --key COLUMN"),
-            known => format!("the tables are {}", known.iter().map(TableName::as_str).collect::<Vec<_>>().join(", ")),
-        }))
+        Err(
+            error.hint_nearest(name, known.iter().map(TableName::as_str), || {
+                match known.as_slice() {
+                    [] => format!("asof snapshot {name} --source FILE --key COLUMN"),
+                    known => format!(
+                        "the tables are {}",
+                        known
+                            .iter()
+                            .map(TableName::as_str)
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                }
+            }),
+        )
     }
 
     fn known_tables(&self) -> Result<Vec<TableName>> {
-        let mut names: Vec<TableName> = self.config.tables.keys().map(|name| name.parse()).collect::<Result<_>>()?;
+        let mut names: Vec<TableName> = self
+            .config
+            .tables
+            .keys()
+            .map(|name| name.parse())
+            .collect::<Result<_>>()?;
         if self.has_lake() {
             names.extend(self.lake()?.tables()?);
         }
@@ -270,16 +322,22 @@ impl Workspace<'_> {
         Ok(names)
     }
 
-    /// A table, with its snapshots and its key. The key comes from `key`, the configuration, or the last
-    /// snapshot, in this order.
+    /// A table, with its snapshots and its key. The key comes from `key`, the configuration, or the
+    /// last snapshot, in this order.
     ///
     /// # Errors
     /// A usage error if there is no key to be found.
     pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
         let table = self.table_with_any_key(name, key)?;
         if table.key.is_empty() {
-            return Err(Error::usage(format!("the key of table {} is not known", table.name))
-                .hint(format!("[tables.{}] key = [\"COLUMN\"] in asof.toml", toml_key(table.name.as_str()))));
+            return Err(
+                Error::usage(format!("the key of table {} is not known", table.name)).hint(
+                    format!(
+                        "[tables.{}] key = [\"COLUMN\"] in asof.toml",
+                        toml_key(table.name.as_str())
+                    ),
+                ),
+            );
         }
         Ok(table)
     }
@@ -294,7 +352,12 @@ impl Workspace<'_> {
         let format = FormatRule::of_table(config.source_format, name);
         let layout = config.layout.as_deref().map(Layout::parse).transpose()?;
         let section = format!("tables.{}", toml_key(name.as_str()));
-        let column = self.date_column(config.date_column.as_ref(), config.date_format.as_ref(), config.timezone.as_deref(), section)?;
+        let column = self.date_column(
+            config.date_column.as_ref(),
+            config.date_format.as_ref(),
+            config.timezone.as_deref(),
+            section,
+        )?;
         let key_is_given = !key.is_empty();
         let table = |root, layout, own, types, format| Table {
             name: name.clone(),
@@ -312,10 +375,22 @@ impl Workspace<'_> {
         let mut table = match (&config.snapshots, column, layout) {
             (Some(snapshots), Some(column), layout) => {
                 let root = self.configured(snapshots)?;
-                self.dated_table(table(root, Dated::split_layout()?, false, types, format), layout, column)
+                self.dated_table(
+                    table(root, Dated::split_layout()?, false, types, format),
+                    layout,
+                    column,
+                )
             }
-            (Some(snapshots), None, Some(layout)) => table(self.configured(snapshots)?, layout, false, types, format),
-            _ => table(self.lake()?.snapshots(name), Lake::layout()?, true, types, format),
+            (Some(snapshots), None, Some(layout)) => {
+                table(self.configured(snapshots)?, layout, false, types, format)
+            }
+            _ => table(
+                self.lake()?.snapshots(name),
+                Lake::layout()?,
+                true,
+                types,
+                format,
+            ),
         };
         table.key = match (key, config.key.as_slice()) {
             ([], []) => self.recorded_key(&table)?,
@@ -325,18 +400,37 @@ impl Workspace<'_> {
         Ok(table)
     }
 
-    /// A table whose copies are rows of the same files. They are split by date once for the whole command.
-    pub fn dated_table(&self, mut table: Table, layout: Option<Layout>, column: DateColumn) -> Table {
+    /// A table whose copies are rows of the same files. They are split by date once for the whole
+    /// command.
+    pub fn dated_table(
+        &self,
+        mut table: Table,
+        layout: Option<Layout>,
+        column: DateColumn,
+    ) -> Table {
         let mut known = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
         let dated = known.entry(table.name.clone()).or_insert_with(|| {
             let mut types = table.types.clone();
             // The date of a folder is no attribute of the rows, unless it is the very date column.
-            types.layout = layout.as_ref().map_or_else(LayoutColumns::default, |layout| {
-                let names = layout.date_names().into_iter().map(|(name, _)| name).filter(|name| *name != column.name);
-                LayoutColumns::of_events(layout).without(names.collect())
-            });
+            types.layout = layout
+                .as_ref()
+                .map_or_else(LayoutColumns::default, |layout| {
+                    let names = layout
+                        .date_names()
+                        .into_iter()
+                        .map(|(name, _)| name)
+                        .filter(|name| *name != column.name);
+                    LayoutColumns::of_events(layout).without(names.collect())
+                });
             let place = format!("table {}, '{}'", table.name, self.shown(&table.root));
-            let dated = Dated::new(table.root.clone(), layout, table.format.clone(), types, column, RowsOf::Copies);
+            let dated = Dated::new(
+                table.root.clone(),
+                layout,
+                table.format.clone(),
+                types,
+                column,
+                RowsOf::Copies,
+            );
             Arc::new(dated.within(place, self.memory))
         });
         table.types = dated.split_types();
@@ -363,10 +457,19 @@ impl Workspace<'_> {
             None => Ok(self.lake()?.intervals(name)),
             Some(out) => {
                 let path = self.here(out)?;
-                if ["csv", "tsv", "json", "ndjson", "jsonl", "arrow", "ipc", "feather"].contains(&path.ending().as_str()) {
-                    return Err(Error::usage(format!("'{out}': intervals are Parquet")).hint("--out FILE.parquet, or a folder"));
+                if [
+                    "csv", "tsv", "json", "ndjson", "jsonl", "arrow", "ipc", "feather",
+                ]
+                .contains(&path.ending().as_str())
+                {
+                    return Err(Error::usage(format!("'{out}': intervals are Parquet"))
+                        .hint("--out FILE.parquet, or a folder"));
                 }
-                Ok(if path.ending() == "parquet" { path } else { path.join(&format!("{name}.parquet")) })
+                Ok(if path.ending() == "parquet" {
+                    path
+                } else {
+                    path.join(&format!("{name}.parquet"))
+                })
             }
         }
     }
@@ -388,13 +491,23 @@ impl Workspace<'_> {
     /// How a table is looked up for the events of a date, and whether its lag is declared.
     pub fn as_of_rule(&self, name: &TableName) -> (AsOfRule, bool) {
         let config = self.table_config(name);
-        (AsOfRule { lag: config.lag.unwrap_or_default(), tolerance: config.tolerance.unwrap_or_default() }, config.lag.is_some())
+        (
+            AsOfRule {
+                lag: config.lag.unwrap_or_default(),
+                tolerance: config.tolerance.unwrap_or_default(),
+            },
+            config.lag.is_some(),
+        )
     }
 
     /// A path as it is shown: from the folder one stands in, if it lies there.
     pub fn shown(&self, location: &Location) -> String {
         match location.as_local() {
-            Some(path) => path.strip_prefix(&self.folder).unwrap_or(path).display().to_string(),
+            Some(path) => path
+                .strip_prefix(&self.folder)
+                .unwrap_or(path)
+                .display()
+                .to_string(),
             None => location.to_string(),
         }
     }
@@ -403,7 +516,9 @@ impl Workspace<'_> {
 /// The footer of the last snapshot in asof's own lake that can be read.
 fn last_footer(table: &Table, today: NaiveDate) -> Result<Option<SnapshotFooter>> {
     for objects in table.find_latest(today)?.values().rev() {
-        let Some(object) = objects.first() else { continue };
+        let Some(object) = objects.first() else {
+            continue;
+        };
         // Whatever stands there now: it may be replaced at this moment.
         let footer = ParquetObject::open(&object.location).and_then(|object| object.footer());
         match footer.map(|footer| footer.map(|footer| footer.content)) {

@@ -1,10 +1,10 @@
 //! As of: which snapshot serves a date.
 //!
-//! `snapshot_date = D` means "the state that events of day D should see". A table whose copy is taken at
-//! the start of the day has a lag of one day: events of D join the copy labelled D-1. When the
-//! date that is asked for has no snapshot, the latest earlier one serves, but only within the tolerance,
-//! since an older state is another answer. The dates after the last snapshot are no exception: an open
-//! end promises nothing past the last observed date.
+//! `snapshot_date = D` means "the state that events of day D should see". A table whose copy is
+//! taken at the start of the day has a lag of one day: events of D join the copy labelled D-1. When
+//! the date that is asked for has no snapshot, the latest earlier one serves, but only within the
+//! tolerance, since an older state is another answer. The dates after the last snapshot are no
+//! exception: an open end promises nothing past the last observed date.
 
 use chrono::NaiveDate;
 
@@ -43,7 +43,11 @@ impl AsOfRule {
     ///
     /// # Errors
     /// Whether there is no snapshot at all or only one too old.
-    pub fn resolve(&self, observed: &[NaiveDate], date: NaiveDate) -> Result<NaiveDate, NoSnapshot> {
+    pub fn resolve(
+        &self,
+        observed: &[NaiveDate],
+        date: NaiveDate,
+    ) -> Result<NaiveDate, NoSnapshot> {
         let label = self.label(date);
         let found = latest(observed, label).ok_or(NoSnapshot::Before)?;
         if (label - found).num_days() > i64::from(self.tolerance.0) {
@@ -69,7 +73,9 @@ impl AsOfRule {
 
 /// The latest observed date that is not after `date`. `observed` is ascending.
 pub fn latest(observed: &[NaiveDate], date: NaiveDate) -> Option<NaiveDate> {
-    observed[..observed.partition_point(|seen| *seen <= date)].last().copied()
+    observed[..observed.partition_point(|seen| *seen <= date)]
+        .last()
+        .copied()
 }
 
 #[cfg(test)]
@@ -82,37 +88,76 @@ mod tests {
     }
 
     fn rule(lag: u32, tolerance: u32) -> AsOfRule {
-        AsOfRule { lag: DaySpan(lag), tolerance: DaySpan(tolerance) }
+        AsOfRule {
+            lag: DaySpan(lag),
+            tolerance: DaySpan(tolerance),
+        }
     }
 
     #[test]
     fn a_date_is_served_by_its_own_snapshot_and_by_no_other_unless_told() {
         let observed = [date("2024-01-01"), date("2024-01-03")];
-        assert_eq!(rule(0, 0).resolve(&observed, date("2024-01-03")), Ok(date("2024-01-03")));
-        assert_eq!(rule(0, 0).resolve(&observed, date("2024-01-02")), Err(NoSnapshot::TooOld(date("2024-01-01"))));
-        assert_eq!(rule(0, 1).resolve(&observed, date("2024-01-02")), Ok(date("2024-01-01")));
-        assert_eq!(rule(0, 9).resolve(&observed, date("2023-12-31")), Err(NoSnapshot::Before));
+        assert_eq!(
+            rule(0, 0).resolve(&observed, date("2024-01-03")),
+            Ok(date("2024-01-03"))
+        );
+        assert_eq!(
+            rule(0, 0).resolve(&observed, date("2024-01-02")),
+            Err(NoSnapshot::TooOld(date("2024-01-01")))
+        );
+        assert_eq!(
+            rule(0, 1).resolve(&observed, date("2024-01-02")),
+            Ok(date("2024-01-01"))
+        );
+        assert_eq!(
+            rule(0, 9).resolve(&observed, date("2023-12-31")),
+            Err(NoSnapshot::Before)
+        );
     }
 
     #[test]
     fn tolerance_counts_from_the_label_and_holds_past_the_last_snapshot() {
         let observed = [date("2024-01-03")];
-        assert_eq!(rule(0, 2).resolve(&observed, date("2024-01-05")), Ok(date("2024-01-03")));
-        assert_eq!(rule(0, 2).resolve(&observed, date("2024-01-06")), Err(NoSnapshot::TooOld(date("2024-01-03"))));
-        assert_eq!(rule(1, 2).resolve(&observed, date("2024-01-06")), Ok(date("2024-01-03")));
+        assert_eq!(
+            rule(0, 2).resolve(&observed, date("2024-01-05")),
+            Ok(date("2024-01-03"))
+        );
+        assert_eq!(
+            rule(0, 2).resolve(&observed, date("2024-01-06")),
+            Err(NoSnapshot::TooOld(date("2024-01-03")))
+        );
+        assert_eq!(
+            rule(1, 2).resolve(&observed, date("2024-01-06")),
+            Ok(date("2024-01-03"))
+        );
     }
 
     #[test]
     fn the_rule_is_said_in_words() {
-        assert_eq!(rule(0, 0).in_words(), "events of D see the snapshot labelled D");
-        assert_eq!(rule(1, 1).in_words(), "events of D see the snapshot labelled D-1, or the day before it");
-        assert_eq!(rule(2, 7).in_words(), "events of D see the snapshot labelled D-2, or the latest of the 7 days before it");
+        assert_eq!(
+            rule(0, 0).in_words(),
+            "events of D see the snapshot labelled D"
+        );
+        assert_eq!(
+            rule(1, 1).in_words(),
+            "events of D see the snapshot labelled D-1, or the day before it"
+        );
+        assert_eq!(
+            rule(2, 7).in_words(),
+            "events of D see the snapshot labelled D-2, or the latest of the 7 days before it"
+        );
     }
 
     #[test]
     fn a_lag_joins_the_copy_of_the_day_before() {
         let observed = [date("2024-01-01"), date("2024-01-02")];
-        assert_eq!(rule(1, 0).resolve(&observed, date("2024-01-02")), Ok(date("2024-01-01")));
-        assert_eq!(rule(1, 0).resolve(&observed, date("2024-01-01")), Err(NoSnapshot::Before));
+        assert_eq!(
+            rule(1, 0).resolve(&observed, date("2024-01-02")),
+            Ok(date("2024-01-01"))
+        );
+        assert_eq!(
+            rule(1, 0).resolve(&observed, date("2024-01-01")),
+            Err(NoSnapshot::Before)
+        );
     }
 }

@@ -1,12 +1,14 @@
-//! Dates and times that no calendar has: `infinity`, as DuckDB and PostgreSQL write it, and others beyond every year.
+//! Dates and times that no calendar has: `infinity`, as DuckDB and PostgreSQL write it, and others
+//! beyond every year.
 //!
-//! They are numbers that cannot be shown, written to CSV or compared with a date by other programs. So they are refused, by
-//! name, when rows of another tool are read.
+//! They are numbers that cannot be shown, written to CSV or compared with a date by other programs.
+//! So they are refused, by name, when rows of another tool are read.
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampSecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampSecondType,
 };
 use chrono::{DateTime, Days, NaiveDate};
 
@@ -27,11 +29,23 @@ pub fn check_calendar(batch: &RecordBatch) -> Result<()> {
                 .iter()
                 .zip(batch.columns())
                 .filter(|(other, column)| other != &field && beyond(column).is_none());
-            let shown: Vec<String> =
-                others.take(3).map(|(field, column)| format!("{}={}", field.name(), shorten(&display(column, row)))).collect();
-            let at = if shown.is_empty() { String::new() } else { format!(" in the row {}", shown.join(", ")) };
-            return Err(Error::refused(format!("column '{name}' holds {value}, which is not a date of the calendar,{at}"))
-                .hint(format!("write null or 9999-12-31 in its place: CASE WHEN isfinite({name}) THEN {name} END")));
+            let shown: Vec<String> = others
+                .take(3)
+                .map(|(field, column)| {
+                    format!("{}={}", field.name(), shorten(&display(column, row)))
+                })
+                .collect();
+            let at = if shown.is_empty() {
+                String::new()
+            } else {
+                format!(" in the row {}", shown.join(", "))
+            };
+            return Err(Error::refused(format!(
+                "column '{name}' holds {value}, which is not a date of the calendar,{at}"
+            ))
+            .hint(format!(
+                "write null or 9999-12-31 in its place: CASE WHEN isfinite({name}) THEN {name} END"
+            )));
         }
     }
     Ok(())
@@ -45,22 +59,46 @@ fn beyond(column: &ArrayRef) -> Option<(usize, String)> {
     };
     match column.data_type() {
         DataType::Date32 => {
-            let days = |date: NaiveDate| date.signed_duration_since(NaiveDate::default()).num_days();
+            let days =
+                |date: NaiveDate| date.signed_duration_since(NaiveDate::default()).num_days();
             // A day less on both sides, for times of day in any zone.
-            let bounds = (days(NaiveDate::MIN + Days::new(1)), days(NaiveDate::MAX - Days::new(1)));
+            let bounds = (
+                days(NaiveDate::MIN + Days::new(1)),
+                days(NaiveDate::MAX - Days::new(1)),
+            );
             outside::<Date32Type>(column, bounds, i64::from(i32::MAX), "days")
         }
         DataType::Date64 | DataType::Timestamp(..) => {
-            let seconds = (DateTime::<chrono::Utc>::MIN_UTC.timestamp() + 86_400, DateTime::<chrono::Utc>::MAX_UTC.timestamp() - 86_400);
-            let scaled = |factor: i64| (seconds.0.saturating_mul(factor), seconds.1.saturating_mul(factor));
+            let seconds = (
+                DateTime::<chrono::Utc>::MIN_UTC.timestamp() + 86_400,
+                DateTime::<chrono::Utc>::MAX_UTC.timestamp() - 86_400,
+            );
+            let scaled = |factor: i64| {
+                (
+                    seconds.0.saturating_mul(factor),
+                    seconds.1.saturating_mul(factor),
+                )
+            };
             let unit = match column.data_type() {
                 DataType::Timestamp(unit, _) => unit,
                 _ => return outside::<Date64Type>(column, scaled(1_000), i64::MAX, "milliseconds"),
             };
             match unit {
-                TimeUnit::Second => outside::<TimestampSecondType>(column, seconds, i64::MAX, "seconds"),
-                TimeUnit::Millisecond => outside::<TimestampMillisecondType>(column, scaled(1_000), i64::MAX, "milliseconds"),
-                TimeUnit::Microsecond => outside::<TimestampMicrosecondType>(column, scaled(1_000_000), i64::MAX, "microseconds"),
+                TimeUnit::Second => {
+                    outside::<TimestampSecondType>(column, seconds, i64::MAX, "seconds")
+                }
+                TimeUnit::Millisecond => outside::<TimestampMillisecondType>(
+                    column,
+                    scaled(1_000),
+                    i64::MAX,
+                    "milliseconds",
+                ),
+                TimeUnit::Microsecond => outside::<TimestampMicrosecondType>(
+                    column,
+                    scaled(1_000_000),
+                    i64::MAX,
+                    "microseconds",
+                ),
                 // Every one of them is a time of a year from 1677 to 2262.
                 TimeUnit::Nanosecond => None,
             }
@@ -69,28 +107,44 @@ fn beyond(column: &ArrayRef) -> Option<(usize, String)> {
             let lists = column.as_list::<i32>();
             let offsets = lists.value_offsets();
             let row_of = |at: usize| {
-                (0..lists.len()).find(|row| lists.is_valid(*row) && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at))
+                (0..lists.len()).find(|row| {
+                    lists.is_valid(*row)
+                        && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at)
+                })
             };
             first(lists.values(), &row_of)
         }
         DataType::Struct(_) => {
             let values = column.as_struct();
-            values.columns().iter().find_map(|column| first(column, &|at| values.is_valid(at).then_some(at)))
+            values
+                .columns()
+                .iter()
+                .find_map(|column| first(column, &|at| values.is_valid(at).then_some(at)))
         }
         DataType::Map(..) => {
             let maps = column.as_map();
             let offsets = maps.value_offsets();
             let row_of = |at: usize| {
-                (0..maps.len()).find(|row| maps.is_valid(*row) && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at))
+                (0..maps.len()).find(|row| {
+                    maps.is_valid(*row)
+                        && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at)
+                })
             };
-            [maps.keys(), maps.values()].into_iter().find_map(|values| first(values, &row_of))
+            [maps.keys(), maps.values()]
+                .into_iter()
+                .find_map(|values| first(values, &row_of))
         }
         _ => None,
     }
 }
 
 /// The first value that is less than one bound or greater than the other.
-fn outside<T: ArrowPrimitiveType>(column: &ArrayRef, bounds: (i64, i64), infinity: i64, unit: &str) -> Option<(usize, String)>
+fn outside<T: ArrowPrimitiveType>(
+    column: &ArrayRef,
+    bounds: (i64, i64),
+    infinity: i64,
+    unit: &str,
+) -> Option<(usize, String)>
 where
     T::Native: Into<i64>,
 {
@@ -99,7 +153,8 @@ where
     if min(values).is_none_or(is_inside) && max(values).is_none_or(is_inside) {
         return None;
     }
-    let row = (0..values.len()).find(|row| values.is_valid(*row) && !is_inside(values.value(*row)))?;
+    let row =
+        (0..values.len()).find(|row| values.is_valid(*row) && !is_inside(values.value(*row)))?;
     let value: i64 = values.value(row).into();
     Some((
         row,
@@ -115,7 +170,10 @@ where
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Date32Array, Int64Array, ListArray, StructArray, TimestampMicrosecondArray, TimestampNanosecondArray};
+    use arrow::array::{
+        Date32Array, Int64Array, ListArray, StructArray, TimestampMicrosecondArray,
+        TimestampNanosecondArray,
+    };
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::Field;
 
@@ -128,27 +186,59 @@ mod tests {
 
     #[test]
     fn every_year_that_can_be_shown_is_taken() {
-        let dates = Date32Array::from(vec![Some(2_932_896), Some(-719_162), None, Some(95_000_000), Some(-95_000_000)]);
-        let times = TimestampMicrosecondArray::from(vec![253_402_300_799_999_999, -62_135_596_800_000_000, 8_000_000_000_000_000_000]);
+        let dates = Date32Array::from(vec![
+            Some(2_932_896),
+            Some(-719_162),
+            None,
+            Some(95_000_000),
+            Some(-95_000_000),
+        ]);
+        let times = TimestampMicrosecondArray::from(vec![
+            253_402_300_799_999_999,
+            -62_135_596_800_000_000,
+            8_000_000_000_000_000_000,
+        ]);
         let nanoseconds = TimestampNanosecondArray::from(vec![i64::MAX, i64::MIN]);
-        for column in [Arc::new(dates) as ArrayRef, Arc::new(times.clone().with_timezone("UTC")), Arc::new(times), Arc::new(nanoseconds)] {
+        for column in [
+            Arc::new(dates) as ArrayRef,
+            Arc::new(times.clone().with_timezone("UTC")),
+            Arc::new(times),
+            Arc::new(nanoseconds),
+        ] {
             assert!(check(column.clone()).is_ok());
             for row in 0..column.len() {
-                assert!(!display(&column, row).contains("error"), "{}", display(&column, row));
+                assert!(
+                    !display(&column, row).contains("error"),
+                    "{}",
+                    display(&column, row)
+                );
             }
         }
     }
 
     #[test]
     fn infinity_is_refused_by_name_wherever_it_is() {
-        let dates = |value: i32| -> ArrayRef { Arc::new(Date32Array::from(vec![Some(0), None, Some(value)])) };
-        let times = |value: i64| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(vec![0, 0, value])) };
+        let dates = |value: i32| -> ArrayRef {
+            Arc::new(Date32Array::from(vec![Some(0), None, Some(value)]))
+        };
+        let times = |value: i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(vec![0, 0, value]))
+        };
         let lists = |values: ArrayRef| -> ArrayRef {
             let item = Arc::new(Field::new("item", values.data_type().clone(), true));
-            Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([0, 1, 2]), values, None))
+            Arc::new(ListArray::new(
+                item,
+                OffsetBuffer::from_lengths([0, 1, 2]),
+                values,
+                None,
+            ))
         };
         let structs = |values: ArrayRef| -> ArrayRef {
-            Arc::new(StructArray::new(vec![Field::new("at", values.data_type().clone(), true)].into(), vec![values], None))
+            Arc::new(StructArray::new(
+                vec![Field::new("at", values.data_type().clone(), true)].into(),
+                vec![values],
+                None,
+            ))
         };
         for (column, value) in [
             (dates(i32::MAX), "infinity"),
@@ -163,7 +253,13 @@ mod tests {
             (lists(structs(dates(-i32::MAX))), "-infinity"),
         ] {
             let error = check(column).expect_err(value).to_string();
-            assert_eq!(error, format!("column 'until' holds {value}, which is not a date of the calendar, in the row id=9"));
+            assert_eq!(
+                error,
+                format!(
+                    "column 'until' holds {value}, which is not a date of the calendar, in the \
+                     row id=9"
+                )
+            );
         }
     }
 }

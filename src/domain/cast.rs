@@ -1,14 +1,15 @@
 //! Casts that keep every value, and batches brought into a wider schema.
 //!
-//! A cast that would round, cut or lose a value is refused with the value; so a type may only widen, and text is
-//! read as the type that it is. Nested values are cast field by field and element by element, by name. As text, a nested value is JSON.
+//! A cast that would round, cut or lose a value is refused with the value; so a type may only
+//! widen, and text is read as the type that it is. Nested values are cast field by field and
+//! element by element, by name. As text, a nested value is JSON.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, MapArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
-    StringBuilder, StructArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, MapArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, StringBuilder, StructArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float32Type, Float64Type, SchemaRef};
@@ -29,14 +30,20 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         return Ok(batch.clone());
     }
     let own = batch.schema_ref().fields();
-    let at: std::collections::HashMap<&str, usize> = own.iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
+    let at: std::collections::HashMap<&str, usize> = own
+        .iter()
+        .enumerate()
+        .map(|(at, field)| (field.name().as_str(), at))
+        .collect();
     let columns = schema
         .fields()
         .iter()
-        .map(|field| match at.get(field.name().as_str()).map(|at| batch.column(*at)) {
-            Some(column) => cast_exactly(column, field.data_type(), field.name()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        })
+        .map(
+            |field| match at.get(field.name().as_str()).map(|at| batch.column(*at)) {
+                Some(column) => cast_exactly(column, field.data_type(), field.name()),
+                None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+            },
+        )
         .collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
@@ -55,57 +62,132 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
         return Ok(new_null_array(to, column.len()));
     }
     match (column.data_type(), to) {
-        (DataType::Struct(_), DataType::Struct(fields)) => return cast_struct(column.as_struct(), fields, name),
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            return cast_struct(column.as_struct(), fields, name);
+        }
         (DataType::List(_), DataType::List(item)) => {
             let list: &ListArray = column.as_list();
             let values = cast_exactly(list.values(), item.data_type(), name)?;
-            let cast = ListArray::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned());
-            return cast.map(|list| Arc::new(list) as ArrayRef).map_err(|error| failed(name, &error));
+            let cast = ListArray::try_new(
+                item.clone(),
+                list.offsets().clone(),
+                values,
+                list.nulls().cloned(),
+            );
+            return cast
+                .map(|list| Arc::new(list) as ArrayRef)
+                .map_err(|error| failed(name, &error));
         }
         (DataType::Map(..), DataType::Map(entries, sorted)) => {
             let map = column.as_map();
             // The fields of an entry go by position: tools name them as they like.
-            let DataType::Struct(fields) = entries.data_type() else { return Err(cannot_be_read(column, to, name)) };
+            let DataType::Struct(fields) = entries.data_type() else {
+                return Err(cannot_be_read(column, to, name));
+            };
             let pairs = map.entries().columns().iter().zip(fields);
-            let columns = pairs.map(|(column, field)| cast_exactly(column, field.data_type(), name)).collect::<Result<Vec<_>>>()?;
-            let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(|error| failed(name, &error))?;
-            let cast = MapArray::try_new(entries.clone(), map.offsets().clone(), pairs, map.nulls().cloned(), *sorted);
-            return cast.map(|map| Arc::new(map) as ArrayRef).map_err(|error| failed(name, &error));
+            let columns = pairs
+                .map(|(column, field)| cast_exactly(column, field.data_type(), name))
+                .collect::<Result<Vec<_>>>()?;
+            let pairs = StructArray::try_new(fields.clone(), columns, None)
+                .map_err(|error| failed(name, &error))?;
+            let cast = MapArray::try_new(
+                entries.clone(),
+                map.offsets().clone(),
+                pairs,
+                map.nulls().cloned(),
+                *sorted,
+            );
+            return cast
+                .map(|map| Arc::new(map) as ArrayRef)
+                .map_err(|error| failed(name, &error));
         }
-        // Another encoding of a list: first as a list of the values as they are, so that each of them is cast exactly.
+        // Another encoding of a list: first as a list of the values as they are, so that each of
+        // them is cast exactly.
         (
-            DataType::LargeList(from) | DataType::FixedSizeList(from, _) | DataType::ListView(from) | DataType::LargeListView(from),
+            DataType::LargeList(from)
+            | DataType::FixedSizeList(from, _)
+            | DataType::ListView(from)
+            | DataType::LargeListView(from),
             DataType::List(_),
         ) => {
             let list = DataType::List(Arc::new(Field::new("item", from.data_type().clone(), true)));
-            let cast = cast_with_options(column, &list, &CastOptions { safe: false, ..CastOptions::default() });
-            return cast_exactly(&cast.map_err(|_| cannot_be_read(column, to, name))?, to, name);
+            let cast = cast_with_options(
+                column,
+                &list,
+                &CastOptions {
+                    safe: false,
+                    ..CastOptions::default()
+                },
+            );
+            return cast_exactly(
+                &cast.map_err(|_| cannot_be_read(column, to, name))?,
+                to,
+                name,
+            );
         }
         // A null may be among the values that keys or runs refer to.
         (DataType::Dictionary(..), _) => {
             let dictionary = column.as_any_dictionary();
-            let values = take(dictionary.values().as_ref(), dictionary.keys(), None).map_err(|error| failed(name, &error))?;
+            let values = take(dictionary.values().as_ref(), dictionary.keys(), None)
+                .map_err(|error| failed(name, &error))?;
             return cast_exactly(&values, to, name);
         }
         (DataType::RunEndEncoded(_, values), _) => {
-            let values = cast_with_options(column, values.data_type(), &CastOptions { safe: false, ..CastOptions::default() });
-            return cast_exactly(&values.map_err(|_| cannot_be_read(column, to, name))?, to, name);
+            let values = cast_with_options(
+                column,
+                values.data_type(),
+                &CastOptions {
+                    safe: false,
+                    ..CastOptions::default()
+                },
+            );
+            return cast_exactly(
+                &values.map_err(|_| cannot_be_read(column, to, name))?,
+                to,
+                name,
+            );
         }
         // A date in milliseconds may have a time of day.
         (DataType::Date64, _) => {
             let dates = column.as_primitive::<Date64Type>();
-            let is_date = |row| dates.value(row) % 86_400_000 == 0 && i32::try_from(dates.value(row) / 86_400_000).is_ok();
+            let is_date = |row| {
+                dates.value(row) % 86_400_000 == 0
+                    && i32::try_from(dates.value(row) / 86_400_000).is_ok()
+            };
             if let Some(row) = (0..dates.len()).find(|row| dates.is_valid(*row) && !is_date(*row)) {
                 return Err(does_not_fit(column, row, &DataType::Date32, name));
             }
         }
-        (DataType::Struct(_) | DataType::List(_) | DataType::Map(..), DataType::Utf8) => return as_json(column, name),
-        (DataType::Float32, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float32Type>(), 1 << 24, to, name),
-        (DataType::Float64, DataType::Decimal128(..)) => return by_digits(column, column.as_primitive::<Float64Type>(), 1 << 53, to, name),
-        (DataType::Utf8, _) => {
-            return super::text::column(column.as_string(), to).map_err(|row| does_not_fit(column, row, to, name));
+        (DataType::Struct(_) | DataType::List(_) | DataType::Map(..), DataType::Utf8) => {
+            return as_json(column, name);
         }
-        (from, _) if from != &DataType::Utf8 && to != &DataType::Utf8 && canonical(from) == Some(DataType::Utf8) => {
+        (DataType::Float32, DataType::Decimal128(..)) => {
+            return by_digits(
+                column,
+                column.as_primitive::<Float32Type>(),
+                1 << 24,
+                to,
+                name,
+            );
+        }
+        (DataType::Float64, DataType::Decimal128(..)) => {
+            return by_digits(
+                column,
+                column.as_primitive::<Float64Type>(),
+                1 << 53,
+                to,
+                name,
+            );
+        }
+        (DataType::Utf8, _) => {
+            return super::text::column(column.as_string(), to)
+                .map_err(|row| does_not_fit(column, row, to, name));
+        }
+        (from, _)
+            if from != &DataType::Utf8
+                && to != &DataType::Utf8
+                && canonical(from) == Some(DataType::Utf8) =>
+        {
             return cast_exactly(&cast_exactly(column, &DataType::Utf8, name)?, to, name);
         }
         _ => {}
@@ -113,8 +195,12 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     if !may_become(column.data_type(), to) {
         return Err(cannot_be_read(column, to, name));
     }
-    let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let cast = cast_with_options(column, to, &lenient).map_err(|_| cannot_be_read(column, to, name))?;
+    let lenient = CastOptions {
+        safe: true,
+        ..CastOptions::default()
+    };
+    let cast =
+        cast_with_options(column, to, &lenient).map_err(|_| cannot_be_read(column, to, name))?;
     let lost = if cast.null_count() > column.null_count() {
         (0..column.len()).find(|&row| cast.is_null(row) && !column.is_null(row))
     } else {
@@ -126,28 +212,41 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     }
 }
 
-/// Floats as decimals: by the shortest digits that are the float, and not those of its binary value. Of a whole number beyond `most` the last
-/// digits are not known.
-fn by_digits<T>(column: &ArrayRef, floats: &PrimitiveArray<T>, most: i64, to: &DataType, name: &str) -> Result<ArrayRef>
+/// Floats as decimals: by the shortest digits that are the float, and not those of its binary
+/// value. Of a whole number beyond `most` the last digits are not known.
+fn by_digits<T>(
+    column: &ArrayRef,
+    floats: &PrimitiveArray<T>,
+    most: i64,
+    to: &DataType,
+    name: &str,
+) -> Result<ArrayRef>
 where
     T: ArrowPrimitiveType,
     T::Native: fmt::Display + Into<f64>,
 {
     #[allow(clippy::cast_precision_loss, reason = "a power of two")]
     let is_known = |value: T::Native| value.into().abs() <= most as f64;
-    if let Some(row) = (0..floats.len()).find(|row| floats.is_valid(*row) && !is_known(floats.value(*row))) {
+    if let Some(row) =
+        (0..floats.len()).find(|row| floats.is_valid(*row) && !is_known(floats.value(*row)))
+    {
         return Err(does_not_fit(column, row, to, name));
     }
-    let digits: StringArray = floats.iter().map(|value| value.map(|value| value.to_string())).collect();
+    let digits: StringArray = floats
+        .iter()
+        .map(|value| value.map(|value| value.to_string()))
+        .collect();
     super::text::column(&digits, to).map_err(|row| does_not_fit(column, row, to, name))
 }
 
-/// Nested values as JSON text, from which they can be read again: a value for which that fails is refused, such as one with an infinity
-/// or a duration in it. A field that is null is left out.
+/// Nested values as JSON text, from which they can be read again: a value for which that fails is
+/// refused, such as one with an infinity or a duration in it. A field that is null is left out.
 fn as_json(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
-    let (from, options) = (column.data_type(), EncoderOptions::default());
+    let from = column.data_type();
+    let options = EncoderOptions::default();
     let field = Arc::new(Field::new(name, from.clone(), true));
-    let mut encoder = make_encoder(&field, column.as_ref(), &options).map_err(|_| cannot_be_read(column, &DataType::Utf8, name))?;
+    let mut encoder = make_encoder(&field, column.as_ref(), &options)
+        .map_err(|_| cannot_be_read(column, &DataType::Utf8, name))?;
     let mut json = Vec::new();
     let mut texts = StringBuilder::with_capacity(column.len(), 0);
     for row in 0..column.len() {
@@ -160,19 +259,24 @@ fn as_json(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
         texts.append_value(String::from_utf8_lossy(&json));
     }
     let texts = texts.finish();
-    let read = super::text::column(&texts, from).map_err(|row| does_not_fit(column, row, &DataType::Utf8, name))?;
-    let (before, after) = (super::digest::key_digests(std::slice::from_ref(column))?, super::digest::key_digests(&[read])?);
+    let read = super::text::column(&texts, from)
+        .map_err(|row| does_not_fit(column, row, &DataType::Utf8, name))?;
+    let before = super::digest::key_digests(std::slice::from_ref(column))?;
+    let after = super::digest::key_digests(&[read])?;
     match (0..column.len()).find(|&row| before[row] != after[row]) {
         Some(row) => Err(does_not_fit(column, row, &DataType::Utf8, name)),
         None => Ok(Arc::new(texts)),
     }
 }
 
-/// Whether values of a type may be values of another, each of which is looked at then. A number is no date and no truth value, and an
-/// instant is no local time; but a local time is an instant where its column is declared to be of UTC.
+/// Whether values of a type may be values of another, each of which is looked at then. A number is
+/// no date and no truth value, and an instant is no local time; but a local time is an instant
+/// where its column is declared to be of UTC.
 fn may_become(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
-    let Some(from) = canonical(from) else { return false };
+    let Some(from) = canonical(from) else {
+        return false;
+    };
     if &from == to || widen(&from, to).as_ref() == Some(to) {
         return true;
     }
@@ -180,19 +284,37 @@ fn may_become(from: &DataType, to: &DataType) -> bool {
         (T::Null, _) => true,
         (T::Timestamp(_, was), T::Timestamp(_, zone)) => was.is_none() || zone.is_some(),
         (T::Timestamp(_, None), T::Date32) => true,
-        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) | (T::Duration(_), T::Duration(_)) => true,
-        (T::Binary | T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_) | T::Time64(_) | T::Duration(_), T::Utf8) => true,
+        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_))
+        | (T::Duration(_), T::Duration(_)) => true,
+        (
+            T::Binary
+            | T::Boolean
+            | T::Date32
+            | T::Timestamp(..)
+            | T::Time32(_)
+            | T::Time64(_)
+            | T::Duration(_),
+            T::Utf8,
+        ) => true,
         (from, T::Utf8) => from.is_numeric(),
         (from, to) => from.is_numeric() && to.is_numeric(),
     }
 }
 
 fn cannot_be_read(column: &ArrayRef, to: &DataType, name: &str) -> Error {
-    Error::refused(format!("column '{name}' cannot be read as {} from {}", type_name(to), type_name(column.data_type())))
+    Error::refused(format!(
+        "column '{name}' cannot be read as {} from {}",
+        type_name(to),
+        type_name(column.data_type())
+    ))
 }
 
 fn does_not_fit(column: &ArrayRef, row: usize, to: &DataType, name: &str) -> Error {
-    Error::refused(format!("column '{name}': the value {} does not fit {}", quoted(column.as_ref(), row), type_name(to)))
+    Error::refused(format!(
+        "column '{name}': the value {} does not fit {}",
+        quoted(column.as_ref(), row),
+        type_name(to)
+    ))
 }
 
 fn failed(name: &str, error: &ArrowError) -> Error {
@@ -204,29 +326,46 @@ fn cast_struct(values: &StructArray, fields: &Fields, name: &str) -> Result<Arra
     let columns = fields
         .iter()
         .map(|field| match values.column_by_name(field.name()) {
-            Some(column) => cast_exactly(column, field.data_type(), &format!("{name}.{}", field.name())),
+            Some(column) => cast_exactly(
+                column,
+                field.data_type(),
+                &format!("{name}.{}", field.name()),
+            ),
             None => Ok(new_null_array(field.data_type(), values.len())),
         })
         .collect::<Result<Vec<_>>>()?;
-    let cast = StructArray::try_new_with_length(fields.clone(), columns, values.nulls().cloned(), values.len());
-    cast.map(|values| Arc::new(values) as ArrayRef).map_err(|error| Error::io(format!("column '{name}': {error}")))
+    let cast = StructArray::try_new_with_length(
+        fields.clone(),
+        columns,
+        values.nulls().cloned(),
+        values.len(),
+    );
+    cast.map(|values| Arc::new(values) as ArrayRef)
+        .map_err(|error| Error::io(format!("column '{name}': {error}")))
 }
 
-/// The first value that a cast has rounded: what is read once more, in the type it came from or in a finer
-/// one, is another value.
+/// The first value that a cast has rounded: what is read once more, in the type it came from or in
+/// a finer one, is another value.
 fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
     use DataType as T;
-    let (from, to) = (column.data_type(), cast.data_type());
+    let from = column.data_type();
+    let to = cast.data_type();
     let by_integer = integer(from).is_some() && matches!(to, T::Float32 | T::Float64);
     let widens = canonical(from).as_ref() == Some(to) || widen(from, to).as_ref() == Some(to);
     if widens && !by_integer {
         return Ok(None);
     }
-    let Some(original) = canonical(from).filter(|original| original == from) else { return Ok(None) };
+    let Some(original) = canonical(from).filter(|original| original == from) else {
+        return Ok(None);
+    };
     let lenient = CastOptions::default();
-    let (before, after) = (cast_with_options(column, &original, &lenient), cast_with_options(cast, &original, &lenient));
-    let (Ok(before), Ok(after)) = (before, after) else { return Ok(None) };
-    let (before, after) = (super::digest::key_digests(&[before])?, super::digest::key_digests(&[after])?);
+    let before = cast_with_options(column, &original, &lenient);
+    let after = cast_with_options(cast, &original, &lenient);
+    let (Ok(before), Ok(after)) = (before, after) else {
+        return Ok(None);
+    };
+    let before = super::digest::key_digests(&[before])?;
+    let after = super::digest::key_digests(&[after])?;
     Ok((0..column.len()).find(|&row| before[row].is_some() && before[row] != after[row]))
 }
 
@@ -241,7 +380,11 @@ pub fn quoted(column: &dyn Array, row: usize) -> String {
 
 /// Text as an error shows it: at most 60 characters.
 pub fn shortened(text: &str) -> String {
-    if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text.to_owned() }
+    if text.chars().count() > 60 {
+        text.chars().take(57).chain("...".chars()).collect()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A value as text; null is the empty text.
@@ -264,12 +407,19 @@ mod tests {
 
     #[test]
     fn an_integer_becomes_a_float_only_where_it_is_exact() {
-        let exact: ArrayRef = Arc::new(Int64Array::from(vec![Some(1 << 53), Some(-(1 << 53)), None]));
+        let exact: ArrayRef = Arc::new(Int64Array::from(vec![
+            Some(1 << 53),
+            Some(-(1 << 53)),
+            None,
+        ]));
         assert!(cast_exactly(&exact, &DataType::Float64, "n").is_ok());
         for beyond in [(1i64 << 53) + 1, -(1i64 << 53) - 1] {
             let inexact: ArrayRef = Arc::new(Int64Array::from(vec![1, beyond]));
             let error = cast_exactly(&inexact, &DataType::Float64, "n").expect_err("inexact");
-            assert_eq!(error.to_string(), format!("column 'n': the value {beyond} does not fit float64"));
+            assert_eq!(
+                error.to_string(),
+                format!("column 'n': the value {beyond} does not fit float64")
+            );
         }
     }
 
@@ -279,10 +429,26 @@ mod tests {
         let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
         let noon = 19_000 * 86_400_000_000 + 43_200_000_000;
         let cases: Vec<(ArrayRef, ArrayRef, DataType)> = vec![
-            (Arc::new(StringArray::from(vec!["1.20"])), Arc::new(StringArray::from(vec!["1.239"])), DataType::Decimal128(10, 2)),
-            (Arc::new(Float64Array::from(vec![2.0])), Arc::new(Float64Array::from(vec![1.5])), DataType::Int64),
-            (Arc::new(Int64Array::from(vec![16_777_216])), Arc::new(Int64Array::from(vec![16_777_217])), DataType::Float32),
-            (Arc::new(TimestampMicrosecondArray::from(vec![0])), Arc::new(TimestampMicrosecondArray::from(vec![noon])), DataType::Date32),
+            (
+                Arc::new(StringArray::from(vec!["1.20"])),
+                Arc::new(StringArray::from(vec!["1.239"])),
+                DataType::Decimal128(10, 2),
+            ),
+            (
+                Arc::new(Float64Array::from(vec![2.0])),
+                Arc::new(Float64Array::from(vec![1.5])),
+                DataType::Int64,
+            ),
+            (
+                Arc::new(Int64Array::from(vec![16_777_216])),
+                Arc::new(Int64Array::from(vec![16_777_217])),
+                DataType::Float32,
+            ),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![0])),
+                Arc::new(TimestampMicrosecondArray::from(vec![noon])),
+                DataType::Date32,
+            ),
             (
                 Arc::new(TimestampMicrosecondArray::from(vec![1000])),
                 Arc::new(TimestampMicrosecondArray::from(vec![1001])),
@@ -308,14 +474,25 @@ mod tests {
         let keys = Int8Array::from(vec![Some(0), Some(1), None, Some(0)]);
         let few: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::new(keys, values()));
         let runs: ArrayRef = Arc::new(
-            RunArray::<Int32Type>::try_new(&Int32Array::from(vec![1, 3, 4]), &StringArray::from(vec![Some("a"), None, Some("a")]))
-                .expect("runs"),
+            RunArray::<Int32Type>::try_new(
+                &Int32Array::from(vec![1, 3, 4]),
+                &StringArray::from(vec![Some("a"), None, Some("a")]),
+            )
+            .expect("runs"),
         );
-        let outer = DictionaryArray::<UInt16Type>::new(UInt16Array::from(vec![Some(0), Some(1), Some(2), Some(3)]), few.clone());
+        let outer = DictionaryArray::<UInt16Type>::new(
+            UInt16Array::from(vec![Some(0), Some(1), Some(2), Some(3)]),
+            few.clone(),
+        );
         for column in [few, runs, Arc::new(outer) as ArrayRef] {
             let cast = cast_exactly(&column, &DataType::Utf8, "c").expect("it is text");
             let texts: Vec<_> = cast.as_string::<i32>().iter().collect();
-            assert_eq!(texts, [Some("a"), None, None, Some("a")], "{}", column.data_type());
+            assert_eq!(
+                texts,
+                [Some("a"), None, None, Some("a")],
+                "{}",
+                column.data_type()
+            );
         }
     }
 
@@ -326,16 +503,42 @@ mod tests {
         let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
         let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
         for (values, item, is_exact) in [
-            (Arc::new(TimestampSecondArray::from(vec![1, 253_402_300_799])) as ArrayRef, milliseconds.clone(), true),
-            (Arc::new(TimestampSecondArray::from(vec![1, i64::MAX])), milliseconds, false),
-            (Arc::new(Date64Array::from(vec![0, 86_400_000])), DataType::Date32, true),
-            (Arc::new(Date64Array::from(vec![0, 86_400_001])), DataType::Date32, false),
+            (
+                Arc::new(TimestampSecondArray::from(vec![1, 253_402_300_799])) as ArrayRef,
+                milliseconds.clone(),
+                true,
+            ),
+            (
+                Arc::new(TimestampSecondArray::from(vec![1, i64::MAX])),
+                milliseconds,
+                false,
+            ),
+            (
+                Arc::new(Date64Array::from(vec![0, 86_400_000])),
+                DataType::Date32,
+                true,
+            ),
+            (
+                Arc::new(Date64Array::from(vec![0, 86_400_001])),
+                DataType::Date32,
+                false,
+            ),
         ] {
             let field = Arc::new(Field::new("x", values.data_type().clone(), true));
-            let large = LargeListArray::new(field.clone(), OffsetBuffer::from_lengths([2]), values.clone(), None);
+            let large = LargeListArray::new(
+                field.clone(),
+                OffsetBuffer::from_lengths([2]),
+                values.clone(),
+                None,
+            );
             let fixed = FixedSizeListArray::new(field, 2, values.clone(), None);
             for column in [Arc::new(large) as ArrayRef, Arc::new(fixed)] {
-                assert_eq!(cast_exactly(&column, &list(item.clone()), "c").is_ok(), is_exact, "{}", column.data_type());
+                assert_eq!(
+                    cast_exactly(&column, &list(item.clone()), "c").is_ok(),
+                    is_exact,
+                    "{}",
+                    column.data_type()
+                );
             }
             assert_eq!(cast_exactly(&values, &item, "c").is_ok(), is_exact);
         }
@@ -349,44 +552,97 @@ mod tests {
             super::super::text::column(&texts, &parse_type(types).expect("a type")).expect("values")
         };
         for (types, texts) in [
-            ("struct<a: int64, b: text>", [Some(r#"{"a":9223372036854775807,"b":"x\"y"}"#), Some("{}"), None]),
-            ("list<struct<d: decimal(38, 2)>>", [Some(r#"[{"d":123456789012345678901234567890.12},{}]"#), Some("[]"), Some("[null]")]),
+            (
+                "struct<a: int64, b: text>",
+                [
+                    Some(r#"{"a":9223372036854775807,"b":"x\"y"}"#),
+                    Some("{}"),
+                    None,
+                ],
+            ),
+            (
+                "list<struct<d: decimal(38, 2)>>",
+                [
+                    Some(r#"[{"d":123456789012345678901234567890.12},{}]"#),
+                    Some("[]"),
+                    Some("[null]"),
+                ],
+            ),
             (
                 "struct<t: timestamp(ns), u: timestamp_utc, d: date>",
-                [Some(r#"{"t":"2024-01-31T10:00:00.000000001","u":"9999-12-31T00:00:00Z","d":"0001-01-01"}"#), None, Some("{}")],
+                [
+                    Some(
+                        r#"{"t":"2024-01-31T10:00:00.000000001","u":"9999-12-31T00:00:00Z","d":"0001-01-01"}"#,
+                    ),
+                    None,
+                    Some("{}"),
+                ],
             ),
-            ("map<text, float64>", [Some(r#"{"a":0.1,"b":-0.0}"#), Some("{}"), None]),
+            (
+                "map<text, float64>",
+                [Some(r#"{"a":0.1,"b":-0.0}"#), Some("{}"), None],
+            ),
             ("list<binary>", [Some(r#"["00ff"]"#), Some("[]"), None]),
         ] {
             let column = read(types, &texts);
-            let text = cast_exactly(&column, &DataType::Utf8, "c").unwrap_or_else(|error| panic!("{types}: {error}"));
-            assert_eq!(text.as_string::<i32>().iter().collect::<Vec<_>>(), texts, "{types}");
+            let text = cast_exactly(&column, &DataType::Utf8, "c")
+                .unwrap_or_else(|error| panic!("{types}: {error}"));
+            assert_eq!(
+                text.as_string::<i32>().iter().collect::<Vec<_>>(),
+                texts,
+                "{types}"
+            );
         }
-        let infinite: ArrayRef =
-            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>([Some([Some(1.0)]), Some([Some(f64::INFINITY)])]));
-        let error = cast_exactly(&infinite, &DataType::Utf8, "c").expect_err("JSON has no infinity");
-        assert_eq!(error.to_string(), "column 'c': the value [inf] does not fit text");
+        let infinite: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>([
+            Some([Some(1.0)]),
+            Some([Some(f64::INFINITY)]),
+        ]));
+        let error =
+            cast_exactly(&infinite, &DataType::Utf8, "c").expect_err("JSON has no infinity");
+        assert_eq!(
+            error.to_string(),
+            "column 'c': the value [inf] does not fit text"
+        );
     }
 
     #[test]
     fn a_value_that_does_not_parse_is_named() {
         let column: ArrayRef = Arc::new(StringArray::from(vec!["12", "x7"]));
         let error = cast_exactly(&column, &DataType::Int64, "code").expect_err("no number");
-        assert_eq!(error.to_string(), "column 'code': the value 'x7' does not fit int64");
+        assert_eq!(
+            error.to_string(),
+            "column 'code': the value 'x7' does not fit int64"
+        );
     }
 
     #[test]
     fn nested_values_are_cast_by_name() {
         use arrow::datatypes::Field;
-        let fields =
-            |fields: &[(&str, DataType)]| -> Fields { fields.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect() };
+        let fields = |fields: &[(&str, DataType)]| -> Fields {
+            fields
+                .iter()
+                .map(|(name, t)| Field::new(*name, t.clone(), true))
+                .collect()
+        };
         let narrow = fields(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
-        let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["x"])), Arc::new(Int64Array::from(vec![1]))];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["x"])),
+            Arc::new(Int64Array::from(vec![1])),
+        ];
         let values: ArrayRef = Arc::new(StructArray::new(narrow, columns, None));
-        let wide = fields(&[("a", DataType::Float64), ("b", DataType::Utf8), ("c", DataType::Boolean)]);
+        let wide = fields(&[
+            ("a", DataType::Float64),
+            ("b", DataType::Utf8),
+            ("c", DataType::Boolean),
+        ]);
         let cast = cast_exactly(&values, &DataType::Struct(wide), "s").expect("it widens");
         assert_eq!(display(cast.as_ref(), 0), "{a: 1.0, b: x, c: null}");
-        let digest = |column: ArrayRef| super::super::digest::key_digests(&[column]).expect("canonical");
-        assert_eq!(digest(values), digest(cast), "an absent field is a field of nulls");
+        let digest =
+            |column: ArrayRef| super::super::digest::key_digests(&[column]).expect("canonical");
+        assert_eq!(
+            digest(values),
+            digest(cast),
+            "an absent field is a field of nulls"
+        );
     }
 }

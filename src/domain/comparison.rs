@@ -1,7 +1,7 @@
 //! Which columns' changes end an interval.
 //!
-//! All of them by default. `ignore` names those that do not count, `track` the only ones that do; the two
-//! exclude one another. Key columns always count: within a key they cannot change.
+//! All of them by default. `ignore` names those that do not count, `track` the only ones that do;
+//! the two exclude one another. Key columns always count: within a key they cannot change.
 
 use arrow::datatypes::Schema;
 
@@ -20,7 +20,12 @@ impl Comparison {
     /// Whether a change of a column ends an interval.
     pub fn covers(&self, column: &str) -> bool {
         let among = |names: &[String]| names.iter().any(|name| name == column);
-        among(&self.key) || if self.track.is_empty() { !among(&self.ignore) } else { among(&self.track) }
+        among(&self.key)
+            || if self.track.is_empty() {
+                !among(&self.ignore)
+            } else {
+                among(&self.track)
+            }
     }
 
     /// Whether every column is compared, whatever columns there are.
@@ -30,7 +35,13 @@ impl Comparison {
 
     /// The names of a schema's columns that are compared, in their order.
     pub fn columns(&self, schema: &Schema) -> Vec<String> {
-        schema.fields().iter().map(|field| field.name()).filter(|name| self.covers(name)).cloned().collect()
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .filter(|name| self.covers(name))
+            .cloned()
+            .collect()
     }
 }
 
@@ -42,8 +53,16 @@ mod tests {
 
     fn columns(ignore: &[&str], track: &[&str]) -> Vec<String> {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let fields: Vec<Field> = ["id", "a", "b"].iter().map(|name| Field::new(*name, DataType::Int64, true)).collect();
-        Comparison { key: own(&["id"]), ignore: own(ignore), track: own(track) }.columns(&Schema::new(fields))
+        let fields: Vec<Field> = ["id", "a", "b"]
+            .iter()
+            .map(|name| Field::new(*name, DataType::Int64, true))
+            .collect();
+        Comparison {
+            key: own(&["id"]),
+            ignore: own(ignore),
+            track: own(track),
+        }
+        .columns(&Schema::new(fields))
     }
 
     #[test]
@@ -56,8 +75,26 @@ mod tests {
     #[test]
     fn all_is_covered_only_when_nothing_is_named() {
         let one = vec!["a".to_owned()];
-        assert!(Comparison { key: one.clone(), ..Comparison::default() }.covers_all());
-        assert!(!Comparison { ignore: one.clone(), ..Comparison::default() }.covers_all());
-        assert!(!Comparison { track: one, ..Comparison::default() }.covers_all());
+        assert!(
+            Comparison {
+                key: one.clone(),
+                ..Comparison::default()
+            }
+            .covers_all()
+        );
+        assert!(
+            !Comparison {
+                ignore: one.clone(),
+                ..Comparison::default()
+            }
+            .covers_all()
+        );
+        assert!(
+            !Comparison {
+                track: one,
+                ..Comparison::default()
+            }
+            .covers_all()
+        );
     }
 }

@@ -1,15 +1,15 @@
 //! Which row of a key counts, where a source has several.
 //!
-//! A change feed has a row for each change of a key. `latest by updated_at` keeps, of the rows of one
-//! key, the one with the greatest value of that column; of several columns, the first decides, then
-//! the next. Null is the earliest value, and NaN the greatest number.
+//! A change feed has a row for each change of a key. `latest by updated_at` keeps, of the rows of
+//! one key, the one with the greatest value of that column; of several columns, the first decides,
+//! then the next. Null is the earliest value, and NaN the greatest number.
 //!
-//! A rerun must give the same result, so the order of the source decides nothing. If the latest value
-//! stands in several rows that are equal, one of them is kept. If they differ, nobody can tell which
-//! is later, and the rows are refused.
+//! A rerun must give the same result, so the order of the source decides nothing. If the latest
+//! value stands in several rows that are equal, one of them is kept. If they differ, nobody can
+//! tell which is later, and the rows are refused.
 //!
-//! The rows come sorted by key and then by those columns, so that the last row of a key is the latest.
-//! Memory: a batch, and one row of the batch before.
+//! The rows come sorted by key and then by those columns, so that the last row of a key is the
+//! latest. Memory: a batch, and one row of the batch before.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,14 +47,25 @@ impl FromStr for Dedup {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |what: String| Error::usage(what).hint("dedup is written 'latest by COLUMN', or 'latest by COLUMN, COLUMN'");
-        let columns = text.trim().strip_prefix("latest by ").map(|columns| columns.split(',').map(|column| column.trim().to_owned()));
+        let wrong = |what: String| {
+            Error::usage(what)
+                .hint("dedup is written 'latest by COLUMN', or 'latest by COLUMN, COLUMN'")
+        };
+        let columns = text
+            .trim()
+            .strip_prefix("latest by ")
+            .map(|columns| columns.split(',').map(|column| column.trim().to_owned()));
         let latest_by: Vec<String> = columns.map(Iterator::collect).unwrap_or_default();
         if latest_by.is_empty() || latest_by.iter().any(String::is_empty) {
             return Err(wrong(format!("'{text}' is not a valid dedup rule")));
         }
-        if let Some(twice) = (1..latest_by.len()).find(|at| latest_by[..*at].contains(&latest_by[*at])) {
-            return Err(wrong(format!("the dedup rule '{text}' names column '{}' twice", latest_by[twice])));
+        if let Some(twice) =
+            (1..latest_by.len()).find(|at| latest_by[..*at].contains(&latest_by[*at]))
+        {
+            return Err(wrong(format!(
+                "the dedup rule '{text}' names column '{}' twice",
+                latest_by[twice]
+            )));
         }
         Ok(Dedup { latest_by })
     }
@@ -67,17 +78,24 @@ impl fmt::Display for Dedup {
 }
 
 impl<'de> serde::Deserialize<'de> for Dedup {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
-            .map_err(|error: Error| serde::de::Error::custom(format!("{error} ({})", error.hints().join("; "))))
+            .map_err(|error: Error| {
+                serde::de::Error::custom(format!("{error} ({})", error.hints().join("; ")))
+            })
     }
 }
 
 /// Whether values of a canonical type say which of two rows is later.
 pub fn is_ordered(data_type: &DataType) -> bool {
     use DataType as T;
-    let is_time = matches!(data_type, T::Date32 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) | T::Duration(_));
+    let is_time = matches!(
+        data_type,
+        T::Date32 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) | T::Duration(_)
+    );
     is_time || data_type.is_numeric() || matches!(data_type, T::Utf8 | T::Null)
 }
 
@@ -90,7 +108,8 @@ pub struct Undecided {
     pub rows: Vec<RecordBatch>,
 }
 
-/// A batch of sorted rows, with the encodings of their keys and of the columns that order rows of one key.
+/// A batch of sorted rows, with the encodings of their keys and of the columns that order rows of
+/// one key.
 pub struct OrderedBatch {
     /// The rows.
     pub rows: RecordBatch,
@@ -133,20 +152,38 @@ impl Latest {
     /// A refusal for a type that cannot be compared.
     pub fn take(&mut self, batch: OrderedBatch) -> Result<RecordBatch> {
         let OrderedBatch { rows, keys, order } = batch;
-        let Some(last) = rows.num_rows().checked_sub(1) else { return Ok(rows) };
+        let Some(last) = rows.num_rows().checked_sub(1) else {
+            return Ok(rows);
+        };
         let pending = self.pending.take();
         let mut current = match &pending {
-            Some(pending) => Candidate { row: None, is_undecided: pending.is_undecided },
-            None => Candidate { row: Some(0), is_undecided: false },
+            Some(pending) => Candidate {
+                row: None,
+                is_undecided: pending.is_undecided,
+            },
+            None => Candidate {
+                row: Some(0),
+                is_undecided: false,
+            },
         };
-        let mut digests = Digests { rows: &rows, pending: pending.as_ref().map(|pending| &pending.row), of_rows: None };
+        let mut digests = Digests {
+            rows: &rows,
+            pending: pending.as_ref().map(|pending| &pending.row),
+            of_rows: None,
+        };
         let mut kept = Vec::new();
         for row in (0..=last).skip(usize::from(pending.is_none())) {
             let (same_key, same_order) = match (current.row, &pending) {
-                (None, Some(pending)) => (pending.key.row() == keys.row(row), pending.order.row() == order.row(row)),
+                (None, Some(pending)) => (
+                    pending.key.row() == keys.row(row),
+                    pending.order.row() == order.row(row),
+                ),
                 (at, _) => {
                     let at = at.unwrap_or_default();
-                    (keys.row(at) == keys.row(row), order.row(at) == order.row(row))
+                    (
+                        keys.row(at) == keys.row(row),
+                        order.row(at) == order.row(row),
+                    )
                 }
             };
             if !same_key {
@@ -155,9 +192,13 @@ impl Latest {
                 self.dropped += 1;
             }
             if same_key && same_order {
-                current.is_undecided = current.is_undecided || digests.of(current.row)? != digests.of(Some(row))?;
+                current.is_undecided =
+                    current.is_undecided || digests.of(current.row)? != digests.of(Some(row))?;
             } else {
-                current = Candidate { row: Some(row), is_undecided: false };
+                current = Candidate {
+                    row: Some(row),
+                    is_undecided: false,
+                };
             }
         }
         let pending = pending.as_ref();
@@ -168,19 +209,29 @@ impl Latest {
             let (source, row) = place(candidate.row);
             self.undecided.add(sources[source], row)?;
         }
-        let places: Vec<(usize, usize)> = kept.iter().map(|candidate| place(candidate.row)).collect();
+        let places: Vec<(usize, usize)> =
+            kept.iter().map(|candidate| place(candidate.row)).collect();
         let latest = match places.is_empty() {
             true => rows.slice(0, 0),
-            false => interleave_record_batch(&sources, &places).io_context(|| "cannot select rows".into())?,
+            false => interleave_record_batch(&sources, &places)
+                .io_context(|| "cannot select rows".into())?,
         };
         let is_undecided = current.is_undecided;
         self.pending = Some(match (current.row, pending) {
-            (None, Some(pending)) => {
-                Pending { row: pending.row.clone(), key: pending.key.clone(), order: pending.order.clone(), is_undecided }
-            }
+            (None, Some(pending)) => Pending {
+                row: pending.row.clone(),
+                key: pending.key.clone(),
+                order: pending.order.clone(),
+                is_undecided,
+            },
             (row, _) => {
                 let row = row.unwrap_or_default();
-                Pending { row: one_row(&rows, row)?, key: keys.row(row).owned(), order: order.row(row).owned(), is_undecided }
+                Pending {
+                    row: one_row(&rows, row)?,
+                    key: keys.row(row).owned(),
+                    order: order.row(row).owned(),
+                    is_undecided,
+                }
             }
         });
         Ok(latest)
@@ -191,7 +242,9 @@ impl Latest {
     /// # Errors
     /// An internal failure.
     pub fn finish(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(pending) = self.pending.take() else { return Ok(None) };
+        let Some(pending) = self.pending.take() else {
+            return Ok(None);
+        };
         if pending.is_undecided {
             self.undecided.add(&pending.row, 0)?;
         }
@@ -212,7 +265,8 @@ impl Undecided {
 /// A copy of one row, which does not keep its batch alive.
 fn one_row(rows: &RecordBatch, row: usize) -> Result<RecordBatch> {
     let row = u32::try_from(row).io_context(|| "a batch is too large".into())?;
-    take_record_batch(rows, &UInt32Array::from(vec![row])).io_context(|| "cannot select rows".into())
+    take_record_batch(rows, &UInt32Array::from(vec![row]))
+        .io_context(|| "cannot select rows".into())
 }
 
 /// The digests of rows, of a batch all at once, and only if one is asked for.
@@ -225,14 +279,25 @@ struct Digests<'a> {
 impl Digests<'_> {
     /// The digest of a row of the batch, or of the pending one.
     fn of(&mut self, row: Option<usize>) -> Result<Option<u128>> {
-        let all = |rows: &RecordBatch| row_digests(rows, rows.schema_ref().fields().iter().map(|field| field.name().as_str()));
+        let all = |rows: &RecordBatch| {
+            row_digests(
+                rows,
+                rows.schema_ref()
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str()),
+            )
+        };
         match (row, self.pending) {
             (None, Some(pending)) => Ok(all(pending)?.first().copied()),
             (row, _) => {
                 if self.of_rows.is_none() {
                     self.of_rows = Some(all(self.rows)?);
                 }
-                Ok(self.of_rows.as_ref().and_then(|digests| digests.get(row.unwrap_or_default()).copied()))
+                Ok(self
+                    .of_rows
+                    .as_ref()
+                    .and_then(|digests| digests.get(row.unwrap_or_default()).copied()))
             }
         }
     }
@@ -247,12 +312,28 @@ mod tests {
         let rule: Dedup = "latest by updated_at".parse().expect("a rule");
         assert_eq!(rule.latest_by(), ["updated_at"]);
         let rule: Dedup = " latest by  day ,unit price ".parse().expect("a rule");
-        assert_eq!((rule.latest_by().join("|"), rule.to_string()), ("day|unit price".into(), "latest by day, unit price".into()));
-        for wrong in
-            ["", "latest", "latest by", "latest by ", "latest by a,", "latest by ,a", "first by a", "latestby a", "a", "latest by a, a"]
-        {
+        assert_eq!(
+            (rule.latest_by().join("|"), rule.to_string()),
+            ("day|unit price".into(), "latest by day, unit price".into())
+        );
+        for wrong in [
+            "",
+            "latest",
+            "latest by",
+            "latest by ",
+            "latest by a,",
+            "latest by ,a",
+            "first by a",
+            "latestby a",
+            "a",
+            "latest by a, a",
+        ] {
             let error = wrong.parse::<Dedup>().expect_err(wrong);
-            assert_eq!(error.hints(), ["dedup is written 'latest by COLUMN', or 'latest by COLUMN, COLUMN'"], "{wrong}");
+            assert_eq!(
+                error.hints(),
+                ["dedup is written 'latest by COLUMN', or 'latest by COLUMN, COLUMN'"],
+                "{wrong}"
+            );
         }
     }
 
@@ -260,12 +341,27 @@ mod tests {
     fn times_numbers_and_text_have_an_order_and_nothing_else_has() {
         use crate::domain::schema::parse_type;
         let ordered = |name: &str| is_ordered(&parse_type(name).expect(name));
-        for name in
-            ["date", "time", "timestamp", "timestamp(ns, UTC)", "duration(us)", "int8", "uint64", "float32", "decimal(38, 2)", "text"]
-        {
+        for name in [
+            "date",
+            "time",
+            "timestamp",
+            "timestamp(ns, UTC)",
+            "duration(us)",
+            "int8",
+            "uint64",
+            "float32",
+            "decimal(38, 2)",
+            "text",
+        ] {
             assert!(ordered(name), "{name}");
         }
-        for name in ["bool", "binary", "list<int64>", "struct<a: int64>", "map<text, int64>"] {
+        for name in [
+            "bool",
+            "binary",
+            "list<int64>",
+            "struct<a: int64>",
+            "map<text, int64>",
+        ] {
             assert!(!ordered(name), "{name}");
         }
     }

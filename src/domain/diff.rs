@@ -5,7 +5,7 @@
 use arrow::array::RecordBatch;
 use arrow::row::Rows;
 
-use super::compact::Changes;
+use super::hash_compaction::Changes;
 use crate::error::Result;
 
 /// A batch sorted by key, with the sortable encoding of its keys and the digests of its rows.
@@ -37,14 +37,22 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn open(batches: &'a mut dyn Iterator<Item = Result<KeyedBatch>>) -> Result<Self> {
-        let mut cursor = Cursor { batches, current: None, row: 0 };
+        let mut cursor = Cursor {
+            batches,
+            current: None,
+            row: 0,
+        };
         cursor.refill()?;
         Ok(cursor)
     }
 
     /// Moves to the next batch that has rows once the current one is used up.
     fn refill(&mut self) -> Result<()> {
-        while self.current.as_ref().is_none_or(|current| self.row >= current.digests.len()) {
+        while self
+            .current
+            .as_ref()
+            .is_none_or(|current| self.row >= current.digests.len())
+        {
             self.row = 0;
             self.current = self.batches.next().transpose()?;
             if self.current.is_none() {
@@ -71,7 +79,8 @@ pub fn diff(
 ) -> Result<Changes> {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let mut changes = Changes::default();
-    let (mut old, mut new) = (Cursor::open(earlier)?, Cursor::open(later)?);
+    let mut old = Cursor::open(earlier)?;
+    let mut new = Cursor::open(later)?;
     loop {
         let order = match (&old.current, &new.current) {
             (None, None) => return Ok(changes),
@@ -90,7 +99,10 @@ pub fn diff(
             }
             (Equal, Some(a), Some(b)) if a.digests[old.row] != b.digests[new.row] => {
                 changes.changed += 1;
-                see(Difference::Changed((&a.batch, old.row), (&b.batch, new.row)))?;
+                see(Difference::Changed(
+                    (&a.batch, old.row),
+                    (&b.batch, new.row),
+                ))?;
             }
             _ => {}
         }
@@ -116,15 +128,27 @@ mod tests {
     use super::*;
 
     /// Batches of `size` rows from keys and values.
-    fn batches(converter: &RowConverter, rows: &BTreeMap<i64, i64>, size: usize) -> Vec<Result<KeyedBatch>> {
+    fn batches(
+        converter: &RowConverter,
+        rows: &BTreeMap<i64, i64>,
+        size: usize,
+    ) -> Vec<Result<KeyedBatch>> {
         let entries: Vec<(i64, i64)> = rows.iter().map(|(key, value)| (*key, *value)).collect();
         entries
             .chunks(size)
             .map(|chunk| {
-                let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(chunk.iter().map(|(key, _)| *key)));
-                let rows = converter.convert_columns(std::slice::from_ref(&keys)).expect("integers");
+                let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(
+                    chunk.iter().map(|(key, _)| *key),
+                ));
+                let rows = converter
+                    .convert_columns(std::slice::from_ref(&keys))
+                    .expect("integers");
                 let batch = RecordBatch::try_from_iter([("id", keys)]).expect("a batch");
-                Ok(KeyedBatch { batch, keys: rows, digests: chunk.iter().map(|(_, value)| *value as u128).collect() })
+                Ok(KeyedBatch {
+                    batch,
+                    keys: rows,
+                    digests: chunk.iter().map(|(_, value)| *value as u128).collect(),
+                })
             })
             .collect()
     }

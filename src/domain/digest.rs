@@ -6,27 +6,30 @@
 //! digests *across schema changes*:
 //!
 //! - a value is hashed as the member of its family, not as its encoding: `5` as int32, int64,
-//!   float64 and decimal is one value, midnight as a date and as a timestamp is one value. So widening a column
-//!   changes no digest;
+//!   float64 and decimal is one value, midnight as a date and as a timestamp is one value. So
+//!   widening a column changes no digest;
 //! - a cell's hash is seeded by its column's name, and a null adds nothing. So a column that is
 //!   absent and one that is all null give the same digest, in whatever order columns stand.
 //!
-//! Cells are xxh3-128 hashes and add up modulo 2^128; a row's digest is the xxh3-128 of that sum, so
-//! that values cannot trade places between rows. A snapshot's [`Fingerprint`] is the hash of the sum of
-//! its rows' digests and of their count: independent of row order and of file encoding. It is made to
-//! tell apart what happens, not to withstand somebody who constructs collisions.
+//! Cells are xxh3-128 hashes and add up modulo 2^128; a row's digest is the xxh3-128 of that sum,
+//! so that values cannot trade places between rows. A snapshot's [`Fingerprint`] is the hash of the
+//! sum of its rows' digests and of their count: independent of row order and of file encoding. It
+//! is made to tell apart what happens, not to withstand somebody who constructs collisions.
 //!
 //! Work goes column by column over a batch: one pass over each column's buffers, one `u128` a row.
 
 use std::fmt;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, ListArray, MapArray, PrimitiveArray,
+    RecordBatch, StructArray,
 };
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Date32Type, DurationMicrosecondType, DurationMillisecondType,
+    DurationNanosecondType, DurationSecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
@@ -63,20 +66,31 @@ impl std::str::FromStr for Fingerprint {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parsed = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten();
-        parsed.map(Fingerprint).ok_or_else(|| Error::refused(format!("'{text}' is not a fingerprint")))
+        let parsed = (text.len() == 32)
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
+        parsed
+            .map(Fingerprint)
+            .ok_or_else(|| Error::refused(format!("'{text}' is not a fingerprint")))
     }
 }
 
 impl serde::Serialize for Fingerprint {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Fingerprint {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -137,11 +151,17 @@ impl RowSum {
 ///
 /// # Errors
 /// A refusal for a column whose type is not canonical.
-pub fn row_digests<'a>(batch: &RecordBatch, columns: impl IntoIterator<Item = &'a str>) -> Result<Vec<u128>> {
+pub fn row_digests<'a>(
+    batch: &RecordBatch,
+    columns: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<u128>> {
     Phase::Hash.spend(|| digest_rows(batch, columns))
 }
 
-fn digest_rows<'a>(batch: &RecordBatch, columns: impl IntoIterator<Item = &'a str>) -> Result<Vec<u128>> {
+fn digest_rows<'a>(
+    batch: &RecordBatch,
+    columns: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<u128>> {
     let mut sums = vec![0u128; batch.num_rows()];
     for name in columns {
         if let Some(column) = batch.column_by_name(name) {
@@ -168,9 +188,16 @@ fn digest_keys(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
         add_cells(column, xxh3_64(&(position as u64).to_le_bytes()), &mut sums)?;
     }
     seal(&mut sums, 0);
-    let nulls: Vec<_> = columns.iter().filter_map(|column| column.logical_nulls()).collect();
+    let nulls: Vec<_> = columns
+        .iter()
+        .filter_map(|column| column.logical_nulls())
+        .collect();
     let any_null = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
-    Ok(sums.into_iter().enumerate().map(|(row, sum)| (!any_null(row)).then_some(sum)).collect())
+    Ok(sums
+        .into_iter()
+        .enumerate()
+        .map(|(row, sum)| (!any_null(row)).then_some(sum))
+        .collect())
 }
 
 /// One digest a cell of a column, zero for a null.
@@ -185,10 +212,13 @@ pub fn cell_digests(column: &ArrayRef) -> Result<Vec<u128>> {
 
 /// Whether values of the two types can ever be equal, so that a join on them makes sense.
 pub fn comparable(one: &DataType, other: &DataType) -> bool {
-    let number = |t: &DataType| t.is_integer() || matches!(t, DataType::Float32 | DataType::Float64);
+    let number =
+        |t: &DataType| t.is_integer() || matches!(t, DataType::Float32 | DataType::Float64);
     let whole = |t: &DataType| t.is_integer() || matches!(t, DataType::Decimal128(_, ..=0));
     let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..));
-    let exact = |one: &DataType, other: &DataType| (number(one) && (number(other) || whole(other))) || (whole(one) && decimal(other));
+    let exact = |one: &DataType, other: &DataType| {
+        (number(one) && (number(other) || whole(other))) || (whole(one) && decimal(other))
+    };
     super::schema::widen(one, other).is_some() || exact(one, other) || exact(other, one)
 }
 
@@ -206,7 +236,9 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
         DataType::Null => {}
         DataType::Boolean => {
             let values: &BooleanArray = array.as_boolean();
-            each(values, sums, |row| hash(&[u8::from(values.value(row))], seed ^ family::BOOL));
+            each(values, sums, |row| {
+                hash(&[u8::from(values.value(row))], seed ^ family::BOOL)
+            });
         }
         DataType::Int8 => integers::<Int8Type>(array, seed, sums),
         DataType::Int16 => integers::<Int16Type>(array, seed, sums),
@@ -218,7 +250,9 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
         DataType::UInt64 => integers::<UInt64Type>(array, seed, sums),
         DataType::Float32 => {
             let values = array.as_primitive::<Float32Type>();
-            each(values, sums, |row| hash_float(f64::from(values.value(row)), seed));
+            each(values, sums, |row| {
+                hash_float(f64::from(values.value(row)), seed)
+            });
         }
         DataType::Float64 => {
             let values = array.as_primitive::<Float64Type>();
@@ -226,36 +260,61 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
         }
         DataType::Utf8 => {
             let values = array.as_string::<i32>();
-            each(values, sums, |row| hash(values.value(row).as_bytes(), seed ^ family::TEXT));
+            each(values, sums, |row| {
+                hash(values.value(row).as_bytes(), seed ^ family::TEXT)
+            });
         }
         DataType::Binary => {
             let values = array.as_binary::<i32>();
-            each(values, sums, |row| hash(values.value(row), seed ^ family::BINARY));
+            each(values, sums, |row| {
+                hash(values.value(row), seed ^ family::BINARY)
+            });
         }
-        DataType::Date32 => scaled::<Date32Type>(array, 86_400_000_000_000, seed ^ family::CALENDAR, sums),
+        DataType::Date32 => {
+            scaled::<Date32Type>(array, 86_400_000_000_000, seed ^ family::CALENDAR, sums)
+        }
         DataType::Timestamp(unit, zone) => {
-            let seed = seed ^ if zone.is_some() { family::INSTANT } else { family::CALENDAR };
+            let seed = seed
+                ^ if zone.is_some() {
+                    family::INSTANT
+                } else {
+                    family::CALENDAR
+                };
             match unit {
-                TimeUnit::Millisecond => scaled::<TimestampMillisecondType>(array, 1_000_000, seed, sums),
-                TimeUnit::Microsecond => scaled::<TimestampMicrosecondType>(array, 1_000, seed, sums),
+                TimeUnit::Millisecond => {
+                    scaled::<TimestampMillisecondType>(array, 1_000_000, seed, sums)
+                }
+                TimeUnit::Microsecond => {
+                    scaled::<TimestampMicrosecondType>(array, 1_000, seed, sums)
+                }
                 TimeUnit::Nanosecond => scaled::<TimestampNanosecondType>(array, 1, seed, sums),
                 TimeUnit::Second => return Err(not_canonical(array)),
             }
         }
-        DataType::Time32(TimeUnit::Millisecond) => scaled::<Time32MillisecondType>(array, 1_000_000, seed ^ family::TIME, sums),
-        DataType::Time64(TimeUnit::Nanosecond) => scaled::<Time64NanosecondType>(array, 1, seed ^ family::TIME, sums),
+        DataType::Time32(TimeUnit::Millisecond) => {
+            scaled::<Time32MillisecondType>(array, 1_000_000, seed ^ family::TIME, sums)
+        }
+        DataType::Time64(TimeUnit::Nanosecond) => {
+            scaled::<Time64NanosecondType>(array, 1, seed ^ family::TIME, sums)
+        }
         DataType::Duration(unit) => {
             let seed = seed ^ family::DURATION;
             match unit {
                 TimeUnit::Second => scaled::<DurationSecondType>(array, 1_000_000_000, seed, sums),
-                TimeUnit::Millisecond => scaled::<DurationMillisecondType>(array, 1_000_000, seed, sums),
-                TimeUnit::Microsecond => scaled::<DurationMicrosecondType>(array, 1_000, seed, sums),
+                TimeUnit::Millisecond => {
+                    scaled::<DurationMillisecondType>(array, 1_000_000, seed, sums)
+                }
+                TimeUnit::Microsecond => {
+                    scaled::<DurationMicrosecondType>(array, 1_000, seed, sums)
+                }
                 TimeUnit::Nanosecond => scaled::<DurationNanosecondType>(array, 1, seed, sums),
             }
         }
         DataType::Decimal128(_, scale) => {
             let values: &Decimal128Array = array.as_primitive();
-            each(values, sums, |row| hash_decimal(values.value(row), *scale, seed));
+            each(values, sums, |row| {
+                hash_decimal(values.value(row), *scale, seed)
+            });
         }
         DataType::List(_) => {
             let lists: &ListArray = array.as_list();
@@ -270,11 +329,19 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
         DataType::Map(_, _) => {
             let maps: &MapArray = array.as_map();
             let entries: ArrayRef = std::sync::Arc::new(maps.entries().clone());
-            add_lists(maps, &entries, |row| maps.value_offsets()[row] as usize..maps.value_offsets()[row + 1] as usize, seed, sums)?;
+            add_lists(
+                maps,
+                &entries,
+                |row| maps.value_offsets()[row] as usize..maps.value_offsets()[row + 1] as usize,
+                seed,
+                sums,
+            )?;
         }
         DataType::Struct(_) => {
             let inner = struct_digests(array.as_struct())?;
-            each(array, sums, |row| hash(&inner[row].to_le_bytes(), seed ^ family::STRUCT));
+            each(array, sums, |row| {
+                hash(&inner[row].to_le_bytes(), seed ^ family::STRUCT)
+            });
         }
         _ => return Err(not_canonical(array)),
     }
@@ -282,15 +349,23 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
 }
 
 fn not_canonical(array: &dyn Array) -> Error {
-    Error::refused(format!("values of type {} cannot be compared", super::schema::type_name(array.data_type())))
+    Error::refused(format!(
+        "values of type {} cannot be compared",
+        super::schema::type_name(array.data_type())
+    ))
 }
 
 /// Adds `cell(row)` to the sum of every row that is not null.
 fn each(array: &(impl Array + ?Sized), sums: &mut [u128], cell: impl Fn(usize) -> u128) {
     assert_eq!(array.len(), sums.len(), "one sum a row");
     match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => sums.iter_mut().enumerate().for_each(|(row, sum)| *sum = sum.wrapping_add(cell(row))),
-        Some(nulls) => nulls.valid_indices().for_each(|row| sums[row] = sums[row].wrapping_add(cell(row))),
+        None => sums
+            .iter_mut()
+            .enumerate()
+            .for_each(|(row, sum)| *sum = sum.wrapping_add(cell(row))),
+        Some(nulls) => nulls
+            .valid_indices()
+            .for_each(|row| sums[row] = sums[row].wrapping_add(cell(row))),
     }
 }
 
@@ -313,17 +388,26 @@ fn hash_float(value: f64, seed: u64) -> u128 {
         #[allow(clippy::cast_possible_truncation, reason = "a whole number below 2^64")]
         return hash_integer(value as i128, seed);
     }
-    let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+    let bits = if value.is_nan() {
+        f64::NAN.to_bits()
+    } else {
+        value.to_bits()
+    };
     hash(&bits.to_le_bytes(), seed ^ family::FRACTION)
 }
 
 /// The integer that a decimal is, if it is one.
 pub(super) fn whole_decimal(value: i128, scale: i8) -> Option<i128> {
     let power = 10i128.checked_pow(u32::from(scale.unsigned_abs()))?;
-    if scale <= 0 { value.checked_mul(power) } else { (value % power == 0).then_some(value / power) }
+    if scale <= 0 {
+        value.checked_mul(power)
+    } else {
+        (value % power == 0).then_some(value / power)
+    }
 }
 
-/// A decimal that is a whole number is that number; any other is hashed without the zeros that its scale appends.
+/// A decimal that is a whole number is that number; any other is hashed without the zeros that its
+/// scale appends.
 fn hash_decimal(mut value: i128, mut scale: i8, seed: u64) -> u128 {
     if let Some(whole) = whole_decimal(value, scale) {
         return hash_integer(whole, seed);
@@ -343,7 +427,9 @@ where
     T::Native: Into<i128>,
 {
     let values: &PrimitiveArray<T> = array.as_primitive();
-    each(values, sums, |row| hash_integer(values.value(row).into(), seed));
+    each(values, sums, |row| {
+        hash_integer(values.value(row).into(), seed)
+    });
 }
 
 /// Temporal values in nanoseconds, so that every unit agrees.
@@ -352,7 +438,12 @@ where
     T::Native: Into<i128>,
 {
     let values: &PrimitiveArray<T> = array.as_primitive();
-    each(values, sums, |row| hash(&(values.value(row).into() * nanoseconds).to_le_bytes(), seed));
+    each(values, sums, |row| {
+        hash(
+            &(values.value(row).into() * nanoseconds).to_le_bytes(),
+            seed,
+        )
+    });
 }
 
 /// A list is its elements in order, nulls among them, and so differs from every shorter one.
@@ -371,7 +462,9 @@ fn add_lists(
             continue;
         }
         bytes.clear();
-        inner[span(row)].iter().for_each(|digest| bytes.extend_from_slice(&digest.to_le_bytes()));
+        inner[span(row)]
+            .iter()
+            .for_each(|digest| bytes.extend_from_slice(&digest.to_le_bytes()));
         *sum = sum.wrapping_add(hash(&bytes, seed ^ family::LIST));
     }
     Ok(())
@@ -391,7 +484,10 @@ fn struct_digests(values: &StructArray) -> Result<Vec<u128>> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Date32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array};
+    use arrow::array::{
+        Date32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+        UInt64Array,
+    };
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{Field, Fields, Schema};
 
@@ -399,8 +495,12 @@ mod tests {
 
     fn digests(columns: Vec<(&str, ArrayRef)>) -> Vec<u128> {
         let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let batch =
-            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).expect("a batch");
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        )
+        .expect("a batch");
         row_digests(&batch, names.iter().map(String::as_str)).expect("canonical types")
     }
 
@@ -411,7 +511,16 @@ mod tests {
     #[test]
     fn null_equals_null_nan_equals_nan_and_zero_equals_minus_zero() {
         let odd_nan = f64::from_bits(f64::NAN.to_bits() | 1);
-        let d = column(Float64Array::from(vec![None, None, Some(f64::NAN), Some(odd_nan), Some(0.0), Some(-0.0), Some(1.5), Some(-1.5)]));
+        let d = column(Float64Array::from(vec![
+            None,
+            None,
+            Some(f64::NAN),
+            Some(odd_nan),
+            Some(0.0),
+            Some(-0.0),
+            Some(1.5),
+            Some(-1.5),
+        ]));
         assert!(d[0] == d[1] && d[2] == d[3] && d[4] == d[5]);
         let distinct: std::collections::HashSet<u128> = d.iter().copied().collect();
         assert_eq!(distinct.len(), 5);
@@ -421,14 +530,33 @@ mod tests {
     fn a_number_is_the_same_in_every_width() {
         let values = [0i32, 1, -1, i32::MAX, i32::MIN];
         let narrow = column(Int32Array::from(values.to_vec()));
-        assert_eq!(narrow, column(Int64Array::from(values.iter().map(|v| i64::from(*v)).collect::<Vec<_>>())));
-        assert_eq!(narrow, column(Float64Array::from(values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())));
-        assert_eq!(column(UInt64Array::from(vec![7])), column(Int64Array::from(vec![7])));
-        assert_ne!(column(UInt64Array::from(vec![u64::MAX])), column(Int64Array::from(vec![-1])));
+        assert_eq!(
+            narrow,
+            column(Int64Array::from(
+                values.iter().map(|v| i64::from(*v)).collect::<Vec<_>>()
+            ))
+        );
+        assert_eq!(
+            narrow,
+            column(Float64Array::from(
+                values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>()
+            ))
+        );
+        assert_eq!(
+            column(UInt64Array::from(vec![7])),
+            column(Int64Array::from(vec![7]))
+        );
+        assert_ne!(
+            column(UInt64Array::from(vec![u64::MAX])),
+            column(Int64Array::from(vec![-1]))
+        );
         let beyond = 9_223_372_036_854_775_808u64;
         #[allow(clippy::cast_precision_loss)]
         let float = beyond as f64;
-        assert_eq!(column(UInt64Array::from(vec![beyond])), column(Float64Array::from(vec![float])));
+        assert_eq!(
+            column(UInt64Array::from(vec![beyond])),
+            column(Float64Array::from(vec![float]))
+        );
     }
 
     #[test]
@@ -436,9 +564,20 @@ mod tests {
         let micros = 19_000i64 * 86_400_000_000;
         let date = column(Date32Array::from(vec![19_000]));
         assert_eq!(date, column(TimestampMicrosecondArray::from(vec![micros])));
-        assert_eq!(date, column(arrow::array::TimestampMillisecondArray::from(vec![micros / 1000])));
-        assert_ne!(date, column(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC")));
-        assert_ne!(date, column(TimestampMicrosecondArray::from(vec![micros + 1])));
+        assert_eq!(
+            date,
+            column(arrow::array::TimestampMillisecondArray::from(vec![
+                micros / 1000
+            ]))
+        );
+        assert_ne!(
+            date,
+            column(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC"))
+        );
+        assert_ne!(
+            date,
+            column(TimestampMicrosecondArray::from(vec![micros + 1]))
+        );
     }
 
     #[test]
@@ -449,7 +588,11 @@ mod tests {
             column(BooleanArray::from(vec![true])),
             column(Date32Array::from(vec![1])),
             column(arrow::array::BinaryArray::from(vec![b"1".as_slice()])),
-            column(Decimal128Array::from(vec![15]).with_precision_and_scale(10, 1).expect("a decimal")),
+            column(
+                Decimal128Array::from(vec![15])
+                    .with_precision_and_scale(10, 1)
+                    .expect("a decimal"),
+            ),
             column(Float64Array::from(vec![1.5])),
         ];
         let distinct: std::collections::HashSet<_> = all.iter().map(|d| d[0]).collect();
@@ -458,8 +601,13 @@ mod tests {
 
     #[test]
     fn a_decimal_does_not_depend_on_its_scale() {
-        let decimal =
-            |value: i128, scale: i8| column(Decimal128Array::from(vec![value]).with_precision_and_scale(20, scale).expect("a decimal"));
+        let decimal = |value: i128, scale: i8| {
+            column(
+                Decimal128Array::from(vec![value])
+                    .with_precision_and_scale(20, scale)
+                    .expect("a decimal"),
+            )
+        };
         assert_eq!(decimal(45_000, 2), decimal(450, 0));
         assert_eq!(decimal(0, 2), decimal(0, 5));
         assert_eq!(decimal(4_550, 3), decimal(455, 2));
@@ -469,14 +617,21 @@ mod tests {
     #[test]
     fn a_decimal_that_is_a_whole_number_is_that_number() {
         let decimal = |value: i128, precision, scale| {
-            column(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).expect("a decimal"))
+            column(
+                Decimal128Array::from(vec![value])
+                    .with_precision_and_scale(precision, scale)
+                    .expect("a decimal"),
+            )
         };
         for whole in [0, 1, -1, i64::MAX, i64::MIN] {
             let integer = column(Int64Array::from(vec![whole]));
             assert_eq!(decimal(whole.into(), 38, 0), integer);
             assert_eq!(decimal(i128::from(whole) * 100, 38, 2), integer);
         }
-        assert_eq!(decimal(u64::MAX.into(), 20, 0), column(UInt64Array::from(vec![u64::MAX])));
+        assert_eq!(
+            decimal(u64::MAX.into(), 20, 0),
+            column(UInt64Array::from(vec![u64::MAX]))
+        );
         assert_eq!(decimal(5, 1, -2), column(Int64Array::from(vec![500])));
         assert_ne!(decimal(5, 2, 1), column(Int64Array::from(vec![5])));
         let all_digits = 99_999_999_999_999_999_999_999_999_999_999_999_999;
@@ -489,7 +644,14 @@ mod tests {
         let name: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
         let empty: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>, None]));
         let plain = digests(vec![("id", id.clone()), ("name", name.clone())]);
-        assert_eq!(plain, digests(vec![("name", name.clone()), ("lid", empty), ("id", id.clone())]));
+        assert_eq!(
+            plain,
+            digests(vec![
+                ("name", name.clone()),
+                ("lid", empty),
+                ("id", id.clone())
+            ])
+        );
         assert_ne!(plain, digests(vec![("id", name), ("name", id)]));
     }
 
@@ -497,26 +659,62 @@ mod tests {
     fn values_cannot_trade_places_between_rows_or_columns() {
         let sum = |ids: Vec<i64>, names: Vec<&str>| {
             let mut sum = RowSum::default();
-            sum.add(&digests(vec![("id", Arc::new(Int64Array::from(ids))), ("name", Arc::new(StringArray::from(names)))]));
+            sum.add(&digests(vec![
+                ("id", Arc::new(Int64Array::from(ids))),
+                ("name", Arc::new(StringArray::from(names))),
+            ]));
             sum.fingerprint()
         };
-        assert_eq!(sum(vec![1, 2], vec!["a", "b"]), sum(vec![2, 1], vec!["b", "a"]), "row order does not matter");
-        assert_ne!(sum(vec![1, 2], vec!["a", "b"]), sum(vec![1, 2], vec!["b", "a"]), "which row holds a value does");
-        assert_ne!(sum(vec![1, 1], vec!["a", "a"]), sum(vec![1], vec!["a"]), "the count does");
+        assert_eq!(
+            sum(vec![1, 2], vec!["a", "b"]),
+            sum(vec![2, 1], vec!["b", "a"]),
+            "row order does not matter"
+        );
+        assert_ne!(
+            sum(vec![1, 2], vec!["a", "b"]),
+            sum(vec![1, 2], vec!["b", "a"]),
+            "which row holds a value does"
+        );
+        assert_ne!(
+            sum(vec![1, 1], vec!["a", "a"]),
+            sum(vec![1], vec!["a"]),
+            "the count does"
+        );
     }
 
     #[test]
     fn lists_and_structs_are_compared_by_value() {
         let list = |values: Vec<Option<i64>>, offsets: Vec<i32>| {
             let field = Arc::new(Field::new("item", DataType::Int64, true));
-            column(ListArray::new(field, OffsetBuffer::new(offsets.into()), Arc::new(Int64Array::from(values)), None))
+            column(ListArray::new(
+                field,
+                OffsetBuffer::new(offsets.into()),
+                Arc::new(Int64Array::from(values)),
+                None,
+            ))
         };
-        let d = list(vec![Some(1), Some(2), Some(1), Some(2), Some(2), Some(1), None, None, None], vec![0, 2, 4, 6, 6, 7, 9]);
+        let d = list(
+            vec![
+                Some(1),
+                Some(2),
+                Some(1),
+                Some(2),
+                Some(2),
+                Some(1),
+                None,
+                None,
+                None,
+            ],
+            vec![0, 2, 4, 6, 6, 7, 9],
+        );
         assert_eq!(d[0], d[1]);
         let distinct: std::collections::HashSet<u128> = d.iter().copied().collect();
         assert_eq!(distinct.len(), 5, "[1,2], [2,1], [], [null], [null,null]");
 
-        let fields = Fields::from(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Int64, true)]);
+        let fields = Fields::from(vec![
+            Field::new("a", DataType::Int64, true),
+            Field::new("b", DataType::Int64, true),
+        ]);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![Some(1), Some(2), None, None])),
             Arc::new(Int64Array::from(vec![Some(2), Some(1), None, None])),
@@ -529,32 +727,49 @@ mod tests {
 
     #[test]
     fn keys_are_tuples_and_never_joined_text() {
-        let keys =
-            |a: Vec<&str>, b: Vec<&str>| key_digests(&[Arc::new(StringArray::from(a)), Arc::new(StringArray::from(b))]).expect("text");
+        let keys = |a: Vec<&str>, b: Vec<&str>| {
+            key_digests(&[
+                Arc::new(StringArray::from(a)),
+                Arc::new(StringArray::from(b)),
+            ])
+            .expect("text")
+        };
         assert_ne!(keys(vec!["ab"], vec!["c"]), keys(vec!["a"], vec!["bc"]));
         assert_ne!(keys(vec!["a"], vec!["b"]), keys(vec!["b"], vec!["a"]));
-        let with_null = key_digests(&[Arc::new(Int64Array::from(vec![Some(1), None]))]).expect("integers");
+        let with_null =
+            key_digests(&[Arc::new(Int64Array::from(vec![Some(1), None]))]).expect("integers");
         assert!(with_null[0].is_some() && with_null[1].is_none());
-        let never_a_value = key_digests(&[Arc::new(arrow::array::NullArray::new(2))]).expect("nulls");
+        let never_a_value =
+            key_digests(&[Arc::new(arrow::array::NullArray::new(2))]).expect("nulls");
         assert_eq!(never_a_value, [None, None]);
     }
 
     #[test]
     fn a_sum_forgets_a_row_that_is_taken_away() {
         let rows = column(Int64Array::from(vec![1, 2, 3]));
-        let (mut all, mut two) = (RowSum::default(), RowSum::default());
+        let mut all = RowSum::default();
+        let mut two = RowSum::default();
         all.add(&rows);
         all.take(rows[1]);
         two.add(&[rows[2], rows[0]]);
         assert_eq!(all, two);
-        assert_eq!(all.fingerprint().to_string().parse::<Fingerprint>().expect("hex"), two.fingerprint());
+        assert_eq!(
+            all.fingerprint()
+                .to_string()
+                .parse::<Fingerprint>()
+                .expect("hex"),
+            two.fingerprint()
+        );
     }
 
     #[test]
     fn a_type_that_is_not_canonical_is_refused_rather_than_guessed() {
         let schema = Schema::new(vec![Field::new("c", DataType::LargeUtf8, true)]);
-        let batch =
-            RecordBatch::try_new(Arc::new(schema), vec![Arc::new(arrow::array::LargeStringArray::from(vec!["a"]))]).expect("a batch");
+        let batch = RecordBatch::try_new(
+            Arc::new(schema),
+            vec![Arc::new(arrow::array::LargeStringArray::from(vec!["a"]))],
+        )
+        .expect("a batch");
         assert!(row_digests(&batch, ["c"]).is_err());
     }
 }

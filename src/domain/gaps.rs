@@ -2,7 +2,8 @@
 //!
 //! A missing date is a job that did not run, not a mass delete. `carry` (the default) lets the last
 //! copy hold until the next; `error` refuses any gap; `split` ends every interval at the last
-//! observed date before the gap and starts anew after it, for tables where a missing day is unknown.
+//! observed date before the gap and starts anew after it, for tables where a missing day is
+//! unknown.
 
 use chrono::{Days, NaiveDate};
 
@@ -52,7 +53,10 @@ impl std::fmt::Display for Gap {
 /// The gaps between ascending observed dates.
 pub fn gaps(observed: &[NaiveDate]) -> impl Iterator<Item = Gap> + '_ {
     observed.windows(2).filter_map(|pair| {
-        let gap = Gap { before: pair[0], after: pair[1] };
+        let gap = Gap {
+            before: pair[0],
+            after: pair[1],
+        };
         (gap.days() > 0).then_some(gap)
     })
 }
@@ -84,7 +88,8 @@ impl GapPolicy {
         !matches!(self, GapPolicy::Split) || Gap { before, after }.days() == 0
     }
 
-    /// The inclusive end of a run that was last seen on `last` when the next observed date is `next`.
+    /// The inclusive end of a run that was last seen on `last` when the next observed date is
+    /// `next`.
     pub fn run_end(self, last: NaiveDate, next: NaiveDate) -> NaiveDate {
         match self {
             GapPolicy::Split => last,
@@ -97,14 +102,20 @@ impl GapPolicy {
     /// # Errors
     /// A refusal that names the table and up to ten gaps.
     pub fn check(self, table: &str, observed: &[NaiveDate]) -> Result<()> {
-        let Some(most) = self.max_gap() else { return Ok(()) };
+        let Some(most) = self.max_gap() else {
+            return Ok(());
+        };
         let wrong: Vec<Gap> = gaps(observed).filter(|gap| gap.days() > most).collect();
         if wrong.is_empty() {
             return Ok(());
         }
         let shown: Vec<String> = wrong.iter().take(10).map(Gap::to_string).collect();
         let rest = wrong.len().saturating_sub(10);
-        let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+        let more = if rest > 0 {
+            format!(", and {rest} more")
+        } else {
+            String::new()
+        };
         let limit = match most {
             0 => String::new(),
             1 => " longer than 1 day".to_owned(),
@@ -112,11 +123,24 @@ impl GapPolicy {
         };
         let noun = if wrong.len() == 1 { "gap" } else { "gaps" };
         let longest = wrong.iter().map(Gap::days).max().unwrap_or(most);
-        let error = Error::refused(format!("table {table} has {} {noun}{limit}: {}{more}", wrong.len(), shown.join(", ")))
-            .hint("take the missing snapshots with 'asof snapshot --date D --backdate' if their source is still to be had");
+        let error = Error::refused(format!(
+            "table {table} has {} {noun}{limit}: {}{more}",
+            wrong.len(),
+            shown.join(", ")
+        ))
+        .hint(
+            "take the missing snapshots with 'asof snapshot --date D --backdate' if their \
+             source is still to be had",
+        );
         Err(match self {
-            GapPolicy::Carry { .. } => error.hint(format!("--max-gap {longest} accepts them; --gaps split ends intervals before a gap")),
-            _ => error.hint("--gaps carry lets the last copy hold until the next; --gaps split ends intervals before a gap"),
+            GapPolicy::Carry { .. } => error.hint(format!(
+                "--max-gap {longest} accepts them; \
+                 --gaps split ends intervals before a gap"
+            )),
+            _ => error.hint(
+                "--gaps carry lets the last copy hold until the next; --gaps split \
+                 ends intervals before a gap",
+            ),
         })
     }
 }
@@ -127,34 +151,62 @@ mod tests {
     use crate::model::parse_date;
 
     fn dates(texts: &[&str]) -> Vec<NaiveDate> {
-        texts.iter().map(|text| parse_date(text).expect("a date")).collect()
+        texts
+            .iter()
+            .map(|text| parse_date(text).expect("a date"))
+            .collect()
     }
 
     #[test]
     fn a_gap_counts_the_missing_days_and_not_its_sides() {
         let observed = dates(&["2024-01-01", "2024-01-02", "2024-01-04", "2024-01-10"]);
         let found: Vec<String> = gaps(&observed).map(|gap| gap.to_string()).collect();
-        assert_eq!(found, ["2024-01-03 (1 day)", "2024-01-05 to 2024-01-09 (5 days)"]);
+        assert_eq!(
+            found,
+            ["2024-01-03 (1 day)", "2024-01-05 to 2024-01-09 (5 days)"]
+        );
     }
 
     #[test]
     fn a_limit_is_the_most_that_is_accepted() {
         let observed = dates(&["2024-01-01", "2024-01-04"]);
-        assert!(GapPolicy::Carry { max_gap: Some(2) }.check("item", &observed).is_ok());
-        let error = GapPolicy::Carry { max_gap: Some(1) }.check("item", &observed).expect_err("too long");
-        assert_eq!(error.to_string(), "table item has 1 gap longer than 1 day: 2024-01-02 to 2024-01-03 (2 days)");
+        assert!(
+            GapPolicy::Carry { max_gap: Some(2) }
+                .check("item", &observed)
+                .is_ok()
+        );
+        let error = GapPolicy::Carry { max_gap: Some(1) }
+            .check("item", &observed)
+            .expect_err("too long");
+        assert_eq!(
+            error.to_string(),
+            "table item has 1 gap longer than 1 day: 2024-01-02 to 2024-01-03 (2 days)"
+        );
         assert!(GapPolicy::Error.check("item", &observed).is_err());
         assert!(GapPolicy::Split.check("item", &observed).is_ok());
-        assert!(GapPolicy::Error.check("item", &dates(&["2024-01-01", "2024-01-02"])).is_ok());
+        assert!(
+            GapPolicy::Error
+                .check("item", &dates(&["2024-01-01", "2024-01-02"]))
+                .is_ok()
+        );
     }
 
     #[test]
     fn carry_ends_before_the_next_and_split_on_the_last() {
         let observed = dates(&["2024-01-01", "2024-01-04", "2024-01-05"]);
-        let (a, b, c) = (observed[0], observed[1], observed[2]);
+        let a = observed[0];
+        let b = observed[1];
+        let c = observed[2];
         assert_eq!(GapPolicy::CARRY.run_end(a, b).to_string(), "2024-01-03");
         assert_eq!(GapPolicy::Split.run_end(a, b), a);
-        assert_eq!(GapPolicy::CARRY.run_end(b, c), GapPolicy::Split.run_end(b, c));
-        assert!(GapPolicy::CARRY.joins(a, b) && !GapPolicy::Split.joins(a, b) && GapPolicy::Split.joins(b, c));
+        assert_eq!(
+            GapPolicy::CARRY.run_end(b, c),
+            GapPolicy::Split.run_end(b, c)
+        );
+        assert!(
+            GapPolicy::CARRY.joins(a, b)
+                && !GapPolicy::Split.joins(a, b)
+                && GapPolicy::Split.joins(b, c)
+        );
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::compact::Changes;
+use super::hash_compaction::Changes;
 use super::schema::Drift;
 use crate::error::{Error, Result};
 
@@ -18,11 +18,16 @@ impl FromStr for Share {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let percent = text
+            .strip_suffix('%')
+            .and_then(|number| number.trim().parse::<f64>().ok());
         percent
             .filter(|percent| (0.0..=100.0).contains(percent))
             .map(|percent| Share(percent / 100.0))
-            .ok_or_else(|| Error::usage(format!("'{text}' is not a share of rows")).hint("a share is written 20% or 0.5%"))
+            .ok_or_else(|| {
+                Error::usage(format!("'{text}' is not a share of rows"))
+                    .hint("a share is written 20% or 0.5%")
+            })
     }
 }
 
@@ -33,10 +38,14 @@ impl fmt::Display for Share {
 }
 
 impl<'de> serde::Deserialize<'de> for Share {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
-            .map_err(|error: Error| serde::de::Error::custom(format!("{error} ({})", error.hints().join("; "))))
+            .map_err(|error: Error| {
+                serde::de::Error::custom(format!("{error} ({})", error.hints().join("; ")))
+            })
     }
 }
 
@@ -55,7 +64,12 @@ pub struct Guards {
 
 impl Default for Guards {
     fn default() -> Self {
-        Guards { min_rows: 1, max_delete: None, max_change: None, freeze_schema: false }
+        Guards {
+            min_rows: 1,
+            max_delete: None,
+            max_change: None,
+            freeze_schema: false,
+        }
     }
 }
 
@@ -83,19 +97,45 @@ impl Guards {
         }
         if let Some((before, changes)) = candidate.previous {
             for (count, limit, verb, name) in [
-                (changes.removed, self.max_delete, if changes.removed == 1 { "is gone" } else { "are gone" }, "max_delete"),
-                (changes.changed, self.max_change, if changes.changed == 1 { "has changed" } else { "have changed" }, "max_change"),
+                (
+                    changes.removed,
+                    self.max_delete,
+                    if changes.removed == 1 {
+                        "is gone"
+                    } else {
+                        "are gone"
+                    },
+                    "max_delete",
+                ),
+                (
+                    changes.changed,
+                    self.max_change,
+                    if changes.changed == 1 {
+                        "has changed"
+                    } else {
+                        "have changed"
+                    },
+                    "max_change",
+                ),
             ] {
                 let Some(limit) = limit else { continue };
-                #[allow(clippy::cast_precision_loss, reason = "a share of rows needs no more than 53 bits")]
+                #[allow(
+                    clippy::cast_precision_loss,
+                    reason = "a share of rows needs no more than 53 bits"
+                )]
                 let share = Share(count as f64 / before.max(1) as f64);
                 if share > limit {
-                    broken.push(format!("{count} of {before} rows ({share}) {verb}, and {name} is {limit}"));
+                    broken.push(format!(
+                        "{count} of {before} rows ({share}) {verb}, and {name} is {limit}"
+                    ));
                 }
             }
         }
         if self.freeze_schema && !candidate.drift.is_empty() {
-            broken.push(format!("{}, and the schema is frozen", candidate.drift.in_words()));
+            broken.push(format!(
+                "{}, and the schema is frozen",
+                candidate.drift.in_words()
+            ));
         }
         broken
     }
@@ -106,7 +146,11 @@ mod tests {
     use super::*;
 
     fn candidate(rows: u64, before: u64, changes: Changes, drift: &Drift) -> Candidate<'_> {
-        Candidate { rows, previous: Some((before, changes)), drift }
+        Candidate {
+            rows,
+            previous: Some((before, changes)),
+            drift,
+        }
     }
 
     #[test]
@@ -117,34 +161,96 @@ mod tests {
             ..Guards::default()
         };
         let drift = Drift::default();
-        let at = |removed, changed| guards.broken(&candidate(90, 100, Changes { removed, changed, ..Changes::default() }, &drift));
+        let at = |removed, changed| {
+            guards.broken(&candidate(
+                90,
+                100,
+                Changes {
+                    removed,
+                    changed,
+                    ..Changes::default()
+                },
+                &drift,
+            ))
+        };
         assert!(at(20, 50).is_empty());
-        assert_eq!(at(21, 50), ["21 of 100 rows (21%) are gone, and max_delete is 20%"]);
-        assert_eq!(at(20, 51), ["51 of 100 rows (51%) have changed, and max_change is 50%"]);
+        assert_eq!(
+            at(21, 50),
+            ["21 of 100 rows (21%) are gone, and max_delete is 20%"]
+        );
+        assert_eq!(
+            at(20, 51),
+            ["51 of 100 rows (51%) have changed, and max_change is 50%"]
+        );
     }
 
     #[test]
     fn an_empty_snapshot_is_always_refused() {
         let drift = Drift::default();
-        let empty = Candidate { rows: 0, previous: None, drift: &drift };
-        assert_eq!(Guards { min_rows: 0, ..Guards::default() }.broken(&empty), ["it has no rows"]);
-        let few = Candidate { rows: 9, previous: None, drift: &drift };
-        assert_eq!(Guards { min_rows: 10, ..Guards::default() }.broken(&few), ["it has 9 rows, and min_rows is 10"]);
-        assert!(Guards { min_rows: 9, ..Guards::default() }.broken(&few).is_empty());
+        let empty = Candidate {
+            rows: 0,
+            previous: None,
+            drift: &drift,
+        };
+        assert_eq!(
+            Guards {
+                min_rows: 0,
+                ..Guards::default()
+            }
+            .broken(&empty),
+            ["it has no rows"]
+        );
+        let few = Candidate {
+            rows: 9,
+            previous: None,
+            drift: &drift,
+        };
+        assert_eq!(
+            Guards {
+                min_rows: 10,
+                ..Guards::default()
+            }
+            .broken(&few),
+            ["it has 9 rows, and min_rows is 10"]
+        );
+        assert!(
+            Guards {
+                min_rows: 9,
+                ..Guards::default()
+            }
+            .broken(&few)
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_frozen_schema_refuses_any_change() {
-        let drift = Drift { added: vec!["lid".into()], ..Drift::default() };
-        let guards = Guards { freeze_schema: true, ..Guards::default() };
-        let next = Candidate { rows: 1, previous: None, drift: &drift };
-        assert_eq!(guards.broken(&next), ["column 'lid' appears, and the schema is frozen"]);
+        let drift = Drift {
+            added: vec!["lid".into()],
+            ..Drift::default()
+        };
+        let guards = Guards {
+            freeze_schema: true,
+            ..Guards::default()
+        };
+        let next = Candidate {
+            rows: 1,
+            previous: None,
+            drift: &drift,
+        };
+        assert_eq!(
+            guards.broken(&next),
+            ["column 'lid' appears, and the schema is frozen"]
+        );
         assert!(Guards::default().broken(&next).is_empty());
     }
 
     #[test]
     fn shares_are_percentages() {
-        assert_eq!("0.5%".parse::<Share>().expect("a share").to_string(), "0.5%");
+        assert_eq!(
+            "0.5%".parse::<Share>().expect("a share").to_string(),
+            "0.5%"
+        );
         for wrong in ["20", "101%", "-1%", "%", "NaN%"] {
             assert!(wrong.parse::<Share>().is_err(), "{wrong}");
         }

@@ -27,7 +27,12 @@ pub struct Convention {
 
 impl Default for Convention {
     fn default() -> Self {
-        Convention { start_column: "active_start".into(), end_column: "active_end".into(), exclusive: false, open_null: false }
+        Convention {
+            start_column: "active_start".into(),
+            end_column: "active_end".into(),
+            exclusive: false,
+            open_null: false,
+        }
     }
 }
 
@@ -53,7 +58,8 @@ impl Convention {
 
     /// The condition that selects the rows as of a date, to be shown to users.
     pub fn condition(&self, date: &str) -> String {
-        let (start, end) = (&self.start_column, &self.end_column);
+        let start = &self.start_column;
+        let end = &self.end_column;
         let comparison = if self.exclusive { ">" } else { ">=" };
         if self.open_null {
             format!("{start} <= {date} AND ({end} {comparison} {date} OR {end} IS NULL)")
@@ -66,15 +72,26 @@ impl Convention {
     ///
     /// # Errors
     /// A usage error that names the column and the option that renames it.
-    pub fn check_columns<'a>(&self, table: &str, columns: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    pub fn check_columns<'a>(
+        &self,
+        table: &str,
+        columns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<()> {
         if self.start_column == self.end_column {
-            return Err(Error::usage(format!("the start and the end column are both named '{}'", self.start_column)));
+            return Err(Error::usage(format!(
+                "the start and the end column are both named '{}'",
+                self.start_column
+            )));
         }
         for column in columns {
-            for (name, option) in [(&self.start_column, "--start-column"), (&self.end_column, "--end-column")] {
+            for (name, option) in [
+                (&self.start_column, "--start-column"),
+                (&self.end_column, "--end-column"),
+            ] {
                 if column == name {
                     return Err(Error::usage(format!(
-                        "table {table} has a column '{column}' of its own, the name of an interval's column"
+                        "table {table} has a column '{column}' of its own, the name of an \
+                         interval's column"
                     ))
                     .hint(format!("{option} asof_{column}")));
                 }
@@ -127,26 +144,46 @@ mod tests {
 
     #[test]
     fn an_inclusive_interval_holds_on_both_of_its_ends() {
-        let closed = Interval { start: date("2024-01-02"), end: Some(date("2024-01-04")) };
-        let held: Vec<bool> = (1..=5).map(|day| closed.holds(date(&format!("2024-01-0{day}")))).collect();
+        let closed = Interval {
+            start: date("2024-01-02"),
+            end: Some(date("2024-01-04")),
+        };
+        let held: Vec<bool> = (1..=5)
+            .map(|day| closed.holds(date(&format!("2024-01-0{day}"))))
+            .collect();
         assert_eq!(held, [false, true, true, true, false]);
-        let open = Interval { start: date("2024-01-05"), end: None };
+        let open = Interval {
+            start: date("2024-01-05"),
+            end: None,
+        };
         assert!(open.holds(date("2150-01-01")) && !open.holds(date("2024-01-04")));
         assert!(closed.precedes(&open) && !open.precedes(&closed) && !closed.precedes(&closed));
-        assert!(!closed.precedes(&Interval { start: date("2024-01-04"), end: None }));
+        assert!(!closed.precedes(&Interval {
+            start: date("2024-01-04"),
+            end: None
+        }));
     }
 
     #[test]
     fn an_exclusive_end_is_the_day_after() {
-        let dbt = Convention { exclusive: true, open_null: true, ..Convention::default() };
-        assert_eq!(dbt.encode(Some(date("2024-02-29"))), Some(date("2024-03-01")));
+        let dbt = Convention {
+            exclusive: true,
+            open_null: true,
+            ..Convention::default()
+        };
+        assert_eq!(
+            dbt.encode(Some(date("2024-02-29"))),
+            Some(date("2024-03-01"))
+        );
         assert_eq!(dbt.encode(None), None);
         assert_eq!(Convention::default().encode(None), Some(OPEN_END));
     }
 
     #[test]
     fn a_column_that_is_already_there_is_refused_with_the_option() {
-        let error = Convention::default().check_columns("item", ["id", "active_end"]).expect_err("a clash");
+        let error = Convention::default()
+            .check_columns("item", ["id", "active_end"])
+            .expect_err("a clash");
         assert_eq!(error.hints(), ["--end-column asof_active_end"]);
     }
 }

@@ -1,11 +1,12 @@
 //! JSON values as typed values: exactly the value that is written, or none.
 //!
-//! A number is kept as its digits until its type is known, so none is rounded on the way. What a string or
-//! a number may become is said in [`super::text`]; besides, a JSON number such as `7.0` or `1e3` is a whole
-//! number, and a number is never a date or a time: nothing says in what unit it counts. In a text column
-//! a number keeps its digits, and a list or an object is its JSON text.
+//! A number is kept as its digits until its type is known, so none is rounded on the way. What a
+//! string or a number may become is said in [`super::text`]; besides, a JSON number such as `7.0`
+//! or `1e3` is a whole number, and a number is never a date or a time: nothing says in what unit it
+//! counts. In a text column a number keeps its digits, and a list or an object is its JSON text.
 //!
-//! An object's fields are matched by name. A field that the type does not have is not dropped: the object does not fit.
+//! An object's fields are matched by name. A field that the type does not have is not dropped: the
+//! object does not fit.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -52,7 +53,12 @@ impl From<ReaderError> for Wrong {
             ReaderError::SyntaxError(error) => {
                 // `TrailingCommaNotEnabled` in words.
                 let name = format!("{:?}", error.kind);
-                let split = name.chars().flat_map(|c| c.is_uppercase().then_some(' ').into_iter().chain(c.to_lowercase()));
+                let split = name.chars().flat_map(|c| {
+                    c.is_uppercase()
+                        .then_some(' ')
+                        .into_iter()
+                        .chain(c.to_lowercase())
+                });
                 Wrong::Syntax(split.collect::<String>().trim_start().to_owned())
             }
             other => Wrong::Syntax(other.to_string()),
@@ -62,8 +68,12 @@ impl From<ReaderError> for Wrong {
 
 /// A reader of one JSON value after another.
 pub fn reader<R: std::io::Read>(from: R) -> JsonStreamReader<R> {
-    let settings =
-        ReaderSettings { allow_multiple_top_level: true, restrict_number_values: false, track_path: false, ..Default::default() };
+    let settings = ReaderSettings {
+        allow_multiple_top_level: true,
+        restrict_number_values: false,
+        track_path: false,
+        ..Default::default()
+    };
     JsonStreamReader::new_custom(from, settings)
 }
 
@@ -74,7 +84,11 @@ pub fn reader<R: std::io::Read>(from: R) -> JsonStreamReader<R> {
 pub fn parse(text: &str) -> Result<Value, Wrong> {
     let mut reader = reader(text.as_bytes());
     let value = Value::read(&mut reader)?;
-    if reader.has_next()? { Err(Wrong::Syntax("there is more than one value".into())) } else { Ok(value) }
+    if reader.has_next()? {
+        Err(Wrong::Syntax("there is more than one value".into()))
+    } else {
+        Ok(value)
+    }
 }
 
 impl Value {
@@ -124,9 +138,18 @@ impl Value {
             Value::Bool(value) => value.to_string(),
             Value::Number(digits) => digits.clone(),
             Value::String(text) => quoted(text),
-            Value::Array(items) => format!("[{}]", items.iter().map(Value::to_json).collect::<Vec<_>>().join(",")),
+            Value::Array(items) => format!(
+                "[{}]",
+                items
+                    .iter()
+                    .map(Value::to_json)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.to_json()));
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| format!("{}:{}", quoted(name), value.to_json()));
                 format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
             }
         }
@@ -137,8 +160,13 @@ impl Value {
 ///
 /// # Errors
 /// The first row whose value is not of the type.
-pub fn column<'a>(values: impl Iterator<Item = Option<Cow<'a, Value>>>, to: &DataType) -> Result<ArrayRef, usize> {
-    let values: Vec<Option<Cow<'a, Value>>> = values.map(|value| value.filter(|value| !matches!(value.as_ref(), Value::Null))).collect();
+pub fn column<'a>(
+    values: impl Iterator<Item = Option<Cow<'a, Value>>>,
+    to: &DataType,
+) -> Result<ArrayRef, usize> {
+    let values: Vec<Option<Cow<'a, Value>>> = values
+        .map(|value| value.filter(|value| !matches!(value.as_ref(), Value::Null)))
+        .collect();
     let values: Vec<Option<&Value>> = values.iter().map(|value| value.as_deref()).collect();
     nullable(&values, to)
 }
@@ -153,7 +181,11 @@ fn nullable(values: &[Option<&Value>], to: &DataType) -> Result<ArrayRef, usize>
         DataType::Struct(fields) => structs(values, fields),
         DataType::Map(entries, _) => map(values, entries),
         scalar => {
-            let texts = values.iter().enumerate().map(|(row, value)| value.map(|value| scalar_text(value, scalar).ok_or(row)).transpose());
+            let texts = values.iter().enumerate().map(|(row, value)| {
+                value
+                    .map(|value| scalar_text(value, scalar).ok_or(row))
+                    .transpose()
+            });
             text::column(&texts.collect::<Result<StringArray, _>>()?, scalar)
         }
     }
@@ -168,7 +200,9 @@ fn scalar_text<'a>(value: &'a Value, to: &DataType) -> Option<Cow<'a, str>> {
             other => other.to_json().into(),
         },
         Value::Bool(truth) if to == &DataType::Boolean => truth.to_string().into(),
-        Value::Number(digits) if to.is_integer() && !text::is_whole(digits) => text::decimal(digits, 38, 0)?.to_string().into(),
+        Value::Number(digits) if to.is_integer() && !text::is_whole(digits) => {
+            text::decimal(digits, 38, 0)?.to_string().into()
+        }
         Value::Number(digits) if to.is_numeric() => digits.into(),
         _ => return None,
     })
@@ -196,9 +230,14 @@ fn list(values: &[Option<&Value>], item: &FieldRef) -> Result<ArrayRef, usize> {
     }
     let items = nullable(&items, item.data_type()).map_err(|at| rows[at])?;
     let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
-    ListArray::try_new(item.clone(), OffsetBuffer::from_lengths(lengths), items, Some(nulls))
-        .map(|list| Arc::new(list) as ArrayRef)
-        .map_err(|_| 0)
+    ListArray::try_new(
+        item.clone(),
+        OffsetBuffer::from_lengths(lengths),
+        items,
+        Some(nulls),
+    )
+    .map(|list| Arc::new(list) as ArrayRef)
+    .map_err(|_| 0)
 }
 
 fn structs(values: &[Option<&Value>], fields: &Fields) -> Result<ArrayRef, usize> {
@@ -210,11 +249,17 @@ fn structs(values: &[Option<&Value>], fields: &Fields) -> Result<ArrayRef, usize
             Some(_) => return Err(row),
         };
         for (name, value) in own {
-            let at = fields.iter().position(|field| field.name() == name).ok_or(row)?;
+            let at = fields
+                .iter()
+                .position(|field| field.name() == name)
+                .ok_or(row)?;
             columns[at][row] = present(value);
         }
     }
-    let columns = columns.iter().zip(fields).map(|(values, field)| nullable(values, field.data_type()));
+    let columns = columns
+        .iter()
+        .zip(fields)
+        .map(|(values, field)| nullable(values, field.data_type()));
     let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     StructArray::try_new_with_length(fields.clone(), columns, Some(nulls), values.len())
@@ -223,8 +268,13 @@ fn structs(values: &[Option<&Value>], fields: &Fields) -> Result<ArrayRef, usize
 }
 
 fn map(values: &[Option<&Value>], entries: &FieldRef) -> Result<ArrayRef, usize> {
-    let DataType::Struct(pair) = entries.data_type() else { return values.iter().position(Option::is_some).map_or(Err(0), Err) };
-    let (mut keys, mut items, mut rows, mut lengths) = (Vec::new(), Vec::new(), Vec::new(), Vec::with_capacity(values.len()));
+    let DataType::Struct(pair) = entries.data_type() else {
+        return values.iter().position(Option::is_some).map_or(Err(0), Err);
+    };
+    let mut keys = Vec::new();
+    let mut items = Vec::new();
+    let mut rows = Vec::new();
+    let mut lengths = Vec::with_capacity(values.len());
     for (row, value) in values.iter().enumerate() {
         let own: &[(String, Value)] = match value {
             None => &[],
@@ -238,13 +288,20 @@ fn map(values: &[Option<&Value>], entries: &FieldRef) -> Result<ArrayRef, usize>
             rows.push(row);
         }
     }
-    let keys = text::column(&StringArray::from_iter_values(keys), pair[0].data_type()).map_err(|at| rows[at])?;
+    let keys = text::column(&StringArray::from_iter_values(keys), pair[0].data_type())
+        .map_err(|at| rows[at])?;
     let items = nullable(&items, pair[1].data_type()).map_err(|at| rows[at])?;
     let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
     let pairs = StructArray::try_new(pair.clone(), vec![keys, items], None).map_err(|_| 0usize)?;
-    MapArray::try_new(entries.clone(), OffsetBuffer::from_lengths(lengths), pairs, Some(nulls), false)
-        .map(|map| Arc::new(map) as ArrayRef)
-        .map_err(|_| 0)
+    MapArray::try_new(
+        entries.clone(),
+        OffsetBuffer::from_lengths(lengths),
+        pairs,
+        Some(nulls),
+        false,
+    )
+    .map(|map| Arc::new(map) as ArrayRef)
+    .map_err(|_| 0)
 }
 
 #[cfg(test)]
@@ -256,7 +313,11 @@ mod tests {
     /// How the value shows in a column of a type; `None` if it is not of the type.
     fn read(json: &str, to: &str) -> Option<String> {
         let value = parse(json).expect("JSON");
-        let array = column(std::iter::once(Some(Cow::Owned(value))), &parse_type(to).expect("a type")).ok()?;
+        let array = column(
+            std::iter::once(Some(Cow::Owned(value))),
+            &parse_type(to).expect("a type"),
+        )
+        .ok()?;
         Some(display(array.as_ref(), 0))
     }
 
@@ -264,7 +325,10 @@ mod tests {
     fn a_number_is_read_exactly_or_not_at_all() {
         assert_eq!(read("7.0", "int64").as_deref(), Some("7"));
         assert_eq!(read("1.5e1", "int8").as_deref(), Some("15"));
-        assert_eq!(read("18446744073709551615", "uint64").as_deref(), Some("18446744073709551615"));
+        assert_eq!(
+            read("18446744073709551615", "uint64").as_deref(),
+            Some("18446744073709551615")
+        );
         assert_eq!(
             read("12345678901234567890123456789012345.678", "decimal(38, 3)").as_deref(),
             Some("12345678901234567890123456789012345.678")
@@ -288,11 +352,24 @@ mod tests {
 
     #[test]
     fn nested_values_are_matched_by_name_and_none_is_dropped() {
-        assert_eq!(read(r#"{"b":["x",null],"a":1}"#, "struct<a: int64, b: list<text>>").as_deref(), Some("{a: 1, b: [x, null]}"));
+        assert_eq!(
+            read(
+                r#"{"b":["x",null],"a":1}"#,
+                "struct<a: int64, b: list<text>>"
+            )
+            .as_deref(),
+            Some("{a: 1, b: [x, null]}")
+        );
         assert_eq!(read(r#"{"a":1,"c":2}"#, "struct<a: int64>"), None);
         assert_eq!(read(r#"[1, 2.5]"#, "list<int64>"), None);
-        assert_eq!(read(r#"{"x":1,"y":null}"#, "map<text, int64>").as_deref(), Some("{x: 1, y: null}"));
-        assert_eq!(read(r#"{"a": [1, "é\n"]}"#, "text").as_deref(), Some("{\"a\":[1,\"é\\n\"]}"));
+        assert_eq!(
+            read(r#"{"x":1,"y":null}"#, "map<text, int64>").as_deref(),
+            Some("{x: 1, y: null}")
+        );
+        assert_eq!(
+            read(r#"{"a": [1, "é\n"]}"#, "text").as_deref(),
+            Some("{\"a\":[1,\"é\\n\"]}")
+        );
         assert!(matches!(parse(r#"{"a":1,"a":2}"#), Err(Wrong::Repeated(name)) if name == "a"));
         assert!(parse("1 2").is_err() && parse("[1,]").is_err() && parse("NaN").is_err());
     }

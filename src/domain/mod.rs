@@ -12,7 +12,7 @@
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
-//! | snapshots to intervals | [`merge`] if they are sorted by the key, else [`compact`]; [`ledger`] keeps the ends |
+//! | snapshots to intervals | [`merge_compaction`] if they are sorted by the key, else [`hash_compaction`]; [`interval_ends`] keeps the ends |
 //! | in which rows two columns differ | [`columns`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`comparison`] |
@@ -29,19 +29,19 @@ pub mod asof;
 pub mod calendar;
 pub mod cast;
 pub mod columns;
-pub mod compact;
 pub mod comparison;
 pub mod dedup;
 pub mod diff;
 pub mod digest;
 pub mod gaps;
 pub mod guard;
+pub mod hash_compaction;
 pub mod interval;
+pub mod interval_ends;
 pub mod join;
 pub mod json;
 pub mod layout;
-pub mod ledger;
-pub mod merge;
+pub mod merge_compaction;
 pub mod notation;
 pub mod output_types;
 pub mod path_columns;

@@ -1,7 +1,9 @@
-//! How text writes numbers, dates and timestamps, where that differs from the spelling that asof reads.
+//! How text writes numbers, dates and timestamps, where that differs from the spelling that asof
+//! reads.
 //!
-//! A [`Notation`] rewrites a value into the spelling of [`super::text`], which then decides whether the value is of a
-//! type. So `1.234,50` with a decimal comma is held to the same rules as `1234.50`. The rewriting is exact or fails:
+//! A [`Notation`] rewrites a value into the spelling of [`super::text`], which then decides whether
+//! the value is of a type. So `1.234,50` with a decimal comma is held to the same rules as
+//! `1234.50`. The rewriting is exact or fails:
 //!
 //! | written | with | read as |
 //! | --- | --- | --- |
@@ -10,8 +12,9 @@
 //! | `31.01.2024` | `date_format = "%d.%m.%Y"` | `2024-01-31` |
 //! | `31.01.24` | `date_format = "%d.%m.%Y"` | not a date: a year has four digits |
 //!
-//! A format replaces the standard spelling. With `date_format = "%d.%m.%Y"`, `2024-01-31` is not a date.
-//! Text that is not a number, date or timestamp in this notation stays text, as it was written.
+//! A format replaces the standard spelling. With `date_format = "%d.%m.%Y"`, `2024-01-31` is not a
+//! date. Text that is not a number, date or timestamp in this notation stays text, as it was
+//! written.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -51,7 +54,9 @@ impl TimeFormat {
     pub fn of_dates(format: &str) -> Result<Self, String> {
         let parsed = TimeFormat::parse(format)?;
         let sample = NaiveDate::from_ymd_opt(2024, 11, 23).unwrap_or_default();
-        match written(sample.format_with_items(parsed.items.iter())).and_then(|text| parsed.date(&text)) {
+        match written(sample.format_with_items(parsed.items.iter()))
+            .and_then(|text| parsed.date(&text))
+        {
             Some(read) if read == sample => Ok(parsed),
             _ => Err("a date format has year, month and day, such as %d.%m.%Y".to_owned()),
         }
@@ -63,11 +68,22 @@ impl TimeFormat {
     /// What is wrong with it.
     pub fn of_timestamps(format: &str) -> Result<Self, String> {
         let parsed = TimeFormat::parse(format)?;
-        let sample = NaiveDate::from_ymd_opt(2024, 11, 23).and_then(|day| day.and_hms_opt(14, 15, 0)).unwrap_or_default().and_utc();
+        let sample = NaiveDate::from_ymd_opt(2024, 11, 23)
+            .and_then(|day| day.and_hms_opt(14, 15, 0))
+            .unwrap_or_default()
+            .and_utc();
         let text = written(sample.fixed_offset().format_with_items(parsed.items.iter()));
-        match text.and_then(|text| parsed.timestamp(&text)).as_deref().and_then(Moment::parse) {
+        match text
+            .and_then(|text| parsed.timestamp(&text))
+            .as_deref()
+            .and_then(Moment::parse)
+        {
             Some(read) if read.seconds == sample.timestamp() => Ok(parsed),
-            _ => Err("a timestamp format has year, month, day, hour and minute, such as %d.%m.%Y %H:%M:%S".to_owned()),
+            _ => Err(
+                "a timestamp format has year, month, day, hour and minute, such as %d.%m.%Y \
+                 %H:%M:%S"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -80,12 +96,20 @@ impl TimeFormat {
         if format.contains("%Z") {
             return Err("'%Z' does not say which instant is meant: use %z".to_owned());
         }
-        let items = StrftimeItems::new(&format).parse_to_owned().map_err(|_| "it has an unknown specifier".to_owned())?;
+        let items = StrftimeItems::new(&format)
+            .parse_to_owned()
+            .map_err(|_| "it has an unknown specifier".to_owned())?;
         let is_fraction = |item: &Item<'_>| {
             use Fixed::{Nanosecond, Nanosecond3, Nanosecond6, Nanosecond9};
-            matches!(item, Item::Fixed(Nanosecond | Nanosecond3 | Nanosecond6 | Nanosecond9))
+            matches!(
+                item,
+                Item::Fixed(Nanosecond | Nanosecond3 | Nanosecond6 | Nanosecond9)
+            )
         };
-        Ok(TimeFormat { has_fraction: items.iter().any(is_fraction), items })
+        Ok(TimeFormat {
+            has_fraction: items.iter().any(is_fraction),
+            items,
+        })
     }
 
     fn parsed(&self, text: &str) -> Option<Parsed> {
@@ -109,7 +133,8 @@ impl TimeFormat {
         let parsed = self.parsed(text)?;
         if parsed.offset().is_some() {
             let instant: DateTime<Utc> = parsed.to_datetime().ok()?.to_utc();
-            return has_four_digits(instant.date_naive()).then(|| instant.format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string());
+            return has_four_digits(instant.date_naive())
+                .then(|| instant.format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string());
         }
         let local: NaiveDateTime = parsed.to_naive_datetime_with_offset(0).ok()?;
         has_four_digits(local.date()).then(|| local.format("%Y-%m-%dT%H:%M:%S%.9f").to_string())
@@ -131,7 +156,10 @@ fn has_four_digits(date: NaiveDate) -> bool {
 impl Notation {
     /// Whether values are written as asof reads them.
     pub fn is_standard(&self) -> bool {
-        self.decimal.is_none() && self.thousands.is_none() && self.date.is_none() && self.timestamp.is_none()
+        self.decimal.is_none()
+            && self.thousands.is_none()
+            && self.date.is_none()
+            && self.timestamp.is_none()
     }
 
     /// A number in the standard spelling; `None` for text that is not a number in this notation.
@@ -140,8 +168,11 @@ impl Notation {
         if is_plain || !text.bytes().any(|byte| byte.is_ascii_digit()) {
             return Some(Cow::Borrowed(text));
         }
-        let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |unsigned| ("-", unsigned));
-        let (mantissa, exponent) = unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
+        let (sign, unsigned) = text
+            .strip_prefix('-')
+            .map_or(("", text), |unsigned| ("-", unsigned));
+        let (mantissa, exponent) =
+            unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
         let (whole, fraction) = match mantissa.split_once(self.decimal.unwrap_or('.')) {
             Some((whole, fraction)) => (whole, Some(fraction)),
             None => (mantissa, None),
@@ -150,7 +181,9 @@ impl Notation {
         let whole: Cow<'_, str> = match self.thousands {
             Some(separator) if whole.contains(separator) => {
                 let mut groups = whole.split(separator);
-                let is_first_right = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
+                let is_first_right = groups
+                    .next()
+                    .is_some_and(|group| (1..=3).contains(&group.len()));
                 if !is_first_right || !groups.all(|group| group.len() == 3) {
                     return None;
                 }
@@ -177,7 +210,11 @@ impl Notation {
         if let Some(date) = self.date.as_ref().and_then(|format| format.date(text)) {
             return Some(date.format("%Y-%m-%d").to_string().into());
         }
-        if let Some(timestamp) = self.timestamp.as_ref().and_then(|format| format.timestamp(text)) {
+        if let Some(timestamp) = self
+            .timestamp
+            .as_ref()
+            .and_then(|format| format.timestamp(text))
+        {
             return Some(timestamp.into());
         }
         let replaced = match Moment::parse(text)?.has_time {
@@ -187,7 +224,8 @@ impl Notation {
         replaced.is_none().then_some(Cow::Borrowed(text))
     }
 
-    /// A value of a type in the standard spelling; `None` for text that this notation does not have for the type.
+    /// A value of a type in the standard spelling; `None` for text that this notation does not have
+    /// for the type.
     fn standard<'a>(&self, text: &'a str, to: &DataType) -> Option<Cow<'a, str>> {
         match to {
             DataType::Date32 | DataType::Timestamp(..) => self.standard_moment(text),
@@ -200,7 +238,9 @@ impl Notation {
     pub fn fits(&self, text: &str, to: &DataType) -> bool {
         match self.is_standard() {
             true => text::fits(text, to),
-            false => self.standard(text, to).is_some_and(|text| text::fits(&text, to)),
+            false => self
+                .standard(text, to)
+                .is_some_and(|text| text::fits(&text, to)),
         }
     }
 
@@ -208,10 +248,17 @@ impl Notation {
     ///
     /// # Errors
     /// The first row whose text this notation does not have for the type.
-    pub fn standard_column(&self, texts: &StringArray, to: &DataType) -> Result<StringArray, usize> {
+    pub fn standard_column(
+        &self,
+        texts: &StringArray,
+        to: &DataType,
+    ) -> Result<StringArray, usize> {
         let mut standard = StringBuilder::with_capacity(texts.len(), texts.values().len());
         for (row, text) in texts.iter().enumerate() {
-            standard.append_option(text.map(|text| self.standard(text, to).ok_or(row)).transpose()?);
+            standard.append_option(
+                text.map(|text| self.standard(text, to).ok_or(row))
+                    .transpose()?,
+            );
         }
         Ok(standard.finish())
     }
@@ -225,15 +272,25 @@ mod tests {
     use super::*;
 
     fn numbers(decimal: char, thousands: Option<char>) -> Notation {
-        Notation { decimal: Some(decimal), thousands, ..Notation::default() }
+        Notation {
+            decimal: Some(decimal),
+            thousands,
+            ..Notation::default()
+        }
     }
 
     fn days(format: &str) -> Notation {
-        Notation { date: Some(TimeFormat::of_dates(format).expect("a format")), ..Notation::default() }
+        Notation {
+            date: Some(TimeFormat::of_dates(format).expect("a format")),
+            ..Notation::default()
+        }
     }
 
     fn times(format: &str) -> Notation {
-        Notation { timestamp: Some(TimeFormat::of_timestamps(format).expect("a format")), ..Notation::default() }
+        Notation {
+            timestamp: Some(TimeFormat::of_timestamps(format).expect("a format")),
+            ..Notation::default()
+        }
     }
 
     #[test]
@@ -264,8 +321,13 @@ mod tests {
             assert_eq!(notation.number(text).as_deref(), expected, "{text}");
         }
         assert!(!grouped.fits("001.234", &DataType::Int64), "a code");
-        assert!(!comma.fits("1.5", &DataType::Float64) && !comma.fits("1.5", &DataType::Decimal128(5, 2)));
-        assert!(comma.fits("0,10", &DataType::Decimal128(5, 2)) && comma.fits("1.5", &DataType::Utf8));
+        assert!(
+            !comma.fits("1.5", &DataType::Float64)
+                && !comma.fits("1.5", &DataType::Decimal128(5, 2))
+        );
+        assert!(
+            comma.fits("0,10", &DataType::Decimal128(5, 2)) && comma.fits("1.5", &DataType::Utf8)
+        );
     }
 
     #[test]
@@ -274,24 +336,89 @@ mod tests {
         let local = DataType::Timestamp(TimeUnit::Microsecond, None);
         let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
         for (notation, text, to, expected) in [
-            (days("%d.%m.%Y"), "31.01.2024", &DataType::Date32, Some("2024-01-31")),
+            (
+                days("%d.%m.%Y"),
+                "31.01.2024",
+                &DataType::Date32,
+                Some("2024-01-31"),
+            ),
             (days("%d.%m.%Y"), "31.02.2024", &DataType::Date32, None),
             (days("%d.%m.%Y"), "31.01.24", &DataType::Date32, None),
             (days("%d.%m.%Y"), "2024-01-31", &DataType::Date32, None),
-            (days("%m/%d/%Y"), "1/31/2024", &DataType::Date32, Some("2024-01-31")),
+            (
+                days("%m/%d/%Y"),
+                "1/31/2024",
+                &DataType::Date32,
+                Some("2024-01-31"),
+            ),
             (days("%m/%d/%Y"), "31/1/2024", &DataType::Date32, None),
-            (days("%d-%b-%Y"), "31-JAN-2024", &DataType::Date32, Some("2024-01-31")),
-            (days("%Y%m%d"), "20240131", &DataType::Date32, Some("2024-01-31")),
-            (days("%d.%m.%Y"), "2024-01-31 10:00:00", &local, Some("2024-01-31 10:00:00")),
-            (times("%d.%m.%Y %H:%M"), "31.01.2024 10:05", &local, Some("2024-01-31T10:05:00.000000000")),
+            (
+                days("%d-%b-%Y"),
+                "31-JAN-2024",
+                &DataType::Date32,
+                Some("2024-01-31"),
+            ),
+            (
+                days("%Y%m%d"),
+                "20240131",
+                &DataType::Date32,
+                Some("2024-01-31"),
+            ),
+            (
+                days("%d.%m.%Y"),
+                "2024-01-31 10:00:00",
+                &local,
+                Some("2024-01-31 10:00:00"),
+            ),
+            (
+                times("%d.%m.%Y %H:%M"),
+                "31.01.2024 10:05",
+                &local,
+                Some("2024-01-31T10:05:00.000000000"),
+            ),
             (times("%d.%m.%Y %H:%M"), "2024-01-31 10:05:00", &local, None),
-            (times("%d.%m.%Y %H:%M"), "2024-01-31", &DataType::Date32, Some("2024-01-31")),
-            (times("%d.%m.%Y %H:%M:%S.%f"), "31.01.2024 10:05:06.5", &local, Some("2024-01-31T10:05:06.500000000")),
-            (times("%d.%m.%Y %H:%M:%S.%f"), "31.01.2024 10:05:06.123456789", &nanos, Some("2024-01-31T10:05:06.123456789")),
-            (times("%d.%m.%Y %H:%M:%S.%f"), "31.01.2024 10:05:06.1234567891234", &nanos, None),
-            (times("%Y%m%d%H%M%S"), "20240131100506", &local, Some("2024-01-31T10:05:06.000000000")),
-            (times("%m/%d/%Y %I:%M %p"), "1/31/2024 1:05 pm", &local, Some("2024-01-31T13:05:00.000000000")),
-            (times("%d.%m.%Y %H:%M %z"), "31.01.2024 10:05 +0200", &utc, Some("2024-01-31T08:05:00.000000000Z")),
+            (
+                times("%d.%m.%Y %H:%M"),
+                "2024-01-31",
+                &DataType::Date32,
+                Some("2024-01-31"),
+            ),
+            (
+                times("%d.%m.%Y %H:%M:%S.%f"),
+                "31.01.2024 10:05:06.5",
+                &local,
+                Some("2024-01-31T10:05:06.500000000"),
+            ),
+            (
+                times("%d.%m.%Y %H:%M:%S.%f"),
+                "31.01.2024 10:05:06.123456789",
+                &nanos,
+                Some("2024-01-31T10:05:06.123456789"),
+            ),
+            (
+                times("%d.%m.%Y %H:%M:%S.%f"),
+                "31.01.2024 10:05:06.1234567891234",
+                &nanos,
+                None,
+            ),
+            (
+                times("%Y%m%d%H%M%S"),
+                "20240131100506",
+                &local,
+                Some("2024-01-31T10:05:06.000000000"),
+            ),
+            (
+                times("%m/%d/%Y %I:%M %p"),
+                "1/31/2024 1:05 pm",
+                &local,
+                Some("2024-01-31T13:05:00.000000000"),
+            ),
+            (
+                times("%d.%m.%Y %H:%M %z"),
+                "31.01.2024 10:05 +0200",
+                &utc,
+                Some("2024-01-31T08:05:00.000000000Z"),
+            ),
         ] {
             let standard = notation.standard(text, to);
             assert_eq!(standard.as_deref(), expected, "{text}");
@@ -300,7 +427,12 @@ mod tests {
         for format in ["%d.%m", "%H:%M", "%d.%m.%Y %H:%M", "%d.%m.%Y %Q", "day"] {
             assert!(TimeFormat::of_dates(format).is_err(), "{format}");
         }
-        for format in ["%d.%m.%Y", "%d.%m.%Y %I:%M", "%d.%m.%Y %H:%M:%S%f", "%d.%m.%Y %H:%M %Z"] {
+        for format in [
+            "%d.%m.%Y",
+            "%d.%m.%Y %I:%M",
+            "%d.%m.%Y %H:%M:%S%f",
+            "%d.%m.%Y %H:%M %Z",
+        ] {
             assert!(TimeFormat::of_timestamps(format).is_err(), "{format}");
         }
     }

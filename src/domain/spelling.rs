@@ -1,8 +1,9 @@
 //! Names of columns that differ only in case.
 //!
-//! An export through Snowflake, Hive or BigQuery writes `Name` as `NAME` or `name`. That is one column whose spelling changed: it keeps
-//! the name that the table has for it, and no row changes. Two such columns in one table are kept, and told: Spark, Hive and
-//! BigQuery cannot tell them apart.
+//! An export through Snowflake, Hive or BigQuery writes `Name` as `NAME` or `name`. That is one
+//! column whose spelling changed: it keeps the name that the table has for it, and no row changes.
+//! Two such columns in one table are kept, and told: Spark, Hive and BigQuery cannot tell them
+//! apart.
 
 use arrow::datatypes::Schema;
 
@@ -11,16 +12,27 @@ fn differ_in_case(one: &str, other: &str) -> bool {
     one != other && one.to_lowercase() == other.to_lowercase()
 }
 
-/// The columns of `next` that `known` has in another spelling: by their name in `next`, with the known one. A column with more than
-/// one such peer is none of them.
+/// The columns of `next` that `known` has in another spelling: by their name in `next`, with the
+/// known one. A column with more than one such peer is none of them.
 pub fn respelled(known: &Schema, next: &Schema) -> Vec<(String, String)> {
     let missing = |name: &String, schema: &Schema| schema.field_with_name(name).is_err();
     let names = |schema: &Schema, other: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| field.name().clone()).filter(|name| missing(name, other)).collect()
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .filter(|name| missing(name, other))
+            .collect()
     };
-    let (new, gone) = (names(next, known), names(known, next));
-    let peers =
-        |name: &String, names: &[String]| -> Vec<String> { names.iter().filter(|other| differ_in_case(name, other)).cloned().collect() };
+    let new = names(next, known);
+    let gone = names(known, next);
+    let peers = |name: &String, names: &[String]| -> Vec<String> {
+        names
+            .iter()
+            .filter(|other| differ_in_case(name, other))
+            .cloned()
+            .collect()
+    };
     let only = |name: &String| match peers(name, &gone).as_slice() {
         [known] if peers(known, &new).len() == 1 => Some((name.clone(), known.clone())),
         _ => None,
@@ -30,10 +42,20 @@ pub fn respelled(known: &Schema, next: &Schema) -> Vec<(String, String)> {
 
 /// Two columns of one schema that differ only in case.
 pub fn twins(schema: &Schema) -> Option<(&str, &str)> {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let mut lower: Vec<(String, &str)> = names.iter().map(|name| (name.to_lowercase(), *name)).collect();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    let mut lower: Vec<(String, &str)> = names
+        .iter()
+        .map(|name| (name.to_lowercase(), *name))
+        .collect();
     lower.sort_by(|one, other| one.0.cmp(&other.0));
-    lower.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| (pair[0].1, pair[1].1))
+    lower
+        .windows(2)
+        .find(|pair| pair[0].0 == pair[1].0)
+        .map(|pair| (pair[0].1, pair[1].1))
 }
 
 #[cfg(test)]
@@ -43,17 +65,32 @@ mod tests {
     use super::*;
 
     fn schema(names: &[&str]) -> Schema {
-        Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>())
+        Schema::new(
+            names
+                .iter()
+                .map(|name| Field::new(*name, DataType::Utf8, true))
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn a_column_whose_case_changed_is_that_column() {
         let of = |known: &[&str], next: &[&str]| respelled(&schema(known), &schema(next));
         let pair = |name: &str, known: &str| (name.to_owned(), known.to_owned());
-        assert_eq!(of(&["id", "Name"], &["ID", "name", "more"]), [pair("ID", "id"), pair("name", "Name")]);
-        assert_eq!(of(&["Straße"], &["STRASSE"]), [], "ß has no upper case of one letter");
+        assert_eq!(
+            of(&["id", "Name"], &["ID", "name", "more"]),
+            [pair("ID", "id"), pair("name", "Name")]
+        );
+        assert_eq!(
+            of(&["Straße"], &["STRASSE"]),
+            [],
+            "ß has no upper case of one letter"
+        );
         assert_eq!(of(&["Größe"], &["GRÖSSE"]), []);
-        assert_eq!(of(&["Änderung"], &["änderung"]), [pair("änderung", "Änderung")]);
+        assert_eq!(
+            of(&["Änderung"], &["änderung"]),
+            [pair("änderung", "Änderung")]
+        );
         assert_eq!(of(&["Name"], &["Name", "name"]), [], "both are there");
         assert_eq!(of(&["Name", "NAME"], &["name"]), [], "it could be either");
         assert_eq!(of(&["Name"], &["name", "NAME"]), []);
@@ -61,7 +98,10 @@ mod tests {
 
     #[test]
     fn columns_that_differ_only_in_case_are_found() {
-        assert_eq!(twins(&schema(&["id", "Name", "x", "name"])), Some(("Name", "name")));
+        assert_eq!(
+            twins(&schema(&["id", "Name", "x", "name"])),
+            Some(("Name", "name"))
+        );
         assert_eq!(twins(&schema(&["id", "Name", "names"])), None);
     }
 }

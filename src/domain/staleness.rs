@@ -1,9 +1,9 @@
 //! Staleness: which dates of a backfill are to be run.
 //!
-//! An output is a function of the events of its date, the tables as of that date, and the job. Its footer
-//! records all three ([`Inputs`]). It is *done* when they are what they would be now, *stale* when one
-//! differs, *missing* when there is no output; *failed* when the last run of the date failed. It is *orphaned* when
-//! the date has no events any more.
+//! An output is a function of the events of its date, the tables as of that date, and the job. Its
+//! footer records all three ([`Inputs`]). It is *done* when they are what they would be now,
+//! *stale* when one differs, *missing* when there is no output; *failed* when the last run of the
+//! date failed. It is *orphaned* when the date has no events any more.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub struct TableInput {
     pub fingerprint: Fingerprint,
 }
 
-/// The identity of one object of the events; or of their rows of one date, if a column tells it: `column=date`, how many
-/// rows there are, and what changes with their values.
+/// The identity of one object of the events; or of their rows of one date, if a column tells it:
+/// `column=date`, how many rows there are, and what changes with their values.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsInput {
@@ -66,12 +66,15 @@ pub enum DateState {
 }
 
 impl DateState {
-    /// The state of a date from what its output recorded, what holds now, and why the last run failed.
+    /// The state of a date from what its output recorded, what holds now, and why the last run
+    /// failed.
     pub fn of(recorded: Option<&Inputs>, now: &Inputs, failure: Option<String>) -> DateState {
         if let Some(reason) = failure {
             return DateState::Failed(reason);
         }
-        let Some(recorded) = recorded else { return DateState::Missing };
+        let Some(recorded) = recorded else {
+            return DateState::Missing;
+        };
         match difference(recorded, now) {
             None => DateState::Done,
             Some(reason) => DateState::Stale(reason),
@@ -99,10 +102,16 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
         match recorded.tables.get(name) {
             None => return Some(format!("table {name} was not part of it")),
             Some(was) if was.snapshot_date != table.snapshot_date => {
-                return Some(format!("table {name} was read as of {}, and is now as of {}", was.snapshot_date, table.snapshot_date));
+                return Some(format!(
+                    "table {name} was read as of {}, and is now as of {}",
+                    was.snapshot_date, table.snapshot_date
+                ));
             }
             Some(was) if was.fingerprint != table.fingerprint => {
-                return Some(format!("the snapshot of {name} on {} was rewritten", table.snapshot_date));
+                return Some(format!(
+                    "the snapshot of {name} on {} was rewritten",
+                    table.snapshot_date
+                ));
             }
             Some(_) => {}
         }
@@ -113,7 +122,11 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
         }
     }
     for (name, copies) in &now.history {
-        let was = recorded.history.get(name).map(Vec::as_slice).unwrap_or_default();
+        let was = recorded
+            .history
+            .get(name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if let Some(reason) = history_difference(name, was, copies) {
             return Some(reason);
         }
@@ -123,19 +136,38 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
 
 /// The first copy in which the history of a table differs, in words.
 fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -> Option<String> {
-    let of = |copies: &[TableInput], date: NaiveDate| copies.iter().find(|copy| copy.snapshot_date == date).map(|copy| copy.fingerprint);
-    let changed = now.iter().find_map(|copy| match of(recorded, copy.snapshot_date) {
-        None => Some(format!("the snapshot of {name} on {} is new", copy.snapshot_date)),
-        Some(was) if was != copy.fingerprint => Some(format!("the snapshot of {name} on {} was rewritten", copy.snapshot_date)),
-        Some(_) => None,
-    });
-    let gone = || recorded.iter().find(|copy| of(now, copy.snapshot_date).is_none());
-    changed.or_else(|| gone().map(|copy| format!("the snapshot of {name} on {} is gone", copy.snapshot_date)))
+    let of = |copies: &[TableInput], date: NaiveDate| {
+        copies
+            .iter()
+            .find(|copy| copy.snapshot_date == date)
+            .map(|copy| copy.fingerprint)
+    };
+    let changed = now
+        .iter()
+        .find_map(|copy| match of(recorded, copy.snapshot_date) {
+            None => Some(format!(
+                "the snapshot of {name} on {} is new",
+                copy.snapshot_date
+            )),
+            Some(was) if was != copy.fingerprint => Some(format!(
+                "the snapshot of {name} on {} was rewritten",
+                copy.snapshot_date
+            )),
+            Some(_) => None,
+        });
+    let gone = || {
+        recorded
+            .iter()
+            .find(|copy| of(now, copy.snapshot_date).is_none())
+    };
+    changed.or_else(|| {
+        gone().map(|copy| format!("the snapshot of {name} on {} is gone", copy.snapshot_date))
+    })
 }
 
 /// Which states a run takes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Only {
+pub struct StateFilter {
     /// Dates whose output is up to date.
     pub done: bool,
     /// Dates without output.
@@ -148,15 +180,27 @@ pub struct Only {
     pub orphaned: bool,
 }
 
-impl Default for Only {
+impl Default for StateFilter {
     fn default() -> Self {
-        Only { done: false, missing: true, stale: true, failed: true, orphaned: true }
+        StateFilter {
+            done: false,
+            missing: true,
+            stale: true,
+            failed: true,
+            orphaned: true,
+        }
     }
 }
 
-impl Only {
+impl StateFilter {
     /// Nothing but orphaned outputs.
-    pub const ORPHANED: Only = Only { done: false, missing: false, stale: false, failed: false, orphaned: true };
+    pub const ORPHANED: StateFilter = StateFilter {
+        done: false,
+        missing: false,
+        stale: false,
+        failed: false,
+        orphaned: true,
+    };
 
     /// Whether a date in this state is run.
     pub fn takes(&self, state: &DateState) -> bool {
@@ -170,21 +214,31 @@ impl Only {
     }
 }
 
-impl std::str::FromStr for Only {
+impl std::str::FromStr for StateFilter {
     type Err = crate::error::Error;
 
     fn from_str(text: &str) -> crate::error::Result<Self> {
-        let mut only = Only { orphaned: false, ..Only::ORPHANED };
+        let mut only = StateFilter {
+            orphaned: false,
+            ..StateFilter::ORPHANED
+        };
         for word in text.split(',').map(str::trim) {
             match word {
-                "all" => only = Only { done: true, ..Only::default() },
+                "all" => {
+                    only = StateFilter {
+                        done: true,
+                        ..StateFilter::default()
+                    }
+                }
                 "missing" => only.missing = true,
                 "stale" => only.stale = true,
                 "failed" => only.failed = true,
                 "orphaned" => only.orphaned = true,
                 other => {
-                    return Err(crate::error::Error::usage(format!("--only does not know '{other}'"))
-                        .hint("--only missing,stale,failed,orphaned, or --only all"));
+                    return Err(crate::error::Error::usage(format!(
+                        "--only does not know '{other}'"
+                    ))
+                    .hint("--only missing,stale,failed,orphaned, or --only all"));
                 }
             }
         }
@@ -198,8 +252,15 @@ mod tests {
     use crate::model::parse_date;
 
     fn inputs() -> Inputs {
-        let table = TableInput { snapshot_date: parse_date("2024-01-05").expect("a date"), fingerprint: Fingerprint(7) };
-        let events = EventsInput { path: "d/e.csv".into(), size: 9, etag: "1".into() };
+        let table = TableInput {
+            snapshot_date: parse_date("2024-01-05").expect("a date"),
+            fingerprint: Fingerprint(7),
+        };
+        let events = EventsInput {
+            path: "d/e.csv".into(),
+            size: 9,
+            etag: "1".into(),
+        };
         Inputs {
             job: "j".into(),
             tables: [("item".into(), table)].into(),
@@ -213,7 +274,10 @@ mod tests {
         let now = inputs();
         assert_eq!(DateState::of(Some(&inputs()), &now, None), DateState::Done);
         assert_eq!(DateState::of(None, &now, None), DateState::Missing);
-        assert_eq!(DateState::of(Some(&inputs()), &now, Some("no disk".into())), DateState::Failed("no disk".into()));
+        assert_eq!(
+            DateState::of(Some(&inputs()), &now, Some("no disk".into())),
+            DateState::Failed("no disk".into())
+        );
         let stale = |change: fn(&mut Inputs)| {
             let mut was = inputs();
             change(&mut was);
@@ -228,10 +292,16 @@ mod tests {
             "the snapshot of item on 2024-01-05 was rewritten"
         );
         assert_eq!(
-            stale(|was| was.tables.get_mut("item").expect("it").snapshot_date = parse_date("2024-01-04").expect("a date")),
+            stale(
+                |was| was.tables.get_mut("item").expect("it").snapshot_date =
+                    parse_date("2024-01-04").expect("a date")
+            ),
             "table item was read as of 2024-01-04, and is now as of 2024-01-05"
         );
-        assert_eq!(stale(|was| was.tables.clear()), "table item was not part of it");
+        assert_eq!(
+            stale(|was| was.tables.clear()),
+            "table item was not part of it"
+        );
         for change in [
             |was: &mut Inputs| was.events.get_mut("clicks").expect("it")[0].etag = "2".into(),
             |was: &mut Inputs| was.events.get_mut("clicks").expect("it")[0].size = 8,
@@ -252,29 +322,63 @@ mod tests {
             snapshot_date: NaiveDate::from_ymd_opt(2024, 1, day).expect("a date"),
             fingerprint: Fingerprint(content),
         };
-        let with = |copies: &[TableInput]| Inputs { history: [("item".into(), copies.to_vec())].into(), ..inputs() };
+        let with = |copies: &[TableInput]| Inputs {
+            history: [("item".into(), copies.to_vec())].into(),
+            ..inputs()
+        };
         let was = with(&[copy(1, 7), copy(2, 8)]);
         let state = |now: &[TableInput]| DateState::of(Some(&was), &with(now), None);
         let stale = |reason: &str| DateState::Stale(reason.to_owned());
         assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::Done);
-        assert_eq!(state(&[copy(1, 7), copy(2, 9)]), stale("the snapshot of item on 2024-01-02 was rewritten"));
-        assert_eq!(state(&[copy(1, 7), copy(2, 8), copy(3, 8)]), stale("the snapshot of item on 2024-01-03 is new"));
-        assert_eq!(state(&[copy(2, 8)]), stale("the snapshot of item on 2024-01-01 is gone"));
+        assert_eq!(
+            state(&[copy(1, 7), copy(2, 9)]),
+            stale("the snapshot of item on 2024-01-02 was rewritten")
+        );
+        assert_eq!(
+            state(&[copy(1, 7), copy(2, 8), copy(3, 8)]),
+            stale("the snapshot of item on 2024-01-03 is new")
+        );
+        assert_eq!(
+            state(&[copy(2, 8)]),
+            stale("the snapshot of item on 2024-01-01 is gone")
+        );
         let read = serde_json::to_string(&inputs()).expect("JSON");
-        assert!(!read.contains("history") && serde_json::from_str::<Inputs>(&read).expect("it reads") == inputs());
+        assert!(
+            !read.contains("history")
+                && serde_json::from_str::<Inputs>(&read).expect("it reads") == inputs()
+        );
     }
 
     #[test]
     fn only_selects_states() {
-        let states =
-            [DateState::Done, DateState::Stale("x".into()), DateState::Missing, DateState::Failed("x".into()), DateState::Orphaned];
-        let taken = |text: &str| states.clone().map(|state| text.parse::<Only>().expect("words").takes(&state));
-        assert_eq!(taken("missing,stale,failed,orphaned"), states.clone().map(|state| Only::default().takes(&state)));
+        let states = [
+            DateState::Done,
+            DateState::Stale("x".into()),
+            DateState::Missing,
+            DateState::Failed("x".into()),
+            DateState::Orphaned,
+        ];
+        let taken = |text: &str| {
+            states
+                .clone()
+                .map(|state| text.parse::<StateFilter>().expect("words").takes(&state))
+        };
+        assert_eq!(
+            taken("missing,stale,failed,orphaned"),
+            states
+                .clone()
+                .map(|state| StateFilter::default().takes(&state))
+        );
         assert_eq!(taken("all"), [true; 5]);
         assert_eq!(taken("stale"), [false, true, false, false, false]);
         assert_eq!(taken("missing"), [false, false, true, false, false]);
         assert_eq!(taken("failed"), [false, false, false, true, false]);
-        assert_eq!(taken("orphaned"), states.clone().map(|state| Only::ORPHANED.takes(&state)));
-        assert!("done".parse::<Only>().is_err());
+        assert_eq!(
+            taken("orphaned"),
+            states
+                .clone()
+                .map(|state| StateFilter::ORPHANED.takes(&state))
+        );
+        assert!("done".parse::<StateFilter>().is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Text as typed values: exactly the value that is written, or none.
 //!
-//! Every value that comes as text, from CSV, from a JSON string or number, from a text column that is now
-//! declared to be of another type, or as a key on the command line, is read here.
+//! Every value that comes as text, from CSV, from a JSON string or number, from a text column that
+//! is now declared to be of another type, or as a key on the command line, is read here.
 //!
 //! | type | text that is read | text that is not |
 //! | --- | --- | --- |
@@ -17,19 +17,22 @@
 //! | lists, structs, maps | JSON of that type ([`super::json`]) | anything else |
 //!
 //! A float is read where it keeps every digit that is written: as many digits of the float, rounded
-//! as decimals, are the same digits. So what a program wrote for a float reads back, whether it wrote the shortest form or 17
-//! digits, and a number with more digits than the float holds does not.
+//! as decimals, are the same digits. So what a program wrote for a float reads back, whether it
+//! wrote the shortest form or 17 digits, and a number with more digits than the float holds does
+//! not.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, Decimal128Array, PrimitiveArray, StringArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, Decimal128Array,
+    PrimitiveArray, StringArray, new_null_array,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
@@ -57,9 +60,8 @@ pub fn fits(text: &str, to: &DataType) -> bool {
         T::Time64(TimeUnit::Nanosecond) => time(text).is_some(),
         T::Timestamp(unit, zone) => timestamp(text, *unit, zone.is_some()).is_some(),
         T::Binary => hexadecimal(text).is_some(),
-        T::List(_) | T::Struct(_) | T::Map(..) => {
-            json::parse(text).is_ok_and(|value| json::column(std::iter::once(Some(Cow::Owned(value))), to).is_ok())
-        }
+        T::List(_) | T::Struct(_) | T::Map(..) => json::parse(text)
+            .is_ok_and(|value| json::column(std::iter::once(Some(Cow::Owned(value))), to).is_ok()),
         _ => false,
     }
 }
@@ -85,7 +87,9 @@ pub fn column(texts: &StringArray, to: &DataType) -> Result<ArrayRef, usize> {
         T::Float64 => primitives::<Float64Type>(texts, float64),
         T::Decimal128(precision, scale) => decimals(texts, *precision, *scale),
         T::Date32 => primitives::<Date32Type>(texts, date),
-        T::Time32(TimeUnit::Millisecond) => primitives::<Time32MillisecondType>(texts, time_in_milliseconds),
+        T::Time32(TimeUnit::Millisecond) => {
+            primitives::<Time32MillisecondType>(texts, time_in_milliseconds)
+        }
         T::Time64(TimeUnit::Nanosecond) => primitives::<Time64NanosecondType>(texts, time),
         T::Timestamp(unit, zone) => timestamps(texts, *unit, zone.clone()),
         T::Binary => binaries(texts),
@@ -98,29 +102,51 @@ pub fn column(texts: &StringArray, to: &DataType) -> Result<ArrayRef, usize> {
 }
 
 /// The values of the rows that are not null, each read by `read`.
-fn values<'a, V>(texts: &'a StringArray, read: impl Fn(&'a str) -> Option<V> + 'a) -> impl Iterator<Item = Result<Option<V>, usize>> + 'a {
-    texts.iter().enumerate().map(move |(row, text)| text.map(|text| read(text).ok_or(row)).transpose())
+fn values<'a, V>(
+    texts: &'a StringArray,
+    read: impl Fn(&'a str) -> Option<V> + 'a,
+) -> impl Iterator<Item = Result<Option<V>, usize>> + 'a {
+    texts
+        .iter()
+        .enumerate()
+        .map(move |(row, text)| text.map(|text| read(text).ok_or(row)).transpose())
 }
 
-fn primitives<T: ArrowPrimitiveType>(texts: &StringArray, read: fn(&str) -> Option<T::Native>) -> Result<ArrayRef, usize> {
-    Ok(Arc::new(values(texts, read).collect::<Result<PrimitiveArray<T>, _>>()?))
+fn primitives<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    read: fn(&str) -> Option<T::Native>,
+) -> Result<ArrayRef, usize> {
+    Ok(Arc::new(
+        values(texts, read).collect::<Result<PrimitiveArray<T>, _>>()?,
+    ))
 }
 
 fn booleans(texts: &StringArray) -> Result<ArrayRef, usize> {
-    Ok(Arc::new(values(texts, boolean).collect::<Result<BooleanArray, _>>()?))
+    Ok(Arc::new(
+        values(texts, boolean).collect::<Result<BooleanArray, _>>()?,
+    ))
 }
 
 fn decimals(texts: &StringArray, precision: u8, scale: i8) -> Result<ArrayRef, usize> {
-    let array: PrimitiveArray<Decimal128Type> = values(texts, |text| decimal(text, precision, scale)).collect::<Result<_, _>>()?;
+    let array: PrimitiveArray<Decimal128Type> =
+        values(texts, |text| decimal(text, precision, scale)).collect::<Result<_, _>>()?;
     let array: Decimal128Array = array;
-    array.with_precision_and_scale(precision, scale).map(|array| Arc::new(array) as ArrayRef).map_err(|_| 0)
+    array
+        .with_precision_and_scale(precision, scale)
+        .map(|array| Arc::new(array) as ArrayRef)
+        .map_err(|_| 0)
 }
 
-fn timestamps(texts: &StringArray, unit: TimeUnit, zone: Option<Arc<str>>) -> Result<ArrayRef, usize> {
+fn timestamps(
+    texts: &StringArray,
+    unit: TimeUnit,
+    zone: Option<Arc<str>>,
+) -> Result<ArrayRef, usize> {
     let in_utc = zone.is_some();
     macro_rules! of {
         ($type:ty) => {{
-            let array: PrimitiveArray<$type> = values(texts, |text| timestamp(text, unit, in_utc)).collect::<Result<_, _>>()?;
+            let array: PrimitiveArray<$type> =
+                values(texts, |text| timestamp(text, unit, in_utc)).collect::<Result<_, _>>()?;
             Ok(Arc::new(array.with_timezone_opt(zone)) as ArrayRef)
         }};
     }
@@ -141,7 +167,10 @@ fn binaries(texts: &StringArray) -> Result<ArrayRef, usize> {
 
 fn nested(texts: &StringArray, to: &DataType) -> Result<ArrayRef, usize> {
     let values = values(texts, |text| json::parse(text).ok()).collect::<Result<Vec<_>, _>>()?;
-    json::column(values.iter().map(|value| value.as_ref().map(Cow::Borrowed)), to)
+    json::column(
+        values.iter().map(|value| value.as_ref().map(Cow::Borrowed)),
+        to,
+    )
 }
 
 /// `true` or `false`, in any case.
@@ -153,10 +182,15 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Whether text is a whole number as a program writes it: no plus, no leading zero, no minus before a lone zero.
+/// Whether text is a whole number as a program writes it: no plus, no leading zero, no minus before
+/// a lone zero.
 pub fn is_whole(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let canonical = if digits.len() > 1 || digits.len() < text.len() { !digits.starts_with('0') } else { true };
+    let canonical = if digits.len() > 1 || digits.len() < text.len() {
+        !digits.starts_with('0')
+    } else {
+        true
+    };
     !digits.is_empty() && canonical && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -179,7 +213,8 @@ pub struct Number<'a> {
 }
 
 impl<'a> Number<'a> {
-    /// Takes a number apart. `None` if text is not a number, or is written like a code: `007`, `+1`, `1.`.
+    /// Takes a number apart. `None` if text is not a number, or is written like a code: `007`,
+    /// `+1`, `1.`.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (mantissa, exponent) = match text.find(['e', 'E']) {
             None => (text, None),
@@ -193,14 +228,21 @@ impl<'a> Number<'a> {
             Some(parts) => parts,
         };
         let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_code = whole.len() > 1 && whole.starts_with('0') || whole.is_empty() && fraction.is_empty();
-        let number = Number { is_negative, whole, fraction, exponent };
+        let is_code =
+            whole.len() > 1 && whole.starts_with('0') || whole.is_empty() && fraction.is_empty();
+        let number = Number {
+            is_negative,
+            whole,
+            fraction,
+            exponent,
+        };
         (!is_code && are_digits(whole) && are_digits(fraction)).then_some(number)
     }
 
     /// Its digits without zeros at either end.
     fn significant(&self) -> Cow<'a, str> {
-        let (whole, fraction) = (self.whole.trim_start_matches('0'), self.fraction.trim_end_matches('0'));
+        let whole = self.whole.trim_start_matches('0');
+        let fraction = self.fraction.trim_end_matches('0');
         match (whole, fraction) {
             ("", fraction) => fraction.trim_start_matches('0').into(),
             (whole, "") => whole.trim_end_matches('0').into(),
@@ -208,7 +250,8 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// How many digits its exact value has before and after the point, if no more than 38 of either.
+    /// How many digits its exact value has before and after the point, if no more than 38 of
+    /// either.
     pub fn decimal_digits(&self) -> Option<(u8, u8)> {
         let significant = self.significant();
         if significant.is_empty() {
@@ -216,13 +259,16 @@ impl<'a> Number<'a> {
         }
         // The value is 0.SIGNIFICANT times ten to the power of `point`.
         let zeros = if self.whole.trim_start_matches('0').is_empty() {
-            -i64::try_from(self.fraction.len() - self.fraction.trim_start_matches('0').len()).ok()?
+            -i64::try_from(self.fraction.len() - self.fraction.trim_start_matches('0').len())
+                .ok()?
         } else {
             i64::try_from(self.whole.trim_start_matches('0').len()).ok()?
         };
         let point = zeros + i64::from(self.exponent.unwrap_or(0));
-        let (before, after) = (point.max(0), (i64::try_from(significant.len()).ok()? - point).max(0));
-        (before <= 38 && after <= 38).then_some((u8::try_from(before).ok()?, u8::try_from(after).ok()?))
+        let before = point.max(0);
+        let after = (i64::try_from(significant.len()).ok()? - point).max(0);
+        (before <= 38 && after <= 38)
+            .then_some((u8::try_from(before).ok()?, u8::try_from(after).ok()?))
     }
 
     /// Its exact value times ten to the power of `scale`; `None` if that is not whole or too large.
@@ -237,7 +283,9 @@ impl<'a> Number<'a> {
             -i32::try_from(self.fraction.trim_end_matches('0').len()).ok()?
         };
         // The value is SIGNIFICANT times ten to the power of `trailing` and the exponent.
-        let power = trailing.checked_add(self.exponent.unwrap_or(0))?.checked_add(scale)?;
+        let power = trailing
+            .checked_add(self.exponent.unwrap_or(0))?
+            .checked_add(scale)?;
         let digits: i128 = significant.parse().ok()?;
         let value = digits.checked_mul(10i128.checked_pow(u32::try_from(power).ok()?)?)?;
         Some(if self.is_negative { -value } else { value })
@@ -247,7 +295,10 @@ impl<'a> Number<'a> {
 fn exponent(text: &str) -> Option<i32> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.parse::<i32>().ok()).flatten().filter(|power| power.abs() < 1 << 20)
+    is_number
+        .then(|| text.parse::<i32>().ok())
+        .flatten()
+        .filter(|power| power.abs() < 1 << 20)
 }
 
 /// A decimal, as the whole number of its last digits.
@@ -258,26 +309,43 @@ pub fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 
 /// A float64 that keeps every digit; also `NaN`, `inf` and `infinity`.
 pub fn float64(text: &str) -> Option<f64> {
-    let Some(number) = Number::parse(text) else { return not_finite(text) };
+    let Some(number) = Number::parse(text) else {
+        return not_finite(text);
+    };
     let value: f64 = text.parse().ok()?;
-    keeps_digits(&number, value.is_normal() && number.digits_at_most(15), value == 0.0, value.is_finite(), |digits| match digits {
-        Some(digits) => format!("{value:.digits$e}"),
-        None => format!("{value:e}"),
-    })
+    keeps_digits(
+        &number,
+        value.is_normal() && number.digits_at_most(15),
+        value == 0.0,
+        value.is_finite(),
+        |digits| match digits {
+            Some(digits) => format!("{value:.digits$e}"),
+            None => format!("{value:e}"),
+        },
+    )
     .then_some(value)
 }
 
 /// A float32 that keeps every digit; also `NaN`, `inf` and `infinity`.
 pub fn float32(text: &str) -> Option<f32> {
     let Some(number) = Number::parse(text) else {
-        #[allow(clippy::cast_possible_truncation, reason = "NaN and infinities are the same in both")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "NaN and infinities are the same in both"
+        )]
         return not_finite(text).map(|value| value as f32);
     };
     let value: f32 = text.parse().ok()?;
-    keeps_digits(&number, value.is_normal() && number.digits_at_most(6), value == 0.0, value.is_finite(), |digits| match digits {
-        Some(digits) => format!("{value:.digits$e}"),
-        None => format!("{value:e}"),
-    })
+    keeps_digits(
+        &number,
+        value.is_normal() && number.digits_at_most(6),
+        value == 0.0,
+        value.is_finite(),
+        |digits| match digits {
+            Some(digits) => format!("{value:.digits$e}"),
+            None => format!("{value:e}"),
+        },
+    )
     .then_some(value)
 }
 
@@ -287,9 +355,16 @@ impl Number<'_> {
     }
 }
 
-/// Whether a float is a number, printed with as many digits as that has, or as few as tell it from other floats. The two differ where
-/// the float lies in the middle between two numbers of that many digits.
-fn keeps_digits(number: &Number<'_>, is_certain: bool, is_zero: bool, is_finite: bool, print: impl Fn(Option<usize>) -> String) -> bool {
+/// Whether a float is a number, printed with as many digits as that has, or as few as tell it from
+/// other floats. The two differ where the float lies in the middle between two numbers of that many
+/// digits.
+fn keeps_digits(
+    number: &Number<'_>,
+    is_certain: bool,
+    is_zero: bool,
+    is_finite: bool,
+    print: impl Fn(Option<usize>) -> String,
+) -> bool {
     if is_certain || !is_finite {
         return is_finite;
     }
@@ -301,10 +376,18 @@ fn keeps_digits(number: &Number<'_>, is_certain: bool, is_zero: bool, is_finite:
     if significant.len() > 800 {
         return false;
     }
-    [Some(significant.len() - 1), None].into_iter().any(|digits| {
-        let printed = print(digits);
-        printed.split('e').next().unwrap_or_default().bytes().filter(u8::is_ascii_digit).eq(significant.bytes())
-    })
+    [Some(significant.len() - 1), None]
+        .into_iter()
+        .any(|digits| {
+            let printed = print(digits);
+            printed
+                .split('e')
+                .next()
+                .unwrap_or_default()
+                .bytes()
+                .filter(u8::is_ascii_digit)
+                .eq(significant.bytes())
+        })
 }
 
 fn not_finite(text: &str) -> Option<f64> {
@@ -329,18 +412,26 @@ pub fn date(text: &str) -> Option<i32> {
 /// A time of day in nanoseconds from midnight.
 pub fn time(text: &str) -> Option<i64> {
     let (time, rest) = time_of_day(text)?;
-    rest.is_empty().then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
+    rest.is_empty().then(|| {
+        i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond())
+    })
 }
 
 fn time_in_milliseconds(text: &str) -> Option<i32> {
     let nanoseconds = time(text)?;
-    (nanoseconds % 1_000_000 == 0).then(|| i32::try_from(nanoseconds / 1_000_000).ok()).flatten()
+    (nanoseconds % 1_000_000 == 0)
+        .then(|| i32::try_from(nanoseconds / 1_000_000).ok())
+        .flatten()
 }
 
 /// A timestamp in units from 1970-01-01: with a zone if `in_utc`, and without one otherwise.
 pub fn timestamp(text: &str, unit: TimeUnit, in_utc: bool) -> Option<i64> {
     let moment = Moment::parse(text)?;
-    if moment.in_utc == in_utc { moment.count(unit) } else { None }
+    if moment.in_utc == in_utc {
+        moment.count(unit)
+    } else {
+        None
+    }
 }
 
 /// A point in time as it is written.
@@ -366,20 +457,38 @@ impl Moment {
         if rest.is_empty() {
             let midnight = day.and_time(NaiveTime::MIN);
             let seconds = midnight.and_utc().timestamp();
-            return Some(Moment { seconds, nanoseconds: 0, in_utc: false, has_time: false, has_seconds: false });
+            return Some(Moment {
+                seconds,
+                nanoseconds: 0,
+                in_utc: false,
+                has_time: false,
+                has_seconds: false,
+            });
         }
         let (time, zone) = time_of_day(rest.strip_prefix(['T', ' ', 't'])?)?;
         let has_seconds = rest.as_bytes().get(6) == Some(&b':');
         let local = day.and_time(time);
         let nanoseconds = time.nanosecond();
-        let seconds = if zone.is_empty() { local.and_utc().timestamp() } else { seconds_in_utc(local, zone)? };
-        Some(Moment { seconds, nanoseconds, in_utc: !zone.is_empty(), has_time: true, has_seconds })
+        let seconds = if zone.is_empty() {
+            local.and_utc().timestamp()
+        } else {
+            seconds_in_utc(local, zone)?
+        };
+        Some(Moment {
+            seconds,
+            nanoseconds,
+            in_utc: !zone.is_empty(),
+            has_time: true,
+            has_seconds,
+        })
     }
 
     /// Its number of days from 1970-01-01, if it is a date, or midnight without a zone.
     pub fn day(&self) -> Option<i32> {
         let is_day = !self.in_utc && self.nanoseconds == 0 && self.seconds.rem_euclid(86_400) == 0;
-        is_day.then(|| i32::try_from(self.seconds.div_euclid(86_400)).ok()).flatten()
+        is_day
+            .then(|| i32::try_from(self.seconds.div_euclid(86_400)).ok())
+            .flatten()
     }
 
     /// How many units it is from 1970-01-01; `None` if that is not whole, or too many.
@@ -391,7 +500,8 @@ impl Moment {
             TimeUnit::Nanosecond => (1_000_000_000, 1),
         };
         let is_whole = self.nanoseconds.is_multiple_of(nanoseconds);
-        let count = i128::from(self.seconds) * per_second + i128::from(self.nanoseconds / nanoseconds);
+        let count =
+            i128::from(self.seconds) * per_second + i128::from(self.nanoseconds / nanoseconds);
         is_whole.then(|| i64::try_from(count).ok()).flatten()
     }
 }
@@ -402,7 +512,9 @@ fn day(text: &str) -> Option<NaiveDate> {
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
-    let year = i32::try_from(digits(&bytes[..4])?).ok().filter(|year| *year > 0)?;
+    let year = i32::try_from(digits(&bytes[..4])?)
+        .ok()
+        .filter(|year| *year > 0)?;
     NaiveDate::from_ymd_opt(year, digits(&bytes[5..7])?, digits(&bytes[8..])?)
 }
 
@@ -412,7 +524,8 @@ fn time_of_day(text: &str) -> Option<(NaiveTime, &str)> {
     if bytes.len() < 5 || bytes[2] != b':' {
         return None;
     }
-    let (hour, minute) = (digits(&bytes[..2])?, digits(&bytes[3..5])?);
+    let hour = digits(&bytes[..2])?;
+    let minute = digits(&bytes[3..5])?;
     if bytes.get(5) != Some(&b':') {
         return Some((NaiveTime::from_hms_opt(hour, minute, 0)?, text.get(5..)?));
     }
@@ -420,7 +533,10 @@ fn time_of_day(text: &str) -> Option<(NaiveTime, &str)> {
     let mut end = 8;
     let mut nanosecond = 0;
     if matches!(bytes.get(8), Some(b'.' | b',')) {
-        let length = bytes[9..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let length = bytes[9..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         let fraction = &bytes[9..9 + length];
         let (kept, beyond) = fraction.split_at(length.min(9));
         // A digit beyond nanoseconds that is not a zero would be lost.
@@ -430,16 +546,22 @@ fn time_of_day(text: &str) -> Option<(NaiveTime, &str)> {
         nanosecond = digits(kept)? * 10u32.pow(9 - u32::try_from(kept.len()).ok()?);
         end = 9 + length;
     }
-    Some((NaiveTime::from_hms_nano_opt(hour, minute, second, nanosecond)?, text.get(end..)?))
+    Some((
+        NaiveTime::from_hms_nano_opt(hour, minute, second, nanosecond)?,
+        text.get(end..)?,
+    ))
 }
 
 /// Up to nine digits as a number.
 fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0, |number: u32, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+    bytes.iter().try_fold(0, |number: u32, byte| {
+        byte.is_ascii_digit()
+            .then(|| number * 10 + u32::from(byte - b'0'))
+    })
 }
 
-/// Seconds in UTC of a local time in a zone: `Z`, `UTC`, `+02`, `+0200`, `+02:00`, or a name such as `Europe/Paris`, whose local time must
-/// be one instant.
+/// Seconds in UTC of a local time in a zone: `Z`, `UTC`, `+02`, `+0200`, `+02:00`, or a name such
+/// as `Europe/Paris`, whose local time must be one instant.
 fn seconds_in_utc(local: NaiveDateTime, zone: &str) -> Option<i64> {
     let seconds = local.and_utc().timestamp();
     let name = zone.strip_prefix(' ').unwrap_or(zone);
@@ -466,9 +588,21 @@ fn seconds_in_utc(local: NaiveDateTime, zone: &str) -> Option<i64> {
 
 /// Bytes from pairs of hexadecimal digits.
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| if let [high, low] = pair { Some(digit(*high)? << 4 | digit(*low)?) } else { None }).collect()
+    pairs
+        .map(|pair| {
+            if let [high, low] = pair {
+                Some(digit(*high)? << 4 | digit(*low)?)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -487,7 +621,14 @@ mod tests {
         for text in ["", "-", "007", "+1", "-0", "1.0", "1e5", " 1", "0x1", "१"] {
             assert!(!is_whole(text), "{text}");
         }
-        assert_eq!((integer::<i8>("-128"), integer::<i8>("128"), integer::<u64>("-1")), (Some(-128), None, None));
+        assert_eq!(
+            (
+                integer::<i8>("-128"),
+                integer::<i8>("128"),
+                integer::<u64>("-1")
+            ),
+            (Some(-128), None, None)
+        );
     }
 
     #[test]
@@ -502,14 +643,30 @@ mod tests {
         ] {
             assert!(float64(text).is_some(), "{text}");
         }
-        for text in ["0.1000000000000000000000001", "9007199254740993", "1e400", "1e-400", "1.", "01.5", "+1.5", "1_000", "--1"] {
+        for text in [
+            "0.1000000000000000000000001",
+            "9007199254740993",
+            "1e400",
+            "1e-400",
+            "1.",
+            "01.5",
+            "+1.5",
+            "1_000",
+            "--1",
+        ] {
             assert!(float64(text).is_none(), "{text}");
         }
         // Both are written for the float between them, by Rust and by Python.
         assert!(float64("1001062356315512.3").is_some() && float64("1001062356315512.2").is_some());
         assert!(float64("-0.0").is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()));
-        assert!(float32("0.1").is_some() && float32("16777217").is_none() && float32("1e39").is_none());
-        assert!(float64("NaN").is_some_and(f64::is_nan) && float64("-Infinity") == Some(f64::NEG_INFINITY) && float64("nano").is_none());
+        assert!(
+            float32("0.1").is_some() && float32("16777217").is_none() && float32("1e39").is_none()
+        );
+        assert!(
+            float64("NaN").is_some_and(f64::is_nan)
+                && float64("-Infinity") == Some(f64::NEG_INFINITY)
+                && float64("nano").is_none()
+        );
     }
 
     #[test]
@@ -517,13 +674,28 @@ mod tests {
         assert_eq!(decimal("-1.20", 10, 2), Some(-120));
         assert_eq!(decimal("1.200", 10, 2), Some(120));
         assert_eq!(decimal("1.5E+3", 10, 0), Some(1500));
-        assert_eq!(decimal("99999999999999999999999999999999999999", 38, 0), Some(10i128.pow(38) - 1));
-        for (text, precision, scale) in [("1.205", 10, 2), ("100", 4, 2), ("1e38", 38, 0), ("01", 5, 0), ("", 5, 0), ("1e999999999", 38, 0)]
-        {
+        assert_eq!(
+            decimal("99999999999999999999999999999999999999", 38, 0),
+            Some(10i128.pow(38) - 1)
+        );
+        for (text, precision, scale) in [
+            ("1.205", 10, 2),
+            ("100", 4, 2),
+            ("1e38", 38, 0),
+            ("01", 5, 0),
+            ("", 5, 0),
+            ("1e999999999", 38, 0),
+        ] {
             assert_eq!(decimal(text, precision, scale), None, "{text}");
         }
-        assert_eq!(Number::parse("0.00120").and_then(|number| number.decimal_digits()), Some((0, 4)));
-        assert_eq!(Number::parse("1200e-1").and_then(|number| number.decimal_digits()), Some((3, 0)));
+        assert_eq!(
+            Number::parse("0.00120").and_then(|number| number.decimal_digits()),
+            Some((0, 4))
+        );
+        assert_eq!(
+            Number::parse("1200e-1").and_then(|number| number.decimal_digits()),
+            Some((3, 0))
+        );
     }
 
     #[test]
@@ -531,9 +703,18 @@ mod tests {
         let us = TimeUnit::Microsecond;
         assert_eq!(timestamp("1970-01-01T00:00:00.5", us, false), Some(500_000));
         assert_eq!(timestamp("1969-12-31 23:59:59.999999", us, false), Some(-1));
-        assert_eq!(timestamp("2024-01-01T10:00:00+05:00", us, true), timestamp("2024-01-01 05:00:00Z", us, true));
-        assert_eq!(timestamp("2024-01-01 10:00:00 America/New_York", us, true), timestamp("2024-01-01 15:00:00+00", us, true));
-        assert_eq!(timestamp("9999-12-31 23:59:59.999999", us, false), Some(253_402_300_799_999_999));
+        assert_eq!(
+            timestamp("2024-01-01T10:00:00+05:00", us, true),
+            timestamp("2024-01-01 05:00:00Z", us, true)
+        );
+        assert_eq!(
+            timestamp("2024-01-01 10:00:00 America/New_York", us, true),
+            timestamp("2024-01-01 15:00:00+00", us, true)
+        );
+        assert_eq!(
+            timestamp("9999-12-31 23:59:59.999999", us, false),
+            Some(253_402_300_799_999_999)
+        );
         for text in [
             "9999-12-31 23:59:59.9999999",
             "2024-01-01T10:00:00+05:00",
@@ -543,24 +724,74 @@ mod tests {
         ] {
             assert_eq!(timestamp(text, us, false), None, "{text}");
         }
-        for text in
-            ["2024-03-31 02:30:00 Europe/Paris", "2024-10-27 02:30:00 Europe/Paris", "2024-01-01 10:00:00", "2024-01-01 10:00:00 Nowhere"]
-        {
+        for text in [
+            "2024-03-31 02:30:00 Europe/Paris",
+            "2024-10-27 02:30:00 Europe/Paris",
+            "2024-01-01 10:00:00",
+            "2024-01-01 10:00:00 Nowhere",
+        ] {
             assert_eq!(timestamp(text, us, true), None, "{text}");
         }
-        assert_eq!(timestamp("2300-01-01 00:00:00", TimeUnit::Nanosecond, false), None);
-        assert_eq!((date("2024-01-31T00:00:00"), date("2024-01-31T10:00:00"), date("2024-01-31T00:00:00Z")), (Some(19_753), None, None));
-        assert_eq!((time("10:00"), time("24:00:00"), time_in_milliseconds("10:00:00.0005")), (Some(36_000_000_000_000), None, None));
+        assert_eq!(
+            timestamp("2300-01-01 00:00:00", TimeUnit::Nanosecond, false),
+            None
+        );
+        assert_eq!(
+            (
+                date("2024-01-31T00:00:00"),
+                date("2024-01-31T10:00:00"),
+                date("2024-01-31T00:00:00Z")
+            ),
+            (Some(19_753), None, None)
+        );
+        assert_eq!(
+            (
+                time("10:00"),
+                time("24:00:00"),
+                time_in_milliseconds("10:00:00.0005")
+            ),
+            (Some(36_000_000_000_000), None, None)
+        );
     }
 
     #[test]
     fn what_fits_is_what_is_read() {
-        let types =
-            ["bool", "int8", "uint64", "float32", "float64", "decimal(5, 2)", "date", "time", "time(ms)", "timestamp", "timestamp(ns)"];
-        let types = types.iter().chain(&["timestamp_utc", "binary", "list<int64>", "struct<a: text>", "map<text, bool>", "duration(us)"]);
-        let texts =
-            ["true", "1", "-5", "300", "1.5", "1.239", "2024-01-31", "2024-01-31 10:00:00", "2024-01-31T10:00:00.123456789Z", "10:00:00.5"];
-        let texts = texts.iter().chain(&["ff00", "[1]", "{\"a\":\"x\"}", "{\"a\":true}", "", "x"]);
+        let types = [
+            "bool",
+            "int8",
+            "uint64",
+            "float32",
+            "float64",
+            "decimal(5, 2)",
+            "date",
+            "time",
+            "time(ms)",
+            "timestamp",
+            "timestamp(ns)",
+        ];
+        let types = types.iter().chain(&[
+            "timestamp_utc",
+            "binary",
+            "list<int64>",
+            "struct<a: text>",
+            "map<text, bool>",
+            "duration(us)",
+        ]);
+        let texts = [
+            "true",
+            "1",
+            "-5",
+            "300",
+            "1.5",
+            "1.239",
+            "2024-01-31",
+            "2024-01-31 10:00:00",
+            "2024-01-31T10:00:00.123456789Z",
+            "10:00:00.5",
+        ];
+        let texts = texts
+            .iter()
+            .chain(&["ff00", "[1]", "{\"a\":\"x\"}", "{\"a\":true}", "", "x"]);
         for name in types {
             let data_type = parse_type(name).expect(name);
             for text in texts.clone() {
@@ -589,7 +820,8 @@ mod tests {
                 let count = if unit == TimeUnit::Nanosecond { whole } else { whole.rem_euclid(most) };
                 let to = DataType::Timestamp(unit, None);
                 let moment = arrow::compute::cast(&arrow::array::Int64Array::from(vec![count]), &to).expect("a timestamp");
-                let read = column(&StringArray::from(vec![display(&moment, 0)]), &to).expect("it reads back");
+                let read = column(&StringArray::from(vec![display(&moment, 0)]), &to).expect("it \
+                 reads back");
                 prop_assert_eq!(read.as_ref(), moment.as_ref());
             }
         }

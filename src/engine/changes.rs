@@ -1,19 +1,24 @@
-//! What a snapshot changed, as a small object beside the snapshots, so that whoever knows the snapshot before need not decode this one.
+//! What a snapshot changed, as a small object beside the snapshots, so that whoever knows the
+//! snapshot before need not decode this one.
 //!
 //! ```text
 //! <lake>/<table>/_changes/snapshot_date=2024-09-13/<table>.parquet
 //! ```
 //!
-//! It has the rows in which the snapshot differs from the one before: those that came and went, and of those that changed both. They are in order
-//! of the key, with every column, and with a column `_change_type` as in Delta Lake's change data feed: `insert`, `delete`, `update_preimage` and,
+//! It has the rows in which the snapshot differs from the one before: those that came and went, and
+//! of those that changed both. They are in order of the key, with every column, and with a column
+//! `_change_type` as in Delta Lake's change data feed: `insert`, `delete`, `update_preimage` and,
 //! right behind it, `update_postimage`.
 //!
-//! **Proved, not trusted.** The footer tells the sum of the digests of the rows before ([`RowSum`]). That sum must give the fingerprint that the earlier
-//! snapshot's footer tells, and, less the rows that went and with those that came, the fingerprint that the later one's tells. Otherwise the object is as if it
-//! were not there, and the snapshot is decoded. So it may be deleted at any time. Whoever uses the rows also checks that they are in order, and that two images have one key.
+//! **Proved, not trusted.** The footer tells the sum of the digests of the rows before
+//! ([`RowSum`]). That sum must give the fingerprint that the earlier snapshot's footer tells, and,
+//! less the rows that went and with those that came, the fingerprint that the later one's tells.
+//! Otherwise the object is as if it were not there, and the snapshot is decoded. So it may be
+//! deleted at any time. Whoever uses the rows also checks that they are in order, and that two
+//! images have one key.
 //!
-//! It is written if the snapshot before has more than one batch of rows, and few changed: else decoding costs no more. A failure to write it is no failure
-//! of the snapshot.
+//! It is written if the snapshot before has more than one batch of rows, and few changed: else
+//! decoding costs no more. A failure to write it is no failure of the snapshot.
 //!
 //! Memory: to write, two batches; to read, the object's rows, up to a limit that the reader sets.
 
@@ -31,13 +36,13 @@ use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
-use crate::storage::commit::Staged;
-use crate::storage::footer::{ChangesFooter, Content, Footer, SnapshotFooter};
-use crate::storage::location::{Location, Object};
-use crate::storage::object::{BATCH_ROWS, ParquetObject};
-use crate::storage::partitions::{self, Found};
+use crate::storage::lake::commit::Staged;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::{self, Found};
+use crate::storage::parquet::footer::{ChangesFooter, Content, Footer, SnapshotFooter};
+use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
+use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::sorter::KeyEncoder;
-use crate::storage::writer::ObjectWriter;
 
 /// The column that says what was done to a row.
 const CHANGE_TYPE: &str = "_change_type";
@@ -60,7 +65,12 @@ pub enum ChangeType {
 }
 
 impl ChangeType {
-    const ALL: [ChangeType; 4] = [ChangeType::Insert, ChangeType::Delete, ChangeType::UpdatePreimage, ChangeType::UpdatePostimage];
+    const ALL: [ChangeType; 4] = [
+        ChangeType::Insert,
+        ChangeType::Delete,
+        ChangeType::UpdatePreimage,
+        ChangeType::UpdatePostimage,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -79,7 +89,11 @@ impl ChangeType {
 
 /// The folder of a table's changes, if asof keeps its snapshots.
 fn root(table: &Table) -> Option<Location> {
-    table.root.parent().filter(|_| table.own).map(|folder| folder.join(FOLDER))
+    table
+        .root
+        .parent()
+        .filter(|_| table.own)
+        .map(|folder| folder.join(FOLDER))
 }
 
 /// The folder of a table's changes, and in it that of a date, if asof keeps its snapshots.
@@ -94,7 +108,10 @@ pub fn folders(table: &Table, date: NaiveDate) -> Option<(Location, Location)> {
 /// # Errors
 /// A failure if they cannot be listed.
 pub fn find(table: &Table, range: DateRange) -> Result<Found> {
-    root(table).map_or_else(|| Ok(Found::default()), |root| partitions::find_if_there(&root, &table.layout, Some(range)))
+    root(table).map_or_else(
+        || Ok(Found::default()),
+        |root| partitions::find_if_there(&root, &table.layout, Some(range)),
+    )
 }
 
 /// Writes the changes of one snapshot while they are found.
@@ -113,7 +130,8 @@ pub struct ChangesWriter {
 }
 
 impl ChangesWriter {
-    /// For the snapshot of a date, after one that has some rows. `schema` is that of the rows on both sides.
+    /// For the snapshot of a date, after one that has some rows. `schema` is that of the rows on
+    /// both sides.
     ///
     /// Nothing, if the changes are not worth an object, or the table is none that asof keeps.
     pub fn new(table: &Table, date: NaiveDate, rows_before: u64, schema: &Schema) -> Option<Self> {
@@ -123,7 +141,14 @@ impl ChangesWriter {
         let (_, folder) = folders(table, date)?;
         let path = folder.join(&format!("{}.parquet", table.name));
         let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
-        let schema = Arc::new(Schema::new(schema.fields().iter().cloned().chain([change_type]).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(
+            schema
+                .fields()
+                .iter()
+                .cloned()
+                .chain([change_type])
+                .collect::<Vec<_>>(),
+        ));
         Some(ChangesWriter {
             path,
             schema,
@@ -177,28 +202,47 @@ impl ChangesWriter {
             return Ok(());
         }
         let picked = std::mem::take(&mut self.picked);
-        let sides: Vec<usize> = (0..2).filter(|side| self.batches[*side].is_some()).collect();
+        let sides: Vec<usize> = (0..2)
+            .filter(|side| self.batches[*side].is_some())
+            .collect();
         let batches: Vec<&RecordBatch> = self.batches.iter().flatten().collect();
-        let places: Vec<(usize, usize)> =
-            picked.iter().map(|(side, row, _)| (sides.iter().position(|known| known == side).unwrap_or(0), *row)).collect();
+        let places: Vec<(usize, usize)> = picked
+            .iter()
+            .map(|(side, row, _)| {
+                (
+                    sides.iter().position(|known| known == side).unwrap_or(0),
+                    *row,
+                )
+            })
+            .collect();
         let doing = || "cannot pick rows".to_owned();
         let rows = interleave_record_batch(&batches, &places).io_context(doing)?;
-        let names: ArrayRef = Arc::new(StringArray::from_iter_values(picked.iter().map(|(.., change_type)| change_type.name())));
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values(
+            picked.iter().map(|(.., change_type)| change_type.name()),
+        ));
         let columns = rows.columns().iter().cloned().chain([names]).collect();
         let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
         let (_, writer) = match &mut self.writer {
             Some(writer) => writer,
             none => {
                 let staged = Staged::create(&self.path)?;
-                let writer = ObjectWriter::create(staged.writer()?, &self.schema, &self.key, &self.path)?;
+                let writer =
+                    ObjectWriter::create(staged.writer()?, &self.schema, &self.key, &self.path)?;
                 none.insert((staged, writer))
             }
         };
         writer.write(rows)
     }
 
-    /// Publishes the object, unless there are no changes or too many; nothing is said of a failure. `sum` is that of the rows before.
-    pub fn publish(mut self, table: &Table, before: &SnapshotFooter, sum: RowSum, after: &SnapshotFooter) {
+    /// Publishes the object, unless there are no changes or too many; nothing is said of a failure.
+    /// `sum` is that of the rows before.
+    pub fn publish(
+        mut self,
+        table: &Table,
+        before: &SnapshotFooter,
+        sum: RowSum,
+        after: &SnapshotFooter,
+    ) {
         if self.flush().is_err() || self.is_over {
             return;
         }
@@ -214,29 +258,43 @@ impl ChangesWriter {
             asof_version: env!("CARGO_PKG_VERSION").into(),
         };
         if let Some((staged, writer)) = self.writer
-            && writer.finish(&Footer::new(Content::Changes(footer))).is_ok()
+            && writer
+                .finish(&Footer::new(Content::Changes(footer)))
+                .is_ok()
         {
             let _ = staged.publish_over();
         }
     }
 }
 
-/// Records what a snapshot of a table that asof keeps changed, for lakes that were not filled by `asof snapshot`; both are sorted by the table's key.
+/// Records what a snapshot of a table that asof keeps changed, for lakes that were not filled by
+/// `asof snapshot`; both are sorted by the table's key.
 ///
 /// # Errors
 /// A failure or refusal of reading them.
 pub fn record(table: &Table, before: Snapshot, after: Snapshot) -> Result<()> {
-    let (Some(earlier), Some(later)) = (before.footer.clone(), after.footer.clone()) else { return Ok(()) };
-    let schema = unify(&before.schema, &after.schema).map_err(|clash| clash.refusal(table.name.as_str(), after.date))?.0;
-    let Some(mut writer) = ChangesWriter::new(table, after.date, earlier.rows, &schema) else { return Ok(()) };
+    let (Some(earlier), Some(later)) = (before.footer.clone(), after.footer.clone()) else {
+        return Ok(());
+    };
+    let schema = unify(&before.schema, &after.schema)
+        .map_err(|clash| clash.refusal(table.name.as_str(), after.date))?
+        .0;
+    let Some(mut writer) = ChangesWriter::new(table, after.date, earlier.rows, &schema) else {
+        return Ok(());
+    };
     let encoder = KeyEncoder::new(&schema, &table.key)?;
     let keyed = |batch: &RecordBatch, sum: &mut RowSum| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
         sum.add(&digests);
         let batch = conform(batch, &schema)?;
-        Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
+        Ok(KeyedBatch {
+            keys: encoder.encode(&batch)?,
+            digests,
+            batch,
+        })
     };
-    let (mut sum, mut ignored) = (RowSum::default(), RowSum::default());
+    let mut sum = RowSum::default();
+    let mut ignored = RowSum::default();
     let mut befores = before.read(None)?.map(|batch| keyed(&batch?, &mut sum));
     let mut afters = after.read(None)?.map(|batch| keyed(&batch?, &mut ignored));
     diff(&mut befores, &mut afters, |difference| {
@@ -256,29 +314,62 @@ pub struct Recorded {
     pub types: Vec<ChangeType>,
 }
 
-/// Reads the changes from the snapshot `before` to the snapshot `after`, if they are proved, and are not more than `limit` bytes in memory.
-pub fn read(table: &Table, object: &Object, before: Fingerprint, after: Fingerprint, limit: u64) -> Option<Recorded> {
+/// Reads the changes from the snapshot `before` to the snapshot `after`, if they are proved, and
+/// are not more than `limit` bytes in memory.
+pub fn read(
+    table: &Table,
+    object: &Object,
+    before: Fingerprint,
+    after: Fingerprint,
+    limit: u64,
+) -> Option<Recorded> {
     // Whatever is wrong with it, the snapshot itself is to be had.
-    read_proved(table, object, before, after, limit).ok().flatten()
+    read_proved(table, object, before, after, limit)
+        .ok()
+        .flatten()
 }
 
-fn read_proved(table: &Table, object: &Object, before: Fingerprint, after: Fingerprint, limit: u64) -> Result<Option<Recorded>> {
+fn read_proved(
+    table: &Table,
+    object: &Object,
+    before: Fingerprint,
+    after: Fingerprint,
+    limit: u64,
+) -> Result<Option<Recorded>> {
     let object = ParquetObject::open_listed(object)?;
-    let Some(Content::Changes(footer)) = object.footer()?.map(|footer| footer.content) else { return Ok(None) };
+    let Some(Content::Changes(footer)) = object.footer()?.map(|footer| footer.content) else {
+        return Ok(None);
+    };
     let mut sum = RowSum::of(footer.previous_sum.0, footer.previous_rows);
-    let is_of_these = footer.table == table.name.as_str() && footer.key == table.key && sum.fingerprint() == before;
+    let is_of_these = footer.table == table.name.as_str()
+        && footer.key == table.key
+        && sum.fingerprint() == before;
     if !is_of_these || object.bytes_in_memory(None) > limit {
         return Ok(None);
     }
     let schema = object.schema().clone();
     let batches = object.read(None)?.collect::<Result<Vec<_>>>()?;
     let all = concat_batches(&schema, &batches).io_context(|| "cannot read changes".into())?;
-    let at = schema.index_of(CHANGE_TYPE).io_context(|| format!("there is no column '{CHANGE_TYPE}'"))?;
-    let columns: Vec<usize> = (0..schema.fields().len()).filter(|column| *column != at).collect();
-    let rows = all.project(&columns).io_context(|| "cannot read changes".into())?;
-    let Some(names) = all.column(at).as_string_opt::<i32>() else { return Ok(None) };
-    let known = |name: Option<&str>| ChangeType::ALL.into_iter().find(|change_type| name == Some(change_type.name()));
-    let Some(types) = names.iter().map(known).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let at = schema
+        .index_of(CHANGE_TYPE)
+        .io_context(|| format!("there is no column '{CHANGE_TYPE}'"))?;
+    let columns: Vec<usize> = (0..schema.fields().len())
+        .filter(|column| *column != at)
+        .collect();
+    let rows = all
+        .project(&columns)
+        .io_context(|| "cannot read changes".into())?;
+    let Some(names) = all.column(at).as_string_opt::<i32>() else {
+        return Ok(None);
+    };
+    let known = |name: Option<&str>| {
+        ChangeType::ALL
+            .into_iter()
+            .find(|change_type| name == Some(change_type.name()))
+    };
+    let Some(types) = names.iter().map(known).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
     for (digest, change_type) in all_digests(&rows)?.into_iter().zip(&types) {
         match change_type.is_later() {
             true => sum.add(&[digest]),
@@ -289,7 +380,8 @@ fn read_proved(table: &Table, object: &Object, before: Fingerprint, after: Finge
 }
 
 impl Recorded {
-    /// The rows by key: the position of what the snapshot before had, and of what this one has. Fails for images that have no pair.
+    /// The rows by key: the position of what the snapshot before had, and of what this one has.
+    /// Fails for images that have no pair.
     pub(super) fn pairs(&self) -> Result<Vec<(Option<usize>, Option<usize>)>> {
         let unpaired = || Error::refused("an image of a changed row lacks the other one");
         let mut pairs = Vec::with_capacity(self.types.len());

@@ -3,8 +3,8 @@
 //! A program runs in a process group of its own. When it has ended, however that was, whatever it
 //! left running in the group is killed: nothing can write to its output any more when that is read.
 //! A program that takes longer than its timeout is asked to end (SIGTERM), and killed five seconds
-//! later. If asof itself is interrupted or terminated, so are the programs, and then their files are
-//! removed and asof ends by the same signal.
+//! later. If asof itself is interrupted or terminated, so are the programs, and then their files
+//! are removed and asof ends by the same signal.
 //!
 //! Memory: the last 16 KiB of what each program prints.
 
@@ -52,7 +52,10 @@ pub struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Failed { error, printed: Vec::new() }
+        Failed {
+            error,
+            printed: Vec::new(),
+        }
     }
 }
 
@@ -75,11 +78,14 @@ fn kill_group(process: i32, signal: Signal) {
 fn watch_for_signals() -> Result<()> {
     static WATCHING: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     let started = WATCHING.get_or_init(|| {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+            .map_err(|error| error.to_string())?;
         let watch = move || {
             for signal in signals.forever() {
                 INTERRUPTED.store(true, Ordering::SeqCst);
-                running().keys().for_each(|process| kill_group(*process, Signal::TERM));
+                running()
+                    .keys()
+                    .for_each(|process| kill_group(*process, Signal::TERM));
                 let step = Duration::from_millis(20);
                 for _ in 0..GRACE.as_millis() / step.as_millis() {
                     if running().is_empty() {
@@ -94,23 +100,36 @@ fn watch_for_signals() -> Result<()> {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ()).map_err(|error| error.to_string())
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(watch)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     });
-    started.clone().map_err(|error| Error::io(format!("cannot watch for signals: {error}")))
+    started
+        .clone()
+        .map_err(|error| Error::io(format!("cannot watch for signals: {error}")))
 }
 
 impl Program {
     /// The command as an error shows it.
     pub fn shown(&self) -> String {
-        shorten(&self.arguments.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" "))
+        shorten(
+            &self
+                .arguments
+                .iter()
+                .map(|argument| word(argument))
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 
-    /// Runs the program with variables beside those of asof's own environment. `private` is a folder that is
-    /// removed if asof is interrupted.
+    /// Runs the program with variables beside those of asof's own environment. `private` is a
+    /// folder that is removed if asof is interrupted.
     ///
     /// # Errors
-    /// A usage error if the program cannot be found; a failure if it exits with another code than 0, is killed by a signal or exceeds its
-    /// timeout.
+    /// A usage error if the program cannot be found; a failure if it exits with another code than
+    /// 0, is killed by a signal or exceeds its timeout.
     pub fn run(&self, variables: &[(String, OsString)], private: &Path) -> Result<(), Failed> {
         watch_for_signals()?;
         let mut child = self.start(variables)?;
@@ -119,7 +138,8 @@ impl Program {
         if INTERRUPTED.load(Ordering::SeqCst) {
             kill_group(process, Signal::TERM);
         }
-        let (stdout, stderr) = (Tail::of(child.stdout.take()), Tail::of(child.stderr.take()));
+        let stdout = Tail::of(child.stdout.take());
+        let stderr = Tail::of(child.stderr.take());
         let ended = end_of(process)?;
         let in_time = match self.timeout {
             Some(timeout) => ended.recv_timeout(timeout).is_ok(),
@@ -134,7 +154,9 @@ impl Program {
         }
         // The process is not reaped yet, so the group is still its own.
         kill_group(process, Signal::KILL);
-        let status = child.wait().io_context(|| format!("cannot wait for the command '{}'", self.shown()));
+        let status = child
+            .wait()
+            .io_context(|| format!("cannot wait for the command '{}'", self.shown()));
         if INTERRUPTED.load(Ordering::SeqCst) {
             let _ = std::fs::remove_dir_all(private);
             running().remove(&process);
@@ -148,29 +170,62 @@ impl Program {
         if in_time && status.success() {
             return Ok(());
         }
-        let printed = Some(stderr.lines()).filter(|lines| !lines.is_empty()).unwrap_or_else(|| stdout.lines());
-        let last = printed.last().map_or_else(String::new, |line| format!(": {}", shorten(line)));
+        let printed = Some(stderr.lines())
+            .filter(|lines| !lines.is_empty())
+            .unwrap_or_else(|| stdout.lines());
+        let last = printed
+            .last()
+            .map_or_else(String::new, |line| format!(": {}", shorten(line)));
         let error = match self.timeout.filter(|_| !in_time) {
-            Some(timeout) => Error::io(format!("the command '{}' did not end within {}{last}", self.shown(), in_words(timeout)))
-                .hint("timeout = \"1h\" in asof.toml gives it an hour"),
-            None => Error::io(format!("the command '{}' {}{last}", self.shown(), ending(status))),
+            Some(timeout) => Error::io(format!(
+                "the command '{}' did not end within {}{last}",
+                self.shown(),
+                in_words(timeout)
+            ))
+            .hint("timeout = \"1h\" in asof.toml gives it an hour"),
+            None => Error::io(format!(
+                "the command '{}' {}{last}",
+                self.shown(),
+                ending(status)
+            )),
         };
         Err(Failed { error, printed })
     }
 
     fn start(&self, variables: &[(String, OsString)]) -> Result<Child> {
-        let name = self.arguments.first().map(String::as_str).unwrap_or_default();
+        let name = self
+            .arguments
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default();
         // A path is one from the program's folder; a name is looked for in PATH.
-        let program = if name.contains('/') { self.folder.join(name) } else { PathBuf::from(name) };
+        let program = if name.contains('/') {
+            self.folder.join(name)
+        } else {
+            PathBuf::from(name)
+        };
         let mut command = Command::new(program);
-        command.args(self.arguments.iter().skip(1)).current_dir(&self.folder).process_group(0);
+        command
+            .args(self.arguments.iter().skip(1))
+            .current_dir(&self.folder)
+            .process_group(0);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::usage(format!("there is no program '{name}' to run"))
-                .hint("a program is looked for in PATH, or, if its name has a '/', from the folder of asof.toml"),
+            std::io::ErrorKind::NotFound => Error::usage(format!(
+                "there is no program '{name}' \
+                 to run"
+            ))
+            .hint(
+                "a program is looked for in PATH, or, if its name has a '/', from the \
+                 folder of asof.toml",
+            ),
             std::io::ErrorKind::PermissionDenied => {
-                Error::usage(format!("the program '{name}' cannot be run: {error}")).hint(format!("chmod +x {}", word(name)))
+                Error::usage(format!("the program '{name}' cannot be run: {error}"))
+                    .hint(format!("chmod +x {}", word(name)))
             }
             _ => Error::io(format!("the program '{name}' cannot be run: {error}")),
         })
@@ -182,11 +237,18 @@ fn end_of(process: i32) -> Result<Receiver<()>> {
     let (tell, told) = channel();
     let wait = move || {
         if let Some(process) = Pid::from_raw(process) {
-            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+            let _ = rustix::io::retry_on_intr(|| {
+                waitid(
+                    WaitId::Pid(process),
+                    WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+                )
+            });
         }
         let _ = tell.send(());
     };
-    thread::Builder::new().spawn(wait).io_context(|| "cannot wait for the command".into())?;
+    thread::Builder::new()
+        .spawn(wait)
+        .io_context(|| "cannot wait for the command".into())?;
     Ok(told)
 }
 
@@ -219,7 +281,11 @@ fn in_words(duration: Duration) -> String {
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let parsed = || {
         let unit = text.chars().last()?;
-        let number: u64 = text[..text.len() - unit.len_utf8()].trim().parse().ok().filter(|number| *number > 0)?;
+        let number: u64 = text[..text.len() - unit.len_utf8()]
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)?;
         let seconds = match unit {
             's' => 1,
             'm' => 60,
@@ -229,7 +295,10 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         };
         number.checked_mul(seconds).map(Duration::from_secs)
     };
-    parsed().ok_or_else(|| Error::usage(format!("'{text}' is not a duration")).hint("\"90s\", \"10m\", \"2h\" or \"1d\""))
+    parsed().ok_or_else(|| {
+        Error::usage(format!("'{text}' is not a duration"))
+            .hint("\"90s\", \"10m\", \"2h\" or \"1d\"")
+    })
 }
 
 /// The last of what a program prints.
@@ -244,7 +313,8 @@ impl Tail {
         let (tell, done) = channel();
         let into = kept.clone();
         let read = move || {
-            let (mut stream, mut buffer) = (stream, [0; 4096]);
+            let mut stream = stream;
+            let mut buffer = [0; 4096];
             while let Some(stream) = stream.as_mut()
                 && let Ok(length @ 1..) = stream.read(&mut buffer)
             {
@@ -259,12 +329,24 @@ impl Tail {
         Tail { kept, done }
     }
 
-    /// The last lines, without empty ones. A process that left the group may hold the stream open: it is not waited for.
+    /// The last lines, without empty ones. A process that left the group may hold the stream open:
+    /// it is not waited for.
     fn lines(&self) -> Vec<String> {
         let _ = self.done.recv_timeout(Duration::from_secs(1));
-        let kept: Vec<u8> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let kept: Vec<u8> = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect();
         let text = String::from_utf8_lossy(&kept).into_owned();
-        let lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.trim().is_empty())
+            .map(str::to_owned)
+            .collect();
         lines[lines.len().saturating_sub(20)..].to_vec()
     }
 }
@@ -277,7 +359,11 @@ mod tests {
     fn shell(script: &str, timeout: Option<u64>) -> Result<(), Failed> {
         let folder = tempfile::tempdir().expect("a folder");
         let arguments = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let program = Program { arguments, folder: folder.path().to_owned(), timeout: timeout.map(Duration::from_secs) };
+        let program = Program {
+            arguments,
+            folder: folder.path().to_owned(),
+            timeout: timeout.map(Duration::from_secs),
+        };
         program.run(&[("ASOF_DATE".into(), "2024-01-31".into())], folder.path())
     }
 
@@ -287,10 +373,26 @@ mod tests {
         let failed = |script: &str| shell(script, None).expect_err(script);
         let bad = failed("echo on its way; echo one >&2; echo 'bad value' >&2; exit 3");
         assert_eq!(bad.printed, ["one", "bad value"]);
-        assert!(bad.error.to_string().ends_with("ended with exit code 3: bad value"), "{}", bad.error);
+        assert!(
+            bad.error
+                .to_string()
+                .ends_with("ended with exit code 3: bad value"),
+            "{}",
+            bad.error
+        );
         assert_eq!(bad.error.kind(), Kind::Io);
-        assert!(failed("kill -9 $$").error.to_string().ends_with("was killed by SIGKILL"));
-        assert!(failed("echo only here; exit 1").error.to_string().ends_with("exit code 1: only here"));
+        assert!(
+            failed("kill -9 $$")
+                .error
+                .to_string()
+                .ends_with("was killed by SIGKILL")
+        );
+        assert!(
+            failed("echo only here; exit 1")
+                .error
+                .to_string()
+                .ends_with("exit code 1: only here")
+        );
         let long = failed("yes 'a line' | head -n 100000 >&2; exit 1");
         assert_eq!(long.printed, vec!["a line"; 20]);
     }
@@ -301,9 +403,22 @@ mod tests {
         let file = folder.path().join("late");
         let script = format!("(sleep 2; echo late > '{0}') & sleep 60", file.display());
         let failed = shell(&script, Some(1)).expect_err("it hangs");
-        assert!(failed.error.to_string().contains("did not end within 1s"), "{}", failed.error);
+        assert!(
+            failed.error.to_string().contains("did not end within 1s"),
+            "{}",
+            failed.error
+        );
         // One that leaves something running and succeeds.
-        assert!(shell(&format!("(sleep 1; echo late > '{}') >/dev/null 2>&1 &", file.display()), None).is_ok());
+        assert!(
+            shell(
+                &format!(
+                    "(sleep 1; echo late > '{}') >/dev/null 2>&1 &",
+                    file.display()
+                ),
+                None
+            )
+            .is_ok()
+        );
         thread::sleep(Duration::from_millis(2500));
         assert!(!file.exists(), "what it started went on");
     }
@@ -312,21 +427,44 @@ mod tests {
     fn a_program_that_is_not_there_is_a_mistake_of_the_job() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = |name: &str| {
-            let program = Program { arguments: vec![name.to_owned()], folder: folder.path().to_owned(), timeout: None };
+            let program = Program {
+                arguments: vec![name.to_owned()],
+                folder: folder.path().to_owned(),
+                timeout: None,
+            };
             program.run(&[], folder.path()).expect_err(name).error
         };
         assert_eq!(run("no-such-program").kind(), Kind::Usage);
         std::fs::write(folder.path().join("etl.sh"), "true").expect("written");
-        assert_eq!((run("./etl.sh").kind(), run("./etl.sh").hints()[0].as_str()), (Kind::Usage, "chmod +x ./etl.sh"));
+        assert_eq!(
+            (run("./etl.sh").kind(), run("./etl.sh").hints()[0].as_str()),
+            (Kind::Usage, "chmod +x ./etl.sh")
+        );
     }
 
     #[test]
     fn durations_are_read() {
         let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
-        assert_eq!([seconds("90s"), seconds("10m"), seconds("2h"), seconds("1d")].map(Result::ok), [90, 600, 7200, 86_400].map(Some));
-        for wrong in ["", "10", "0s", "-1s", "1.5h", "10 min", "m", "99999999999999999999s", "9999999999999999999d"] {
+        assert_eq!(
+            [seconds("90s"), seconds("10m"), seconds("2h"), seconds("1d")].map(Result::ok),
+            [90, 600, 7200, 86_400].map(Some)
+        );
+        for wrong in [
+            "",
+            "10",
+            "0s",
+            "-1s",
+            "1.5h",
+            "10 min",
+            "m",
+            "99999999999999999999s",
+            "9999999999999999999d",
+        ] {
             assert_eq!(parse_duration(wrong).expect_err(wrong).kind(), Kind::Usage);
         }
-        assert_eq!([90, 600, 7200].map(|seconds| in_words(Duration::from_secs(seconds))), ["90s", "10m", "2h"]);
+        assert_eq!(
+            [90, 600, 7200].map(|seconds| in_words(Duration::from_secs(seconds))),
+            ["90s", "10m", "2h"]
+        );
     }
 }

@@ -1,19 +1,22 @@
 //! Rows of many dates in the same files, told apart by a column: a table's copies, or events.
 //!
-//! Everything after this module expects one set of files for each date. So the rows are split by the day of their date
-//! column into a private temporary folder: `2024-09-13/000000.arrow`. From there on they are read like any other.
+//! Everything after this module expects one set of files for each date. So the rows are split by
+//! the day of their date column into a private temporary folder: `2024-09-13/000000.arrow`. From
+//! there on they are read like any other.
 //!
 //! | rows | the date column | what tells whether a date has changed |
 //! | --- | --- | --- |
 //! | copies of a table | is left out: the date of a copy is not an attribute of its rows | their fingerprint, as for every external copy |
 //! | events | stays | their fingerprint, since the file that they share changes whenever another date comes |
 //!
-//! **Who reads what.** The input is decoded once for a range of dates, in any order. A chunk of rows is gathered, sorted by
-//! day, and written as one file for each day in it. Sorted input therefore gives few files, and unsorted input one
-//! for each day and chunk. Rows of one day keep their order. Row groups of Parquet outside the range are skipped
-//! by their statistics. A layout narrows the files that are read.
+//! **Who reads what.** The input is decoded once for a range of dates, in any order. A chunk of
+//! rows is gathered, sorted by day, and written as one file for each day in it. Sorted input
+//! therefore gives few files, and unsorted input one for each day and chunk. Rows of one day keep
+//! their order. Row groups of Parquet outside the range are skipped by their statistics. A layout
+//! narrows the files that are read.
 //!
-//! **What is held.** One chunk, and a sorted copy of it; on disk, every row of the range once, compressed.
+//! **What is held.** One chunk, and a sorted copy of it; on disk, every row of the range once,
+//! compressed.
 
 mod column;
 
@@ -39,11 +42,13 @@ use crate::domain::layout::Layout;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, MemoryBudget};
-use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column};
+use crate::source::{
+    self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column,
+};
 use crate::storage::Batches;
-use crate::storage::location::{Location, Object};
-use crate::storage::object::RowCondition;
-use crate::storage::partitions::{self, Found};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::{self, Found};
+use crate::storage::parquet::object::RowCondition;
 
 /// The layout of the temporary folder. A folder's name without `=` adds no column to its rows.
 const LAYOUT: &str = "%Y-%m-%d";
@@ -76,7 +81,8 @@ pub struct Dated {
     pub place: String,
     /// How many bytes are gathered before they are written.
     pub chunk: usize,
-    /// What was split so far. Whoever reads files of a split may still do so when a wider one was made.
+    /// What was split so far. Whoever reads files of a split may still do so when a wider one was
+    /// made.
     splits: Mutex<Vec<Arc<Split>>>,
 }
 
@@ -97,15 +103,36 @@ pub struct Split {
 
 impl Dated {
     /// Nothing is read yet.
-    pub fn new(root: Location, layout: Option<Layout>, format: FormatRule, types: TypeRules, column: DateColumn, rows_of: RowsOf) -> Self {
+    pub fn new(
+        root: Location,
+        layout: Option<Layout>,
+        format: FormatRule,
+        types: TypeRules,
+        column: DateColumn,
+        rows_of: RowsOf,
+    ) -> Self {
         let place = format!("'{root}'");
-        Dated { root, layout, format, types, column, rows_of, place, chunk: CHUNK, splits: Mutex::default() }
+        Dated {
+            root,
+            layout,
+            format,
+            types,
+            column,
+            rows_of,
+            place,
+            chunk: CHUNK,
+            splits: Mutex::default(),
+        }
     }
 
     /// The same, in messages that name a place, and with a share of the memory that may be used.
     #[must_use]
     pub fn within(self, place: String, memory: MemoryBudget) -> Self {
-        Dated { place, chunk: memory.share(16).min(CHUNK), ..self }
+        Dated {
+            place,
+            chunk: memory.share(16).min(CHUNK),
+            ..self
+        }
     }
 
     /// The layout of the split rows.
@@ -118,27 +145,37 @@ impl Dated {
 
     /// The rules by which split rows are read: their columns have types.
     pub fn split_types(&self) -> TypeRules {
-        let mut types =
-            TypeRules { layout: LayoutColumns::default(), pinned: None, csv: Arc::default(), csv_is_given: false, ..self.types.clone() };
+        let mut types = TypeRules {
+            layout: LayoutColumns::default(),
+            pinned: None,
+            csv: Arc::default(),
+            csv_is_given: false,
+            ..self.types.clone()
+        };
         types.declared.clear();
         types
     }
 
     /// The format of split rows.
     pub fn split_format(&self) -> FormatRule {
-        FormatRule { declared: Some(Format::Arrow), ..self.format.clone() }
+        FormatRule {
+            declared: Some(Format::Arrow),
+            ..self.format.clone()
+        }
     }
 
     /// The files of each date in a range, or of all dates.
     ///
     /// # Errors
-    /// A usage error for a column that is absent; a refusal for nulls, with their count, and for values that are not dates.
+    /// A usage error for a column that is absent; a refusal for nulls, with their count, and for
+    /// values that are not dates.
     pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
         let split = self.split(range)?;
         split.find(range)
     }
 
-    /// The rows of a range, split by date. They are split once, unless a wider range is asked for later.
+    /// The rows of a range, split by date. They are split once, unless a wider range is asked for
+    /// later.
     ///
     /// # Errors
     /// As [`Dated::find`].
@@ -158,61 +195,128 @@ impl Dated {
     }
 
     fn files(&self, range: Option<DateRange>) -> Result<Vec<Object>> {
-        let Some(layout) = &self.layout else { return files_of(&self.root) };
-        // A folder of a month has the dates of all of it, and the day of an instant may be the one beside that of its folder. A range that is
-        // open at one end has millions of dates.
-        let around = range.filter(|range| range.len() < LONGEST).map(|range| layout.around(range.widened(1)));
+        let Some(layout) = &self.layout else {
+            return files_of(&self.root);
+        };
+        // A folder of a month has the dates of all of it, and the day of an instant may be the one
+        // beside that of its folder. A range that is open at one end has millions of dates.
+        let around = range
+            .filter(|range| range.len() < LONGEST)
+            .map(|range| layout.around(range.widened(1)));
         let found = partitions::find(&self.root, layout, around)?;
         Ok(found.partitions.into_values().flatten().collect())
     }
 
     fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
-        let (column, place) = (&self.column, self.place.as_str());
+        let column = &self.column;
+        let place = self.place.as_str();
         sweep_temporary();
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
         let folder = folder.io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
-        let (column_of, root) = (column.clone(), self.root.clone());
-        let empty = Split { folder, range, sums: BTreeMap::new(), columns: String::new(), column: column_of, root };
+        let column_of = column.clone();
+        let root = self.root.clone();
+        let empty = Split {
+            folder,
+            range,
+            sums: BTreeMap::new(),
+            columns: String::new(),
+            column: column_of,
+            root,
+        };
         if files.is_empty() {
             return Ok(empty);
         }
-        let Opened { rows, at, rules, format } = self.open(files)?;
+        let Opened {
+            rows,
+            at,
+            rules,
+            format,
+        } = self.open(files)?;
         let batches = match range {
-            Some(range) if format == Format::Parquet => {
-                source::read_columns(files, format, &rules, &names(&rows.schema), Some(self.in_range(range, &rows.schema)))?
-            }
+            Some(range) if format == Format::Parquet => source::read_columns(
+                files,
+                format,
+                &rules,
+                &names(&rows.schema),
+                Some(self.in_range(range, &rows.schema)),
+            )?,
             _ => rows.batches,
         };
         let is_kept = |other: &usize| *other != at || self.rows_of == RowsOf::Events;
         let kept: Vec<usize> = (0..rows.schema.fields().len()).filter(is_kept).collect();
-        let schema = Arc::new(rows.schema.project(&kept).io_context(|| "cannot leave out the date column".into())?);
+        let schema = Arc::new(
+            rows.schema
+                .project(&kept)
+                .io_context(|| "cannot leave out the date column".into())?,
+        );
         let sums = (self.rows_of == RowsOf::Events).then(BTreeMap::new);
-        let mut splitter = Splitter { column, range, at, kept, schema, place, folder: empty.folder.path(), chunks: 0, nulls: 0, sums };
+        let mut splitter = Splitter {
+            column,
+            range,
+            at,
+            kept,
+            schema,
+            place,
+            folder: empty.folder.path(),
+            chunks: 0,
+            nulls: 0,
+            sums,
+        };
         splitter.run(batches, self.chunk)?;
-        let columns = splitter.schema.fields().iter().map(|field| format!("{} {}\n", field.name(), field.data_type())).collect();
+        let columns = splitter
+            .schema
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}\n", field.name(), field.data_type()))
+            .collect();
         let sums = splitter.sums.unwrap_or_default();
-        Ok(Split { sums, columns, ..empty })
+        Ok(Split {
+            sums,
+            columns,
+            ..empty
+        })
     }
 
     /// Opens files, and finds their date column.
     fn open(&self, files: &[Object]) -> Result<Opened> {
-        let (column, place) = (&self.column, self.place.as_str());
+        let column = &self.column;
+        let place = self.place.as_str();
         let format = self.format.of(files)?;
         let mut rules = self.types.clone();
         if column.format.is_some() && !format.carries_types() {
-            // `20240913` and `13092024` are text in a format, whatever type they would be without it.
-            rules.declared.entry(column.name.clone()).or_insert(DataType::Utf8);
+            // `20240913` and `13092024` are text in a format, whatever type they would be without
+            // it.
+            rules
+                .declared
+                .entry(column.name.clone())
+                .or_insert(DataType::Utf8);
         }
         let rows = source::read(files, format, &rules, None)?;
-        let at = rows.schema.index_of(&column.name).map_err(|_| no_column(&column.name, &rows.schema, place))?;
+        let at = rows
+            .schema
+            .index_of(&column.name)
+            .map_err(|_| no_column(&column.name, &rows.schema, place))?;
         column.check(rows.schema.field(at).data_type(), place)?;
-        Ok(Opened { rows, at, rules, format })
+        Ok(Opened {
+            rows,
+            at,
+            rules,
+            format,
+        })
     }
 
-    /// A condition that leaves out rows of files that are outside the range. What it lets through is still to be filtered.
+    /// A condition that leaves out rows of files that are outside the range. What it lets through
+    /// is still to be filtered.
     fn in_range(&self, range: DateRange, schema: &Schema) -> Arc<dyn RowCondition> {
-        let data_type = schema.field_with_name(&self.column.name).map_or(DataType::Null, |field| field.data_type().clone());
-        Arc::new(InRange { column: self.column.clone(), columns: vec![self.column.name.clone()], range, data_type })
+        let data_type = schema
+            .field_with_name(&self.column.name)
+            .map_or(DataType::Null, |field| field.data_type().clone());
+        Arc::new(InRange {
+            column: self.column.clone(),
+            columns: vec![self.column.name.clone()],
+            range,
+            data_type,
+        })
     }
 
     /// Reads the date column alone, to know which dates there are.
@@ -220,14 +324,29 @@ impl Dated {
     /// # Errors
     /// As [`Dated::find`].
     pub fn survey(&self, range: Option<DateRange>) -> Result<Survey> {
-        let mut survey = Survey { files: self.files(range)?, range, dates: BTreeMap::new() };
+        let mut survey = Survey {
+            files: self.files(range)?,
+            range,
+            dates: BTreeMap::new(),
+        };
         if survey.files.is_empty() {
             return Ok(survey);
         }
-        let Opened { rows, rules, format, .. } = self.open(&survey.files)?;
+        let Opened {
+            rows,
+            rules,
+            format,
+            ..
+        } = self.open(&survey.files)?;
         let condition = range.map(|range| self.in_range(range, &rows.schema));
         let (mut nulls, mut days): (u64, BTreeMap<i32, u64>) = (0, BTreeMap::new());
-        for batch in source::read_columns(&survey.files, format, &rules, std::slice::from_ref(&self.column.name), condition)? {
+        for batch in source::read_columns(
+            &survey.files,
+            format,
+            &rules,
+            std::slice::from_ref(&self.column.name),
+            condition,
+        )? {
             let of_batch = self.column.days(batch?.column(0), &self.place)?;
             nulls += of_batch.null_count() as u64;
             for day in of_batch.iter().flatten() {
@@ -244,21 +363,34 @@ impl Dated {
         Ok(survey)
     }
 
-    /// The rows of a survey in their order. Batches end with a column of dates that is not in the schema.
+    /// The rows of a survey in their order. Batches end with a column of dates that is not in the
+    /// schema.
     ///
     /// # Errors
     /// As [`Dated::find`].
     pub fn rows(&self, survey: &Survey) -> Result<Rows> {
-        let Opened { rows, at, rules, format } = self.open(&survey.files)?;
+        let Opened {
+            rows,
+            at,
+            rules,
+            format,
+        } = self.open(&survey.files)?;
         let batches = match survey.range {
             Some(range) => {
                 let condition = self.in_range(range, &rows.schema);
-                source::read_columns(&survey.files, format, &rules, &names(&rows.schema), Some(condition))?
+                source::read_columns(
+                    &survey.files,
+                    format,
+                    &rules,
+                    &names(&rows.schema),
+                    Some(condition),
+                )?
             }
             None => rows.batches,
         };
         let range = survey.range;
-        let (column, place, schema) = (self.column.clone(), self.place.clone(), rows.schema.clone());
+        let (column, place, schema) =
+            (self.column.clone(), self.place.clone(), rows.schema.clone());
         let mut fields = schema.fields().to_vec();
         // No column of theirs has this name.
         fields.push(Arc::new(Field::new("\u{1}date", DataType::Date32, false)));
@@ -268,20 +400,33 @@ impl Dated {
             let days = column.days(batch.column(at), &place)?;
             column.refuse_nulls(days.null_count() as u64, &place)?;
             let mask = range.map(|range| within_range(&days, range));
-            let columns = batch.columns().iter().cloned().chain([Arc::new(days) as ArrayRef]).collect();
-            let rows = RecordBatch::try_new(with_dates.clone(), columns).io_context(|| "cannot add the dates of rows".into())?;
+            let columns = batch
+                .columns()
+                .iter()
+                .cloned()
+                .chain([Arc::new(days) as ArrayRef])
+                .collect();
+            let rows = RecordBatch::try_new(with_dates.clone(), columns)
+                .io_context(|| "cannot add the dates of rows".into())?;
             match mask {
-                Some(mask) => filter_record_batch(&rows, &mask).io_context(|| "cannot select rows".into()),
+                Some(mask) => {
+                    filter_record_batch(&rows, &mask).io_context(|| "cannot select rows".into())
+                }
                 None => Ok(rows),
             }
         };
-        Ok(Rows { schema, batches: Box::new(batches.map(add)) })
+        Ok(Rows {
+            schema,
+            batches: Box::new(batches.map(add)),
+        })
     }
 
     /// An error about split rows, as one about the input, which is what the user knows.
     pub fn reword(&self, error: Error) -> Error {
         let splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
-        splits.iter().fold(error, |error, split| split.reword(error))
+        splits
+            .iter()
+            .fold(error, |error, split| split.reword(error))
     }
 }
 
@@ -307,7 +452,11 @@ struct Opened {
 }
 
 fn names(schema: &Schema) -> Vec<String> {
-    schema.fields().iter().map(|field| field.name().clone()).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect()
 }
 
 impl Split {
@@ -316,7 +465,11 @@ impl Split {
     /// # Errors
     /// A failure to list the temporary folder.
     pub fn find(&self, range: Option<DateRange>) -> Result<Found> {
-        partitions::find(&Location::local(self.folder.path()), &Dated::split_layout()?, range)
+        partitions::find(
+            &Location::local(self.folder.path()),
+            &Dated::split_layout()?,
+            range,
+        )
     }
 
     /// What the rows of a date are, whichever files they came from. Only of events.
@@ -325,7 +478,11 @@ impl Split {
         // A column without values adds nothing to the sum.
         let content = format!("{}\n{}", sum.fingerprint(), self.columns);
         let etag = format!("{:032x}", xxh3_128(content.as_bytes()));
-        Some(EventsInput { path: format!("{}={date}", self.column.name), size: sum.rows(), etag })
+        Some(EventsInput {
+            path: format!("{}={date}", self.column.name),
+            size: sum.rows(),
+            etag,
+        })
     }
 
     /// An error about the split rows, as one about the input, which is what the user knows.
@@ -356,7 +513,8 @@ struct Splitter<'a> {
 
 impl Splitter<'_> {
     fn run(&mut self, batches: Batches, chunk: usize) -> Result<()> {
-        let (mut held, mut days, mut bytes): (Vec<RecordBatch>, Vec<i32>, usize) = (Vec::new(), Vec::new(), 0);
+        let (mut held, mut days, mut bytes): (Vec<RecordBatch>, Vec<i32>, usize) =
+            (Vec::new(), Vec::new(), 0);
         for batch in batches {
             let batch = batch?;
             let of_batch = self.column.days(batch.column(self.at), self.place)?;
@@ -368,7 +526,11 @@ impl Splitter<'_> {
             }
             days.extend(of_batch.values().iter());
             bytes += batch.get_array_memory_size();
-            held.push(batch.project(&self.kept).io_context(|| "cannot leave out the date column".into())?);
+            held.push(
+                batch
+                    .project(&self.kept)
+                    .io_context(|| "cannot leave out the date column".into())?,
+            );
             if bytes >= chunk {
                 self.write(&held, &days)?;
                 held.clear();
@@ -377,7 +539,11 @@ impl Splitter<'_> {
             }
         }
         self.column.refuse_nulls(self.nulls, self.place)?;
-        if held.is_empty() { Ok(()) } else { self.write(&held, &days) }
+        if held.is_empty() {
+            Ok(())
+        } else {
+            self.write(&held, &days)
+        }
     }
 
     /// Writes a chunk as one file for each of its days.
@@ -395,15 +561,26 @@ impl Splitter<'_> {
             }
             let folder = self.folder.join(date.format(LAYOUT).to_string());
             std::fs::create_dir_all(&folder).io_context(doing)?;
-            let file = File::create(folder.join(format!("{:06}.arrow", self.chunks))).io_context(doing)?;
-            let options =
-                IpcWriteOptions::default().try_with_compression(Some(arrow::ipc::CompressionType::LZ4_FRAME)).io_context(doing)?;
-            let mut writer = FileWriter::try_new_with_options(BufWriter::new(file), &self.schema, options).io_context(doing)?;
+            let file =
+                File::create(folder.join(format!("{:06}.arrow", self.chunks))).io_context(doing)?;
+            let options = IpcWriteOptions::default()
+                .try_with_compression(Some(arrow::ipc::CompressionType::LZ4_FRAME))
+                .io_context(doing)?;
+            let mut writer =
+                FileWriter::try_new_with_options(BufWriter::new(file), &self.schema, options)
+                    .io_context(doing)?;
             for part in of_day.chunks(ROWS) {
-                let part = take_record_batch(&rows, &UInt32Array::from(part.to_vec())).io_context(doing)?;
+                let part = take_record_batch(&rows, &UInt32Array::from(part.to_vec()))
+                    .io_context(doing)?;
                 if let Some(sums) = &mut self.sums {
-                    let columns = self.schema.fields().iter().map(|field| field.name().as_str());
-                    sums.entry(date).or_default().add(&row_digests(&part, columns)?);
+                    let columns = self
+                        .schema
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().as_str());
+                    sums.entry(date)
+                        .or_default()
+                        .add(&row_digests(&part, columns)?);
                 }
                 writer.write(&part).io_context(doing)?;
             }
@@ -416,9 +593,18 @@ impl Splitter<'_> {
 
 /// Removes what killed processes left more than a day ago. Nothing is said of a failure.
 fn sweep_temporary() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|modified| modified.elapsed().ok());
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+    {
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|modified| modified.elapsed().ok());
         if age.is_some_and(|age| age > DAY) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -444,11 +630,16 @@ mod tests {
 
     use super::*;
     use crate::model::parse_date;
-    use crate::storage::object::ParquetObject;
-    use crate::storage::partitions::local_object;
+    use crate::storage::lake::partitions::local_object;
+    use crate::storage::parquet::object::ParquetObject;
 
     fn column() -> DateColumn {
-        DateColumn { name: "d".to_owned(), format: None, zone: Tz::UTC, named_by: NamedBy::Options("--") }
+        DateColumn {
+            name: "d".to_owned(),
+            format: None,
+            zone: Tz::UTC,
+            named_by: NamedBy::Options("--"),
+        }
     }
 
     #[test]
@@ -456,23 +647,56 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.parquet");
         let days: Vec<i32> = (0..365).flat_map(|day| [19_723 + day; 10]).collect();
-        let schema = Arc::new(Schema::new(vec![Field::new("d", DataType::Date32, true), Field::new("id", DataType::Int32, true)]));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("d", DataType::Date32, true),
+            Field::new("id", DataType::Int32, true),
+        ]));
         let ids = arrow::array::Int32Array::from_iter_values(0..3650);
-        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Date32Array::from(days)), Arc::new(ids)]).expect("rows");
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10)).build();
-        let mut writer = ArrowWriter::try_new(File::create(&path).expect("a file"), schema, Some(properties)).expect("a writer");
+        let rows = RecordBatch::try_new(
+            schema.clone(),
+            vec![Arc::new(Date32Array::from(days)), Arc::new(ids)],
+        )
+        .expect("rows");
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(10))
+            .build();
+        let mut writer = ArrowWriter::try_new(
+            File::create(&path).expect("a file"),
+            schema,
+            Some(properties),
+        )
+        .expect("a writer");
         writer.write(&rows).expect("written");
         writer.close().expect("closed");
         let date = |text: &str| parse_date(text).expect("a date");
         let range = DateRange::new(date("2024-03-01"), date("2024-03-07")).expect("a range");
-        let condition: Arc<dyn RowCondition> =
-            Arc::new(InRange { column: column(), columns: vec!["d".to_owned()], data_type: DataType::Date32, range });
-        let object = ParquetObject::open_listed(&local_object(&path).expect("a file")).expect("opened");
-        assert_eq!(object.groups_where(Some(&condition)).len(), 7, "of 365 row groups");
+        let condition: Arc<dyn RowCondition> = Arc::new(InRange {
+            column: column(),
+            columns: vec!["d".to_owned()],
+            data_type: DataType::Date32,
+            range,
+        });
+        let object =
+            ParquetObject::open_listed(&local_object(&path).expect("a file")).expect("opened");
+        assert_eq!(
+            object.groups_where(Some(&condition)).len(),
+            7,
+            "of 365 row groups"
+        );
         let files = [local_object(&path).expect("a file")];
-        let format = FormatRule { declared: Some(Format::Parquet), ..FormatRule::default() };
+        let format = FormatRule {
+            declared: Some(Format::Parquet),
+            ..FormatRule::default()
+        };
         let root = files[0].location.clone();
-        let dated = Dated::new(root, None, format, TypeRules::default(), column(), RowsOf::Copies);
+        let dated = Dated::new(
+            root,
+            None,
+            format,
+            TypeRules::default(),
+            column(),
+            RowsOf::Copies,
+        );
         let found = dated.find(Some(range)).expect("found");
         assert_eq!(found.dates(), range.dates().collect::<Vec<_>>());
     }

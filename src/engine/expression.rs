@@ -1,8 +1,9 @@
 //! Conditions over a table's columns: what `--where` says, in every command alike.
 //!
-//! A condition knows which columns it names, and is evaluated on those alone. Given to a Parquet object as a
-//! [`RowCondition`], it also tells by the statistics which row groups cannot hold a row of it; the reasoning is DataFusion's, on
-//! everything but floats: their statistics leave NaN out, which is greater than any number here.
+//! A condition knows which columns it names, and is evaluated on those alone. Given to a Parquet
+//! object as a [`RowCondition`], it also tells by the statistics which row groups cannot hold a row
+//! of it; the reasoning is DataFusion's, on everything but floats: their statistics leave NaN out,
+//! which is greater than any number here.
 
 #[cfg(feature = "sql")]
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::domain::cast::conform;
 #[cfg(feature = "sql")]
 use crate::domain::schema::widen;
 use crate::error::{Error, Result};
-use crate::storage::object::{GroupStatistics, RowCondition};
+use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
 /// A condition, ready for batches that have its columns.
 pub struct Condition {
@@ -36,9 +37,21 @@ impl Condition {
     pub fn parse(text: &str, schema: &SchemaRef) -> Result<Self> {
         let what = format!("--where \"{text}\"");
         let (expression, columns) = super::sql::condition(text, schema, &what)?;
-        let indices: Vec<usize> = columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-        let schema = Arc::new(schema.project(&indices).map_err(|error| Error::io(error.to_string()))?);
-        Ok(Condition { expression, schema, columns, text: text.to_owned() })
+        let indices: Vec<usize> = columns
+            .iter()
+            .filter_map(|name| schema.index_of(name).ok())
+            .collect();
+        let schema = Arc::new(
+            schema
+                .project(&indices)
+                .map_err(|error| Error::io(error.to_string()))?,
+        );
+        Ok(Condition {
+            expression,
+            schema,
+            columns,
+            text: text.to_owned(),
+        })
     }
 
     /// Refused: this program was built without the feature `sql`.
@@ -47,10 +60,14 @@ impl Condition {
     /// Always.
     #[cfg(not(feature = "sql"))]
     pub fn parse(text: &str, _schema: &SchemaRef) -> Result<Self> {
-        Err(Error::usage(format!("--where \"{text}\": this asof was built without SQL")).hint("cargo install asof --features sql"))
+        Err(Error::usage(format!(
+            "--where \"{text}\": this asof was built without SQL"
+        ))
+        .hint("cargo install asof --features sql"))
     }
 
-    /// Which rows of a batch it holds for; a condition that is null does not hold. A column that the batch does not have is null.
+    /// Which rows of a batch it holds for; a condition that is null does not hold. A column that
+    /// the batch does not have is null.
     ///
     /// # Errors
     /// A refusal if a value cannot be computed, such as a division by zero.
@@ -60,8 +77,14 @@ impl Condition {
         {
             use arrow::array::{Array, AsArray};
             let wrong = |error| super::sql::wrong(&error, &format!("--where \"{}\"", self.text));
-            let value = self.expression.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(wrong)?;
-            let truth = value.as_boolean_opt().ok_or_else(|| Error::refused(format!("--where \"{}\" is no truth value", self.text)))?;
+            let value = self
+                .expression
+                .evaluate(&batch)
+                .and_then(|value| value.into_array(batch.num_rows()))
+                .map_err(wrong)?;
+            let truth = value.as_boolean_opt().ok_or_else(|| {
+                Error::refused(format!("--where \"{}\" is no truth value", self.text))
+            })?;
             Ok(match truth.nulls() {
                 None => truth.clone(),
                 Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
@@ -69,7 +92,11 @@ impl Condition {
         }
         #[cfg(not(feature = "sql"))]
         {
-            Err(Error::usage(format!("--where \"{}\": this asof was built without SQL, for {} rows", self.text, batch.num_rows())))
+            Err(Error::usage(format!(
+                "--where \"{}\": this asof was built without SQL, for {} rows",
+                self.text,
+                batch.num_rows()
+            )))
         }
     }
 }
@@ -83,8 +110,15 @@ impl RowCondition for Condition {
     fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
         use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
-        let predicate = PruningPredicateBuilder::new().with_file_schema(self.schema.clone()).try_build(self.expression.clone());
-        let pruned = predicate.and_then(|predicate| predicate.prune(&Statistics { groups, schema: &self.schema }));
+        let predicate = PruningPredicateBuilder::new()
+            .with_file_schema(self.schema.clone())
+            .try_build(self.expression.clone());
+        let pruned = predicate.and_then(|predicate| {
+            predicate.prune(&Statistics {
+                groups,
+                schema: &self.schema,
+            })
+        });
         pruned.unwrap_or_else(|_| vec![true; groups.len()])
     }
 
@@ -107,14 +141,20 @@ struct Statistics<'a> {
 
 #[cfg(feature = "sql")]
 impl Statistics<'_> {
-    /// Values in the type that the condition was read with; nothing of floats, and nothing that a declared type puts in another order.
+    /// Values in the type that the condition was read with; nothing of floats, and nothing that a
+    /// declared type puts in another order.
     fn of(
         &self,
         column: &datafusion::common::Column,
         values: impl Fn(&str) -> Option<arrow::array::ArrayRef>,
     ) -> Option<arrow::array::ArrayRef> {
         let wanted = self.schema.field_with_name(&column.name).ok()?.data_type();
-        let own = self.groups.schema().field_with_name(&column.name).ok()?.data_type();
+        let own = self
+            .groups
+            .schema()
+            .field_with_name(&column.name)
+            .ok()?
+            .data_type();
         // The least text is not the least number: only a type that widens keeps its order.
         let keeps_order = own == wanted || widen(own, wanted).as_ref() == Some(wanted);
         if own.is_floating() || !keeps_order {
@@ -170,7 +210,11 @@ pub fn names_in(text: &str) -> Result<Vec<String>> {
 /// Always.
 #[cfg(not(feature = "sql"))]
 pub fn names_in(text: &str) -> Result<Vec<String>> {
-    Condition::parse(text, &std::sync::Arc::new(arrow::datatypes::Schema::empty())).map(|condition| condition.columns)
+    Condition::parse(
+        text,
+        &std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+    )
+    .map(|condition| condition.columns)
 }
 
 /// The columns that a condition names, of those in `schema`.
@@ -188,26 +232,43 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::storage::footer::Footer;
-    use crate::storage::location::Location;
-    use crate::storage::object::ParquetObject;
-    use crate::storage::stores::Stores;
-    use crate::storage::writer::ObjectWriter;
+    use crate::storage::lake::location::Location;
+    use crate::storage::object_store::registry::Stores;
+    use crate::storage::parquet::footer::Footer;
+    use crate::storage::parquet::object::ParquetObject;
+    use crate::storage::parquet::writer::ObjectWriter;
 
-    /// Rows whose columns are in order, scattered, with nulls, and with NaN: four row groups and a bit.
+    /// Rows whose columns are in order, scattered, with nulls, and with NaN: four row groups and a
+    /// bit.
     fn rows() -> RecordBatch {
         let scattered = |row: i64| row.wrapping_mul(2_654_435_761) % 1_000;
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..270_000));
-        let groups: ArrayRef = Arc::new(Int64Array::from_iter((0..270_000).map(|row| (row % 7 != 0).then_some(row / 10_000))));
+        let groups: ArrayRef = Arc::new(Int64Array::from_iter(
+            (0..270_000).map(|row| (row % 7 != 0).then_some(row / 10_000)),
+        ));
         let names: ArrayRef =
-            Arc::new(StringArray::from_iter((0..270_000).map(|row| (row % 11 != 0).then(|| format!("n{:03}", scattered(row))))));
-        let days: ArrayRef = Arc::new(Date32Array::from_iter_values((0..270_000).map(|row| 19_000 + row / 3_000)));
-        let prices: ArrayRef = Arc::new(Float64Array::from_iter_values((0..270_000).map(|row| match row {
-            200_000 => f64::NAN,
-            row => f64::from(i32::try_from(scattered(row)).unwrap_or(0)),
-        })));
-        let columns = [("id", ids), ("g", groups), ("name", names), ("day", days), ("price", prices)];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).expect("a batch")
+            Arc::new(StringArray::from_iter((0..270_000).map(|row| {
+                (row % 11 != 0).then(|| format!("n{:03}", scattered(row)))
+            })));
+        let days: ArrayRef = Arc::new(Date32Array::from_iter_values(
+            (0..270_000).map(|row| 19_000 + row / 3_000),
+        ));
+        let prices: ArrayRef =
+            Arc::new(Float64Array::from_iter_values((0..270_000).map(
+                |row| match row {
+                    200_000 => f64::NAN,
+                    row => f64::from(i32::try_from(scattered(row)).unwrap_or(0)),
+                },
+            )));
+        let columns = [
+            ("id", ids),
+            ("g", groups),
+            ("name", names),
+            ("day", days),
+            ("price", prices),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .expect("a batch")
     }
 
     fn written(batch: &RecordBatch) -> (tempfile::TempDir, Vec<ParquetObject>) {
@@ -215,23 +276,41 @@ mod tests {
         let path = folder.path().join("x.parquet");
         let local = Location::local(&path);
         let file = std::fs::File::create(&path).expect("a file");
-        let mut writer = ObjectWriter::create(file, &batch.schema(), &["id".to_owned()], &local).expect("a writer");
+        let mut writer = ObjectWriter::create(file, &batch.schema(), &["id".to_owned()], &local)
+            .expect("a writer");
         writer.write(batch.clone()).expect("written");
         writer.finish(&Footer::sample()).expect("finished");
         let stores = Stores::new(Vec::new(), Default::default()).expect("stores");
         let store = stores.in_memory("memory://test");
-        store.put("x.parquet", std::fs::read(&path).expect("the bytes")).expect("written");
+        store
+            .put("x.parquet", std::fs::read(&path).expect("the bytes"))
+            .expect("written");
         let remote = Location::remote(store, "x.parquet");
-        (folder, [local, remote].iter().map(|location| ParquetObject::open(location).expect("it opens")).collect())
+        (
+            folder,
+            [local, remote]
+                .iter()
+                .map(|location| ParquetObject::open(location).expect("it opens"))
+                .collect(),
+        )
     }
 
     fn found(object: &ParquetObject, text: &str, columns: &[String]) -> RecordBatch {
         let condition = Arc::new(Condition::parse(text, object.schema()).expect(text));
-        let batches: Vec<RecordBatch> =
-            object.read_where(Some(columns), Some(condition)).expect("a stream").collect::<Result<_>>().expect("rows");
+        let batches: Vec<RecordBatch> = object
+            .read_where(Some(columns), Some(condition))
+            .expect("a stream")
+            .collect::<Result<_>>()
+            .expect("rows");
         let schema = object.schema();
-        let indices: Vec<usize> = (0..schema.fields().len()).filter(|at| columns.contains(schema.field(*at).name())).collect();
-        concat_batches(&Arc::new(schema.project(&indices).expect("columns")), &batches).expect("one batch")
+        let indices: Vec<usize> = (0..schema.fields().len())
+            .filter(|at| columns.contains(schema.field(*at).name()))
+            .collect();
+        concat_batches(
+            &Arc::new(schema.project(&indices).expect("columns")),
+            &batches,
+        )
+        .expect("one batch")
     }
 
     #[test]
@@ -255,11 +334,20 @@ mod tests {
             "g = 3 or name = 'n001'",
             "coalesce(g, 0) = 26",
         ] {
-            let mask = Condition::parse(text, &rows.schema()).and_then(|condition| condition.mask(&rows)).expect(text);
-            let expected = filter_record_batch(&rows, &mask).and_then(|rows| rows.project(&[2, 4])).expect("rows");
+            let mask = Condition::parse(text, &rows.schema())
+                .and_then(|condition| condition.mask(&rows))
+                .expect(text);
+            let expected = filter_record_batch(&rows, &mask)
+                .and_then(|rows| rows.project(&[2, 4]))
+                .expect("rows");
             for object in &objects {
                 let found = found(object, text, &columns);
-                assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{text} in {}", object.location());
+                assert_eq!(
+                    format!("{found:?}"),
+                    format!("{expected:?}"),
+                    "{text} in {}",
+                    object.location()
+                );
             }
         }
     }
@@ -284,12 +372,20 @@ mod tests {
     #[test]
     fn a_declared_type_is_not_judged_by_the_order_of_the_files_own() {
         let codes: ArrayRef = Arc::new(StringArray::from(vec!["10", "9", "50"]));
-        let (_folder, objects) = written(&RecordBatch::try_from_iter_with_nullable([("code", codes, true)]).expect("a batch"));
-        let declared =
-            Arc::new(arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("code", arrow::datatypes::DataType::Int64, true)]));
+        let (_folder, objects) = written(
+            &RecordBatch::try_from_iter_with_nullable([("code", codes, true)]).expect("a batch"),
+        );
+        let declared = Arc::new(arrow::datatypes::Schema::new(vec![
+            arrow::datatypes::Field::new("code", arrow::datatypes::DataType::Int64, true),
+        ]));
         for object in &objects {
-            let condition = Arc::new(Condition::parse("code = 50", &declared).expect("a condition"));
-            let found: Vec<RecordBatch> = object.read_where(None, Some(condition)).expect("a stream").collect::<Result<_>>().expect("rows");
+            let condition =
+                Arc::new(Condition::parse("code = 50", &declared).expect("a condition"));
+            let found: Vec<RecordBatch> = object
+                .read_where(None, Some(condition))
+                .expect("a stream")
+                .collect::<Result<_>>()
+                .expect("rows");
             assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
         }
     }
@@ -298,11 +394,18 @@ mod tests {
     fn a_value_that_cannot_be_computed_is_refused_as_itself() {
         let (_folder, objects) = written(&rows().slice(0, 100));
         for object in &objects {
-            let condition = Arc::new(Condition::parse("1 / (id - 50) = 1", object.schema()).expect("a condition"));
-            let error =
-                object.read_where(None, Some(condition)).and_then(|rows| rows.collect::<Result<Vec<_>>>()).expect_err("division by zero");
+            let condition = Arc::new(
+                Condition::parse("1 / (id - 50) = 1", object.schema()).expect("a condition"),
+            );
+            let error = object
+                .read_where(None, Some(condition))
+                .and_then(|rows| rows.collect::<Result<Vec<_>>>())
+                .expect_err("division by zero");
             assert_eq!(error.kind(), crate::error::Kind::Refused);
-            assert!(error.to_string().contains("--where") && !error.to_string().contains("Parquet"), "{error}");
+            assert!(
+                error.to_string().contains("--where") && !error.to_string().contains("Parquet"),
+                "{error}"
+            );
         }
     }
 }

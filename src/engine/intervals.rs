@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions,
+    new_null_array,
+};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{Datelike, NaiveDate};
@@ -14,14 +17,14 @@ use crate::domain::comparison::Comparison;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
 use crate::domain::schema::unify;
-use crate::engine::ahead::{Ahead, Task};
+use crate::engine::prefetch::{OrderedPool, Task};
 use crate::engine::selection::Selection;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
-use crate::storage::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
-pub use crate::storage::footer::{read_schema, write_schema};
-use crate::storage::location::Location;
-use crate::storage::object::{GroupStatistics, ParquetObject, RowCondition};
+use crate::storage::lake::location::Location;
+use crate::storage::parquet::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
+pub use crate::storage::parquet::footer::{read_schema, write_schema};
+use crate::storage::parquet::object::{GroupStatistics, ParquetObject, RowCondition};
 
 /// Days from the common era's first day to 1970-01-01.
 pub(super) const EPOCH_DAYS: i32 = 719_163;
@@ -63,17 +66,29 @@ impl Intervals {
         }
         let object = ParquetObject::open(path)?;
         let Some(Content::Intervals(footer)) = object.footer()?.map(|footer| footer.content) else {
-            return Err(Error::refused(format!("'{path}' was not written by asof compact")));
+            return Err(Error::refused(format!(
+                "'{path}' was not written by asof compact"
+            )));
         };
         let convention = footer.convention.read();
         for column in [&convention.start_column, &convention.end_column] {
-            let data_type = object.schema().field_with_name(column).map(|field| field.data_type().clone());
+            let data_type = object
+                .schema()
+                .field_with_name(column)
+                .map(|field| field.data_type().clone());
             if data_type.ok() != Some(DataType::Date32) {
-                return Err(Error::refused(format!("'{path}' has no date column '{column}', which its footer names")));
+                return Err(Error::refused(format!(
+                    "'{path}' has no date column '{column}', which its footer names"
+                )));
             }
         }
         let schemas = vec![OnceLock::new(); footer.schemas.len()];
-        Ok(Some(Intervals { object: Arc::new(object), footer, convention, schemas }))
+        Ok(Some(Intervals {
+            object: Arc::new(object),
+            footer,
+            convention,
+            schemas,
+        }))
     }
 
     /// Where it is.
@@ -93,7 +108,11 @@ impl Intervals {
 
     /// The dates of the snapshots it was made from, ascending.
     pub fn observed(&self) -> Vec<NaiveDate> {
-        self.footer.observed.iter().map(|observed| observed.date).collect()
+        self.footer
+            .observed
+            .iter()
+            .map(|observed| observed.date)
+            .collect()
     }
 
     /// The content of the snapshot of a date, in the types that it was read with.
@@ -101,7 +120,8 @@ impl Intervals {
         self.snapshot(date).map(|observed| observed.fingerprint)
     }
 
-    /// The columns that snapshots before one of the observed ones had with values and that it lacks, in the types that they had last.
+    /// The columns that snapshots before one of the observed ones had with values and that it
+    /// lacks, in the types that they had last.
     ///
     /// # Errors
     /// A refusal if the footer names a type that is unknown.
@@ -113,8 +133,14 @@ impl Intervals {
             if !known.insert(before.schema) {
                 continue;
             }
-            for field in self.schema_of(index)?.fields().iter().filter(|field| field.data_type() != &DataType::Null) {
-                let is_known = own.field_with_name(field.name()).is_ok() || absent.iter().any(|known| known.name() == field.name());
+            for field in self
+                .schema_of(index)?
+                .fields()
+                .iter()
+                .filter(|field| field.data_type() != &DataType::Null)
+            {
+                let is_known = own.field_with_name(field.name()).is_ok()
+                    || absent.iter().any(|known| known.name() == field.name());
                 if !is_known {
                     absent.push(field.as_ref().clone());
                 }
@@ -125,21 +151,29 @@ impl Intervals {
 
     /// What is recorded of the snapshot of a date.
     pub fn snapshot(&self, date: NaiveDate) -> Option<&ObservedWire> {
-        self.footer.observed.iter().find(|observed| observed.date == date)
+        self.footer
+            .observed
+            .iter()
+            .find(|observed| observed.date == date)
     }
 
-    /// Whether they hold every value of every snapshot: all rows and columns are selected, and no column was left out of the
-    /// comparison. The values of one that was are those of each interval's first day.
+    /// Whether they hold every value of every snapshot: all rows and columns are selected, and no
+    /// column was left out of the comparison. The values of one that was are those of each
+    /// interval's first day.
     pub fn compares_all(&self) -> bool {
         self.comparison().covers_all() && self.is_whole()
     }
 
     /// The rows and columns that they are of.
     pub fn selection(&self) -> Selection {
-        Selection { condition: self.footer.condition.clone(), select: self.footer.select.clone() }
+        Selection {
+            condition: self.footer.condition.clone(),
+            select: self.footer.select.clone(),
+        }
     }
 
-    /// Whether they are of all rows and columns. Otherwise they do not tell how the table was on a date.
+    /// Whether they are of all rows and columns. Otherwise they do not tell how the table was on a
+    /// date.
     pub fn is_whole(&self) -> bool {
         self.footer.condition.is_none() && self.footer.select.is_empty()
     }
@@ -163,12 +197,22 @@ impl Intervals {
     /// The columns that were compared.
     pub fn comparison(&self) -> Comparison {
         let footer = &self.footer;
-        Comparison { key: footer.key.clone(), ignore: footer.ignore.clone(), track: footer.track.clone() }
+        Comparison {
+            key: footer.key.clone(),
+            ignore: footer.ignore.clone(),
+            track: footer.track.clone(),
+        }
     }
 
     /// The table's columns, without the interval's two.
     pub fn table_schema(&self) -> SchemaRef {
-        let fields = self.object.schema().fields().iter().filter(|field| !self.is_own_column(field.name())).cloned();
+        let fields = self
+            .object
+            .schema()
+            .fields()
+            .iter()
+            .filter(|field| !self.is_own_column(field.name()))
+            .cloned();
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
@@ -195,11 +239,15 @@ impl Intervals {
         Ok(self.split(batches))
     }
 
-    /// Every row with its interval, in order of key and start. `columns` are the table's to be read.
+    /// Every row with its interval, in order of key and start. `columns` are the table's to be
+    /// read.
     ///
     /// # Errors
     /// A failure or refusal of reading.
-    pub fn read(&self, columns: Option<&[String]>) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
+    pub fn read(
+        &self,
+        columns: Option<&[String]>,
+    ) -> Result<impl Iterator<Item = Result<IntervalBatch>> + Send + use<>> {
         self.read_where(columns, None)
     }
 
@@ -217,7 +265,8 @@ impl Intervals {
         Ok(self.split(batches))
     }
 
-    /// The same, by a number of threads, each of which reads a row group; as many row groups and one more are held.
+    /// The same, by a number of threads, each of which reads a row group; as many row groups and
+    /// one more are held.
     ///
     /// # Errors
     /// A failure or refusal of reading.
@@ -234,15 +283,19 @@ impl Intervals {
         let groups = self.object.groups_where(condition.as_ref());
         let object = Arc::new(self.object.held(condition.is_some())?);
         let task = |group: usize| -> Task<Vec<IntervalBatch>> {
-            let (object, condition, wanted) = (object.clone(), condition.clone(), wanted.clone());
-            let (convention, path) = (self.convention.clone(), self.location().to_string());
+            let object = object.clone();
+            let condition = condition.clone();
+            let wanted = wanted.clone();
+            let convention = self.convention.clone();
+            let path = self.location().to_string();
             Box::new(move || {
-                let batches = object.read_groups_where(wanted.as_deref(), condition, vec![group])?;
+                let batches =
+                    object.read_groups_where(wanted.as_deref(), condition, vec![group])?;
                 split_all(batches, convention, path).collect()
             })
         };
         let tasks: Vec<_> = groups.into_iter().map(task).collect();
-        let groups = Ahead::new(threads.min(tasks.len()), threads + 1, tasks)?;
+        let groups = OrderedPool::new(threads.min(tasks.len()), threads + 1, tasks)?;
         Ok(Box::new(groups.flat_map(|group| match group {
             Ok(batches) => batches.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
@@ -255,8 +308,15 @@ impl Intervals {
         columns.map(|columns| columns.iter().chain(own).cloned().collect())
     }
 
-    fn split(&self, batches: Batches) -> impl Iterator<Item = Result<IntervalBatch>> + Send + use<> {
-        split_all(batches, self.convention.clone(), self.location().to_string())
+    fn split(
+        &self,
+        batches: Batches,
+    ) -> impl Iterator<Item = Result<IntervalBatch>> + Send + use<> {
+        split_all(
+            batches,
+            self.convention.clone(),
+            self.location().to_string(),
+        )
     }
 
     /// How many of them are open.
@@ -264,7 +324,13 @@ impl Intervals {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn count_open(&self) -> Result<u64> {
-        let open = |batch: IntervalBatch| batch.intervals.iter().filter(|interval| interval.end.is_none()).count() as u64;
+        let open = |batch: IntervalBatch| {
+            batch
+                .intervals
+                .iter()
+                .filter(|interval| interval.end.is_none())
+                .count() as u64
+        };
         self.read(Some(&[]))?.map(|batch| batch.map(open)).sum()
     }
 
@@ -280,17 +346,31 @@ impl Intervals {
     ///
     /// # Errors
     /// A failure or refusal of reading.
-    pub fn as_of_where(&self, date: NaiveDate, columns: Option<&[String]>, condition: Option<Arc<dyn RowCondition>>) -> Result<Batches> {
+    pub fn as_of_where(
+        &self,
+        date: NaiveDate,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+    ) -> Result<Batches> {
         let convention = self.convention.clone();
-        let on_the_date = condition.map(|condition| -> Arc<dyn RowCondition> { Arc::new(OnDate::new(condition, convention, date)) });
-        Ok(Box::new(self.read_where(columns, on_the_date)?.map(move |batch| {
-            let batch = batch?;
-            let holds: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.holds(date))).collect();
-            filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())
-        })))
+        let on_the_date = condition.map(|condition| -> Arc<dyn RowCondition> {
+            Arc::new(OnDate::new(condition, convention, date))
+        });
+        Ok(Box::new(self.read_where(columns, on_the_date)?.map(
+            move |batch| {
+                let batch = batch?;
+                let holds: BooleanArray = batch
+                    .intervals
+                    .iter()
+                    .map(|interval| Some(interval.holds(date)))
+                    .collect();
+                filter_record_batch(&batch.rows, &holds).io_context(|| "cannot select rows".into())
+            },
+        )))
     }
 
-    /// The columns that were known when the snapshot at an index was the last one, with the interval's two.
+    /// The columns that were known when the snapshot at an index was the last one, with the
+    /// interval's two.
     ///
     /// # Errors
     /// A refusal if the footer names a type that is unknown.
@@ -301,32 +381,66 @@ impl Intervals {
         for (index, observed) in self.footer.observed.iter().enumerate().take(last + 1) {
             if known.insert(observed.schema) {
                 let schema = selection.kept(&self.schema_of(index)?);
-                table = unify(&table, &schema).map_err(|clash| clash.refusal(&self.footer.table, observed.date))?.0;
+                table = unify(&table, &schema)
+                    .map_err(|clash| clash.refusal(&self.footer.table, observed.date))?
+                    .0;
             }
         }
-        let own = [&self.convention.start_column, &self.convention.end_column].map(|name| Field::new(name, DataType::Date32, true));
-        Ok(Arc::new(Schema::new(table.fields().iter().cloned().chain(own.map(Arc::new)).collect::<Vec<_>>())))
+        let own = [&self.convention.start_column, &self.convention.end_column]
+            .map(|name| Field::new(name, DataType::Date32, true));
+        Ok(Arc::new(Schema::new(
+            table
+                .fields()
+                .iter()
+                .cloned()
+                .chain(own.map(Arc::new))
+                .collect::<Vec<_>>(),
+        )))
     }
 
-    /// The rows as they were known when the snapshot at an index was the last one: those that start up to its date. What held on its
-    /// date is open, whatever ended it later. `columns` are those of [`Intervals::known_schema`].
+    /// The rows as they were known when the snapshot at an index was the last one: those that start
+    /// up to its date. What held on its date is open, whatever ended it later. `columns` are those
+    /// of [`Intervals::known_schema`].
     ///
     /// # Errors
     /// A failure or refusal of reading.
     pub fn known_on(&self, last: usize, columns: &[String]) -> Result<Batches> {
         let schema = self.known_schema(last)?;
-        let wanted = schema.fields().iter().filter(|field| columns.contains(field.name())).cloned();
+        let wanted = schema
+            .fields()
+            .iter()
+            .filter(|field| columns.contains(field.name()))
+            .cloned();
         let wanted = Arc::new(Schema::new(wanted.collect::<Vec<_>>()));
-        let of_table: Vec<String> = columns.iter().filter(|name| !self.is_own_column(name)).cloned().collect();
-        let date = self.footer.observed.get(last).map(|observed| observed.date).unwrap_or_default();
+        let of_table: Vec<String> = columns
+            .iter()
+            .filter(|name| !self.is_own_column(name))
+            .cloned()
+            .collect();
+        let date = self
+            .footer
+            .observed
+            .get(last)
+            .map(|observed| observed.date)
+            .unwrap_or_default();
         let convention = self.convention.clone();
         Ok(Box::new(self.read(Some(&of_table))?.map(move |batch| {
             let IntervalBatch { rows, intervals } = batch?;
-            let known: BooleanArray = intervals.iter().map(|interval| Some(interval.start <= date)).collect();
-            let rows = filter_record_batch(&rows, &known).io_context(|| "cannot select rows".into())?;
+            let known: BooleanArray = intervals
+                .iter()
+                .map(|interval| Some(interval.start <= date))
+                .collect();
+            let rows =
+                filter_record_batch(&rows, &known).io_context(|| "cannot select rows".into())?;
             let known = || intervals.iter().filter(|interval| interval.start <= date);
-            let starts: Date32Array = known().map(|interval| Some(to_days(interval.start))).collect();
-            let end = |interval: &Interval| convention.encode(interval.end.filter(|end| *end < date)).map(to_days);
+            let starts: Date32Array = known()
+                .map(|interval| Some(to_days(interval.start)))
+                .collect();
+            let end = |interval: &Interval| {
+                convention
+                    .encode(interval.end.filter(|end| *end < date))
+                    .map(to_days)
+            };
             let ends: Date32Array = known().map(end).collect();
             let (starts, ends): (ArrayRef, ArrayRef) = (Arc::new(starts), Arc::new(ends));
             let columns = wanted.fields().iter().map(|field| {
@@ -339,8 +453,12 @@ impl Intervals {
                 }
             });
             let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-            RecordBatch::try_new_with_options(wanted.clone(), columns.collect::<Result<_>>()?, &options)
-                .io_context(|| "cannot bring rows into one schema".into())
+            RecordBatch::try_new_with_options(
+                wanted.clone(),
+                columns.collect::<Result<_>>()?,
+                &options,
+            )
+            .io_context(|| "cannot bring rows into one schema".into())
         })))
     }
 
@@ -349,9 +467,18 @@ impl Intervals {
     /// # Errors
     /// A refusal if the footer names a type that is unknown.
     pub fn schema_of(&self, observed: usize) -> Result<SchemaRef> {
-        let index = self.footer.observed.get(observed).map_or(usize::MAX, |observed| observed.schema);
-        let (Some(columns), Some(schema)) = (self.footer.schemas.get(index), self.schemas.get(index)) else {
-            return Err(Error::refused(format!("'{}': its footer lacks a schema", self.location())));
+        let index = self
+            .footer
+            .observed
+            .get(observed)
+            .map_or(usize::MAX, |observed| observed.schema);
+        let (Some(columns), Some(schema)) =
+            (self.footer.schemas.get(index), self.schemas.get(index))
+        else {
+            return Err(Error::refused(format!(
+                "'{}': its footer lacks a schema",
+                self.location()
+            )));
         };
         if let Some(known) = schema.get() {
             return Ok(known.clone());
@@ -361,8 +488,8 @@ impl Intervals {
     }
 }
 
-/// A condition on the rows that hold on a date. It is not evaluated on others: their values may be of another type, or of none that
-/// it can be computed for.
+/// A condition on the rows that hold on a date. It is not evaluated on others: their values may be
+/// of another type, or of none that it can be computed for.
 struct OnDate {
     condition: Arc<dyn RowCondition>,
     columns: Vec<String>,
@@ -373,8 +500,16 @@ struct OnDate {
 impl OnDate {
     fn new(condition: Arc<dyn RowCondition>, convention: Convention, date: NaiveDate) -> Self {
         let mut columns = condition.columns().to_vec();
-        columns.extend([convention.start_column.clone(), convention.end_column.clone()]);
-        OnDate { condition, columns, convention, date }
+        columns.extend([
+            convention.start_column.clone(),
+            convention.end_column.clone(),
+        ]);
+        OnDate {
+            condition,
+            columns,
+            convention,
+            date,
+        }
     }
 }
 
@@ -389,10 +524,23 @@ impl RowCondition for OnDate {
 
     fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let IntervalBatch { rows, intervals } = split(batch, &self.convention)?;
-        let on_date: BooleanArray = intervals.iter().map(|interval| Some(interval.holds(self.date))).collect();
-        let of_date = filter_record_batch(&rows, &on_date).io_context(|| "cannot select rows".into())?;
-        let mut wanted = self.condition.holds(&of_date)?.iter().map(|wanted| wanted == Some(true)).collect::<Vec<_>>().into_iter();
-        Ok(on_date.iter().map(|on_date| Some(on_date == Some(true) && wanted.next().unwrap_or(false))).collect())
+        let on_date: BooleanArray = intervals
+            .iter()
+            .map(|interval| Some(interval.holds(self.date)))
+            .collect();
+        let of_date =
+            filter_record_batch(&rows, &on_date).io_context(|| "cannot select rows".into())?;
+        let mut wanted = self
+            .condition
+            .holds(&of_date)?
+            .iter()
+            .map(|wanted| wanted == Some(true))
+            .collect::<Vec<_>>()
+            .into_iter();
+        Ok(on_date
+            .iter()
+            .map(|on_date| Some(on_date == Some(true) && wanted.next().unwrap_or(false)))
+            .collect())
     }
 }
 
@@ -418,8 +566,14 @@ impl Last {
     }
 }
 
-fn split_all(batches: Batches, convention: Convention, path: String) -> impl Iterator<Item = Result<IntervalBatch>> + Send {
-    batches.map(move |batch| split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'"))))
+fn split_all(
+    batches: Batches,
+    convention: Convention,
+    path: String,
+) -> impl Iterator<Item = Result<IntervalBatch>> + Send {
+    batches.map(move |batch| {
+        split(&batch?, &convention).map_err(|error| error.within(format!("'{path}'")))
+    })
 }
 
 /// Takes the interval's columns out of rows.
@@ -427,26 +581,48 @@ fn split_all(batches: Batches, convention: Convention, path: String) -> impl Ite
 /// # Errors
 /// A refusal of rows without an interval.
 pub(super) fn split(batch: &RecordBatch, convention: &Convention) -> Result<IntervalBatch> {
-    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::refused(format!("there is no column '{name}'")));
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::refused(format!("there is no column '{name}'")))
+    };
     let starts = column(&convention.start_column)?.as_primitive::<Date32Type>();
     let ends = column(&convention.end_column)?.as_primitive::<Date32Type>();
     let mut intervals = Vec::with_capacity(batch.num_rows());
     // Neighbours often begin, and end, on one date.
-    let (mut start, mut end) = (Last::default(), Last::default());
+    let mut start = Last::default();
+    let mut end = Last::default();
     for row in 0..batch.num_rows() {
         if starts.is_null(row) {
-            return Err(Error::refused(format!("an interval has no {}", convention.start_column)));
+            return Err(Error::refused(format!(
+                "an interval has no {}",
+                convention.start_column
+            )));
         }
-        let written = ends.is_valid(row).then(|| end.date(ends.value(row))).transpose()?;
+        let written = ends
+            .is_valid(row)
+            .then(|| end.date(ends.value(row)))
+            .transpose()?;
         if written.is_none() && !convention.open_null {
-            return Err(Error::refused(format!("an interval has no {}", convention.end_column)));
+            return Err(Error::refused(format!(
+                "an interval has no {}",
+                convention.end_column
+            )));
         }
-        intervals.push(Interval { start: start.date(starts.value(row))?, end: convention.decode(written) });
+        intervals.push(Interval {
+            start: start.date(starts.value(row))?,
+            end: convention.decode(written),
+        });
     }
     let keep: Vec<usize> = (0..batch.num_columns())
-        .filter(|at| ![&convention.start_column, &convention.end_column].contains(&batch.schema_ref().field(*at).name()))
+        .filter(|at| {
+            ![&convention.start_column, &convention.end_column]
+                .contains(&batch.schema_ref().field(*at).name())
+        })
         .collect();
-    let rows = batch.project(&keep).io_context(|| "cannot select columns".into())?;
+    let rows = batch
+        .project(&keep)
+        .io_context(|| "cannot select columns".into())?;
     Ok(IntervalBatch { rows, intervals })
 }
 
@@ -459,10 +635,23 @@ mod tests {
     #[test]
     fn every_kind_of_schema_reads_back_from_the_wire() {
         let utc = Some("UTC".into());
-        let inner = Fields::from(vec![Field::new("a b", DataType::Int64, true), Field::new("c", DataType::Utf8, true)]);
-        let list = DataType::List(Arc::new(Field::new("item", DataType::Struct(inner.clone()), true)));
-        let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)]);
-        let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false);
+        let inner = Fields::from(vec![
+            Field::new("a b", DataType::Int64, true),
+            Field::new("c", DataType::Utf8, true),
+        ]);
+        let list = DataType::List(Arc::new(Field::new(
+            "item",
+            DataType::Struct(inner.clone()),
+            true,
+        )));
+        let entries = Fields::from(vec![
+            Field::new("key", DataType::Utf8, false),
+            Field::new("value", DataType::Int64, true),
+        ]);
+        let map = DataType::Map(
+            Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+            false,
+        );
         let types = [
             DataType::Null,
             DataType::Decimal128(10, 2),
@@ -476,9 +665,18 @@ mod tests {
             map,
         ];
         let schema = Schema::new(
-            types.into_iter().enumerate().map(|(at, data_type)| Field::new(format!("c{at}"), data_type, true)).collect::<Vec<_>>(),
+            types
+                .into_iter()
+                .enumerate()
+                .map(|(at, data_type)| Field::new(format!("c{at}"), data_type, true))
+                .collect::<Vec<_>>(),
         );
-        assert_eq!(read_schema(&write_schema(&schema)).expect("it reads").as_ref(), &schema);
+        assert_eq!(
+            read_schema(&write_schema(&schema))
+                .expect("it reads")
+                .as_ref(),
+            &schema
+        );
     }
 
     #[test]
@@ -510,10 +708,19 @@ mod tests {
             ("duration(us)", "Duration(µs)"),
             ("decimal(10, 2)", "Decimal128(10, 2)"),
             ("list<int64>", "List(Int64)"),
-            ("struct<\"a b\": int64, c: text>", "Struct(\"a b\": Int64, \"c\": Utf8)"),
+            (
+                "struct<\"a b\": int64, c: text>",
+                "Struct(\"a b\": Int64, \"c\": Utf8)",
+            ),
         ];
         for (ours, arrows) in names {
-            let read = |data_type: &str| read_schema(&[ColumnWire { name: "c".into(), data_type: data_type.into() }]).expect(data_type);
+            let read = |data_type: &str| {
+                read_schema(&[ColumnWire {
+                    name: "c".into(),
+                    data_type: data_type.into(),
+                }])
+                .expect(data_type)
+            };
             assert_eq!(read(ours), read(arrows), "{ours}");
             assert_eq!(write_schema(&read(ours))[0].data_type, ours);
         }
@@ -522,7 +729,10 @@ mod tests {
     #[test]
     fn days_and_dates_agree() {
         let date = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
-        assert_eq!(to_days(NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date")), 0);
+        assert_eq!(
+            to_days(NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date")),
+            0
+        );
         assert_eq!(from_days(to_days(date)).expect("a date"), date);
         assert!(from_days(i32::MAX).is_err());
     }

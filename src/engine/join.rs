@@ -1,44 +1,50 @@
 //! The as-of join of a date's events: the table side built once, events streamed past it.
 //!
-//! The table side ([`JoinTable`]) is made of versions: rows of the table with the interval in which each holds. It keeps the columns that the
-//! output needs, of the rows that hold on some date that is asked for and for which the condition holds, so one of them serves
-//! every one of these dates. Where versions come from, it need not know: the intervals, or a stream
-//! over snapshots ([`super::versions`]). Each column is one array, from which the rows that events meet are taken; short texts of which there are few
-//! are a dictionary, which stays one until it is written.
+//! The table side ([`JoinTable`]) is made of versions: rows of the table with the interval in which
+//! each holds. It keeps the columns that the output needs, of the rows that hold on some date that
+//! is asked for and for which the condition holds, so one of them serves every one of these dates.
+//! Where versions come from, it need not know: the intervals, or a stream over snapshots
+//! ([`super::versions`]). Each column is one array, from which the rows that events meet are taken;
+//! short texts of which there are few are a dictionary, which stays one until it is written.
 //!
 //! Events are read a batch at a time and keep their order.
 //!
-//! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, a column more and, of intervals, a row group for each
-//! processor. Whoever builds it sets a
-//! limit; only the table side of one date is built however large it is.
+//! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, a
+//! column more and, of intervals, a row group for each processor. Whoever builds it sets a limit;
+//! only the table side of one date is built however large it is.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+    new_empty_array, new_null_array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{BatchCoalescer, cast, concat, filter_record_batch, interleave, take};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
-use super::ahead::{Ahead, Task};
 use super::expression::Condition;
 use super::intervals::EPOCH_DAYS;
+use super::prefetch::{OrderedPool, Task};
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
-use crate::domain::join::{JoinKind, KeyKind, Keys, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach};
+use crate::domain::join::{
+    JoinKind, KeyKind, Keys, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
+};
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
 use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::object::{BATCH_ROWS, RowCondition};
-use crate::storage::writer::DICTIONARY_BYTES;
+use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
+use crate::storage::parquet::writer::DICTIONARY_BYTES;
 
 /// What to join on, keep and add.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -60,14 +66,17 @@ impl JoinSpec {
     /// A usage error for an empty name.
     pub fn parse_on(text: &str) -> Result<(String, String)> {
         let (events, table) = text.split_once('=').unwrap_or((text, text));
-        let (events, table) = (events.trim(), table.trim());
+        let events = events.trim();
+        let table = table.trim();
         if events.is_empty() || table.is_empty() {
-            return Err(Error::usage(format!("'{text}' is no pair of columns")).hint("--on events_column=table_column"));
+            return Err(Error::usage(format!("'{text}' is no pair of columns"))
+                .hint("--on events_column=table_column"));
         }
         Ok((events.to_owned(), table.to_owned()))
     }
 
-    /// Refuses a join that could meet more than one row: the pairs must cover the key, and nothing else.
+    /// Refuses a join that could meet more than one row: the pairs must cover the key, and nothing
+    /// else.
     ///
     /// # Errors
     /// A usage error that names the key.
@@ -79,11 +88,22 @@ impl JoinSpec {
         if joined == key {
             return Ok(());
         }
-        let names = key.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let pairs = key.iter().map(|name| format!("--on EVENTS_COLUMN={name}")).collect::<Vec<_>>().join(" ");
-        Err(Error::usage(format!("a join with table {table} must be on its key ({names}), so that an event meets one row at most"))
-            .hint(pairs)
-            .hint("write the job in SQL to join on other columns"))
+        let names = key
+            .iter()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let pairs = key
+            .iter()
+            .map(|name| format!("--on EVENTS_COLUMN={name}"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        Err(Error::usage(format!(
+            "a join with table {table} must be on its key ({names}), so that \
+             an event meets one row at most"
+        ))
+        .hint(pairs)
+        .hint("write the job in SQL to join on other columns"))
     }
 
     /// The table's columns that the output has, in their order.
@@ -92,7 +112,13 @@ impl JoinSpec {
             return Vec::new();
         }
         if self.select.is_empty() {
-            return schema.fields().iter().map(|field| field.name()).filter(|name| !key.contains(name)).cloned().collect();
+            return schema
+                .fields()
+                .iter()
+                .map(|field| field.name())
+                .filter(|name| !key.contains(name))
+                .cloned()
+                .collect();
         }
         self.select.clone()
     }
@@ -114,15 +140,47 @@ impl JoinColumns {
     ///
     /// # Errors
     /// A usage error for a column or condition that is wrong.
-    pub fn of(spec: &JoinSpec, table: &TableName, key: &[String], schema: &SchemaRef) -> Result<Self> {
+    pub fn of(
+        spec: &JoinSpec,
+        table: &TableName,
+        key: &[String],
+        schema: &SchemaRef,
+    ) -> Result<Self> {
         let what = format!("table {table}");
-        let field = |name: &String| schema.field_with_name(name).cloned().map_err(|_| no_column(name, schema, &what));
-        let selected = spec.selected(schema, key).iter().map(field).collect::<Result<Vec<_>>>()?;
-        let keys = spec.on.iter().map(|(_, column)| field(column)).collect::<Result<Vec<_>>>()?;
-        let condition = spec.condition.as_ref().map(|text| Condition::parse(text, schema)).transpose()?;
+        let field = |name: &String| {
+            schema
+                .field_with_name(name)
+                .cloned()
+                .map_err(|_| no_column(name, schema, &what))
+        };
+        let selected = spec
+            .selected(schema, key)
+            .iter()
+            .map(field)
+            .collect::<Result<Vec<_>>>()?;
+        let keys = spec
+            .on
+            .iter()
+            .map(|(_, column)| field(column))
+            .collect::<Result<Vec<_>>>()?;
+        let condition = spec
+            .condition
+            .as_ref()
+            .map(|text| Condition::parse(text, schema))
+            .transpose()?;
         let named = condition.iter().flat_map(|condition| condition.columns());
-        let needed: Vec<&String> = selected.iter().chain(&keys).map(Field::name).chain(named).collect();
-        let read: Vec<_> = schema.fields().iter().filter(|field| needed.contains(&field.name())).cloned().collect();
+        let needed: Vec<&String> = selected
+            .iter()
+            .chain(&keys)
+            .map(Field::name)
+            .chain(named)
+            .collect();
+        let read: Vec<_> = schema
+            .fields()
+            .iter()
+            .filter(|field| needed.contains(&field.name()))
+            .cloned()
+            .collect();
         Ok(JoinColumns {
             selected: Arc::new(Schema::new(selected)),
             keys,
@@ -148,41 +206,63 @@ impl JoinColumns {
 
     /// Their names.
     pub fn names(&self) -> Vec<String> {
-        self.read.fields().iter().map(|field| field.name().clone()).collect()
+        self.read
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
     }
 
     /// The condition, for whoever reads no more than rows for which it holds.
     pub fn condition(&self) -> Option<Arc<dyn RowCondition>> {
-        self.condition.clone().map(|condition| condition as Arc<dyn RowCondition>)
+        self.condition
+            .clone()
+            .map(|condition| condition as Arc<dyn RowCondition>)
     }
 
-    /// A batch in the types of [`JoinColumns::schema`], of the rows for which the condition holds, and which those are; `None` for all.
+    /// A batch in the types of [`JoinColumns::schema`], of the rows for which the condition holds,
+    /// and which those are; `None` for all.
     ///
     /// # Errors
     /// A refusal of a value that does not fit, or that the condition cannot be computed for.
     pub fn matching(&self, batch: &RecordBatch) -> Result<(RecordBatch, Option<BooleanArray>)> {
         let batch = conform(batch, &self.read)?;
-        let Some(condition) = &self.condition else { return Ok((batch, None)) };
+        let Some(condition) = &self.condition else {
+            return Ok((batch, None));
+        };
         let mask = Phase::Query.spend(|| condition.mask(&batch))?;
         let rows = filter_record_batch(&batch, &mask).io_context(|| "cannot select rows".into())?;
         Ok((rows, Some(mask)))
     }
 
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
-        self.keys.iter().filter_map(|key| batch.column_by_name(key.name()).cloned()).collect()
+        self.keys
+            .iter()
+            .filter_map(|key| batch.column_by_name(key.name()).cloned())
+            .collect()
     }
 
-    /// The columns of a join's output: every events column, then the selected ones; a name that clashes gets
-    /// the suffix `_<table>`.
+    /// The columns of a join's output: every events column, then the selected ones; a name that
+    /// clashes gets the suffix `_<table>`.
     ///
     /// # Errors
-    /// A usage error if the events lack a column, types can never be equal, or a suffixed name clashes too.
-    pub fn output_schema(&self, spec: &JoinSpec, events: &Schema, events_name: &str, table: &TableName) -> Result<SchemaRef> {
+    /// A usage error if the events lack a column, types can never be equal, or a suffixed name
+    /// clashes too.
+    pub fn output_schema(
+        &self,
+        spec: &JoinSpec,
+        events: &Schema,
+        events_name: &str,
+        table: &TableName,
+    ) -> Result<SchemaRef> {
         for ((column, _), key) in spec.on.iter().zip(&self.keys) {
-            let field = events.field_with_name(column).map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
+            let field = events
+                .field_with_name(column)
+                .map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
             if !comparable(field.data_type(), key.data_type()) {
                 return Err(Error::usage(format!(
-                    "events column '{column}' is {} and column '{}' of table {table} is {}: they never match",
+                    "events column '{column}' is {} and column '{}' of table {table} is {}: they \
+                     never match",
                     type_name(field.data_type()),
                     key.name(),
                     type_name(key.data_type())
@@ -195,13 +275,22 @@ impl JoinColumns {
                 )));
             }
         }
-        let mut fields: Vec<Field> = events.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = events
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
         for field in self.selected.fields() {
             let taken = |name: &str| fields.iter().any(|field| field.name() == name);
-            let name = if taken(field.name()) { format!("{}_{table}", field.name()) } else { field.name().clone() };
+            let name = if taken(field.name()) {
+                format!("{}_{table}", field.name())
+            } else {
+                field.name().clone()
+            };
             if taken(&name) {
                 return Err(
-                    Error::usage(format!("the output would have two columns '{name}'")).hint("--select COLUMN,..., without that column")
+                    Error::usage(format!("the output would have two columns '{name}'"))
+                        .hint("--select COLUMN,..., without that column"),
                 );
             }
             fields.push(field.as_ref().clone().with_name(name));
@@ -215,7 +304,10 @@ pub type Timed = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<Interval>)>> +
 
 /// Rows of one date, whose table side serves no other.
 pub fn of_one_date(rows: Batches) -> Timed {
-    let always = Interval { start: NaiveDate::MIN, end: None };
+    let always = Interval {
+        start: NaiveDate::MIN,
+        end: None,
+    };
     Box::new(rows.map(move |batch| {
         let batch = batch?;
         let intervals = vec![always; batch.num_rows()];
@@ -244,11 +336,22 @@ impl JoinTable {
     /// Builds the table side of rows; `None` if that takes more than `limit` bytes.
     ///
     /// # Errors
-    /// A failure or refusal of reading; a refusal for rows that share a key on a date, or whose key is null.
+    /// A failure or refusal of reading; a refusal for rows that share a key on a date, or whose key
+    /// is null.
     pub fn build(columns: &JoinColumns, rows: Timed, limit: Option<usize>) -> Result<Option<Self>> {
-        let kind = KeyKind::of(&columns.keys.iter().map(Field::data_type).collect::<Vec<_>>());
+        let kind = KeyKind::of(
+            &columns
+                .keys
+                .iter()
+                .map(Field::data_type)
+                .collect::<Vec<_>>(),
+        );
         let none = vec![Vec::new(); columns.selected.fields().len()];
-        let mut gathering = Gathering { versions: VersionsBuilder::new(kind), columns: none, bytes: 0 };
+        let mut gathering = Gathering {
+            versions: VersionsBuilder::new(kind),
+            columns: none,
+            bytes: 0,
+        };
         for timed in rows {
             let (batch, intervals) = timed?;
             gathering.add(columns, &batch, intervals)?;
@@ -256,26 +359,57 @@ impl JoinTable {
                 return Ok(None);
             }
         }
-        let Gathering { versions, columns: gathered, .. } = gathering;
-        let parts = gathered.into_iter().zip(columns.selected.fields().iter().map(|field| field.data_type().clone()));
-        let task = |(parts, data_type)| -> Task<Column> { Box::new(move || Ok(Phase::Join.spend(|| Column::of(parts, &data_type)))) };
-        let packed = Ahead::new(columns.selected.fields().len().min(processors()), usize::MAX, parts.map(task))?;
+        let Gathering {
+            versions,
+            columns: gathered,
+            ..
+        } = gathering;
+        let parts = gathered.into_iter().zip(
+            columns
+                .selected
+                .fields()
+                .iter()
+                .map(|field| field.data_type().clone()),
+        );
+        let task = |(parts, data_type)| -> Task<Column> {
+            Box::new(move || Ok(Phase::Join.spend(|| Column::of(parts, &data_type))))
+        };
+        let packed = OrderedPool::new(
+            columns.selected.fields().len().min(processors()),
+            usize::MAX,
+            parts.map(task),
+        )?;
         let (versions, packed) = std::thread::scope(|scope| {
             let versions = scope.spawn(|| Phase::Join.spend(|| versions.finish()));
             let packed = packed.collect::<Result<_>>();
-            (versions.join().unwrap_or_else(|_| Err(Error::internal("a thread of asof panicked"))), packed)
+            (
+                versions
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::internal("a thread of asof panicked"))),
+                packed,
+            )
         });
-        Ok(Some(JoinTable { versions: versions?, columns: packed? }))
+        Ok(Some(JoinTable {
+            versions: versions?,
+            columns: packed?,
+        }))
     }
 
     /// The table side as of one of its dates.
     pub fn on(&self, date: NaiveDate) -> JoinTableOn<'_> {
-        JoinTableOn { table: self, rows: Phase::Join.spend(|| Rows::OnDate(self.versions.on(date))) }
+        JoinTableOn {
+            table: self,
+            rows: Phase::Join.spend(|| Rows::OnDate(self.versions.on(date))),
+        }
     }
 
-    /// The table side as of the date of each event. Batches of events end with a column of those dates, which is not one of theirs.
+    /// The table side as of the date of each event. Batches of events end with a column of those
+    /// dates, which is not one of theirs.
     pub fn on_each(&self) -> JoinTableOn<'_> {
-        JoinTableOn { table: self, rows: Phase::Join.spend(|| Rows::OnEach(self.versions.on_each())) }
+        JoinTableOn {
+            table: self,
+            rows: Phase::Join.spend(|| Rows::OnEach(self.versions.on_each())),
+        }
     }
 }
 
@@ -291,8 +425,14 @@ enum Rows<'a> {
 }
 
 impl JoinTableOn<'_> {
-    /// Joins the date's events, of which texts may be in dictionaries, in batches of the columns of `output`.
-    pub fn join<'b>(&'b self, spec: &'b JoinSpec, events: Batches, output: &SchemaRef) -> Joined<'b> {
+    /// Joins the date's events, of which texts may be in dictionaries, in batches of the columns of
+    /// `output`.
+    pub fn join<'b>(
+        &'b self,
+        spec: &'b JoinSpec,
+        events: Batches,
+        output: &SchemaRef,
+    ) -> Joined<'b> {
         Joined {
             side: self,
             spec,
@@ -307,12 +447,21 @@ impl JoinTableOn<'_> {
 
     /// The events of a batch, and which of them meet which rows.
     fn probe(&self, spec: &JoinSpec, mut events: RecordBatch) -> Result<(RecordBatch, Matches)> {
-        let columns: Vec<ArrayRef> = spec.on.iter().filter_map(|(column, _)| events.column_by_name(column).cloned()).collect();
+        let columns: Vec<ArrayRef> = spec
+            .on
+            .iter()
+            .filter_map(|(column, _)| events.column_by_name(column).cloned())
+            .collect();
         let matches = match &self.rows {
             Rows::OnDate(rows) => rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?),
             Rows::OnEach(rows) => {
                 let dates = events.remove_column(events.num_columns() - 1);
-                let days: Vec<i32> = dates.as_primitive::<Date32Type>().values().iter().map(|day| day + EPOCH_DAYS).collect();
+                let days: Vec<i32> = dates
+                    .as_primitive::<Date32Type>()
+                    .values()
+                    .iter()
+                    .map(|day| day + EPOCH_DAYS)
+                    .collect();
                 rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?, &days)
             }
         };
@@ -320,9 +469,11 @@ impl JoinTableOn<'_> {
     }
 }
 
-/// The events of a date that a join keeps, in their order, with the columns of the table. Texts may be in dictionaries.
+/// The events of a date that a join keeps, in their order, with the columns of the table. Texts may
+/// be in dictionaries.
 ///
-/// Events that stay are gathered first: the table's columns are then taken for a whole batch of them.
+/// Events that stay are gathered first: the table's columns are then taken for a whole batch of
+/// them.
 pub struct Joined<'a> {
     side: &'a JoinTableOn<'a>,
     spec: &'a JoinSpec,
@@ -344,11 +495,17 @@ impl Joined<'_> {
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let doing = || "cannot select events".to_owned();
         loop {
-            if let Some(kept) = self.waiting.as_mut().and_then(BatchCoalescer::next_completed_batch) {
+            if let Some(kept) = self
+                .waiting
+                .as_mut()
+                .and_then(BatchCoalescer::next_completed_batch)
+            {
                 return Phase::Join.spend(|| self.with_table(&kept)).map(Some);
             }
             let Some(batch) = self.events.next().transpose()? else {
-                let Some(mut waiting) = self.waiting.take() else { return Ok(None) };
+                let Some(mut waiting) = self.waiting.take() else {
+                    return Ok(None);
+                };
                 waiting.finish_buffered_batch().io_context(doing)?;
                 self.waiting = waiting.has_completed_batch().then_some(waiting);
                 continue;
@@ -359,7 +516,10 @@ impl Joined<'_> {
                 self.matched += matches.matched;
                 self.rows.extend(matches.rows);
                 // Events that all stay need not be copied.
-                let new = || BatchCoalescer::new(batch.schema(), BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS - 1));
+                let new = || {
+                    BatchCoalescer::new(batch.schema(), BATCH_ROWS)
+                        .with_biggest_coalesce_batch_size(Some(BATCH_ROWS - 1))
+                };
                 let waiting = self.waiting.get_or_insert_with(new);
                 match matches.stay {
                     None => waiting.push_batch(batch),
@@ -376,17 +536,33 @@ impl Joined<'_> {
         let mut rows: Vec<u32> = self.rows.drain(..kept.num_rows()).collect();
         let mut nulls = None;
         if rows.contains(&NO_ROW) {
-            nulls = Some(NullBuffer::from(BooleanBuffer::collect_bool(rows.len(), |event| rows[event] != NO_ROW)));
-            rows.iter_mut().for_each(|row| *row = if *row == NO_ROW { 0 } else { *row });
+            nulls = Some(NullBuffer::from(BooleanBuffer::collect_bool(
+                rows.len(),
+                |event| rows[event] != NO_ROW,
+            )));
+            rows.iter_mut()
+                .for_each(|row| *row = if *row == NO_ROW { 0 } else { *row });
         }
         let rows = UInt32Array::new(rows.into(), nulls);
         for column in &self.side.table.columns {
-            columns.push(column.rows(&rows).io_context(|| "cannot join rows".into())?);
+            columns.push(
+                column
+                    .rows(&rows)
+                    .io_context(|| "cannot join rows".into())?,
+            );
         }
         let fields = self.output.fields().iter().zip(&columns);
-        let fields: Vec<Field> = fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone())).collect();
+        let fields: Vec<Field> = fields
+            .map(|(field, column)| {
+                field
+                    .as_ref()
+                    .clone()
+                    .with_data_type(column.data_type().clone())
+            })
+            .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        let joined = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+        let joined =
+            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
         joined.io_context(|| "cannot join rows".into())
     }
 }
@@ -400,8 +576,17 @@ impl Iterator for Joined<'_> {
 }
 
 impl Gathering {
-    fn add(&mut self, columns: &JoinColumns, batch: &RecordBatch, mut intervals: Vec<Interval>) -> Result<()> {
-        if columns.key_columns(batch).iter().any(|key| key.logical_null_count() > 0) {
+    fn add(
+        &mut self,
+        columns: &JoinColumns,
+        batch: &RecordBatch,
+        mut intervals: Vec<Interval>,
+    ) -> Result<()> {
+        if columns
+            .key_columns(batch)
+            .iter()
+            .any(|key| key.logical_null_count() > 0)
+        {
             return Err(Error::refused("a key is null").hint("asof verify"));
         }
         let (batch, mask) = columns.matching(batch)?;
@@ -413,7 +598,9 @@ impl Gathering {
             let keys = Keys::of(self.versions.kind(), &columns.key_columns(&batch))?;
             self.versions.push(&keys, &intervals)?;
             for (parts, field) in self.columns.iter_mut().zip(columns.selected.fields()) {
-                let Some(part) = batch.column_by_name(field.name()) else { continue };
+                let Some(part) = batch.column_by_name(field.name()) else {
+                    continue;
+                };
                 // Pieces of one batch share its buffers: each counts for its own rows.
                 self.bytes += part.to_data().get_slice_memory_size().unwrap_or(0);
                 parts.push(part.clone());
@@ -436,7 +623,11 @@ struct Column {
 impl Column {
     fn of(parts: Vec<ArrayRef>, data_type: &DataType) -> Self {
         let parts = packed(&parts).unwrap_or(parts);
-        let parts = if parts.is_empty() { vec![new_empty_array(data_type)] } else { parts };
+        let parts = if parts.is_empty() {
+            vec![new_empty_array(data_type)]
+        } else {
+            parts
+        };
         let parts = match parts.as_slice() {
             [whole] => vec![of_few_texts(whole).unwrap_or_else(|| whole.clone())],
             _ => parts,
@@ -460,7 +651,12 @@ impl Column {
             return take(whole, rows, None);
         }
         let null = new_null_array(data_type, 1);
-        let sources: Vec<&dyn Array> = self.parts.iter().chain([&null]).map(AsRef::as_ref).collect();
+        let sources: Vec<&dyn Array> = self
+            .parts
+            .iter()
+            .chain([&null])
+            .map(AsRef::as_ref)
+            .collect();
         let place = |row: Option<u32>| match row {
             None => (self.parts.len(), 0),
             Some(row) => {
@@ -472,15 +668,23 @@ impl Column {
     }
 }
 
-/// A dictionary of texts, if they are short and so few that no dictionary of the output can be full, and no page for its bytes.
+/// A dictionary of texts, if they are short and so few that no dictionary of the output can be
+/// full, and no page for its bytes.
 ///
-/// Where dictionaries and pages end would else depend on whether texts come in a dictionary, and so on what other dates the table side serves.
+/// Where dictionaries and pages end would else depend on whether texts come in a dictionary, and so
+/// on what other dates the table side serves.
 fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
     let offsets = texts.as_string_opt::<i32>()?.value_offsets();
-    let is_short = offsets.windows(2).all(|ends| ends[1] - ends[0] <= MOST_SHORT);
+    let is_short = offsets
+        .windows(2)
+        .all(|ends| ends[1] - ends[0] <= MOST_SHORT);
     // Fails if there are more texts than numbers for them.
     let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-    let dictionary = if is_short { cast(texts, &few).ok()? } else { return None };
+    let dictionary = if is_short {
+        cast(texts, &few).ok()?
+    } else {
+        return None;
+    };
     let distinct = dictionary.as_any_dictionary().values().as_string::<i32>();
     // Each has its length before it.
     let bytes = distinct.value_data().len() + 4 * distinct.len();
@@ -508,63 +712,134 @@ mod tests {
     #[test]
     fn rows_are_taken_from_any_number_of_parts() {
         use arrow::array::StringArray;
-        let parts: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(StringArray::from(vec!["c", "d", "e"]))];
+        let parts: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a", "b"])),
+            Arc::new(StringArray::from(vec!["c", "d", "e"])),
+        ];
         let rows = UInt32Array::from(vec![Some(4), None, Some(1), Some(2)]);
-        let apart = Column { parts: parts.clone(), starts: vec![0, 2] };
+        let apart = Column {
+            parts: parts.clone(),
+            starts: vec![0, 2],
+        };
         let whole = Column::of(parts, &DataType::Utf8);
-        assert_eq!((whole.parts.len(), whole.starts.as_slice()), (1, [0].as_slice()));
-        let expected: ArrayRef = Arc::new(StringArray::from(vec![Some("e"), None, Some("b"), Some("c")]));
+        assert_eq!(
+            (whole.parts.len(), whole.starts.as_slice()),
+            (1, [0].as_slice())
+        );
+        let expected: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("e"),
+            None,
+            Some("b"),
+            Some("c"),
+        ]));
         for (column, is_dictionary) in [(apart, false), (whole, true)] {
             let texts = column.rows(&rows).expect("rows");
-            assert_eq!(matches!(texts.data_type(), DataType::Dictionary(..)), is_dictionary);
+            assert_eq!(
+                matches!(texts.data_type(), DataType::Dictionary(..)),
+                is_dictionary
+            );
             assert_eq!(&cast(&texts, &DataType::Utf8).expect("texts"), &expected);
-            assert_eq!(column.rows(&UInt32Array::new_null(2)).expect("nulls").logical_null_count(), 2);
+            assert_eq!(
+                column
+                    .rows(&UInt32Array::new_null(2))
+                    .expect("nulls")
+                    .logical_null_count(),
+                2
+            );
         }
         let none = Column::of(Vec::new(), &DataType::Utf8);
-        assert_eq!(none.rows(&UInt32Array::new_null(2)).expect("nulls").logical_null_count(), 2);
+        assert_eq!(
+            none.rows(&UInt32Array::new_null(2))
+                .expect("nulls")
+                .logical_null_count(),
+            2
+        );
     }
 
     #[test]
     fn every_event_that_stays_keeps_its_place_and_its_row_however_events_come() {
         use arrow::array::{Int64Array, StringArray};
         let table: TableName = "item".parse().expect("a name");
-        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true)]);
+        let schema = Schema::new(vec![
+            Field::new("id", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+        ]);
         // Of each three keys one has a row, and of these rows every fifth has no name.
         let name = |id: i64| (id % 5 > 0).then(|| format!("name {}", id % 1000));
         let ids: Vec<i64> = (0..9_000).step_by(3).collect();
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(Int64Array::from(ids.clone())), Arc::new(ids.iter().map(|id| name(*id)).collect::<StringArray>())];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(ids.clone())),
+            Arc::new(ids.iter().map(|id| name(*id)).collect::<StringArray>()),
+        ];
         let rows = RecordBatch::try_new(Arc::new(schema), columns).expect("rows");
         let sizes = [0, 1, 8_192, 5_000, 0, 20_000, 8_192, 3];
         let key = |event: i64| (event % 11 > 0).then_some(event.wrapping_mul(7_919) % 10_000);
-        let kind = |event: i64, batch: usize| (event % 4 > 0).then(|| format!("kind {} of {}", event % 4, batch / 3));
+        let kind = |event: i64, batch: usize| {
+            (event % 4 > 0).then(|| format!("kind {} of {}", event % 4, batch / 3))
+        };
         let mut next = 0;
-        let (mut events, mut plain) = (Vec::new(), Vec::new());
+        let mut events = Vec::new();
+        let mut plain = Vec::new();
         for (number, size) in sizes.into_iter().enumerate() {
             let these = next..next + size;
             next += size;
-            plain.extend(these.clone().map(|event| (event, key(event), kind(event, number))));
-            let kinds: ArrayRef = Arc::new(these.clone().map(|event| kind(event, number)).collect::<StringArray>());
+            plain.extend(
+                these
+                    .clone()
+                    .map(|event| (event, key(event), kind(event, number))),
+            );
+            let kinds: ArrayRef = Arc::new(
+                these
+                    .clone()
+                    .map(|event| kind(event, number))
+                    .collect::<StringArray>(),
+            );
             let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
             let batch = RecordBatch::try_from_iter_with_nullable([
-                ("event", Arc::new(Int64Array::from_iter_values(these.clone())) as ArrayRef, true),
-                ("key", Arc::new(these.map(key).collect::<Int64Array>()), true),
+                (
+                    "event",
+                    Arc::new(Int64Array::from_iter_values(these.clone())) as ArrayRef,
+                    true,
+                ),
+                (
+                    "key",
+                    Arc::new(these.map(key).collect::<Int64Array>()),
+                    true,
+                ),
                 ("kind", cast(&kinds, &few).expect("few"), true),
             ]);
             events.push(batch.expect("events"));
         }
-        for how in [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti] {
+        for how in [
+            JoinKind::Inner,
+            JoinKind::Left,
+            JoinKind::Semi,
+            JoinKind::Anti,
+        ] {
             // In the second round every event has a row.
             for all in [false, true] {
-                let spec = JoinSpec { on: vec![("key".into(), "id".into())], how, condition: None, select: vec!["name".into()] };
-                let columns = JoinColumns::of(&spec, &table, &["id".to_owned()], &rows.schema()).expect("columns");
-                let side = JoinTable::build(&columns, of_one_date(Box::new(std::iter::once(Ok(rows.clone())))), None);
+                let spec = JoinSpec {
+                    on: vec![("key".into(), "id".into())],
+                    how,
+                    condition: None,
+                    select: vec!["name".into()],
+                };
+                let columns = JoinColumns::of(&spec, &table, &["id".to_owned()], &rows.schema())
+                    .expect("columns");
+                let side = JoinTable::build(
+                    &columns,
+                    of_one_date(Box::new(std::iter::once(Ok(rows.clone())))),
+                    None,
+                );
                 let side = side.expect("built").expect("no limit");
                 let on = side.on(NaiveDate::MAX);
                 let met = |key: Option<i64>| key.is_some_and(|key| key % 3 == 0 && key < 9_000);
                 let wanted = |batch: &RecordBatch| -> RecordBatch {
-                    let keys = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>();
-                    let mask: BooleanArray = keys.iter().map(|key| Some(!all || met(key))).collect();
+                    let keys = batch
+                        .column(1)
+                        .as_primitive::<arrow::datatypes::Int64Type>();
+                    let mask: BooleanArray =
+                        keys.iter().map(|key| Some(!all || met(key))).collect();
                     filter_record_batch(batch, &mask).expect("events")
                 };
                 let batches: Vec<_> = events.iter().map(wanted).map(Ok).collect();
@@ -573,19 +848,36 @@ mod tests {
                     Field::new("key", DataType::Int64, true),
                     Field::new("kind", DataType::Utf8, true),
                 ]);
-                let output = columns.output_schema(&spec, &schema, "sales", &table).expect("a schema");
+                let output = columns
+                    .output_schema(&spec, &schema, "sales", &table)
+                    .expect("a schema");
                 let mut joined = on.join(&spec, Box::new(batches.into_iter()), &output);
                 let mut found = Vec::new();
                 for batch in &mut joined {
                     let batch = batch.expect("joined");
-                    let ids = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
-                    let texts = |at: usize| batch.columns().get(at).map(|column| cast(column, &DataType::Utf8).expect("texts"));
-                    let (kinds, names) = (texts(2).expect("kinds"), texts(3));
-                    let text = |texts: &ArrayRef, row| texts.is_valid(row).then(|| texts.as_string::<i32>().value(row).to_owned());
-                    found.extend(
-                        (0..batch.num_rows())
-                            .map(|row| (ids.value(row), text(&kinds, row), names.as_ref().and_then(|names| text(names, row)))),
-                    );
+                    let ids = batch
+                        .column(0)
+                        .as_primitive::<arrow::datatypes::Int64Type>();
+                    let texts = |at: usize| {
+                        batch
+                            .columns()
+                            .get(at)
+                            .map(|column| cast(column, &DataType::Utf8).expect("texts"))
+                    };
+                    let kinds = texts(2).expect("kinds");
+                    let names = texts(3);
+                    let text = |texts: &ArrayRef, row| {
+                        texts
+                            .is_valid(row)
+                            .then(|| texts.as_string::<i32>().value(row).to_owned())
+                    };
+                    found.extend((0..batch.num_rows()).map(|row| {
+                        (
+                            ids.value(row),
+                            text(&kinds, row),
+                            names.as_ref().and_then(|names| text(names, row)),
+                        )
+                    }));
                 }
                 let stays = |key| match how {
                     JoinKind::Left => true,
@@ -597,12 +889,20 @@ mod tests {
                     .clone()
                     .filter(|(_, key, _)| stays(*key))
                     .map(|(event, key, kind)| {
-                        (*event, kind.clone(), key.filter(|key| how.adds_columns() && met(Some(*key))).and_then(name))
+                        (
+                            *event,
+                            kind.clone(),
+                            key.filter(|key| how.adds_columns() && met(Some(*key)))
+                                .and_then(name),
+                        )
                     })
                     .collect();
                 assert!(found == expected, "{how:?}, all: {all}");
                 let matched = given.clone().filter(|(_, key, _)| met(*key)).count();
-                assert_eq!((joined.read, joined.matched), (given.count() as u64, matched as u64));
+                assert_eq!(
+                    (joined.read, joined.matched),
+                    (given.count() as u64, matched as u64)
+                );
             }
         }
     }
@@ -610,14 +910,27 @@ mod tests {
     #[test]
     fn texts_that_are_long_or_many_are_no_dictionary() {
         use arrow::array::StringArray;
-        let column = |texts: Vec<String>| Column::of(vec![Arc::new(StringArray::from(texts))], &DataType::Utf8);
-        let is_dictionary = |column: &Column| matches!(column.parts[0].data_type(), DataType::Dictionary(..));
+        let column = |texts: Vec<String>| {
+            Column::of(vec![Arc::new(StringArray::from(texts))], &DataType::Utf8)
+        };
+        let is_dictionary =
+            |column: &Column| matches!(column.parts[0].data_type(), DataType::Dictionary(..));
         assert!(is_dictionary(&column(vec!["x".repeat(64); 3])));
-        assert!(!is_dictionary(&column(vec!["x".repeat(65), "y".to_owned()])));
+        assert!(!is_dictionary(&column(vec![
+            "x".repeat(65),
+            "y".to_owned()
+        ])));
         // 4 bytes each, and 4 for the length.
-        let numbers = |count: u32| (1_000..1_000 + count).map(|number| number.to_string()).chain(["1000".to_owned()]).collect();
+        let numbers = |count: u32| {
+            (1_000..1_000 + count)
+                .map(|number| number.to_string())
+                .chain(["1000".to_owned()])
+                .collect()
+        };
         assert!(is_dictionary(&column(numbers(8_191))));
         assert!(!is_dictionary(&column(numbers(8_192))));
-        assert!(!is_dictionary(&column((0..70_000).map(|number| number.to_string()).collect())));
+        assert!(!is_dictionary(&column(
+            (0..70_000).map(|number| number.to_string()).collect()
+        )));
     }
 }

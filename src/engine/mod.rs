@@ -1,6 +1,5 @@
 //! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
 
-pub mod ahead;
 pub mod asof;
 pub mod changes;
 pub mod command;
@@ -10,11 +9,11 @@ pub mod dedup;
 pub mod expression;
 pub mod intervals;
 pub mod join;
+pub mod join_input;
 pub mod pins;
+pub mod prefetch;
 pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;
 pub mod units;
-pub mod versions;
-pub mod window;

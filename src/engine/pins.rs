@@ -1,12 +1,13 @@
 //! Pinned types: a column keeps the type that it had in the last snapshot in which it had values.
 //!
-//! Snapshots that lack a column, or in which it has no value, say nothing of its type. The footer of a snapshot carries
-//! forward the types of columns that it lacks, so that one footer tells all. Snapshots by an asof that did not do so yet
-//! are looked through from the last one backwards.
+//! Snapshots that lack a column, or in which it has no value, say nothing of its type. The footer
+//! of a snapshot carries forward the types of columns that it lacks, so that one footer tells all.
+//! Snapshots by an asof that did not do so yet are looked through from the last one backwards.
 //!
-//! Text is read as the pinned type ([`crate::source::TypeRules`]). Files that carry their types have a type of their own,
-//! which must widen with the pinned one. It gives way to the pinned type in two cases, in which no value changes: where
-//! the column has no value, and where only the unit of timestamps differs and the pinned unit holds every value.
+//! Text is read as the pinned type ([`crate::source::TypeRules`]). Files that carry their types
+//! have a type of their own, which must widen with the pinned one. It gives way to the pinned type
+//! in two cases, in which no value changes: where the column has no value, and where only the unit
+//! of timestamps differs and the pinned unit holds every value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use super::units::UnitSource;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::{in_microseconds, with_types};
 use crate::error::{Kind, Result};
-use crate::storage::footer::ColumnWire;
+use crate::storage::parquet::footer::ColumnWire;
 
-/// The pinned types of a table's columns as of a snapshot: those that it has, and those that it lacks.
+/// The pinned types of a table's columns as of a snapshot: those that it has, and those that it
+/// lacks.
 ///
 /// # Errors
 /// A failure of reading earlier snapshots, where their footers do not tell.
@@ -34,7 +36,10 @@ pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
     }
     let earlier = table.find(None)?.partitions;
     for (date, objects) in earlier.range(..last.date).rev() {
-        match table.open(*date, objects, None).and_then(|snapshot| pinned.add(&snapshot)) {
+        match table
+            .open(*date, objects, None)
+            .and_then(|snapshot| pinned.add(&snapshot))
+        {
             Ok(true) => break,
             Err(error) if error.kind() == Kind::Io => return Err(error),
             // One that is damaged tells nothing.
@@ -48,11 +53,19 @@ pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
 struct Pinned(Vec<Field>);
 
 impl Pinned {
-    /// Adds what a snapshot tells that is earlier than all before; says whether it tells of every column.
+    /// Adds what a snapshot tells that is earlier than all before; says whether it tells of every
+    /// column.
     fn add(&mut self, snapshot: &Snapshot) -> Result<bool> {
-        let absent = snapshot.footer.as_ref().and_then(|footer| footer.absent.as_ref());
+        let absent = snapshot
+            .footer
+            .as_ref()
+            .and_then(|footer| footer.absent.as_ref());
         let told = absent.map(|columns| read_schema(columns)).transpose()?;
-        let fields = snapshot.schema.fields().iter().chain(told.iter().flat_map(|schema| schema.fields()));
+        let fields = snapshot
+            .schema
+            .fields()
+            .iter()
+            .chain(told.iter().flat_map(|schema| schema.fields()));
         for field in fields.filter(|field| field.data_type() != &DataType::Null) {
             if self.0.iter().all(|known| known.name() != field.name()) {
                 self.0.push(field.as_ref().clone());
@@ -68,7 +81,10 @@ impl Pinned {
 
 /// What a footer says of the pinned columns that a snapshot of `schema` lacks.
 pub fn absent_columns(pinned: &Schema, schema: &Schema) -> Vec<ColumnWire> {
-    let fields = pinned.fields().iter().filter(|field| schema.field_with_name(field.name()).is_err());
+    let fields = pinned
+        .fields()
+        .iter()
+        .filter(|field| schema.field_with_name(field.name()).is_err());
     write_schema(&Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
@@ -83,7 +99,8 @@ struct Watched {
     has_values: bool,
     /// Whether both types are timestamps.
     differs_in_unit: bool,
-    /// Why the values do not fit other types, by type; nothing while they do. Only of timestamps and dates.
+    /// Why the values do not fit other types, by type; nothing while they do. Only of timestamps
+    /// and dates.
     misfits: Vec<(DataType, Option<String>)>,
 }
 
@@ -91,38 +108,76 @@ impl Watch {
     /// Watches columns of a source; those whose types are declared are what they are.
     pub fn new(schema: &SchemaRef, pinned: &Schema, table: &Table) -> Self {
         let watched = |field: &Arc<Field>| {
-            let (own, pinned) = (field.data_type(), pinned.field_with_name(field.name()).ok()?.data_type());
+            let own = field.data_type();
+            let pinned = pinned.field_with_name(field.name()).ok()?.data_type();
             let is_free = own != pinned && !table.types.declared.contains_key(field.name());
             let others = [pinned.clone(), in_nanoseconds(own), in_microseconds(own)];
-            let differs_in_unit = matches!((own, pinned), (DataType::Timestamp(..), DataType::Timestamp(..)));
-            let is_point = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..) | DataType::Date32);
-            let others = others.into_iter().filter(|other| is_point(own) && is_point(pinned) && other != own);
+            let differs_in_unit = matches!(
+                (own, pinned),
+                (DataType::Timestamp(..), DataType::Timestamp(..))
+            );
+            let is_point = |data_type: &DataType| {
+                matches!(data_type, DataType::Timestamp(..) | DataType::Date32)
+            };
+            let others = others
+                .into_iter()
+                .filter(|other| is_point(own) && is_point(pinned) && other != own);
             let misfits = others.map(|other| (other, None)).collect();
-            is_free.then(|| (field.name().clone(), Watched { pinned: pinned.clone(), has_values: false, differs_in_unit, misfits }))
+            is_free.then(|| {
+                (
+                    field.name().clone(),
+                    Watched {
+                        pinned: pinned.clone(),
+                        has_values: false,
+                        differs_in_unit,
+                        misfits,
+                    },
+                )
+            })
         };
-        Watch { schema: schema.clone(), columns: schema.fields().iter().filter_map(watched).collect() }
+        Watch {
+            schema: schema.clone(),
+            columns: schema.fields().iter().filter_map(watched).collect(),
+        }
     }
 
     /// Looks at a batch.
     pub fn see(&mut self, batch: &RecordBatch) {
         for (name, watched) in &mut self.columns {
-            let Some(column) = batch.column_by_name(name) else { continue };
+            let Some(column) = batch.column_by_name(name) else {
+                continue;
+            };
             watched.see(column, name);
         }
     }
 
     /// The columns of the source in the types that they are written in.
     pub fn schema(&self) -> SchemaRef {
-        with_types(&self.schema, |name| self.columns.get(name).filter(|watched| watched.gives_way()).map(|watched| &watched.pinned))
+        with_types(&self.schema, |name| {
+            self.columns
+                .get(name)
+                .filter(|watched| watched.gives_way())
+                .map(|watched| &watched.pinned)
+        })
     }
 
     /// The values, for [`super::units::settle`].
     pub fn units(&self, date: NaiveDate) -> UnitSource<'_> {
         let misfit = |column: &str, to: &DataType| {
-            let of = |watched: &Watched| watched.misfits.iter().find(|(other, _)| other == to).and_then(|(_, why)| why.clone());
+            let of = |watched: &Watched| {
+                watched
+                    .misfits
+                    .iter()
+                    .find(|(other, _)| other == to)
+                    .and_then(|(_, why)| why.clone())
+            };
             Ok(self.columns.get(column).and_then(of))
         };
-        UnitSource { date, schema: self.schema(), misfit: Box::new(misfit) }
+        UnitSource {
+            date,
+            schema: self.schema(),
+            misfit: Box::new(misfit),
+        }
     }
 }
 
@@ -130,13 +185,19 @@ impl Watched {
     fn see(&mut self, column: &ArrayRef, name: &str) {
         self.has_values |= column.logical_null_count() < column.len();
         for (other, why) in self.misfits.iter_mut().filter(|(_, why)| why.is_none()) {
-            *why = cast_exactly(column, other, name).err().map(|error| error.to_string());
+            *why = cast_exactly(column, other, name)
+                .err()
+                .map(|error| error.to_string());
         }
     }
 
     /// Whether the pinned type takes the place of the source's own.
     fn gives_way(&self) -> bool {
-        let fits = || self.misfits.iter().any(|(other, why)| other == &self.pinned && why.is_none());
+        let fits = || {
+            self.misfits
+                .iter()
+                .any(|(other, why)| other == &self.pinned && why.is_none())
+        };
         !self.has_values || self.differs_in_unit && fits()
     }
 }

@@ -1,7 +1,7 @@
 //! One slowly changing table: where its snapshots are, and how they are opened.
 //!
-//! A table lives in asof's own lake, or in a foreign one that another tool writes, in any layout and format.
-//! From here on both look alike: dates with objects, and rows of canonical types.
+//! A table lives in asof's own lake, or in a foreign one that another tool writes, in any layout
+//! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::engine::dedup::{self, Dropped};
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
-use crate::storage::footer::{Content, SnapshotFooter};
-use crate::storage::location::{Location, Object};
-use crate::storage::object::{ParquetObject, RowCondition};
-use crate::storage::partitions::{self, Found};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::{self, Found};
+use crate::storage::parquet::footer::{Content, SnapshotFooter};
+use crate::storage::parquet::object::{ParquetObject, RowCondition};
 use crate::storage::sorter::one_zero;
 use crate::storage::{Batches, within};
 
@@ -35,7 +35,8 @@ pub struct Table {
     pub name: TableName,
     /// Its key columns.
     pub key: Vec<String>,
-    /// Whether the command line names them, so that a wrong one is the command's mistake and not the data's.
+    /// Whether the command line names them, so that a wrong one is the command's mistake and not
+    /// the data's.
     pub key_is_given: bool,
     /// The root of its snapshots.
     pub root: Location,
@@ -43,11 +44,13 @@ pub struct Table {
     pub layout: Layout,
     /// Whether they are asof's own, with footers, or another tool's.
     pub own: bool,
-    /// Types that are declared. They apply to every snapshot: one that was written in other types is converted as it is read.
+    /// Types that are declared. They apply to every snapshot: one that was written in other types
+    /// is converted as it is read.
     pub types: TypeRules,
     /// The format of files that another tool wrote.
     pub format: FormatRule,
-    /// The files that they are split from, if a column tells their dates. `layout`, `types` and `format` are those of the split rows.
+    /// The files that they are split from, if a column tells their dates. `layout`, `types` and
+    /// `format` are those of the split rows.
     pub dated: Option<Arc<Dated>>,
     /// Which row of a key counts, if a source or an external copy may have several.
     pub dedup: Option<Dedup>,
@@ -63,7 +66,8 @@ pub struct Snapshot {
     pub schema: SchemaRef,
     /// What asof wrote about it, of the rows as they are stored; nothing in a foreign lake.
     pub footer: Option<SnapshotFooter>,
-    /// How many rows of an external copy were dropped, once all are read; nothing if no rule drops any.
+    /// How many rows of an external copy were dropped, once all are read; nothing if no rule drops
+    /// any.
     pub dropped: Option<Dropped>,
     table: TableName,
     content: SnapshotContent,
@@ -72,7 +76,8 @@ pub struct Snapshot {
 enum SnapshotContent {
     Own(ParquetObject),
     Foreign(Rows, Vec<Object>, Format, TypeRules),
-    /// The latest rows of another tool's files: what a part of them holds says nothing of a key's latest row.
+    /// The latest rows of another tool's files: what a part of them holds says nothing of a key's
+    /// latest row.
     Latest(Rows),
 }
 
@@ -87,8 +92,14 @@ impl Snapshot {
 
     /// Whether declared types turn a column into other values, such as numbers into text.
     fn changes_values(&self, of: impl Fn(&str) -> bool) -> bool {
-        let mut fields = self.stored_schema().fields().iter().zip(self.schema.fields());
-        fields.any(|(stored, read)| of(stored.name()) && !keeps_values(stored.data_type(), read.data_type()))
+        let mut fields = self
+            .stored_schema()
+            .fields()
+            .iter()
+            .zip(self.schema.fields());
+        fields.any(|(stored, read)| {
+            of(stored.name()) && !keeps_values(stored.data_type(), read.data_type())
+        })
     }
 
     /// The content of the rows as they are read, if the footer tells it.
@@ -125,7 +136,10 @@ impl Snapshot {
             SnapshotContent::Foreign(_, objects, format, rules) => match objects.as_slice() {
                 [object] if format == Format::Parquet => {
                     let object = ParquetObject::open_listed(object)?;
-                    Ok((!source::has_path_columns(&objects, object.schema(), &rules)?).then_some(object))
+                    Ok(
+                        (!source::has_path_columns(&objects, object.schema(), &rules)?)
+                            .then_some(object),
+                    )
                 }
                 _ => Ok(None),
             },
@@ -138,7 +152,12 @@ impl Snapshot {
     /// A failure or refusal of the format.
     pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
         match self.content {
-            SnapshotContent::Own(object) => Ok(in_types(object.read(columns)?, self.table, self.date, self.schema)),
+            SnapshotContent::Own(object) => Ok(in_types(
+                object.read(columns)?,
+                self.table,
+                self.date,
+                self.schema,
+            )),
             SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => match columns {
                 None => Ok(rows.batches),
                 Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
@@ -146,20 +165,43 @@ impl Snapshot {
         }
     }
 
-    /// Reads the named columns of the rows for which a condition holds; of Parquet no more than that needs.
+    /// Reads the named columns of the rows for which a condition holds; of Parquet no more than
+    /// that needs.
     ///
     /// # Errors
     /// A failure or refusal of the format.
-    pub fn read_where(self, columns: &[String], condition: Arc<dyn RowCondition>) -> Result<Batches> {
+    pub fn read_where(
+        self,
+        columns: &[String],
+        condition: Arc<dyn RowCondition>,
+    ) -> Result<Batches> {
         match self.content {
-            SnapshotContent::Own(object) => {
-                Ok(in_types(object.read_where(Some(columns), Some(condition))?, self.table, self.date, self.schema))
-            }
+            SnapshotContent::Own(object) => Ok(in_types(
+                object.read_where(Some(columns), Some(condition))?,
+                self.table,
+                self.date,
+                self.schema,
+            )),
             SnapshotContent::Foreign(_, objects, Format::Parquet, rules) => {
-                let in_order: Vec<String> =
-                    self.schema.fields().iter().map(|field| field.name()).filter(|name| columns.contains(name)).cloned().collect();
+                let in_order: Vec<String> = self
+                    .schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name())
+                    .filter(|name| columns.contains(name))
+                    .cloned()
+                    .collect();
                 let place = format!("table {}, {}", self.table, self.date);
-                Ok(within(source::read_columns(&objects, Format::Parquet, &rules, &in_order, Some(condition))?, place))
+                Ok(within(
+                    source::read_columns(
+                        &objects,
+                        Format::Parquet,
+                        &rules,
+                        &in_order,
+                        Some(condition),
+                    )?,
+                    place,
+                ))
             }
             SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => {
                 let matching: Batches = Box::new(rows.batches.map(move |batch| {
@@ -178,22 +220,40 @@ fn in_types(batches: Batches, table: TableName, date: NaiveDate, schema: SchemaR
     Box::new(batches.map(move |batch| convert(&batch?, &table, date, &schema)))
 }
 
-/// The columns of a snapshot's batch in the types of a schema: those that are declared, or that the table has over all dates.
+/// The columns of a snapshot's batch in the types of a schema: those that are declared, or that the
+/// table has over all dates.
 ///
 /// # Errors
-/// A refusal that names table, date, column and the first value that its type cannot hold exactly, and says what to declare.
-pub fn convert(batch: &RecordBatch, table: &TableName, date: NaiveDate, schema: &SchemaRef) -> Result<RecordBatch> {
+/// A refusal that names table, date, column and the first value that its type cannot hold exactly,
+/// and says what to declare.
+pub fn convert(
+    batch: &RecordBatch,
+    table: &TableName,
+    date: NaiveDate,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let own = batch.schema_ref();
-    let read = with_types(own, |name| schema.field_with_name(name).ok().map(|field| field.data_type()));
+    let read = with_types(own, |name| {
+        schema
+            .field_with_name(name)
+            .ok()
+            .map(|field| field.data_type())
+    });
     if &read == own {
         return Ok(batch.clone());
     }
-    let columns = batch.columns().iter().zip(read.fields()).map(|(column, field)| {
-        cast_exactly(column, field.data_type(), field.name()).map_err(|error| {
-            let text = [(field.name().clone(), DataType::Utf8)];
-            error.within(format!("table {table}, {date}")).hint(declaration(table.as_str(), &text))
-        })
-    });
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(read.fields())
+        .map(|(column, field)| {
+            cast_exactly(column, field.data_type(), field.name()).map_err(|error| {
+                let text = [(field.name().clone(), DataType::Utf8)];
+                error
+                    .within(format!("table {table}, {date}"))
+                    .hint(declaration(table.as_str(), &text))
+            })
+        });
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(read.clone(), columns.collect::<Result<_>>()?, &options)
         .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
@@ -201,8 +261,14 @@ pub fn convert(batch: &RecordBatch, table: &TableName, date: NaiveDate, schema: 
 
 /// The named columns of batches of a schema, in its order.
 fn project(batches: Batches, schema: &Schema, columns: &[String]) -> Batches {
-    let indices: Vec<usize> = (0..schema.fields().len()).filter(|at| columns.contains(schema.field(*at).name())).collect();
-    Box::new(batches.map(move |batch| batch?.project(&indices).map_err(|error| Error::io(format!("cannot select columns: {error}")))))
+    let indices: Vec<usize> = (0..schema.fields().len())
+        .filter(|at| columns.contains(schema.field(*at).name()))
+        .collect();
+    Box::new(batches.map(move |batch| {
+        batch?
+            .project(&indices)
+            .map_err(|error| Error::io(format!("cannot select columns: {error}")))
+    }))
 }
 
 impl Table {
@@ -215,9 +281,14 @@ impl Table {
         if self.own {
             for (date, objects) in &found.partitions {
                 if objects.len() > 1 {
-                    return Err(
-                        self.refuse(*date, format!("{} files stand where one snapshot should: {}", objects.len(), objects[1].location))
-                    );
+                    return Err(self.refuse(
+                        *date,
+                        format!(
+                            "{} files stand where one snapshot should: {}",
+                            objects.len(),
+                            objects[1].location
+                        ),
+                    ));
                 }
             }
         }
@@ -236,8 +307,8 @@ impl Table {
         }
     }
 
-    /// Finds the latest snapshot that is not after a date, and what lies near it: the month before the date, then the year, then all.
-    /// If no snapshot is early enough, all there are.
+    /// Finds the latest snapshot that is not after a date, and what lies near it: the month before
+    /// the date, then the year, then all. If no snapshot is early enough, all there are.
     ///
     /// # Errors
     /// As [`Table::find`].
@@ -253,10 +324,15 @@ impl Table {
         with_types(schema, |name| self.types.declared.get(name))
     }
 
-    /// How many threads read small things of it, such as footers: more than there are processors if mostly a store is waited for.
+    /// How many threads read small things of it, such as footers: more than there are processors if
+    /// mostly a store is waited for.
     pub fn waiting_threads(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        if self.root.store().is_some() { processors.max(16) } else { processors }
+        if self.root.store().is_some() {
+            processors.max(16)
+        } else {
+            processors
+        }
     }
 
     /// A refusal that names the table and a date.
@@ -268,36 +344,84 @@ impl Table {
     ///
     /// # Errors
     /// A refusal if it is damaged, lacks a key column, or, in asof's own lake, its footer.
-    pub fn open(&self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Snapshot> {
+    pub fn open(
+        &self,
+        date: NaiveDate,
+        objects: &[Object],
+        pinned: Option<&SchemaRef>,
+    ) -> Result<Snapshot> {
         let place = format!("table {}, {date}", self.name);
         let at = |error: Error| error.within(&place);
         let snapshot = if self.own {
-            let [object] = objects else { return Err(self.refuse(date, "there is no snapshot")) };
+            let [object] = objects else {
+                return Err(self.refuse(date, "there is no snapshot"));
+            };
             let object = ParquetObject::open_listed(object).map_err(at)?;
-            let Some(Content::Snapshot(footer)) = object.footer().map_err(at)?.map(|footer| footer.content) else {
-                return Err(self.refuse(date, format!("'{}' was not written by asof snapshot", object.location())));
+            let Some(Content::Snapshot(footer)) =
+                object.footer().map_err(at)?.map(|footer| footer.content)
+            else {
+                return Err(self.refuse(
+                    date,
+                    format!("'{}' was not written by asof snapshot", object.location()),
+                ));
             };
             if footer.snapshot_date != date || footer.table != self.name.as_str() {
-                return Err(
-                    self.refuse(date, format!("'{}' says that it is {} of {}", object.location(), footer.table, footer.snapshot_date))
-                );
+                return Err(self.refuse(
+                    date,
+                    format!(
+                        "'{}' says that it is {} of {}",
+                        object.location(),
+                        footer.table,
+                        footer.snapshot_date
+                    ),
+                ));
             }
-            let (schema, table) = (self.as_declared(object.schema()), self.name.clone());
-            Snapshot { date, schema, footer: Some(footer), dropped: None, table, content: SnapshotContent::Own(object) }
+            let schema = self.as_declared(object.schema());
+            let table = self.name.clone();
+            Snapshot {
+                date,
+                schema,
+                footer: Some(footer),
+                dropped: None,
+                table,
+                content: SnapshotContent::Own(object),
+            }
         } else {
             // A column may be absent on a date, though its type is declared.
             let layout = LayoutColumns::of_table(&self.layout);
-            let rules = TypeRules { pinned: pinned.cloned(), external: true, layout, ..self.types.clone() };
+            let rules = TypeRules {
+                pinned: pinned.cloned(),
+                external: true,
+                layout,
+                ..self.types.clone()
+            };
             let format = self.format_of(objects).map_err(at)?;
-            let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
-            let rows = Rows { schema: schema.clone(), batches: within(batches, place) };
+            let Rows { schema, batches } =
+                source::read(objects, format, &rules, None).map_err(at)?;
+            let rows = Rows {
+                schema: schema.clone(),
+                batches: within(batches, place),
+            };
             let content = SnapshotContent::Foreign(rows, objects.to_vec(), format, rules);
-            Snapshot { date, schema, footer: None, dropped: None, table: self.name.clone(), content }
+            Snapshot {
+                date,
+                schema,
+                footer: None,
+                dropped: None,
+                table: self.name.clone(),
+                content,
+            }
         };
         for key in &self.key {
-            if let Some(dated) = self.dated.as_ref().filter(|dated| dated.column.name == *key) {
-                let what =
-                    format!("table {}: column '{}' holds the dates of the copies, and cannot be in the key", self.name, dated.column.name);
+            if let Some(dated) = self
+                .dated
+                .as_ref()
+                .filter(|dated| dated.column.name == *key)
+            {
+                let what = format!(
+                    "table {}: column '{}' holds the dates of the copies, and cannot be in the key",
+                    self.name, dated.column.name
+                );
                 return Err(Error::usage(what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"")));
             }
             if snapshot.schema.field_with_name(key).is_err() {
@@ -314,10 +438,21 @@ impl Table {
     /// An external copy with the latest row of each key alone. Those of asof's own have no other.
     fn latest_of(&self, snapshot: Snapshot, rule: &Dedup) -> Result<Snapshot> {
         let date = snapshot.date;
-        let SnapshotContent::Foreign(Rows { schema, batches }, ..) = snapshot.content else { return Ok(snapshot) };
-        dedup::check(self, rule, &schema, &format!("table {}, {date}: the snapshot", self.name))?;
+        let SnapshotContent::Foreign(Rows { schema, batches }, ..) = snapshot.content else {
+            return Ok(snapshot);
+        };
+        dedup::check(
+            self,
+            rule,
+            &schema,
+            &format!("table {}, {date}: the snapshot", self.name),
+        )?;
         let (batches, dropped) = dedup::latest_of_copy(self, date, rule, &schema, batches);
-        Ok(Snapshot { dropped: Some(dropped), content: SnapshotContent::Latest(Rows { schema, batches }), ..snapshot })
+        Ok(Snapshot {
+            dropped: Some(dropped),
+            content: SnapshotContent::Latest(Rows { schema, batches }),
+            ..snapshot
+        })
     }
 
     /// The format of the files of one snapshot.
@@ -325,13 +460,22 @@ impl Table {
     /// # Errors
     /// As [`FormatRule::of`].
     pub fn format_of(&self, objects: &[Object]) -> Result<Format> {
-        if self.own { Ok(Format::Parquet) } else { self.format.of(objects) }
+        if self.own {
+            Ok(Format::Parquet)
+        } else {
+            self.format.of(objects)
+        }
     }
 
     /// The error for a key column that is not there.
     pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
-        let error = no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
-        if self.key_is_given { error } else { error.into_refusal() }
+        let error =
+            no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
+        if self.key_is_given {
+            error
+        } else {
+            error.into_refusal()
+        }
     }
 
     /// What to do if it has no snapshots.
@@ -345,17 +489,24 @@ impl Table {
                     None => ("layout", "layout = \"LAYOUT\""),
                 };
                 let section = toml_key(name.as_str());
-                format!("check the path and the {told_by} of the copies: [tables.{section}] snapshots = \"PATH\", {example} in asof.toml")
+                format!(
+                    "check the path and the {told_by} of the copies: [tables.{section}] snapshots \
+                     = \"PATH\", {example} in asof.toml"
+                )
             }
         }
     }
 
-    /// What to write to choose another key: the option, if the command line has it and so overrules the configuration.
+    /// What to write to choose another key: the option, if the command line has it and so overrules
+    /// the configuration.
     fn key_hint(&self, option: &str, configured: &str) -> String {
         if self.key_is_given {
             format!("--key {option}")
         } else {
-            format!("[tables.{}] key = [{configured}] in asof.toml", toml_key(self.name.as_str()))
+            format!(
+                "[tables.{}] key = [{configured}] in asof.toml",
+                toml_key(self.name.as_str())
+            )
         }
     }
 
@@ -363,7 +514,10 @@ impl Table {
     pub fn dedup_hint(&self, rule: &str) -> String {
         match self.dedup_is_given {
             true => format!("--dedup '{rule}'"),
-            false => format!("[tables.{}] dedup = \"{rule}\" in asof.toml", toml_key(self.name.as_str())),
+            false => format!(
+                "[tables.{}] dedup = \"{rule}\" in asof.toml",
+                toml_key(self.name.as_str())
+            ),
         }
     }
 
@@ -371,30 +525,65 @@ impl Table {
     pub fn null_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
         let rows = if count == 1 { "row has" } else { "rows have" };
         let hint = self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"");
-        self.refuse(date, format!("{count} {rows} a null in the key ({}): {}", self.key.join(", "), shown.join("; ")))
-            .hint(format!("correct the source, or choose a key without nulls: {hint}"))
+        self.refuse(
+            date,
+            format!(
+                "{count} {rows} a null in the key ({}): {}",
+                self.key.join(", "),
+                shown.join("; ")
+            ),
+        )
+        .hint(format!(
+            "correct the source, or choose a key without nulls: {hint}"
+        ))
     }
 
     /// The refusal of keys that stand twice.
     pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
-        let (keys, stand) = if count == 1 { ("key", "stands") } else { ("keys", "stand") };
+        let (keys, stand) = if count == 1 {
+            ("key", "stands")
+        } else {
+            ("keys", "stand")
+        };
         let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
         let error = self
-            .refuse(date, format!("{count} {keys} {stand} more than once ({}): {}", self.key.join(", "), shown.join("; ")))
-            .hint(format!("correct the source, or add the columns that tell the rows apart: {hint}"));
-        if self.own { error } else { error.hint(self.latest_hint()) }
+            .refuse(
+                date,
+                format!(
+                    "{count} {keys} {stand} more than once ({}): {}",
+                    self.key.join(", "),
+                    shown.join("; ")
+                ),
+            )
+            .hint(format!(
+                "correct the source, or add the columns that tell the rows apart: {hint}"
+            ));
+        if self.own {
+            error
+        } else {
+            error.hint(self.latest_hint())
+        }
     }
 
     /// What to write if a change feed has several rows for one key.
     pub fn latest_hint(&self) -> String {
-        format!("to keep the latest row of each key: {}", self.dedup_hint("latest by COLUMN"))
+        format!(
+            "to keep the latest row of each key: {}",
+            self.dedup_hint("latest by COLUMN")
+        )
     }
 
-    /// What tells a snapshot from another one of its date: the fingerprint that its footer says, or else the one that its rows give.
+    /// What tells a snapshot from another one of its date: the fingerprint that its footer says, or
+    /// else the one that its rows give.
     ///
     /// # Errors
     /// A failure or refusal of reading.
-    pub fn fingerprint(&self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {
+    pub fn fingerprint(
+        &self,
+        date: NaiveDate,
+        objects: &[Object],
+        pinned: Option<&SchemaRef>,
+    ) -> Result<Fingerprint> {
         let snapshot = self.open(date, objects, pinned)?;
         if let Some(footer) = &snapshot.footer {
             return Ok(footer.fingerprint);
@@ -407,7 +596,12 @@ impl Table {
     /// # Errors
     /// A refusal that counts the rows with a null in their key and shows up to five.
     pub fn key_columns(&self, batch: &RecordBatch, date: NaiveDate) -> Result<Vec<ArrayRef>> {
-        let columns: Vec<ArrayRef> = self.key.iter().filter_map(|key| batch.column_by_name(key)).map(one_zero).collect();
+        let columns: Vec<ArrayRef> = self
+            .key
+            .iter()
+            .filter_map(|key| batch.column_by_name(key))
+            .map(one_zero)
+            .collect();
         if columns.iter().any(|column| column.logical_null_count() > 0) {
             self.keys(batch, date)?;
         }
@@ -419,13 +613,27 @@ impl Table {
     /// # Errors
     /// A refusal that counts the rows with a null in their key and shows up to five.
     pub fn keys(&self, batch: &RecordBatch, date: NaiveDate) -> Result<Vec<u128>> {
-        let columns = self.key.iter().filter_map(|key| batch.column_by_name(key).cloned()).collect::<Vec<_>>();
+        let columns = self
+            .key
+            .iter()
+            .filter_map(|key| batch.column_by_name(key).cloned())
+            .collect::<Vec<_>>();
         let digests = key_digests(&columns)?;
-        let nulls: Vec<usize> = (0..digests.len()).filter(|row| digests[*row].is_none()).collect();
+        let nulls: Vec<usize> = (0..digests.len())
+            .filter(|row| digests[*row].is_none())
+            .collect();
         if nulls.is_empty() {
             return Ok(digests.into_iter().flatten().collect());
         }
-        Err(self.null_keys(date, nulls.len() as u64, &nulls.iter().take(5).map(|row| show_row(batch, *row)).collect::<Vec<_>>()))
+        Err(self.null_keys(
+            date,
+            nulls.len() as u64,
+            &nulls
+                .iter()
+                .take(5)
+                .map(|row| show_row(batch, *row))
+                .collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -446,22 +654,46 @@ pub fn content(rows: Batches) -> Result<Fingerprint> {
 /// # Errors
 /// A refusal for a type that cannot be compared.
 pub fn all_digests(batch: &RecordBatch) -> Result<Vec<u128>> {
-    row_digests(batch, batch.schema_ref().fields().iter().map(|field| field.name().as_str()))
+    row_digests(
+        batch,
+        batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str()),
+    )
 }
 
 /// The key of a row, as errors show it: `id=7` or `id=7, region=EU`.
 pub fn show_key(batch: &RecordBatch, key: &[String], row: usize) -> String {
-    let parts = key.iter().filter_map(|name| Some(format!("{name}={}", shorten(&display(batch.column_by_name(name)?, row)))));
+    let parts = key.iter().filter_map(|name| {
+        Some(format!(
+            "{name}={}",
+            shorten(&display(batch.column_by_name(name)?, row))
+        ))
+    });
     parts.collect::<Vec<_>>().join(", ")
 }
 
 /// The first columns of a row, as errors show it.
 pub(crate) fn show_row(batch: &RecordBatch, row: usize) -> String {
     let cell = |(field, column): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| {
-        let value = if column.is_null(row) { "null".to_owned() } else { shorten(&display(column, row)) };
+        let value = if column.is_null(row) {
+            "null".to_owned()
+        } else {
+            shorten(&display(column, row))
+        };
         format!("{}={value}", field.name())
     };
-    batch.schema_ref().fields().iter().zip(batch.columns()).take(4).map(cell).collect::<Vec<_>>().join(", ")
+    batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .take(4)
+        .map(cell)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The objects of each date.

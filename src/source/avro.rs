@@ -1,10 +1,11 @@
 //! Avro object container files, decoded by `arrow-avro`: a batch at a time.
 //!
-//! A file is opened for its schema, and once more when its rows are read. Between the two it is not held open. The decoder is
-//! given damaged files too, so its panics are refusals ([`crate::storage::untrusted`]).
+//! A file is opened for its schema, and once more when its rows are read. Between the two it is not
+//! held open. The decoder is given damaged files too, so its panics are refusals
+//! ([`crate::storage::parquet::untrusted`]).
 //!
-//! The decoder takes the end of a file within a block for the end of its rows. So [`Whole`] follows the blocks as they are read, and
-//! fails if the file ends within one.
+//! The decoder takes the end of a file within a block for the end of its rows. So [`Whole`] follows
+//! the blocks as they are read, and fails if the file ends within one.
 
 use std::io::{BufReader, Error as IoError, ErrorKind, Read};
 
@@ -16,9 +17,9 @@ use super::Input;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Error, Result};
 use crate::storage::Batches;
-use crate::storage::object::{BATCH_ROWS, to_canonical};
-use crate::storage::read::{ObjectReader, ObjectStream};
-use crate::storage::untrusted::{Decoded, decode};
+use crate::storage::lake::read::{ObjectReader, ObjectStream};
+use crate::storage::parquet::object::{BATCH_ROWS, to_canonical};
+use crate::storage::parquet::untrusted::{Decoded, decode};
 
 /// An Avro file whose schema has been read.
 pub(super) struct AvroFile {
@@ -34,18 +35,25 @@ impl AvroFile {
         let name = input.name.clone();
         let schema = canonical_schema(&begin(&reader, &name)?.schema(), &name)?;
         reader.release();
-        Ok(AvroFile { reader, name, schema })
+        Ok(AvroFile {
+            reader,
+            name,
+            schema,
+        })
     }
 
     /// Reads every row, in canonical types.
     pub(super) fn read(&self) -> Result<Batches> {
-        let (name, schema) = (self.name.clone(), self.schema.clone());
+        let name = self.name.clone();
+        let schema = self.schema.clone();
         let rows = begin(&self.reader, &self.name)?.map(move |batch| {
             let batch = batch.map_err(|error| of_arrow(&name, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(&name))
         });
         let name = self.name.clone();
-        Ok(Box::new(Decoded::new(rows, move |why: &str| damaged(&name, &why))))
+        Ok(Box::new(Decoded::new(rows, move |why: &str| {
+            damaged(&name, &why)
+        })))
     }
 }
 
@@ -54,7 +62,12 @@ fn begin(reader: &ObjectReader, name: &str) -> Result<Reader<BufReader<Whole<Obj
     let file = BufReader::new(Whole::new(reader.clone().stream()?));
     decode(
         |why| damaged(name, &why),
-        || ReaderBuilder::new().with_batch_size(BATCH_ROWS).build(file).map_err(|error| of_arrow(name, &error)),
+        || {
+            ReaderBuilder::new()
+                .with_batch_size(BATCH_ROWS)
+                .build(file)
+                .map_err(|error| of_arrow(name, &error))
+        },
     )
 }
 
@@ -67,7 +80,9 @@ fn of_arrow(name: &str, error: &ArrowError) -> Error {
 }
 
 fn damaged(name: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!("{name} is not a valid or complete Avro file: {why}"))
+    Error::refused(format!(
+        "{name} is not a valid or complete Avro file: {why}"
+    ))
 }
 
 /// A file that must end where a block ends.
@@ -78,7 +93,8 @@ struct Whole<R> {
     number: (u64, u32),
 }
 
-/// What comes next in a file: a header with a map of bytes, and blocks; see the specification of Avro's object container files.
+/// What comes next in a file: a header with a map of bytes, and blocks; see the specification of
+/// Avro's object container files.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     /// So many bytes that are not looked at, and what follows them.
@@ -109,7 +125,11 @@ const MARKER: u64 = 16;
 
 impl<R> Whole<R> {
     fn new(file: R) -> Self {
-        Whole { file, at: Place::Bytes(4, After::Entries), number: (0, 0) }
+        Whole {
+            file,
+            at: Place::Bytes(4, After::Entries),
+            number: (0, 0),
+        }
     }
 
     /// Follows bytes that were read. A number that makes no sense is left to the decoder to refuse.
@@ -148,12 +168,22 @@ impl Place {
         match self {
             Place::Entries if number == 0 => skip(MARKER, After::Rows),
             Place::Entries if is_negative => Place::PartSize(number),
-            Place::Entries | Place::PartSize(_) => Place::Key(if let Place::PartSize(entries) = self { entries } else { number }),
+            Place::Entries | Place::PartSize(_) => {
+                Place::Key(if let Place::PartSize(entries) = self {
+                    entries
+                } else {
+                    number
+                })
+            }
             // An empty key or value has no bytes to skip.
             Place::Key(entries) if number == 0 => Place::Value(entries),
             Place::Key(entries) => skip(number, After::Value(entries)),
             Place::Value(entries) => {
-                let next = if entries > 1 { After::Key(entries - 1) } else { After::Entries };
+                let next = if entries > 1 {
+                    After::Key(entries - 1)
+                } else {
+                    After::Entries
+                };
                 match (number, next) {
                     (0, After::Key(entries)) => Place::Key(entries),
                     (0, _) => Place::Entries,
@@ -171,7 +201,10 @@ impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.file.read(buffer)?;
         if read == 0 && !buffer.is_empty() && (self.at, self.number) != (Place::Rows, (0, 0)) {
-            return Err(IoError::new(ErrorKind::UnexpectedEof, "the file is truncated"));
+            return Err(IoError::new(
+                ErrorKind::UnexpectedEof,
+                "the file is truncated",
+            ));
         }
         self.follow(&buffer[..read]);
         Ok(read)
@@ -220,7 +253,12 @@ mod tests {
                         Err(error) => break Err(error),
                     }
                 };
-                assert_eq!(read.is_ok(), ends.contains(&length), "{length} of {} bytes, {step} at a time", file.len());
+                assert_eq!(
+                    read.is_ok(),
+                    ends.contains(&length),
+                    "{length} of {} bytes, {step} at a time",
+                    file.len()
+                );
             }
         }
     }

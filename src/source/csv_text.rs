@@ -1,11 +1,14 @@
-//! CSV and TSV: every value is read as text once, set aside, and read as its column's type when all have been seen.
+//! CSV and TSV: every value is read as text once, set aside, and read as its column's type when all
+//! have been seen.
 //!
-//! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is the table's, with the
-//! columns that only later files have at the end. In files that lack a column it is null. Of several files, those without a
-//! single byte have no rows: programs that write in parallel leave such parts.
+//! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is
+//! the table's, with the columns that only later files have at the end. In files that lack a column
+//! it is null. Of several files, those without a single byte have no rows: programs that write in
+//! parallel leave such parts.
 //!
-//! Text is set aside as it is written. Where numbers or dates have a notation of their own, they are rewritten when their
-//! types are known, so that text stays as it is and errors show what the file has.
+//! Text is set aside as it is written. Where numbers or dates have a notation of their own, they
+//! are rewritten when their types are known, so that text stays as it is and errors show what the
+//! file has.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -19,18 +22,19 @@ use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
 use super::dialect::{Form, Ragged};
-use super::guess::{Guess, Place};
 use super::observed::ReadAs;
+use super::type_inference::{Guess, Place};
 use super::{Input, Rows, TypeRules};
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
 use crate::domain::schema::canonical_schema;
 use crate::error::{Context, Error, Result};
-use crate::storage::object::BATCH_ROWS;
-use crate::storage::read::ObjectReader;
+use crate::storage::lake::read::ObjectReader;
+use crate::storage::parquet::object::BATCH_ROWS;
 
-/// Appended to every file. It is a row of its own, unless the file ends inside a quoted value and swallows it. No text has
-/// its first two bytes, which are not valid in UTF-8, and no delimiter or quote is in it.
+/// Appended to every file. It is a row of its own, unless the file ends inside a quoted value and
+/// swallows it. No text has its first two bytes, which are not valid in UTF-8, and no delimiter or
+/// quote is in it.
 const END: &[u8] = b"\n\xff\xffasofEndOfFile";
 /// The most text that is looked at to detect a delimiter.
 const HEAD: u64 = 1 << 16;
@@ -48,16 +52,36 @@ struct Aside {
 impl Aside {
     fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
         let file = tempfile::tempfile().io_context(|| SPILL.into())?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema).io_context(|| SPILL.into())?;
-        let guesses = schema.fields().iter().map(|field| Guess::of(field.name(), rules).in_notation(&form.notation)).collect();
-        let builders = schema.fields().iter().map(|_| StringBuilder::new()).collect();
-        Ok(Aside { guesses, builders, schema, rows: 0, writer })
+        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
+            .io_context(|| SPILL.into())?;
+        let guesses = schema
+            .fields()
+            .iter()
+            .map(|field| Guess::of(field.name(), rules).in_notation(&form.notation))
+            .collect();
+        let builders = schema
+            .fields()
+            .iter()
+            .map(|_| StringBuilder::new())
+            .collect();
+        Ok(Aside {
+            guesses,
+            builders,
+            schema,
+            rows: 0,
+            writer,
+        })
     }
 
     fn flush(&mut self) -> Result<()> {
-        let columns = self.builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        let columns = self
+            .builders
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef)
+            .collect();
         self.rows = 0;
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).io_context(|| SPILL.into())?;
+        let batch =
+            RecordBatch::try_new(self.schema.clone(), columns).io_context(|| SPILL.into())?;
         self.writer.write(&batch).io_context(|| SPILL.into())
     }
 
@@ -66,25 +90,49 @@ impl Aside {
             self.flush()?;
         }
         self.writer.finish().io_context(|| SPILL.into())?;
-        let file = self.writer.into_inner().io_context(|| SPILL.into())?.into_inner();
-        let mut file = file.map_err(|error| error.into_error()).io_context(|| SPILL.into())?;
+        let file = self
+            .writer
+            .into_inner()
+            .io_context(|| SPILL.into())?
+            .into_inner();
+        let mut file = file
+            .map_err(|error| error.into_error())
+            .io_context(|| SPILL.into())?;
         file.rewind().io_context(|| SPILL.into())?;
-        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None).io_context(|| SPILL.into())?;
+        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
+            .io_context(|| SPILL.into())?;
         Ok((reader, self.guesses))
     }
 }
 
 /// Reads files with a declared delimiter, the `delimiter` of their format, or one that is detected.
 pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -> Result<Rows> {
-    let form = Form { section: rules.section.clone(), ..Form::of(&rules.csv, delimiter)? };
+    let form = Form {
+        section: rules.section.clone(),
+        ..Form::of(&rules.csv, delimiter)?
+    };
     let is_part = inputs.len() > 1;
     // Many parts may be more than the files that may be open.
-    let released = |input: &Input| input.reader().map(|mut object| (object.release(), object).1);
+    let released = |input: &Input| {
+        input
+            .reader()
+            .map(|mut object| (object.release(), object).1)
+    };
     let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
     let mut is_comma_free = true;
-    let mut aside = if is_part { Some(Aside::new(columns_of_all(inputs, &objects, &form)?, rules, &form)?) } else { None };
+    let mut aside = if is_part {
+        Some(Aside::new(
+            columns_of_all(inputs, &objects, &form)?,
+            rules,
+            &form,
+        )?)
+    } else {
+        None
+    };
     for (file, (input, object)) in inputs.iter().zip(&objects).enumerate() {
-        let Some(mut text) = Text::open(input, object, &form, is_part)? else { continue };
+        let Some(mut text) = Text::open(input, object, &form, is_part)? else {
+            continue;
+        };
         rules.observed.note(text.read_as());
         is_comma_free &= text.delimiter != b',';
         let aside = match &mut aside {
@@ -99,30 +147,52 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     let text = reader.schema();
     let fields = text.fields().iter().zip(&guesses);
     let fields = fields.map(|(field, guess)| {
-        let data_type = guess.decide(field.name(), inputs).map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
+        let data_type = guess
+            .decide(field.name(), inputs)
+            .map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
         if let Some((commas, example)) = guess.commas().filter(|_| is_comma_free) {
             rules.observed.note_commas(field.name(), commas, example);
         }
         Ok(Field::new(field.name(), data_type, true))
     });
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
-    let (target, name, notation) = (schema.clone(), inputs[0].name.clone(), form.notation);
+    let target = schema.clone();
+    let name = inputs[0].name.clone();
+    let notation = form.notation;
     let batches = reader.map(move |batch| {
         let batch = batch.io_context(|| SPILL.into())?;
-        let batch = if notation.is_standard() { batch } else { in_standard_notation(&batch, &target, &notation)? };
+        let batch = if notation.is_standard() {
+            batch
+        } else {
+            in_standard_notation(&batch, &target, &notation)?
+        };
         conform(&batch, &target).map_err(|error| error.within(&name))
     });
-    Ok(Rows { schema, batches: Box::new(batches) })
+    Ok(Rows {
+        schema,
+        batches: Box::new(batches),
+    })
 }
 
 /// The text of a batch with every value in the standard spelling of its type.
-fn in_standard_notation(batch: &RecordBatch, target: &SchemaRef, notation: &Notation) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().zip(target.fields()).map(|(column, field)| {
-        let standard = notation.standard_column(column.as_string(), field.data_type());
-        // Every value was seen to be of the type.
-        standard.map(|texts| Arc::new(texts) as ArrayRef).map_err(|_| Error::io(format!("column '{}' has changed", field.name())))
-    });
-    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).io_context(|| "cannot rewrite text".into())
+fn in_standard_notation(
+    batch: &RecordBatch,
+    target: &SchemaRef,
+    notation: &Notation,
+) -> Result<RecordBatch> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(target.fields())
+        .map(|(column, field)| {
+            let standard = notation.standard_column(column.as_string(), field.data_type());
+            // Every value was seen to be of the type.
+            standard
+                .map(|texts| Arc::new(texts) as ArrayRef)
+                .map_err(|_| Error::io(format!("column '{}' has changed", field.name())))
+        });
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?)
+        .io_context(|| "cannot rewrite text".into())
 }
 
 /// The columns of all files, in the order of their first appearance.
@@ -131,18 +201,32 @@ fn columns_of_all(inputs: &[Input], objects: &[ObjectReader], form: &Form) -> Re
     let mut seen = HashSet::new();
     let mut is_all_empty = true;
     for (input, object) in inputs.iter().zip(objects) {
-        let Some(text) = Text::open(input, object, form, true)? else { continue };
+        let Some(text) = Text::open(input, object, form, true)? else {
+            continue;
+        };
         is_all_empty = false;
-        fields.extend(text.header.fields().iter().filter(|field| seen.insert(field.name().clone())).cloned());
+        fields.extend(
+            text.header
+                .fields()
+                .iter()
+                .filter(|field| seen.insert(field.name().clone()))
+                .cloned(),
+        );
     }
     if is_all_empty {
-        let name = inputs.first().map_or("the source", |input| input.name.as_str());
-        return Err(Error::refused(format!("all {} files are empty, without even a header; {name} is the first", inputs.len())));
+        let name = inputs
+            .first()
+            .map_or("the source", |input| input.name.as_str());
+        return Err(Error::refused(format!(
+            "all {} files are empty, without even a header; {name} is the first",
+            inputs.len()
+        )));
     }
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The bytes of a file on their way to the reader, kept until the record that they are of has been looked at.
+/// The bytes of a file on their way to the reader, kept until the record that they are of has been
+/// looked at.
 struct Kept {
     from: Box<dyn Read + Send>,
     bytes: Vec<u8>,
@@ -161,7 +245,11 @@ impl Read for Kept {
 impl Kept {
     /// The bytes from one position in the file to another; those before them are let go.
     fn between(&mut self, from: u64, to: u64) -> &[u8] {
-        let at = |position: u64, kept: &Kept| usize::try_from(position.saturating_sub(kept.start)).unwrap_or(0).min(kept.bytes.len());
+        let at = |position: u64, kept: &Kept| {
+            usize::try_from(position.saturating_sub(kept.start))
+                .unwrap_or(0)
+                .min(kept.bytes.len())
+        };
         if at(from, self) > 1 << 20 {
             self.bytes.drain(..at(from, self));
             self.start = from;
@@ -184,18 +272,31 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// Opens a file and reads its header; `None` for a part without a single byte.
-    fn open(input: &'a Input, object: &ObjectReader, form: &'a Form, is_part: bool) -> Result<Option<Self>> {
+    fn open(
+        input: &'a Input,
+        object: &ObjectReader,
+        form: &'a Form,
+        is_part: bool,
+    ) -> Result<Option<Self>> {
         let (text, mut read_as) = input.text(object, form.encoding)?;
         let mut text = BufReader::with_capacity(1 << 16, text);
-        let failed =
-            |error: io::Error, lines: u64| wrong_bytes(&error, input, form, lines + 1).unwrap_or_else(|| damaged(&error.into(), input));
-        if text.fill_buf().map_err(|error| failed(error, 0))?.is_empty() && is_part {
+        let failed = |error: io::Error, lines: u64| {
+            wrong_bytes(&error, input, form, lines + 1)
+                .unwrap_or_else(|| damaged(&error.into(), input))
+        };
+        if text
+            .fill_buf()
+            .map_err(|error| failed(error, 0))?
+            .is_empty()
+            && is_part
+        {
             return Ok(None);
         }
         let mut line = Vec::new();
         for skipped in 0..form.skip {
             line.clear();
-            text.read_until(b'\n', &mut line).map_err(|error| failed(error, skipped))?;
+            text.read_until(b'\n', &mut line)
+                .map_err(|error| failed(error, skipped))?;
         }
         let mut head = Vec::new();
         let took = text.by_ref().take(HEAD).read_to_end(&mut head);
@@ -208,13 +309,34 @@ impl<'a> Text<'a> {
         let delimiter = delimiter.unwrap_or(b',');
         read_as.delimiter = Some(char::from(delimiter));
         // Rows of another length are refused below: the one that marks the end is one.
-        let kept = Kept { from: Box::new(Cursor::new(head).chain(text).chain(END)), bytes: Vec::new(), start: 0 };
+        let kept = Kept {
+            from: Box::new(Cursor::new(head).chain(text).chain(END)),
+            bytes: Vec::new(),
+            start: 0,
+        };
         let mut builder = ReaderBuilder::new();
-        builder.delimiter(delimiter).flexible(true).has_headers(false).buffer_capacity(1 << 16).comment(form.comment);
-        builder.quoting(form.quote.is_some()).quote(form.quote.unwrap_or(b'"'));
-        builder.double_quote(form.escape.is_none()).escape(form.escape);
+        builder
+            .delimiter(delimiter)
+            .flexible(true)
+            .has_headers(false)
+            .buffer_capacity(1 << 16)
+            .comment(form.comment);
+        builder
+            .quoting(form.quote.is_some())
+            .quote(form.quote.unwrap_or(b'"'));
+        builder
+            .double_quote(form.escape.is_none())
+            .escape(form.escape);
         let reader = builder.from_reader(kept);
-        let mut text = Text { input, form, read_as, delimiter, header: Arc::new(Schema::empty()), reader, lines: form.skip };
+        let mut text = Text {
+            input,
+            form,
+            read_as,
+            delimiter,
+            header: Arc::new(Schema::empty()),
+            reader,
+            lines: form.skip,
+        };
         text.header = match &form.columns {
             Some(columns) => columns_of(columns.iter().map(String::as_str), input)?,
             None => text.read_header()?,
@@ -227,13 +349,25 @@ impl<'a> Text<'a> {
         let mut record = ByteRecord::new();
         let line = self.next(&mut record)?;
         let Some(line) = line.filter(|_| !record.is_empty() && !is_end(&record)) else {
-            return Err(Error::refused(format!("{} is empty: not even a header", input.name)));
+            return Err(Error::refused(format!(
+                "{} is empty: not even a header",
+                input.name
+            )));
         };
         let mut names = Vec::with_capacity(record.len());
         for name in &record {
-            let name = std::str::from_utf8(name).map_err(|_| not_utf8(&format!("{}, line {line}: the header", input.name), self.form))?;
+            let name = std::str::from_utf8(name).map_err(|_| {
+                not_utf8(
+                    &format!("{}, line {line}: the header", input.name),
+                    self.form,
+                )
+            })?;
             if name.contains('\0') {
-                let what = format!("{}, line {line}: the header has NUL characters, as UTF-16 without a byte order mark has", input.name);
+                let what = format!(
+                    "{}, line {line}: the header has NUL characters, as UTF-16 without a byte \
+                     order mark has",
+                    input.name
+                );
                 return Err(Error::refused(what).hint(self.form.declare("encoding", "utf-16le")));
             }
             names.push(if self.form.trim { name.trim() } else { name });
@@ -254,8 +388,11 @@ impl<'a> Text<'a> {
             Ok(false) => return Ok(None),
             Err(error) => {
                 let lines = self.lines + newlines(self.reader.get_mut().between(from, u64::MAX));
-                let bytes =
-                    if let ErrorKind::Io(error) = error.kind() { wrong_bytes(error, self.input, self.form, lines + 1) } else { None };
+                let bytes = if let ErrorKind::Io(error) = error.kind() {
+                    wrong_bytes(error, self.input, self.form, lines + 1)
+                } else {
+                    None
+                };
                 return Err(bytes.unwrap_or_else(|| damaged(&error, self.input)));
             }
         }
@@ -267,9 +404,18 @@ impl<'a> Text<'a> {
         let line = self.lines + newlines(before) + 1;
         self.lines = line - 1 + newlines(bytes);
         let has = |sign: Option<u8>| sign.is_some_and(|sign| memchr::memchr(sign, bytes).is_some());
-        let fault = if has(form.quote) || has(form.escape) { quote_fault(bytes, delimiter, form) } else { None };
+        let fault = if has(form.quote) || has(form.escape) {
+            quote_fault(bytes, delimiter, form)
+        } else {
+            None
+        };
         match fault {
-            Some(fault) if !record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) => {
+            Some(fault)
+                if !record
+                    .iter()
+                    .next_back()
+                    .is_some_and(|field| field.ends_with(&END[1..])) =>
+            {
                 Err(fault.refusal(&format!("{}, line {line}", self.input.name), form, bytes))
             }
             _ => Ok(Some(line)),
@@ -280,11 +426,25 @@ impl<'a> Text<'a> {
         let name = &self.input.name.clone();
         let form = self.form;
         let mut record = ByteRecord::new();
-        let at: HashMap<&String, usize> = aside.schema.fields().iter().enumerate().map(|(at, field)| (field.name(), at)).collect();
-        let places = self.header.fields().iter().map(|field| at.get(field.name()).copied()).collect::<Option<Vec<usize>>>();
-        let places = places.ok_or_else(|| Error::io(format!("{name} was replaced while it was read")))?;
+        let at: HashMap<&String, usize> = aside
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (field.name(), at))
+            .collect();
+        let places = self
+            .header
+            .fields()
+            .iter()
+            .map(|field| at.get(field.name()).copied())
+            .collect::<Option<Vec<usize>>>();
+        let places =
+            places.ok_or_else(|| Error::io(format!("{name} was replaced while it was read")))?;
         let present: HashSet<usize> = places.iter().copied().collect();
-        let absent: Vec<usize> = (0..aside.builders.len()).filter(|at| !present.contains(at)).collect();
+        let absent: Vec<usize> = (0..aside.builders.len())
+            .filter(|at| !present.contains(at))
+            .collect();
         drop(at);
         let mut last = 1;
         while let Some(line) = self.next(&mut record)? {
@@ -292,10 +452,16 @@ impl<'a> Text<'a> {
                 return Ok(());
             }
             last = line;
-            if record.iter().next_back().is_some_and(|field| field.ends_with(&END[1..])) {
+            if record
+                .iter()
+                .next_back()
+                .is_some_and(|field| field.ends_with(&END[1..]))
+            {
                 break;
             }
-            if record.len() > places.len() || record.len() < places.len() && form.ragged == Ragged::Refuse {
+            if record.len() > places.len()
+                || record.len() < places.len() && form.ragged == Ragged::Refuse
+            {
                 return Err(self.wrong_length(line, record.len()));
             }
             for (field, place) in record.iter().zip(&places) {
@@ -319,18 +485,27 @@ impl<'a> Text<'a> {
                 aside.flush()?;
             }
         }
-        Err(Error::refused(format!("{name} ends inside a quoted value, in the row that begins on line {last}")))
+        Err(Error::refused(format!(
+            "{name} ends inside a quoted value, in the row that begins on line {last}"
+        )))
     }
 
     fn wrong_length(&self, line: u64, found: usize) -> Error {
         let expected = self.header.fields().len();
         let noun = if expected == 1 { "field" } else { "fields" };
-        let error = Error::refused(format!("{}, line {line}: expected {expected} {noun}, found {found}", self.input.name));
+        let error = Error::refused(format!(
+            "{}, line {line}: expected {expected} {noun}, found {found}",
+            self.input.name
+        ));
         match () {
-            () if found < expected => error.hint(format!("to read missing fields as null: {}", self.form.declare("ragged", "fill"))),
-            () if expected == 1 && self.form.delimiter.is_none() => {
-                error.hint(format!("if fields are not separated by commas: {}", self.form.declare("delimiter", ";")))
-            }
+            () if found < expected => error.hint(format!(
+                "to read missing fields as null: {}",
+                self.form.declare("ragged", "fill")
+            )),
+            () if expected == 1 && self.form.delimiter.is_none() => error.hint(format!(
+                "if fields are not separated by commas: {}",
+                self.form.declare("delimiter", ";")
+            )),
             () => error.hint("write a field that contains the delimiter in quotes: \"a,b\""),
         }
     }
@@ -338,7 +513,9 @@ impl<'a> Text<'a> {
 
 /// The columns of a file, all of text.
 fn columns_of<'a>(names: impl Iterator<Item = &'a str>, input: &Input) -> Result<SchemaRef> {
-    let fields: Vec<Field> = names.map(|name| Field::new(name, DataType::Utf8, true)).collect();
+    let fields: Vec<Field> = names
+        .map(|name| Field::new(name, DataType::Utf8, true))
+        .collect();
     canonical_schema(&Schema::new(fields), &input.name)
 }
 
@@ -346,13 +523,16 @@ fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
-/// Where a record begins, behind the blank lines and comments before it, and what is left of the end of the line before.
+/// Where a record begins, behind the blank lines and comments before it, and what is left of the
+/// end of the line before.
 fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\r' | b'\n' => at += 1,
-            byte if comment == Some(*byte) => at += memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1),
+            byte if comment == Some(*byte) => {
+                at += memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1)
+            }
             _ => break,
         }
     }
@@ -362,7 +542,8 @@ fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
 /// What is wrong with the quotes of a record, so that programs read different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum QuoteFault {
-    /// A quoted value goes on after its closing quote, as where a program puts a backslash before a quote.
+    /// A quoted value goes on after its closing quote, as where a program puts a backslash before a
+    /// quote.
     GoesOn,
     /// White space comes before an opening quote, and is to be dropped.
     SpaceBefore,
@@ -375,38 +556,64 @@ enum QuoteFault {
 impl QuoteFault {
     fn refusal(self, place: &str, form: &Form, record: &[u8]) -> Error {
         let escape = form.escape.map(char::from).unwrap_or_default();
-        let has_backslash = form.escape.is_none() && memchr::memmem::find(record, b"\\\"").is_some();
+        let has_backslash =
+            form.escape.is_none() && memchr::memmem::find(record, b"\\\"").is_some();
         let (what, hint) = match self {
             QuoteFault::GoesOn => {
                 let hint = match form.escape {
-                    _ if has_backslash => format!("if a backslash precedes a quote: {}", form.declare("escape", "\\")),
-                    Some(_) => format!("inside a quoted value, write {escape} before a quote: \"a {escape}\"b{escape}\" c\""),
-                    None => "inside a quoted value, write a quote twice: \"a \"\"b\"\" c\"".to_owned(),
+                    _ if has_backslash => format!(
+                        "if a backslash precedes a quote: {}",
+                        form.declare("escape", "\\")
+                    ),
+                    Some(_) => format!(
+                        "inside a quoted value, write {escape} before a quote: \"a \
+                         {escape}\"b{escape}\" c\""
+                    ),
+                    None => {
+                        "inside a quoted value, write a quote twice: \"a \"\"b\"\" c\"".to_owned()
+                    }
                 };
-                ("a quoted value goes on after its closing quote".to_owned(), hint)
+                (
+                    "a quoted value goes on after its closing quote".to_owned(),
+                    hint,
+                )
             }
-            QuoteFault::SpaceBefore => {
-                ("there is white space before an opening quote".to_owned(), "remove the white space, or the quotes".to_owned())
-            }
+            QuoteFault::SpaceBefore => (
+                "there is white space before an opening quote".to_owned(),
+                "remove the white space, or the quotes".to_owned(),
+            ),
             QuoteFault::NeedlessEscape => (
-                format!("inside quotes, the escape character {escape} precedes neither a quote nor another {escape}"),
+                format!(
+                    "inside quotes, the escape character {escape} precedes neither a quote nor \
+                     another {escape}"
+                ),
                 format!("write {escape}{escape} for one {escape}"),
             ),
             QuoteFault::EscapeOutside => (
-                format!("outside quotes, the escape character {escape} precedes a special character"),
-                "write the value in quotes: without them, programs read different values".to_owned(),
+                format!(
+                    "outside quotes, the escape character {escape} precedes a special character"
+                ),
+                "write the value in quotes: without them, programs read different values"
+                    .to_owned(),
             ),
         };
         Error::refused(format!("{place}: {what}")).hint(hint)
     }
 }
 
-/// Whether each quoted value of a record ends where its closing quote is, and every escape character says what it means.
+/// Whether each quoted value of a record ends where its closing quote is, and every escape
+/// character says what it means.
 fn quote_fault(record: &[u8], delimiter: u8, form: &Form) -> Option<QuoteFault> {
-    let end = record.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    let end = record
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
+        .map_or(0, |last| last + 1);
     let mut at = 0;
     while at < record.len() {
-        let spaces = record[at..].iter().take_while(|byte| form.trim && matches!(byte, b' ' | b'\t') && **byte != delimiter).count();
+        let spaces = record[at..]
+            .iter()
+            .take_while(|byte| form.trim && matches!(byte, b' ' | b'\t') && **byte != delimiter)
+            .count();
         if form.quote.is_some() && record.get(at + spaces) == form.quote.as_ref() {
             if spaces > 0 {
                 return Some(QuoteFault::SpaceBefore);
@@ -420,9 +627,10 @@ fn quote_fault(record: &[u8], delimiter: u8, form: &Form) -> Option<QuoteFault> 
         }
         let next = memchr::memchr(delimiter, &record[at..]).map_or(record.len(), |next| at + next);
         if let Some(escape) = form.escape {
-            let escaped =
-                memchr::memchr_iter(escape, &record[at..next]).map(|found| record.get(at + found + 1).filter(|_| at + found + 1 < end));
-            let is_special = |byte: &u8| Some(*byte) == form.quote || *byte == escape || *byte == delimiter;
+            let escaped = memchr::memchr_iter(escape, &record[at..next])
+                .map(|found| record.get(at + found + 1).filter(|_| at + found + 1 < end));
+            let is_special =
+                |byte: &u8| Some(*byte) == form.quote || *byte == escape || *byte == delimiter;
             if escaped.into_iter().any(|byte| byte.is_none_or(is_special)) {
                 return Some(QuoteFault::EscapeOutside);
             }
@@ -433,8 +641,15 @@ fn quote_fault(record: &[u8], delimiter: u8, form: &Form) -> Option<QuoteFault> 
 }
 
 /// Goes from an opening quote to the field behind it; `None` at the end of the record.
-fn quoted_value(record: &[u8], opening: usize, delimiter: u8, form: &Form) -> std::result::Result<Option<usize>, QuoteFault> {
-    let Some(quote) = form.quote else { return Ok(None) };
+fn quoted_value(
+    record: &[u8],
+    opening: usize,
+    delimiter: u8,
+    form: &Form,
+) -> std::result::Result<Option<usize>, QuoteFault> {
+    let Some(quote) = form.quote else {
+        return Ok(None);
+    };
     let mut at = opening + 1;
     loop {
         let found = match form.escape {
@@ -466,19 +681,27 @@ fn is_end(record: &ByteRecord) -> bool {
 }
 
 fn not_utf8(place: &str, form: &Form) -> Error {
-    Error::refused(format!("{place} is not UTF-8 text"))
-        .hint(format!("if it is Windows-1252: {}", form.declare("encoding", "windows-1252")))
+    Error::refused(format!("{place} is not UTF-8 text")).hint(format!(
+        "if it is Windows-1252: {}",
+        form.declare("encoding", "windows-1252")
+    ))
 }
 
 /// The refusal of bytes that an encoding does not have.
 fn wrong_bytes(error: &io::Error, input: &Input, form: &Form, line: u64) -> Option<Error> {
     let is_wrong = error.kind() == io::ErrorKind::InvalidData;
-    is_wrong.then(|| Error::refused(format!("{}, line {line}: {error}", input.name)).hint(form.declare("encoding", "NAME")))
+    is_wrong.then(|| {
+        Error::refused(format!("{}, line {line}: {error}", input.name))
+            .hint(form.declare("encoding", "NAME"))
+    })
 }
 
 fn damaged(error: &csv::Error, input: &Input) -> Error {
     match error.kind() {
-        ErrorKind::Io(error) if error.kind() != std::io::ErrorKind::InvalidInput && error.kind() != std::io::ErrorKind::UnexpectedEof => {
+        ErrorKind::Io(error)
+            if error.kind() != std::io::ErrorKind::InvalidInput
+                && error.kind() != std::io::ErrorKind::UnexpectedEof =>
+        {
             Error::io(format!("cannot read {}: {error}", input.name))
         }
         _ => Error::refused(format!("{} is damaged: {error}", input.name)),

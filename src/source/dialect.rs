@@ -1,11 +1,13 @@
-//! How CSV and TSV are written: delimiter, quotes, encoding, notation of numbers and dates, and what is null.
+//! How CSV and TSV are written: delimiter, quotes, encoding, notation of numbers and dates, and
+//! what is null.
 //!
-//! A [`Dialect`] is what a user declares, in `[tables.item.csv]`, `[events.x.csv]` or `--csv`; every setting may be left
-//! open. [`Form`] is what a file is read with: the declared settings, the detected ones, and the defaults.
+//! A [`Dialect`] is what a user declares, in `[tables.item.csv]`, `[events.x.csv]` or `--csv`;
+//! every setting may be left open. [`Form`] is what a file is read with: the declared settings, the
+//! detected ones, and the defaults.
 //!
-//! Detected is only what cannot be mistaken. A byte order mark decides the encoding. The delimiter of CSV is `;`, a tab or
-//! `|` if the header has it, has no comma and none of the other two, and the row after it has it as often. Otherwise it is
-//! a comma.
+//! Detected is only what cannot be mistaken. A byte order mark decides the encoding. The delimiter
+//! of CSV is `;`, a tab or `|` if the header has it, has no comma and none of the other two, and
+//! the row after it has it as often. Otherwise it is a comma.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -70,7 +72,8 @@ impl TryFrom<Settings> for Dialect {
     type Error = serde_json::Error;
 
     fn try_from(settings: Settings) -> serde_json::Result<Self> {
-        let mut declared: Map<String, Value> = serde_json::from_value(serde_json::to_value(settings)?)?;
+        let mut declared: Map<String, Value> =
+            serde_json::from_value(serde_json::to_value(settings)?)?;
         declared.retain(|_, value| !value.is_null());
         Ok(Dialect(declared))
     }
@@ -79,7 +82,11 @@ impl TryFrom<Settings> for Dialect {
 /// The names of the settings, in their order.
 fn names() -> Vec<String> {
     let all = serde_json::to_value(Settings::default()).unwrap_or_default();
-    all.as_object().into_iter().flat_map(Map::keys).cloned().collect()
+    all.as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .cloned()
+        .collect()
 }
 
 /// The value of a setting, from the text that the command line has for it.
@@ -87,8 +94,14 @@ fn value_of(name: &str, text: &str) -> Result<Value> {
     let wrong = |what: &str| Error::usage(format!("{name} is {what}, not '{text}'"));
     Ok(match name {
         "columns" | "null" => text.split(',').collect(),
-        "header" | "trim" => text.parse::<bool>().map_err(|_| wrong("true or false"))?.into(),
-        "skip" => text.parse::<u64>().map_err(|_| wrong("a number of lines"))?.into(),
+        "header" | "trim" => text
+            .parse::<bool>()
+            .map_err(|_| wrong("true or false"))?
+            .into(),
+        "skip" => text
+            .parse::<u64>()
+            .map_err(|_| wrong("a number of lines"))?
+            .into(),
         "ragged" if !matches!(text, "refuse" | "fill") => return Err(wrong("refuse or fill")),
         _ => text.into(),
     })
@@ -100,27 +113,41 @@ impl Dialect {
         self.0.is_empty()
     }
 
-    /// Reads settings as the command line has them: `delimiter=;,decimal=,`. A comma ends a value only if the name of a
-    /// setting and `=` follow it, so that a value can have commas.
+    /// Reads settings as the command line has them: `delimiter=;,decimal=,`. A comma ends a value
+    /// only if the name of a setting and `=` follow it, so that a value can have commas.
     ///
     /// # Errors
     /// A usage error for a setting that is unknown or a value that it does not take.
     pub fn parse(text: &str) -> Result<Self> {
         let names = names();
-        let is_setting = |text: &str| names.iter().any(|name| text.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
-        let mut starts: Vec<usize> = text.match_indices(',').map(|(at, _)| at + 1).filter(|at| is_setting(&text[*at..])).collect();
+        let is_setting = |text: &str| {
+            names.iter().any(|name| {
+                text.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('='))
+            })
+        };
+        let mut starts: Vec<usize> = text
+            .match_indices(',')
+            .map(|(at, _)| at + 1)
+            .filter(|at| is_setting(&text[*at..]))
+            .collect();
         starts.insert(0, 0);
         let mut declared = Map::new();
         for (number, start) in starts.iter().enumerate() {
             let end = starts.get(number + 1).map_or(text.len(), |next| next - 1);
             let setting = &text[*start..end];
-            let (name, value) = setting
-                .split_once('=')
-                .ok_or_else(|| Error::usage(format!("'{setting}' is not SETTING=VALUE")).hint("--csv 'delimiter=;,encoding=latin-1'"))?;
+            let (name, value) = setting.split_once('=').ok_or_else(|| {
+                Error::usage(format!("'{setting}' is not SETTING=VALUE"))
+                    .hint("--csv 'delimiter=;,encoding=latin-1'")
+            })?;
             let name = name.trim();
             if !names.iter().any(|known| known == name) {
                 let error = Error::usage(format!("unknown setting '{name}'"));
-                return Err(error.hint_nearest(name, names.iter().map(String::as_str), || format!("the settings are {}", names.join(", "))));
+                return Err(
+                    error.hint_nearest(name, names.iter().map(String::as_str), || {
+                        format!("the settings are {}", names.join(", "))
+                    }),
+                );
             }
             declared.insert(name.to_owned(), value_of(name, value)?);
         }
@@ -129,11 +156,16 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// These settings, and those of another dialect where these leave one open. They are in the order of `names`, since
-    /// they are a part of hashes.
+    /// These settings, and those of another dialect where these leave one open. They are in the
+    /// order of `names`, since they are a part of hashes.
     #[must_use]
     pub fn or(mut self, mut other: Dialect) -> Dialect {
-        Dialect(names().into_iter().filter_map(|name| self.0.remove_entry(&name).or(other.0.remove_entry(&name))).collect())
+        Dialect(
+            names()
+                .into_iter()
+                .filter_map(|name| self.0.remove_entry(&name).or(other.0.remove_entry(&name)))
+                .collect(),
+        )
     }
 
     /// Refuses values that no file can be read with.
@@ -146,7 +178,11 @@ impl Dialect {
 
     /// The dialect as one line: the settings that are declared.
     pub fn in_words(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+        self.0
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -180,24 +216,38 @@ impl Form {
     /// A usage error for a setting that no file can be read with.
     pub(super) fn of(dialect: &Dialect, delimiter: Option<u8>) -> Result<Self> {
         let wrong = |what: String| Error::usage(format!("csv: {what}"));
-        let dialect = Settings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
+        let dialect =
+            Settings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
         let character = |name: &str, text: &Option<String>| -> Result<Option<char>> {
             let Some(text) = text else { return Ok(None) };
             let mut characters = text.chars();
             match (text.as_str(), characters.next(), characters.next()) {
                 ("\\t" | "tab", ..) => Ok(Some('\t')),
-                (_, Some(character), None) if !matches!(character, '\n' | '\r') => Ok(Some(character)),
+                (_, Some(character), None) if !matches!(character, '\n' | '\r') => {
+                    Ok(Some(character))
+                }
                 _ => Err(wrong(format!("{name} is one character, not '{text}'"))),
             }
         };
         let byte = |name: &str, text: &Option<String>| -> Result<Option<u8>> {
-            let is_sign = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != 0;
-            let Some(character) = character(name, text)? else { return Ok(None) };
+            let is_sign =
+                |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != 0;
+            let Some(character) = character(name, text)? else {
+                return Ok(None);
+            };
             let byte = u8::try_from(character).ok().filter(is_sign);
-            byte.map(Some).ok_or_else(|| wrong(format!("{name} is an ASCII character that is not a letter or digit, not '{character}'")))
+            byte.map(Some).ok_or_else(|| {
+                wrong(format!(
+                    "{name} is an ASCII character that is not a letter or digit, not '{character}'"
+                ))
+            })
         };
         let is_unquoted = dialect.quote.as_deref() == Some("");
-        let quote = if is_unquoted { None } else { byte("quote", &dialect.quote)?.or(Some(b'"')) };
+        let quote = if is_unquoted {
+            None
+        } else {
+            byte("quote", &dialect.quote)?.or(Some(b'"'))
+        };
         let escape = byte("escape", &dialect.escape)?.filter(|escape| Some(*escape) != quote);
         let form = Form {
             delimiter: byte("delimiter", &dialect.delimiter)?.or(delimiter),
@@ -206,10 +256,15 @@ impl Form {
             columns: match (dialect.header, &dialect.columns) {
                 (Some(false), Some(columns)) => Some(columns.clone()),
                 (Some(false), None) => {
-                    return Err(wrong("a file without a header needs the names of its columns".to_owned())
-                        .hint("columns = [\"id\", \"name\"], or --csv header=false,columns=id,name"));
+                    return Err(wrong(
+                        "a file without a header needs the names of its columns".to_owned(),
+                    )
+                    .hint("columns = [\"id\", \"name\"], or --csv header=false,columns=id,name"));
                 }
-                (_, Some(_)) => return Err(wrong("columns are named if there is no header".to_owned()).hint("header = false")),
+                (_, Some(_)) => {
+                    return Err(wrong("columns are named if there is no header".to_owned())
+                        .hint("header = false"));
+                }
                 _ => None,
             },
             comment: byte("comment", &dialect.comment)?,
@@ -218,32 +273,52 @@ impl Form {
             encoding: match &dialect.encoding {
                 None => None,
                 Some(name) => Some(Encoding::named(name).ok_or_else(|| {
-                    wrong(format!("unknown encoding '{name}'")).hint("utf-8, utf-16, latin-1, windows-1252, or another name that iconv has")
+                    wrong(format!("unknown encoding '{name}'")).hint(
+                        "utf-8, utf-16, latin-1, windows-1252, or another name that iconv has",
+                    )
                 })?),
             },
             notation: Notation {
                 decimal: character("decimal", &dialect.decimal)?.filter(|decimal| *decimal != '.'),
                 thousands: character("thousands", &dialect.thousands)?,
                 date: time_format("date_format", &dialect.date_format, TimeFormat::of_dates)?,
-                timestamp: time_format("timestamp_format", &dialect.timestamp_format, TimeFormat::of_timestamps)?,
+                timestamp: time_format(
+                    "timestamp_format",
+                    &dialect.timestamp_format,
+                    TimeFormat::of_timestamps,
+                )?,
             },
             trim: dialect.trim.unwrap_or(false),
             ragged: dialect.ragged.unwrap_or_default(),
             section: String::new(),
         };
-        let characters = [("delimiter", form.delimiter), ("quote", form.quote), ("escape", form.escape), ("comment", form.comment)];
+        let characters = [
+            ("delimiter", form.delimiter),
+            ("quote", form.quote),
+            ("escape", form.escape),
+            ("comment", form.comment),
+        ];
         for (at, (name, character)) in characters.iter().enumerate() {
-            let same = characters[..at].iter().find(|(_, other)| other.is_some() && other == character);
+            let same = characters[..at]
+                .iter()
+                .find(|(_, other)| other.is_some() && other == character);
             if let Some((other, _)) = same {
                 return Err(wrong(format!("{other} and {name} are the same character")));
             }
         }
         if form.notation.thousands == Some(form.notation.decimal.unwrap_or('.')) {
-            return Err(wrong("decimal and thousands are the same character".to_owned()).hint("decimal = \",\" with thousands = \".\""));
+            return Err(
+                wrong("decimal and thousands are the same character".to_owned())
+                    .hint("decimal = \",\" with thousands = \".\""),
+            );
         }
-        let is_number_sign = |sign: Option<char>| sign.is_some_and(|sign| sign.is_ascii_alphanumeric() || sign == '-');
+        let is_number_sign = |sign: Option<char>| {
+            sign.is_some_and(|sign| sign.is_ascii_alphanumeric() || sign == '-')
+        };
         if is_number_sign(form.notation.decimal) || is_number_sign(form.notation.thousands) {
-            return Err(wrong("decimal and thousands are neither a letter, a digit nor a minus".to_owned()));
+            return Err(wrong(
+                "decimal and thousands are neither a letter, a digit nor a minus".to_owned(),
+            ));
         }
         if form.escape.is_some() && form.quote.is_none() {
             return Err(wrong("escape goes with a quote character".to_owned()));
@@ -253,9 +328,16 @@ impl Form {
 
     /// The hint to declare a setting.
     pub(super) fn declare(&self, name: &str, value: &str) -> String {
-        let section = if self.section.is_empty() { String::new() } else { format!("[{}] ", self.section) };
+        let section = if self.section.is_empty() {
+            String::new()
+        } else {
+            format!("[{}] ", self.section)
+        };
         let option = word(&format!("{name}={value}"));
-        format!("--csv {option}, or {section}csv = {{ {name} = {} }} in asof.toml", toml_text(value))
+        format!(
+            "--csv {option}, or {section}csv = {{ {name} = {} }} in asof.toml",
+            toml_text(value)
+        )
     }
 
     /// Whether a field is null.
@@ -263,8 +345,8 @@ impl Form {
         self.null.iter().any(|null| null == text)
     }
 
-    /// The delimiter that the first rows show, if it cannot be mistaken; `None` otherwise. `is_whole` says that nothing
-    /// follows the text.
+    /// The delimiter that the first rows show, if it cannot be mistaken; `None` otherwise.
+    /// `is_whole` says that nothing follows the text.
     pub(super) fn detect_delimiter(&self, text: &[u8], is_whole: bool) -> Option<u8> {
         const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
         let mut rows: Vec<[usize; CANDIDATES.len()]> = Vec::new();
@@ -272,16 +354,24 @@ impl Form {
         while rows.len() < 2 && at < text.len() {
             let is_line_end = |byte: &u8| *byte == b'\n';
             if self.comment.is_some() && text.get(at) == self.comment.as_ref() {
-                at += text[at..].iter().position(is_line_end).map_or(text.len() - at, |end| end + 1);
+                at += text[at..]
+                    .iter()
+                    .position(is_line_end)
+                    .map_or(text.len() - at, |end| end + 1);
                 continue;
             }
-            let (mut counts, mut is_quoted, start) = ([0; CANDIDATES.len()], false, at);
+            let mut counts = [0; CANDIDATES.len()];
+            let mut is_quoted = false;
+            let start = at;
             while at < text.len() && (is_quoted || !matches!(text[at], b'\n' | b'\r')) {
                 if Some(text[at]) == self.escape && is_quoted {
                     at += 1;
                 } else if Some(text[at]) == self.quote {
                     is_quoted = !is_quoted;
-                } else if let Some(candidate) = CANDIDATES.iter().position(|candidate| *candidate == text[at] && !is_quoted) {
+                } else if let Some(candidate) = CANDIDATES
+                    .iter()
+                    .position(|candidate| *candidate == text[at] && !is_quoted)
+                {
                     counts[candidate] += 1;
                 }
                 at += 1;
@@ -294,8 +384,13 @@ impl Form {
         }
         let header = rows.first()?;
         let mut found = (0..CANDIDATES.len()).filter(|candidate| header[*candidate] > 0);
-        let (Some(only), None) = (found.next(), found.next()) else { return None };
-        let is_usual = self.columns.as_ref().is_none_or(|columns| columns.len() == header[only] + 1);
+        let (Some(only), None) = (found.next(), found.next()) else {
+            return None;
+        };
+        let is_usual = self
+            .columns
+            .as_ref()
+            .is_none_or(|columns| columns.len() == header[only] + 1);
         let agrees = rows.get(1).is_none_or(|row| row[only] == header[only]);
         (only > 0 && is_usual && agrees).then_some(CANDIDATES[only])
     }
@@ -306,8 +401,12 @@ fn time_format(
     format: &Option<String>,
     read: fn(&str) -> std::result::Result<TimeFormat, String>,
 ) -> Result<Option<TimeFormat>> {
-    let Some(format) = format else { return Ok(None) };
-    read(format).map(Some).map_err(|what| Error::usage(format!("csv: {name} = \"{format}\": {what}")))
+    let Some(format) = format else {
+        return Ok(None);
+    };
+    read(format)
+        .map(Some)
+        .map_err(|what| Error::usage(format!("csv: {name} = \"{format}\": {what}")))
 }
 
 #[cfg(test)]
@@ -316,17 +415,41 @@ mod tests {
 
     #[test]
     fn settings_of_the_command_line_may_have_commas() {
-        let dialect = Dialect::parse(r"delimiter=;,decimal=,,thousands=.,null=NA,\N,,columns=id,na me,header=false").expect("settings");
+        let dialect = Dialect::parse(
+            r"delimiter=;,decimal=,,thousands=.,null=NA,\N,,columns=id,na me,header=false",
+        )
+        .expect("settings");
         let expected = serde_json::json!({
             "delimiter": ";", "header": false, "columns": ["id", "na me"], "null": ["NA", r"\N", ""], "decimal": ",", "thousands": ".",
         });
-        assert_eq!(serde_json::to_string(&dialect).expect("JSON"), expected.to_string(), "in the order of the settings");
-        assert_eq!(Dialect::parse("delimiter=,").expect("a setting").in_words(), "delimiter = \",\"");
-        let toml: Dialect = toml::from_str("delimiter = '\t'\nnull = ['NA']\nskip = 2\nragged = 'fill'").expect("settings");
-        assert_eq!(Dialect::parse("delimiter=\t,null=NA,skip=2,ragged=fill").expect("settings"), toml);
-        let over = Dialect::parse("trim=true,null=-").expect("settings").or(toml);
-        assert_eq!(over.in_words(), r#"delimiter = "\t", skip = 2, null = ["-"], trim = true, ragged = "fill""#);
-        assert!(toml::from_str::<Dialect>("").expect("no setting").is_default());
+        assert_eq!(
+            serde_json::to_string(&dialect).expect("JSON"),
+            expected.to_string(),
+            "in the order of the settings"
+        );
+        assert_eq!(
+            Dialect::parse("delimiter=,").expect("a setting").in_words(),
+            "delimiter = \",\""
+        );
+        let toml: Dialect =
+            toml::from_str("delimiter = '\t'\nnull = ['NA']\nskip = 2\nragged = 'fill'")
+                .expect("settings");
+        assert_eq!(
+            Dialect::parse("delimiter=\t,null=NA,skip=2,ragged=fill").expect("settings"),
+            toml
+        );
+        let over = Dialect::parse("trim=true,null=-")
+            .expect("settings")
+            .or(toml);
+        assert_eq!(
+            over.in_words(),
+            r#"delimiter = "\t", skip = 2, null = ["-"], trim = true, ragged = "fill""#
+        );
+        assert!(
+            toml::from_str::<Dialect>("")
+                .expect("no setting")
+                .is_default()
+        );
     }
 
     #[test]
@@ -337,12 +460,18 @@ mod tests {
             ("delimiter=;;", "delimiter is one character"),
             ("delimiter=x", "not a letter or digit"),
             ("delimiter=\u{a6}", "ASCII"),
-            ("quote=;,delimiter=;", "delimiter and quote are the same character"),
+            (
+                "quote=;,delimiter=;",
+                "delimiter and quote are the same character",
+            ),
             ("header=no", "true or false"),
             ("header=false", "needs the names of its columns"),
             ("columns=a,b", "if there is no header"),
             ("encoding=klingon", "unknown encoding 'klingon'"),
-            ("thousands=.", "decimal and thousands are the same character"),
+            (
+                "thousands=.",
+                "decimal and thousands are the same character",
+            ),
             ("decimal=5", "neither a letter"),
             ("date_format=%d.%m", "year, month and day"),
             ("timestamp_format=%d.%m.%Y", "hour and minute"),
@@ -351,7 +480,10 @@ mod tests {
             (r"quote=,escape=\", "escape goes with a quote"),
         ] {
             let error = Dialect::parse(text).expect_err(text);
-            assert!(error.to_string().contains(what) && error.kind() == crate::error::Kind::Usage, "{text}: {error}");
+            assert!(
+                error.to_string().contains(what) && error.kind() == crate::error::Kind::Usage,
+                "{text}: {error}"
+            );
         }
         assert!(toml::from_str::<Dialect>("delimeter = ';'").is_err());
     }
@@ -359,8 +491,15 @@ mod tests {
     #[test]
     fn a_delimiter_is_detected_only_if_it_cannot_be_mistaken() {
         let detect = |text: &str, dialect: &str| {
-            let dialect = if dialect.is_empty() { Dialect::default() } else { Dialect::parse(dialect).expect("a dialect") };
-            Form::of(&dialect, None).expect("a form").detect_delimiter(text.as_bytes(), true).map(char::from)
+            let dialect = if dialect.is_empty() {
+                Dialect::default()
+            } else {
+                Dialect::parse(dialect).expect("a dialect")
+            };
+            Form::of(&dialect, None)
+                .expect("a form")
+                .detect_delimiter(text.as_bytes(), true)
+                .map(char::from)
         };
         for (text, expected) in [
             ("id;name\n1;a\n", Some(';')),
@@ -384,7 +523,15 @@ mod tests {
         assert_eq!(detect("1;2\n", "header=false,columns=a,b"), Some(';'));
         assert_eq!(detect("1;2\n", "header=false,columns=a"), None);
         let form = Form::of(&Dialect::default(), None).expect("a form");
-        assert_eq!(form.detect_delimiter(b"id;name\n1", false), Some(b';'), "the row is cut off");
-        assert_eq!(form.detect_delimiter(b"id;na", false), None, "the header is cut off");
+        assert_eq!(
+            form.detect_delimiter(b"id;name\n1", false),
+            Some(b';'),
+            "the row is cut off"
+        );
+        assert_eq!(
+            form.detect_delimiter(b"id;na", false),
+            None,
+            "the header is cut off"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Encodings of text: everything behind this module is UTF-8.
 //!
-//! A byte order mark decides between UTF-8 and UTF-16, unless an encoding is declared. Text without a mark is UTF-8. Bytes
-//! that an encoding does not have are an error, and never a replacement character: Latin-1 has all 256 bytes, Windows-1252
-//! has all but five.
+//! A byte order mark decides between UTF-8 and UTF-16, unless an encoding is declared. Text without
+//! a mark is UTF-8. Bytes that an encoding does not have are an error, and never a replacement
+//! character: Latin-1 has all 256 bytes, Windows-1252 has all but five.
 
 use std::io::{self, Cursor, Read};
 
@@ -40,9 +40,13 @@ impl Encoding {
             "utf-16-be" => Encoding::Other(encoding_rs::UTF_16BE),
             "cp1252" => Encoding::Other(encoding_rs::WINDOWS_1252),
             name => {
-                let python = name.strip_prefix("cp").map(|number| format!("windows-{number}"));
+                let python = name
+                    .strip_prefix("cp")
+                    .map(|number| format!("windows-{number}"));
                 let known = encoding_rs::Encoding::for_label_no_replacement(name.as_bytes());
-                Encoding::Other(known.or_else(|| encoding_rs::Encoding::for_label_no_replacement(python?.as_bytes()))?)
+                Encoding::Other(known.or_else(|| {
+                    encoding_rs::Encoding::for_label_no_replacement(python?.as_bytes())
+                })?)
             }
         })
     }
@@ -58,13 +62,17 @@ impl Encoding {
     }
 }
 
-/// Text as UTF-8, and the encoding that it had. If `declared` is none, the byte order mark tells it.
+/// Text as UTF-8, and the encoding that it had. If `declared` is none, the byte order mark tells
+/// it.
 ///
 /// UTF-8 is not checked here: whoever reads it knows the line and the column.
 ///
 /// # Errors
 /// A failure to read; invalid data for UTF-16 without a byte order mark.
-pub(super) fn decoded(mut from: Box<dyn Read + Send>, declared: Option<Encoding>) -> io::Result<(Box<dyn Read + Send>, Encoding)> {
+pub(super) fn decoded(
+    mut from: Box<dyn Read + Send>,
+    declared: Option<Encoding>,
+) -> io::Result<(Box<dyn Read + Send>, Encoding)> {
     let mut start = [0u8; 3];
     let got = fill(&mut from, &mut start)?;
     let mark = match &start[..got] {
@@ -75,9 +83,14 @@ pub(super) fn decoded(mut from: Box<dyn Read + Send>, declared: Option<Encoding>
     };
     let (skipped, encoding) = match (declared, mark) {
         (None, mark) => mark.unwrap_or((0, Encoding::Utf8)),
-        (Some(Encoding::Utf16), Some((length, encoding))) if encoding != Encoding::Utf8 => (length, encoding),
+        (Some(Encoding::Utf16), Some((length, encoding))) if encoding != Encoding::Utf8 => {
+            (length, encoding)
+        }
         (Some(Encoding::Utf16), _) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no byte order mark: declare utf-16le or utf-16be"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it has no byte order mark: declare utf-16le or utf-16be",
+            ));
         }
         (Some(declared), Some((length, marked))) if declared == marked => (length, declared),
         (Some(declared), _) => (0, declared),
@@ -88,8 +101,15 @@ pub(super) fn decoded(mut from: Box<dyn Read + Send>, declared: Option<Encoding>
         Encoding::Utf16 | Encoding::Latin1 => None,
         Encoding::Other(other) => Some(other.new_decoder_without_bom_handling()),
     };
-    let decoding =
-        Decoding { from, encoding, decoder, input: vec![0; 1 << 16], output: vec![0; 1 << 18], ready: 0..0, state: State::Reading };
+    let decoding = Decoding {
+        from,
+        encoding,
+        decoder,
+        input: vec![0; 1 << 16],
+        output: vec![0; 1 << 18],
+        ready: 0..0,
+        state: State::Reading,
+    };
     Ok((Box::new(decoding), encoding))
 }
 
@@ -124,12 +144,18 @@ impl<R: Read> Decoding<R> {
             return Ok(());
         };
         if self.encoding == Encoding::Other(encoding_rs::WINDOWS_1252)
-            && let Some(at) = input.iter().position(|byte| NOT_IN_WINDOWS_1252.contains(byte))
+            && let Some(at) = input
+                .iter()
+                .position(|byte| NOT_IN_WINDOWS_1252.contains(byte))
         {
             (input, self.state) = (&input[..at], State::Wrong);
         }
         // The output has room for the most that the input can become.
-        let (result, _, written) = decoder.decode_to_utf8_without_replacement(input, &mut self.output, self.state == State::Ended);
+        let (result, _, written) = decoder.decode_to_utf8_without_replacement(
+            input,
+            &mut self.output,
+            self.state == State::Ended,
+        );
         if matches!(result, DecoderResult::Malformed(..)) {
             self.state = State::Wrong;
         }
@@ -143,7 +169,8 @@ impl<R: Read> Read for Decoding<R> {
         loop {
             if !self.ready.is_empty() || buffer.is_empty() {
                 let count = buffer.len().min(self.ready.len());
-                buffer[..count].copy_from_slice(&self.output[self.ready.start..self.ready.start + count]);
+                buffer[..count]
+                    .copy_from_slice(&self.output[self.ready.start..self.ready.start + count]);
                 self.ready.start += count;
                 return Ok(count);
             }
@@ -165,10 +192,15 @@ mod tests {
 
     fn read(bytes: &[u8], declared: Option<&str>) -> Result<(String, &'static str), String> {
         let declared = declared.map(|name| Encoding::named(name).expect("an encoding"));
-        let (mut text, encoding) = decoded(Box::new(Cursor::new(bytes.to_vec())), declared).map_err(|error| error.to_string())?;
+        let (mut text, encoding) = decoded(Box::new(Cursor::new(bytes.to_vec())), declared)
+            .map_err(|error| error.to_string())?;
         let mut read = Vec::new();
-        text.read_to_end(&mut read).map_err(|error| error.to_string())?;
-        Ok((String::from_utf8(read).map_err(|error| error.to_string())?, encoding.name()))
+        text.read_to_end(&mut read)
+            .map_err(|error| error.to_string())?;
+        Ok((
+            String::from_utf8(read).map_err(|error| error.to_string())?,
+            encoding.name(),
+        ))
     }
 
     fn utf16(text: &str, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
@@ -178,7 +210,8 @@ mod tests {
     #[test]
     fn marks_decide_unless_an_encoding_is_declared() {
         let text = "id,\u{e9}\u{20ac}\u{1f600}\n";
-        let (little, big) = (utf16(text, u16::to_le_bytes), utf16(text, u16::to_be_bytes));
+        let little = utf16(text, u16::to_le_bytes);
+        let big = utf16(text, u16::to_be_bytes);
         let marked = |mark: &[u8], bytes: &[u8]| [mark, bytes].concat();
         for (bytes, declared, encoding) in [
             (text.as_bytes().to_vec(), None, "UTF-8"),
@@ -190,7 +223,11 @@ mod tests {
             (little, Some("utf-16le"), "UTF-16LE"),
             (big, Some("utf_16_be"), "UTF-16BE"),
         ] {
-            assert_eq!(read(&bytes, declared), Ok((text.to_owned(), encoding)), "{declared:?}");
+            assert_eq!(
+                read(&bytes, declared),
+                Ok((text.to_owned(), encoding)),
+                "{declared:?}"
+            );
         }
         assert_eq!(read(b"", None), Ok((String::new(), "UTF-8")));
         assert!(read(b"i\0d\0", Some("utf-16")).is_err());
@@ -201,13 +238,29 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         let latin: String = (0..=255u8).map(char::from).collect();
         assert_eq!(read(&all, Some("latin-1")), Ok((latin, "latin-1")));
-        assert_eq!(read(b"\x80\xe9", Some("cp1252")), Ok(("\u{20ac}\u{e9}".to_owned(), "windows-1252")));
+        assert_eq!(
+            read(b"\x80\xe9", Some("cp1252")),
+            Ok(("\u{20ac}\u{e9}".to_owned(), "windows-1252"))
+        );
         for byte in NOT_IN_WINDOWS_1252 {
-            assert_eq!(read(&[b'a', byte], Some("windows-1252")), Err("a byte that is not valid windows-1252".to_owned()));
+            assert_eq!(
+                read(&[b'a', byte], Some("windows-1252")),
+                Err("a byte that is not valid windows-1252".to_owned())
+            );
         }
-        assert_eq!(read(b"a\x00\xd8", Some("utf-16le")), Err("a byte that is not valid UTF-16LE".to_owned()), "half a character");
-        assert_eq!(read(b"\x82\xa0", Some("shift_jis")), Ok(("\u{3042}".to_owned(), "Shift_JIS")));
-        assert_eq!(read(b"\xe4\xf6", Some("cp1250")), Ok(("\u{e4}\u{f6}".to_owned(), "windows-1250")));
+        assert_eq!(
+            read(b"a\x00\xd8", Some("utf-16le")),
+            Err("a byte that is not valid UTF-16LE".to_owned()),
+            "half a character"
+        );
+        assert_eq!(
+            read(b"\x82\xa0", Some("shift_jis")),
+            Ok(("\u{3042}".to_owned(), "Shift_JIS"))
+        );
+        assert_eq!(
+            read(b"\xe4\xf6", Some("cp1250")),
+            Ok(("\u{e4}\u{f6}".to_owned(), "windows-1250"))
+        );
         assert_eq!(Encoding::named("klingon"), None);
     }
 
@@ -218,7 +271,8 @@ mod tests {
         assert_eq!(read(&bytes, None).map(|(read, _)| read == text), Ok(true));
         let mut wrong = vec![b'a'; 200_000];
         wrong[150_000] = 0x81;
-        let (mut from, _) = decoded(Box::new(Cursor::new(wrong)), Encoding::named("cp1252")).expect("it opens");
+        let (mut from, _) =
+            decoded(Box::new(Cursor::new(wrong)), Encoding::named("cp1252")).expect("it opens");
         let mut good = Vec::new();
         assert!(from.read_to_end(&mut good).is_err());
         assert_eq!(good.len(), 150_000, "what comes before is read");

@@ -1,31 +1,46 @@
-//! The files that a source names: a path, a glob or a folder, on a disk or in a store; and standard input, set aside.
+//! The files that a source names: a path, a glob or a folder, on a disk or in a store; and standard
+//! input, set aside.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
-use crate::storage::location::{Location, Object, is_data};
-use crate::storage::partitions::{local_object, local_objects_below};
-use crate::storage::table_format::refuse_tables;
+use crate::storage::lake::location::{Location, Object, is_data};
+use crate::storage::lake::partitions::{local_object, local_objects_below};
+use crate::storage::lake::table_format::refuse_tables;
 
-/// The files that a path or a glob names, sorted. A folder stands for the data files in it and in its folders.
+/// The files that a path or a glob names, sorted. A folder stands for the data files in it and in
+/// its folders.
 ///
 /// # Errors
-/// A failure if there are none: a nightly source may not have come yet. A refusal for a folder that is a table of another format.
+/// A failure if there are none: a nightly source may not have come yet. A refusal for a folder that
+/// is a table of another format.
 pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
     let mut files = match pattern.as_local() {
         Some(path) => local_files_of(path)?,
         None => pattern.objects_like()?,
     };
     let text = pattern.to_string();
-    let above = text.find(['*', '?', '[']).map_or(text.as_str(), |wildcard| &text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
+    let above = text
+        .find(['*', '?', '['])
+        .map_or(text.as_str(), |wildcard| {
+            &text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]
+        });
     files.retain(|object| {
         let name = object.location.to_string();
-        name.strip_prefix(above).unwrap_or(&name).split('/').all(is_data) && is_data(&object.location.name())
+        name.strip_prefix(above)
+            .unwrap_or(&name)
+            .split('/')
+            .all(is_data)
+            && is_data(&object.location.name())
     });
     if files.is_empty() {
-        let text = if pattern.is_folder()? { format!("{pattern}/*") } else { pattern.to_string() };
+        let text = if pattern.is_folder()? {
+            format!("{pattern}/*")
+        } else {
+            pattern.to_string()
+        };
         return Err(Error::io(format!("no file matches '{text}'")));
     }
     files.sort_by(|one, other| one.relative.cmp(&other.relative));
@@ -40,17 +55,29 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
     }
     let text = pattern.to_string_lossy();
     let Some(wildcard) = text.find(['*', '?', '[']).filter(|_| !pattern.exists()) else {
-        return if pattern.is_file() { Ok(vec![local_object(pattern)?]) } else { Ok(Vec::new()) };
+        return if pattern.is_file() {
+            Ok(vec![local_object(pattern)?])
+        } else {
+            Ok(Vec::new())
+        };
     };
     let above = Path::new(&text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
-    let paths = glob::glob(&text).map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
+    let paths = glob::glob(&text)
+        .map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
     let mut files = Vec::new();
     for path in paths {
         let path = path.io_context(|| format!("cannot list '{text}'"))?;
         if path.is_file() {
             refuse_tables(path.parent().unwrap_or(&path), &mut known)?;
-            let below = path.strip_prefix(above).unwrap_or(&path).display().to_string();
-            files.push(Object { below, ..local_object(&path)? });
+            let below = path
+                .strip_prefix(above)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            files.push(Object {
+                below,
+                ..local_object(&path)?
+            });
         }
     }
     Ok(files)
@@ -75,20 +102,40 @@ mod tests {
     #[test]
     fn a_folder_stands_for_all_that_is_below_it_and_is_not_hidden() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
-        for path in ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv", "in/_tmp/d.csv", "in/eu/.hidden/e.csv", "in/_SUCCESS", "into/f.csv"] {
+        let store =
+            crate::storage::object_store::registry::Stores::new(Vec::new(), Default::default())
+                .expect("stores")
+                .in_memory("memory://test");
+        for path in [
+            "in/a.csv",
+            "in/eu/b.csv",
+            "in/eu/deep/c.csv",
+            "in/_tmp/d.csv",
+            "in/eu/.hidden/e.csv",
+            "in/_SUCCESS",
+            "into/f.csv",
+        ] {
             let local = folder.path().join(path);
             std::fs::create_dir_all(local.parent().expect("a folder")).expect("made");
             std::fs::write(local, "id\n1\n").expect("written");
             store.put(path, b"id\n1\n".to_vec()).expect("written");
         }
-        store.put("in/eu", Vec::new()).expect("the marker of a folder");
+        store
+            .put("in/eu", Vec::new())
+            .expect("the marker of a folder");
         for root in [Location::local(folder.path()), Location::remote(store, "")] {
             let names = |pattern: &str| -> Vec<String> {
-                files_of(&root.join(pattern)).expect("files").iter().filter_map(|object| object.location.below(&root)).collect()
+                files_of(&root.join(pattern))
+                    .expect("files")
+                    .iter()
+                    .filter_map(|object| object.location.below(&root))
+                    .collect()
             };
             assert_eq!(names("in"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
-            assert_eq!(names("in/**/*.csv"), ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]);
+            assert_eq!(
+                names("in/**/*.csv"),
+                ["in/a.csv", "in/eu/b.csv", "in/eu/deep/c.csv"]
+            );
             assert_eq!(names("in/*.csv"), ["in/a.csv"]);
         }
     }
@@ -96,16 +143,20 @@ mod tests {
     #[test]
     fn a_folder_that_is_a_table_of_another_format_is_refused() {
         use crate::domain::layout::Layout;
-        use crate::storage::partitions::find;
+        use crate::storage::lake::partitions::find;
         let date = |text| crate::model::parse_date(text).expect("a date");
-        let range = crate::model::DateRange::new(date("2024-01-01"), date("2024-01-02")).expect("a range");
+        let range =
+            crate::model::DateRange::new(date("2024-01-01"), date("2024-01-02")).expect("a range");
         for (log, name) in [
             ("_delta_log/00000000000000000000.json", "Delta Lake"),
             (".hoodie/hoodie.properties", "Hudi"),
             ("metadata/00000-1.metadata.json", "Iceberg"),
         ] {
             let folder = tempfile::tempdir().expect("a folder");
-            let store = crate::storage::stores::Stores::new(Vec::new(), Default::default()).expect("stores").in_memory("memory://test");
+            let store =
+                crate::storage::object_store::registry::Stores::new(Vec::new(), Default::default())
+                    .expect("stores")
+                    .in_memory("memory://test");
             for path in [
                 "dim/date=2024-01-01/a.parquet".to_owned(),
                 format!("dim/{log}"),
@@ -127,12 +178,26 @@ mod tests {
                     find(&root.join("dated"), &layout, Some(range)).err(),
                 ];
                 for (at, refusal) in refusals.into_iter().enumerate() {
-                    let refusal = refusal.unwrap_or_else(|| panic!("{name}, {at} in {root} was read"));
+                    let refusal =
+                        refusal.unwrap_or_else(|| panic!("{name}, {at} in {root} was read"));
                     assert_eq!(refusal.kind(), crate::error::Kind::Refused, "{refusal}");
-                    assert!(refusal.to_string().contains(name) && refusal.hints()[0].starts_with("export it first"), "{refusal}");
+                    assert!(
+                        refusal.to_string().contains(name)
+                            && refusal.hints()[0].starts_with("export it first"),
+                        "{refusal}"
+                    );
                 }
-                assert_eq!(files_of(&root.join("plain")).expect("a plain folder").len(), 1);
-                assert_eq!(find(&root.join("plain"), &layout, Some(range)).expect("a plain folder").dates().len(), 1);
+                assert_eq!(
+                    files_of(&root.join("plain")).expect("a plain folder").len(),
+                    1
+                );
+                assert_eq!(
+                    find(&root.join("plain"), &layout, Some(range))
+                        .expect("a plain folder")
+                        .dates()
+                        .len(),
+                    1
+                );
             }
         }
     }

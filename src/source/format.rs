@@ -3,8 +3,8 @@
 use super::compression;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
-use crate::storage::location::{Location, Object};
-use crate::storage::read::ObjectReader;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::read::ObjectReader;
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -77,13 +77,15 @@ impl FormatRule {
         FormatRule {
             declared,
             option: format!(
-                "[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow, avro",
+                "[tables.{}] source_format = \"parquet\" in asof.toml; or csv, tsv, ndjson, \
+                 arrow, avro",
                 toml_key(table.as_str())
             ),
         }
     }
 
-    /// The format of files: as declared, or as their names tell; of files whose names do not, as the first bytes of the first one tell.
+    /// The format of files: as declared, or as their names tell; of files whose names do not, as
+    /// the first bytes of the first one tell.
     ///
     /// # Errors
     /// A usage error for a format that cannot be told; a refusal for files of different formats.
@@ -91,13 +93,17 @@ impl FormatRule {
         match self.declared {
             Some(declared) => Ok(declared),
             None => common_format(files)?.map_err(|unknown| {
-                Error::usage(format!("neither the name of '{unknown}' nor its first bytes tell its format")).hint(&self.option)
+                Error::usage(format!(
+                    "neither the name of '{unknown}' nor its first bytes tell its format"
+                ))
+                .hint(&self.option)
             }),
         }
     }
 }
 
-/// The format of files by their names, and by the first bytes of the first file whose name does not tell; or that file.
+/// The format of files by their names, and by the first bytes of the first file whose name does not
+/// tell; or that file.
 fn common_format(files: &[Object]) -> Result<Result<Format, Location>> {
     let mut common: Option<(Format, &Location)> = None;
     let mut nameless = None;
@@ -106,27 +112,33 @@ fn common_format(files: &[Object]) -> Result<Result<Format, Location>> {
         let format = match (Format::of(location), nameless) {
             (Some(format), _) | (None, Some(format)) => format,
             (None, None) => {
-                let Some(sniffed) = sniff(object)? else { return Ok(Err(location.clone())) };
+                let Some(sniffed) = sniff(object)? else {
+                    return Ok(Err(location.clone()));
+                };
                 *nameless.insert(sniffed)
             }
         };
         match common {
             Some((other, first)) if other != format => {
                 return Err(Error::refused(format!(
-                    "'{first}' is {other} and '{location}' is {format}: the files of one table have one format"
+                    "'{first}' is {other} and '{location}' is {format}: the files of one table \
+                     have one format"
                 )));
             }
             _ => common = common.or(Some((format, location))),
         }
     }
-    common.map(|(format, _)| Ok(format)).ok_or_else(|| Error::usage("there are no files to read"))
+    common
+        .map(|(format, _)| Ok(format))
+        .ok_or_else(|| Error::usage("there are no files to read"))
 }
 
 /// The format that the first bytes of a file tell, or the name of the one file in an archive.
 fn sniff(object: &Object) -> Result<Option<Format>> {
     let mut first = [0u8; 6];
     let mut file = ObjectReader::open_listed(object)?.stream()?;
-    let length = compression::fill(&mut file, &mut first).io_context(|| format!("cannot read '{}'", object.location))?;
+    let length = compression::fill(&mut file, &mut first)
+        .io_context(|| format!("cannot read '{}'", object.location))?;
     Ok(match &first[..length] {
         bytes if bytes.starts_with(b"PAR1") => Some(Format::Parquet),
         b"ARROW1" => Some(Format::Arrow),
@@ -157,15 +169,46 @@ mod tests {
             typed_file(folder.path(), written, column());
             let nameless = folder.path().join("000000_0");
             std::fs::copy(folder.path().join(written), &nameless).expect("copied");
-            assert_eq!(FormatRule::default().of(&[file(&nameless)]).expect("its bytes tell"), format);
+            assert_eq!(
+                FormatRule::default()
+                    .of(&[file(&nameless)])
+                    .expect("its bytes tell"),
+                format
+            );
         }
         let text = folder.path().join("000001_0");
         std::fs::write(&text, "id\n1\n").expect("written");
-        let rule = FormatRule { declared: None, option: "--source-format csv".to_owned() };
+        let rule = FormatRule {
+            declared: None,
+            option: "--source-format csv".to_owned(),
+        };
         let error = rule.of(&[file(&text)]).expect_err("text tells nothing");
-        assert_eq!((error.kind(), error.hints()), (crate::error::Kind::Usage, ["--source-format csv".to_owned()].as_slice()));
-        assert_eq!(FormatRule { declared: Some(Format::Csv), ..rule }.of(&[file(&text)]).expect("declared"), Format::Csv);
-        let mixed = [file(&folder.path().join("x.parquet")), file(&folder.path().join("x.arrow"))];
-        assert_eq!(FormatRule::default().of(&mixed).expect_err("two formats").kind(), crate::error::Kind::Refused);
+        assert_eq!(
+            (error.kind(), error.hints()),
+            (
+                crate::error::Kind::Usage,
+                ["--source-format csv".to_owned()].as_slice()
+            )
+        );
+        assert_eq!(
+            FormatRule {
+                declared: Some(Format::Csv),
+                ..rule
+            }
+            .of(&[file(&text)])
+            .expect("declared"),
+            Format::Csv
+        );
+        let mixed = [
+            file(&folder.path().join("x.parquet")),
+            file(&folder.path().join("x.arrow")),
+        ];
+        assert_eq!(
+            FormatRule::default()
+                .of(&mixed)
+                .expect_err("two formats")
+                .kind(),
+            crate::error::Kind::Refused
+        );
     }
 }

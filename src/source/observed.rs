@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 
 use super::compression::Compression;
-use super::guess::Commas;
+use super::type_inference::Commas;
 use crate::error::shorten;
 
 /// How a file of text was read, as far as that is not the same for every file.
@@ -27,7 +27,13 @@ pub struct ReadAs {
 impl ReadAs {
     /// What was detected, in words; `None` if nothing was.
     pub fn detected_in_words(&self) -> Option<String> {
-        let delimiter = self.delimiter.map(|delimiter| if delimiter == '\t' { "tab".to_owned() } else { format!("'{delimiter}'") });
+        let delimiter = self.delimiter.map(|delimiter| {
+            if delimiter == '\t' {
+                "tab".to_owned()
+            } else {
+                format!("'{delimiter}'")
+            }
+        });
         let words = self.detected.iter().map(|what| match *what {
             "delimiter" => format!("delimiter {}", delimiter.as_deref().unwrap_or_default()),
             what => format!("{what} {}", self.encoding),
@@ -36,7 +42,8 @@ impl ReadAs {
     }
 }
 
-/// What is seen of the text of one table, or of events of one name, while its files are read. Clones share it.
+/// What is seen of the text of one table, or of events of one name, while its files are read.
+/// Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Observed(Arc<Mutex<Seen>>);
 
@@ -52,7 +59,10 @@ struct Seen {
 
 impl Observed {
     fn with<T: Default>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
-        self.0.lock().map(|mut seen| look(&mut seen)).unwrap_or_default()
+        self.0
+            .lock()
+            .map(|mut seen| look(&mut seen))
+            .unwrap_or_default()
     }
 
     /// Notes how a file is written.
@@ -66,7 +76,10 @@ impl Observed {
 
     /// Notes that a column of text may be one of numbers with commas.
     pub(super) fn note_commas(&self, column: &str, commas: Commas, example: &str) {
-        let what = format!("column '{column}' is text; its values look like numbers with commas, such as '{}'", shorten(example));
+        let what = format!(
+            "column '{column}' is text; its values look like numbers with commas, such as '{}'",
+            shorten(example)
+        );
         let note = match commas {
             Commas::Decimal => format!("{what}: --csv decimal=,"),
             Commas::DecimalWithThousands => format!("{what}: --csv decimal=,,thousands=."),

@@ -1,4 +1,5 @@
-//! Files that carry their types, Parquet, Arrow IPC and Avro: opened for their schemas, unified, and read one after the other.
+//! Files that carry their types, Parquet, Arrow IPC and Avro: opened for their schemas, unified,
+//! and read one after the other.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::schema::{type_name, unify, widen};
 use crate::error::{Error, Result};
 use crate::storage::Batches;
-use crate::storage::object::{ParquetObject, RowCondition};
+use crate::storage::parquet::object::{ParquetObject, RowCondition};
 
 /// A file that carries its types, opened for its schema. It is not held open.
 pub(super) enum Part {
@@ -30,9 +31,14 @@ impl Part {
             #[cfg(feature = "avro")]
             Format::Avro => Ok(Part::Avro(Box::new(AvroFile::open(input)?))),
             #[cfg(not(feature = "avro"))]
-            Format::Avro => Err(Error::usage(format!("{} is an Avro file, and this asof was built without Avro", input.name))
-                .hint("cargo install asof --features avro")),
-            _ => Ok(Part::Parquet(Box::new(ParquetObject::open_listed(&input.object)?))),
+            Format::Avro => Err(Error::usage(format!(
+                "{} is an Avro file, and this asof was built without Avro",
+                input.name
+            ))
+            .hint("cargo install asof --features avro")),
+            _ => Ok(Part::Parquet(Box::new(ParquetObject::open_listed(
+                &input.object,
+            )?))),
         }
     }
 
@@ -58,7 +64,12 @@ impl Part {
         match self {
             Part::Parquet(object) => {
                 let known = object.texts_in_dictionaries();
-                object.read_as_dictionaries(&known.into_iter().filter(|text| texts.contains(text)).collect::<Vec<_>>())
+                object.read_as_dictionaries(
+                    &known
+                        .into_iter()
+                        .filter(|text| texts.contains(text))
+                        .collect::<Vec<_>>(),
+                )
             }
             Part::Arrow(file) => file.read(),
             #[cfg(feature = "avro")]
@@ -66,7 +77,11 @@ impl Part {
         }
     }
 
-    pub(super) fn read_where(&self, columns: &[String], condition: Option<&Arc<dyn RowCondition>>) -> Result<Batches> {
+    pub(super) fn read_where(
+        &self,
+        columns: &[String],
+        condition: Option<&Arc<dyn RowCondition>>,
+    ) -> Result<Batches> {
         match self {
             Part::Parquet(object) => object.read_where(Some(columns), condition.cloned()),
             Part::Arrow(file) => file.read(),
@@ -91,8 +106,10 @@ impl Parts {
         for input in inputs {
             parts.push((Part::open(input, format)?, input.name.clone()));
         }
-        let schemas: Vec<(SchemaRef, &str)> =
-            parts.iter().map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str())).collect();
+        let schemas: Vec<(SchemaRef, &str)> = parts
+            .iter()
+            .map(|(part, name)| (declared_schema(part.schema(), rules), name.as_str()))
+            .collect();
         let schema = unify_parts(&schemas, rules)?;
         rules.check(&schema, &inputs[0].name)?;
         let schema = in_settled_units(&parts, &schema, rules)?;
@@ -103,24 +120,35 @@ impl Parts {
     pub(super) fn have_in_dictionaries(&self, text: &String) -> bool {
         self.parts.iter().all(|(part, _)| match part {
             Part::Parquet(object) => match object.schema().field_with_name(text) {
-                Ok(field) => field.data_type() == &DataType::Null || object.texts_in_dictionaries().contains(text),
+                Ok(field) => {
+                    field.data_type() == &DataType::Null
+                        || object.texts_in_dictionaries().contains(text)
+                }
                 Err(_) => true,
             },
             _ => false,
         })
     }
 
-    /// Reads one file after the other, each brought into `target`. A file is opened when the one before it ends. `is_all` says that
-    /// every row is read, so that a refusal can tell its number.
-    pub(super) fn read(self, target: SchemaRef, is_all: bool, read: impl Fn(&Part) -> Result<Batches> + Send + 'static) -> Batches {
+    /// Reads one file after the other, each brought into `target`. A file is opened when the one
+    /// before it ends. `is_all` says that every row is read, so that a refusal can tell its number.
+    pub(super) fn read(
+        self,
+        target: SchemaRef,
+        is_all: bool,
+        read: impl Fn(&Part) -> Result<Batches> + Send + 'static,
+    ) -> Batches {
         let batches = self.parts.into_iter().flat_map(move |(part, name)| {
-            let (target, rows) = (target.clone(), read(&part));
+            let target = target.clone();
+            let rows = read(&part);
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
             let mut before = 0;
             rows.map(move |batch| {
                 let batch = batch?;
                 let conformed = conform(&batch, &target).map_err(|error| {
-                    let numbered = is_all.then(|| refused_row(&batch, &target, before, &name)).flatten();
+                    let numbered = is_all
+                        .then(|| refused_row(&batch, &target, before, &name))
+                        .flatten();
                     numbered.unwrap_or_else(|| error.within(&name))
                 });
                 before += batch.num_rows();
@@ -131,12 +159,23 @@ impl Parts {
     }
 }
 
-/// The schema in which times of several units are in microseconds, if files have one beyond the years that nanoseconds hold: only then
-/// is it read for that. Digits below microseconds in other files are refused when they come.
-fn in_settled_units(parts: &[(Part, String)], schema: &SchemaRef, rules: &TypeRules) -> Result<SchemaRef> {
+/// The schema in which times of several units are in microseconds, if files have one beyond the
+/// years that nanoseconds hold: only then is it read for that. Digits below microseconds in other
+/// files are refused when they come.
+fn in_settled_units(
+    parts: &[(Part, String)],
+    schema: &SchemaRef,
+    rules: &TypeRules,
+) -> Result<SchemaRef> {
     let settled = schema.fields().iter().map(|field| {
-        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else { return Ok(field.clone()) };
-        let coarser = |part: &Part| part.schema().field_with_name(field.name()).is_ok_and(|own| own.data_type() != field.data_type());
+        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else {
+            return Ok(field.clone());
+        };
+        let coarser = |part: &Part| {
+            part.schema()
+                .field_with_name(field.name())
+                .is_ok_and(|own| own.data_type() != field.data_type())
+        };
         if rules.declared.contains_key(field.name()) {
             return Ok(field.clone());
         }
@@ -145,7 +184,9 @@ fn in_settled_units(parts: &[(Part, String)], schema: &SchemaRef, rules: &TypeRu
             for batch in part.read_where(name, None)? {
                 let batch = batch?;
                 let times = batch.column_by_name(field.name());
-                if times.is_some_and(|times| cast_exactly(times, field.data_type(), field.name()).is_err()) {
+                if times.is_some_and(|times| {
+                    cast_exactly(times, field.data_type(), field.name()).is_err()
+                }) {
                     let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
                     return Ok(Arc::new(field.as_ref().clone().with_data_type(micros)));
                 }
@@ -156,22 +197,41 @@ fn in_settled_units(parts: &[(Part, String)], schema: &SchemaRef, rules: &TypeRu
     Ok(Arc::new(Schema::new(settled.collect::<Result<Vec<_>>>()?)))
 }
 
-/// The refusal of the first row of a batch that cannot be brought into a schema, with its number, after so many rows of its file.
-fn refused_row(batch: &RecordBatch, target: &SchemaRef, before: usize, name: &str) -> Option<Error> {
-    let refused =
-        |row: usize| conform(&batch.slice(row, 1), target).err().map(|error| error.within(format!("{name}, row {}", before + row + 1)));
+/// The refusal of the first row of a batch that cannot be brought into a schema, with its number,
+/// after so many rows of its file.
+fn refused_row(
+    batch: &RecordBatch,
+    target: &SchemaRef,
+    before: usize,
+    name: &str,
+) -> Option<Error> {
+    let refused = |row: usize| {
+        conform(&batch.slice(row, 1), target)
+            .err()
+            .map(|error| error.within(format!("{name}, row {}", before + row + 1)))
+    };
     (0..batch.num_rows()).find_map(refused)
 }
 
-/// The schema that holds the schemas of the files of one table, as the schemas of dates are unified.
+/// The schema that holds the schemas of the files of one table, as the schemas of dates are
+/// unified.
 fn unify_parts(schemas: &[(SchemaRef, &str)], rules: &TypeRules) -> Result<SchemaRef> {
-    let Some(((first, _), others)) = schemas.split_first() else { return Err(Error::usage("there are no files to read")) };
+    let Some(((first, _), others)) = schemas.split_first() else {
+        return Err(Error::usage("there are no files to read"));
+    };
     let mut all = first.clone();
     for (at, (schema, name)) in others.iter().enumerate() {
         let unified = unify(&all, schema).map_err(|clashes| {
             let clash = &clashes.0[0];
-            let type_in = |schema: &SchemaRef| schema.field_with_name(&clash.column).ok().map(|field| field.data_type().clone());
-            let typed = schemas[..=at].iter().filter_map(|(schema, name)| Some((type_in(schema)?, *name)));
+            let type_in = |schema: &SchemaRef| {
+                schema
+                    .field_with_name(&clash.column)
+                    .ok()
+                    .map(|field| field.data_type().clone())
+            };
+            let typed = schemas[..=at]
+                .iter()
+                .filter_map(|(schema, name)| Some((type_in(schema)?, *name)));
             let (from, other) = typed
                 .clone()
                 .find(|(data_type, _)| widen(data_type, &clash.to).is_none())
@@ -192,10 +252,13 @@ fn unify_parts(schemas: &[(SchemaRef, &str)], rules: &TypeRules) -> Result<Schem
 
 /// The schema with declared types in the place of its own.
 fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match rules.declared.get(field.name()) {
-        Some(data_type) => field.as_ref().clone().with_data_type(data_type.clone()),
-        None => field.as_ref().clone(),
-    });
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match rules.declared.get(field.name()) {
+            Some(data_type) => field.as_ref().clone().with_data_type(data_type.clone()),
+            None => field.as_ref().clone(),
+        });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -206,27 +269,55 @@ mod tests {
     use super::*;
     use crate::source::testing::{lines, read_all, typed_file};
     use crate::source::{FormatRule, read, read_as_dictionaries, read_columns};
-    use crate::storage::partitions::local_object;
+    use crate::storage::lake::partitions::local_object;
 
     #[test]
     fn files_of_one_table_unify_as_dates_do() {
         use arrow::array::{
-            Decimal128Array, Int32Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+            Decimal128Array, Int32Array, Int64Array, NullArray, StringArray,
+            TimestampMicrosecondArray, TimestampNanosecondArray,
         };
         let decimal = |value, precision, scale| -> ArrayRef {
-            Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).expect("a decimal"))
+            Arc::new(
+                Decimal128Array::from(vec![value])
+                    .with_precision_and_scale(precision, scale)
+                    .expect("a decimal"),
+            )
         };
         let pairs: Vec<(ArrayRef, Option<ArrayRef>, &str, [&str; 2])> = vec![
-            (Arc::new(NullArray::new(1)), Some(Arc::new(StringArray::from(vec!["y"]))), "text", ["", "y"]),
-            (Arc::new(Int32Array::from(vec![1])), Some(Arc::new(Int64Array::from(vec![1 << 40]))), "int64", ["1", "1099511627776"]),
+            (
+                Arc::new(NullArray::new(1)),
+                Some(Arc::new(StringArray::from(vec!["y"]))),
+                "text",
+                ["", "y"],
+            ),
+            (
+                Arc::new(Int32Array::from(vec![1])),
+                Some(Arc::new(Int64Array::from(vec![1 << 40]))),
+                "int64",
+                ["1", "1099511627776"],
+            ),
             (
                 Arc::new(TimestampMicrosecondArray::from(vec![1])),
                 Some(Arc::new(TimestampNanosecondArray::from(vec![1]))),
                 "timestamp(ns)",
-                ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"],
+                [
+                    "1970-01-01T00:00:00.000001",
+                    "1970-01-01T00:00:00.000000001",
+                ],
             ),
-            (decimal(15, 3, 1), Some(decimal(12_345, 5, 2)), "decimal(5, 2)", ["1.50", "123.45"]),
-            (Arc::new(StringArray::from(vec!["x"])), None, "text", ["x", ""]),
+            (
+                decimal(15, 3, 1),
+                Some(decimal(12_345, 5, 2)),
+                "decimal(5, 2)",
+                ["1.50", "123.45"],
+            ),
+            (
+                Arc::new(StringArray::from(vec!["x"])),
+                None,
+                "text",
+                ["x", ""],
+            ),
         ];
         let folder = tempfile::tempdir().expect("a folder");
         for ending in ["parquet", "arrow"] {
@@ -235,7 +326,11 @@ mod tests {
                     let id = || -> ArrayRef { Arc::new(Int64Array::from(vec![7])) };
                     let mut parts = [
                         vec![("id", id()), ("v", one.clone())],
-                        [vec![("id", id())], other.iter().map(|other| ("v", other.clone())).collect()].concat(),
+                        [
+                            vec![("id", id())],
+                            other.iter().map(|other| ("v", other.clone())).collect(),
+                        ]
+                        .concat(),
                     ];
                     let mut texts = *texts;
                     if turned {
@@ -251,13 +346,23 @@ mod tests {
                     let rules = TypeRules::default();
                     let column = ["v".to_owned()];
                     let whole = read(&files, format, &rules, None).expect("they unify");
-                    assert_eq!(type_name(whole.schema.field_with_name("v").expect("v").data_type()), *expected);
-                    let few = read_as_dictionaries(&files, format, &rules, &[]).expect("they unify");
+                    assert_eq!(
+                        type_name(whole.schema.field_with_name("v").expect("v").data_type()),
+                        *expected
+                    );
+                    let few =
+                        read_as_dictionaries(&files, format, &rules, &[]).expect("they unify");
                     assert_eq!(few.schema, whole.schema);
-                    let one_column = read_columns(&files, format, &rules, &column, None).expect("they unify");
+                    let one_column =
+                        read_columns(&files, format, &rules, &column, None).expect("they unify");
                     for batches in [whole.batches, few.batches, one_column] {
                         let found: Vec<String> = batches
-                            .map(|batch| crate::domain::cast::display(batch.expect("rows").column_by_name("v").expect("v"), 0))
+                            .map(|batch| {
+                                crate::domain::cast::display(
+                                    batch.expect("rows").column_by_name("v").expect("v"),
+                                    0,
+                                )
+                            })
                             .collect();
                         assert_eq!(found, texts, "{ending}, {expected}");
                     }
@@ -266,13 +371,33 @@ mod tests {
             let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
             let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
             let null: ArrayRef = Arc::new(NullArray::new(1));
-            let files = [("0", null), ("1", text), ("2", number)]
-                .map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("v", column)]));
-            let error = read_all(&files, &TypeRules::default(), None).err().expect("no type holds both");
+            let files = [("0", null), ("1", text), ("2", number)].map(|(name, column)| {
+                typed_file(
+                    folder.path(),
+                    &format!("{name}.{ending}"),
+                    vec![("v", column)],
+                )
+            });
+            let error = read_all(&files, &TypeRules::default(), None)
+                .err()
+                .expect("no type holds both");
             let said = error.to_string();
-            assert!(said.contains("column 'v' is text in") && said.contains(&format!("1.{ending}' and int32 in")), "{said}");
-            let declared = TypeRules { declared: [("v".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-            assert_eq!(read_all(&files, &declared, None).expect("declared").batches.count(), 3);
+            assert!(
+                said.contains("column 'v' is text in")
+                    && said.contains(&format!("1.{ending}' and int32 in")),
+                "{said}"
+            );
+            let declared = TypeRules {
+                declared: [("v".to_owned(), DataType::Utf8)].into(),
+                ..TypeRules::default()
+            };
+            assert_eq!(
+                read_all(&files, &declared, None)
+                    .expect("declared")
+                    .batches
+                    .count(),
+                3
+            );
         }
     }
 
@@ -287,16 +412,40 @@ mod tests {
                     ("a", Arc::new(TimestampMicrosecondArray::from(vec![micros]))),
                     ("b", Arc::new(TimestampNanosecondArray::from(vec![nanos]))),
                 ];
-                columns.map(|(name, column)| typed_file(folder.path(), &format!("{name}.{ending}"), vec![("at", column)]))
+                columns.map(|(name, column)| {
+                    typed_file(
+                        folder.path(),
+                        &format!("{name}.{ending}"),
+                        vec![("at", column)],
+                    )
+                })
             };
             let shown = |micros: i64, nanos: i64| {
                 let rows = read_all(&files(micros, nanos), &TypeRules::default(), None)?;
-                rows.batches.map(|batch| Ok(lines(&batch?).join(""))).collect::<Result<Vec<_>>>()
+                rows.batches
+                    .map(|batch| Ok(lines(&batch?).join("")))
+                    .collect::<Result<Vec<_>>>()
             };
-            assert_eq!(shown(YEAR_9999, 1000).expect("microseconds hold both"), ["9999-12-31T23:59:59", "1970-01-01T00:00:00.000001"]);
-            assert_eq!(shown(1, 1).expect("nanoseconds hold both"), ["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000000001"]);
-            let error = shown(YEAR_9999, 1).expect_err("no unit holds both").to_string();
-            assert!(error.contains(&format!("b.{ending}', row 1: column 'at': the value 1970-01-01T00:00:00.000000001")), "{error}");
+            assert_eq!(
+                shown(YEAR_9999, 1000).expect("microseconds hold both"),
+                ["9999-12-31T23:59:59", "1970-01-01T00:00:00.000001"]
+            );
+            assert_eq!(
+                shown(1, 1).expect("nanoseconds hold both"),
+                [
+                    "1970-01-01T00:00:00.000001",
+                    "1970-01-01T00:00:00.000000001"
+                ]
+            );
+            let error = shown(YEAR_9999, 1)
+                .expect_err("no unit holds both")
+                .to_string();
+            assert!(
+                error.contains(&format!(
+                    "b.{ending}', row 1: column 'at': the value 1970-01-01T00:00:00.000000001"
+                )),
+                "{error}"
+            );
         }
     }
 
@@ -306,11 +455,19 @@ mod tests {
         use parquet::arrow::ArrowWriter;
         use parquet::file::properties::WriterProperties;
         let folder = tempfile::tempdir().expect("a folder");
-        let texts = |of: &dyn Fn(u32) -> Option<String>| -> ArrayRef { Arc::new((0..3000).map(of).collect::<StringArray>()) };
+        let texts = |of: &dyn Fn(u32) -> Option<String>| -> ArrayRef {
+            Arc::new((0..3000).map(of).collect::<StringArray>())
+        };
         let few = || texts(&|row| (row % 7 > 0).then(|| format!("kind {}", row % 7)));
         let columns = |odd: ArrayRef| {
-            let many = texts(&|row| Some(format!("{row} of many, which are longer than a short dictionary has room for: {row:>32}")));
-            let large: ArrayRef = Arc::new(arrow::compute::cast(&few(), &DataType::LargeUtf8).expect("texts"));
+            let many = texts(&|row| {
+                Some(format!(
+                    "{row} of many, which are longer than a short dictionary has room for: \
+                     {row:>32}"
+                ))
+            });
+            let large: ArrayRef =
+                Arc::new(arrow::compute::cast(&few(), &DataType::LargeUtf8).expect("texts"));
             RecordBatch::try_from_iter([
                 ("key", few()),
                 ("few", few()),
@@ -323,19 +480,29 @@ mod tests {
         let written = |name: &str, has_dictionary: bool, columns: RecordBatch| {
             let path = folder.path().join(name);
             let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1100));
-            let properties = properties.set_column_dictionary_enabled("odd".into(), has_dictionary).build();
+            let properties = properties
+                .set_column_dictionary_enabled("odd".into(), has_dictionary)
+                .build();
             let file = std::fs::File::create(&path).expect("a file");
-            let mut writer = ArrowWriter::try_new(file, columns.schema(), Some(properties)).expect("a writer");
+            let mut writer =
+                ArrowWriter::try_new(file, columns.schema(), Some(properties)).expect("a writer");
             writer.write(&columns).expect("written");
             writer.close().expect("closed");
             local_object(&path).expect("a file")
         };
         let one = written("a.parquet", true, columns(few()).expect("columns"));
         let other = written("b.parquet", false, columns(few()).expect("columns"));
-        let rules = TypeRules { declared: [("declared".to_owned(), DataType::Utf8)].into(), ..TypeRules::default() };
-        for (files, expected) in [(vec![one.clone()], vec!["few", "odd", "large"]), (vec![one, other], vec!["few", "large"])] {
+        let rules = TypeRules {
+            declared: [("declared".to_owned(), DataType::Utf8)].into(),
+            ..TypeRules::default()
+        };
+        for (files, expected) in [
+            (vec![one.clone()], vec!["few", "odd", "large"]),
+            (vec![one, other], vec!["few", "large"]),
+        ] {
             let plain = read_all(&files, &rules, None).expect("they read");
-            let rows = read_as_dictionaries(&files, Format::Parquet, &rules, &["key".to_owned()]).expect("they read");
+            let rows = read_as_dictionaries(&files, Format::Parquet, &rules, &["key".to_owned()])
+                .expect("they read");
             assert_eq!(rows.schema, plain.schema);
             let batches = rows.batches.collect::<Result<Vec<_>>>().expect("rows");
             let plain = plain.batches.collect::<Result<Vec<_>>>().expect("rows");
@@ -343,18 +510,36 @@ mod tests {
                 let values = |batches: &[RecordBatch]| -> Vec<Option<String>> {
                     let texts = |batch: &RecordBatch| {
                         let column = batch.column_by_name(name).expect("a column");
-                        assert!(expected.contains(&name) || column.data_type() == &DataType::Utf8, "{name}");
+                        assert!(
+                            expected.contains(&name) || column.data_type() == &DataType::Utf8,
+                            "{name}"
+                        );
                         arrow::compute::cast(column, &DataType::Utf8).expect("texts")
                     };
                     let all: Vec<ArrayRef> = batches.iter().map(texts).collect();
                     all.iter()
-                        .flat_map(|texts| texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>())
+                        .flat_map(|texts| {
+                            texts
+                                .as_string::<i32>()
+                                .iter()
+                                .map(|text| text.map(str::to_owned))
+                                .collect::<Vec<_>>()
+                        })
                         .collect()
                 };
                 assert_eq!(values(&batches), values(&plain), "{name}");
-                let is_dictionary =
-                    |batch: &RecordBatch| matches!(batch.column_by_name(name).expect("a column").data_type(), DataType::Dictionary(..));
-                assert!(batches.iter().all(|batch| is_dictionary(batch) == expected.contains(&name)), "{name}");
+                let is_dictionary = |batch: &RecordBatch| {
+                    matches!(
+                        batch.column_by_name(name).expect("a column").data_type(),
+                        DataType::Dictionary(..)
+                    )
+                };
+                assert!(
+                    batches
+                        .iter()
+                        .all(|batch| is_dictionary(batch) == expected.contains(&name)),
+                    "{name}"
+                );
             }
         }
     }

@@ -1,6 +1,8 @@
-//! Columns that the folders of files hold, as Hive, Spark and every reader of theirs have it: `country=US/part-0.parquet`.
+//! Columns that the folders of files hold, as Hive, Spark and every reader of theirs have it:
+//! `country=US/part-0.parquet`.
 //!
-//! Every `name=value` in a path below the root of a layout, or below a source, is a column of the files in it:
+//! Every `name=value` in a path below the root of a layout, or below a source, is a column of the
+//! files in it:
 //!
 //! | folder | column |
 //! | --- | --- |
@@ -8,15 +10,20 @@
 //! | of a table, a part of the layout's date | none: the date of a snapshot is no attribute of its rows |
 //! | any other | text, or the type that is declared for it, or that it had in the copy before |
 //!
-//! `__HIVE_DEFAULT_PARTITION__` is null. If a file has the column itself, the two must agree in every row, and the file's column is
-//! read, in its own type. A table's own column that repeats its date is left out as the folder's is.
+//! `__HIVE_DEFAULT_PARTITION__` is null. If a file has the column itself, the two must agree in
+//! every row, and the file's column is read, in its own type. A table's own column that repeats its
+//! date is left out as the folder's is.
 //!
-//! The values of one date are mostly the same for all files of it. Files of several values are read one run of the same values after
-//! the other, after all of them were looked at for the columns and types that they have in common.
+//! The values of one date are mostly the same for all files of it. Files of several values are read
+//! one run of the same values after the other, after all of them were looked at for the columns and
+//! types that they have in common.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions, StringArray,
+    UInt32Array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
@@ -26,7 +33,7 @@ use crate::domain::cast::{cast_exactly, conform, quoted};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::first_disagreeing;
 use crate::error::{Error, Result};
-use crate::storage::location::Object;
+use crate::storage::lake::location::Object;
 
 /// What Hive writes for a null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -45,12 +52,19 @@ pub struct LayoutColumns {
 impl LayoutColumns {
     /// Those of a table: the date is that of the snapshot.
     pub fn of_table(layout: &Layout) -> Self {
-        LayoutColumns { parts: layout.date_names(), ..LayoutColumns::default() }
+        LayoutColumns {
+            parts: layout.date_names(),
+            ..LayoutColumns::default()
+        }
     }
 
     /// Those of events: the date is a column.
     pub fn of_events(layout: &Layout) -> Self {
-        LayoutColumns { parts: layout.date_names(), are_columns: true, unwanted: Vec::new() }
+        LayoutColumns {
+            parts: layout.date_names(),
+            are_columns: true,
+            unwanted: Vec::new(),
+        }
     }
 
     /// The same without columns that nobody looks at, unless the files have them.
@@ -61,12 +75,19 @@ impl LayoutColumns {
     }
 
     fn template(&self, name: &str) -> Option<&str> {
-        self.parts.iter().find(|(part, _)| part == name).map(|(_, template)| template.as_str())
+        self.parts
+            .iter()
+            .find(|(part, _)| part == name)
+            .map(|(_, template)| template.as_str())
     }
 
     /// Whether a column of files repeats the date of a table's snapshot.
     pub fn repeats_date(&self, column: &str) -> bool {
-        !self.are_columns && self.parts.iter().any(|(part, _)| part.eq_ignore_ascii_case(column))
+        !self.are_columns
+            && self
+                .parts
+                .iter()
+                .any(|(part, _)| part.eq_ignore_ascii_case(column))
     }
 }
 
@@ -106,7 +127,10 @@ pub(super) struct PathColumns {
 /// The pairs of name and value in the folders of a path with `/`, whose last part is a file.
 fn pairs(path: &str) -> impl Iterator<Item = (String, Option<String>)> + '_ {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-    let pairs = folders.split('/').filter_map(|part| part.split_once('=')).filter(|(name, _)| !name.is_empty());
+    let pairs = folders
+        .split('/')
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| !name.is_empty());
     pairs.map(|(name, value)| (decoded(name), (value != NULL).then(|| decoded(value))))
 }
 
@@ -115,7 +139,10 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
-        let code = behind.get(..2).filter(|_| *first == b'%').and_then(|code| std::str::from_utf8(code).ok());
+        let code = behind
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|code| std::str::from_utf8(code).ok());
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
             Some(byte) => (bytes.push(byte), rest = &behind[2..]),
             None => (bytes.push(*first), rest = behind),
@@ -137,15 +164,24 @@ impl PathColumns {
             }
         }
         if names.is_empty() {
-            return Ok(PathColumns { columns: Vec::new(), folders: Vec::new() });
+            return Ok(PathColumns {
+                columns: Vec::new(),
+                folders: Vec::new(),
+            });
         }
         let folder = |file: &Object| {
             let path = file.location.to_string();
-            path.rsplit_once('/').map_or(path.clone(), |(folder, _)| folder.to_owned())
+            path.rsplit_once('/')
+                .map_or(path.clone(), |(folder, _)| folder.to_owned())
         };
         let folders: Vec<String> = files.iter().map(folder).collect();
         let column = |name: String| {
-            let value = |file: &Object| pairs(&file.below).filter(|pair| pair.0 == name).last().and_then(|pair| pair.1);
+            let value = |file: &Object| {
+                pairs(&file.below)
+                    .filter(|pair| pair.0 == name)
+                    .last()
+                    .and_then(|pair| pair.1)
+            };
             let texts: StringArray = files.iter().map(value).collect();
             let text: ArrayRef = Arc::new(texts.clone());
             let template = rules.layout.template(&name);
@@ -157,12 +193,20 @@ impl PathColumns {
             let dates = template.and_then(|template| dates(&texts, template));
             let typed = match rules.declared.get(&name).or_else(|| rules.pinned(&name)) {
                 Some(data_type) if role == Role::Added => {
-                    let from = dates.filter(|_| data_type != &DataType::Utf8).unwrap_or(text);
-                    cast_exactly(&from, data_type, &name).map_err(|error| error.within(format!("'{}'", folders[0])))?
+                    let from = dates
+                        .filter(|_| data_type != &DataType::Utf8)
+                        .unwrap_or(text);
+                    cast_exactly(&from, data_type, &name)
+                        .map_err(|error| error.within(format!("'{}'", folders[0])))?
                 }
                 _ => dates.unwrap_or(text),
             };
-            Ok(Column { name, texts, values: typed, role })
+            Ok(Column {
+                name,
+                texts,
+                values: typed,
+                role,
+            })
         };
         let columns = names.into_iter().map(column).collect::<Result<_>>()?;
         Ok(PathColumns { columns, folders })
@@ -180,12 +224,16 @@ impl PathColumns {
 
     /// Whether two files have the same values.
     pub(super) fn are_same(&self, one: usize, other: usize) -> bool {
-        self.columns.iter().all(|column| column.text(one) == column.text(other))
+        self.columns
+            .iter()
+            .all(|column| column.text(one) == column.text(other))
     }
 
     /// Whether rows have a column from a folder.
     pub(super) fn adds(&self, files: &Schema) -> bool {
-        self.columns.iter().any(|column| column.role == Role::Added && own(files, &column.name).is_none())
+        self.columns
+            .iter()
+            .any(|column| column.role == Role::Added && own(files, &column.name).is_none())
     }
 
     /// The names of the columns, whether they are added or not.
@@ -193,18 +241,38 @@ impl PathColumns {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// The rules for what the files have themselves: a column need not be in them if folders hold it.
+    /// The rules for what the files have themselves: a column need not be in them if folders hold
+    /// it.
     pub(super) fn rules_of_files(&self, rules: &TypeRules) -> TypeRules {
-        TypeRules { in_folders: self.names().map(str::to_owned).collect(), ..rules.clone() }
+        TypeRules {
+            in_folders: self.names().map(str::to_owned).collect(),
+            ..rules.clone()
+        }
     }
 
     /// The files' columns, and then those of their folders.
     pub(super) fn schema(&self, files: &Schema) -> SchemaRef {
-        let is_left_out =
-            |name: &str| self.columns.iter().any(|column| column.role == Role::LeftOut && column.name.eq_ignore_ascii_case(name));
-        let own_fields = files.fields().iter().filter(|field| !is_left_out(field.name())).cloned();
-        let added = self.columns.iter().filter(|column| column.role == Role::Added && own(files, &column.name).is_none());
-        let added = added.map(|column| Arc::new(Field::new(&column.name, column.values.data_type().clone(), true)));
+        let is_left_out = |name: &str| {
+            self.columns.iter().any(|column| {
+                column.role == Role::LeftOut && column.name.eq_ignore_ascii_case(name)
+            })
+        };
+        let own_fields = files
+            .fields()
+            .iter()
+            .filter(|field| !is_left_out(field.name()))
+            .cloned();
+        let added = self
+            .columns
+            .iter()
+            .filter(|column| column.role == Role::Added && own(files, &column.name).is_none());
+        let added = added.map(|column| {
+            Arc::new(Field::new(
+                &column.name,
+                column.values.data_type().clone(),
+                true,
+            ))
+        });
         Arc::new(Schema::new(own_fields.chain(added).collect::<Vec<_>>()))
     }
 
@@ -212,7 +280,12 @@ impl PathColumns {
     ///
     /// # Errors
     /// A refusal of a row whose own value is not the folder's.
-    pub(super) fn added(&self, batch: &RecordBatch, file: usize, schema: &SchemaRef) -> Result<RecordBatch> {
+    pub(super) fn added(
+        &self,
+        batch: &RecordBatch,
+        file: usize,
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
         for column in &self.columns {
             if let Some(field) = own(batch.schema_ref(), &column.name)
                 && let Some(values) = batch.column_by_name(field)
@@ -220,18 +293,36 @@ impl PathColumns {
                 self.check(column, file, field, values)?;
             }
         }
-        let at = u32::try_from(file).map_err(|_| Error::refused("there are more files than can be counted"))?;
+        let at = u32::try_from(file)
+            .map_err(|_| Error::refused("there are more files than can be counted"))?;
         let own_columns = Arc::new(Schema::new(
-            schema.fields().iter().filter(|field| batch.column_by_name(field.name()).is_some()).cloned().collect::<Vec<_>>(),
+            schema
+                .fields()
+                .iter()
+                .filter(|field| batch.column_by_name(field.name()).is_some())
+                .cloned()
+                .collect::<Vec<_>>(),
         ));
         let conformed = conform(batch, &own_columns)?;
         let columns = schema.fields().iter().map(|field| {
             if let Some(column) = conformed.column_by_name(field.name()) {
                 return Ok(column.clone());
             }
-            let folder = self.columns.iter().find(|column| column.role == Role::Added && column.name == *field.name());
-            let Some(folder) = folder else { return Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())) };
-            let repeated = take(folder.values.as_ref(), &UInt32Array::from_value(at, batch.num_rows()), None);
+            let folder = self
+                .columns
+                .iter()
+                .find(|column| column.role == Role::Added && column.name == *field.name());
+            let Some(folder) = folder else {
+                return Ok(arrow::array::new_null_array(
+                    field.data_type(),
+                    batch.num_rows(),
+                ));
+            };
+            let repeated = take(
+                folder.values.as_ref(),
+                &UInt32Array::from_value(at, batch.num_rows()),
+                None,
+            );
             repeated.map_err(|error| Error::io(format!("column '{}': {error}", field.name())))
         });
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -242,27 +333,51 @@ impl PathColumns {
     /// Refuses the first row in which the file's own column has another value than the folder.
     fn check(&self, column: &Column, file: usize, name: &str, values: &ArrayRef) -> Result<()> {
         let said = column.text(file);
-        let date = column.values.as_primitive_opt::<Date32Type>().and_then(|dates| dates.value_as_date(file));
+        let date = column
+            .values
+            .as_primitive_opt::<Date32Type>()
+            .and_then(|dates| dates.value_as_date(file));
         let is_exact = column.role == Role::LeftOut;
-        let Some(row) = first_disagreeing(values, said, date, is_exact)? else { return Ok(()) };
-        let held = if values.is_null(row) { "null".to_owned() } else { quoted(values.as_ref(), row) };
+        let Some(row) = first_disagreeing(values, said, date, is_exact)? else {
+            return Ok(());
+        };
+        let held = if values.is_null(row) {
+            "null".to_owned()
+        } else {
+            quoted(values.as_ref(), row)
+        };
         let said = said.map_or("null".to_owned(), |said| format!("'{said}'"));
         let folder = &self.folders[file];
-        Err(Error::refused(format!("'{folder}': column '{name}' holds {held}, and its folder says {said}"))
-            .hint("correct the column or the folder: a column that is in both must have the same value in both"))
+        Err(Error::refused(format!(
+            "'{folder}': column '{name}' holds {held}, and its folder says \
+             {said}"
+        ))
+        .hint(
+            "correct the column or the folder: a column that is in both must have the same \
+             value in both",
+        ))
     }
 }
 
 /// The name of a column as files have it, without regard to case.
 fn own<'a>(files: &'a Schema, name: &str) -> Option<&'a str> {
     let exact = files.fields().iter().find(|field| field.name() == name);
-    let field = exact.or_else(|| files.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)));
+    let field = exact.or_else(|| {
+        files
+            .fields()
+            .iter()
+            .find(|field| field.name().eq_ignore_ascii_case(name))
+    });
     field.map(|field| field.name().as_str())
 }
 
 /// Text as dates of a template, if it is one of whole dates and every value is one.
 fn dates(texts: &StringArray, template: &str) -> Option<ArrayRef> {
-    let date = |text: &str| NaiveDate::parse_from_str(text, template).ok().map(Date32Type::from_naive_date);
+    let date = |text: &str| {
+        NaiveDate::parse_from_str(text, template)
+            .ok()
+            .map(Date32Type::from_naive_date)
+    };
     let dates: Date32Array = texts.iter().map(|text| text.and_then(date)).collect();
     (dates.null_count() == texts.null_count()).then(|| Arc::new(dates) as ArrayRef)
 }

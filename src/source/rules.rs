@@ -26,8 +26,9 @@ pub struct TypeRules {
     pub csv_as_text: bool,
     /// The types that columns had in the last snapshot in which they had values.
     pub pinned: Option<SchemaRef>,
-    /// Whether the files are one snapshot of many that another tool wrote: a declared column may be absent on their date,
-    /// and a column of CSV that is not of the type that it had so far is text.
+    /// Whether the files are one snapshot of many that another tool wrote: a declared column may be
+    /// absent on their date, and a column of CSV that is not of the type that it had so far is
+    /// text.
     pub external: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
@@ -40,23 +41,47 @@ pub struct TypeRules {
 impl TypeRules {
     /// The type that is declared for a column of text.
     pub(super) fn declared(&self, column: &str) -> Option<&DataType> {
-        self.declared.get(column).or(if self.csv_as_text { Some(&DataType::Utf8) } else { None })
+        self.declared.get(column).or(if self.csv_as_text {
+            Some(&DataType::Utf8)
+        } else {
+            None
+        })
     }
 
     pub(super) fn pinned(&self, column: &str) -> Option<&DataType> {
         let fields = self.pinned.as_ref()?.fields();
-        let spelled = || fields.iter().find(|field| field.name().to_lowercase() == column.to_lowercase());
-        let field = fields.iter().find(|field| field.name() == column).or_else(spelled)?;
+        let spelled = || {
+            fields
+                .iter()
+                .find(|field| field.name().to_lowercase() == column.to_lowercase())
+        };
+        let field = fields
+            .iter()
+            .find(|field| field.name() == column)
+            .or_else(spelled)?;
         (field.data_type() != &DataType::Null).then(|| field.data_type())
     }
 
     /// The hint that a column can be kept as text. `what` says which text that is.
     pub(super) fn as_text(&self, column: &str, what: &str) -> String {
-        let section = if self.section.is_empty() { String::new() } else { format!("[{}] ", self.section) };
-        let configured = format!("{section}types = {{ {} = \"text\" }} in asof.toml", toml_key(column));
+        let section = if self.section.is_empty() {
+            String::new()
+        } else {
+            format!("[{}] ", self.section)
+        };
+        let configured = format!(
+            "{section}types = {{ {} = \"text\" }} in asof.toml",
+            toml_key(column)
+        );
         // In an option, these characters would end the name.
-        let is_plain = column == column.trim() && !column.starts_with('-') && !column.contains([',', '=', '(', ')', '<', '>']);
-        let option = if is_plain { format!("--types {}, or ", word(&format!("{column}=text"))) } else { String::new() };
+        let is_plain = column == column.trim()
+            && !column.starts_with('-')
+            && !column.contains([',', '=', '(', ')', '<', '>']);
+        let option = if is_plain {
+            format!("--types {}, or ", word(&format!("{column}=text")))
+        } else {
+            String::new()
+        };
         format!("correct the source, or keep {what}: {option}{configured}")
     }
 
@@ -68,13 +93,19 @@ impl TypeRules {
         if !self.csv_is_given || matches!(format, Format::Csv | Format::Tsv) {
             return Ok(());
         }
-        Err(Error::usage(format!("--csv goes with CSV and TSV, and {what} is {format}")).hint("leave out --csv"))
+        Err(Error::usage(format!(
+            "--csv goes with CSV and TSV, and {what} is {format}"
+        ))
+        .hint("leave out --csv"))
     }
 
     /// Refuses a declaration for a column that is not there, and was not there before.
     pub(super) fn check(&self, schema: &Schema, what: &str) -> Result<()> {
         for name in self.declared.keys().filter(|_| !self.external) {
-            if schema.field_with_name(name).is_err() && self.pinned(name).is_none() && !self.in_folders.contains(name) {
+            if schema.field_with_name(name).is_err()
+                && self.pinned(name).is_none()
+                && !self.in_folders.contains(name)
+            {
                 return Err(no_column(name, schema, what));
             }
         }
@@ -84,7 +115,13 @@ impl TypeRules {
 
 /// The error for a column that is not there, with the nearest one as a hint.
 pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let error = Error::usage(format!("{what} has no column '{name}'"));
-    error.hint_nearest(name, names.iter().copied(), || format!("its columns are {}", names.join(", ")))
+    error.hint_nearest(name, names.iter().copied(), || {
+        format!("its columns are {}", names.join(", "))
+    })
 }

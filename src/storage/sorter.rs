@@ -1,11 +1,11 @@
 //! Rows by key in bounded memory.
 //!
-//! Rows are gathered up to a budget, sorted, and spilled as a run to an unnamed temporary file, which
-//! the system removes even if the process is killed; in the end the runs are merged. Rows of equal keys
-//! stay in the order in which they came.
+//! Rows are gathered up to a budget, sorted, and spilled as a run to an unnamed temporary file,
+//! which the system removes even if the process is killed; in the end the runs are merged. Rows of
+//! equal keys stay in the order in which they came.
 //!
-//! Memory: the budget, once more for the sort's keys and order, and while merging one batch a run, of two megabytes at most, however wide
-//! rows are.
+//! Memory: the budget, once more for the sort's keys and order, and while merging one batch a run,
+//! of two megabytes at most, however wide rows are.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -21,11 +21,11 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::Batches;
-use super::object::BATCH_ROWS;
 use crate::domain::cast::conform;
 use crate::domain::schema::{in_microseconds, unify};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
+use crate::storage::parquet::object::BATCH_ROWS;
 
 /// What a sorter gathers before it spills, in bytes of Arrow buffers.
 pub const BUDGET: usize = 128 << 20;
@@ -47,11 +47,22 @@ impl KeyEncoder {
     pub fn new(schema: &SchemaRef, keys: &[String]) -> Result<Self> {
         let columns = keys
             .iter()
-            .map(|key| schema.index_of(key).map_err(|_| Error::usage(format!("there is no key column '{key}'"))))
+            .map(|key| {
+                schema
+                    .index_of(key)
+                    .map_err(|_| Error::usage(format!("there is no key column '{key}'")))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let fields = columns.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();
-        let converter =
-            RowConverter::new(fields).map_err(|error| Error::refused(format!("rows cannot be sorted by {}: {error}", keys.join(", "))))?;
+        let fields = columns
+            .iter()
+            .map(|index| SortField::new(schema.field(*index).data_type().clone()))
+            .collect();
+        let converter = RowConverter::new(fields).map_err(|error| {
+            Error::refused(format!(
+                "rows cannot be sorted by {}: {error}",
+                keys.join(", ")
+            ))
+        })?;
         Ok(KeyEncoder { converter, columns })
     }
 
@@ -60,8 +71,14 @@ impl KeyEncoder {
     /// # Errors
     /// An internal failure.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|index| one_zero(batch.column(*index))).collect();
-        self.converter.convert_columns(&columns).io_context(|| "cannot encode keys".into())
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|index| one_zero(batch.column(*index)))
+            .collect();
+        self.converter
+            .convert_columns(&columns)
+            .io_context(|| "cannot encode keys".into())
     }
 }
 
@@ -70,12 +87,32 @@ pub fn one_zero(column: &ArrayRef) -> ArrayRef {
     let floats = column.as_ref();
     match column.data_type() {
         DataType::Float32 => {
-            let one = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
-            Arc::new(floats.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+            let one = |value: f32| {
+                if value.is_nan() {
+                    f32::NAN
+                } else {
+                    value + 0.0
+                }
+            };
+            Arc::new(
+                floats
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(one),
+            )
         }
         DataType::Float64 => {
-            let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
-            Arc::new(floats.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+            let one = |value: f64| {
+                if value.is_nan() {
+                    f64::NAN
+                } else {
+                    value + 0.0
+                }
+            };
+            Arc::new(
+                floats
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(one),
+            )
         }
         _ => column.clone(),
     }
@@ -94,7 +131,14 @@ pub struct Sorter {
 impl Sorter {
     /// A sorter by the named columns, ascending.
     pub fn new(keys: &[String], budget: usize) -> Self {
-        Sorter { keys: keys.to_owned(), budget, schema: None, gathered: Vec::new(), bytes: 0, runs: Vec::new() }
+        Sorter {
+            keys: keys.to_owned(),
+            budget,
+            schema: None,
+            gathered: Vec::new(),
+            bytes: 0,
+            runs: Vec::new(),
+        }
     }
 
     /// Takes rows; their schema may be wider than that of the rows before.
@@ -108,7 +152,11 @@ impl Sorter {
         let wide = match &self.schema {
             None => batch.schema(),
             Some(schema) if schema == batch.schema_ref() => schema.clone(),
-            Some(schema) => unify(schema, batch.schema_ref()).map_err(|clash| clash.refusal("?", "?"))?.0,
+            Some(schema) => {
+                unify(schema, batch.schema_ref())
+                    .map_err(|clash| clash.refusal("?", "?"))?
+                    .0
+            }
         };
         self.schema = Some(wide);
         self.bytes += batch.get_array_memory_size();
@@ -126,10 +174,17 @@ impl Sorter {
 
     fn sort_gathered(&mut self, schema: &SchemaRef) -> Result<SortedBatches> {
         self.bytes = 0;
-        let batches = std::mem::take(&mut self.gathered).iter().map(|batch| conform(batch, schema)).collect::<Result<Vec<_>>>()?;
+        let batches = std::mem::take(&mut self.gathered)
+            .iter()
+            .map(|batch| conform(batch, schema))
+            .collect::<Result<Vec<_>>>()?;
         let encoder = KeyEncoder::new(schema, &self.keys)?;
-        let keys = batches.iter().map(|batch| encoder.encode(batch)).collect::<Result<Vec<_>>>()?;
-        let mut order: Vec<(u32, u32)> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        let keys = batches
+            .iter()
+            .map(|batch| encoder.encode(batch))
+            .collect::<Result<Vec<_>>>()?;
+        let mut order: Vec<(u32, u32)> =
+            Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (0u32..).zip(&batches) {
             order.extend((0u32..).take(batch.num_rows()).map(|row| (number, row)));
         }
@@ -138,15 +193,30 @@ impl Sorter {
             order.sort_by(|a, b| key(a).cmp(&key(b)));
         }
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let rows = (RUN_BATCH_BYTES.saturating_mul(order.len()) / bytes.max(1)).clamp(1, BATCH_ROWS);
-        Ok(SortedBatches { batches, order, rows, next: 0 })
+        let rows =
+            (RUN_BATCH_BYTES.saturating_mul(order.len()) / bytes.max(1)).clamp(1, BATCH_ROWS);
+        Ok(SortedBatches {
+            batches,
+            order,
+            rows,
+            next: 0,
+        })
     }
 
-    /// The columns of a run: timestamps in microseconds, where nanoseconds do not hold all that is gathered.
+    /// The columns of a run: timestamps in microseconds, where nanoseconds do not hold all that is
+    /// gathered.
     fn run_schema(&self) -> Option<SchemaRef> {
         let wide = self.schema.as_ref()?;
-        let coarse: Vec<_> =
-            wide.fields().iter().map(|field| field.as_ref().clone().with_data_type(in_microseconds(field.data_type()))).collect();
+        let coarse: Vec<_> = wide
+            .fields()
+            .iter()
+            .map(|field| {
+                field
+                    .as_ref()
+                    .clone()
+                    .with_data_type(in_microseconds(field.data_type()))
+            })
+            .collect();
         let coarse = Arc::new(Schema::new(coarse));
         let fits = |batch: &RecordBatch| batch.schema_ref() == wide || conform(batch, wide).is_ok();
         let is_wide = coarse.fields() == wide.fields() || self.gathered.iter().all(fits);
@@ -154,15 +224,23 @@ impl Sorter {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let Some(schema) = self.run_schema() else { return Ok(()) };
+        let Some(schema) = self.run_schema() else {
+            return Ok(());
+        };
         let doing = || "cannot spill rows to the temporary folder (TMPDIR)".to_owned();
         let file = tempfile::tempfile().io_context(doing)?;
-        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema).io_context(doing)?;
+        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
+            .io_context(doing)?;
         for batch in self.sorted(&schema)? {
             writer.write(&batch?).io_context(doing)?;
         }
         writer.finish().io_context(doing)?;
-        let mut file = writer.into_inner().io_context(doing)?.into_inner().map_err(|error| error.into_error()).io_context(doing)?;
+        let mut file = writer
+            .into_inner()
+            .io_context(doing)?
+            .into_inner()
+            .map_err(|error| error.into_error())
+            .io_context(doing)?;
         file.rewind().io_context(doing)?;
         self.runs.push(file);
         Ok(())
@@ -187,9 +265,12 @@ impl Sorter {
         let mut streams: Vec<Batches> = Vec::with_capacity(self.runs.len());
         for run in self.runs {
             let doing = || "cannot read spilled rows".to_owned();
-            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, run), None).io_context(doing)?;
+            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, run), None)
+                .io_context(doing)?;
             let schema = schema.clone();
-            streams.push(Box::new(reader.map(move |batch| conform(&batch.io_context(doing)?, &schema))));
+            streams.push(Box::new(
+                reader.map(move |batch| conform(&batch.io_context(doing)?, &schema)),
+            ));
         }
         merge(streams, schema, &self.keys)
     }
@@ -214,7 +295,10 @@ impl Iterator for SortedBatches {
             return None;
         }
         self.next = end;
-        let indices: Vec<(usize, usize)> = chunk.iter().map(|(batch, row)| (*batch as usize, *row as usize)).collect();
+        let indices: Vec<(usize, usize)> = chunk
+            .iter()
+            .map(|(batch, row)| (*batch as usize, *row as usize))
+            .collect();
         Some(Phase::Sort.spend(|| gather(&self.batches, &indices)))
     }
 }
@@ -224,16 +308,25 @@ fn gather(batches: &[RecordBatch], indices: &[(usize, usize)]) -> Result<RecordB
     interleave_record_batch(&references, indices).io_context(|| "cannot put rows in order".into())
 }
 
-/// Merges streams that are each sorted by `keys`; rows of equal keys come in the order of the streams.
+/// Merges streams that are each sorted by `keys`; rows of equal keys come in the order of the
+/// streams.
 ///
 /// # Errors
 /// Whatever the streams fail with.
 pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Result<Batches> {
     let encoder = KeyEncoder::new(schema, keys)?;
-    let mut merge = Merge { encoder, runs: Vec::new(), heap: BinaryHeap::new() };
+    let mut merge = Merge {
+        encoder,
+        runs: Vec::new(),
+        heap: BinaryHeap::new(),
+    };
     for stream in streams {
         let number = merge.runs.len();
-        merge.runs.push(Run { stream, current: None, row: 0 });
+        merge.runs.push(Run {
+            stream,
+            current: None,
+            row: 0,
+        });
         merge.refill(number)?;
     }
     Ok(Box::new(merge))
@@ -281,20 +374,30 @@ impl Merge {
     /// Loads the next batch of a run that is used up, and puts its head into the heap.
     fn refill(&mut self, number: usize) -> Result<()> {
         let run = &mut self.runs[number];
-        while run.current.as_ref().is_none_or(|(batch, _)| run.row >= batch.num_rows()) {
+        while run
+            .current
+            .as_ref()
+            .is_none_or(|(batch, _)| run.row >= batch.num_rows())
+        {
             run.row = 0;
             run.current = None;
-            let Some(batch) = run.stream.next().transpose()? else { return Ok(()) };
+            let Some(batch) = run.stream.next().transpose()? else {
+                return Ok(());
+            };
             let keys = self.encoder.encode(&batch)?;
             run.current = Some((batch, keys));
         }
         if let Some((_, keys)) = &run.current {
-            self.heap.push(Head { key: keys.row(run.row).data().into(), run: number });
+            self.heap.push(Head {
+                key: keys.row(run.row).data().into(),
+                run: number,
+            });
         }
         Ok(())
     }
 
-    /// The next rows, up to a batch; stops where a run needs another batch, so that each run holds one.
+    /// The next rows, up to a batch; stops where a run needs another batch, so that each run holds
+    /// one.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut indices: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
         let mut used_up = None;
@@ -303,7 +406,11 @@ impl Merge {
             let run = &mut self.runs[head.run];
             indices.push((head.run, run.row));
             run.row += 1;
-            if run.current.as_ref().is_some_and(|(batch, _)| run.row < batch.num_rows()) {
+            if run
+                .current
+                .as_ref()
+                .is_some_and(|(batch, _)| run.row < batch.num_rows())
+            {
                 self.refill(head.run)?;
             } else {
                 used_up = Some(head.run);
@@ -362,16 +469,24 @@ mod tests {
         batches
             .flat_map(|batch| {
                 let batch = batch.expect("a batch");
-                let (ids, tags) = (batch.column(0).as_primitive::<Int64Type>().clone(), batch.column(1).as_string::<i32>().clone());
-                (0..batch.num_rows()).map(move |row| (ids.value(row), tags.value(row).to_owned())).collect::<Vec<_>>()
+                let ids = batch.column(0).as_primitive::<Int64Type>().clone();
+                let tags = batch.column(1).as_string::<i32>().clone();
+                (0..batch.num_rows())
+                    .map(move |row| (ids.value(row), tags.value(row).to_owned()))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
 
     fn batch(values: &[(i64, String)]) -> RecordBatch {
-        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(values.iter().map(|(id, _)| *id)));
-        let tags: ArrayRef = Arc::new(StringArray::from_iter_values(values.iter().map(|(_, tag)| tag)));
-        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("tag", tags, true)]).expect("a batch")
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(
+            values.iter().map(|(id, _)| *id),
+        ));
+        let tags: ArrayRef = Arc::new(StringArray::from_iter_values(
+            values.iter().map(|(_, tag)| tag),
+        ));
+        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("tag", tags, true)])
+            .expect("a batch")
     }
 
     proptest! {
@@ -396,27 +511,69 @@ mod tests {
         use arrow::datatypes::TimestampMicrosecondType;
         let of = |ids: Vec<i64>, at: ArrayRef| {
             let ids: ArrayRef = Arc::new(Int64Array::from(ids));
-            RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("at", at, true)]).expect("a batch")
+            RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("at", at, true)])
+                .expect("a batch")
         };
         let far = 253_402_214_400_000_000; // 9999-12-31
-        let coarse = of(vec![3, 1], Arc::new(TimestampMicrosecondArray::from(vec![far, 7])));
-        let fine = of(vec![2], Arc::new(TimestampNanosecondArray::from(vec![5_000])));
-        for (first, budget) in [(true, 0), (false, 0), (true, 1500), (false, 1500), (true, 1 << 30), (false, 1 << 30)] {
+        let coarse = of(
+            vec![3, 1],
+            Arc::new(TimestampMicrosecondArray::from(vec![far, 7])),
+        );
+        let fine = of(
+            vec![2],
+            Arc::new(TimestampNanosecondArray::from(vec![5_000])),
+        );
+        for (first, budget) in [
+            (true, 0),
+            (false, 0),
+            (true, 1500),
+            (false, 1500),
+            (true, 1 << 30),
+            (false, 1 << 30),
+        ] {
             let mut sorter = Sorter::new(&["id".to_owned()], budget);
-            let batches = if first { [coarse.clone(), fine.clone()] } else { [fine.clone(), coarse.clone()] };
-            batches.into_iter().for_each(|batch| sorter.push(batch).expect("taken"));
-            let sorted: Vec<RecordBatch> = sorter.finish(&coarse.schema()).expect("sorted").collect::<Result<_>>().expect("rows");
-            let values = sorted.iter().flat_map(|batch| batch.column(1).as_primitive::<TimestampMicrosecondType>().values().to_vec());
+            let batches = if first {
+                [coarse.clone(), fine.clone()]
+            } else {
+                [fine.clone(), coarse.clone()]
+            };
+            batches
+                .into_iter()
+                .for_each(|batch| sorter.push(batch).expect("taken"));
+            let sorted: Vec<RecordBatch> = sorter
+                .finish(&coarse.schema())
+                .expect("sorted")
+                .collect::<Result<_>>()
+                .expect("rows");
+            let values = sorted.iter().flat_map(|batch| {
+                batch
+                    .column(1)
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .values()
+                    .to_vec()
+            });
             assert_eq!(values.collect::<Vec<_>>(), [7, 5, far], "{first} {budget}");
         }
     }
 
     #[test]
     fn zeros_are_one_key_and_so_are_nans() {
-        let keys: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN, 1.0]));
-        let batch = RecordBatch::try_from_iter_with_nullable([("id", keys, true)]).expect("a batch");
-        let rows = KeyEncoder::new(&batch.schema(), &["id".to_owned()]).expect("floats").encode(&batch).expect("encoded");
-        assert!(rows.row(0) == rows.row(1) && rows.row(2) == rows.row(3) && rows.row(0) < rows.row(4));
+        let keys: ArrayRef = Arc::new(Float64Array::from(vec![
+            0.0,
+            -0.0,
+            f64::NAN,
+            -f64::NAN,
+            1.0,
+        ]));
+        let batch =
+            RecordBatch::try_from_iter_with_nullable([("id", keys, true)]).expect("a batch");
+        let rows = KeyEncoder::new(&batch.schema(), &["id".to_owned()])
+            .expect("floats")
+            .encode(&batch)
+            .expect("encoded");
+        assert!(
+            rows.row(0) == rows.row(1) && rows.row(2) == rows.row(3) && rows.row(0) < rows.row(4)
+        );
     }
 
     #[test]
@@ -425,11 +582,22 @@ mod tests {
         let narrow: ArrayRef = Arc::new(Int32Array::from(vec![5, -1]));
         let tags: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
         sorter
-            .push(RecordBatch::try_from_iter_with_nullable([("id", narrow, true), ("tag", tags, true)]).expect("a batch"))
+            .push(
+                RecordBatch::try_from_iter_with_nullable([
+                    ("id", narrow, true),
+                    ("tag", tags, true),
+                ])
+                .expect("a batch"),
+            )
             .expect("taken");
-        sorter.push(batch(&[(1 << 40, "c".into()), (0, "d".into())])).expect("taken");
+        sorter
+            .push(batch(&[(1 << 40, "c".into()), (0, "d".into())]))
+            .expect("taken");
         let schema = sorter.schema().expect("rows").clone();
-        let tags: Vec<String> = rows(sorter.finish(&schema).expect("sorted")).into_iter().map(|(_, tag)| tag).collect();
+        let tags: Vec<String> = rows(sorter.finish(&schema).expect("sorted"))
+            .into_iter()
+            .map(|(_, tag)| tag)
+            .collect();
         assert_eq!(tags, ["b", "d", "a", "c"]);
     }
 }

@@ -15,7 +15,8 @@ use super::value::Value;
 use super::{TYPES, rows_of};
 
 pub(super) fn write_parquet(path: &Path, rows: &RecordBatch) {
-    let mut writer = ArrowWriter::try_new(File::create(path).expect("a file"), rows.schema(), None).expect("a writer");
+    let mut writer = ArrowWriter::try_new(File::create(path).expect("a file"), rows.schema(), None)
+        .expect("a writer");
     writer.write(rows).expect("written");
     writer.close().expect("closed");
 }
@@ -25,22 +26,34 @@ pub(super) fn write(path: &Path, format: Format, column: &ArrayRef) {
     if format == Format::Parquet {
         return write_parquet(path, &rows);
     }
-    let mut writer = FileWriter::try_new(File::create(path).expect("a file"), &rows.schema()).expect("a writer");
+    let mut writer =
+        FileWriter::try_new(File::create(path).expect("a file"), &rows.schema()).expect("a writer");
     writer.write(&rows).expect("written");
     writer.finish().expect("finished");
 }
 
-/// Each value in a column of one value, of each type that holds it: that it does is checked here once more.
+/// Each value in a column of one value, of each type that holds it: that it does is checked here
+/// once more.
 pub(super) fn columns(values: &[Value]) -> Vec<(Value, ArrayRef)> {
     let mut columns = Vec::new();
     for value in values {
         for name in TYPES {
             let data_type = parse_type(name).expect(name);
-            let Ok(column) = text::column(&StringArray::from(vec![value.text.as_str()]), &data_type) else { continue };
+            let Ok(column) =
+                text::column(&StringArray::from(vec![value.text.as_str()]), &data_type)
+            else {
+                continue;
+            };
             // What a float holds is the shortest text that is it.
             let is_shortest = match column.data_type() {
-                DataType::Float32 => value.is_number(&format!("{:e}", column.as_primitive::<Float32Type>().value(0))),
-                DataType::Float64 => value.is_number(&format!("{:e}", column.as_primitive::<Float64Type>().value(0))),
+                DataType::Float32 => value.is_number(&format!(
+                    "{:e}",
+                    column.as_primitive::<Float32Type>().value(0)
+                )),
+                DataType::Float64 => value.is_number(&format!(
+                    "{:e}",
+                    column.as_primitive::<Float64Type>().value(0)
+                )),
                 _ => true,
             };
             if column.is_valid(0) && is_shortest && value.is(column.as_ref(), 0, false) {

@@ -2,9 +2,10 @@
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use rand::rngs::StdRng;
@@ -15,8 +16,13 @@ use rand::{Rng, SeedableRng};
 enum Meaning {
     /// Nothing.
     Text,
-    /// A number: its sign, its digits without zeros at either end, and the power of ten of the last digit.
-    Number { is_negative: bool, digits: String, power: i64 },
+    /// A number: its sign, its digits without zeros at either end, and the power of ten of the last
+    /// digit.
+    Number {
+        is_negative: bool,
+        digits: String,
+        power: i64,
+    },
     /// A local time, as nanoseconds from 1970-01-01.
     Local(i128),
     /// An instant.
@@ -42,37 +48,78 @@ fn number(text: &str) -> Option<(bool, String, i64)> {
     let exponent: i64 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all = format!("{whole}{fraction}");
-    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) || text.len() - unsigned.len() > 1 {
+    if all.is_empty()
+        || !all.bytes().all(|byte| byte.is_ascii_digit())
+        || text.len() - unsigned.len() > 1
+    {
         return None;
     }
     let digits = all.trim_start_matches('0').trim_end_matches('0').to_owned();
     let zeros = all.len() - all.trim_end_matches('0').len();
-    let power = if digits.is_empty() { 0 } else { exponent - fraction.len() as i64 + zeros as i64 };
+    let power = if digits.is_empty() {
+        0
+    } else {
+        exponent - fraction.len() as i64 + zeros as i64
+    };
     Some((is_negative && !digits.is_empty(), digits, power))
 }
 
 impl Value {
     fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        let Some((is_negative, digits, power)) = number(&text) else { return Value { text, meaning: Meaning::Text, is_plain: false } };
-        let mantissa = text.trim_start_matches('-').split(['e', 'E']).next().unwrap_or_default();
+        let Some((is_negative, digits, power)) = number(&text) else {
+            return Value {
+                text,
+                meaning: Meaning::Text,
+                is_plain: false,
+            };
+        };
+        let mantissa = text
+            .trim_start_matches('-')
+            .split(['e', 'E'])
+            .next()
+            .unwrap_or_default();
         let whole = mantissa.split('.').next().unwrap_or_default();
-        let is_code = text.starts_with('+') || whole.len() > 1 && whole.starts_with('0') || mantissa.ends_with('.');
-        Value { text, meaning: Meaning::Number { is_negative, digits, power }, is_plain: !is_code }
+        let is_code = text.starts_with('+')
+            || whole.len() > 1 && whole.starts_with('0')
+            || mantissa.ends_with('.');
+        Value {
+            text,
+            meaning: Meaning::Number {
+                is_negative,
+                digits,
+                power,
+            },
+            is_plain: !is_code,
+        }
     }
 
     fn moment(text: String, local: NaiveDateTime, nanoseconds: u32, offset: Option<i64>) -> Self {
-        let count = i128::from(local.and_utc().timestamp()) * 1_000_000_000 + i128::from(nanoseconds);
+        let count =
+            i128::from(local.and_utc().timestamp()) * 1_000_000_000 + i128::from(nanoseconds);
         let meaning = match offset {
             None => Meaning::Local(count),
             Some(offset) => Meaning::Instant(count - i128::from(offset) * 1_000_000_000),
         };
-        Value { text, meaning, is_plain: true }
+        Value {
+            text,
+            meaning,
+            is_plain: true,
+        }
     }
 
     pub(super) fn is_number(&self, text: &str) -> bool {
-        let Meaning::Number { is_negative, digits, power } = &self.meaning else { return false };
-        number(text).is_some_and(|(sign, found, at)| sign == *is_negative && found == *digits && (at == *power || digits.is_empty()))
+        let Meaning::Number {
+            is_negative,
+            digits,
+            power,
+        } = &self.meaning
+        else {
+            return false;
+        };
+        number(text).is_some_and(|(sign, found, at)| {
+            sign == *is_negative && found == *digits && (at == *power || digits.is_empty())
+        })
     }
 
     /// Whether a float is this number: printed with as many digits, it has the same.
@@ -90,7 +137,12 @@ impl Value {
                     "inf" | "infinity" => f64::INFINITY,
                     _ => return false,
                 };
-                value == if name.starts_with('-') { -expected } else { expected }
+                value
+                    == if name.starts_with('-') {
+                        -expected
+                    } else {
+                        expected
+                    }
             }
         }
     }
@@ -98,16 +150,28 @@ impl Value {
     /// Whether a row holds exactly this value, which was written as text, or as a number of JSON.
     pub(super) fn is(&self, column: &dyn Array, row: usize, is_json_number: bool) -> bool {
         if column.data_type() == &DataType::Utf8 || column.data_type() == &DataType::Null {
-            let text = if column.is_null(row) || column.data_type() == &DataType::Null { "" } else { column.as_string::<i32>().value(row) };
+            let text = if column.is_null(row) || column.data_type() == &DataType::Null {
+                ""
+            } else {
+                column.as_string::<i32>().value(row)
+            };
             return text == self.text;
         }
         if self.text.is_empty() {
-            return column.is_null(row) || column.data_type() == &DataType::Binary && column.as_binary::<i32>().value(row).is_empty();
+            return column.is_null(row)
+                || column.data_type() == &DataType::Binary
+                    && column.as_binary::<i32>().value(row).is_empty();
         }
-        // In text, and in a string of JSON, a code is not a number, and a number with a point or an exponent not a whole one.
+        // In text, and in a string of JSON, a code is not a number, and a number with a point or an
+        // exponent not a whole one.
         let is_integer = column.data_type().is_integer();
-        let is_code = !is_json_number && (!self.is_plain || is_integer && (self.text.contains(['.', 'e', 'E']) || self.text == "-0"));
-        if matches!(self.meaning, Meaning::Number { .. }) && column.data_type().is_numeric() && is_code {
+        let is_code = !is_json_number
+            && (!self.is_plain
+                || is_integer && (self.text.contains(['.', 'e', 'E']) || self.text == "-0"));
+        if matches!(self.meaning, Meaning::Number { .. })
+            && column.data_type().is_numeric()
+            && is_code
+        {
             return false;
         }
         self.holds(column, row, false)
@@ -133,7 +197,10 @@ impl Value {
         let moment = |count: i64, per: i128, zone: bool| match zone {
             false => local(count, per),
             // A local time is an instant where its column is declared to be of UTC.
-            true => self.meaning == Meaning::Instant(i128::from(count) * per) || is_typed && local(count, per),
+            true => {
+                self.meaning == Meaning::Instant(i128::from(count) * per)
+                    || is_typed && local(count, per)
+            }
         };
         match column.data_type() {
             T::Int8 => self.is_number(&at!(Int8Type).to_string()),
@@ -146,31 +213,50 @@ impl Value {
             T::UInt64 => self.is_number(&at!(UInt64Type).to_string()),
             T::Float32 => {
                 let value = at!(Float32Type);
-                self.is_float(f64::from(value), is_typed, |digits| format!("{value:.digits$e}"))
+                self.is_float(f64::from(value), is_typed, |digits| {
+                    format!("{value:.digits$e}")
+                })
             }
             T::Float64 => {
                 let value = at!(Float64Type);
                 self.is_float(value, is_typed, |digits| format!("{value:.digits$e}"))
             }
-            T::Decimal128(_, scale) => self.is_number(&format!("{}e{}", at!(Decimal128Type), -i64::from(*scale))),
+            T::Decimal128(_, scale) => {
+                self.is_number(&format!("{}e{}", at!(Decimal128Type), -i64::from(*scale)))
+            }
             T::Boolean => {
                 let truth: &BooleanArray = column.as_boolean();
-                self.text.eq_ignore_ascii_case(if truth.value(row) { "true" } else { "false" })
+                self.text
+                    .eq_ignore_ascii_case(if truth.value(row) { "true" } else { "false" })
             }
             T::Date32 => local(i64::from(at!(Date32Type)), 86_400_000_000_000),
-            T::Time32(_) => self.meaning == Meaning::Time(i64::from(at!(Time32MillisecondType)) * 1_000_000),
+            T::Time32(_) => {
+                self.meaning == Meaning::Time(i64::from(at!(Time32MillisecondType)) * 1_000_000)
+            }
             T::Time64(_) => self.meaning == Meaning::Time(at!(Time64NanosecondType)),
-            T::Timestamp(TimeUnit::Millisecond, zone) => moment(at!(TimestampMillisecondType), 1_000_000, zone.is_some()),
-            T::Timestamp(TimeUnit::Microsecond, zone) => moment(at!(TimestampMicrosecondType), 1_000, zone.is_some()),
-            T::Timestamp(TimeUnit::Nanosecond, zone) => moment(at!(TimestampNanosecondType), 1, zone.is_some()),
+            T::Timestamp(TimeUnit::Millisecond, zone) => {
+                moment(at!(TimestampMillisecondType), 1_000_000, zone.is_some())
+            }
+            T::Timestamp(TimeUnit::Microsecond, zone) => {
+                moment(at!(TimestampMicrosecondType), 1_000, zone.is_some())
+            }
+            T::Timestamp(TimeUnit::Nanosecond, zone) => {
+                moment(at!(TimestampNanosecondType), 1, zone.is_some())
+            }
             T::Binary => {
                 let bytes = column.as_binary::<i32>().value(row);
-                bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == self.text.to_lowercase()
+                bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+                    == self.text.to_lowercase()
             }
             T::List(_) => {
                 let items = column.as_list::<i32>().value(row);
                 let items = items.as_primitive::<Int64Type>();
-                let shown = items.iter().map(|item| item.map_or("null".to_owned(), |item| item.to_string()));
+                let shown = items
+                    .iter()
+                    .map(|item| item.map_or("null".to_owned(), |item| item.to_string()));
                 format!("[{}]", shown.collect::<Vec<_>>().join(",")) == self.text.replace(' ', "")
             }
             // Text that a typed value became is as good as the value: it reads back as it.
@@ -178,7 +264,10 @@ impl Value {
                 let text = column.as_string::<i32>().value(row);
                 let again = Value::of(text);
                 // Bytes become the text that they are in UTF-8.
-                let bytes = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let bytes = text
+                    .bytes()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>();
                 bytes == self.text.to_lowercase()
                     || text == self.text
                     || again.meaning == self.meaning && self.meaning != Meaning::Text
@@ -194,14 +283,30 @@ impl Value {
         let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
         let zoned = text.ends_with('Z');
         let bare = text.trim_end_matches('Z');
-        let parsed = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(bare, format).ok());
-        let parsed = parsed.or_else(|| NaiveDate::parse_from_str(bare, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN)));
+        let parsed = formats
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(bare, format).ok());
+        let parsed = parsed.or_else(|| {
+            NaiveDate::parse_from_str(bare, "%Y-%m-%d")
+                .ok()
+                .map(|day| day.and_time(NaiveTime::MIN))
+        });
         if let Some(local) = parsed {
-            return Value::moment(text.to_owned(), local, local.nanosecond(), zoned.then_some(0));
+            return Value::moment(
+                text.to_owned(),
+                local,
+                local.nanosecond(),
+                zoned.then_some(0),
+            );
         }
         if let Ok(time) = NaiveTime::parse_from_str(text, "%H:%M:%S%.f") {
-            let count = i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond());
-            return Value { text: text.to_owned(), meaning: Meaning::Time(count), is_plain: true };
+            let count = i64::from(time.num_seconds_from_midnight()) * 1_000_000_000
+                + i64::from(time.nanosecond());
+            return Value {
+                text: text.to_owned(),
+                meaning: Meaning::Time(count),
+                is_plain: true,
+            };
         }
         Value::text(text)
     }
@@ -218,28 +323,88 @@ pub(super) fn values(count: usize) -> Vec<Value> {
     let mut rng = StdRng::seed_from_u64(11);
     let mut values: Vec<Value> = EDGES.iter().map(|text| Value::text(*text)).collect();
     for bits in [7u32, 8, 15, 16, 24, 31, 32, 53, 63, 64, 127] {
-        let edge = if bits == 127 { i128::MAX } else { 1i128 << bits };
-        values.extend([edge - 1, edge, edge.saturating_add(1), -edge, -edge + 1, -edge - 1].map(|edge| Value::text(edge.to_string())));
+        let edge = if bits == 127 {
+            i128::MAX
+        } else {
+            1i128 << bits
+        };
+        values.extend(
+            [
+                edge - 1,
+                edge,
+                edge.saturating_add(1),
+                -edge,
+                -edge + 1,
+                -edge - 1,
+            ]
+            .map(|edge| Value::text(edge.to_string())),
+        );
     }
     values.push(Value::text("long ".repeat(20_000)));
-    for day in ["0001-01-01", "1600-05-05", "1677-09-21", "1969-12-31", "1970-01-01", "2024-02-29", "2262-04-12", "9999-12-31"] {
+    for day in [
+        "0001-01-01",
+        "1600-05-05",
+        "1677-09-21",
+        "1969-12-31",
+        "1970-01-01",
+        "2024-02-29",
+        "2262-04-12",
+        "9999-12-31",
+    ] {
         let date: NaiveDate = day.parse().expect("a day");
-        values.push(Value::moment(day.to_owned(), date.and_time(NaiveTime::MIN), 0, None));
-        for time in ["00:00:00", "23:59:59.999", "10:00:00.123456", "23:59:59.999999999", "23:59:59.9999999"] {
+        values.push(Value::moment(
+            day.to_owned(),
+            date.and_time(NaiveTime::MIN),
+            0,
+            None,
+        ));
+        for time in [
+            "00:00:00",
+            "23:59:59.999",
+            "10:00:00.123456",
+            "23:59:59.999999999",
+            "23:59:59.9999999",
+        ] {
             let parsed = NaiveTime::parse_from_str(time, "%H:%M:%S%.f").expect("a time");
-            for (zone, offset) in [("", None), ("Z", Some(0)), ("+05:30", Some(19_800)), (" UTC", Some(0)), (" Etc/GMT+5", Some(-18_000))] {
-                let text = format!("{day}{}{time}{zone}", if offset.is_none() { ' ' } else { 'T' });
-                values.push(Value::moment(text, date.and_time(parsed), parsed.nanosecond(), offset));
+            for (zone, offset) in [
+                ("", None),
+                ("Z", Some(0)),
+                ("+05:30", Some(19_800)),
+                (" UTC", Some(0)),
+                (" Etc/GMT+5", Some(-18_000)),
+            ] {
+                let text = format!(
+                    "{day}{}{time}{zone}",
+                    if offset.is_none() { ' ' } else { 'T' }
+                );
+                values.push(Value::moment(
+                    text,
+                    date.and_time(parsed),
+                    parsed.nanosecond(),
+                    offset,
+                ));
             }
         }
     }
-    for time in ["00:00:00", "10:00:00.5", "23:59:59.999999999", "12:34:56.123"] {
+    for time in [
+        "00:00:00",
+        "10:00:00.5",
+        "23:59:59.999999999",
+        "12:34:56.123",
+    ] {
         let parsed = NaiveTime::parse_from_str(time, "%H:%M:%S%.f").expect("a time");
-        let count = i64::from(parsed.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(parsed.nanosecond());
-        values.push(Value { text: time.to_owned(), meaning: Meaning::Time(count), is_plain: true });
+        let count = i64::from(parsed.num_seconds_from_midnight()) * 1_000_000_000
+            + i64::from(parsed.nanosecond());
+        values.push(Value {
+            text: time.to_owned(),
+            meaning: Meaning::Time(count),
+            is_plain: true,
+        });
     }
     let digits = |rng: &mut StdRng, most: usize| {
-        (0..rng.random_range(1..=most)).map(|_| char::from(b'0' + rng.random_range(0..10u8))).collect::<String>()
+        (0..rng.random_range(1..=most))
+            .map(|_| char::from(b'0' + rng.random_range(0..10u8)))
+            .collect::<String>()
     };
     for round in 0..count {
         let sign = ["", "", "-", "+"][rng.random_range(0..4)];
@@ -247,7 +412,11 @@ pub(super) fn values(count: usize) -> Vec<Value> {
         let text = match round % 4 {
             0 => format!("{sign}{whole}"),
             1 => format!("{sign}{whole}.{}", digits(&mut rng, 20)),
-            2 => format!("{sign}{}e{}", whole.chars().next().unwrap_or('1'), rng.random_range(-40..40)),
+            2 => format!(
+                "{sign}{}e{}",
+                whole.chars().next().unwrap_or('1'),
+                rng.random_range(-40..40)
+            ),
             _ => format!("{}", f64::from_bits(rng.random())),
         };
         values.push(Value::text(text));

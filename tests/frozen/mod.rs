@@ -15,7 +15,10 @@ pub(crate) struct Copy {
 impl Copy {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lake-v1"), folder.path());
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lake-v1"),
+            folder.path(),
+        );
         Copy { folder }
     }
 
@@ -24,7 +27,9 @@ impl Copy {
     }
 
     pub(crate) fn snapshot(&self, date: &str) -> PathBuf {
-        self.path(&format!("lake/shop/snapshots/snapshot_date={date}/shop.parquet"))
+        self.path(&format!(
+            "lake/shop/snapshots/snapshot_date={date}/shop.parquet"
+        ))
     }
 
     pub(crate) fn intervals(&self) -> PathBuf {
@@ -37,13 +42,22 @@ impl Copy {
         for name in ["ASOF_LAKE", "ASOF_CONFIG"] {
             command.env_remove(name);
         }
-        command.args(arguments).current_dir(self.folder.path()).env("ASOF_NOW", "2024-03-07T02:00:00Z").output().unwrap()
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("ASOF_NOW", "2024-03-07T02:00:00Z")
+            .output()
+            .unwrap()
     }
 
     /// The JSON document of a command that succeeds.
     fn json(&self, arguments: &[&str]) -> Value {
         let output = self.asof(&[&["--json"], arguments].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }
@@ -64,8 +78,16 @@ fn copy(from: &Path, to: &Path) {
 /// The footer's JSON document, read without the program.
 pub(crate) fn footer(path: &Path) -> Value {
     let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
-    let entries = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
-    let entry = entries.into_iter().find(|entry| entry.key == "asof").unwrap();
+    let entries = reader
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap()
+        .clone();
+    let entry = entries
+        .into_iter()
+        .find(|entry| entry.key == "asof")
+        .unwrap();
     serde_json::from_str(&entry.value.unwrap()).unwrap()
 }
 
@@ -74,17 +96,31 @@ fn a_lake_of_version_1_is_sound() {
     let proof = Copy::new().json(&["verify"]);
     let table = &proof["tables"][0];
     assert_eq!(proof["problems"], json!([]));
-    assert_eq!((&table["snapshots"], &table["rows"], &table["round_trips"]), (&json!(4), &json!(11), &json!(4)));
+    assert_eq!(
+        (&table["snapshots"], &table["rows"], &table["round_trips"]),
+        (&json!(4), &json!(11), &json!(4))
+    );
 }
 
 #[test]
 fn a_lake_of_version_1_tells_its_history() {
     let history = Copy::new().json(&["history", "shop", "2"]);
-    let spans = history["intervals"].as_array().unwrap().iter().map(|interval| (interval["start"].clone(), interval["end"].clone()));
-    let expected =
-        [("2024-03-01", json!("2024-03-01")), ("2024-03-02", json!("2024-03-02")), ("2024-03-03", Value::Null)].map(|(a, b)| (json!(a), b));
+    let spans = history["intervals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|interval| (interval["start"].clone(), interval["end"].clone()));
+    let expected = [
+        ("2024-03-01", json!("2024-03-01")),
+        ("2024-03-02", json!("2024-03-02")),
+        ("2024-03-03", Value::Null),
+    ]
+    .map(|(a, b)| (json!(a), b));
     assert_eq!(spans.collect::<Vec<_>>(), expected);
-    assert_eq!(history["intervals"][1]["values"], json!([{ "name": "status", "old": "open", "new": "closed" }]));
+    assert_eq!(
+        history["intervals"][1]["values"],
+        json!([{ "name": "status", "old": "open", "new": "closed" }])
+    );
 }
 
 #[test]
@@ -93,9 +129,20 @@ fn a_lake_of_version_1_shows_each_date() {
     let rows = |date: &str| copy.json(&["show", "shop", "--date", date])["rows"].clone();
     let anna = |rating: &str| json!(["1", "Anna's", "open", rating, "2019-05-01"]);
     let bakery = |status: &str| json!(["2", "Bakery", status, null, "2020-01-31"]);
-    assert_eq!(rows("2024-03-02"), json!([anna("4.5"), bakery("closed"), ["3", "Corner", "closed", "-0.0", "2021-11-12"]]));
+    assert_eq!(
+        rows("2024-03-02"),
+        json!([
+            anna("4.5"),
+            bakery("closed"),
+            ["3", "Corner", "closed", "-0.0", "2021-11-12"]
+        ])
+    );
     assert_eq!(rows("2024-03-03"), json!([anna("4.5"), bakery("open")]));
-    let last = json!([anna("4.75"), bakery("open"), ["3", "Corner", "open", "3.25", "2021-11-12"]]);
+    let last = json!([
+        anna("4.75"),
+        bakery("open"),
+        ["3", "Corner", "open", "3.25", "2021-11-12"]
+    ]);
     assert_eq!(rows("2024-03-05"), last);
     std::fs::remove_dir_all(copy.snapshot("2024-03-05").parent().unwrap()).unwrap();
     assert_eq!(rows("2024-03-05"), last, "the intervals alone tell it too");
@@ -106,7 +153,10 @@ fn the_intervals_of_version_1_are_up_to_date() {
     let copy = Copy::new();
     let before = std::fs::read(copy.intervals()).unwrap();
     let report = copy.json(&["compact"]);
-    assert_eq!((&report[0]["mode"], &report[0]["decoded"]), (&json!("up to date"), &json!(0)));
+    assert_eq!(
+        (&report[0]["mode"], &report[0]["decoded"]),
+        (&json!("up to date"), &json!(0))
+    );
     assert_eq!(std::fs::read(copy.intervals()).unwrap(), before);
 }
 
@@ -117,11 +167,29 @@ fn the_output_of_version_1_is_up_to_date_once_its_events_have_their_time_again()
     let footer = footer(&copy.path("out/date=2024-03-02/sales_by_shop.parquet"));
     let events = &footer["events"]["sales"][0];
     let nanoseconds = u64::from_str_radix(events["etag"].as_str().unwrap(), 16).unwrap();
-    let file = std::fs::File::options().write(true).open(copy.path("sales").join(events["path"].as_str().unwrap())).unwrap();
-    let run = || copy.json(&["backfill", "--from", "2024-03-02", "--to", "2024-03-02", "--dry-run"])[0]["dates"][0].clone();
-    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds) + Duration::from_secs(1)).unwrap();
-    assert_eq!(run()["was"], json!({ "state": "stale", "reason": "the events sales were rewritten" }));
-    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(copy.path("sales").join(events["path"].as_str().unwrap()))
+        .unwrap();
+    let run = || {
+        copy.json(&[
+            "backfill",
+            "--from",
+            "2024-03-02",
+            "--to",
+            "2024-03-02",
+            "--dry-run",
+        ])[0]["dates"][0]
+            .clone()
+    };
+    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds) + Duration::from_secs(1))
+        .unwrap();
+    assert_eq!(
+        run()["was"],
+        json!({ "state": "stale", "reason": "the events sales were rewritten" })
+    );
+    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds))
+        .unwrap();
     assert_eq!(run()["action"], json!("up to date"));
 }
 
@@ -143,9 +211,20 @@ fn the_footers_of_version_1_say_what_they_said() {
     });
     assert_eq!(footer(&copy.snapshot("2024-03-02")), snapshot);
     let intervals = footer(&copy.intervals());
-    let dates: Vec<&Value> = intervals["observed"].as_array().unwrap().iter().map(|observed| &observed["date"]).collect();
-    assert_eq!(dates, ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-05"]);
-    assert_eq!(intervals["observed"][1], json!({ "date": "2024-03-02", "rows": 3, "fingerprint": snapshot["fingerprint"], "schema": 0 }));
+    let dates: Vec<&Value> = intervals["observed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|observed| &observed["date"])
+        .collect();
+    assert_eq!(
+        dates,
+        ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-05"]
+    );
+    assert_eq!(
+        intervals["observed"][1],
+        json!({ "date": "2024-03-02", "rows": 3, "fingerprint": snapshot["fingerprint"], "schema": 0 })
+    );
     let pinned = [
         ("format_version", json!(1)),
         ("kind", json!("intervals")),
@@ -163,11 +242,20 @@ fn the_footers_of_version_1_say_what_they_said() {
         assert_eq!(intervals[name], value, "{name}");
     }
     let output = footer(&copy.path("out/date=2024-03-02/sales_by_shop.parquet"));
-    assert_eq!((&output["kind"], &output["job_name"], &output["rows"]), (&json!("output"), &json!("sales_by_shop"), &json!(5)));
-    assert_eq!(output["job"], json!("cf951efa711ca599d0897d6b0e56b66b"));
-    assert_eq!(output["tables"], json!({ "shop": { "snapshot_date": "2024-03-02", "fingerprint": snapshot["fingerprint"] } }));
     assert_eq!(
-        (&output["events"]["sales"][0]["path"], &output["events"]["sales"][0]["size"]),
+        (&output["kind"], &output["job_name"], &output["rows"]),
+        (&json!("output"), &json!("sales_by_shop"), &json!(5))
+    );
+    assert_eq!(output["job"], json!("cf951efa711ca599d0897d6b0e56b66b"));
+    assert_eq!(
+        output["tables"],
+        json!({ "shop": { "snapshot_date": "2024-03-02", "fingerprint": snapshot["fingerprint"] } })
+    );
+    assert_eq!(
+        (
+            &output["events"]["sales"][0]["path"],
+            &output["events"]["sales"][0]["size"]
+        ),
         (&json!("day=2024-03-02/sales.csv"), &json!(54))
     );
 }

@@ -18,7 +18,8 @@ frame = pl.DataFrame({
     'bytes': [b'\\x00\\xff', None, b''],
     'tags': [['a', 'b'], None, []],
 })
-for day, compression in [('2024-03-01', 'uncompressed'), ('2024-03-02', 'snappy'), ('2024-03-03', 'deflate')]:
+for day, compression in [('2024-03-01', 'uncompressed'), ('2024-03-02', 'snappy'), ('2024-03-03', \
+'deflate')]:
     frame.write_avro(f'{day}.avro', compression=compression)
     frame = frame.with_columns(pl.when(pl.col('id') == 2).then(pl.lit('nib')).otherwise(pl.col('text')).alias('text'))
 ";
@@ -46,13 +47,24 @@ fn avro_files_are_read_value_by_value() {
     world.succeeds("check item --source 2024-03-01.avro");
     std::fs::create_dir(world.path("copies")).expect("a folder");
     for day in ["2024-03-01", "2024-03-02", "2024-03-03"] {
-        std::fs::copy(world.path(&format!("{day}.avro")), world.path(&format!("copies/{day}"))).expect("copied");
+        std::fs::copy(
+            world.path(&format!("{day}.avro")),
+            world.path(&format!("copies/{day}")),
+        )
+        .expect("copied");
     }
-    world.succeeds("compact copy --snapshots copies --layout %Y-%m-%d --key id --out copies.parquet");
-    world.succeeds("compact item --out own.parquet");
-    assert_eq!(world.rows("copies.parquet"), world.rows("own.parquet"), "external copies, told by their first bytes");
     world.succeeds(
-        "backfill --events copies --events-layout %Y-%m-%d --table item --on id --select text --out out --from 2024-03-02 --to 2024-03-02",
+        "compact copy --snapshots copies --layout %Y-%m-%d --key id --out copies.parquet",
+    );
+    world.succeeds("compact item --out own.parquet");
+    assert_eq!(
+        world.rows("copies.parquet"),
+        world.rows("own.parquet"),
+        "external copies, told by their first bytes"
+    );
+    world.succeeds(
+        "backfill --events copies --events-layout %Y-%m-%d --table item --on id --select text \
+         --out out --from 2024-03-02 --to 2024-03-02",
     );
     let whole = world.bytes("2024-03-03.avro");
     world.at("2024-03-04");

@@ -29,7 +29,10 @@ pub(crate) struct World {
 impl World {
     /// An empty folder, on 2024-03-01 at two in the morning.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("asof-test-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("asof-test-")
+            .tempdir()
+            .expect("a temporary folder");
         let root = folder.path().canonicalize().expect("its real path");
         World {
             _folder: folder,
@@ -46,7 +49,10 @@ impl World {
         let mut world = World::new();
         world.write("asof.toml", SHOP);
         for (day, rows) in (1..).zip(EVENTS) {
-            world.write(&format!("item_events/year=2024/month=03/day=0{day}/events.csv"), format!("event_id,item_id,qty,name\n{rows}"));
+            world.write(
+                &format!("item_events/year=2024/month=03/day=0{day}/events.csv"),
+                format!("event_id,item_id,qty,name\n{rows}"),
+            );
         }
         for night in 1..=nights {
             world.night(night);
@@ -58,7 +64,10 @@ impl World {
     /// Sets the clock and the source to those of a night of the shop.
     pub(crate) fn night(&mut self, night: usize) {
         self.now = format!("2024-03-0{night}T02:00:00Z");
-        self.write("item.csv", format!("id,name,status,price\n{}", NIGHTS[night - 1]));
+        self.write(
+            "item.csv",
+            format!("id,name,status,price\n{}", NIGHTS[night - 1]),
+        );
     }
 
     /// Sets the clock.
@@ -78,9 +87,17 @@ impl World {
 
     /// A text with the names that the transcript has for what is another one in every run.
     pub(crate) fn named(&self, text: &str) -> String {
-        let program = Path::new(ASOF).parent().expect("a folder").display().to_string();
-        let text = text.replace(&self.root.display().to_string(), "[ROOT]").replace(&program, "[BIN]");
-        self.names.iter().fold(text, |text, (long, name)| text.replace(long, name))
+        let program = Path::new(ASOF)
+            .parent()
+            .expect("a folder")
+            .display()
+            .to_string();
+        let text = text
+            .replace(&self.root.display().to_string(), "[ROOT]")
+            .replace(&program, "[BIN]");
+        self.names
+            .iter()
+            .fold(text, |text, (long, name)| text.replace(long, name))
     }
 
     /// What was done so far, and what came of it.
@@ -103,12 +120,14 @@ impl World {
     /// Writes a Parquet file, as another tool would.
     pub(crate) fn parquet(&self, path: &str, columns: &[(&str, arrow::array::ArrayRef)]) {
         let rows = arrow::array::RecordBatch::try_from_iter(columns.iter().cloned()).expect("rows");
-        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None)
+            .expect("a writer");
         writer.write(&rows).expect("written");
         self.write(path, writer.into_inner().expect("finished"));
     }
 
-    /// A process of the program, ready to start: the arguments are split as a shell would split them.
+    /// A process of the program, ready to start: the arguments are split as a shell would split
+    /// them.
     pub(crate) fn command(&self, line: &str) -> Command {
         self.prepared(ASOF, &words(line))
     }
@@ -117,22 +136,34 @@ impl World {
     pub(crate) fn prepared(&self, program: &str, arguments: &[String]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("ASOF_NOW", &self.now);
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("ASOF_NOW", &self.now);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
     /// Runs a command that does not appear in the transcript.
     pub(crate) fn quietly(&self, line: &str) -> Output {
-        self.command(&format!("--no-progress {line}")).output().expect("asof starts")
+        self.command(&format!("--no-progress {line}"))
+            .output()
+            .expect("asof starts")
     }
 
     /// Runs a command with `--json`, and reads the one document that it prints.
     pub(crate) fn json(&self, line: &str) -> serde_json::Value {
         let output = self.quietly(&format!("--json {line}"));
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{line}: {error}\n{}\n{}", text(&output.stdout), text(&output.stderr)))
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{line}: {error}\n{}\n{}",
+                text(&output.stdout),
+                text(&output.stderr)
+            )
+        })
     }
 
     /// Runs a command and adds what it printed to the transcript; returns its exit code.
@@ -143,7 +174,11 @@ impl World {
 
     /// The same with something on standard input.
     pub(crate) fn asof_reading(&mut self, line: &str, input: &[u8]) -> i32 {
-        let mut child = self.command(&format!("--no-progress {line}")).stdin(Stdio::piped()).spawn().expect("asof starts");
+        let mut child = self
+            .command(&format!("--no-progress {line}"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("asof starts");
         // A command that refuses before it reads closes the pipe.
         let _ = child.stdin.take().expect("a pipe").write_all(input);
         let output = child.wait_with_output().expect("it ends");
@@ -169,14 +204,20 @@ impl World {
     /// Adds a finished command to the transcript.
     pub(crate) fn record(&mut self, line: &str, output: &Output) -> i32 {
         let code = output.status.code().unwrap_or(-1);
-        self.transcript.push_str(&format!("$ {}\n", self.named(line)));
+        self.transcript
+            .push_str(&format!("$ {}\n", self.named(line)));
         for (stream, mark) in [(&output.stdout, ""), (&output.stderr, "! ")] {
             for line in self.named(&text(stream)).lines() {
-                self.transcript.push_str(format!("{mark}{}", without_time(line)).trim_end());
+                self.transcript
+                    .push_str(format!("{mark}{}", without_time(line)).trim_end());
                 self.transcript.push('\n');
             }
         }
-        self.transcript.push_str(&if code == 0 { "\n".to_owned() } else { format!("[exit {code}]\n\n") });
+        self.transcript.push_str(&if code == 0 {
+            "\n".to_owned()
+        } else {
+            format!("[exit {code}]\n\n")
+        });
         code
     }
 
@@ -190,7 +231,8 @@ impl World {
         pin(name, self.transcript.trim_end());
     }
 
-    /// Every file under a folder of this world; the name of a folder without files ends with a slash.
+    /// Every file under a folder of this world; the name of a folder without files ends with a
+    /// slash.
     pub(crate) fn tree(&self, under: &str) -> Tree {
         let mut tree = Tree::new();
         let top = self.path(under);
@@ -212,35 +254,74 @@ impl World {
 
     /// The Arrow type of a column of a Parquet file.
     pub(crate) fn column_type(&self, path: &str, column: &str) -> String {
-        let file = std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let file =
+            std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
-        reader.schema().field_with_name(column).expect("a column").data_type().to_string()
+        reader
+            .schema()
+            .field_with_name(column)
+            .expect("a column")
+            .data_type()
+            .to_string()
     }
 
     /// What asof says of a Parquet file in its footer.
     pub(crate) fn footer(&self, path: &str) -> serde_json::Value {
         use parquet::file::reader::{FileReader as _, SerializedFileReader};
-        let reader = SerializedFileReader::new(std::fs::File::open(self.path(path)).expect("a file")).expect("Parquet");
-        let values = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-        let value = values.into_iter().find(|pair| pair.key == "asof").and_then(|pair| pair.value);
+        let reader =
+            SerializedFileReader::new(std::fs::File::open(self.path(path)).expect("a file"))
+                .expect("Parquet");
+        let values = reader
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .cloned()
+            .unwrap_or_default();
+        let value = values
+            .into_iter()
+            .find(|pair| pair.key == "asof")
+            .and_then(|pair| pair.value);
         serde_json::from_str(&value.expect("the footer")).expect("JSON")
     }
 
     /// The rows of a Parquet file as text: the header first, values joined by `|`.
     pub(crate) fn rows(&self, path: &str) -> Vec<String> {
-        let file = std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+        let file =
+            std::fs::File::open(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .expect("Parquet")
+            .build()
+            .expect("a reader");
         let mut rows = vec![];
         for batch in reader {
             let batch = batch.expect("rows");
             if rows.is_empty() {
-                rows.push(batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join("|"));
+                rows.push(
+                    batch
+                        .schema()
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().as_str())
+                        .collect::<Vec<_>>()
+                        .join("|"),
+                );
             }
             for row in 0..batch.num_rows() {
                 let cell = |column: &arrow::array::ArrayRef| {
-                    if column.is_null(row) { "null".to_owned() } else { array_value_to_string(column, row).expect("text") }
+                    if column.is_null(row) {
+                        "null".to_owned()
+                    } else {
+                        array_value_to_string(column, row).expect("text")
+                    }
                 };
-                rows.push(batch.columns().iter().map(cell).collect::<Vec<_>>().join("|"));
+                rows.push(
+                    batch
+                        .columns()
+                        .iter()
+                        .map(cell)
+                        .collect::<Vec<_>>()
+                        .join("|"),
+                );
             }
         }
         rows
@@ -250,7 +331,9 @@ impl World {
 /// A line without the time that a search took.
 fn without_time(line: &str) -> String {
     match line.split_once(" in ") {
-        Some((requests, time)) if requests.contains(" request") && time.ends_with('s') => format!("{requests} in [TIME]"),
+        Some((requests, time)) if requests.contains(" request") && time.ends_with('s') => {
+            format!("{requests} in [TIME]")
+        }
         _ => line.to_owned(),
     }
 }
@@ -271,7 +354,11 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 fn list(top: &Path, folder: &Path, tree: &mut Tree) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let name = path.strip_prefix(top).expect("under it").display().to_string();
+        let name = path
+            .strip_prefix(top)
+            .expect("under it")
+            .display()
+            .to_string();
         if path.is_dir() {
             let before = tree.len();
             list(top, &path, tree);
@@ -280,14 +367,23 @@ fn list(top: &Path, folder: &Path, tree: &mut Tree) {
             }
         } else {
             let bytes = std::fs::read(&path).expect("a file");
-            tree.insert(name, format!("{} bytes, {:032x}", bytes.len(), xxhash_rust::xxh3::xxh3_128(&bytes)));
+            tree.insert(
+                name,
+                format!(
+                    "{} bytes, {:032x}",
+                    bytes.len(),
+                    xxhash_rust::xxh3::xxh3_128(&bytes)
+                ),
+            );
         }
     }
 }
 
 /// Splits a line into words; quotes of both kinds hold words together.
 pub(crate) fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut quote = None;
     let mut letters = line.chars();
     while let Some(letter) = letters.next() {
         match (letter, quote) {
@@ -316,7 +412,8 @@ path = "item_events"
 layout = "year=%Y/month=%m/day=%d"
 "#;
 
-/// The items on three nights: a price changes, a draft becomes active, one is new; then one is gone and one is paused.
+/// The items on three nights: a price changes, a draft becomes active, one is new; then one is gone
+/// and one is paused.
 const NIGHTS: [&str; 3] = [
     "1,Bolt,ACTIVE,1.5\n2,Nut,ACTIVE,0.25\n3,Gear,DRAFT,12\n",
     "1,Bolt,ACTIVE,1.75\n2,Nut,ACTIVE,0.25\n3,Gear,ACTIVE,12\n4,Washer,ACTIVE,0.05\n",
@@ -324,5 +421,8 @@ const NIGHTS: [&str; 3] = [
 ];
 
 /// Three days of events: of items that are there, of one that is not, and of none.
-pub(crate) const EVENTS: [&str; 3] =
-    ["a1,1,2,web\na2,3,1,web\na3,9,5,app\na4,,1,app\n", "b1,1,1,web\nb2,3,2,app\nb3,4,7,app\n", "c1,1,4,web\nc2,2,1,web\nc3,3,3,app\n"];
+pub(crate) const EVENTS: [&str; 3] = [
+    "a1,1,2,web\na2,3,1,web\na3,9,5,app\na4,,1,app\n",
+    "b1,1,1,web\nb2,3,2,app\nb3,4,7,app\n",
+    "c1,1,4,web\nc2,2,1,web\nc3,3,3,app\n",
+];

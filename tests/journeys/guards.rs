@@ -4,13 +4,17 @@ use super::environment::World;
 
 fn guarded(guards: &str) -> World {
     let world = World::shop(0);
-    world.write("asof.toml", format!("lake = 'lake'\n[tables.item]\nsource = 'item.csv'\nkey = ['id']\n{guards}\n"));
+    world.write(
+        "asof.toml",
+        format!("lake = 'lake'\n[tables.item]\nsource = 'item.csv'\nkey = ['id']\n{guards}\n"),
+    );
     world
 }
 
 #[test]
 fn guards_refuse_and_force_overrides_them_and_is_recorded() {
-    let mut world = guarded("min_rows = 2\nmax_delete = '20%'\nmax_change = '50%'\nschema = 'freeze'");
+    let mut world =
+        guarded("min_rows = 2\nmax_delete = '20%'\nmax_change = '50%'\nschema = 'freeze'");
     world.write("item.csv", "id,v\n1,a\n");
     world.refuses(3, "snapshot item");
     world.write("item.csv", "id,v\n1,a\n2,b\n3,c\n4,d\n");
@@ -33,7 +37,10 @@ fn guards_refuse_and_force_overrides_them_and_is_recorded() {
     world.refuses(3, "snapshot item --dry-run");
     world.refuses(3, "snapshot item");
     world.succeeds("snapshot item --force");
-    assert!(world.footer("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet")["forced"].is_array());
+    assert!(
+        world.footer("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet")["forced"]
+            .is_array()
+    );
     world.succeeds("verify item");
     world.pin("guards");
 }
@@ -41,7 +48,11 @@ fn guards_refuse_and_force_overrides_them_and_is_recorded() {
 #[test]
 fn a_guard_of_one_table_leaves_those_before_it_published() {
     let mut world = World::new();
-    world.write("asof.toml", "lake = 'lake'\n[tables.a]\nsource = 'a.csv'\nkey = ['id']\n[tables.b]\nsource = 'b.csv'\nkey = ['id']\n");
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.a]\nsource = 'a.csv'\nkey = \
+         ['id']\n[tables.b]\nsource = 'b.csv'\nkey = ['id']\n",
+    );
     world.write("a.csv", "id\n1\n");
     world.write("b.csv", "id\n");
     assert_eq!(world.asof("snapshot"), 3);

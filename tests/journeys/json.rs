@@ -1,5 +1,5 @@
-//! `--json`: one document on standard output, whatever happens. `completions` and `man` print what a shell
-//! and `man` read, with or without it.
+//! `--json`: one document on standard output, whatever happens. `completions` and `man` print what
+//! a shell and `man` read, with or without it.
 
 use super::environment::World;
 
@@ -9,7 +9,8 @@ fn every_command_prints_one_document() {
     world.write(
         "asof.toml",
         format!(
-            "{}\n[jobs.joined]\nevents = 'item_events'\ntable = 'item'\non = ['item_id=id']\noutput = 'out'\n",
+            "{}\n[jobs.joined]\nevents = 'item_events'\ntable = 'item'\non = \
+             ['item_id=id']\noutput = 'out'\n",
             super::environment::text(&world.bytes("asof.toml"))
         ),
     );
@@ -66,5 +67,10 @@ fn a_command_line_that_is_wrong_is_a_document_too() {
     assert_eq!(output.status.code(), Some(2));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
     assert_eq!(document["error"]["exit_code"], 2);
-    assert!(document["error"]["message"].as_str().is_some_and(|text| text.contains("'2024-13-01' is not a date")), "{document}");
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("'2024-13-01' is not a date")),
+        "{document}"
+    );
 }

@@ -8,20 +8,34 @@ fn world(days: [&str; 3]) -> World {
     for (day, rows) in (1..).zip(days) {
         world.at(&format!("2024-03-0{day}"));
         world.write("item.csv", "id,name\n1,pen\n");
-        assert_eq!(world.quietly("snapshot item --lake lake --source item.csv --key id").status.code(), Some(0));
-        world.write(&format!("ev/date=2024-03-0{day}/a.csv"), format!("id,x\n{rows}"));
+        assert_eq!(
+            world
+                .quietly("snapshot item --lake lake --source item.csv --key id")
+                .status
+                .code(),
+            Some(0)
+        );
+        world.write(
+            &format!("ev/date=2024-03-0{day}/a.csv"),
+            format!("id,x\n{rows}"),
+        );
     }
     world
 }
 
 fn join(from: u8, to: u8, out: &str) -> String {
     format!(
-        "backfill --lake lake --events ev --events-layout date=%Y-%m-%d --table item --on id --from 2024-03-0{from} --to 2024-03-0{to} --out {out}"
+        "backfill --lake lake --events ev --events-layout date=%Y-%m-%d --table item --on id \
+         --from 2024-03-0{from} --to 2024-03-0{to} --out {out}"
     )
 }
 
 fn outputs(world: &World, out: &str) -> Tree {
-    world.tree(out).into_iter().filter(|(name, _)| name.ends_with(".parquet")).collect()
+    world
+        .tree(out)
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".parquet"))
+        .collect()
 }
 
 #[test]
@@ -48,18 +62,35 @@ fn a_column_without_values_ends_up_with_the_type_of_the_others_in_any_order() {
     for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3], [2, 3, 1]] {
         let world = world(["1,\n", "1,5\n", "1,\n"]);
         for day in order {
-            assert_eq!(world.quietly(&join(day, day, "out")).status.code(), Some(0), "{order:?}");
+            assert_eq!(
+                world.quietly(&join(day, day, "out")).status.code(),
+                Some(0),
+                "{order:?}"
+            );
         }
         assert_eq!(world.quietly(&join(1, 3, "out")).status.code(), Some(0));
         let done = world.json(&join(1, 3, "out"));
-        assert!((0..3).all(|at| done[0]["dates"][at]["action"] == "up to date"), "{done}");
-        let types: Vec<String> = (1..=3).map(|day| world.column_type(&format!("out/date=2024-03-0{day}/out.parquet"), "x")).collect();
+        assert!(
+            (0..3).all(|at| done[0]["dates"][at]["action"] == "up to date"),
+            "{done}"
+        );
+        let types: Vec<String> = (1..=3)
+            .map(|day| world.column_type(&format!("out/date=2024-03-0{day}/out.parquet"), "x"))
+            .collect();
         assert_eq!(types, ["Int64"; 3], "{order:?}");
         trees.push(outputs(&world, "out"));
     }
     // Footers name the events' modification times, which differ; the sizes do not.
-    let sizes = |tree: &Tree| tree.values().map(|file| file.split(',').next().map(str::to_owned)).collect::<Vec<_>>();
-    assert!(trees.windows(2).all(|pair| sizes(&pair[0]) == sizes(&pair[1])));
+    let sizes = |tree: &Tree| {
+        tree.values()
+            .map(|file| file.split(',').next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        trees
+            .windows(2)
+            .all(|pair| sizes(&pair[0]) == sizes(&pair[1]))
+    );
     let mut world = world(["1,\n", "1,5\n", "1,\n"]);
     world.succeeds(&join(1, 1, "out"));
     world.succeeds(&join(2, 3, "out"));
@@ -67,7 +98,9 @@ fn a_column_without_values_ends_up_with_the_type_of_the_others_in_any_order() {
     world.succeeds(&join(1, 3, "out"));
     world.tell("in one run");
     world.succeeds(&join(1, 3, "once"));
-    let types: Vec<String> = (1..=3).map(|day| world.column_type(&format!("once/date=2024-03-0{day}/once.parquet"), "x")).collect();
+    let types: Vec<String> = (1..=3)
+        .map(|day| world.column_type(&format!("once/date=2024-03-0{day}/once.parquet"), "x"))
+        .collect();
     assert_eq!(types, ["Int64"; 3]);
     world.succeeds(&join(1, 3, "once"));
     world.pin("untyped_outputs");
@@ -78,13 +111,17 @@ fn a_column_without_values_ends_up_with_the_type_of_the_others_in_any_order() {
 fn queries_have_one_schema_too() {
     let mut world = world(["1,5\n", "1,5.5\n", "1,\n"]);
     world.write("job.sql", "select id, x, x * 2 as twice from ev");
-    let job = "backfill --lake lake --events ev --events-layout date=%Y-%m-%d --sql job.sql --from 2024-03-01 --to 2024-03-03 --out out";
+    let job = "backfill --lake lake --events ev --events-layout date=%Y-%m-%d --sql job.sql \
+     --from 2024-03-01 --to 2024-03-03 --out out";
     assert_eq!(world.asof(job), 5);
     world.write("asof.toml", "[events.ev.types]\nx = \"float64\"\n");
     world.succeeds(job);
     world.write("other.sql", "select id, cast(x as double) as x from ev");
     std::fs::remove_file(world.path("asof.toml")).expect("removed");
-    world.succeeds(&job.replace("job.sql", "other.sql").replace("--out out", "--out other"));
+    world.succeeds(
+        &job.replace("job.sql", "other.sql")
+            .replace("--out out", "--out other"),
+    );
     world.pin("one_schema_sql");
 }
 
@@ -96,7 +133,8 @@ fn a_column_of_the_table_that_widens_is_declared_with_the_table() {
         world.write("item.csv", format!("id,name,price\n1,pen,{price}\n"));
         assert_eq!(world.quietly("snapshot item").status.code(), Some(0));
     }
-    let job = "backfill --events item_events --table item --on item_id=id --from 2024-03-01 --to 2024-03-02 --out out";
+    let job = "backfill --events item_events --table item --on item_id=id --from 2024-03-01 --to \
+     2024-03-02 --out out";
     assert_eq!(world.asof(job), 5);
     world.pin("one_schema_table");
 }

@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, NullArray, RecordBatch,
-    StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+    ListBuilder, NullArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef,
+    TimeUnit,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -23,24 +27,53 @@ pub(super) fn encode(values: &[Value], data_type: &DataType) -> ArrayRef {
     use DataType as T;
     let plain: ArrayRef = match data_type {
         T::Null => Arc::new(NullArray::new(values.len())),
-        T::Boolean => {
-            Arc::new(BooleanArray::from_iter(values.iter().map(|value| if let Value::Bool(x) = value { Some(*x) } else { None })))
-        }
+        T::Boolean => Arc::new(BooleanArray::from_iter(values.iter().map(|value| {
+            if let Value::Bool(x) = value {
+                Some(*x)
+            } else {
+                None
+            }
+        }))),
         T::Float32 | T::Float64 => Arc::new(Float64Array::from_iter(values.iter().map(real))),
         T::Date32 => {
-            Arc::new(Date32Array::from_iter(values.iter().map(|value| time(value).map(|x| (x.div_euclid(86_400_000_000)) as i32))))
+            Arc::new(Date32Array::from_iter(values.iter().map(|value| {
+                time(value).map(|x| (x.div_euclid(86_400_000_000)) as i32)
+            })))
         }
-        T::Timestamp(_, None) => Arc::new(TimestampMicrosecondArray::from_iter(values.iter().map(time))),
-        T::Timestamp(_, Some(zone)) => Arc::new(TimestampMicrosecondArray::from_iter(values.iter().map(time)).with_timezone(zone.clone())),
+        T::Timestamp(_, None) => Arc::new(TimestampMicrosecondArray::from_iter(
+            values.iter().map(time),
+        )),
+        T::Timestamp(_, Some(zone)) => Arc::new(
+            TimestampMicrosecondArray::from_iter(values.iter().map(time))
+                .with_timezone(zone.clone()),
+        ),
         T::Decimal128(precision, scale) => {
             let shrink = 10i128.pow(4 - u32::from(scale.unsigned_abs()));
-            let decimals = values.iter().map(|value| if let Value::Decimal(x) = value { Some(x / shrink) } else { None });
-            Arc::new(Decimal128Array::from_iter(decimals).with_precision_and_scale(*precision, *scale).unwrap())
+            let decimals = values.iter().map(|value| {
+                if let Value::Decimal(x) = value {
+                    Some(x / shrink)
+                } else {
+                    None
+                }
+            });
+            Arc::new(
+                Decimal128Array::from_iter(decimals)
+                    .with_precision_and_scale(*precision, *scale)
+                    .unwrap(),
+            )
         }
-        T::Utf8 | T::LargeUtf8 | T::Dictionary(..) => Arc::new(StringArray::from_iter(values.iter().map(text))),
+        T::Utf8 | T::LargeUtf8 | T::Dictionary(..) => {
+            Arc::new(StringArray::from_iter(values.iter().map(text)))
+        }
         T::List(_) => lists(values),
         T::Struct(fields) => structs(values, fields),
-        _ => Arc::new(Int64Array::from_iter(values.iter().map(|value| if let Value::Int(x) = value { Some(*x) } else { None }))),
+        _ => Arc::new(Int64Array::from_iter(values.iter().map(|value| {
+            if let Value::Int(x) = value {
+                Some(*x)
+            } else {
+                None
+            }
+        }))),
     };
     cast(&plain, data_type).unwrap()
 }
@@ -54,18 +87,28 @@ fn real(value: &Value) -> Option<f64> {
 }
 
 fn time(value: &Value) -> Option<i64> {
-    if let Value::Time(micros) = value { Some(*micros) } else { None }
+    if let Value::Time(micros) = value {
+        Some(*micros)
+    } else {
+        None
+    }
 }
 
 fn text(value: &Value) -> Option<&str> {
-    if let Value::Text(text) = value { Some(text) } else { None }
+    if let Value::Text(text) = value {
+        Some(text)
+    } else {
+        None
+    }
 }
 
 fn lists(values: &[Value]) -> ArrayRef {
     let mut builder = ListBuilder::new(StringBuilder::new());
     for value in values {
         if let Value::List(items) = value {
-            items.iter().for_each(|item| builder.values().append_option(text(item)));
+            items
+                .iter()
+                .for_each(|item| builder.values().append_option(text(item)));
         }
         builder.append(!value.is_null());
     }
@@ -73,9 +116,19 @@ fn lists(values: &[Value]) -> ArrayRef {
 }
 
 fn structs(values: &[Value], fields: &Fields) -> ArrayRef {
-    let of = |value: &Value, at: usize| if let Value::Struct(inner) = value { inner[at].clone() } else { Value::Null };
-    let column =
-        |(at, field): (usize, &Arc<Field>)| encode(&values.iter().map(|value| of(value, at)).collect::<Vec<_>>(), field.data_type());
+    let of = |value: &Value, at: usize| {
+        if let Value::Struct(inner) = value {
+            inner[at].clone()
+        } else {
+            Value::Null
+        }
+    };
+    let column = |(at, field): (usize, &Arc<Field>)| {
+        encode(
+            &values.iter().map(|value| of(value, at)).collect::<Vec<_>>(),
+            field.data_type(),
+        )
+    };
     let columns = fields.iter().enumerate().map(column).collect();
     let nulls = NullBuffer::from_iter(values.iter().map(|value| !value.is_null()));
     Arc::new(StructArray::new(fields.clone(), columns, Some(nulls)))
@@ -92,14 +145,22 @@ fn decode(array: &ArrayRef) -> Vec<Value> {
             let reals = to(&T::Float64);
             Box::new(move |row| Value::Real(reals.as_primitive::<Float64Type>().value(row)))
         }
-        T::Date32 => Box::new(|row| Value::Time(i64::from(array.as_primitive::<Date32Type>().value(row)) * 86_400_000_000)),
+        T::Date32 => Box::new(|row| {
+            Value::Time(i64::from(array.as_primitive::<Date32Type>().value(row)) * 86_400_000_000)
+        }),
         T::Timestamp(_, zone) => {
-            let micros = cast(&to(&T::Timestamp(TimeUnit::Microsecond, zone.clone())), &T::Int64).unwrap();
+            let micros = cast(
+                &to(&T::Timestamp(TimeUnit::Microsecond, zone.clone())),
+                &T::Int64,
+            )
+            .unwrap();
             Box::new(move |row| Value::Time(micros.as_primitive::<Int64Type>().value(row)))
         }
         T::Decimal128(_, scale) => {
             let grow = 10i128.pow(4 - u32::from(scale.unsigned_abs()));
-            Box::new(move |row| Value::Decimal(array.as_primitive::<Decimal128Type>().value(row) * grow))
+            Box::new(move |row| {
+                Value::Decimal(array.as_primitive::<Decimal128Type>().value(row) * grow)
+            })
         }
         T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Dictionary(..) => {
             let texts = to(&T::Utf8);
@@ -108,22 +169,38 @@ fn decode(array: &ArrayRef) -> Vec<Value> {
         T::List(_) => Box::new(|row| Value::List(decode(&array.as_list::<i32>().value(row)))),
         T::Struct(_) => {
             let columns: Vec<Vec<Value>> = array.as_struct().columns().iter().map(decode).collect();
-            Box::new(move |row| Value::Struct(columns.iter().map(|column| column[row].clone()).collect()))
+            Box::new(move |row| {
+                Value::Struct(columns.iter().map(|column| column[row].clone()).collect())
+            })
         }
         _ => {
             let whole = to(&T::Int64);
             Box::new(move |row| Value::Int(whole.as_primitive::<Int64Type>().value(row)))
         }
     };
-    (0..array.len()).map(|row| if array.is_null(row) { Value::Null } else { value(row) }).collect()
+    (0..array.len())
+        .map(|row| {
+            if array.is_null(row) {
+                Value::Null
+            } else {
+                value(row)
+            }
+        })
+        .collect()
 }
 
 /// Writes rows to a Parquet file.
 pub(super) fn write_parquet(path: &Path, columns: &[(String, DataType)], rows: &[Row]) {
-    let fields: Vec<Field> = columns.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, data_type)| Field::new(name, data_type.clone(), true))
+        .collect();
     let schema = Arc::new(Schema::new(fields));
     let array = |(name, data_type): &(String, DataType)| {
-        let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Null)).collect();
+        let values: Vec<Value> = rows
+            .iter()
+            .map(|row| row.get(name).cloned().unwrap_or(Value::Null))
+            .collect();
         encode(&values, data_type)
     };
     let batch = RecordBatch::try_new(schema.clone(), columns.iter().map(array).collect()).unwrap();
@@ -137,9 +214,17 @@ pub(super) fn write_parquet(path: &Path, columns: &[(String, DataType)], rows: &
 pub(super) fn write_csv(path: &Path, columns: &[(String, DataType)], rows: &[Row]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut writer = csv::Writer::from_path(path).unwrap();
-    writer.write_record(columns.iter().map(|(name, _)| name)).unwrap();
+    writer
+        .write_record(columns.iter().map(|(name, _)| name))
+        .unwrap();
     for row in rows {
-        writer.write_record(columns.iter().map(|(name, _)| csv_text(row.get(name).unwrap_or(&Value::Null)))).unwrap();
+        writer
+            .write_record(
+                columns
+                    .iter()
+                    .map(|(name, _)| csv_text(row.get(name).unwrap_or(&Value::Null))),
+            )
+            .unwrap();
     }
     writer.flush().unwrap();
 }
@@ -155,7 +240,12 @@ fn csv_text(value: &Value) -> String {
             let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
             (epoch + chrono::Duration::days(micros / 86_400_000_000)).to_string()
         }
-        Value::Decimal(value) => format!("{}{}.{:02}", if *value < 0 { "-" } else { "" }, value.abs() / 10_000, value.abs() % 10_000 / 100),
+        Value::Decimal(value) => format!(
+            "{}{}.{:02}",
+            if *value < 0 { "-" } else { "" },
+            value.abs() / 10_000,
+            value.abs() % 10_000 / 100
+        ),
         Value::List(_) | Value::Struct(_) => unreachable!("not in a CSV"),
     }
 }
@@ -168,7 +258,11 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) fn names(&self) -> Vec<String> {
-        self.schema.fields().iter().map(|field| field.name().clone()).collect()
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
     }
 }
 

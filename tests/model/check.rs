@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use asof::engine::asof::Using;
+use asof::engine::asof::RowSource;
 use asof::model::DateRange;
 use chrono::{Days, NaiveDate};
 use rand::Rng;
@@ -23,7 +23,8 @@ pub(super) fn history(seed: u64) {
     let mut history = History::random(&mut rng);
     let mut lake = Lake::of(&history);
     let keys = key_names(&history);
-    let late = (history.policy != Policy::Error && rng.random_bool(0.5)).then(|| rng.random_range(1..history.snapshots.len()));
+    let late = (history.policy != Policy::Error && rng.random_bool(0.5))
+        .then(|| rng.random_range(1..history.snapshots.len()));
     let complete = history.snapshots.clone();
     let mut longest = history.longest_gap();
     if let Some(late) = late {
@@ -57,16 +58,25 @@ pub(super) fn history(seed: u64) {
     backfills(&mut rng, &lake, &history, seed);
     if bounded && history.longest_gap() > 0 {
         lake.limit_gap(history.longest_gap() - 1);
-        assert!(lake.refused_compact().contains("table t"), "a gap that is too long is refused");
+        assert!(
+            lake.refused_compact().contains("table t"),
+            "a gap that is too long is refused"
+        );
     }
 }
 
 fn key_names(history: &History) -> Vec<String> {
-    history.key.iter().map(|column| column.name.clone()).collect()
+    history
+        .key
+        .iter()
+        .map(|column| column.name.clone())
+        .collect()
 }
 
 fn model(history: &History) -> Vec<Interval> {
-    oracle::intervals(&history.snapshots, history.policy, |name| history.counts(name))
+    oracle::intervals(&history.snapshots, history.policy, |name| {
+        history.counts(name)
+    })
 }
 
 /// Incremental equals full, byte for byte, and both equal the model.
@@ -77,123 +87,231 @@ fn intervals(lake: &Lake, history: &History, when: &str) {
     let path = lake.path("lake/t/intervals/t.parquet");
     let bytes = std::fs::read(&path).unwrap();
     let read = read_parquet(&path);
-    let (found, expected) = (found(history, &read), model(history));
+    let found = found(history, &read);
+    let expected = model(history);
     assert_same(&found, &expected, &format!("{when}, the intervals"));
     let mut columns = oracle::columns(&history.snapshots);
-    columns.extend([history.convention.start.clone(), history.convention.end.clone()]);
+    columns.extend([
+        history.convention.start.clone(),
+        history.convention.end.clone(),
+    ]);
     assert_eq!(read.names(), columns, "{when}, the columns");
-    assert!(bytes == std::fs::read(lake.path("full/t.parquet")).unwrap(), "{when}, an incremental run and a full one differ in bytes");
+    assert!(
+        bytes == std::fs::read(lake.path("full/t.parquet")).unwrap(),
+        "{when}, an incremental run and a full one differ in bytes"
+    );
     assert_eq!(lake.compact(None).mode, "up to date");
-    let open = expected.iter().filter(|interval| interval.end.is_none()).count();
-    assert_eq!((full.intervals, full.open), (expected.len() as u64, open as u64), "{when}, the report");
+    let open = expected
+        .iter()
+        .filter(|interval| interval.end.is_none())
+        .count();
+    assert_eq!(
+        (full.intervals, full.open),
+        (expected.len() as u64, open as u64),
+        "{when}, the report"
+    );
 }
 
 fn assert_same<T: PartialEq + std::fmt::Debug>(found: &[T], expected: &[T], what: &str) {
     for (at, pair) in found.iter().zip(expected).enumerate() {
         assert_eq!(pair.0, pair.1, "{what} differ at {at} (found, expected)");
     }
-    assert_eq!(found.len(), expected.len(), "{what}: {:?}", found.get(expected.len()).or(expected.get(found.len())));
+    assert_eq!(
+        found.len(),
+        expected.len(),
+        "{what}: {:?}",
+        found.get(expected.len()).or(expected.get(found.len()))
+    );
 }
 
 /// The intervals of an object, in its order.
 fn found(history: &History, read: &Read) -> Vec<Interval> {
     let convention = &history.convention;
     let date = |value: &Value| match value {
-        Value::Time(micros) => NaiveDate::from_ymd_opt(1970, 1, 1).unwrap() + chrono::Duration::days(micros / 86_400_000_000),
+        Value::Time(micros) => {
+            NaiveDate::from_ymd_opt(1970, 1, 1).unwrap()
+                + chrono::Duration::days(micros / 86_400_000_000)
+        }
         other => panic!("{other:?} is no date"),
     };
     let interval = |row: &Row| {
         let mut row = row.clone();
         let start = date(&row.remove(&convention.start).expect("a start"));
         let written = row.remove(&convention.end).map(|end| date(&end));
-        assert!(written.is_some() || convention.open_null, "an open end is not null");
+        assert!(
+            written.is_some() || convention.open_null,
+            "an open end is not null"
+        );
         let open = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap();
-        let end = written.filter(|end| *end != open).map(|end| end - Days::new(convention.exclusive.into()));
+        let end = written
+            .filter(|end| *end != open)
+            .map(|end| end - Days::new(convention.exclusive.into()));
         let (key, row) = split(history, row);
-        Interval { key, start, end, row }
+        Interval {
+            key,
+            start,
+            end,
+            row,
+        }
     };
     let found: Vec<Interval> = read.rows.iter().map(interval).collect();
     for pair in found.windows(2) {
-        assert!((&pair[0].key, pair[0].start) < (&pair[1].key, pair[1].start), "not sorted by key and start: {pair:?}");
-        assert!(pair[0].key != pair[1].key || pair[0].end.is_some_and(|end| end < pair[1].start), "they overlap: {pair:?}");
+        assert!(
+            (&pair[0].key, pair[0].start) < (&pair[1].key, pair[1].start),
+            "not sorted by key and start: {pair:?}"
+        );
+        assert!(
+            pair[0].key != pair[1].key || pair[0].end.is_some_and(|end| end < pair[1].start),
+            "they overlap: {pair:?}"
+        );
     }
     found
 }
 
 /// A row as its key and the rest.
 fn split(history: &History, mut row: Row) -> (Vec<Value>, Row) {
-    let key = history.key.iter().map(|column| row.remove(&column.name).unwrap_or(Value::Null)).collect();
+    let key = history
+        .key
+        .iter()
+        .map(|column| row.remove(&column.name).unwrap_or(Value::Null))
+        .collect();
     (key, row)
 }
 
 /// Intervals give every snapshot back.
 fn expansion(lake: &Lake, history: &History) {
-    let (first, last) = (history.snapshots[0].date, history.snapshots[history.snapshots.len() - 1].date);
-    assert_eq!(lake.expand("expanded", first, last), history.snapshots.len());
+    let first = history.snapshots[0].date;
+    let last = history.snapshots[history.snapshots.len() - 1].date;
+    assert_eq!(
+        lake.expand("expanded", first, last),
+        history.snapshots.len()
+    );
     let intervals = model(history);
     for snapshot in &history.snapshots {
         let below = format!("snapshot_date={}/t.parquet", snapshot.date);
         let read = read_parquet(&lake.path("expanded").join(&below));
         let names: Vec<&String> = snapshot.columns.iter().map(|(name, _)| name).collect();
-        assert_eq!(read.names().iter().collect::<Vec<_>>(), names, "expanded columns of {}", snapshot.date);
+        assert_eq!(
+            read.names().iter().collect::<Vec<_>>(),
+            names,
+            "expanded columns of {}",
+            snapshot.date
+        );
         let own = lake.path("lake/t/snapshots").join(&below);
         if own.exists() {
-            assert_eq!(types(&read.schema), types(&read_parquet(&own).schema), "expanded types of {}", snapshot.date);
+            assert_eq!(
+                types(&read.schema),
+                types(&read_parquet(&own).schema),
+                "expanded types of {}",
+                snapshot.date
+            );
         }
-        let rows: Vec<(Vec<Value>, Row)> = read.rows.into_iter().map(|row| split(history, row)).collect();
+        let rows: Vec<(Vec<Value>, Row)> = read
+            .rows
+            .into_iter()
+            .map(|row| split(history, row))
+            .collect();
         let expected: Vec<_> = oracle::expand(&intervals, snapshot).into_iter().collect();
         assert_same(&rows, &expected, &format!("rows of {}", snapshot.date));
         let compared = |row: &Row| part(row, |name| history.counts(name));
-        let given: Vec<_> = rows.iter().map(|(key, row)| (key.clone(), compared(row))).collect();
-        let stood: Vec<_> = snapshot.rows.iter().map(|(key, row)| (key.clone(), compared(row))).collect();
-        assert_same(&given, &stood, &format!("compared columns of {}", snapshot.date));
+        let given: Vec<_> = rows
+            .iter()
+            .map(|(key, row)| (key.clone(), compared(row)))
+            .collect();
+        let stood: Vec<_> = snapshot
+            .rows
+            .iter()
+            .map(|(key, row)| (key.clone(), compared(row)))
+            .collect();
+        assert_same(
+            &given,
+            &stood,
+            &format!("compared columns of {}", snapshot.date),
+        );
     }
 }
 
 fn types(schema: &SchemaRef) -> Vec<&DataType> {
-    schema.fields().iter().map(|field| field.data_type()).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|field| field.data_type())
+        .collect()
 }
 
 fn soundness(lake: &Lake, history: &History) {
     let report = lake.verify();
     assert!(report.is_sound(), "{:?}", report.problems);
     let proof = &report.tables[0];
-    assert_eq!((proof.round_trips, proof.intervals), (history.snapshots.len() as u64, Some(model(history).len() as u64)));
+    assert_eq!(
+        (proof.round_trips, proof.intervals),
+        (
+            history.snapshots.len() as u64,
+            Some(model(history).len() as u64)
+        )
+    );
 }
 
 /// A backfill by snapshots equals the one by intervals, byte for byte, and both the model's.
 fn backfills(rng: &mut StdRng, lake: &Lake, history: &History, seed: u64) {
-    let (first, last) = (history.snapshots[0].date, history.snapshots[history.snapshots.len() - 1].date);
+    let first = history.snapshots[0].date;
+    let last = history.snapshots[history.snapshots.len() - 1].date;
     let range = DateRange::new(first - Days::new(2), last + Days::new(3)).unwrap();
     let shape = EventsShape::random(rng, history);
     let mut events: BTreeMap<NaiveDate, Vec<Event>> = BTreeMap::new();
     for date in range.dates() {
         if date == first || rng.random_bool(0.4) {
-            let some: Vec<Event> = (0..rng.random_range(0..9)).map(|number| shape.event(rng, history, number)).collect();
+            let some: Vec<Event> = (0..rng.random_range(0..9))
+                .map(|number| shape.event(rng, history, number))
+                .collect();
             lake.put_events(date, &shape.columns, &some);
             events.insert(date, some);
         }
     }
     for number in 0..rng.random_range(1..3) {
         let join = random_join(rng, history, &shape);
-        let (by_snapshots, by_intervals) = (format!("{number}/snapshots/out"), format!("{number}/intervals/out"));
-        let snapshots = outputs(range, &by_snapshots, |range, out| lake.join(&join, range, Using::Snapshots, out));
-        let intervals = outputs(range, &by_intervals, |range, out| lake.join(&join, range, Using::Intervals, out));
+        let by_snapshots = format!("{number}/snapshots/out");
+        let by_intervals = format!("{number}/intervals/out");
+        let snapshots = outputs(range, &by_snapshots, |range, out| {
+            lake.join(&join, range, RowSource::Snapshots, out)
+        });
+        let intervals = outputs(range, &by_intervals, |range, out| {
+            lake.join(&join, range, RowSource::Intervals, out)
+        });
         let failed = snapshots.failed.clone();
-        assert_eq!((&failed, &snapshots.dates), (&intervals.failed, &intervals.dates));
+        assert_eq!(
+            (&failed, &snapshots.dates),
+            (&intervals.failed, &intervals.dates)
+        );
         assert_eq!(failed, expected_failures(history, &events, &join));
         for (date, events) in events.iter().filter(|(date, _)| !failed.contains(date)) {
             let read = same_bytes(lake, snapshots.of(*date), intervals.of(*date), *date);
-            let snapshot = oracle::as_of(&history.snapshots, *date, join.lag, join.tolerance).unwrap();
+            let snapshot =
+                oracle::as_of(&history.snapshots, *date, join.lag, join.tolerance).unwrap();
             let (names, renamed) = output_columns(history, &shape, &join, snapshot);
-            assert_eq!(read.names(), names, "columns of the {:?} join of {date}", join.how);
+            assert_eq!(
+                read.names(),
+                names,
+                "columns of the {:?} join of {date}",
+                join.how
+            );
             let expected = oracle::join(events, join.how, snapshot, &renamed);
-            assert_same(&read.rows, &expected, &format!("rows of the {:?} join of {date}", join.how));
-            assert!(join.how != How::Left || read.rows.len() == events.len(), "a left join keeps every event once");
+            assert_same(
+                &read.rows,
+                &expected,
+                &format!("rows of the {:?} join of {date}", join.how),
+            );
+            assert!(
+                join.how != How::Left || read.rows.len() == events.len(),
+                "a left join keeps every event once"
+            );
         }
     }
     // A query engine orders zeros by their sign.
-    if seed.is_multiple_of(8) && history.counts_all() && history.key.iter().all(|column| column.kind != Kind::Real) {
+    if seed.is_multiple_of(8)
+        && history.counts_all()
+        && history.key.iter().all(|column| column.kind != Kind::Real)
+    {
         queries(rng, lake, history, &shape, range);
     }
 }
@@ -214,49 +332,93 @@ impl Outputs {
     }
 }
 
-/// Runs a range; and each date alone, below a root of its own, whose columns are of other types than those of the dates before it: outputs below
-/// one root have one schema.
-fn outputs(range: DateRange, root: &str, run: impl Fn(DateRange, &str) -> asof::commands::backfill::BackfillReport) -> Outputs {
+/// Runs a range; and each date alone, below a root of its own, whose columns are of other types
+/// than those of the dates before it: outputs below one root have one schema.
+fn outputs(
+    range: DateRange,
+    root: &str,
+    run: impl Fn(DateRange, &str) -> asof::commands::backfill::BackfillReport,
+) -> Outputs {
     let mut report = run(range, root);
     let mut alone = BTreeMap::new();
     for date in &mut report.dates {
-        if date.error.as_ref().is_some_and(|why| why.contains("all outputs of a job have one schema")) {
+        if date
+            .error
+            .as_ref()
+            .is_some_and(|why| why.contains("all outputs of a job have one schema"))
+        {
             let own = root.replace("/out", &format!("/{}/out", date.date));
             *date = run(DateRange::single(date.date), &own).dates.remove(0);
             alone.insert(date.date, own);
         }
     }
     let dates = report.dates.iter().map(|date| date.date).collect();
-    Outputs { root: root.to_owned(), dates, failed: reported(&report), alone }
+    Outputs {
+        root: root.to_owned(),
+        dates,
+        failed: reported(&report),
+        alone,
+    }
 }
 
 /// The dates that failed.
 fn reported(report: &asof::commands::backfill::BackfillReport) -> Vec<NaiveDate> {
     for date in &report.dates {
         let why = date.error.as_deref().unwrap_or_default();
-        assert!(date.action == "written" || why.contains("no snapshot"), "{} {}: {why}", date.date, date.action);
+        assert!(
+            date.action == "written" || why.contains("no snapshot"),
+            "{} {}: {why}",
+            date.date,
+            date.action
+        );
     }
-    report.dates.iter().filter(|date| date.action == "failed").map(|date| date.date).collect()
+    report
+        .dates
+        .iter()
+        .filter(|date| date.action == "failed")
+        .map(|date| date.date)
+        .collect()
 }
 
-fn expected_failures(history: &History, events: &BTreeMap<NaiveDate, Vec<Event>>, join: &Join) -> Vec<NaiveDate> {
-    let fails = |date: &&NaiveDate| oracle::as_of(&history.snapshots, **date, join.lag, join.tolerance).is_none();
+fn expected_failures(
+    history: &History,
+    events: &BTreeMap<NaiveDate, Vec<Event>>,
+    join: &Join,
+) -> Vec<NaiveDate> {
+    let fails = |date: &&NaiveDate| {
+        oracle::as_of(&history.snapshots, **date, join.lag, join.tolerance).is_none()
+    };
     events.keys().filter(fails).copied().collect()
 }
 
 /// Reads an output of a date that two ways of making it agree on.
 fn same_bytes(lake: &Lake, one: &str, other: &str, date: NaiveDate) -> Read {
     let path = |root: &str| lake.path(&format!("{root}/date={date}/out.parquet"));
-    let bytes = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (one, other) = (path(one), path(other));
+    let bytes = |path: &Path| {
+        std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let one = path(one);
+    let other = path(other);
     let read = read_parquet(&one);
     if bytes(&one) == bytes(&other) {
         return read;
     }
     let peer = read_parquet(&other);
-    assert_eq!(read.names(), peer.names(), "{date}, by snapshots and by intervals");
-    assert_same(&read.rows, &peer.rows, &format!("{date}, by snapshots and by intervals"));
-    assert_eq!(types(&read.schema), types(&peer.schema), "{date}, by snapshots and by intervals");
+    assert_eq!(
+        read.names(),
+        peer.names(),
+        "{date}, by snapshots and by intervals"
+    );
+    assert_same(
+        &read.rows,
+        &peer.rows,
+        &format!("{date}, by snapshots and by intervals"),
+    );
+    assert_eq!(
+        types(&read.schema),
+        types(&peer.schema),
+        "{date}, by snapshots and by intervals"
+    );
     // What may differ is the sign of a zero, which intervals keep from their first day.
     let zeros = read.rows.iter().flat_map(Row::values).any(is_zero);
     assert!(zeros, "{date}: bytes by snapshots and by intervals differ");
@@ -276,10 +438,19 @@ struct EventsShape {
 impl EventsShape {
     fn random(rng: &mut StdRng, history: &History) -> Self {
         let same_names = rng.random_bool(0.4);
-        let name = |column: &super::history::Column| if same_names { column.name.clone() } else { format!("e_{}", column.name) };
+        let name = |column: &super::history::Column| {
+            if same_names {
+                column.name.clone()
+            } else {
+                format!("e_{}", column.name)
+            }
+        };
         let keys: Vec<String> = history.key.iter().map(name).collect();
-        let mut columns: Vec<(String, DataType)> =
-            keys.iter().zip(&history.key).map(|(name, column)| (name.clone(), column.types.choose(rng).unwrap().clone())).collect();
+        let mut columns: Vec<(String, DataType)> = keys
+            .iter()
+            .zip(&history.key)
+            .map(|(name, column)| (name.clone(), column.types.choose(rng).unwrap().clone()))
+            .collect();
         columns.push(("n".into(), DataType::Int64));
         if rng.random_bool(0.4) {
             columns.push(("c0".into(), DataType::Utf8));
@@ -303,9 +474,13 @@ impl EventsShape {
 }
 
 fn random_join(rng: &mut StdRng, history: &History, shape: &EventsShape) -> Join {
-    let mut how = *[How::Inner, How::Left, How::Semi, How::Anti].choose(rng).unwrap();
+    let mut how = *[How::Inner, How::Left, How::Semi, How::Anti]
+        .choose(rng)
+        .unwrap();
     let mut select: Vec<String> = oracle::columns(&history.snapshots);
-    select.retain(|name| history.counts(name) && history.key.iter().all(|column| column.name != *name));
+    select.retain(|name| {
+        history.counts(name) && history.key.iter().all(|column| column.name != *name)
+    });
     select.shuffle(rng);
     select.truncate(rng.random_range(1..4));
     // Columns that are not compared are those of the snapshot or of the interval's first day.
@@ -315,24 +490,54 @@ fn random_join(rng: &mut StdRng, history: &History, shape: &EventsShape) -> Join
     if matches!(how, How::Semi | How::Anti) || (history.counts_all() && rng.random_bool(0.5)) {
         select.clear();
     }
-    let on = shape.keys.iter().zip(&history.key).map(|(event, column)| format!("{event}={}", column.name));
+    let on = shape
+        .keys
+        .iter()
+        .zip(&history.key)
+        .map(|(event, column)| format!("{event}={}", column.name));
     let mut on: Vec<String> = on.collect();
     on.shuffle(rng);
-    Join { how, on, select, lag: rng.random_range(0..3), tolerance: *[0, 1, 3, 30].choose(rng).unwrap() }
+    Join {
+        how,
+        on,
+        select,
+        lag: rng.random_range(0..3),
+        tolerance: *[0, 1, 3, 30].choose(rng).unwrap(),
+    }
 }
 
 /// The names of a join's output, and what each of the table's columns is called there.
-fn output_columns(history: &History, shape: &EventsShape, join: &Join, snapshot: &Snapshot) -> (Vec<String>, BTreeMap<String, String>) {
+fn output_columns(
+    history: &History,
+    shape: &EventsShape,
+    join: &Join,
+    snapshot: &Snapshot,
+) -> (Vec<String>, BTreeMap<String, String>) {
     let mut names: Vec<String> = shape.columns.iter().map(|(name, _)| name.clone()).collect();
     let mut renamed = BTreeMap::new();
     if matches!(join.how, How::Semi | How::Anti) {
         return (names, renamed);
     }
     let is_key = |name: &str| history.key.iter().any(|column| column.name == name);
-    let all = || snapshot.columns.iter().map(|(name, _)| name.clone()).filter(|name| !is_key(name)).collect();
-    let selected: Vec<String> = if join.select.is_empty() { all() } else { join.select.clone() };
+    let all = || {
+        snapshot
+            .columns
+            .iter()
+            .map(|(name, _)| name.clone())
+            .filter(|name| !is_key(name))
+            .collect()
+    };
+    let selected: Vec<String> = if join.select.is_empty() {
+        all()
+    } else {
+        join.select.clone()
+    };
     for name in selected {
-        let called = if names.contains(&name) { format!("{name}_t") } else { name.clone() };
+        let called = if names.contains(&name) {
+            format!("{name}_t")
+        } else {
+            name.clone()
+        };
         renamed.insert(name, called.clone());
         names.push(called);
     }
@@ -344,26 +549,59 @@ fn queries(_: &mut StdRng, _: &Lake, _: &History, _: &EventsShape, _: DateRange)
 
 /// Queries by snapshots and by intervals agree.
 #[cfg(feature = "sql")]
-fn queries(rng: &mut StdRng, lake: &Lake, history: &History, shape: &EventsShape, range: DateRange) {
+fn queries(
+    rng: &mut StdRng,
+    lake: &Lake,
+    history: &History,
+    shape: &EventsShape,
+    range: DateRange,
+) {
     let key = key_names(history).join(", ");
-    let pairs = shape.keys.iter().zip(&history.key).map(|(event, column)| format!("e.{event} = t.{}", column.name));
+    let pairs = shape
+        .keys
+        .iter()
+        .zip(&history.key)
+        .map(|(event, column)| format!("e.{event} = t.{}", column.name));
     let on = pairs.collect::<Vec<_>>().join(" and ");
-    let whole = format!("select * from t where exists (select 1 from events) or true order by {key}");
-    let counted =
-        format!("select e.n, count(t.{}) as met from events e left join t on {on} group by e.n order by e.n", history.key[0].name);
+    let whole =
+        format!("select * from t where exists (select 1 from events) or true order by {key}");
+    let counted = format!(
+        "select e.n, count(t.{}) as met from events e left join t on {on} group by e.n order \
+         by e.n",
+        history.key[0].name
+    );
     let mut join = random_join(rng, history, shape);
     join.tolerance = 30;
     for (number, sql) in [whole, counted].iter().enumerate() {
-        let (one, other) = (format!("sql{number}/snapshots/out"), format!("sql{number}/intervals/out"));
-        let snapshots = outputs(range, &one, |range, out| lake.query(sql, &join, range, Using::Snapshots, out));
-        let intervals = outputs(range, &other, |range, out| lake.query(sql, &join, range, Using::Intervals, out));
+        let one = format!("sql{number}/snapshots/out");
+        let other = format!("sql{number}/intervals/out");
+        let snapshots = outputs(range, &one, |range, out| {
+            lake.query(sql, &join, range, RowSource::Snapshots, out)
+        });
+        let intervals = outputs(range, &other, |range, out| {
+            lake.query(sql, &join, range, RowSource::Intervals, out)
+        });
         assert_eq!(snapshots.failed, intervals.failed);
-        for date in snapshots.dates.iter().copied().filter(|date| !snapshots.failed.contains(date)) {
+        for date in snapshots
+            .dates
+            .iter()
+            .copied()
+            .filter(|date| !snapshots.failed.contains(date))
+        {
             let read = same_bytes(lake, snapshots.of(date), intervals.of(date), date);
-            let snapshot = oracle::as_of(&history.snapshots, date, join.lag, join.tolerance).unwrap();
+            let snapshot =
+                oracle::as_of(&history.snapshots, date, join.lag, join.tolerance).unwrap();
             if number == 0 {
-                let rows: Vec<_> = read.rows.into_iter().map(|row| split(history, row)).collect();
-                let expected: Vec<_> = snapshot.rows.iter().map(|(key, row)| (key.clone(), part(row, |_| true))).collect();
+                let rows: Vec<_> = read
+                    .rows
+                    .into_iter()
+                    .map(|row| split(history, row))
+                    .collect();
+                let expected: Vec<_> = snapshot
+                    .rows
+                    .iter()
+                    .map(|(key, row)| (key.clone(), part(row, |_| true)))
+                    .collect();
                 assert_same(&rows, &expected, &format!("the whole table as of {date}"));
             }
         }

@@ -13,10 +13,10 @@ use asof::commands::{Progress, Workspace};
 use asof::config::{Config, JobConfig, TableConfig};
 use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
-use asof::domain::staleness::Only;
-use asof::engine::asof::Using;
+use asof::domain::staleness::StateFilter;
+use asof::engine::asof::RowSource;
 use asof::model::{DateRange, DaySpan, MemoryBudget};
-use asof::storage::stores::Stores;
+use asof::storage::object_store::registry::Stores;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -54,7 +54,11 @@ impl Lake {
         let folder = folder();
         let text = |text: &str| Some(text.to_owned());
         let mut table = TableConfig {
-            key: history.key.iter().map(|column| column.name.clone()).collect(),
+            key: history
+                .key
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
             gaps: text(match history.policy {
                 Policy::Carry => "carry",
                 Policy::Error => "error",
@@ -62,8 +66,16 @@ impl Lake {
             }),
             start_column: Some(history.convention.start.clone()),
             end_column: Some(history.convention.end.clone()),
-            end: text(if history.convention.exclusive { "exclusive" } else { "inclusive" }),
-            open_end: text(if history.convention.open_null { "null" } else { "9999-12-31" }),
+            end: text(if history.convention.exclusive {
+                "exclusive"
+            } else {
+                "inclusive"
+            }),
+            open_end: text(if history.convention.open_null {
+                "null"
+            } else {
+                "9999-12-31"
+            }),
             ignore: history.ignore.clone(),
             track: history.track.clone(),
             ..TableConfig::default()
@@ -74,11 +86,20 @@ impl Lake {
         }
         if history.place == Place::Csv(layout(&history.place), true) {
             let columns = history.key.iter().chain(&history.columns);
-            table.types = columns.map(|column| (column.name.clone(), declared(column.kind).to_owned())).collect();
+            table.types = columns
+                .map(|column| (column.name.clone(), declared(column.kind).to_owned()))
+                .collect();
         }
-        let mut config = Config { base: folder.path().to_owned(), ..Config::default() };
+        let mut config = Config {
+            base: folder.path().to_owned(),
+            ..Config::default()
+        };
         config.tables.insert("t".into(), table);
-        Lake { folder, config, place: history.place.clone() }
+        Lake {
+            folder,
+            config,
+            place: history.place.clone(),
+        }
     }
 
     pub(super) fn path(&self, below: &str) -> PathBuf {
@@ -110,29 +131,55 @@ impl Lake {
 
     /// Puts a snapshot into the lake, in place of the one of its date.
     pub(super) fn put(&self, rng: &mut StdRng, snapshot: &Snapshot, keys: &[String]) {
-        let mut rows: Vec<Row> = snapshot.rows.iter().map(|(key, row)| whole(keys, key, row)).collect();
+        let mut rows: Vec<Row> = snapshot
+            .rows
+            .iter()
+            .map(|(key, row)| whole(keys, key, row))
+            .collect();
         rows.shuffle(rng);
         let columns = &snapshot.columns;
         match &self.place {
             Place::Own => {
-                write_parquet(&self.path("source/a.parquet"), columns, &rows[..rows.len() / 2]);
-                write_parquet(&self.path("source/b.parquet"), columns, &rows[rows.len() / 2..]);
+                write_parquet(
+                    &self.path("source/a.parquet"),
+                    columns,
+                    &rows[..rows.len() / 2],
+                );
+                write_parquet(
+                    &self.path("source/b.parquet"),
+                    columns,
+                    &rows[rows.len() / 2..],
+                );
                 self.take_snapshot(snapshot);
             }
-            Place::Parquet(layout) if layout.ends_with(".parquet") => write_parquet(&self.foreign(snapshot), columns, &rows),
-            Place::Parquet(_) => {
-                self.parts(rng, snapshot, &rows, |path, rows| write_parquet(&path.with_extension("parquet"), columns, rows))
+            Place::Parquet(layout) if layout.ends_with(".parquet") => {
+                write_parquet(&self.foreign(snapshot), columns, &rows)
             }
-            Place::Csv(..) => self.parts(rng, snapshot, &rows, |path, rows| write_csv(&path.with_extension("csv"), columns, rows)),
+            Place::Parquet(_) => self.parts(rng, snapshot, &rows, |path, rows| {
+                write_parquet(&path.with_extension("parquet"), columns, rows)
+            }),
+            Place::Csv(..) => self.parts(rng, snapshot, &rows, |path, rows| {
+                write_csv(&path.with_extension("csv"), columns, rows)
+            }),
         }
     }
 
     fn foreign(&self, snapshot: &Snapshot) -> PathBuf {
-        self.path("foreign").join(Layout::parse(layout(&self.place)).unwrap().path(snapshot.date))
+        self.path("foreign").join(
+            Layout::parse(layout(&self.place))
+                .unwrap()
+                .path(snapshot.date),
+        )
     }
 
     /// Rows in one to three files, some of which may be empty.
-    fn parts(&self, rng: &mut StdRng, snapshot: &Snapshot, rows: &[Row], write: impl Fn(&Path, &[Row])) {
+    fn parts(
+        &self,
+        rng: &mut StdRng,
+        snapshot: &Snapshot,
+        rows: &[Row],
+        write: impl Fn(&Path, &[Row]),
+    ) {
         let folder = self.foreign(snapshot);
         let _ = std::fs::remove_dir_all(&folder);
         let size = rows.len().div_ceil(rng.random_range(1..4)).max(1);
@@ -153,18 +200,32 @@ impl Lake {
             force: true,
             ..SnapshotOptions::default()
         };
-        snapshot(&self.workspace(), &["t".into()], &options, &mut std::io::empty()).unwrap();
+        snapshot(
+            &self.workspace(),
+            &["t".into()],
+            &options,
+            &mut std::io::empty(),
+        )
+        .unwrap();
     }
 
     /// Compacts; `full` into another place than the lake.
     pub(super) fn compact(&self, full: Option<&str>) -> CompactReport {
-        let options = CompactOptions { full: full.is_some(), out: full.map(str::to_owned), ..CompactOptions::default() };
-        compact(&self.workspace(), &["t".into()], &options).unwrap().remove(0)
+        let options = CompactOptions {
+            full: full.is_some(),
+            out: full.map(str::to_owned),
+            ..CompactOptions::default()
+        };
+        compact(&self.workspace(), &["t".into()], &options)
+            .unwrap()
+            .remove(0)
     }
 
     /// The refusal of a compaction.
     pub(super) fn refused_compact(&self) -> String {
-        compact(&self.workspace(), &["t".into()], &CompactOptions::default()).unwrap_err().to_string()
+        compact(&self.workspace(), &["t".into()], &CompactOptions::default())
+            .unwrap_err()
+            .to_string()
     }
 
     pub(super) fn verify(&self) -> VerifyReport {
@@ -172,19 +233,46 @@ impl Lake {
     }
 
     /// Expands every date into a folder.
-    pub(super) fn expand(&self, out: &str, from: chrono::NaiveDate, to: chrono::NaiveDate) -> usize {
-        let options = ExpandOptions { table: "t".into(), from, to, out: out.into(), dry_run: false, intervals: None };
+    pub(super) fn expand(
+        &self,
+        out: &str,
+        from: chrono::NaiveDate,
+        to: chrono::NaiveDate,
+    ) -> usize {
+        let options = ExpandOptions {
+            table: "t".into(),
+            from,
+            to,
+            out: out.into(),
+            dry_run: false,
+            intervals: None,
+        };
         expand(&self.workspace(), &options).unwrap().dates.len()
     }
 
     /// Writes the events of a date.
-    pub(super) fn put_events(&self, date: chrono::NaiveDate, columns: &[(String, arrow::datatypes::DataType)], events: &[Event]) {
+    pub(super) fn put_events(
+        &self,
+        date: chrono::NaiveDate,
+        columns: &[(String, arrow::datatypes::DataType)],
+        events: &[Event],
+    ) {
         let rows: Vec<Row> = events.iter().map(|event| event.row.clone()).collect();
-        write_parquet(&self.path(&format!("events/{date}/events.parquet")), columns, &rows);
+        write_parquet(
+            &self.path(&format!("events/{date}/events.parquet")),
+            columns,
+            &rows,
+        );
     }
 
     /// Runs a join on every date of a range.
-    pub(super) fn join(&self, join: &Join, range: DateRange, using: Using, out: &str) -> BackfillReport {
+    pub(super) fn join(
+        &self,
+        join: &Join,
+        range: DateRange,
+        using: RowSource,
+        out: &str,
+    ) -> BackfillReport {
         let job = JobConfig {
             table: Some("t".into()),
             on: join.on.clone(),
@@ -203,16 +291,39 @@ impl Lake {
 
     /// Runs a query on every date of a range.
     #[cfg(feature = "sql")]
-    pub(super) fn query(&self, sql: &str, join: &Join, range: DateRange, using: Using, out: &str) -> BackfillReport {
-        let job = JobConfig { sql: Some(sql.into()), output: out.into(), ..JobConfig::default() };
+    pub(super) fn query(
+        &self,
+        sql: &str,
+        join: &Join,
+        range: DateRange,
+        using: RowSource,
+        out: &str,
+    ) -> BackfillReport {
+        let job = JobConfig {
+            sql: Some(sql.into()),
+            output: out.into(),
+            ..JobConfig::default()
+        };
         self.backfill(job, range, using, join.lag, join.tolerance)
     }
 
-    fn backfill(&self, job: JobConfig, range: DateRange, using: Using, lag: u32, tolerance: u32) -> BackfillReport {
-        let ad_hoc = AdHoc { events: Some("events".into()), events_layout: Some("%Y-%m-%d".into()), job, ..AdHoc::default() };
+    fn backfill(
+        &self,
+        job: JobConfig,
+        range: DateRange,
+        using: RowSource,
+        lag: u32,
+        tolerance: u32,
+    ) -> BackfillReport {
+        let ad_hoc = AdHoc {
+            events: Some("events".into()),
+            events_layout: Some("%Y-%m-%d".into()),
+            job,
+            ..AdHoc::default()
+        };
         let options = BackfillOptions {
             range,
-            only: Only::default(),
+            only: StateFilter::default(),
             using,
             workers: Some(1),
             tolerance: Some(DaySpan(tolerance)),
@@ -220,19 +331,29 @@ impl Lake {
             dry_run: false,
             ad_hoc: Some(ad_hoc),
         };
-        backfill(&self.workspace(), &[], &options).unwrap().remove(0)
+        backfill(&self.workspace(), &[], &options)
+            .unwrap()
+            .remove(0)
     }
 }
 
 /// A folder, in memory where there is such a disk: what is tested here is not the wait for a sync.
 fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap()
 }
 
 /// A row with its key.
 fn whole(keys: &[String], key: &[super::value::Value], row: &Row) -> Row {
-    row.clone().into_iter().chain(keys.iter().cloned().zip(key.iter().cloned())).collect()
+    row.clone()
+        .into_iter()
+        .chain(keys.iter().cloned().zip(key.iter().cloned()))
+        .collect()
 }
 
 fn layout(place: &Place) -> &'static str {

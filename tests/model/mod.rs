@@ -1,10 +1,11 @@
 //! The program against a naive model, over seeded random histories of a table.
 //!
-//! `history` makes a history, `oracle` says in a few lines what must come of it, `lake` puts it into a folder and runs the
-//! library's commands, `check` compares. Nothing here but `lake` and `check` names the program.
+//! `history` makes a history, `oracle` says in a few lines what must come of it, `lake` puts it
+//! into a folder and runs the library's commands, `check` compares. Nothing here but `lake` and
+//! `check` names the program.
 //!
-//! A failure names its seed: `ASOF_MODEL_SEED=17 cargo test --test journeys model` runs that history alone, and
-//! `ASOF_MODEL_HISTORIES=5000` runs more of them.
+//! A failure names its seed: `ASOF_MODEL_SEED=17 cargo test --test journeys model` runs that
+//! history alone, and `ASOF_MODEL_HISTORIES=5000` runs more of them.
 
 mod arrow_io;
 mod check;
@@ -21,15 +22,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const HISTORIES: u64 = 520;
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: '{text}'")))
+    std::env::var(variable).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: '{text}'"))
+    })
 }
 
 /// Runs one history; gives what went wrong.
 fn failure(seed: u64) -> Option<String> {
     let outcome = catch_unwind(|| check::history(seed));
     let what = outcome.err()?;
-    let text = what.downcast_ref::<String>().cloned().or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    Some(format!("ASOF_MODEL_SEED={seed}: {}", text.unwrap_or_default()))
+    let text = what
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    Some(format!(
+        "ASOF_MODEL_SEED={seed}: {}",
+        text.unwrap_or_default()
+    ))
 }
 
 #[test]
@@ -38,17 +48,25 @@ fn every_history_comes_out_as_the_model_says() {
         return check::history(seed);
     }
     let histories = number("ASOF_MODEL_HISTORIES").unwrap_or(HISTORIES);
-    let (next, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < histories) {
+                while let Some(seed) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < histories)
+                {
                     failures.lock().unwrap().extend(failure(seed));
                 }
             });
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} of {histories} histories failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {histories} histories failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

@@ -1,6 +1,7 @@
 //! Values, and when two of them are the same.
 //!
-//! Nulls are the same, and so are NaNs, both zeros, a whole number in any width, midnight as a date and as a timestamp.
+//! Nulls are the same, and so are NaNs, both zeros, a whole number in any width, midnight as a date
+//! and as a timestamp.
 
 use std::cmp::Ordering;
 

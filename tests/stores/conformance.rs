@@ -1,4 +1,5 @@
-//! What holds of every place that asof writes to: a disk, the memory of a process, S3, Azure and Google.
+//! What holds of every place that asof writes to: a disk, the memory of a process, S3, Azure and
+//! Google.
 //!
 //! Each function here is a test on each of them. Where one cannot do a thing, the function says so.
 
@@ -9,14 +10,14 @@ use std::sync::Barrier;
 use asof::domain::layout::Layout;
 use asof::error::{Error, Kind};
 use asof::model::{DateRange, parse_date};
-use asof::storage::commit::{Published, Staged, sweep};
-use asof::storage::location::{Entry, Location};
-use asof::storage::partitions::{find, find_by};
-use asof::storage::read::ObjectReader;
-use asof::storage::search::Strategy;
-use asof::storage::service::Service;
-use asof::storage::stores::Stores;
-use asof::storage::upload::PART;
+use asof::storage::lake::commit::{Published, Staged, sweep};
+use asof::storage::lake::location::{Entry, Location};
+use asof::storage::lake::partitions::{find, find_by};
+use asof::storage::lake::read::ObjectReader;
+use asof::storage::object_store::guided_search::Strategy;
+use asof::storage::object_store::provider::Service;
+use asof::storage::object_store::registry::Stores;
+use asof::storage::object_store::upload::PART;
 use chrono::{Days, NaiveDate, Utc};
 
 use super::servers::{Server, store_and_key};
@@ -31,12 +32,22 @@ struct Backend {
 impl Backend {
     fn local() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Backend { root: Location::local(folder.path()), service: None, _folder: Some(folder) }
+        Backend {
+            root: Location::local(folder.path()),
+            service: None,
+            _folder: Some(folder),
+        }
     }
 
     fn memory() -> Self {
-        let store = Stores::new(Vec::new(), BTreeMap::new()).expect("stores").in_memory("memory://conformance");
-        Backend { root: Location::remote(store, "root"), service: Some(Service::Memory), _folder: None }
+        let store = Stores::new(Vec::new(), BTreeMap::new())
+            .expect("stores")
+            .in_memory("memory://conformance");
+        Backend {
+            root: Location::remote(store, "root"),
+            service: Some(Service::Memory),
+            _folder: None,
+        }
     }
 
     fn on(server: Server) -> Self {
@@ -45,7 +56,11 @@ impl Backend {
             Server::Azure => Service::Azure,
             Server::Google => Service::Google,
         };
-        Backend { root: server.at(&server.prefix("conformance")), service: Some(service), _folder: None }
+        Backend {
+            root: server.at(&server.prefix("conformance")),
+            service: Some(service),
+            _folder: None,
+        }
     }
 
     fn at(&self, path: &str) -> Location {
@@ -90,7 +105,11 @@ fn put(place: &Location, bytes: &[u8]) {
 
 fn staged(place: &Location, bytes: &[u8]) -> Staged {
     let staged = Staged::create(place).expect("staged");
-    staged.writer().expect("a writer").write_all(bytes).expect("written");
+    staged
+        .writer()
+        .expect("a writer")
+        .write_all(bytes)
+        .expect("written");
     staged
 }
 
@@ -107,7 +126,9 @@ fn many(length: usize, salt: u64) -> Vec<u8> {
     let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state = state
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
         bytes.extend_from_slice(&state.to_be_bytes());
     }
     bytes.truncate(length);
@@ -116,23 +137,35 @@ fn many(length: usize, salt: u64) -> Vec<u8> {
 
 #[track_caller]
 fn is_conflict(result: Result<Published, Error>) {
-    assert_eq!(result.expect_err("somebody else was first").kind(), Kind::Conflict);
+    assert_eq!(
+        result.expect_err("somebody else was first").kind(),
+        Kind::Conflict
+    );
 }
 
 /// Asserts without printing megabytes.
 #[track_caller]
 fn same(found: Option<Vec<u8>>, expected: &[u8]) {
-    assert!(found.as_deref() == Some(expected), "{:?} bytes, and not the {} expected", found.map(|bytes| bytes.len()), expected.len());
+    assert!(
+        found.as_deref() == Some(expected),
+        "{:?} bytes, and not the {} expected",
+        found.map(|bytes| bytes.len()),
+        expected.len()
+    );
 }
 
 fn a_name_is_given_once(backend: &Backend) {
     let place = backend.at("a/b/x");
     assert_eq!(content(&place), None);
-    let (first, second) = (staged(&place, b"first"), staged(&place, b"second"));
+    let first = staged(&place, b"first");
+    let second = staged(&place, b"second");
     assert_eq!(first.publish_new().expect("published"), Published::Done);
     assert_eq!(second.publish_new().expect("tried"), Published::Exists);
     // Equal bytes are no reason to say that they were published.
-    assert_eq!(staged(&place, b"first").publish_new().expect("tried"), Published::Exists);
+    assert_eq!(
+        staged(&place, b"first").publish_new().expect("tried"),
+        Published::Exists
+    );
     assert_eq!(text_of(&place).as_deref(), Some("first"));
     assert_eq!(backend.all(), BTreeSet::from(["a/b/x".to_owned()]));
 }
@@ -140,7 +173,12 @@ fn a_name_is_given_once(backend: &Backend) {
 fn an_object_of_ones_own_is_replaced(backend: &Backend) {
     let place = backend.at("x");
     for text in ["first", "second", ""] {
-        assert_eq!(staged(&place, text.as_bytes()).publish_over().expect("published"), Published::Done);
+        assert_eq!(
+            staged(&place, text.as_bytes())
+                .publish_over()
+                .expect("published"),
+            Published::Done
+        );
         assert_eq!(text_of(&place).as_deref(), Some(text));
     }
     assert_eq!(backend.all().len(), 1);
@@ -153,25 +191,46 @@ fn what_is_not_published_leaves_no_trace(backend: &Backend) {
 }
 
 fn a_replacement_keeps_the_old_object_aside(backend: &Backend) {
-    let (place, aside) = (backend.at("x"), backend.at("old/x"));
+    let place = backend.at("x");
+    let aside = backend.at("old/x");
     staged(&place, b"first").publish_new().expect("published");
-    assert_eq!(staged(&place, b"second").publish_replacing(&aside, |_| Ok(true)).expect("replaced"), Published::Done);
-    assert_eq!((text_of(&place).as_deref(), text_of(&aside).as_deref()), (Some("second"), Some("first")));
+    assert_eq!(
+        staged(&place, b"second")
+            .publish_replacing(&aside, |_| Ok(true))
+            .expect("replaced"),
+        Published::Done
+    );
+    assert_eq!(
+        (text_of(&place).as_deref(), text_of(&aside).as_deref()),
+        (Some("second"), Some("first"))
+    );
     // What is aside stays, though another replacement gives the same name.
-    staged(&place, b"third").publish_replacing(&aside, |_| Ok(true)).expect("replaced");
+    staged(&place, b"third")
+        .publish_replacing(&aside, |_| Ok(true))
+        .expect("replaced");
     assert_eq!(text_of(&place).as_deref(), Some("third"));
-    // On a disk a name is renamed over where it cannot be linked: there the caller's names are unique (a time and a fingerprint).
+    // On a disk a name is renamed over where it cannot be linked: there the caller's names are
+    // unique (a time and a fingerprint).
     if backend.service.is_some() {
-        assert_eq!(text_of(&aside).as_deref(), Some("first"), "aside is never overwritten");
+        assert_eq!(
+            text_of(&aside).as_deref(),
+            Some("first"),
+            "aside is never overwritten"
+        );
     }
 }
 
 fn a_replacement_of_what_has_changed_is_a_conflict(backend: &Backend) {
-    let (place, aside) = (backend.at("x"), backend.at("old/x"));
+    let place = backend.at("x");
+    let aside = backend.at("old/x");
     staged(&place, b"first").publish_new().expect("published");
     is_conflict(staged(&place, b"second").publish_replacing(&aside, |_| Ok(false)));
-    assert_eq!((text_of(&place).as_deref(), text_of(&aside)), (Some("first"), None));
-    // Rewritten after it was found unchanged. On a disk everybody who replaces holds the lock, so there it does not happen.
+    assert_eq!(
+        (text_of(&place).as_deref(), text_of(&aside)),
+        (Some("first"), None)
+    );
+    // Rewritten after it was found unchanged. On a disk everybody who replaces holds the lock, so
+    // there it does not happen.
     if backend.service.is_some() {
         let meanwhile = |_: &Location| {
             put(&place, b"theirs");
@@ -180,13 +239,17 @@ fn a_replacement_of_what_has_changed_is_a_conflict(backend: &Backend) {
         is_conflict(staged(&place, b"second").publish_replacing(&aside, meanwhile));
         assert_eq!(text_of(&place).as_deref(), Some("theirs"));
         let gone = |_: &Location| place.remove().map(|()| true);
-        let error = staged(&place, b"second").publish_replacing(&backend.at("old/y"), gone).expect_err("it is gone");
+        let error = staged(&place, b"second")
+            .publish_replacing(&backend.at("old/y"), gone)
+            .expect_err("it is gone");
         assert!(matches!(error.kind(), Kind::Conflict | Kind::Io), "{error}");
         assert_eq!(text_of(&place), None);
     }
     place.remove().expect("removed");
     if backend.service.is_some() {
-        is_conflict(staged(&place, b"second").publish_replacing(&backend.at("old/z"), |_| Ok(true)));
+        is_conflict(
+            staged(&place, b"second").publish_replacing(&backend.at("old/z"), |_| Ok(true)),
+        );
     }
 }
 
@@ -200,12 +263,23 @@ fn of_sixteen_threads_one_publishes(backend: &Backend) {
             staged.publish_new().expect("an answer")
         };
         let ends: Vec<Published> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..16).map(|writer| scope.spawn(move || race(writer))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("it ends")).collect()
+            let threads: Vec<_> = (0..16)
+                .map(|writer| scope.spawn(move || race(writer)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("it ends"))
+                .collect()
         });
-        let winners: Vec<usize> = (0..16).filter(|writer| ends[*writer] == Published::Done).collect();
+        let winners: Vec<usize> = (0..16)
+            .filter(|writer| ends[*writer] == Published::Done)
+            .collect();
         assert_eq!(winners.len(), 1, "round {round}");
-        assert_eq!(text_of(&place), Some(format!("writer {}", winners[0])), "round {round}");
+        assert_eq!(
+            text_of(&place),
+            Some(format!("writer {}", winners[0])),
+            "round {round}"
+        );
     }
     assert_eq!(backend.all().len(), 5, "and nothing else is left");
 }
@@ -220,7 +294,8 @@ fn of_sixteen_threads_that_replace_none_loses_anothers_object(backend: &Backend)
             start.wait();
             let mine = format!("w{writer}");
             let old = text_of(&place).expect("it stands");
-            // Named after what is replaced, as snapshots are: writers who replace the same one share the name.
+            // Named after what is replaced, as snapshots are: writers who replace the same one
+            // share the name.
             let aside = folder.join(&format!("old/{old}"));
             let unchanged = |place: &Location| Ok(text_of(place).as_ref() == Some(&old));
             match staged(&place, mine.as_bytes()).publish_replacing(&aside, unchanged) {
@@ -232,15 +307,23 @@ fn of_sixteen_threads_that_replace_none_loses_anothers_object(backend: &Backend)
             }
         };
         let mut published: Vec<String> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..16).map(|writer| scope.spawn(move || race(writer))).collect();
-            threads.into_iter().filter_map(|thread| thread.join().expect("it ends")).collect()
+            let threads: Vec<_> = (0..16)
+                .map(|writer| scope.spawn(move || race(writer)))
+                .collect();
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().expect("it ends"))
+                .collect()
         });
         assert!(!published.is_empty(), "round {round}: nobody won");
         published.push("first".to_owned());
         let mut found = vec![text_of(&place).expect("it stands")];
         for entry in folder.join("old").entries().expect("listed") {
             let aside = text_of(&folder.join("old").join(&entry.name)).expect("it is there");
-            assert_eq!(aside, entry.name, "round {round}: aside is what its name says");
+            assert_eq!(
+                aside, entry.name,
+                "round {round}: aside is what its name says"
+            );
             // A loser's copy of what still stands may be there too.
             if !found.contains(&aside) {
                 found.push(aside);
@@ -248,20 +331,36 @@ fn of_sixteen_threads_that_replace_none_loses_anothers_object(backend: &Backend)
         }
         published.sort();
         found.sort();
-        assert_eq!(found, published, "round {round}: each that was published stands or is aside");
+        assert_eq!(
+            found, published,
+            "round {round}: each that was published stands or is aside"
+        );
     }
 }
 
 fn a_large_file_is_published_whole(backend: &Backend) {
     let size = 2 * usize::try_from(PART).expect("small") + 4_321_000;
-    let (one, other) = (many(size, 1), many(size, 2));
-    let (place, aside) = (backend.at("large"), backend.at("old/large"));
-    assert_eq!(staged(&place, &one).publish_new().expect("published"), Published::Done);
+    let one = many(size, 1);
+    let other = many(size, 2);
+    let place = backend.at("large");
+    let aside = backend.at("old/large");
+    assert_eq!(
+        staged(&place, &one).publish_new().expect("published"),
+        Published::Done
+    );
     same(content(&place), &one);
-    assert_eq!(staged(&place, &other).publish_new().expect("tried"), Published::Exists);
+    assert_eq!(
+        staged(&place, &other).publish_new().expect("tried"),
+        Published::Exists
+    );
     same(content(&place), &one);
     is_conflict(staged(&place, &other).publish_replacing(&backend.at("old/none"), |_| Ok(false)));
-    assert_eq!(staged(&place, &other).publish_replacing(&aside, |_| Ok(true)).expect("replaced"), Published::Done);
+    assert_eq!(
+        staged(&place, &other)
+            .publish_replacing(&aside, |_| Ok(true))
+            .expect("replaced"),
+        Published::Done
+    );
     same(content(&place), &other);
     same(content(&aside), &one);
     if backend.service.is_some() {
@@ -270,7 +369,11 @@ fn a_large_file_is_published_whole(backend: &Backend) {
             Ok(true)
         };
         is_conflict(staged(&place, &one).publish_replacing(&backend.at("old/lost"), meanwhile));
-        assert_eq!(text_of(&place).as_deref(), Some("theirs"), "the object of the other writer stands");
+        assert_eq!(
+            text_of(&place).as_deref(),
+            Some("theirs"),
+            "the object of the other writer stands"
+        );
         backend.at("old/lost").remove().expect("removed");
     }
     staged(&place, &one).publish_over().expect("published");
@@ -289,8 +392,13 @@ fn of_four_threads_with_large_files_one_publishes(backend: &Backend) {
         staged.publish_new().expect("an answer") == Published::Done
     };
     let ends: Vec<bool> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|writer| scope.spawn(move || race(writer))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("it ends")).collect()
+        let threads: Vec<_> = (0..4)
+            .map(|writer| scope.spawn(move || race(writer)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it ends"))
+            .collect()
     });
     assert_eq!(ends.iter().filter(|won| **won).count(), 1);
     let winner = (0..).zip(&ends).find(|(_, won)| **won).expect("one").0;
@@ -300,31 +408,77 @@ fn of_four_threads_with_large_files_one_publishes(backend: &Backend) {
 
 fn an_empty_file_is_a_file(backend: &Backend) {
     let place = backend.at("empty.csv");
-    assert_eq!(staged(&place, b"").publish_new().expect("published"), Published::Done);
-    assert_eq!(staged(&place, b"x").publish_new().expect("tried"), Published::Exists);
+    assert_eq!(
+        staged(&place, b"").publish_new().expect("published"),
+        Published::Done
+    );
+    assert_eq!(
+        staged(&place, b"x").publish_new().expect("tried"),
+        Published::Exists
+    );
     assert!(place.exists().expect("looked"));
     assert_eq!(content(&place).as_deref(), Some(b"".as_slice()));
     let reader = ObjectReader::open(&place).expect("opened");
-    assert_eq!((reader.size(), reader.fetch(&[]).expect("nothing").len()), (0, 0));
+    assert_eq!(
+        (reader.size(), reader.fetch(&[]).expect("nothing").len()),
+        (0, 0)
+    );
     let mut all = Vec::new();
-    reader.stream().expect("a stream").read_to_end(&mut all).expect("read");
+    reader
+        .stream()
+        .expect("a stream")
+        .read_to_end(&mut all)
+        .expect("read");
     assert!(all.is_empty());
-    staged(&place, b"x").publish_replacing(&backend.at("old"), |_| Ok(true)).expect("replaced");
-    assert_eq!((text_of(&place).as_deref(), text_of(&backend.at("old")).as_deref()), (Some("x"), Some("")));
+    staged(&place, b"x")
+        .publish_replacing(&backend.at("old"), |_| Ok(true))
+        .expect("replaced");
+    assert_eq!(
+        (
+            text_of(&place).as_deref(),
+            text_of(&backend.at("old")).as_deref()
+        ),
+        (Some("x"), Some(""))
+    );
 }
 
 /// Names that mean something in a URL, in a path or in a pattern.
-const NAMES: [&str; 8] = ["a b", "a%20b", "100%", "k=v", "a+b", "käse 表", "a&b=c", "it's ~ (1), #2!"];
+const NAMES: [&str; 8] = [
+    "a b",
+    "a%20b",
+    "100%",
+    "k=v",
+    "a+b",
+    "käse 表",
+    "a&b=c",
+    "it's ~ (1), #2!",
+];
 
 fn names_are_taken_as_they_are(backend: &Backend) {
     for name in NAMES {
         let place = backend.at(&format!("{name}/{name}.csv"));
-        assert_eq!(staged(&place, name.as_bytes()).publish_new().expect(name), Published::Done, "{name}");
-        assert_eq!(staged(&place, b"other").publish_new().expect(name), Published::Exists, "{name}");
+        assert_eq!(
+            staged(&place, name.as_bytes()).publish_new().expect(name),
+            Published::Done,
+            "{name}"
+        );
+        assert_eq!(
+            staged(&place, b"other").publish_new().expect(name),
+            Published::Exists,
+            "{name}"
+        );
         assert_eq!(text_of(&place).as_deref(), Some(name));
-        assert!(place.exists().expect(name) && backend.at(name).is_folder().expect(name), "{name}");
-        staged(&place, b"new").publish_replacing(&backend.at(&format!("old {name}")), |_| Ok(true)).expect(name);
-        assert_eq!(text_of(&backend.at(&format!("old {name}"))).as_deref(), Some(name));
+        assert!(
+            place.exists().expect(name) && backend.at(name).is_folder().expect(name),
+            "{name}"
+        );
+        staged(&place, b"new")
+            .publish_replacing(&backend.at(&format!("old {name}")), |_| Ok(true))
+            .expect(name);
+        assert_eq!(
+            text_of(&backend.at(&format!("old {name}"))).as_deref(),
+            Some(name)
+        );
     }
     let mut expected: Vec<&str> = NAMES.to_vec();
     expected.sort_unstable();
@@ -332,22 +486,54 @@ fn names_are_taken_as_they_are(backend: &Backend) {
     assert_eq!(backend.all().len(), 2 * NAMES.len());
     let layout = Layout::parse("%Y-%m-%d + 100%%").expect("a layout");
     backend.put("days/2024-03-01 + 100%/x", b"1");
-    assert_eq!(find(&backend.at("days"), &layout, None).expect("found").dates(), [date("2024-03-01")]);
+    assert_eq!(
+        find(&backend.at("days"), &layout, None)
+            .expect("found")
+            .dates(),
+        [date("2024-03-01")]
+    );
     let range = DateRange::new(date("2024-02-01"), date("2024-04-01")).expect("a range");
-    assert_eq!(find(&backend.at("days"), &layout, Some(range)).expect("found").dates(), [date("2024-03-01")]);
+    assert_eq!(
+        find(&backend.at("days"), &layout, Some(range))
+            .expect("found")
+            .dates(),
+        [date("2024-03-01")]
+    );
     for name in NAMES {
-        backend.at(&format!("{name}/{name}.csv")).remove().expect(name);
-        assert!(!backend.at(name).join(&format!("{name}.csv")).exists().expect(name), "{name}");
+        backend
+            .at(&format!("{name}/{name}.csv"))
+            .remove()
+            .expect(name);
+        assert!(
+            !backend
+                .at(name)
+                .join(&format!("{name}.csv"))
+                .exists()
+                .expect(name),
+            "{name}"
+        );
     }
 }
 
 fn folders_and_entries_are_told(backend: &Backend) {
     assert_eq!(backend.at("nothing").entries().expect("listed"), []);
     assert!(!backend.at("nothing").is_folder().expect("looked"));
-    for path in ["item/snapshots/a", "item/b", "shop/c", "_asof/d", ".hidden/x", "e", "item.csv", "item-2/f"] {
+    for path in [
+        "item/snapshots/a",
+        "item/b",
+        "shop/c",
+        "_asof/d",
+        ".hidden/x",
+        "e",
+        "item.csv",
+        "item-2/f",
+    ] {
         backend.put(path, b"x");
     }
-    let entry = |name: &str, is_folder| Entry { name: name.to_owned(), is_folder };
+    let entry = |name: &str, is_folder| Entry {
+        name: name.to_owned(),
+        is_folder,
+    };
     let expected = [
         entry(".hidden", true),
         entry("_asof", true),
@@ -358,28 +544,54 @@ fn folders_and_entries_are_told(backend: &Backend) {
         entry("shop", true),
     ];
     assert_eq!(backend.root.entries().expect("listed"), expected);
-    assert_eq!(backend.root.folders().expect("listed"), ["item", "item-2", "shop"], "hidden ones are no data");
+    assert_eq!(
+        backend.root.folders().expect("listed"),
+        ["item", "item-2", "shop"],
+        "hidden ones are no data"
+    );
     let item = backend.at("item");
-    assert_eq!(item.entries().expect("listed"), [entry("b", false), entry("snapshots", true)]);
+    assert_eq!(
+        item.entries().expect("listed"),
+        [entry("b", false), entry("snapshots", true)]
+    );
     assert!(item.is_folder().expect("looked") && !backend.at("e").is_folder().expect("looked"));
-    assert!(!backend.at("ite").is_folder().expect("looked"), "the beginning of a name is no folder");
+    assert!(
+        !backend.at("ite").is_folder().expect("looked"),
+        "the beginning of a name is no folder"
+    );
     // On a disk a folder is something; in a store it is nothing by itself.
     assert_eq!(item.exists().expect("looked"), backend.service.is_none());
-    assert!(backend.at("e").exists().expect("looked") && !backend.at("f").exists().expect("looked"));
+    assert!(
+        backend.at("e").exists().expect("looked") && !backend.at("f").exists().expect("looked")
+    );
     assert_eq!(content(&backend.at("f")), None);
-    backend.at("f").remove().expect("nothing is there to remove");
+    backend
+        .at("f")
+        .remove()
+        .expect("nothing is there to remove");
     backend.at("item/b").remove().expect("removed");
     assert_eq!(item.entries().expect("listed"), [entry("snapshots", true)]);
 }
 
 fn patterns_pick_objects(backend: &Backend) {
-    for path in ["in/a.csv", "in/b.csv", "in/c.json", "in/deep/d.csv", "in/deep/deeper/e.csv", "input/f.csv"] {
+    for path in [
+        "in/a.csv",
+        "in/b.csv",
+        "in/c.json",
+        "in/deep/d.csv",
+        "in/deep/deeper/e.csv",
+        "input/f.csv",
+    ] {
         backend.put(path, path.as_bytes());
     }
     let like = |pattern: &str| -> Vec<String> {
         let objects = backend.at(pattern).objects_like().expect(pattern);
-        assert!(objects.iter().all(|object| object.size == object.location.below(&backend.root).expect("below").len() as u64));
-        let mut paths: Vec<String> = objects.iter().map(|object| object.location.below(&backend.root).expect("below")).collect();
+        assert!(objects.iter().all(|object| object.size
+            == object.location.below(&backend.root).expect("below").len() as u64));
+        let mut paths: Vec<String> = objects
+            .iter()
+            .map(|object| object.location.below(&backend.root).expect("below"))
+            .collect();
         paths.sort();
         paths
     };
@@ -390,29 +602,64 @@ fn patterns_pick_objects(backend: &Backend) {
     assert_eq!(like("in/a.csv"), ["in/a.csv"]);
     assert_eq!(
         like("in"),
-        ["in/a.csv", "in/b.csv", "in/c.json", "in/deep/d.csv", "in/deep/deeper/e.csv"],
+        [
+            "in/a.csv",
+            "in/b.csv",
+            "in/c.json",
+            "in/deep/d.csv",
+            "in/deep/deeper/e.csv"
+        ],
         "a folder is what lies below it"
     );
     assert_eq!(like("in/*.csv"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/[ab].*"), ["in/a.csv", "in/b.csv"]);
     assert_eq!(like("in/?.json"), ["in/c.json"]);
-    assert_eq!(like("in/a.csv*"), ["in/a.csv"], "a star may stand for nothing");
-    assert_eq!(like("in/**/*.csv"), ["in/a.csv", "in/b.csv", "in/deep/d.csv", "in/deep/deeper/e.csv"]);
+    assert_eq!(
+        like("in/a.csv*"),
+        ["in/a.csv"],
+        "a star may stand for nothing"
+    );
+    assert_eq!(
+        like("in/**/*.csv"),
+        [
+            "in/a.csv",
+            "in/b.csv",
+            "in/deep/d.csv",
+            "in/deep/deeper/e.csv"
+        ]
+    );
     assert_eq!(like("in*/*.csv"), ["in/a.csv", "in/b.csv", "input/f.csv"]);
     assert_eq!(like("none/*"), Vec::<String>::new());
     assert_eq!(like("none"), Vec::<String>::new());
-    assert_eq!(backend.at("in/[").objects_like().expect_err("no pattern").kind(), Kind::Usage);
+    assert_eq!(
+        backend
+            .at("in/[")
+            .objects_like()
+            .expect_err("no pattern")
+            .kind(),
+        Kind::Usage
+    );
 }
 
 fn ranges_come_in_the_order_in_which_they_are_asked(backend: &Backend) {
     let bytes = many(300_000, 7);
     backend.put("x", &bytes);
     let end = bytes.len() as u64;
-    let asked = [0..10, end - 8..end, 150_000..150_001, 50_000..120_000, 20..30, 299_000..299_100, 200_000..end];
+    let asked = [
+        0..10,
+        end - 8..end,
+        150_000..150_001,
+        50_000..120_000,
+        20..30,
+        299_000..299_100,
+        200_000..end,
+    ];
     let reader = ObjectReader::open(&backend.at("x")).expect("opened");
     assert_eq!(reader.size(), end);
     let cut = |range: &std::ops::Range<u64>| {
-        bytes[usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small")].to_vec()
+        bytes[usize::try_from(range.start).expect("small")
+            ..usize::try_from(range.end).expect("small")]
+            .to_vec()
     };
     let found = reader.fetch(&asked).expect("read");
     assert_eq!(found.len(), asked.len());
@@ -420,25 +667,37 @@ fn ranges_come_in_the_order_in_which_they_are_asked(backend: &Backend) {
         assert!(found.as_ref() == cut(range), "{range:?}");
     }
     for range in &asked {
-        assert!(reader.fetch(std::slice::from_ref(range)).expect("read")[0].as_ref() == cut(range), "{range:?}, alone");
+        assert!(
+            reader.fetch(std::slice::from_ref(range)).expect("read")[0].as_ref() == cut(range),
+            "{range:?}, alone"
+        );
     }
     assert!(reader.fetch(&[]).expect("nothing").is_empty());
     let mut reader = reader;
     reader.release();
     assert!(reader.fetch(&asked[..1]).expect("read again")[0].as_ref() == cut(&asked[0]));
-    let missing = ObjectReader::open(&backend.at("y")).err().expect("nothing has this name");
+    let missing = ObjectReader::open(&backend.at("y"))
+        .err()
+        .expect("nothing has this name");
     assert_eq!(missing.kind(), Kind::Io);
 }
 
 fn a_stream_reads_and_seeks(backend: &Backend) {
     let bytes = many(20_000_000, 8);
     backend.put("x", &bytes);
-    let mut stream = ObjectReader::open(&backend.at("x")).expect("opened").stream().expect("a stream");
+    let mut stream = ObjectReader::open(&backend.at("x"))
+        .expect("opened")
+        .stream()
+        .expect("a stream");
     let mut all = Vec::new();
     stream.read_to_end(&mut all).expect("read");
     assert!(all == bytes, "{} bytes of {}", all.len(), bytes.len());
     let mut piece = [0; 1000];
-    for (to, from) in [(SeekFrom::Start(8_388_000), 8_388_000), (SeekFrom::Current(-2000), 8_387_000), (SeekFrom::End(-1000), 19_999_000)] {
+    for (to, from) in [
+        (SeekFrom::Start(8_388_000), 8_388_000),
+        (SeekFrom::Current(-2000), 8_387_000),
+        (SeekFrom::End(-1000), 19_999_000),
+    ] {
         assert_eq!(stream.seek(to).expect("sought"), from as u64);
         stream.read_exact(&mut piece).expect("read");
         assert!(piece == bytes[from..from + 1000], "{to:?}");
@@ -448,30 +707,60 @@ fn a_stream_reads_and_seeks(backend: &Backend) {
 }
 
 fn an_object_that_was_replaced_is_not_mixed_with_the_new_one(backend: &Backend) {
-    let (old, new) = (many(300_000, 1), many(300_000, 2));
+    let old = many(300_000, 1);
+    let new = many(300_000, 2);
     let place = backend.at("x");
     backend.put("x", &old);
     let reader = ObjectReader::open(&place).expect("opened");
     let mut released = ObjectReader::open(&place).expect("opened");
     released.release();
-    let mut stream = ObjectReader::open(&place).expect("opened").stream().expect("a stream");
+    let mut stream = ObjectReader::open(&place)
+        .expect("opened")
+        .stream()
+        .expect("a stream");
     staged(&place, &new).publish_over().expect("replaced");
     match backend.service {
         // A file that is held open stays what it was.
-        None => assert!(reader.fetch(&[0..1000, 100_000..101_000]).expect("held open")[1] == old[100_000..101_000]),
+        None => assert!(
+            reader
+                .fetch(&[0..1000, 100_000..101_000])
+                .expect("held open")[1]
+                == old[100_000..101_000]
+        ),
         Some(_) => {
-            assert_eq!(reader.fetch(&[0..1000, 100_000..101_000]).expect_err("it was replaced").kind(), Kind::Io);
+            assert_eq!(
+                reader
+                    .fetch(&[0..1000, 100_000..101_000])
+                    .expect_err("it was replaced")
+                    .kind(),
+                Kind::Io
+            );
             let mut all = Vec::new();
-            assert!(stream.read_to_end(&mut all).is_err(), "{} bytes were read", all.len());
+            assert!(
+                stream.read_to_end(&mut all).is_err(),
+                "{} bytes were read",
+                all.len()
+            );
         }
     }
-    let error = released.fetch(&[0..1000, 100_000..101_000]).expect_err("it was replaced");
-    assert!(error.kind() == Kind::Io && error.to_string().contains("replaced"), "{error}");
+    let error = released
+        .fetch(&[0..1000, 100_000..101_000])
+        .expect_err("it was replaced");
+    assert!(
+        error.kind() == Kind::Io && error.to_string().contains("replaced"),
+        "{error}"
+    );
     // What a listing told is another object by now.
     if backend.service.is_some() {
         let listed = place.objects_like().expect("looked").remove(0);
         staged(&place, &old).publish_over().expect("replaced");
-        assert_eq!(ObjectReader::open_listed(&listed).err().expect("it was replaced").kind(), Kind::Io);
+        assert_eq!(
+            ObjectReader::open_listed(&listed)
+                .err()
+                .expect("it was replaced")
+                .kind(),
+            Kind::Io
+        );
     }
 }
 
@@ -489,23 +778,42 @@ fn put_all(backend: &Backend, paths: &[String], bytes: &[u8]) {
 }
 
 /// Below a root under a layout: these dates have these files, and some names are of no date.
-fn holds_what_a_filter_finds(backend: &Backend, root: &str, template: &str, lake: &BTreeMap<NaiveDate, Vec<&str>>) {
+fn holds_what_a_filter_finds(
+    backend: &Backend,
+    root: &str,
+    template: &str,
+    lake: &BTreeMap<NaiveDate, Vec<&str>>,
+) {
     let layout = Layout::parse(template).expect("a layout");
     let path = |date: &NaiveDate, file: &&str| match file.is_empty() {
         true => layout.path(*date),
         false => format!("{}/{file}", layout.path(*date)),
     };
-    let mut paths: Vec<String> = lake.iter().flat_map(|(date, files)| files.iter().map(move |file| path(date, file))).collect();
+    let mut paths: Vec<String> = lake
+        .iter()
+        .flat_map(|(date, files)| files.iter().map(move |file| path(date, file)))
+        .collect();
     let data = paths.clone();
     if !paths.iter().any(|path| path.ends_with(".csv")) {
-        paths.extend(lake.keys().take(3).map(|date| format!("{}/_SUCCESS", layout.path(*date))));
-        paths.extend(lake.keys().take(3).map(|date| format!("{}/.part.crc", layout.path(*date))));
+        paths.extend(
+            lake.keys()
+                .take(3)
+                .map(|date| format!("{}/_SUCCESS", layout.path(*date))),
+        );
+        paths.extend(
+            lake.keys()
+                .take(3)
+                .map(|date| format!("{}/.part.crc", layout.path(*date))),
+        );
     }
     paths.extend(["_asof/2024-03-01/x", "stranger/x.csv", ".tmp/x"].map(str::to_owned));
     let below: Vec<String> = paths.iter().map(|path| format!("{root}/{path}")).collect();
     put_all(backend, &below, b"x");
     // A root whose name begins like this one's.
-    backend.put(&format!("{root}-2/{}/x", layout.path(date("2024-03-01"))), b"x");
+    backend.put(
+        &format!("{root}-2/{}/x", layout.path(date("2024-03-01"))),
+        b"x",
+    );
     let root = backend.at(root);
     let ranges = [
         None,
@@ -515,7 +823,9 @@ fn holds_what_a_filter_finds(backend: &Backend, root: &str, template: &str, lake
         Some(("2022-01-01", "2025-12-31")),
         Some(("2030-01-01", "2030-01-05")),
     ];
-    for range in ranges.map(|range| range.map(|(from, to)| DateRange::new(date(from), date(to)).expect("a range"))) {
+    for range in ranges
+        .map(|range| range.map(|(from, to)| DateRange::new(date(from), date(to)).expect("a range")))
+    {
         let mut expected: Vec<String> = data
             .iter()
             .filter(|path| {
@@ -533,23 +843,51 @@ fn holds_what_a_filter_finds(backend: &Backend, root: &str, template: &str, lake
                 continue;
             }
             let found = find_by(strategy, &root, &layout, range).expect("found");
-            let mut paths: Vec<String> = found.partitions.values().flatten().map(|object| object.relative.clone()).collect();
+            let mut paths: Vec<String> = found
+                .partitions
+                .values()
+                .flatten()
+                .map(|object| object.relative.clone())
+                .collect();
             paths.sort();
             assert_eq!(paths, expected, "{template}, {range:?}, {strategy:?}");
             for (date, objects) in &found.partitions {
                 let at = layout.path(*date);
-                assert!(objects.iter().all(|object| object.relative.starts_with(&at) && object.size == 1), "{date}");
-                assert!(objects.iter().all(|object| object.location == root.join(&object.relative)), "{date}");
+                assert!(
+                    objects
+                        .iter()
+                        .all(|object| object.relative.starts_with(&at) && object.size == 1),
+                    "{date}"
+                );
+                assert!(
+                    objects
+                        .iter()
+                        .all(|object| object.location == root.join(&object.relative)),
+                    "{date}"
+                );
             }
         }
     }
 }
 
 fn every_layout_finds_what_a_filter_finds(backend: &Backend) {
-    let days =
-        ["2023-12-31", "2024-01-01", "2024-02-28", "2024-02-29", "2024-03-01", "2024-03-02", "2024-03-10", "2024-03-11", "2025-03-01"];
-    let folders: BTreeMap<NaiveDate, Vec<&str>> = days.iter().map(|day| (date(day), vec!["a.csv", "h=3/b.csv"])).collect();
-    let files: BTreeMap<NaiveDate, Vec<&str>> = days.iter().map(|day| (date(day), vec![""])).collect();
+    let days = [
+        "2023-12-31",
+        "2024-01-01",
+        "2024-02-28",
+        "2024-02-29",
+        "2024-03-01",
+        "2024-03-02",
+        "2024-03-10",
+        "2024-03-11",
+        "2025-03-01",
+    ];
+    let folders: BTreeMap<NaiveDate, Vec<&str>> = days
+        .iter()
+        .map(|day| (date(day), vec!["a.csv", "h=3/b.csv"]))
+        .collect();
+    let files: BTreeMap<NaiveDate, Vec<&str>> =
+        days.iter().map(|day| (date(day), vec![""])).collect();
     holds_what_a_filter_finds(backend, "hive", "year=%Y/month=%m/day=%d", &folders);
     holds_what_a_filter_finds(backend, "iso", "dt=%Y-%m-%d", &folders);
     holds_what_a_filter_finds(backend, "names", "%Y-%m-%d.csv", &files);
@@ -561,13 +899,18 @@ fn every_layout_finds_what_a_filter_finds(backend: &Backend) {
 
 fn pages_follow_on_one_another(backend: &Backend) {
     let first = date("2023-06-01");
-    let lake: BTreeMap<NaiveDate, Vec<&str>> = (0..367).map(|day| (first + Days::new(day), vec!["a.csv", "b.csv", "c.csv"])).collect();
+    let lake: BTreeMap<NaiveDate, Vec<&str>> = (0..367)
+        .map(|day| (first + Days::new(day), vec!["a.csv", "b.csv", "c.csv"]))
+        .collect();
     holds_what_a_filter_finds(backend, "year", "year=%Y/month=%m/day=%d", &lake);
     let entries: Vec<String> = (0..1_100).map(|n| format!("flat/{n:04}")).collect();
     put_all(backend, &entries, b"x");
     assert_eq!(backend.at("flat").entries().expect("listed").len(), 1_100);
     if backend.service.is_some() {
-        assert_eq!(backend.at("flat/*").objects_like().expect("listed").len(), 1_100);
+        assert_eq!(
+            backend.at("flat/*").objects_like().expect("listed").len(),
+            1_100
+        );
     }
 }
 
@@ -576,31 +919,54 @@ fn what_marks_a_folder_is_no_file(backend: &Backend) {
     backend.put("lake/dt=2024-03-01/part-0.csv", b"x");
     let range = DateRange::new(date("2024-03-01"), date("2024-03-09")).expect("a range");
     if backend.service.is_some() {
-        // Without the `/` at the end, as Azure's tools and Hadoop write them. Names with one cannot be written by this client.
-        for marker in ["lake", "lake/dt=2024-03-01", "lake/dt=2024-03-02", "lake/dt=2024-03-03/dt=2024-03-03_$folder$"] {
+        // Without the `/` at the end, as Azure's tools and Hadoop write them. Names with one cannot
+        // be written by this client.
+        for marker in [
+            "lake",
+            "lake/dt=2024-03-01",
+            "lake/dt=2024-03-02",
+            "lake/dt=2024-03-03/dt=2024-03-03_$folder$",
+        ] {
             backend.put(marker, b"");
         }
     } else {
-        std::fs::create_dir_all(backend.at("lake/dt=2024-03-02").as_local().expect("a path")).expect("a folder");
+        std::fs::create_dir_all(backend.at("lake/dt=2024-03-02").as_local().expect("a path"))
+            .expect("a folder");
     }
     for range in [None, Some(range)] {
         let found = find(&backend.at("lake"), &layout, range).expect("found");
         assert_eq!(found.dates(), [date("2024-03-01")]);
     }
-    assert!(find(&backend.at("nowhere"), &layout, None).expect_err("there is no such folder").kind() == Kind::Usage);
+    assert!(
+        find(&backend.at("nowhere"), &layout, None)
+            .expect_err("there is no such folder")
+            .kind()
+            == Kind::Usage
+    );
 }
 
 fn leftovers_are_swept_after_a_day_and_not_before(backend: &Backend) {
-    for name in ["day/.asof-1.tmp", "day/.asof-notes", "day/x", "other/.asof-2.tmp"] {
+    for name in [
+        "day/.asof-1.tmp",
+        "day/.asof-notes",
+        "day/x",
+        "other/.asof-2.tmp",
+    ] {
         backend.put(name, b"x");
     }
     let before = backend.all();
     sweep(&backend.at("day"), Utc::now() + chrono::TimeDelta::hours(1));
     assert_eq!(backend.all(), before);
-    sweep(&backend.at("day"), Utc::now() + chrono::TimeDelta::hours(25));
+    sweep(
+        &backend.at("day"),
+        Utc::now() + chrono::TimeDelta::hours(25),
+    );
     let swept = !backend.at("day/.asof-1.tmp").exists().expect("looked");
     // In the others nothing is staged, so nothing is looked for.
-    assert_eq!(swept, matches!(backend.service, None | Some(Service::Google)));
+    assert_eq!(
+        swept,
+        matches!(backend.service, None | Some(Service::Google))
+    );
     assert_eq!(backend.all().len(), before.len() - usize::from(swept));
 }
 

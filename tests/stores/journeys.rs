@@ -27,7 +27,11 @@ impl Remote {
         let root = server.prefix(name);
         let bucket = root.rsplit_once('/').expect("a bucket").0;
         world.call(&root, &format!("{bucket}/{name}"));
-        Remote { world, server, root }
+        Remote {
+            world,
+            server,
+            root,
+        }
     }
 
     /// The shop of the journeys, with lake, events and outputs in the store, and so many nights.
@@ -36,7 +40,10 @@ impl Remote {
         let root = remote.root.clone();
         remote.world.write("asof.toml", SHOP.replace("ROOT", &root));
         for (day, rows) in (1..).zip(EVENTS) {
-            remote.put(&format!("events/year=2024/month=03/day=0{day}/events.csv"), format!("event_id,item_id,qty,name\n{rows}"));
+            remote.put(
+                &format!("events/year=2024/month=03/day=0{day}/events.csv"),
+                format!("event_id,item_id,qty,name\n{rows}"),
+            );
         }
         for night in 1..=nights {
             remote.world.night(night);
@@ -53,11 +60,18 @@ impl Remote {
     }
 
     fn remove(&self, path: &str) {
-        self.server.at(&format!("{}/{path}", self.root)).remove().expect("removed");
+        self.server
+            .at(&format!("{}/{path}", self.root))
+            .remove()
+            .expect("removed");
     }
 
     fn bytes(&self, path: &str) -> Vec<u8> {
-        self.server.at(&format!("{}/{path}", self.root)).read_small().expect("read").unwrap_or_else(|| panic!("there is no {path}"))
+        self.server
+            .at(&format!("{}/{path}", self.root))
+            .read_small()
+            .expect("read")
+            .unwrap_or_else(|| panic!("there is no {path}"))
     }
 
     /// The rows of a Parquet object as text.
@@ -68,8 +82,13 @@ impl Remote {
 
     fn outputs(&self, out: &str) -> String {
         let name = out.rsplit('/').next().expect("a name");
-        let days =
-            (1..=3).map(|day| format!("2024-03-0{day}\n{}", self.rows(&format!("{out}/date=2024-03-0{day}/{name}.parquet")).join("\n")));
+        let days = (1..=3).map(|day| {
+            format!(
+                "2024-03-0{day}\n{}",
+                self.rows(&format!("{out}/date=2024-03-0{day}/{name}.parquet"))
+                    .join("\n")
+            )
+        });
         days.collect::<Vec<_>>().join("\n")
     }
 
@@ -78,7 +97,11 @@ impl Remote {
     fn refuses(&mut self, code: i32, line: &str) {
         let before = self.server.objects(&self.root);
         assert_eq!(self.world.asof(line), code, "{}", self.world.transcript());
-        assert_eq!(before, self.server.objects(&self.root), "asof {line} left something behind");
+        assert_eq!(
+            before,
+            self.server.objects(&self.root),
+            "asof {line} left something behind"
+        );
     }
 }
 
@@ -103,8 +126,8 @@ sql_file = "ROOT/active.sql"
 output = "ROOT/active"
 "#;
 
-const SQL: &str =
-    "select event_id, qty, {date} as day from item_events join item on item.id = item_id where status = 'ACTIVE' order by event_id";
+const SQL: &str = "select event_id, qty, {date} as day from item_events join item on item.id = \
+ item_id where status = 'ACTIVE' order by event_id";
 
 #[cfg(feature = "sql")]
 #[test]
@@ -120,14 +143,40 @@ fn the_demonstration_is_the_same_in_every_store() {
         world.reaches(server);
         let root = server.prefix("demo");
         let told = world.quietly(&format!("demo {root}"));
-        assert_eq!(told.status.code(), Some(0), "{root}: {}{}", text(&told.stdout), text(&told.stderr));
+        assert_eq!(
+            told.status.code(),
+            Some(0),
+            "{root}: {}{}",
+            text(&told.stdout),
+            text(&told.stderr)
+        );
         let scheme = root.split("://").next().expect("a scheme");
-        let told = world.named(&text(&told.stdout)).replace(&format!("{root}/"), "").replace(&format!("asof-demo-{scheme}"), "asof-demo");
+        let told = world
+            .named(&text(&told.stdout))
+            .replace(&format!("{root}/"), "")
+            .replace(&format!("asof-demo-{scheme}"), "asof-demo");
         assert_eq!(told, expected, "{root}");
         let keys = server.keys(&root);
-        assert_eq!(keys.iter().filter(|key| key.ends_with("/airport.parquet")).count(), 28, "{keys:?}");
-        assert_eq!(keys.iter().filter(|key| key.ends_with("/passengers.parquet")).count(), 10, "{keys:?}");
-        assert!(!keys.iter().any(|key| key.contains(".asof-") || key.contains("probe-")), "{keys:?}");
+        assert_eq!(
+            keys.iter()
+                .filter(|key| key.ends_with("/airport.parquet"))
+                .count(),
+            28,
+            "{keys:?}"
+        );
+        assert_eq!(
+            keys.iter()
+                .filter(|key| key.ends_with("/passengers.parquet"))
+                .count(),
+            10,
+            "{keys:?}"
+        );
+        assert!(
+            !keys
+                .iter()
+                .any(|key| key.contains(".asof-") || key.contains("probe-")),
+            "{keys:?}"
+        );
     }
 }
 
@@ -142,26 +191,41 @@ fn the_first_nights_and_a_correction() {
     shop.world.succeeds("snapshot");
     shop.world.tell("once more");
     shop.world.succeeds("snapshot item");
-    shop.world.tell("the third, and then a rerun of a night that failed");
+    shop.world
+        .tell("the third, and then a rerun of a night that failed");
     shop.world.night(3);
     shop.world.succeeds("snapshot item --date 2024-03-03");
     shop.refuses(3, "snapshot item --date 2024-02-29");
-    shop.world.succeeds("snapshot item --date 2024-02-29 --backdate");
+    shop.world
+        .succeeds("snapshot item --date 2024-02-29 --backdate");
     shop.refuses(4, "snapshot item --if-exists error");
     shop.refuses(3, "snapshot item --date 2024-03-01 --if-exists replace");
     shop.refuses(0, "snapshot item --if-exists replace --dry-run");
-    shop.world.tell("a correction, which keeps the old snapshot aside");
+    shop.world
+        .tell("a correction, which keeps the old snapshot aside");
     let old = shop.bytes("lake/item/snapshots/snapshot_date=2024-03-03/item.parquet");
-    shop.world.write("item.csv", "id,name,status,price\n2,Nut,PAUSED,0.3\n3,Gear,ACTIVE,12\n4,Washer,ACTIVE,0.05\n");
+    shop.world.write(
+        "item.csv",
+        "id,name,status,price\n2,Nut,PAUSED,0.3\n3,Gear,ACTIVE,12\n4,Washer,ACTIVE,0.05\n",
+    );
     shop.world.succeeds("snapshot item --if-exists replace");
     shop.world.tell("and nothing new");
     shop.refuses(0, "snapshot item --if-exists replace");
     let keys = shop.server.keys(&format!("{}/lake", shop.root));
-    let aside: Vec<&String> = keys.iter().filter(|key| key.contains("superseded")).collect();
-    assert!(aside.len() == 1 && shop.bytes(&format!("lake/{}", aside[0])) == old, "{aside:?}");
+    let aside: Vec<&String> = keys
+        .iter()
+        .filter(|key| key.contains("superseded"))
+        .collect();
+    assert!(
+        aside.len() == 1 && shop.bytes(&format!("lake/{}", aside[0])) == old,
+        "{aside:?}"
+    );
     shop.world.at("2024-03-04");
     shop.world.succeeds("-q snapshot item");
-    shop.world.tell(&format!("the lake:\n{}", shop.server.keys(&format!("{}/lake", shop.root)).join("\n")));
+    shop.world.tell(&format!(
+        "the lake:\n{}",
+        shop.server.keys(&format!("{}/lake", shop.root)).join("\n")
+    ));
     shop.world.pin("stores_nights");
 }
 
@@ -180,31 +244,57 @@ fn a_lake_in_a_store_is_the_lake_on_a_disk() {
     shop.world.succeeds("compact item");
     assert_eq!(local.quietly("compact item").status.code(), Some(0));
     let intervals = "lake/item/intervals/item.parquet";
-    assert!(shop.bytes(intervals) == local.bytes(intervals), "the intervals have the same bytes");
+    assert!(
+        shop.bytes(intervals) == local.bytes(intervals),
+        "the intervals have the same bytes"
+    );
     shop.refuses(0, "compact item");
     let incremental = shop.bytes(intervals);
     shop.world.succeeds("compact item --full");
-    assert!(incremental == shop.bytes(intervals), "an incremental run gives the bytes of a full one");
-    for line in ["show item --date 2024-03-02", "diff item 2024-03-01 2024-03-03", "history item 1", "history item 3", "verify item"] {
-        let (here, there) = (local.quietly(line), shop.world.quietly(line));
+    assert!(
+        incremental == shop.bytes(intervals),
+        "an incremental run gives the bytes of a full one"
+    );
+    for line in [
+        "show item --date 2024-03-02",
+        "diff item 2024-03-01 2024-03-03",
+        "history item 1",
+        "history item 3",
+        "verify item",
+    ] {
+        let here = local.quietly(line);
+        let there = shop.world.quietly(line);
         assert_eq!(text(&here.stdout), text(&there.stdout), "{line}");
-        assert_eq!(there.status.code(), Some(0), "{line}: {}", text(&there.stderr));
+        assert_eq!(
+            there.status.code(),
+            Some(0),
+            "{line}: {}",
+            text(&there.stderr)
+        );
     }
     shop.world.succeeds("status");
     shop.world.succeeds("status item");
     let root = shop.root.clone();
     for format in ["csv", "ndjson", "parquet"] {
-        shop.world.succeeds(&format!("show item --date 2024-03-02 --out {root}/shown/item.{format} --limit 0"));
+        shop.world.succeeds(&format!(
+            "show item --date 2024-03-02 --out {root}/shown/item.{format} --limit 0"
+        ));
     }
     shop.world.tell(&text(&shop.bytes("shown/item.csv")));
     shop.world.tell(&text(&shop.bytes("shown/item.ndjson")));
     assert_eq!(shop.rows("shown/item.parquet").len(), 5);
-    shop.world.succeeds(&format!("expand item {RANGE} --out {root}/copies"));
+    shop.world
+        .succeeds(&format!("expand item {RANGE} --out {root}/copies"));
     shop.refuses(0, &format!("expand item {RANGE} --out {root}/copies"));
     for day in 1..=3 {
-        let snapshot = shop.rows(&format!("lake/item/snapshots/snapshot_date=2024-03-0{day}/item.parquet"));
+        let snapshot = shop.rows(&format!(
+            "lake/item/snapshots/snapshot_date=2024-03-0{day}/item.parquet"
+        ));
         let copies = shop.server.keys(&format!("{root}/copies"));
-        let copy = copies.iter().find(|key| key.contains(&format!("2024-03-0{day}"))).expect("a copy");
+        let copy = copies
+            .iter()
+            .find(|key| key.contains(&format!("2024-03-0{day}")))
+            .expect("a copy");
         assert_eq!(snapshot, shop.rows(&format!("copies/{copy}")));
     }
     shop.world.pin("stores_looking");
@@ -215,7 +305,11 @@ fn a_backfill_in_a_store_is_run_once() {
     let mut shop = Remote::shop("backfill", 3);
     shop.put("active.sql", SQL);
     shop.world.succeeds("compact item");
-    let jobs: &[&str] = if cfg!(feature = "sql") { &["joined", "active"] } else { &["joined"] };
+    let jobs: &[&str] = if cfg!(feature = "sql") {
+        &["joined", "active"]
+    } else {
+        &["joined"]
+    };
     for job in jobs {
         shop.world.succeeds(&format!("backfill {job} {RANGE}"));
         shop.refuses(0, &format!("backfill {job} {RANGE}"));
@@ -223,28 +317,55 @@ fn a_backfill_in_a_store_is_run_once() {
         shop.world.tell(&told);
     }
     shop.world.tell("the events of a day are rewritten");
-    shop.put("events/year=2024/month=03/day=03/events.csv", "event_id,item_id,qty,name\nc1,2,100,web\n");
+    shop.put(
+        "events/year=2024/month=03/day=03/events.csv",
+        "event_id,item_id,qty,name\nc1,2,100,web\n",
+    );
     shop.world.succeeds(&format!("status joined {RANGE}"));
     shop.world.succeeds(&format!("backfill joined {RANGE}"));
     shop.world.tell("a day cannot be read");
-    shop.put("events/year=2024/month=03/day=02/events.csv", "event_id,item_id,qty,name\nb1,1,1\n");
+    shop.put(
+        "events/year=2024/month=03/day=02/events.csv",
+        "event_id,item_id,qty,name\nb1,1,1\n",
+    );
     let before = shop.bytes("joined/date=2024-03-02/joined.parquet");
-    assert_eq!(shop.world.asof(&format!("backfill joined {RANGE} --only all")), 5);
-    assert!(before == shop.bytes("joined/date=2024-03-02/joined.parquet"), "what stood there stands");
+    assert_eq!(
+        shop.world
+            .asof(&format!("backfill joined {RANGE} --only all")),
+        5
+    );
+    assert!(
+        before == shop.bytes("joined/date=2024-03-02/joined.parquet"),
+        "what stood there stands"
+    );
     shop.world.tell("and then it can: only that one is run");
-    shop.put("events/year=2024/month=03/day=02/events.csv", "event_id,item_id,qty,name\nb1,1,1,web\n");
+    shop.put(
+        "events/year=2024/month=03/day=02/events.csv",
+        "event_id,item_id,qty,name\nb1,1,1,web\n",
+    );
     shop.world.succeeds(&format!("status joined {RANGE}"));
-    shop.world.succeeds(&format!("backfill joined {RANGE} --only failed"));
+    shop.world
+        .succeeds(&format!("backfill joined {RANGE} --only failed"));
     shop.world.succeeds(&format!("backfill joined {RANGE}"));
     shop.world.tell("the events of a day are gone");
     shop.remove("events/year=2024/month=03/day=01/events.csv");
     shop.world.succeeds(&format!("status joined {RANGE}"));
     shop.refuses(0, &format!("backfill joined {RANGE} --dry-run"));
     shop.world.succeeds(&format!("backfill joined {RANGE}"));
-    assert!(!shop.server.keys(&shop.root).iter().any(|key| key.contains("joined/date=2024-03-01")));
+    assert!(
+        !shop
+            .server
+            .keys(&shop.root)
+            .iter()
+            .any(|key| key.contains("joined/date=2024-03-01"))
+    );
     shop.world.tell("an output of somebody else");
     shop.put("joined/date=2024-03-02/joined.parquet", "mine");
-    assert_eq!(shop.world.asof(&format!("backfill joined {RANGE} --only all")), 5);
+    assert_eq!(
+        shop.world
+            .asof(&format!("backfill joined {RANGE} --only all")),
+        5
+    );
     assert_eq!(shop.bytes("joined/date=2024-03-02/joined.parquet"), b"mine");
     shop.world.pin("stores_backfill");
 }
@@ -257,11 +378,19 @@ fn events_and_outputs_may_lie_apart() {
     shop.world.succeeds(&format!("backfill {job} --out here"));
     shop.world.succeeds(&format!("backfill {job} --out here"));
     for (day, rows) in (1..).zip(EVENTS) {
-        shop.world.write(&format!("events/year=2024/month=03/day=0{day}/events.csv"), format!("event_id,item_id,qty,name\n{rows}"));
+        shop.world.write(
+            &format!("events/year=2024/month=03/day=0{day}/events.csv"),
+            format!("event_id,item_id,qty,name\n{rows}"),
+        );
     }
-    let job = format!("--events events --events-layout year=%Y/month=%m/day=%d --table item --on item_id=id {RANGE}");
-    shop.world.succeeds(&format!("backfill {job} --out {root}/here"));
-    shop.world.succeeds(&format!("backfill {job} --out {root}/here"));
+    let job = format!(
+        "--events events --events-layout year=%Y/month=%m/day=%d --table item --on item_id=id \
+         {RANGE}"
+    );
+    shop.world
+        .succeeds(&format!("backfill {job} --out {root}/here"));
+    shop.world
+        .succeeds(&format!("backfill {job} --out {root}/here"));
     for day in 1..=3 {
         let path = format!("here/date=2024-03-0{day}/here.parquet");
         assert_eq!(shop.rows(&path), shop.world.rows(&path));
@@ -272,23 +401,47 @@ fn events_and_outputs_may_lie_apart() {
 #[test]
 fn copies_of_other_tools_are_compacted_where_they_lie() {
     let days = ["2024-01-01", "2024-01-02", "2024-01-04"];
-    let rows = [vec![("A", "x"), ("B", "y")], vec![("A", "x"), ("B", "z")], vec![("A", "x")]];
+    let rows = [
+        vec![("A", "x"), ("B", "y")],
+        vec![("A", "x"), ("B", "z")],
+        vec![("A", "x")],
+    ];
     let mut shop = Remote::new(Server::S3, "foreign");
     let root = shop.root.clone();
     for (day, rows) in days.iter().zip(&rows) {
-        let csv = rows.iter().fold("code,name\n".to_owned(), |text, (code, name)| text + &format!("{code},{name}\n"));
-        let ndjson = rows.iter().fold(String::new(), |text, (code, name)| text + &format!("{{\"code\":\"{code}\",\"name\":\"{name}\"}}\n"));
-        let column = |pick: fn(&(&'static str, &'static str)) -> &'static str| -> arrow::array::ArrayRef {
-            std::sync::Arc::new(arrow::array::StringArray::from_iter_values(rows.iter().map(pick)))
-        };
-        let batch =
-            arrow::array::RecordBatch::try_from_iter([("code", column(|row| row.0)), ("name", column(|row| row.1))]).expect("columns");
-        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+        let csv = rows
+            .iter()
+            .fold("code,name\n".to_owned(), |text, (code, name)| {
+                text + &format!("{code},{name}\n")
+            });
+        let ndjson = rows.iter().fold(String::new(), |text, (code, name)| {
+            text + &format!("{{\"code\":\"{code}\",\"name\":\"{name}\"}}\n")
+        });
+        let column =
+            |pick: fn(&(&'static str, &'static str)) -> &'static str| -> arrow::array::ArrayRef {
+                std::sync::Arc::new(arrow::array::StringArray::from_iter_values(
+                    rows.iter().map(pick),
+                ))
+            };
+        let batch = arrow::array::RecordBatch::try_from_iter([
+            ("code", column(|row| row.0)),
+            ("name", column(|row| row.1)),
+        ])
+        .expect("columns");
+        let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None)
+            .expect("a writer");
         writer.write(&batch).expect("written");
-        shop.put(&format!("copies/parquet/{day}.parquet"), writer.into_inner().expect("finished"));
-        let mut writer = arrow::ipc::writer::FileWriter::try_new(Vec::new(), &batch.schema()).expect("a writer");
+        shop.put(
+            &format!("copies/parquet/{day}.parquet"),
+            writer.into_inner().expect("finished"),
+        );
+        let mut writer =
+            arrow::ipc::writer::FileWriter::try_new(Vec::new(), &batch.schema()).expect("a writer");
         writer.write(&batch).expect("written");
-        shop.put(&format!("copies/arrow/{day}.arrow"), writer.into_inner().expect("finished"));
+        shop.put(
+            &format!("copies/arrow/{day}.arrow"),
+            writer.into_inner().expect("finished"),
+        );
         shop.put(&format!("copies/csv/{day}.csv"), &csv);
         shop.put(&format!("copies/csv.gz/{day}.csv.gz"), zipped(&csv));
         shop.put(&format!("copies/ndjson/{day}.ndjson"), ndjson);
@@ -296,7 +449,8 @@ fn copies_of_other_tools_are_compacted_where_they_lie() {
     let before = shop.server.objects(&format!("{root}/copies"));
     for format in ["csv", "csv.gz", "ndjson", "parquet", "arrow"] {
         let line = format!(
-            "compact --snapshots {root}/copies/{format} --layout %Y-%m-%d.{format} --key code --out {root}/intervals/{format}.parquet"
+            "compact --snapshots {root}/copies/{format} --layout %Y-%m-%d.{format} --key code \
+             --out {root}/intervals/{format}.parquet"
         );
         shop.world.succeeds(&line);
         let told = shop.rows(&format!("intervals/{format}.parquet"));
@@ -308,12 +462,25 @@ fn copies_of_other_tools_are_compacted_where_they_lie() {
         }
         shop.refuses(0, &line);
     }
-    assert_eq!(before, shop.server.objects(&format!("{root}/copies")), "a foreign lake is never written to");
+    assert_eq!(
+        before,
+        shop.server.objects(&format!("{root}/copies")),
+        "a foreign lake is never written to"
+    );
     shop.world.write(
         "asof.toml",
-        format!("lake = '{root}/lake'\n[tables.place]\nkey = ['code']\nsnapshots = '{root}/copies/csv.gz'\nlayout = '%Y-%m-%d.csv.gz'\n"),
+        format!(
+            "lake = '{root}/lake'\n[tables.place]\nkey = ['code']\nsnapshots = \
+             '{root}/copies/csv.gz'\nlayout = '%Y-%m-%d.csv.gz'\n"
+        ),
     );
-    for line in ["compact place", "show place --date 2024-01-02", "history place B", "verify place", "status place"] {
+    for line in [
+        "compact place",
+        "show place --date 2024-01-02",
+        "history place B",
+        "verify place",
+        "status place",
+    ] {
         shop.world.succeeds(line);
     }
     shop.world.pin("stores_foreign");
@@ -328,15 +495,24 @@ fn a_source_may_be_objects() {
     shop.put("in/_SUCCESS", "");
     shop.put("zipped/item.csv.gz", zipped("id,v\n1,a\n7,z\n"));
     shop.world.variable("ASOF_LAKE", "lake");
-    shop.world.succeeds(&format!("snapshot item --source {root}/in/*.csv --key id"));
+    shop.world
+        .succeeds(&format!("snapshot item --source {root}/in/*.csv --key id"));
     shop.world.at("2024-03-02");
-    shop.world.succeeds(&format!("snapshot item --source {root}/zipped/item.csv.gz"));
+    shop.world
+        .succeeds(&format!("snapshot item --source {root}/zipped/item.csv.gz"));
     shop.world.at("2024-03-03");
-    shop.world.succeeds(&format!("snapshot item --source {root}/in"));
+    shop.world
+        .succeeds(&format!("snapshot item --source {root}/in"));
     shop.world.succeeds("diff item 2024-03-01 2024-03-02");
     shop.world.succeeds("diff item 2024-03-01 2024-03-03");
-    shop.world.refuses(1, &format!("snapshot other --source {root}/none/*.csv --key id"));
-    shop.world.refuses(1, &format!("snapshot other --source {root}/none.csv --key id"));
+    shop.world.refuses(
+        1,
+        &format!("snapshot other --source {root}/none/*.csv --key id"),
+    );
+    shop.world.refuses(
+        1,
+        &format!("snapshot other --source {root}/none.csv --key id"),
+    );
     shop.world.pin("stores_source");
 }
 
@@ -344,20 +520,38 @@ fn a_source_may_be_objects() {
 fn partitions_are_found_by_each_strategy() {
     let mut shop = Remote::new(Server::S3, "partitions");
     let root = shop.root.clone();
-    for day in ["2024-02-29", "2024-03-01", "2024-03-02", "2024-03-04", "2024-04-01"] {
+    for day in [
+        "2024-02-29",
+        "2024-03-01",
+        "2024-03-02",
+        "2024-03-04",
+        "2024-04-01",
+    ] {
         shop.put(&format!("iso/date={day}/part-0.csv"), "x\n1\n");
         shop.put(&format!("iso/date={day}/_SUCCESS"), "");
-        let (year, month, date) = (&day[..4], &day[5..7], &day[8..]);
-        shop.put(&format!("turned/{date}-{month}-{year}/part-0.csv"), "x\n1\n");
+        let year = &day[..4];
+        let month = &day[5..7];
+        let date = &day[8..];
+        shop.put(
+            &format!("turned/{date}-{month}-{year}/part-0.csv"),
+            "x\n1\n",
+        );
     }
     for (path, layout) in [("iso", "date=%Y-%m-%d"), ("turned", "%d-%m-%Y")] {
         for strategy in ["guided", "paths", "listing"] {
-            shop.world
-                .succeeds(&format!("partitions {root}/{path} --layout {layout} --from 2024-03-01 --to 2024-03-05 --strategy {strategy}"));
+            shop.world.succeeds(&format!(
+                "partitions {root}/{path} --layout {layout} --from 2024-03-01 \
+                 --to 2024-03-05 --strategy {strategy}"
+            ));
         }
     }
-    shop.world.succeeds(&format!("partitions {root}/iso --layout day=%Y-%m-%d --from 2024-03-01 --to 2024-03-05"));
-    shop.refuses(2, &format!("partitions {root}/none --layout date=%Y-%m-%d --from 2024-03-01 --to 2024-03-05"));
+    shop.world.succeeds(&format!(
+        "partitions {root}/iso --layout day=%Y-%m-%d --from 2024-03-01 --to 2024-03-05"
+    ));
+    shop.refuses(
+        2,
+        &format!("partitions {root}/none --layout date=%Y-%m-%d --from 2024-03-01 --to 2024-03-05"),
+    );
     shop.world.pin("stores_partitions");
 }
 
@@ -371,7 +565,10 @@ fn a_secret_of_the_configuration_is_never_shown() {
     world.variable("ARCHIVE_SECRET", SECRET);
     let config = |endpoint: &str, more: &str| {
         let keys = "access_key_id = '${ARCHIVE_KEY}'\nsecret_access_key = '${ARCHIVE_SECRET}'";
-        format!("lake = '{root}/lake'\n[stores.\"s3://asof-test\"]\nendpoint = '{endpoint}'\n{keys}\nregion = 'eu-central-1'\n{more}")
+        format!(
+            "lake = '{root}/lake'\n[stores.\"s3://asof-test\"]\nendpoint = \
+             '{endpoint}'\n{keys}\nregion = 'eu-central-1'\n{more}"
+        )
     };
     world.write("asof.toml", config(&Server::S3.address(), ""));
     world.write("item.csv", "id,v\n1,a\n");
@@ -383,12 +580,18 @@ fn a_secret_of_the_configuration_is_never_shown() {
         "-v status",
         "-v verify",
         &format!(
-            "-v backfill --events events --events-layout date=%Y-%m-%d --table item --on id --out {root}/out --from 2024-03-01 --to 2024-03-01"
+            "-v backfill --events events --events-layout date=%Y-%m-%d --table item --on id --out \
+             {root}/out --from 2024-03-01 --to 2024-03-01"
         ),
     ] {
         world.succeeds(line);
     }
-    for wrong in ["max_retries = 'x'", "timeout = 'x'", "skip_signature = 'x'", "secret_access_kye = '${ARCHIVE_SECRET}'"] {
+    for wrong in [
+        "max_retries = 'x'",
+        "timeout = 'x'",
+        "skip_signature = 'x'",
+        "secret_access_kye = '${ARCHIVE_SECRET}'",
+    ] {
         world.write("asof.toml", config(&Server::S3.address(), wrong));
         assert_ne!(world.asof("-v show item --date 2024-03-01"), 0, "{wrong}");
     }
@@ -397,10 +600,23 @@ fn a_secret_of_the_configuration_is_never_shown() {
     world.write("asof.toml", config("no URL", "max_retries = 0"));
     assert_ne!(world.asof("-v show item --date 2024-03-01"), 0);
     for secret in [KEY, SECRET, "verysecret"] {
-        assert!(!world.transcript().contains(secret), "{}", world.transcript());
+        assert!(
+            !world.transcript().contains(secret),
+            "{}",
+            world.transcript()
+        );
         for key in Server::S3.keys(&root) {
-            let bytes = Server::S3.at(&format!("{root}/{key}")).read_small().expect("read").expect("it is there");
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{key} has {secret}");
+            let bytes = Server::S3
+                .at(&format!("{root}/{key}"))
+                .read_small()
+                .expect("read")
+                .expect("it is there");
+            assert!(
+                !bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes()),
+                "{key} has {secret}"
+            );
         }
     }
     assert!(Server::S3.keys(&root).len() >= 4);

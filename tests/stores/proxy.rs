@@ -1,4 +1,5 @@
-//! A line that breaks where a test wants it to: between the program and a server, request by request.
+//! A line that breaks where a test wants it to: between the program and a server, request by
+//! request.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -32,18 +33,24 @@ impl Request {
     /// Whether it writes a whole object whose name ends so.
     pub(crate) fn puts(&self, ending: &str) -> bool {
         self.method == "PUT"
-            && self.target.split('?').next().is_some_and(|path| path.ends_with(ending))
+            && self
+                .target
+                .split('?')
+                .next()
+                .is_some_and(|path| path.ends_with(ending))
             && !self.target.contains("uploadId")
     }
 
     /// Whether it is a part of an upload.
     pub(crate) fn is_part(&self) -> bool {
-        self.method == "PUT" && (self.target.contains("uploadId=") || self.target.contains("comp=block&"))
+        self.method == "PUT"
+            && (self.target.contains("uploadId=") || self.target.contains("comp=block&"))
     }
 
     /// Whether it completes an upload in parts.
     pub(crate) fn completes(&self) -> bool {
-        self.method == "POST" && self.target.contains("uploadId=") || self.target.contains("comp=blocklist")
+        self.method == "POST" && self.target.contains("uploadId=")
+            || self.target.contains("comp=blocklist")
     }
 
     /// Whether it reads an object.
@@ -77,7 +84,11 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let upstream = upstream.trim_start_matches("http://").to_owned();
-        let state = Arc::new(State { upstream, rules: Mutex::default(), seen: Mutex::default() });
+        let state = Arc::new(State {
+            upstream,
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+        });
         let shared = state.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -90,8 +101,17 @@ impl Proxy {
     }
 
     /// Does something to the next requests of a kind, as many times as is said.
-    pub(crate) fn next(&self, times: usize, matches: impl Fn(&Request) -> bool + Send + 'static, fault: Fault) {
-        self.state.rules.lock().expect("unpoisoned").push(Rule { matches: Box::new(matches), times, fault });
+    pub(crate) fn next(
+        &self,
+        times: usize,
+        matches: impl Fn(&Request) -> bool + Send + 'static,
+        fault: Fault,
+    ) {
+        self.state.rules.lock().expect("unpoisoned").push(Rule {
+            matches: Box::new(matches),
+            times,
+            fault,
+        });
     }
 
     /// The requests so far, as method and target.
@@ -101,18 +121,30 @@ impl Proxy {
 
     /// Asserts that every fault has happened as often as it was to.
     pub(crate) fn is_spent(&self) -> bool {
-        self.state.rules.lock().expect("unpoisoned").iter().all(|rule| rule.times == 0)
+        self.state
+            .rules
+            .lock()
+            .expect("unpoisoned")
+            .iter()
+            .all(|rule| rule.times == 0)
     }
 }
 
 impl State {
     /// One request, and then the connection ends.
     fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
-        let Some(request) = read_request(&client)? else { return Ok(()) };
-        self.seen.lock().expect("unpoisoned").push(format!("{} {}", request.method, request.target));
+        let Some(request) = read_request(&client)? else {
+            return Ok(());
+        };
+        self.seen
+            .lock()
+            .expect("unpoisoned")
+            .push(format!("{} {}", request.method, request.target));
         let fault = {
             let mut rules = self.rules.lock().expect("unpoisoned");
-            let rule = rules.iter_mut().find(|rule| rule.times > 0 && (rule.matches)(&request));
+            let rule = rules
+                .iter_mut()
+                .find(|rule| rule.times > 0 && (rule.matches)(&request));
             rule.map(|rule| {
                 rule.times -= 1;
                 match &rule.fault {
@@ -131,12 +163,22 @@ impl State {
         match fault {
             Some(Step::End) => return client.shutdown(Shutdown::Both),
             Some(Step::Answer(status, code)) => {
-                let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>");
+                let body = format!(
+                    "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test \
+                     says</Message></Error>"
+                );
                 let head = format!(
-                    "HTTP/1.1 {status} Said\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: {}",
+                    "HTTP/1.1 {status} Said\r\nContent-Type: application/xml\r\nConnection: \
+                     close\r\nContent-Length: {}",
                     body.len()
                 );
-                client.write_all(format!("{head}\r\n\r\n{}", if request.method == "HEAD" { "" } else { &body }).as_bytes())?;
+                client.write_all(
+                    format!(
+                        "{head}\r\n\r\n{}",
+                        if request.method == "HEAD" { "" } else { &body }
+                    )
+                    .as_bytes(),
+                )?;
                 return client.shutdown(Shutdown::Write);
             }
             Some(Step::Delay(time)) => std::thread::sleep(time),
@@ -149,8 +191,12 @@ impl State {
         // A server that ends the connection early has answered before.
         let _ = upstream.read_to_end(&mut answer);
         if !matches!(fault, Some(Step::LoseReply)) {
-            // The server need not say that it ends the connection, and then the client would use it again.
-            let line = answer.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            // The server need not say that it ends the connection, and then the client would use it
+            // again.
+            let line = answer
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
             client.write_all(&answer[..line])?;
             client.write_all(b"Connection: close\r\n")?;
             client.write_all(&answer[line..])?;
@@ -172,7 +218,10 @@ fn decoded(target: &str) -> String {
     let mut parts = target.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
-        match part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+        match part
+            .get(..2)
+            .and_then(|code| u8::from_str_radix(code, 16).ok())
+        {
             Some(byte) => {
                 bytes.push(byte);
                 bytes.extend_from_slice(&part.as_bytes()[2..]);
@@ -201,7 +250,11 @@ fn read_request(client: &TcpStream) -> std::io::Result<Option<Request>> {
         }
     }
     let header = |name: &str| {
-        let found = lines.iter().skip(1).filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = lines
+            .iter()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.trim().to_owned())
     };
     let mut body = Vec::new();
@@ -209,7 +262,9 @@ fn read_request(client: &TcpStream) -> std::io::Result<Option<Request>> {
         loop {
             let mut line = String::new();
             from.read_line(&mut line)?;
-            let size = usize::from_str_radix(line.trim_end().split(';').next().unwrap_or_default(), 16).unwrap_or(0);
+            let size =
+                usize::from_str_radix(line.trim_end().split(';').next().unwrap_or_default(), 16)
+                    .unwrap_or(0);
             // The chunk and the end of its line.
             let mut chunk = vec![0; size + 2];
             from.read_exact(&mut chunk)?;
@@ -225,7 +280,13 @@ fn read_request(client: &TcpStream) -> std::io::Result<Option<Request>> {
     }
     lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let mut words = lines[0].split(' ');
-    let (method, target) = (words.next().unwrap_or_default().to_owned(), decoded(words.next().unwrap_or_default()));
+    let method = words.next().unwrap_or_default().to_owned();
+    let target = decoded(words.next().unwrap_or_default());
     let head = format!("{}\r\nConnection: close\r\n\r\n", lines.join("\r\n")).into_bytes();
-    Ok(Some(Request { method, target, head, body }))
+    Ok(Some(Request {
+        method,
+        target,
+        head,
+        body,
+    }))
 }

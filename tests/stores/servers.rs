@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use asof::storage::location::Location;
-use asof::storage::store::Store;
-use asof::storage::stores::Stores;
+use asof::storage::lake::location::Location;
+use asof::storage::object_store::bucket::Store;
+use asof::storage::object_store::registry::Stores;
 
 use crate::journeys::environment::World;
 
 /// The bucket or container that every server has.
 const BUCKET: &str = "asof-test";
 /// Not a secret: the key that Azurite's documentation gives.
-const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A server of object storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,8 @@ impl Server {
             Server::Google => "ASOF_TEST_GCS",
             Server::Unsafe => "ASOF_TEST_S3RVER",
         };
-        std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run"))
+        std::env::var(variable)
+            .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run"))
     }
 
     fn scheme(self) -> &'static str {
@@ -50,14 +52,22 @@ impl Server {
 
     /// The URL of a prefix that no other test has, and no earlier run of this one.
     pub(crate) fn prefix(self, name: &str) -> String {
-        format!("{}://{BUCKET}/{name}-{:08x}", self.scheme(), rand::random::<u32>())
+        format!(
+            "{}://{BUCKET}/{name}-{:08x}",
+            self.scheme(),
+            rand::random::<u32>()
+        )
     }
 
     /// What the environment of the program has to say, for a server at an address.
     pub(crate) fn variables_at(self, address: &str) -> Vec<(String, String)> {
         let pairs: Vec<(&str, String)> = match self {
             Server::S3 | Server::Unsafe => {
-                let (key, secret) = if self == Server::S3 { ("x", "y") } else { ("S3RVER", "S3RVER") };
+                let (key, secret) = if self == Server::S3 {
+                    ("x", "y")
+                } else {
+                    ("S3RVER", "S3RVER")
+                };
                 vec![
                     ("AWS_ENDPOINT_URL", address.to_owned()),
                     ("AWS_ACCESS_KEY_ID", key.to_owned()),
@@ -66,20 +76,30 @@ impl Server {
                 ]
             }
             Server::Azure => {
-                vec![("AZURE_STORAGE_USE_EMULATOR", "true".to_owned()), ("AZURITE_BLOB_STORAGE_URL", address.to_owned())]
+                vec![
+                    ("AZURE_STORAGE_USE_EMULATOR", "true".to_owned()),
+                    ("AZURITE_BLOB_STORAGE_URL", address.to_owned()),
+                ]
             }
             Server::Google => vec![("GOOGLE_SERVICE_ACCOUNT_KEY", google_account(address))],
         };
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
-    /// Its stores, reached from this process. The emulator's own variable is one of the process, so Azurite is an endpoint here.
+    /// Its stores, reached from this process. The emulator's own variable is one of the process, so
+    /// Azurite is an endpoint here.
     pub(crate) fn stores(self) -> Stores {
         let variables = match self {
             Server::Azure => [
                 ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1".to_owned()),
                 ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY.to_owned()),
-                ("AZURE_ENDPOINT", format!("{}/devstoreaccount1", self.address())),
+                (
+                    "AZURE_ENDPOINT",
+                    format!("{}/devstoreaccount1", self.address()),
+                ),
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .to_vec(),
@@ -93,7 +113,8 @@ impl Server {
         Location::parse(url, Path::new("/"), &self.stores()).expect("a URL")
     }
 
-    /// The keys of all objects below a URL, without what they have in common, sorted. Hidden ones are among them.
+    /// The keys of all objects below a URL, without what they have in common, sorted. Hidden ones
+    /// are among them.
     pub(crate) fn keys(self, url: &str) -> Vec<String> {
         let mut keys: Vec<String> = self.objects(url).into_keys().collect();
         keys.sort();
@@ -105,19 +126,26 @@ impl Server {
         let root = self.at(url);
         let below = root.join("**");
         let objects = below.objects_like().expect("listed");
-        objects.into_iter().map(|object| (object.location.below(&root).expect("below it"), object.etag)).collect()
+        objects
+            .into_iter()
+            .map(|object| (object.location.below(&root).expect("below it"), object.etag))
+            .collect()
     }
 }
 
 /// A key of a service account that needs no signature, for a server at an address.
 fn google_account(address: &str) -> String {
-    format!(r#"{{"gcs_base_url":"{address}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#)
+    format!(
+        r#"{{"gcs_base_url":"{address}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
+    )
 }
 
 /// The store that a place is in, and the key of the place.
 pub(crate) fn store_and_key(place: &Location) -> (Arc<Store>, String) {
     let store = place.store().expect("in a store").clone();
-    let key = place.to_string()[store.url().len()..].trim_start_matches('/').to_owned();
+    let key = place.to_string()[store.url().len()..]
+        .trim_start_matches('/')
+        .to_owned();
     (store, key)
 }
 

@@ -1,11 +1,13 @@
 //! `status`: coverage as a calendar, so that a gap is seen at a glance.
 //!
-//! Up to two years are shown a line a month and a cell a day; longer spans a line a year and, for each month,
-//! how many of its days are there.
+//! Up to two years are shown a line a month and a cell a day; longer spans a line a year and, for
+//! each month, how many of its days are there.
 
 use chrono::{Datelike, Months, NaiveDate};
 
-use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use super::super::printer::{
+    BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size,
+};
 use super::selected;
 use crate::commands::job_status::JobStatus;
 use crate::commands::status::TableStatus;
@@ -43,17 +45,33 @@ impl Cell {
 pub(super) fn span(range: &DateRange) -> String {
     match range.len() {
         1 => range.from().to_string(),
-        days => format!("{} to {} ({})", range.from(), range.to(), count(days as u64, "day")),
+        days => format!(
+            "{} to {} ({})",
+            range.from(),
+            range.to(),
+            count(days as u64, "day")
+        ),
     }
 }
 
 pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
-    printer.line(format!("{}  key {}  {}", paint(BOLD, &status.table), status.key.join(", "), status.root))?;
+    printer.line(format!(
+        "{}  key {}  {}",
+        paint(BOLD, &status.table),
+        status.key.join(", "),
+        status.root
+    ))?;
     let (Some(first), Some(last)) = (status.first, status.last) else {
         return printer.line("  no snapshots");
     };
-    let rows = status.rows.map_or_else(String::new, |rows| format!(", {}", count(rows, "row")));
-    printer.line(format!("  {}, {first} to {last}, {}{rows}", count(status.snapshots, "snapshot"), size(status.bytes)))?;
+    let rows = status
+        .rows
+        .map_or_else(String::new, |rows| format!(", {}", count(rows, "row")));
+    printer.line(format!(
+        "  {}, {first} to {last}, {}{rows}",
+        count(status.snapshots, "snapshot"),
+        size(status.bytes)
+    ))?;
     if let Some(intervals) = &status.intervals {
         printer.line(format!(
             "  {} of {}, {}",
@@ -71,20 +89,41 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
             notes.push(format!("{} {what}", count(dates, "snapshot")));
         }
     };
-    note(if status.intervals.is_some() { status.not_compacted.len() as u64 } else { 0 }, "not compacted yet");
-    note(status.stale.as_ref().map_or(0, Vec::len) as u64, "rewritten since the compaction");
-    note(status.retyped.len() as u64, "of other types than were declared since the compaction");
+    note(
+        if status.intervals.is_some() {
+            status.not_compacted.len() as u64
+        } else {
+            0
+        },
+        "not compacted yet",
+    );
+    note(
+        status.stale.as_ref().map_or(0, Vec::len) as u64,
+        "rewritten since the compaction",
+    );
+    note(
+        status.retyped.len() as u64,
+        "of other types than were declared since the compaction",
+    );
     note(status.pruned.len() as u64, "only in the intervals");
     note(status.superseded, "superseded and kept aside");
     for note in notes {
         printer.line(format!("  {note}"))?;
     }
     for unreadable in &status.unreadable {
-        printer.line(format!("  {} {}", paint(RED, "unreadable:"), unreadable.what))?;
+        printer.line(format!(
+            "  {} {}",
+            paint(RED, "unreadable:"),
+            unreadable.what
+        ))?;
     }
     let missing = match status.missing_days {
         0 => "no date missing".to_owned(),
-        days => format!("{} missing in {}", count(days, "date"), count(status.gaps.len() as u64, "gap")),
+        days => format!(
+            "{} missing in {}",
+            count(days, "date"),
+            count(status.gaps.len() as u64, "gap")
+        ),
     };
     let stale = status.stale.clone().unwrap_or_default();
     let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
@@ -105,7 +144,11 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
 pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     printer.line(format!("{}  {}", paint(BOLD, &status.job), status.output))?;
     let (Some(first), Some(last)) = (status.dates.first(), status.dates.last()) else {
-        return printer.line(format!("  no events from {} to {}; --from DATE looks further back", status.range.from(), status.range.to()));
+        return printer.line(format!(
+            "  no events from {} to {}; --from DATE looks further back",
+            status.range.from(),
+            status.range.to()
+        ));
     };
     let cell = |date: NaiveDate| match status.dates.binary_search_by_key(&date, |date| date.date) {
         Err(_) => Cell::Outside,
@@ -118,13 +161,19 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
         },
     };
     draw(printer, first.date, last.date, &cell)?;
-    let counts = ["done", "stale", "missing", "failed", "orphaned"].into_iter().map(|state| (state, status.count(state)));
-    let counts: Vec<String> =
-        counts.filter(|(_, dates)| *dates > 0).map(|(state, dates)| format!("{} {state}", count(dates, "date"))).collect();
+    let counts = ["done", "stale", "missing", "failed", "orphaned"]
+        .into_iter()
+        .map(|state| (state, status.count(state)));
+    let counts: Vec<String> = counts
+        .filter(|(_, dates)| *dates > 0)
+        .map(|(state, dates)| format!("{} {state}", count(dates, "date")))
+        .collect();
     printer.line(format!("  {}", counts.join(", ")))?;
     use crate::domain::staleness::DateState::{Failed, Orphaned, Stale};
     let reasons = status.dates.iter().filter_map(|date| match &date.state {
-        Stale(reason) | Failed(reason) => Some(format!("    {} {}: {reason}", date.date, date.state.name())),
+        Stale(reason) | Failed(reason) => {
+            Some(format!("    {} {}: {reason}", date.date, date.state.name()))
+        }
         Orphaned => Some(format!("    {} orphaned: its events are gone", date.date)),
         _ => None,
     });
@@ -133,15 +182,30 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
         printer.line(reason)?;
     }
     if reasons.len() > 10 {
-        printer.line(format!("    ... and {} more", number(reasons.len() as u64 - 10)))?;
+        printer.line(format!(
+            "    ... and {} more",
+            number(reasons.len() as u64 - 10)
+        ))?;
     }
     Ok(())
 }
 
-fn draw(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
-    let cell = |date: NaiveDate| if date < first || date > last { Cell::Outside } else { cell(date) };
-    let months =
-        (last.year() - first.year()) * 12 + i32::try_from(last.month()).unwrap_or(0) - i32::try_from(first.month()).unwrap_or(0) + 1;
+fn draw(
+    printer: &Printer,
+    first: NaiveDate,
+    last: NaiveDate,
+    cell: &dyn Fn(NaiveDate) -> Cell,
+) -> Result<()> {
+    let cell = |date: NaiveDate| {
+        if date < first || date > last {
+            Cell::Outside
+        } else {
+            cell(date)
+        }
+    };
+    let months = (last.year() - first.year()) * 12 + i32::try_from(last.month()).unwrap_or(0)
+        - i32::try_from(first.month()).unwrap_or(0)
+        + 1;
     if usize::try_from(months).unwrap_or(0) <= MONTHS_BY_DAY {
         by_day(printer, first, last, &cell)
     } else {
@@ -149,13 +213,28 @@ fn draw(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(Naiv
     }
 }
 
-fn by_day(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
-    let days: String = (1..=31).map(|day| if day % 5 == 0 { format!("{day:>5}") } else { String::new() }).collect();
+fn by_day(
+    printer: &Printer,
+    first: NaiveDate,
+    last: NaiveDate,
+    cell: &dyn Fn(NaiveDate) -> Cell,
+) -> Result<()> {
+    let days: String = (1..=31)
+        .map(|day| {
+            if day % 5 == 0 {
+                format!("{day:>5}")
+            } else {
+                String::new()
+            }
+        })
+        .collect();
     printer.line(paint(DIM, format!("           {days}")))?;
     let mut month = first.with_day(1).unwrap_or(first);
     let mut seen = Vec::new();
     while month <= last {
-        let dates = month.iter_days().take_while(|date| date.month() == month.month());
+        let dates = month
+            .iter_days()
+            .take_while(|date| date.month() == month.month());
         let cells: Vec<Cell> = dates.map(cell).collect();
         let line: String = cells.iter().map(|cell| cell.painted()).collect();
         seen.extend(cells);
@@ -169,17 +248,30 @@ fn by_day(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(Na
         (Cell::Failed, "F failed"),
         (Cell::Orphaned, "o orphaned"),
     ];
-    let legend: Vec<&str> = legend.into_iter().filter(|(cell, _)| seen.contains(cell)).map(|(_, text)| text).collect();
+    let legend: Vec<&str> = legend
+        .into_iter()
+        .filter(|(cell, _)| seen.contains(cell))
+        .map(|(_, text)| text)
+        .collect();
     printer.line(paint(DIM, format!("  {}", legend.join("   "))))
 }
 
-fn by_month(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(NaiveDate) -> Cell) -> Result<()> {
+fn by_month(
+    printer: &Printer,
+    first: NaiveDate,
+    last: NaiveDate,
+    cell: &dyn Fn(NaiveDate) -> Cell,
+) -> Result<()> {
     let mut rows = Vec::new();
     for year in first.year()..=last.year() {
         let mut row = vec![format!("  {year}")];
         for month in 1..=12 {
             let start = NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(first);
-            let cells: Vec<Cell> = start.iter_days().take_while(|date| date.month() == month).map(cell).collect();
+            let cells: Vec<Cell> = start
+                .iter_days()
+                .take_while(|date| date.month() == month)
+                .map(cell)
+                .collect();
             let of = |wanted: Cell| cells.iter().filter(|cell| **cell == wanted).count();
             let expected = cells.len() - of(Cell::Outside);
             let text = match (of(Cell::Done), expected) {
@@ -195,7 +287,13 @@ fn by_month(printer: &Printer, first: NaiveDate, last: NaiveDate, cell: &dyn Fn(
         }
         rows.push(row);
     }
-    let header = ["", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    printer.line(columns(&header, rows, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))?;
+    let header = [
+        "", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    printer.line(columns(
+        &header,
+        rows,
+        &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+    ))?;
     printer.line(paint(DIM, "  days of each month that are there; . none"))
 }

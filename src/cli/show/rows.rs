@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Days;
 
-use super::super::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
+use super::super::printer::{
+    BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint,
+};
 use super::selected;
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
@@ -19,7 +21,11 @@ fn short(text: &str) -> String {
     if text.chars().count() <= WIDE {
         return text.replace(['\n', '\r', '\t'], " ");
     }
-    text.chars().take(WIDE - 3).collect::<String>().replace(['\n', '\r', '\t'], " ") + "..."
+    text.chars()
+        .take(WIDE - 3)
+        .collect::<String>()
+        .replace(['\n', '\r', '\t'], " ")
+        + "..."
 }
 
 fn value(value: Option<&String>) -> String {
@@ -29,9 +35,18 @@ fn value(value: Option<&String>) -> String {
 /// Rows as a table, numbers at the right.
 pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> String {
     let header: Vec<&str> = schema.iter().map(|column| column.name.as_str()).collect();
-    let numeric = |data_type: &str| ["int", "uint", "float", "decimal"].iter().any(|prefix| data_type.starts_with(prefix));
-    let right: Vec<usize> = (0..schema.len()).filter(|at| numeric(&schema[*at].data_type)).collect();
-    let rows = rows.iter().map(|row| row.iter().map(|cell| value(cell.as_ref())).collect()).collect();
+    let numeric = |data_type: &str| {
+        ["int", "uint", "float", "decimal"]
+            .iter()
+            .any(|prefix| data_type.starts_with(prefix))
+    };
+    let right: Vec<usize> = (0..schema.len())
+        .filter(|at| numeric(&schema[*at].data_type))
+        .collect();
+    let rows = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| value(cell.as_ref())).collect())
+        .collect();
     columns(&header, rows, &right)
 }
 
@@ -49,8 +64,20 @@ pub(in crate::cli) fn show(printer: &Printer, report: &ShowReport) -> Result<()>
         (rest, Some(_)) => format!("; {} more", number(rest)),
         (rest, None) => format!("; {} more, --out FILE has them all", number(rest)),
     };
-    let served = if report.date == report.snapshot_date { String::new() } else { format!(", by the snapshot of {}", report.snapshot_date) };
-    printer.line(paint(DIM, format!("{} of {} as of {}{served}{more}", count(report.total, "row"), report.table, report.date)))?;
+    let served = if report.date == report.snapshot_date {
+        String::new()
+    } else {
+        format!(", by the snapshot of {}", report.snapshot_date)
+    };
+    printer.line(paint(
+        DIM,
+        format!(
+            "{} of {} as of {}{served}{more}",
+            count(report.total, "row"),
+            report.table,
+            report.date
+        ),
+    ))?;
     if let Some(out) = &report.out {
         printer.line(format!("wrote {out}"))?;
     }
@@ -62,9 +89,18 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
         return printer.document(report);
     }
     let side = |side: &DiffSide| {
-        if side.date == side.snapshot_date { side.date.to_string() } else { format!("{} (snapshot of {})", side.date, side.snapshot_date) }
+        if side.date == side.snapshot_date {
+            side.date.to_string()
+        } else {
+            format!("{} (snapshot of {})", side.date, side.snapshot_date)
+        }
     };
-    printer.line(format!("{} from {} to {}", paint(BOLD, &report.table), side(&report.from), side(&report.to)))?;
+    printer.line(format!(
+        "{} from {} to {}",
+        paint(BOLD, &report.table),
+        side(&report.from),
+        side(&report.to)
+    ))?;
     printer.line(format!(
         "  {}  {}  {}",
         paint(GREEN, format!("+{} added", number(report.added))),
@@ -75,10 +111,17 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
         printer.line(format!("  schema: {schema}"))?;
     }
     if !report.left_out.is_empty() {
-        printer.line(format!("  not compared, since only intervals know one of the dates: {}", report.left_out.join(", ")))?;
+        printer.line(format!(
+            "  not compared, since only intervals know one of the dates: {}",
+            report.left_out.join(", ")
+        ))?;
     }
     if !report.columns.is_empty() {
-        let parts: Vec<String> = report.columns.iter().map(|column| format!("{} {}", column.name, number(column.changed))).collect();
+        let parts: Vec<String> = report
+            .columns
+            .iter()
+            .map(|column| format!("{} {}", column.name, number(column.changed)))
+            .collect();
         printer.line(format!("  changed columns: {}", parts.join(", ")))?;
     }
     for row in &report.rows {
@@ -86,7 +129,14 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
     }
     let rest = report.added + report.removed + report.changed - report.rows.len() as u64;
     if rest > 0 {
-        printer.line(paint(DIM, format!("... and {} more; --limit {} shows all", count(rest, "row"), report.rows.len() as u64 + rest)))?;
+        printer.line(paint(
+            DIM,
+            format!(
+                "... and {} more; --limit {} shows all",
+                count(rest, "row"),
+                report.rows.len() as u64 + rest
+            ),
+        ))?;
     }
     Ok(())
 }
@@ -97,13 +147,29 @@ fn row_change(row: &RowChange) -> String {
         columns
             .iter()
             .take(6)
-            .map(|column| format!("{}={}", column.name, value(if new { column.new.as_ref() } else { column.old.as_ref() })))
+            .map(|column| {
+                format!(
+                    "{}={}",
+                    column.name,
+                    value(if new {
+                        column.new.as_ref()
+                    } else {
+                        column.old.as_ref()
+                    })
+                )
+            })
             .collect::<Vec<_>>()
             .join("  ")
     };
     match row.kind {
-        ChangeKind::Added => format!("{} {key}  {}", paint(GREEN, "+"), values(&row.columns, true)),
-        ChangeKind::Removed => format!("{} {key}  {}", paint(RED, "-"), values(&row.columns, false)),
+        ChangeKind::Added => format!(
+            "{} {key}  {}",
+            paint(GREEN, "+"),
+            values(&row.columns, true)
+        ),
+        ChangeKind::Removed => {
+            format!("{} {key}  {}", paint(RED, "-"), values(&row.columns, false))
+        }
         ChangeKind::Changed => format!("{} {key}  {}", paint(YELLOW, "~"), changes(&row.columns)),
     }
 }
@@ -111,7 +177,14 @@ fn row_change(row: &RowChange) -> String {
 fn changes(columns: &[ColumnChange]) -> String {
     columns
         .iter()
-        .map(|column| format!("{}: {} -> {}", column.name, value(column.old.as_ref()), value(column.new.as_ref())))
+        .map(|column| {
+            format!(
+                "{}: {} -> {}",
+                column.name,
+                value(column.old.as_ref()),
+                value(column.new.as_ref())
+            )
+        })
         .collect::<Vec<_>>()
         .join("; ")
 }
@@ -120,7 +193,11 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
     if printer.json {
         return printer.document(report);
     }
-    let key: Vec<String> = report.key.iter().map(|part| format!("{} {}", part.name, part.value)).collect();
+    let key: Vec<String> = report
+        .key
+        .iter()
+        .map(|part| format!("{} {}", part.name, part.value))
+        .collect();
     printer.line(format!(
         "{} {}: {} in snapshots of {} to {}",
         paint(BOLD, &report.table),
@@ -136,15 +213,29 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
     let mut values: Values = BTreeMap::new();
     for interval in &report.intervals {
         rows.push(interval_row(interval, &mut values));
-        let gone = interval.end.and_then(|end| report.absent.iter().find(|absence| absence.from == end + Days::new(1)));
+        let gone = interval.end.and_then(|end| {
+            report
+                .absent
+                .iter()
+                .find(|absence| absence.from == end + Days::new(1))
+        });
         if let Some(absence) = gone {
             let until = absence.to.map_or_else(String::new, |to| to.to_string());
-            rows.push(vec![format!("  {}", absence.from), until, paint(RED, "gone"), String::new()]);
+            rows.push(vec![
+                format!("  {}", absence.from),
+                until,
+                paint(RED, "gone"),
+                String::new(),
+            ]);
         }
     }
     printer.line(columns(&["  from", "to", "", ""], rows, &[]))?;
     if report.newer_snapshots > 0 {
-        let are = if report.newer_snapshots == 1 { "is" } else { "are" };
+        let are = if report.newer_snapshots == 1 {
+            "is"
+        } else {
+            "are"
+        };
         printer.line(format!(
             "  {} {are} newer and not in it yet; asof compact {}",
             count(report.newer_snapshots, "snapshot"),
@@ -157,7 +248,8 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
 /// A key's values so far, by column; null ones are not in it.
 type Values<'a> = BTreeMap<&'a str, &'a String>;
 
-/// One line of the timeline: all values where the key is first seen, and then only what is another value.
+/// One line of the timeline: all values where the key is first seen, and then only what is another
+/// value.
 fn interval_row<'a>(interval: &'a HistoryInterval, values: &mut Values<'a>) -> Vec<String> {
     let before = values.clone();
     if interval.event != Event::Changed {
@@ -176,18 +268,37 @@ fn interval_row<'a>(interval: &'a HistoryInterval, values: &mut Values<'a>) -> V
         Event::SeenAgain => (paint(DIM, "seen again"), String::new()),
         Event::Changed => (paint(YELLOW, "changed"), changes(&interval.values)),
     };
-    vec![format!("  {}", interval.start), interval.end.map_or_else(|| "now".to_owned(), |end| end.to_string()), event, what]
+    vec![
+        format!("  {}", interval.start),
+        interval
+            .end
+            .map_or_else(|| "now".to_owned(), |end| end.to_string()),
+        event,
+        what,
+    ]
 }
 
 fn differences(before: &Values<'_>, now: &Values<'_>) -> String {
     let names: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
-    let changed = names.into_iter().filter(|name| before.get(name) != now.get(name));
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(name) != now.get(name));
     changed
-        .map(|name| format!("{name}: {} -> {}", value(before.get(name).copied()), value(now.get(name).copied())))
+        .map(|name| {
+            format!(
+                "{name}: {} -> {}",
+                value(before.get(name).copied()),
+                value(now.get(name).copied())
+            )
+        })
         .collect::<Vec<_>>()
         .join("; ")
 }
 
 fn whole(columns: &[ColumnChange]) -> String {
-    columns.iter().map(|column| format!("{}={}", column.name, value(column.new.as_ref()))).collect::<Vec<_>>().join("  ")
+    columns
+        .iter()
+        .map(|column| format!("{}={}", column.name, value(column.new.as_ref())))
+        .collect::<Vec<_>>()
+        .join("  ")
 }

@@ -7,7 +7,11 @@ use crate::error::Result;
 
 /// Columns with their types, in one line.
 pub(super) fn in_a_line(columns: &[ShownColumn]) -> String {
-    columns.iter().map(|column| format!("{} {}", column.name, column.data_type)).collect::<Vec<_>>().join(", ")
+    columns
+        .iter()
+        .map(|column| format!("{} {}", column.name, column.data_type))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 pub(in crate::cli) fn schema(printer: &Printer, report: &SchemaReport) -> Result<()> {
@@ -15,18 +19,47 @@ pub(in crate::cli) fn schema(printer: &Printer, report: &SchemaReport) -> Result
         return printer.document(report);
     }
     let snapshots = count(report.snapshots, "snapshot");
-    printer.line(format!("{}  {snapshots}, {} to {}", paint(BOLD, &report.table), report.first, report.last))?;
+    printer.line(format!(
+        "{}  {snapshots}, {} to {}",
+        paint(BOLD, &report.table),
+        report.first,
+        report.last
+    ))?;
     let row = |column: &ColumnHistory| {
-        let roles = [(column.key, "key"), (column.declared, "declared"), (column.pinned, "pinned")];
-        let roles: Vec<&str> = roles.into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect();
+        let roles = [
+            (column.key, "key"),
+            (column.declared, "declared"),
+            (column.pinned, "pinned"),
+        ];
+        let roles: Vec<&str> = roles
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, role)| role)
+            .collect();
         let dates = format!("{} to {}", column.first_date, column.last_date);
-        vec![column.name.clone(), column.data_type.clone(), roles.join(", "), dates, changes(column)]
+        vec![
+            column.name.clone(),
+            column.data_type.clone(),
+            roles.join(", "),
+            dates,
+            changes(column),
+        ]
     };
     let rows = report.columns.iter().map(row).collect();
-    printer.line(columns(&["column", "type", "type is", "in snapshots", "changes"], rows, &[]))?;
+    printer.line(columns(
+        &["column", "type", "type is", "in snapshots", "changes"],
+        rows,
+        &[],
+    ))?;
     if let Some(first) = report.unreadable.first() {
         let unreadable = count(report.unreadable.len() as u64, "snapshot");
-        printer.line(paint(DIM, format!("  {unreadable} cannot be read, the first of {first}; asof verify {}", report.table)))?;
+        printer.line(paint(
+            DIM,
+            format!(
+                "  {unreadable} cannot be read, the first of {first}; asof verify {}",
+                report.table
+            ),
+        ))?;
     }
     Ok(())
 }
@@ -42,6 +75,14 @@ fn changes(column: &ColumnHistory) -> String {
             ColumnEvent::Reappeared => Some(format!("{} again, {data_type}", change.date)),
         }
     };
-    let first = column.changes.first().filter(|_| column.changes.len() > 1).and_then(|first| first.data_type.clone());
-    first.into_iter().chain(column.changes.iter().filter_map(change)).collect::<Vec<_>>().join("; ")
+    let first = column
+        .changes
+        .first()
+        .filter(|_| column.changes.len() > 1)
+        .and_then(|first| first.data_type.clone());
+    first
+        .into_iter()
+        .chain(column.changes.iter().filter_map(change))
+        .collect::<Vec<_>>()
+        .join("; ")
 }

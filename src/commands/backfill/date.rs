@@ -1,12 +1,13 @@
-//! One date of a job: whether it is to be run, its events, and its output, written whole or not at all.
+//! One date of a job: whether it is to be run, its events, and its output, written whole or not at
+//! all.
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use super::build_side_cache::Sides;
 use super::job::{EventsSource, Job, Work, recorded_in};
 use super::schema::{Turns, refusal};
-use super::sides::Sides;
 use super::{BackfillOptions, DateReport};
 use crate::commands::Workspace;
 use crate::domain::cast::cast_exactly;
@@ -15,10 +16,10 @@ use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
 use crate::source::{self, Format, TypeRules};
-use crate::storage::commit::{Staged, sweep};
-use crate::storage::footer::{Content, Footer, OutputFooter};
-use crate::storage::location::{Location, Object};
-use crate::storage::writer::ObjectWriter;
+use crate::storage::lake::commit::{Staged, sweep};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::parquet::footer::{Content, Footer, OutputFooter};
+use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::{Batches, within};
 
 /// The work on one date, with all that it needs to know.
@@ -27,7 +28,10 @@ pub(super) struct DateRun<'a> {
     pub(super) workspace: &'a Workspace<'a>,
     options: &'a BackfillOptions,
     /// How many dates run side by side.
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "queries share the memory"))]
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(dead_code, reason = "queries share the memory")
+    )]
     pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
     pub(super) many: bool,
@@ -59,13 +63,31 @@ impl<'a> DateRun<'a> {
         shared: Shared<'a>,
         date: NaiveDate,
     ) -> Self {
-        let Shared { workers, many, sides, turns } = shared;
-        DateRun { job, workspace, options, workers, many, sides, turns, date, report: DateReport::new(date) }
+        let Shared {
+            workers,
+            many,
+            sides,
+            turns,
+        } = shared;
+        DateRun {
+            job,
+            workspace,
+            options,
+            workers,
+            many,
+            sides,
+            turns,
+            date,
+            report: DateReport::new(date),
+        }
     }
 
     /// Does the work; a failure is told in the report, and remembered beside the outputs.
     pub(super) fn run(mut self, state: Result<DateState>) -> DateReport {
-        match state.and_then(|state| self.attempt(state)).map_err(|error| self.job.reword(error)) {
+        match state
+            .and_then(|state| self.attempt(state))
+            .map_err(|error| self.job.reword(error))
+        {
             Ok(action) => {
                 self.report.action = action;
                 if action == "written" {
@@ -84,7 +106,11 @@ impl<'a> DateRun<'a> {
 
     fn attempt(&mut self, state: DateState) -> Result<&'static str> {
         let inputs = self.job.inputs(self.date)?;
-        let served = self.job.tables.iter().map(|(name, history)| Ok((name.clone(), history.resolve(self.date)?)));
+        let served = self
+            .job
+            .tables
+            .iter()
+            .map(|(name, history)| Ok((name.clone(), history.resolve(self.date)?)));
         self.report.tables = served.collect::<Result<_>>()?;
         let taken = self.options.only.takes(&state);
         let done = state == DateState::Done;
@@ -121,7 +147,12 @@ impl<'a> DateRun<'a> {
     /// Whether the date's events are text, whose types are known only once they are read whole.
     pub(super) fn reads_text(&self) -> Result<bool> {
         for events in &self.job.events {
-            let objects = events.found.partitions.get(&self.date).map(Vec::as_slice).unwrap_or_default();
+            let objects = events
+                .found
+                .partitions
+                .get(&self.date)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             if !objects.is_empty() && !events.format.of(objects)?.carries_types() {
                 return Ok(true);
             }
@@ -153,13 +184,30 @@ impl<'a> DateRun<'a> {
             Work::Command(work) => self.write_command(work, &mut output)?,
             Work::Join(spec, table) => self.write_join(spec, table, &mut output)?,
         }
-        let Output { staged: Some(staged), writer: Some(writer), columns, schema, .. } = output else {
+        let Output {
+            staged: Some(staged),
+            writer: Some(writer),
+            columns,
+            schema,
+            ..
+        } = output
+        else {
             return Err(Error::internal("there was nothing to write"));
         };
-        self.report.left_to_path = columns.iter().flat_map(PathColumns::names).map(str::to_owned).collect();
+        self.report.left_to_path = columns
+            .iter()
+            .flat_map(PathColumns::names)
+            .map(str::to_owned)
+            .collect();
         let rows = writer.rows();
         let asof_version = env!("CARGO_PKG_VERSION").into();
-        let footer = OutputFooter { job_name: job.name.clone(), date: self.date, rows, inputs, asof_version };
+        let footer = OutputFooter {
+            job_name: job.name.clone(),
+            date: self.date,
+            rows,
+            inputs,
+            asof_version,
+        };
         writer.finish(&Footer::new(Content::Output(footer)))?;
         staged.publish_over()?;
         self.report.rows = Some(rows);
@@ -177,29 +225,53 @@ impl<'a> DateRun<'a> {
         Err(super::resolve::without_sql())
     }
 
-    /// Refuses a partition that holds what is not this job's: other files, since whoever reads it would count rows twice, or an object
-    /// of its name that asof did not write.
+    /// Refuses a partition that holds what is not this job's: other files, since whoever reads it
+    /// would count rows twice, or an object of its name that asof did not write.
     fn refuse_strangers(&self, own: &Location) -> Result<()> {
         let standing = self.job.standing(self.date)?;
         if let Some(stranger) = standing.iter().find(|object| object.location != *own) {
-            let what = format!("'{}' lies in the output's partition and was not written by this job", stranger.location);
+            let what = format!(
+                "'{}' lies in the output's partition and was not written by this job",
+                stranger.location
+            );
             return Err(Error::refused(what).hint("remove it, or choose another --out or output"));
         }
         standing.first().map(recorded_in).transpose().map(|_| ())
     }
 
-    /// Opens the events of the date. Texts may come as dictionaries, but for the columns `plain`, if those are told.
-    /// Text is read in the types of `followed`, if those are told: what is inferred from one date's values may be another one.
-    pub(super) fn events_of(&self, events: &EventsSource, plain: Option<&[String]>, followed: Option<SchemaRef>) -> Result<EventRows> {
+    /// Opens the events of the date. Texts may come as dictionaries, but for the columns `plain`,
+    /// if those are told. Text is read in the types of `followed`, if those are told: what is
+    /// inferred from one date's values may be another one.
+    pub(super) fn events_of(
+        &self,
+        events: &EventsSource,
+        plain: Option<&[String]>,
+        followed: Option<SchemaRef>,
+    ) -> Result<EventRows> {
         let date = self.date;
-        let objects = events.found.partitions.get(&date).map(Vec::as_slice).unwrap_or_default();
+        let objects = events
+            .found
+            .partitions
+            .get(&date)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if objects.is_empty() {
-            let error = Error::refused(format!("events {} have {} of {date}", events.name, events.nothing()));
+            let error = Error::refused(format!(
+                "events {} have {} of {date}",
+                events.name,
+                events.nothing()
+            ));
             return Err(error.hint(events.hint_of(DateRange::single(date))));
         }
-        let mut types = TypeRules { pinned: followed, ..events.types.clone() };
+        let mut types = TypeRules {
+            pinned: followed,
+            ..events.types.clone()
+        };
         if let Some(keys) = plain {
-            types.layout = types.layout.clone().without(self.left_to_output(events, keys));
+            types.layout = types
+                .layout
+                .clone()
+                .without(self.left_to_output(events, keys));
         }
         let place = format!("events {}, {date}", events.name);
         let at = |error: Error| error.within(&place);
@@ -209,20 +281,32 @@ impl<'a> DateRun<'a> {
             None => source::read(objects, format, &types, None),
         };
         let source::Rows { schema, batches } = rows.map_err(at)?;
-        Ok(EventRows { objects: objects.to_vec(), format, schema, batches: within(batches, place) })
+        Ok(EventRows {
+            objects: objects.to_vec(),
+            format,
+            schema,
+            batches: within(batches, place),
+        })
     }
 
-    /// The columns of the events' folders that a join leaves out, but for its keys: what the output has in its own path with the same value,
-    /// which would be added to every row and left to the path again; and parts of the date, such as a month, which the date has.
+    /// The columns of the events' folders that a join leaves out, but for its keys: what the output
+    /// has in its own path with the same value, which would be added to every row and left to the
+    /// path again; and parts of the date, such as a month, which the date has.
     fn left_to_output(&self, events: &EventsSource, keys: &[String]) -> Vec<String> {
         let path = self.job.layout.path(self.date);
-        let has = |name: &str, value: String| path.split('/').any(|part| part.split_once('=') == Some((name, value.as_str())));
+        let has = |name: &str, value: String| {
+            path.split('/')
+                .any(|part| part.split_once('=') == Some((name, value.as_str())))
+        };
         let parts = events.layout.date_names().into_iter();
         let is_left = |name: &str, template: &str| {
             let value = self.date.format(template).to_string();
             has(name, value.clone()) || NaiveDate::parse_from_str(&value, template).is_err()
         };
-        parts.filter(|(name, template)| !keys.contains(name) && is_left(name, template)).map(|(name, _)| name).collect()
+        parts
+            .filter(|(name, template)| !keys.contains(name) && is_left(name, template))
+            .map(|(name, _)| name)
+            .collect()
     }
 }
 
@@ -256,12 +340,17 @@ fn with_types(batch: RecordBatch, typed: &[(usize, FieldRef)]) -> Result<RecordB
     if typed.is_empty() {
         return Ok(batch);
     }
-    let (mut fields, mut columns) = (batch.schema_ref().fields().to_vec(), batch.columns().to_vec());
+    let mut fields = batch.schema_ref().fields().to_vec();
+    let mut columns = batch.columns().to_vec();
     for (at, field) in typed {
-        (columns[*at], fields[*at]) = (cast_exactly(&columns[*at], field.data_type(), field.name())?, field.clone());
+        (columns[*at], fields[*at]) = (
+            cast_exactly(&columns[*at], field.data_type(), field.name())?,
+            field.clone(),
+        );
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(SchemaRef::new(Schema::new(fields)), columns, &options).io_context(|| "cannot write rows".into())
+    RecordBatch::try_new_with_options(SchemaRef::new(Schema::new(fields)), columns, &options)
+        .io_context(|| "cannot write rows".into())
 }
 
 impl Output<'_> {
@@ -269,11 +358,22 @@ impl Output<'_> {
     pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.writer.is_none() {
             let columns = PathColumns::of(schema, &self.job.layout, self.date);
-            let admitted = self.turns.admit(columns.schema(), self.date).map_err(|clash| refusal(&clash, &self.sources, &self.job.work))?;
+            let admitted = self
+                .turns
+                .admit(columns.schema(), self.date)
+                .map_err(|clash| refusal(&clash, &self.sources, &self.job.work))?;
             let differs = |at: &usize| admitted.field(*at) != columns.schema().field(*at);
-            self.typed = (0..admitted.fields().len()).filter(differs).map(|at| (at, admitted.fields()[at].clone())).collect();
+            self.typed = (0..admitted.fields().len())
+                .filter(differs)
+                .map(|at| (at, admitted.fields()[at].clone()))
+                .collect();
             let staged = Staged::create(self.path)?;
-            self.writer = Some(ObjectWriter::create(staged.writer()?, &admitted, &[], self.path)?);
+            self.writer = Some(ObjectWriter::create(
+                staged.writer()?,
+                &admitted,
+                &[],
+                self.path,
+            )?);
             self.schema = Some(admitted);
             (self.staged, self.columns) = (Some(staged), Some(columns));
         }
@@ -283,7 +383,9 @@ impl Output<'_> {
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
         match (&mut self.writer, &self.columns) {
             (Some(writer), Some(columns)) => {
-                let batch = columns.leave(batch).map_err(|error| error.hint(self.job.other_layout()))?;
+                let batch = columns
+                    .leave(batch)
+                    .map_err(|error| error.hint(self.job.other_layout()))?;
                 writer.write(with_types(batch, &self.typed)?)
             }
             _ => Err(Error::internal("the output was not begun")),

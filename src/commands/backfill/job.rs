@@ -1,4 +1,5 @@
-//! One job, ready to run: what its outputs are made from, where they are, and where each date stands.
+//! One job, ready to run: what its outputs are made from, where they are, and where each date
+//! stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::source::{Dialect, FormatRule, TypeRules};
-use crate::storage::commit::publish_hint;
-use crate::storage::footer::{Content, ConventionWire, GapsWire, OutputFooter};
-use crate::storage::location::{Location, Object};
-use crate::storage::object::ParquetObject;
-use crate::storage::partitions::{Found, find_if_there};
+use crate::storage::lake::commit::publish_hint;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::{Found, find_if_there};
+use crate::storage::parquet::footer::{Content, ConventionWire, GapsWire, OutputFooter};
+use crate::storage::parquet::object::ParquetObject;
 
 /// The events of a job, in the range that was asked for.
 pub(super) struct EventsSource {
@@ -37,7 +38,8 @@ pub(super) struct EventsSource {
     pub(super) found: Found,
     pub(super) format: FormatRule,
     pub(super) types: TypeRules,
-    /// If a column tells the dates: all of the events, and those of the range, split by date. `found` are the files of the split.
+    /// If a column tells the dates: all of the events, and those of the range, split by date.
+    /// `found` are the files of the split.
     pub(super) dated: Option<(Dated, Arc<Split>)>,
 }
 
@@ -45,7 +47,14 @@ impl EventsSource {
     /// What the events of a date are.
     fn identity(&self, date: NaiveDate) -> Vec<EventsInput> {
         match &self.dated {
-            None => self.found.partitions.get(&date).into_iter().flatten().map(Object::identity).collect(),
+            None => self
+                .found
+                .partitions
+                .get(&date)
+                .into_iter()
+                .flatten()
+                .map(Object::identity)
+                .collect(),
             Some((_, split)) => split.identity(date).into_iter().collect(),
         }
     }
@@ -53,15 +62,27 @@ impl EventsSource {
     /// What to try where a range has no events.
     pub(super) fn hint_of(&self, range: DateRange) -> String {
         if let Some((dated, _)) = &self.dated {
-            return format!("correct the range, or the date column '{}'", dated.column.name);
+            return format!(
+                "correct the range, or the date column '{}'",
+                dated.column.name
+            );
         }
-        let (root, layout) = (word(&self.root.to_string()), word(&self.layout.to_string()));
-        format!("asof partitions {root} --layout {layout} --from {} --to {}", range.from(), range.to())
+        let root = word(&self.root.to_string());
+        let layout = word(&self.layout.to_string());
+        format!(
+            "asof partitions {root} --layout {layout} --from {} --to {}",
+            range.from(),
+            range.to()
+        )
     }
 
     /// What there is of a date without events.
     pub(super) fn nothing(&self) -> &'static str {
-        if self.dated.is_some() { "no rows" } else { "no partition" }
+        if self.dated.is_some() {
+            "no rows"
+        } else {
+            "no partition"
+        }
     }
 }
 
@@ -142,7 +163,10 @@ impl View {
 /// What a job does.
 pub(super) enum Work {
     /// Runs a query.
-    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "refused before it is made"))]
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(dead_code, reason = "refused before it is made")
+    )]
     Sql(String),
     /// Joins its events to a table.
     Join(JoinSpec, TableName),
@@ -151,8 +175,9 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// How many dates run side by side, if nobody says. Each date of a join waits for the disk or the store a while, when its output is
-    /// published, and needs little memory; queries share the memory that there is.
+    /// How many dates run side by side, if nobody says. Each date of a join waits for the disk or
+    /// the store a while, when its output is published, and needs little memory; queries share the
+    /// memory that there is.
     pub(super) fn workers(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         match self {
@@ -183,35 +208,60 @@ impl Job {
             .map(|events| {
                 (
                     events.name.as_str(),
-                    events.types.declared.iter().map(|(name, data_type)| (name.as_str(), type_name(data_type))).collect(),
+                    events
+                        .types
+                        .declared
+                        .iter()
+                        .map(|(name, data_type)| (name.as_str(), type_name(data_type)))
+                        .collect(),
                 )
             })
             .collect();
-        let keys: BTreeMap<&str, &[String]> =
-            self.tables.iter().map(|(name, history)| (name.as_str(), history.table.key.as_slice())).collect();
+        let keys: BTreeMap<&str, &[String]> = self
+            .tables
+            .iter()
+            .map(|(name, history)| (name.as_str(), history.table.key.as_slice()))
+            .collect();
         let mut document = serde_json::json!({ "work": work, "events": types, "keys": keys });
-        let declared = self.tables.iter().filter(|(_, history)| !history.table.types.declared.is_empty());
+        let declared = self
+            .tables
+            .iter()
+            .filter(|(_, history)| !history.table.types.declared.is_empty());
         let declared: BTreeMap<&str, BTreeMap<&str, String>> = declared
             .map(|(name, history)| {
-                let types = history.table.types.declared.iter().map(|(name, data_type)| (name.as_str(), data_type.to_string()));
+                let types = history
+                    .table
+                    .types
+                    .declared
+                    .iter()
+                    .map(|(name, data_type)| (name.as_str(), data_type.to_string()));
                 (name.as_str(), types.collect())
             })
             .collect();
         if !declared.is_empty() {
             document["tables"] = serde_json::json!(declared);
         }
-        let as_text: Vec<&str> = self.events.iter().filter(|events| events.types.csv_as_text).map(|events| events.name.as_str()).collect();
+        let as_text: Vec<&str> = self
+            .events
+            .iter()
+            .filter(|events| events.types.csv_as_text)
+            .map(|events| events.name.as_str())
+            .collect();
         if !as_text.is_empty() {
             document["csv_as_text"] = serde_json::json!(as_text);
         }
-        let renamed = self.relations.iter().map(|relation| (relation.name.as_str(), relation.reads.own_name()));
+        let renamed = self
+            .relations
+            .iter()
+            .map(|relation| (relation.name.as_str(), relation.reads.own_name()));
         let renamed: BTreeMap<&str, String> = renamed.filter(|(name, own)| name != own).collect();
         if !renamed.is_empty() {
             document["names"] = serde_json::json!(renamed);
         }
         let made = self.tables.iter().filter_map(|(name, history)| {
             let settings = &history.settings()?.settings;
-            let (convention, gaps) = (ConventionWire::from(&settings.convention), GapsWire::from(settings.policy));
+            let convention = ConventionWire::from(&settings.convention);
+            let gaps = GapsWire::from(settings.policy);
             let mut made = vec![
                 serde_json::json!(convention),
                 serde_json::json!(gaps),
@@ -233,12 +283,22 @@ impl Job {
                 document["timezone"] = serde_json::json!(self.zone.name());
             }
         }
-        let dialects = self.events.iter().filter(|events| !events.types.csv.is_default());
-        let dialects: BTreeMap<&str, &Dialect> = dialects.map(|events| (events.name.as_str(), events.types.csv.as_ref())).collect();
+        let dialects = self
+            .events
+            .iter()
+            .filter(|events| !events.types.csv.is_default());
+        let dialects: BTreeMap<&str, &Dialect> = dialects
+            .map(|events| (events.name.as_str(), events.types.csv.as_ref()))
+            .collect();
         if !dialects.is_empty() {
             document["csv"] = serde_json::json!(dialects);
         }
-        let dated = self.events.iter().filter_map(|events| Some((events.name.as_str(), events.dated.as_ref()?.0.column.in_json())));
+        let dated = self.events.iter().filter_map(|events| {
+            Some((
+                events.name.as_str(),
+                events.dated.as_ref()?.0.column.in_json(),
+            ))
+        });
         let dated: BTreeMap<&str, serde_json::Value> = dated.collect();
         if !dated.is_empty() {
             document["date_columns"] = serde_json::json!(dated);
@@ -248,7 +308,10 @@ impl Job {
 
     /// An error about what the job reads, with the names that the user knows.
     pub(super) fn reword(&self, error: Error) -> Error {
-        self.events.iter().filter_map(|events| events.dated.as_ref()).fold(error, |error, (dated, _)| dated.reword(error))
+        self.events
+            .iter()
+            .filter_map(|events| events.dated.as_ref())
+            .fold(error, |error, (dated, _)| dated.reword(error))
     }
 
     /// The root of the outputs, as it is shown.
@@ -271,20 +334,33 @@ impl Job {
         object_of(&self.output, &self.layout, &self.name, date)
     }
 
-    /// The events' columns of a join that meet keys of text, as text: a date whose codes are all digits has codes all the same. Nothing is
-    /// known of a table without a snapshot.
+    /// The events' columns of a join that meet keys of text, as text: a date whose codes are all
+    /// digits has codes all the same. Nothing is known of a table without a snapshot.
     pub(super) fn text_keys(&self, last: NaiveDate) -> Option<SchemaRef> {
-        let Work::Join(spec, table) = &self.work else { return None };
+        let Work::Join(spec, table) = &self.work else {
+            return None;
+        };
         let history = self.tables.get(table.as_str())?;
         let schema = history.columns_until(last).ok().flatten()?;
-        let is_text = |column: &String| schema.field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Utf8);
-        let fields = spec.on.iter().filter(|(_, column)| is_text(column)).map(|(events, _)| Field::new(events, DataType::Utf8, true));
+        let is_text = |column: &String| {
+            schema
+                .field_with_name(column)
+                .is_ok_and(|field| field.data_type() == &DataType::Utf8)
+        };
+        let fields = spec
+            .on
+            .iter()
+            .filter(|(_, column)| is_text(column))
+            .map(|(events, _)| Field::new(events, DataType::Utf8, true));
         Some(SchemaRef::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 
     /// The zone in which the days of the events lie, if columns tell them, and in one zone.
     pub(super) fn zone_of_events(&self) -> Option<Tz> {
-        let mut zones = self.events.iter().filter_map(|events| Some(events.dated.as_ref()?.0.column.zone));
+        let mut zones = self
+            .events
+            .iter()
+            .filter_map(|events| Some(events.dated.as_ref()?.0.column.zone));
         let first = zones.next()?;
         zones.all(|zone| zone == first).then_some(first)
     }
@@ -303,7 +379,10 @@ impl Job {
     /// A failure to list them.
     pub(super) fn failures_below(output: &Location, name: &str) -> Result<BTreeSet<NaiveDate>> {
         let entries = Job::failures_root(output, name).entries()?;
-        Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok()).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok())
+            .collect())
     }
 
     /// The files that stand in the output's partition of a date now.
@@ -312,12 +391,17 @@ impl Job {
         Ok(found.partitions.into_values().flatten().collect())
     }
 
-    /// The dates of the range that have events, ascending; a query without events runs on every date.
+    /// The dates of the range that have events, ascending; a query without events runs on every
+    /// date.
     pub(in crate::commands) fn dates(&self, range: DateRange) -> Vec<NaiveDate> {
         if self.events.is_empty() {
             return range.dates().collect();
         }
-        let mut dates: Vec<NaiveDate> = self.events.iter().flat_map(|events| events.found.partitions.keys().copied()).collect();
+        let mut dates: Vec<NaiveDate> = self
+            .events
+            .iter()
+            .flat_map(|events| events.found.partitions.keys().copied())
+            .collect();
         dates.sort();
         dates.dedup();
         dates
@@ -325,28 +409,45 @@ impl Job {
 
     /// What the output of a date would be made from now.
     pub(super) fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
-        let (mut tables, mut copies) = (BTreeMap::new(), BTreeMap::new());
+        let mut tables = BTreeMap::new();
+        let mut copies = BTreeMap::new();
         for (name, history) in &self.tables {
             let serving = history.resolve(date)?;
             let input = |snapshot_date: NaiveDate| {
                 let fingerprint = history.facts(snapshot_date)?.fingerprint;
-                Ok(TableInput { snapshot_date, fingerprint })
+                Ok(TableInput {
+                    snapshot_date,
+                    fingerprint,
+                })
             };
             if self.reads_as_of(name) {
                 tables.insert(name.clone(), input(serving)?);
             }
             let mut read = BTreeSet::new();
             for relation in &self.relations {
-                if matches!(&relation.reads, Reads::Table(table, view) if table.as_str() == name && *view != View::AsOf) {
+                if matches!(&relation.reads, Reads::Table(table, view) if table.as_str() == name && *view != View::AsOf)
+                {
                     read.extend(self.copies_read(relation, history, serving, date)?);
                 }
             }
             if !read.is_empty() {
-                copies.insert(name.clone(), read.into_iter().map(input).collect::<Result<Vec<_>>>()?);
+                copies.insert(
+                    name.clone(),
+                    read.into_iter().map(input).collect::<Result<Vec<_>>>()?,
+                );
             }
         }
-        let events = self.events.iter().map(|events| (events.name.clone(), events.identity(date))).collect();
-        Ok(Inputs { job: self.hash.clone(), tables, events, history: copies })
+        let events = self
+            .events
+            .iter()
+            .map(|events| (events.name.clone(), events.identity(date)))
+            .collect();
+        Ok(Inputs {
+            job: self.hash.clone(),
+            tables,
+            events,
+            history: copies,
+        })
     }
 
     /// Whether the job reads a table as of the date: a join does, and a query that names it.
@@ -356,7 +457,10 @@ impl Job {
     }
 
     /// The dates of the copies that a relation with history needs for a date.
-    #[cfg_attr(not(feature = "sql"), allow(unused_variables, reason = "only a query leaves copies out"))]
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(unused_variables, reason = "only a query leaves copies out")
+    )]
     pub(super) fn copies_read(
         &self,
         relation: &JobRelation,
@@ -370,33 +474,64 @@ impl Job {
             (Work::Sql(sql), Reads::Table(_, View::Snapshots)) => {
                 use crate::engine::sql::{JobDay, bind, dates_read};
 
-                dates_read(&bind(sql, JobDay { date, zone: self.zone })?, &relation.name, visible)
+                dates_read(
+                    &bind(
+                        sql,
+                        JobDay {
+                            date,
+                            zone: self.zone,
+                        },
+                    )?,
+                    &relation.name,
+                    visible,
+                )
             }
             _ => Ok(visible.to_vec()),
         }
     }
 
-    /// What the output of a date said that it was made from when the job began; `None` if there was none.
+    /// What the output of a date said that it was made from when the job began; `None` if there was
+    /// none.
     fn recorded(&self, date: NaiveDate) -> Result<Option<Recorded>> {
-        self.outputs.get(&date).and_then(|objects| self.own(date, objects)).map(recorded_in).transpose()
+        self.outputs
+            .get(&date)
+            .and_then(|objects| self.own(date, objects))
+            .map(recorded_in)
+            .transpose()
     }
 
     /// Where dates stand, in their order.
     pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<DateState>> {
-        self.states_and_schemas(dates).into_iter().map(|state| state.map(|(state, _)| state)).collect()
+        self.states_and_schemas(dates)
+            .into_iter()
+            .map(|state| state.map(|(state, _)| state))
+            .collect()
     }
 
     /// Where dates stand, in their order, and the schemas of outputs that are up to date.
-    pub(super) fn states_and_schemas(&self, dates: &[NaiveDate]) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
-        // What is looked at is small, and waited for, but in foreign tables, which are read whole for it.
+    pub(super) fn states_and_schemas(
+        &self,
+        dates: &[NaiveDate],
+    ) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
+        // What is looked at is small, and waited for, but in foreign tables, which are read whole
+        // for it.
         let is_foreign = |history: &TableHistory| !history.table.own;
         let number = match self.tables.values().any(is_foreign) {
             true => processors(),
-            false => self.tables.values().map(|history| threads(&history.table.root)).chain([threads(&self.output)]).max().unwrap_or(1),
+            false => self
+                .tables
+                .values()
+                .map(|history| threads(&history.table.root))
+                .chain([threads(&self.output)])
+                .max()
+                .unwrap_or(1),
         };
         self.read_facts_of_history(dates);
         let mut states = side_by_side(number, dates, |date| self.state(*date));
-        let known = dates.iter().zip(&states).filter_map(|(date, state)| Some((*date, state.as_ref().ok()?.1.as_ref()?)));
+        let known = dates
+            .iter()
+            .zip(&states)
+            .filter_map(|(date, state)| Some((*date, state.as_ref().ok()?.1.as_ref()?)));
         let types = self.output_types(known);
         for (state, schema) in states.iter_mut().flatten() {
             if let Some(reason) = schema.as_ref().and_then(|schema| types.missed(schema)) {
@@ -406,33 +541,61 @@ impl Job {
         states
     }
 
-    /// Reads, in parallel, what the footers of the copies say that the last date reads of tables' histories: earlier dates need most of
-    /// them too. A failure comes again when a date needs the copy.
+    /// Reads, in parallel, what the footers of the copies say that the last date reads of tables'
+    /// histories: earlier dates need most of them too. A failure comes again when a date needs the
+    /// copy.
     fn read_facts_of_history(&self, dates: &[NaiveDate]) {
         let Some(last) = dates.last() else { return };
         for relation in &self.relations {
-            let Reads::Table(table, View::Snapshots | View::Intervals) = &relation.reads else { continue };
-            let Some(history) = self.tables.get(table.as_str()).filter(|history| history.table.own) else { continue };
-            let copies = history.resolve(*last).and_then(|serving| self.copies_read(relation, history, serving, *last));
-            side_by_side(threads(&history.table.root), &copies.unwrap_or_default(), |copy| history.facts(*copy).map(|_| ()));
+            let Reads::Table(table, View::Snapshots | View::Intervals) = &relation.reads else {
+                continue;
+            };
+            let Some(history) = self
+                .tables
+                .get(table.as_str())
+                .filter(|history| history.table.own)
+            else {
+                continue;
+            };
+            let copies = history
+                .resolve(*last)
+                .and_then(|serving| self.copies_read(relation, history, serving, *last));
+            side_by_side(
+                threads(&history.table.root),
+                &copies.unwrap_or_default(),
+                |copy| history.facts(*copy).map(|_| ()),
+            );
         }
     }
 
     /// Where a date stands, and the schema of its output if that is up to date.
     fn state(&self, date: NaiveDate) -> Result<(DateState, Option<SchemaRef>)> {
-        let note = if self.failures.contains(&date) { self.failure_path(date).read_small().ok().flatten() } else { None };
+        let note = if self.failures.contains(&date) {
+            self.failure_path(date).read_small().ok().flatten()
+        } else {
+            None
+        };
         let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
         let inputs = self.inputs(date)?;
         let recorded = self.recorded(date)?;
         let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
         let state = DateState::of(was, &inputs, failure.map(|failure| failure.reason));
-        let schema = recorded.filter(|_| state == DateState::Done).map(|recorded| recorded.schema);
+        let schema = recorded
+            .filter(|_| state == DateState::Done)
+            .map(|recorded| recorded.schema);
         Ok((state, schema))
     }
 
-    /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it is told anyway.
+    /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it
+    /// is told anyway.
     pub(super) fn remember(&self, date: NaiveDate, error: &Error) {
-        publish_hint(&self.failure_path(date), &Failure { date, reason: error.to_string() });
+        publish_hint(
+            &self.failure_path(date),
+            &Failure {
+                date,
+                reason: error.to_string(),
+            },
+        );
     }
 
     /// Forgets the failure of a date that was written since.
@@ -444,9 +607,18 @@ impl Job {
 }
 
 /// The object of a date below an output.
-pub(super) fn object_of(output: &Location, layout: &Layout, job: &str, date: NaiveDate) -> Location {
+pub(super) fn object_of(
+    output: &Location,
+    layout: &Layout,
+    job: &str,
+    date: NaiveDate,
+) -> Location {
     let path = output.join(&layout.path(date));
-    if path.ending() == "parquet" { path } else { path.join(&format!("{job}.parquet")) }
+    if path.ending() == "parquet" {
+        path
+    } else {
+        path.join(&format!("{job}.parquet"))
+    }
 }
 
 /// What an output is.
@@ -463,12 +635,24 @@ pub(super) struct Recorded {
 /// A refusal of an object that asof did not write; a failure to read it.
 pub(super) fn recorded_in(object: &Object) -> Result<Recorded> {
     let foreign = || {
-        Error::refused(format!("'{}' was not written by asof, and will not be replaced", object.location))
-            .hint("remove it, or choose another --out or output")
+        Error::refused(format!(
+            "'{}' was not written by asof, and will not be replaced",
+            object.location
+        ))
+        .hint("remove it, or choose another --out or output")
     };
-    let opened = ParquetObject::open(&object.location).map_err(|error| if error.kind() == Kind::Io { error } else { foreign() })?;
+    let opened = ParquetObject::open(&object.location).map_err(|error| {
+        if error.kind() == Kind::Io {
+            error
+        } else {
+            foreign()
+        }
+    })?;
     match opened.footer()?.map(|footer| footer.content) {
-        Some(Content::Output(footer)) => Ok(Recorded { footer, schema: opened.schema().clone() }),
+        Some(Content::Output(footer)) => Ok(Recorded {
+            footer,
+            schema: opened.schema().clone(),
+        }),
         _ => Err(foreign()),
     }
 }

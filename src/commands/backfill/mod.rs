@@ -1,16 +1,19 @@
 //! `asof backfill`: for each date of a range, a job's events joined to the tables as of that date.
 //!
-//! **Plan.** The events' partitions of the range are found, each table's snapshots are resolved, and what every
-//! date's output would be made from ([`Inputs`](crate::domain::staleness::Inputs)) is compared with what its footer says it was made from. So
-//! a rerun does only what is missing, stale or failed.
+//! **Plan.** The events' partitions of the range are found, each table's snapshots are resolved,
+//! and what every date's output would be made from ([`Inputs`](crate::domain::staleness::Inputs))
+//! is compared with what its footer says it was made from. So a rerun does only what is missing,
+//! stale or failed.
 //!
-//! **Apply.** Dates run side by side, each on one thread from reading to writing; a date's result depends on
-//! its events, its tables and the job alone. Each date is one object, replaced atomically; other dates are never
-//! touched. A failure of one date is remembered beside the outputs, in `_asof/failed/`, and does not stop the others.
+//! **Apply.** Dates run side by side, each on one thread from reading to writing; a date's result
+//! depends on its events, its tables and the job alone. Each date is one object, replaced
+//! atomically; other dates are never touched. A failure of one date is remembered beside the
+//! outputs, in `_asof/failed/`, and does not stop the others.
 //!
-//! Memory: for a join two table sides (`sides`), shared by all threads; a batch of events a thread. For SQL what the query needs, up to its
-//! share of the memory that may be used.
+//! Memory: for a join two table sides (`sides`), shared by all threads; a batch of events a thread.
+//! For SQL what the query needs, up to its share of the memory that may be used.
 
+mod build_side_cache;
 mod command;
 mod date;
 #[cfg(all(test, feature = "sql"))]
@@ -21,7 +24,6 @@ mod orphans;
 mod relations;
 mod resolve;
 mod schema;
-mod sides;
 #[cfg(feature = "sql")]
 mod sql;
 mod warnings;
@@ -34,21 +36,23 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
 
+pub(super) use self::build_side_cache::{Need, Sides, Source};
 use self::date::{DateRun, Shared};
 pub(super) use self::job::Job;
 pub(super) use self::job::View;
 use self::job::Work;
-pub(super) use self::resolve::{Column, EventDates, configured_events, find_job, history, refuse_inputs_as_output, resolve_join};
+pub(super) use self::resolve::{
+    Column, EventDates, configured_events, find_job, history, refuse_inputs_as_output, resolve_join,
+};
 use self::schema::Turns;
-pub(super) use self::sides::{Need, Sides, Source};
 use super::Workspace;
 use crate::config::JobConfig;
-use crate::domain::staleness::{DateState, Only};
-use crate::engine::asof::Using;
+use crate::domain::staleness::{DateState, StateFilter};
+use crate::engine::asof::RowSource;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan};
 use crate::source::{Format, ReadAs};
-use crate::storage::http::RequestCounts;
+use crate::storage::object_store::http::RequestCounts;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -56,9 +60,9 @@ pub struct BackfillOptions {
     /// The dates.
     pub range: DateRange,
     /// Which states are run.
-    pub only: Only,
+    pub only: StateFilter,
     /// Where tables' rows come from.
-    pub using: Using,
+    pub using: RowSource,
     /// How many dates run side by side; nothing for what suits the job.
     pub workers: Option<usize>,
     /// Overrules the tables' tolerance.
@@ -152,7 +156,13 @@ impl DateReport {
     }
 
     fn failed(self, error: &Error) -> Self {
-        DateReport { error: Some(error.to_string()), kind: Some(error.kind()), hints: error.hints().to_vec(), action: "failed", ..self }
+        DateReport {
+            error: Some(error.to_string()),
+            kind: Some(error.kind()),
+            hints: error.hints().to_vec(),
+            action: "failed",
+            ..self
+        }
     }
 }
 
@@ -184,7 +194,10 @@ pub struct BackfillReport {
 impl BackfillReport {
     /// How many dates ended in this way.
     pub fn count(&self, action: &str) -> usize {
-        self.dates.iter().filter(|date| date.action == action).count()
+        self.dates
+            .iter()
+            .filter(|date| date.action == action)
+            .count()
     }
 
     /// What the scheduler should do, if some dates failed: what all of them ask for if nothing
@@ -193,7 +206,11 @@ impl BackfillReport {
         let kinds: Vec<Kind> = self.dates.iter().filter_map(|date| date.kind).collect();
         let first = *kinds.first()?;
         let others_stand = self.dates.iter().any(|date| date.kind.is_none());
-        Some(if others_stand || kinds.iter().any(|kind| *kind != first) { Kind::Partial } else { first })
+        Some(if others_stand || kinds.iter().any(|kind| *kind != first) {
+            Kind::Partial
+        } else {
+            first
+        })
     }
 }
 
@@ -201,22 +218,38 @@ impl BackfillReport {
 ///
 /// # Errors
 /// Whatever keeps a job from starting; a date's failure is in its report.
-pub fn backfill(workspace: &Workspace<'_>, jobs: &[String], options: &BackfillOptions) -> Result<Vec<BackfillReport>> {
+pub fn backfill(
+    workspace: &Workspace<'_>,
+    jobs: &[String],
+    options: &BackfillOptions,
+) -> Result<Vec<BackfillReport>> {
     let configured: Vec<String> = match (jobs, &options.ad_hoc) {
         ([], Some(_)) => vec![String::new()],
         ([], None) => workspace.config.jobs.keys().cloned().collect(),
-        (_, Some(_)) => return Err(Error::usage("a job is named, and another one is described by options")),
+        (_, Some(_)) => {
+            return Err(Error::usage(
+                "a job is named, and another one is described by options",
+            ));
+        }
         (names, None) => names.to_vec(),
     };
     if configured.is_empty() {
-        return Err(Error::usage("there is no job in asof.toml, and none is described")
-            .hint("asof backfill --events DIR --events-layout 'date=%Y-%m-%d' --table T --on id --how left --out DIR --from D --to D"));
+        return Err(
+            Error::usage("there is no job in asof.toml, and none is described").hint(
+                "asof backfill --events DIR --events-layout 'date=%Y-%m-%d' --table T --on id \
+                 --how left --out DIR --from D --to D",
+            ),
+        );
     }
     configured
         .iter()
         .map(|name| {
-            let (report, store_requests) = workspace.counting(|| Job::resolve(workspace, name, options)?.run(workspace, options))?;
-            Ok(BackfillReport { store_requests, ..report })
+            let (report, store_requests) = workspace
+                .counting(|| Job::resolve(workspace, name, options)?.run(workspace, options))?;
+            Ok(BackfillReport {
+                store_requests,
+                ..report
+            })
         })
         .collect()
 }
@@ -224,13 +257,22 @@ pub fn backfill(workspace: &Workspace<'_>, jobs: &[String], options: &BackfillOp
 /// The mistake of the job itself, if every date fails for it.
 fn usage_error_of_all(reports: &[DateReport]) -> Option<Error> {
     let first = reports.first()?;
-    let alike = reports.iter().all(|report| report.kind == Some(Kind::Usage) && report.error == first.error);
+    let alike = reports
+        .iter()
+        .all(|report| report.kind == Some(Kind::Usage) && report.error == first.error);
     let error = Error::usage(first.error.clone().filter(|_| alike)?);
-    Some(first.hints.iter().fold(error, |error, hint| error.hint(hint.clone())))
+    Some(
+        first
+            .hints
+            .iter()
+            .fold(error, |error, hint| error.hint(hint.clone())),
+    )
 }
 
 /// A state, and the schema that goes with it.
-fn with_schema(state: Result<(DateState, Option<SchemaRef>)>) -> (Result<DateState>, Option<SchemaRef>) {
+fn with_schema(
+    state: Result<(DateState, Option<SchemaRef>)>,
+) -> (Result<DateState>, Option<SchemaRef>) {
     match state {
         Ok((state, schema)) => (Ok(state), schema),
         Err(error) => (Err(error), None),
@@ -246,31 +288,79 @@ impl Job {
         }
         for events in &self.events {
             if let Some(other) = &events.found.other_padding {
-                workspace.progress.note(&format!("events {}: {other}, and is not read", events.name));
+                workspace
+                    .progress
+                    .note(&format!("events {}: {other}, and is not read", events.name));
             }
         }
-        let (states, schemas): (Vec<_>, Vec<_>) = self.states_and_schemas(&dates).into_iter().map(with_schema).unzip();
-        let runs: Vec<bool> =
-            states.iter().map(|state| !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))).collect();
-        let kept = dates.iter().zip(&runs).zip(&schemas).filter(|((_, runs), _)| !**runs);
-        let types = self.output_types(kept.filter_map(|((date, _), schema)| Some((*date, schema.as_ref()?))));
-        let turns = Turns::new(types, dates.iter().zip(&runs).filter(|(_, runs)| **runs).map(|(date, _)| *date));
+        let (states, schemas): (Vec<_>, Vec<_>) = self
+            .states_and_schemas(&dates)
+            .into_iter()
+            .map(with_schema)
+            .unzip();
+        let runs: Vec<bool> = states
+            .iter()
+            .map(|state| {
+                !options.dry_run && state.as_ref().is_ok_and(|state| options.only.takes(state))
+            })
+            .collect();
+        let kept = dates
+            .iter()
+            .zip(&runs)
+            .zip(&schemas)
+            .filter(|((_, runs), _)| !**runs);
+        let types = self
+            .output_types(kept.filter_map(|((date, _), schema)| Some((*date, schema.as_ref()?))));
+        let turns = Turns::new(
+            types,
+            dates
+                .iter()
+                .zip(&runs)
+                .filter(|(_, runs)| **runs)
+                .map(|(date, _)| *date),
+        );
         let turns = &turns;
-        let states: Vec<_> = states.into_iter().map(|state| Mutex::new(Some(state))).collect();
+        let states: Vec<_> = states
+            .into_iter()
+            .map(|state| Mutex::new(Some(state)))
+            .collect();
         let many = dates.len() > 1;
-        let workers = options.workers.unwrap_or_else(|| self.work.workers()).clamp(1, dates.len().max(1));
-        let to_run = || dates.iter().zip(&runs).filter(|(_, run)| **run).map(|(date, _)| *date);
+        let workers = options
+            .workers
+            .unwrap_or_else(|| self.work.workers())
+            .clamp(1, dates.len().max(1));
+        let to_run = || {
+            dates
+                .iter()
+                .zip(&runs)
+                .filter(|(_, run)| **run)
+                .map(|(date, _)| *date)
+        };
         let sides = match (&self.work, self.tables.values().next()) {
-            (Work::Join(spec, _), Some(history)) => Some(Sides::new(spec, history, to_run(), many, workers, workspace.memory)),
+            (Work::Join(spec, _), Some(history)) => Some(Sides::new(
+                spec,
+                history,
+                to_run(),
+                many,
+                workers,
+                workspace.memory,
+            )),
             _ => None,
         };
         let sides = sides.as_ref();
-        let shared = Shared { workers, many, sides, turns };
+        let shared = Shared {
+            workers,
+            many,
+            sides,
+            turns,
+        };
         if options.dry_run {
             // Text is read whole to know its types: once is enough to find a mistake of the job.
             let planned = |state: &Mutex<Option<Result<DateState>>>| {
                 let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.as_ref().is_some_and(|state| state.as_ref().is_ok_and(|state| options.only.takes(state)))
+                state.as_ref().is_some_and(|state| {
+                    state.as_ref().is_ok_and(|state| options.only.takes(state))
+                })
             };
             if let Some((date, _)) = dates.iter().zip(&states).find(|(_, state)| planned(state)) {
                 let mut run = DateRun::new(self, workspace, options, shared, *date);
@@ -282,31 +372,50 @@ impl Job {
                 }
             }
         }
-        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let next = AtomicUsize::new(0);
+        let done = AtomicUsize::new(0);
         let reports = Mutex::new(Vec::with_capacity(dates.len()));
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let work = || {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
-                        let (Some(date), Some(state)) = (dates.get(at), states.get(at)) else { break };
-                        let Some(state) = state.lock().unwrap_or_else(PoisonError::into_inner).take() else { break };
+                        let (Some(date), Some(state)) = (dates.get(at), states.get(at)) else {
+                            break;
+                        };
+                        let Some(state) =
+                            state.lock().unwrap_or_else(PoisonError::into_inner).take()
+                        else {
+                            break;
+                        };
                         let turn = turns.of(*date);
                         if let (Some(sides), Some(soon)) = (sides, dates.get(at + workers)) {
                             sides.prepare(*date, *soon);
                         }
-                        let report = DateRun::new(self, workspace, options, shared, *date).run(state);
+                        let report =
+                            DateRun::new(self, workspace, options, shared, *date).run(state);
                         drop(turn);
                         sides.inspect(|sides| sides.finished(*date));
-                        reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+                        reports
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(report);
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                        workspace.progress.step(&format!("backfill {}", self.name), done as u64, dates.len() as u64);
+                        workspace.progress.step(
+                            &format!("backfill {}", self.name),
+                            done as u64,
+                            dates.len() as u64,
+                        );
                     }
                 };
                 // A query plan is walked recursively: give it room.
-                let spawned = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, work);
+                let spawned = std::thread::Builder::new()
+                    .stack_size(16 << 20)
+                    .spawn_scoped(scope, work);
                 if let Err(error) = spawned {
-                    workspace.progress.note(&format!("a worker could not be started: {error}"));
+                    workspace
+                        .progress
+                        .note(&format!("a worker could not be started: {error}"));
                 }
             }
         });
@@ -319,7 +428,11 @@ impl Job {
         }
         for report in &mut reports {
             // A later date gave a type to a column that had none.
-            if report.schema.as_ref().is_some_and(|schema| turns.missed(schema)) {
+            if report
+                .schema
+                .as_ref()
+                .is_some_and(|schema| turns.missed(schema))
+            {
                 let run = DateRun::new(self, workspace, options, shared, report.date);
                 *report = run.run(Ok(report.was.clone().unwrap_or(DateState::Missing)));
             }
@@ -335,14 +448,27 @@ impl Job {
                 hints.push(hint.clone());
             }
         }
-        let detected = self.events.iter().map(|events| (events.name.clone(), events.types.observed.detected()));
-        let detected = detected.filter(|(_, detected)| !detected.is_empty()).collect();
+        let detected = self
+            .events
+            .iter()
+            .map(|events| (events.name.clone(), events.types.observed.detected()));
+        let detected = detected
+            .filter(|(_, detected)| !detected.is_empty())
+            .collect();
         Ok(BackfillReport {
             job: self.name.clone(),
             output: workspace.shown(&self.output),
             layout: self.layout.to_string(),
-            rules: self.tables.iter().map(|(name, history)| (name.clone(), history.rule.in_words())).collect(),
-            without_events: if self.events.is_empty() { 0 } else { (options.range.len() - reports.len()) as u64 },
+            rules: self
+                .tables
+                .iter()
+                .map(|(name, history)| (name.clone(), history.rule.in_words()))
+                .collect(),
+            without_events: if self.events.is_empty() {
+                0
+            } else {
+                (options.range.len() - reports.len()) as u64
+            },
             dates: reports,
             detected,
             hints,

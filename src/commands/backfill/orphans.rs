@@ -1,34 +1,49 @@
 //! Orphaned outputs: those of dates whose events are gone.
 //!
-//! An output without events is not a result of the job any more, so a run removes it. It removes only an object whose footer
-//! names this job, this date and these events. It reads the footer again right before.
+//! An output without events is not a result of the job any more, so a run removes it. It removes
+//! only an object whose footer names this job, this date and these events. It reads the footer
+//! again right before.
 
 use chrono::NaiveDate;
 
 use super::job::{Job, recorded_in};
 use super::{BackfillOptions, DateReport};
 use crate::commands::side_by_side::{side_by_side, threads};
-use crate::domain::staleness::{DateState, Only};
+use crate::domain::staleness::{DateState, StateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
-use crate::storage::location::Object;
-use crate::storage::partitions;
+use crate::storage::lake::location::Object;
+use crate::storage::lake::partitions;
 
 impl Job {
-    /// The dates without events that still have an output of this job, ascending. An output that cannot be read is an error.
+    /// The dates without events that still have an output of this job, ascending. An output that
+    /// cannot be read is an error.
     pub(in crate::commands) fn orphans(&self, dates: &[NaiveDate]) -> Vec<(NaiveDate, Result<()>)> {
         // Events in another padding are not gone.
-        if self.events.is_empty() || self.events.iter().any(|events| events.found.other_padding.is_some()) {
+        if self.events.is_empty()
+            || self
+                .events
+                .iter()
+                .any(|events| events.found.other_padding.is_some())
+        {
             return Vec::new();
         }
-        let candidates = self.outputs.iter().filter(|(date, _)| dates.binary_search(date).is_err());
-        let candidates: Vec<(NaiveDate, &Object)> =
-            candidates.filter_map(|(date, objects)| Some((*date, self.own(*date, objects)?))).collect();
-        let found = side_by_side(threads(&self.output), &candidates, |(date, object)| match self.made(*date, object) {
-            Ok(true) => Some((*date, Ok(()))),
-            Ok(false) => None,
-            Err(error) => Some((*date, Err(error))),
-        });
+        let candidates = self
+            .outputs
+            .iter()
+            .filter(|(date, _)| dates.binary_search(date).is_err());
+        let candidates: Vec<(NaiveDate, &Object)> = candidates
+            .filter_map(|(date, objects)| Some((*date, self.own(*date, objects)?)))
+            .collect();
+        let found = side_by_side(
+            threads(&self.output),
+            &candidates,
+            |(date, object)| match self.made(*date, object) {
+                Ok(true) => Some((*date, Ok(()))),
+                Ok(false) => None,
+                Err(error) => Some((*date, Err(error))),
+            },
+        );
         found.into_iter().flatten().collect()
     }
 
@@ -45,12 +60,20 @@ impl Job {
             Err(_) => return Ok(false),
         };
         let events = &footer.inputs.events;
-        let same_events = events.len() == self.events.len() && self.events.iter().all(|source| events.contains_key(&source.name));
+        let same_events = events.len() == self.events.len()
+            && self
+                .events
+                .iter()
+                .all(|source| events.contains_key(&source.name));
         Ok(footer.job_name == self.name && footer.date == date && same_events)
     }
 
     /// Removes orphaned outputs, if the options say so, and reports each.
-    pub(super) fn remove_orphans(&self, orphans: Vec<(NaiveDate, Result<()>)>, options: &BackfillOptions) -> Vec<DateReport> {
+    pub(super) fn remove_orphans(
+        &self,
+        orphans: Vec<(NaiveDate, Result<()>)>,
+        options: &BackfillOptions,
+    ) -> Vec<DateReport> {
         side_by_side(threads(&self.output), &orphans, |(date, found)| {
             let report = DateReport::new(*date);
             let done = match found {
@@ -60,7 +83,11 @@ impl Job {
                 Err(error) => Err(error.duplicate()),
             };
             match done {
-                Ok(action) => DateReport { was: Some(DateState::Orphaned), action, ..report },
+                Ok(action) => DateReport {
+                    was: Some(DateState::Orphaned),
+                    action,
+                    ..report
+                },
                 Err(error) => report.failed(&error),
             }
         })
@@ -68,9 +95,14 @@ impl Job {
 
     fn remove_output(&self, date: NaiveDate) -> Result<()> {
         let standing = self.standing(date)?;
-        let Some(object) = self.own(date, &standing) else { return Ok(()) };
+        let Some(object) = self.own(date, &standing) else {
+            return Ok(());
+        };
         if !self.made(date, object)? {
-            return Err(Error::conflict(format!("'{}' was replaced while it was being removed", object.location)));
+            return Err(Error::conflict(format!(
+                "'{}' was replaced while it was being removed",
+                object.location
+            )));
         }
         object.location.remove()?;
         object.location.remove_empty_folders(&self.output);
@@ -78,19 +110,30 @@ impl Job {
         Ok(())
     }
 
-    /// Refuses a run that finds no events in its whole range. That is more likely a mistake than a mass deletion, unless the run
-    /// asks for nothing but orphaned outputs, and the events have partitions of other dates.
-    pub(super) fn check_events(&self, range: DateRange, orphans: usize, only: Only) -> Result<()> {
-        if only == Only::ORPHANED && orphans > 0 {
+    /// Refuses a run that finds no events in its whole range. That is more likely a mistake than a
+    /// mass deletion, unless the run asks for nothing but orphaned outputs, and the events have
+    /// partitions of other dates.
+    pub(super) fn check_events(
+        &self,
+        range: DateRange,
+        orphans: usize,
+        only: StateFilter,
+    ) -> Result<()> {
+        if only == StateFilter::ORPHANED && orphans > 0 {
             for events in &self.events {
                 let found = match &events.dated {
                     None => partitions::find(&events.root, &events.layout, None)?,
                     Some((dated, _)) => dated.find(None)?,
                 };
                 if found.partitions.is_empty() {
-                    let what =
-                        format!("events {} have {} of any date in '{}'; no output was removed", events.name, events.nothing(), events.root);
-                    return Err(Error::refused(what).hint("correct the path, the layout or the date column of the events"));
+                    let what = format!(
+                        "events {} have {} of any date in '{}'; no output was removed",
+                        events.name,
+                        events.nothing(),
+                        events.root
+                    );
+                    return Err(Error::refused(what)
+                        .hint("correct the path, the layout or the date column of the events"));
                 }
             }
             return Ok(());
@@ -99,21 +142,50 @@ impl Job {
     }
 
     fn no_events(&self, range: DateRange, orphans: usize) -> Error {
-        let names = self.events.iter().map(|events| events.name.as_str()).collect::<Vec<_>>().join(", ");
-        let nothing = self.events.first().map_or("no partition", |events| events.nothing());
+        let names = self
+            .events
+            .iter()
+            .map(|events| events.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let nothing = self
+            .events
+            .first()
+            .map_or("no partition", |events| events.nothing());
         let kept = match orphans {
             0 => String::new(),
             1 => "; 1 output of this range was kept".to_owned(),
             many => format!("; {many} outputs of this range were kept"),
         };
         let error = Error::refused(format!("events {names} have {nothing} from {range}{kept}"));
-        if let Some(other) = self.events.iter().find_map(|events| events.found.other_padding.as_ref()) {
-            return error.hint(format!("--events-layout '{0}', or layout = \"{0}\" in asof.toml, reads '{1}'", other.layout, other.path));
+        if let Some(other) = self
+            .events
+            .iter()
+            .find_map(|events| events.found.other_padding.as_ref())
+        {
+            return error.hint(format!(
+                "--events-layout '{0}', or layout = \"{0}\" in asof.toml, reads '{1}'",
+                other.layout, other.path
+            ));
         }
-        let error = match self.events.iter().flat_map(|events| &events.found.strangers).next() {
-            Some(stranger) => error.hint(format!("'{stranger}' exists, but is outside the range or does not match the layout")),
-            None => self.events.iter().fold(error, |error, events| error.hint(events.hint_of(range))),
+        let error = match self
+            .events
+            .iter()
+            .flat_map(|events| &events.found.strangers)
+            .next()
+        {
+            Some(stranger) => error.hint(format!(
+                "'{stranger}' exists, but is outside the range or does not match the layout"
+            )),
+            None => self
+                .events
+                .iter()
+                .fold(error, |error, events| error.hint(events.hint_of(range))),
         };
-        if orphans > 0 { error.hint("if their events are really gone, remove these outputs with --only orphaned") } else { error }
+        if orphans > 0 {
+            error.hint("if their events are really gone, remove these outputs with --only orphaned")
+        } else {
+            error
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::asof::{AsOfTable, Copies, KnownIntervals, TableHistory};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::Batches;
-use crate::storage::location::Object;
+use crate::storage::lake::location::Object;
 
 /// Rows of a table.
 #[derive(Clone)]
@@ -50,7 +50,8 @@ impl TableRows {
 }
 
 impl<'a> DateRun<'a> {
-    /// The rows of a table that a relation has on the date, with the table's history and the observed date that serves.
+    /// The rows of a table that a relation has on the date, with the table's history and the
+    /// observed date that serves.
     pub(super) fn table_rows(
         &mut self,
         relation: &JobRelation,
@@ -58,11 +59,17 @@ impl<'a> DateRun<'a> {
         view: View,
     ) -> Result<(TableRows, &'a TableHistory, NaiveDate)> {
         let job = self.job;
-        let history = job.tables.get(table.as_str()).ok_or_else(|| Error::internal(format!("table {table} is not known")))?;
+        let history = job
+            .tables
+            .get(table.as_str())
+            .ok_or_else(|| Error::internal(format!("table {table} is not known")))?;
         let serving = history.resolve(self.date)?;
         let rows = match view {
             View::AsOf => TableRows::AsOf(history.as_of(serving, self.many)?),
-            View::Snapshots => TableRows::Copies(history.copies(&job.copies_read(relation, history, serving, self.date)?, serving)?),
+            View::Snapshots => TableRows::Copies(history.copies(
+                &job.copies_read(relation, history, serving, self.date)?,
+                serving,
+            )?),
             View::Intervals => TableRows::Known(history.known_on(serving)?),
         };
         let from_intervals = match &rows {
@@ -70,7 +77,11 @@ impl<'a> DateRun<'a> {
             TableRows::Known(known) => known.is_published(history),
             TableRows::Copies(_) => false,
         };
-        let using = self.report.using.entry(table.to_string()).or_insert("snapshots");
+        let using = self
+            .report
+            .using
+            .entry(table.to_string())
+            .or_insert("snapshots");
         if from_intervals {
             *using = "intervals";
         }

@@ -1,5 +1,5 @@
-//! Compacts external copies that the command line names: files of one date each, under a layout, or rows of many dates,
-//! which a column tells apart.
+//! Compacts external copies that the command line names: files of one date each, under a layout, or
+//! rows of many dates, which a column tells apart.
 
 use super::settings::CompactOptions;
 use super::{CompactReport, Existing, Workspace, run};
@@ -10,23 +10,31 @@ use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::FormatRule;
-use crate::storage::location::Location;
+use crate::storage::lake::location::Location;
 
 /// Dated copies that another tool wrote, given on the command line.
-pub(super) fn external(workspace: &Workspace<'_>, tables: &[String], root: &str, options: &CompactOptions) -> Result<CompactReport> {
+pub(super) fn external(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    root: &str,
+    options: &CompactOptions,
+) -> Result<CompactReport> {
     if options.layout.is_none() && options.date_column.is_none() {
         return Err(no_dates());
     }
     let Some(out) = &options.out else {
-        return Err(
-            Error::usage("--snapshots needs a place for the intervals: asof never writes among external copies").hint("--out FILE.parquet")
-        );
+        return Err(Error::usage(
+            "--snapshots needs a place for the intervals: asof never writes among external copies",
+        )
+        .hint("--out FILE.parquet"));
     };
     let layout = options.layout.as_deref().map(Layout::parse).transpose()?;
     let name: TableName = match tables {
         [] => {
             let name = workspace.here(out)?.name();
-            name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).parse()?
+            name.rsplit_once('.')
+                .map_or(name.as_str(), |(stem, _)| stem)
+                .parse()?
         }
         [name] => name.parse()?,
         _ => return Err(Error::usage("--snapshots goes with the name of one table")),
@@ -36,21 +44,64 @@ pub(super) fn external(workspace: &Workspace<'_>, tables: &[String], root: &str,
     refuse_to_write_into(&root, layout.as_ref(), &path, out)?;
     let existing = Existing::at(&path, &name, options)?;
     let config = workspace.table_config(&name);
-    let key = [&options.key, &config.key].into_iter().find(|key| !key.is_empty()).cloned();
-    let key = key.or_else(|| existing.intervals.as_ref().map(|existing| existing.footer.key.clone()));
-    let key = key.ok_or_else(|| Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]"))?;
-    let recorded = || existing.footer.as_ref().and_then(|footer| footer.dedup.as_ref()).map(|rule| rule.parse()).transpose();
-    let dedup = options.dedup.clone().or(config.dedup.clone()).map_or_else(recorded, |rule| Ok(Some(rule)))?;
+    let key = [&options.key, &config.key]
+        .into_iter()
+        .find(|key| !key.is_empty())
+        .cloned();
+    let key = key.or_else(|| {
+        existing
+            .intervals
+            .as_ref()
+            .map(|existing| existing.footer.key.clone())
+    });
+    let key = key.ok_or_else(|| {
+        Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]")
+    })?;
+    let recorded = || {
+        existing
+            .footer
+            .as_ref()
+            .and_then(|footer| footer.dedup.as_ref())
+            .map(|rule| rule.parse())
+            .transpose()
+    };
+    let dedup = options
+        .dedup
+        .clone()
+        .or(config.dedup.clone())
+        .map_or_else(recorded, |rule| Ok(Some(rule)))?;
     let declared = options.source_format.or(config.source_format);
-    let format = FormatRule { declared, option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned() };
+    let format = FormatRule {
+        declared,
+        option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
+    };
     let types = workspace.table_types(&name)?;
-    let table =
-        |layout| Table { name, key, key_is_given: true, root, layout, own: false, types, format, dated: None, dedup, dedup_is_given: true };
+    let table = |layout| Table {
+        name,
+        key,
+        key_is_given: true,
+        root,
+        layout,
+        own: false,
+        types,
+        format,
+        dated: None,
+        dedup,
+        dedup_is_given: true,
+    };
     let table = match (layout, &options.date_column) {
         (layout, Some(column)) => {
-            let zone = options.timezone.as_deref().map_or_else(|| workspace.config.zone(), zone)?;
+            let zone = options
+                .timezone
+                .as_deref()
+                .map_or_else(|| workspace.config.zone(), zone)?;
             let named_by = NamedBy::Options("--");
-            let column = DateColumn { name: column.clone(), format: options.date_format.clone(), zone, named_by };
+            let column = DateColumn {
+                name: column.clone(),
+                format: options.date_format.clone(),
+                zone,
+                named_by,
+            };
             workspace.dated_table(table(Dated::split_layout()?), layout, column)
         }
         (Some(layout), None) => table(layout),
@@ -66,19 +117,28 @@ fn no_dates() -> Error {
         .hint("--date-column snapshot_date")
 }
 
-/// Refuses a place for intervals that would be taken for one of the files that are read, or that is a folder of theirs.
-fn refuse_to_write_into(root: &Location, layout: Option<&Layout>, path: &Location, out: &str) -> Result<()> {
+/// Refuses a place for intervals that would be taken for one of the files that are read, or that is
+/// a folder of theirs.
+fn refuse_to_write_into(
+    root: &Location,
+    layout: Option<&Layout>,
+    path: &Location,
+    out: &str,
+) -> Result<()> {
     let is_among = match layout {
         Some(layout) => path.below(root).is_some_and(|below| {
             let parts: Vec<&str> = below.split('/').collect();
-            let is_copy = parts.len() >= layout.depth() && layout.date(&parts[..layout.depth()].join("/")).is_some();
+            let is_copy = parts.len() >= layout.depth()
+                && layout.date(&parts[..layout.depth()].join("/")).is_some();
             is_copy || !out.ends_with(".parquet")
         }),
         None => path.is_read_by(root),
     };
     if is_among {
-        return Err(Error::usage(format!("--out '{out}' lies among the copies in '{root}', into which asof never writes"))
-            .hint("--out FILE.parquet, in another folder"));
+        return Err(Error::usage(format!(
+            "--out '{out}' lies among the copies in '{root}', into which asof never writes"
+        ))
+        .hint("--out FILE.parquet, in another folder"));
     }
     Ok(())
 }

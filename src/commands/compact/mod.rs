@@ -1,15 +1,17 @@
 //! `asof compact`: snapshots to intervals, losslessly, in order of their dates.
 //!
-//! **The pass.** [`crate::engine::compaction`] says what is read and what is held. A dry run plans and stops before it.
+//! **The pass.** [`crate::engine::compaction`] says what is read and what is held. A dry run plans
+//! and stops before it.
 //!
 //! **Incremental.** The intervals' footer records every snapshot they were made from. The longest
-//! run of dates that still agree is taken over: ended
-//! intervals keep their ends and open ones are resumed. The result is the same bytes as a full run. A rewritten or late
-//! date is noticed by its fingerprint, and the run begins there. Fingerprints are remembered beside the intervals
-//! ([`crate::storage::recall`]): one more night must not cost a look at every snapshot there is.
+//! run of dates that still agree is taken over: ended intervals keep their ends and open ones are
+//! resumed. The result is the same bytes as a full run. A rewritten or late date is noticed by its
+//! fingerprint, and the run begins there. Fingerprints are remembered beside the intervals
+//! ([`crate::storage::lake::fingerprint_cache`]): one more night must not cost a look at every
+//! snapshot there is.
 //!
-//! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run that
-//! would need its rows is refused.
+//! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run
+//! that would need its rows is refused.
 
 mod external;
 mod notes;
@@ -33,21 +35,21 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::domain::schema::{type_name, unify};
 use crate::domain::spelling::twins;
-use crate::engine::ahead::{Ahead, Task};
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::Intervals;
+use crate::engine::prefetch::{OrderedPool, Task};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{ReadAs, no_column};
-use crate::storage::commit::{Staged, sweep};
-use crate::storage::footer::IntervalsFooter;
-use crate::storage::http::RequestCounts;
-use crate::storage::location::{Location, Object};
-use crate::storage::partitions::Found;
-use crate::storage::recall::FingerprintRecall;
-use crate::storage::writer::ObjectWriter;
+use crate::storage::lake::commit::{Staged, sweep};
+use crate::storage::lake::fingerprint_cache::FingerprintRecall;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::Found;
+use crate::storage::object_store::http::RequestCounts;
+use crate::storage::parquet::footer::IntervalsFooter;
+use crate::storage::parquet::writer::ObjectWriter;
 
 /// What happened to one table.
 #[derive(Clone, Debug, Serialize)]
@@ -113,10 +115,18 @@ pub struct CompactReport {
 ///
 /// # Errors
 /// Whatever refuses or fails; what was written before stands.
-pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOptions) -> Result<Vec<CompactReport>> {
+pub fn compact(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &CompactOptions,
+) -> Result<Vec<CompactReport>> {
     if let Some(root) = &options.snapshots {
-        let (report, store_requests) = workspace.counting(|| external::external(workspace, tables, root, options))?;
-        return Ok(vec![CompactReport { store_requests, ..report }]);
+        let (report, store_requests) =
+            workspace.counting(|| external::external(workspace, tables, root, options))?;
+        return Ok(vec![CompactReport {
+            store_requests,
+            ..report
+        }]);
     }
     if options.layout.is_some() {
         return Err(Error::usage("--layout goes with --snapshots"));
@@ -136,47 +146,74 @@ pub fn compact(workspace: &Workspace<'_>, tables: &[String], options: &CompactOp
         }
     }
     if names.len() > 1 && options.out.is_some() {
-        return Err(Error::usage("--out goes with the name of one table").hint(format!("asof compact {} --out PATH", names[0])));
+        return Err(Error::usage("--out goes with the name of one table")
+            .hint(format!("asof compact {} --out PATH", names[0])));
     }
     names
         .iter()
         .map(|name| {
             let (report, store_requests) = workspace.counting(|| one(workspace, name, options))?;
-            Ok(CompactReport { store_requests, ..report })
+            Ok(CompactReport {
+                store_requests,
+                ..report
+            })
         })
         .collect()
 }
 
-/// The settings with which the intervals of a table are made, if the command line says nothing of them.
+/// The settings with which the intervals of a table are made, if the command line says nothing of
+/// them.
 ///
 /// # Errors
 /// A usage error for a word of the configuration that is unknown.
-pub(super) fn settings_of(workspace: &Workspace<'_>, table: &Table, existing: Option<&Intervals>) -> Result<Settings> {
+pub(super) fn settings_of(
+    workspace: &Workspace<'_>,
+    table: &Table,
+    existing: Option<&Intervals>,
+) -> Result<Settings> {
     let config = workspace.table_config(&table.name);
-    settings::decide(&table.key, &CompactOptions::default(), &config, existing.map(|existing| &existing.footer))
+    settings::decide(
+        &table.key,
+        &CompactOptions::default(),
+        &config,
+        existing.map(|existing| &existing.footer),
+    )
 }
 
 /// One table's compaction.
-fn one(workspace: &Workspace<'_>, name: &TableName, options: &CompactOptions) -> Result<CompactReport> {
+fn one(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &CompactOptions,
+) -> Result<CompactReport> {
     let path = workspace.intervals_path(name, options.out.as_deref())?;
     let existing = Existing::at(&path, name, options)?;
     let mut key = options.key.clone();
     if key.is_empty() && workspace.table_config(name).key.is_empty() {
-        key = existing.intervals.as_ref().map(|existing| existing.footer.key.clone()).unwrap_or_default();
+        key = existing
+            .intervals
+            .as_ref()
+            .map(|existing| existing.footer.key.clone())
+            .unwrap_or_default();
     }
     let mut table = workspace.table(name, &key)?;
     if table.own && options.source_format.is_some() {
-        return Err(Error::usage(format!("--source-format goes with copies of another tool, and table {name} is asof's own")));
+        return Err(Error::usage(format!(
+            "--source-format goes with copies of another tool, and table {name} is asof's own"
+        )));
     }
     if table.own && table.types.csv_is_given {
-        return Err(Error::usage(format!("--csv goes with copies of another tool, and table {name} is asof's own")).hint("leave out --csv"));
+        return Err(Error::usage(format!(
+            "--csv goes with copies of another tool, and table {name} is asof's own"
+        ))
+        .hint("leave out --csv"));
     }
     table.format.declared = options.source_format.or(table.format.declared);
     run(workspace, table, &path, existing, options)
 }
 
-/// Plans a compaction and does it. Where types that were inferred from text are not one type, that is seen on the way; the
-/// columns are text then, and all begins anew.
+/// Plans a compaction and does it. Where types that were inferred from text are not one type, that
+/// is seen on the way; the columns are text then, and all begins anew.
 fn run(
     workspace: &Workspace<'_>,
     mut table: Table,
@@ -185,18 +222,43 @@ fn run(
     options: &CompactOptions,
 ) -> Result<CompactReport> {
     // Not those of columns that give way to text: that is found out from the files.
-    let declared: BTreeMap<String, String> =
-        table.types.declared.iter().map(|(name, data_type)| (name.clone(), type_name(data_type))).collect();
+    let declared: BTreeMap<String, String> = table
+        .types
+        .declared
+        .iter()
+        .map(|(name, data_type)| (name.clone(), type_name(data_type)))
+        .collect();
     loop {
         let name = table.name.clone();
-        let planned = Run::plan(workspace, table.clone(), declared.clone(), path.clone(), existing, options)?;
+        let planned = Run::plan(
+            workspace,
+            table.clone(),
+            declared.clone(),
+            path.clone(),
+            existing,
+            options,
+        )?;
         match planned.apply()? {
             Done::Report(report) => return Ok(*report),
             Done::AsText(columns) => {
-                let (noun, are) = if columns.len() == 1 { ("column", "is") } else { ("columns", "are") };
-                let columns_named = columns.iter().map(|column| format!("'{column}'")).collect::<Vec<_>>().join(", ");
-                workspace.progress.note(&format!("{name}: {noun} {columns_named} {are} read as text, since the values of some dates are"));
-                table.types.declared.extend(columns.into_iter().map(|column| (column, DataType::Utf8)));
+                let (noun, are) = if columns.len() == 1 {
+                    ("column", "is")
+                } else {
+                    ("columns", "are")
+                };
+                let columns_named = columns
+                    .iter()
+                    .map(|column| format!("'{column}'"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                workspace.progress.note(&format!(
+                    "{name}: {noun} {columns_named} {are} read as \
+                     text, since the values of some dates are"
+                ));
+                table
+                    .types
+                    .declared
+                    .extend(columns.into_iter().map(|column| (column, DataType::Utf8)));
                 existing = Existing::at(path, &name, options)?;
             }
         }
@@ -222,20 +284,33 @@ struct Existing {
 impl Existing {
     fn at(path: &Location, table: &TableName, options: &CompactOptions) -> Result<Self> {
         if options.full {
-            let footer = existing(path, table).ok().flatten().map(|existing| existing.footer);
-            return Ok(Existing { intervals: None, footer });
+            let footer = existing(path, table)
+                .ok()
+                .flatten()
+                .map(|existing| existing.footer);
+            return Ok(Existing {
+                intervals: None,
+                footer,
+            });
         }
         let intervals = existing(path, table)?;
-        Ok(Existing { footer: intervals.as_ref().map(|existing| existing.footer.clone()), intervals })
+        Ok(Existing {
+            footer: intervals.as_ref().map(|existing| existing.footer.clone()),
+            intervals,
+        })
     }
 }
 
 /// The intervals that stand at a place, which must be those of the table.
 fn existing(path: &Location, table: &TableName) -> Result<Option<Intervals>> {
-    let existing = Intervals::open(path).map_err(|error| error.hint(format!("asof compact {table} --full")))?;
+    let existing = Intervals::open(path)
+        .map_err(|error| error.hint(format!("asof compact {table} --full")))?;
     match existing {
         Some(other) if other.footer.table != table.as_str() => {
-            let what = format!("'{path}' holds the intervals of table {}, not of {table}", other.footer.table);
+            let what = format!(
+                "'{path}' holds the intervals of table {}, not of {table}",
+                other.footer.table
+            );
             Err(Error::usage(what).hint("--out FILE, to write somewhere else"))
         }
         existing => Ok(existing),
@@ -274,16 +349,27 @@ impl<'a> Run<'a> {
         let existing = existing.intervals;
         let range = options.range()?;
         let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
-        // What the range leaves out is dropped from the intervals, and must be had again from the lake.
-        let left_out: Vec<NaiveDate> = existing.iter().flat_map(Intervals::observed).filter(outside).collect();
+        // What the range leaves out is dropped from the intervals, and must be had again from the
+        // lake.
+        let left_out: Vec<NaiveDate> = existing
+            .iter()
+            .flat_map(Intervals::observed)
+            .filter(outside)
+            .collect();
         // A range that is open at one end has millions of dates: what there is is filtered instead.
-        let is_narrow = left_out.is_empty() && (table.dated.is_some() || options.from.is_some() && options.to.is_some());
+        let is_narrow = left_out.is_empty()
+            && (table.dated.is_some() || options.from.is_some() && options.to.is_some());
         let mut found = table.find(range.filter(|_| is_narrow))?;
-        let lost: Vec<NaiveDate> = left_out.into_iter().filter(|date| !found.partitions.contains_key(date)).collect();
+        let lost: Vec<NaiveDate> = left_out
+            .into_iter()
+            .filter(|date| !found.partitions.contains_key(date))
+            .collect();
         found.partitions.retain(|date, _| !outside(date));
         let dates = found.dates();
         if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
-            workspace.progress.note(&format!("table {}: {other}, and is not read", table.name));
+            workspace
+                .progress
+                .note(&format!("table {}: {other}, and is not read", table.name));
         }
         if dates.is_empty() && existing.is_none() {
             return Err(no_snapshots(&table, range, &found));
@@ -300,12 +386,27 @@ impl<'a> Run<'a> {
             read_with.insert(",dedup".to_owned(), rule.to_string());
         }
         let recall = FingerprintRecall::beside(&path, read_with);
-        let (new, dry_run) = (Vec::new(), options.dry_run);
-        let mut run = Run { workspace, table, settings, path, base: None, new, mode: "full", recall, types, dry_run };
+        let new = Vec::new();
+        let dry_run = options.dry_run;
+        let mut run = Run {
+            workspace,
+            table,
+            settings,
+            path,
+            base: None,
+            new,
+            mode: "full",
+            recall,
+            types,
+            dry_run,
+        };
         let mut observed = dates.clone();
         if let Some(existing) = existing {
             run.refuse_pruned("a compaction of this range", &lost)?;
-            let pruned = existing.observed().into_iter().filter(|date| !found.partitions.contains_key(date) && !outside(date));
+            let pruned = existing
+                .observed()
+                .into_iter()
+                .filter(|date| !found.partitions.contains_key(date) && !outside(date));
             let pruned: Vec<NaiveDate> = pruned.collect();
             observed.extend(&pruned);
             observed.sort();
@@ -314,8 +415,14 @@ impl<'a> Run<'a> {
             run.refuse_to_lose()?;
         }
         let kept = run.base.as_ref().map(Base::last);
-        run.new = found.partitions.into_iter().filter(|(date, _)| kept.is_none_or(|kept| *date > kept)).collect();
-        run.settings.policy.check(run.table.name.as_str(), &observed)?;
+        run.new = found
+            .partitions
+            .into_iter()
+            .filter(|(date, _)| kept.is_none_or(|kept| *date > kept))
+            .collect();
+        run.settings
+            .policy
+            .check(run.table.name.as_str(), &observed)?;
         Ok(run)
     }
 
@@ -325,16 +432,33 @@ impl<'a> Run<'a> {
             Ok(None) => Ok(()),
             Ok(Some(existing)) => {
                 let all = self.table.find(None)?;
-                let lost: Vec<NaiveDate> = existing.observed().into_iter().filter(|date| !all.partitions.contains_key(date)).collect();
+                let lost: Vec<NaiveDate> = existing
+                    .observed()
+                    .into_iter()
+                    .filter(|date| !all.partitions.contains_key(date))
+                    .collect();
                 self.refuse_pruned("a full compaction", &lost)
             }
-            Err(error) if self.workspace.intervals_path(&self.table.name, None).ok().as_ref() != Some(&self.path) => {
+            Err(error)
+                if self
+                    .workspace
+                    .intervals_path(&self.table.name, None)
+                    .ok()
+                    .as_ref()
+                    != Some(&self.path) =>
+            {
                 // Elsewhere it may be anything, and whose it is cannot be told.
-                Err(error.hint(format!("rm '{}', if it is not needed", self.workspace.shown(&self.path))))
+                Err(error.hint(format!(
+                    "rm '{}', if it is not needed",
+                    self.workspace.shown(&self.path)
+                )))
             }
             Err(error) => {
-                let note =
-                    format!("{}: the intervals that stood there cannot be read ({error}); what only they knew is lost", self.table.name);
+                let note = format!(
+                    "{}: the intervals that stood there cannot be read ({error}); what only they \
+                     knew is lost",
+                    self.table.name
+                );
                 self.workspace.progress.note(&note);
                 Ok(())
             }
@@ -343,29 +467,52 @@ impl<'a> Run<'a> {
 
     fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
         let [first, ..] = dates else { return Ok(()) };
-        let more = if dates.len() > 1 { format!(" and {} more", dates.len() - 1) } else { String::new() };
+        let more = if dates.len() > 1 {
+            format!(" and {} more", dates.len() - 1)
+        } else {
+            String::new()
+        };
         let name = &self.table.name;
-        let what =
-            format!("table {name}: {what} needs the snapshot of {first}{more}, which is no longer there and only the intervals know");
+        let what = format!(
+            "table {name}: {what} needs the snapshot of {first}{more}, which is no longer there \
+             and only the intervals know"
+        );
         let mut error = Error::refused(what);
         let last = dates[dates.len() - 1];
         if !self.table.own {
             // asof never writes among external copies.
-            error = error.hint(format!("put the copies of {first} to {last} back, if they should be there"));
-        } else if Intervals::open(&self.path).ok().flatten().is_none_or(|existing| existing.is_whole()) {
+            error = error.hint(format!(
+                "put the copies of {first} to {last} back, if they should be there"
+            ));
+        } else if Intervals::open(&self.path)
+            .ok()
+            .flatten()
+            .is_none_or(|existing| existing.is_whole())
+        {
             let root = self.workspace.shown(&self.table.root);
-            error = error.hint(format!("asof expand {name} --from {first} --to {last} --out '{root}', to have them back"));
+            error = error.hint(format!(
+                "asof expand {name} --from {first} --to {last} --out '{root}', to have them back"
+            ));
         }
         Err(error.hint("--out FILE, to write intervals of what is there to another place"))
     }
 
     /// Takes over as much of existing intervals as still agrees with the lake.
-    fn take_over(&mut self, existing: Intervals, partitions: &Partitions, pruned: &[NaiveDate]) -> Result<()> {
-        if Settings::of(&existing) != self.settings || existing.footer.dedup != self.dedup().map(Dedup::to_string) {
+    fn take_over(
+        &mut self,
+        existing: Intervals,
+        partitions: &Partitions,
+        pruned: &[NaiveDate],
+    ) -> Result<()> {
+        if Settings::of(&existing) != self.settings
+            || existing.footer.dedup != self.dedup().map(Dedup::to_string)
+        {
             self.refuse_pruned("a compaction with other settings", pruned)?;
-            self.workspace
-                .progress
-                .note(&format!("{}: the settings differ from those of the intervals that exist; all snapshots are read", self.table.name));
+            self.workspace.progress.note(&format!(
+                "{}: the settings differ from those of the intervals that exist; \
+                 all snapshots are read",
+                self.table.name
+            ));
             return Ok(());
         }
         let mut kept = 0;
@@ -374,12 +521,18 @@ impl<'a> Run<'a> {
             self.read_fingerprints(&existing, partitions)?;
         }
         // A column whose type is declared no longer, and that was read in that type.
-        let undeclared = |name: &&String| existing.footer.types.contains_key(*name) && !self.types.contains_key(*name);
+        let undeclared = |name: &&String| {
+            existing.footer.types.contains_key(*name) && !self.types.contains_key(*name)
+        };
         let undeclared: Vec<&String> = existing.footer.types.keys().filter(undeclared).collect();
         for (index, observed) in existing.footer.observed.iter().enumerate() {
-            let before = index.checked_sub(1).map(|before| existing.footer.observed[before].date);
+            let before = index
+                .checked_sub(1)
+                .map(|before| existing.footer.observed[before].date);
             let latest = partitions.range(..observed.date).next_back();
-            if let Some((late, _)) = latest.filter(|(date, _)| before.is_none_or(|before| **date > before)) {
+            if let Some((late, _)) =
+                latest.filter(|(date, _)| before.is_none_or(|before| **date > before))
+            {
                 reason = Some(format!("the snapshot of {late} is new"));
                 break;
             }
@@ -395,17 +548,25 @@ impl<'a> Run<'a> {
                     break;
                 }
             } else if !pruned.contains(&observed.date) {
-                reason = Some(format!("the snapshot of {} is outside of the range", observed.date));
+                reason = Some(format!(
+                    "the snapshot of {} is outside of the range",
+                    observed.date
+                ));
                 break;
             }
             kept = index + 1;
         }
         self.mode = "incremental";
         if let Some(reason) = reason {
-            let needed: Vec<NaiveDate> =
-                pruned.iter().copied().filter(|date| kept == 0 || *date > existing.footer.observed[kept - 1].date).collect();
+            let needed: Vec<NaiveDate> = pruned
+                .iter()
+                .copied()
+                .filter(|date| kept == 0 || *date > existing.footer.observed[kept - 1].date)
+                .collect();
             self.refuse_pruned("a recomputation", &needed)?;
-            let from = existing.footer.observed[kept..].first().map(|observed| observed.date);
+            let from = existing.footer.observed[kept..]
+                .first()
+                .map(|observed| observed.date);
             self.mode = if kept == 0 { "full" } else { "recomputed" };
             self.workspace.progress.note(&format!(
                 "{}: {reason}; intervals are recomputed from {}",
@@ -414,44 +575,75 @@ impl<'a> Run<'a> {
             ));
         }
         if kept > 0 {
-            self.base = Some(Base { intervals: Arc::new(existing), kept });
+            self.base = Some(Base {
+                intervals: Arc::new(existing),
+                kept,
+            });
         }
         Ok(())
     }
 
-    /// Refuses a declared type of a column that no date has. `asof snapshot` looks at its source; of another tool's files a
-    /// column may be absent on some dates.
+    /// Refuses a declared type of a column that no date has. `asof snapshot` looks at its source;
+    /// of another tool's files a column may be absent on some dates.
     fn check_declared(&self, schema: &SchemaRef) -> Result<()> {
         let is_absent = |name: &&String| !self.table.own && schema.field_with_name(name).is_err();
         match self.types.keys().find(is_absent) {
-            Some(name) => Err(no_column(name, schema, &format!("table {}", self.table.name))),
+            Some(name) => Err(no_column(
+                name,
+                schema,
+                &format!("table {}", self.table.name),
+            )),
             None => Ok(()),
         }
     }
 
-    /// Why the types of a snapshot in the intervals are not those that it would be read with now, if they are not.
+    /// Why the types of a snapshot in the intervals are not those that it would be read with now,
+    /// if they are not.
     fn other_types(&self, schema: &SchemaRef, undeclared: &[&String]) -> Option<String> {
         let declared = self.table.as_declared(schema);
-        let differs = schema.fields().iter().zip(declared.fields()).find(|(known, declared)| known.data_type() != declared.data_type());
+        let differs = schema
+            .fields()
+            .iter()
+            .zip(declared.fields())
+            .find(|(known, declared)| known.data_type() != declared.data_type());
         if let Some((known, declared)) = differs {
-            let (known_type, declared) = (type_name(known.data_type()), type_name(declared.data_type()));
-            return Some(format!("column '{}' is {declared} now, and {known_type} in the intervals", known.name()));
+            let known_type = type_name(known.data_type());
+            let declared = type_name(declared.data_type());
+            return Some(format!(
+                "column '{}' is {declared} now, and {known_type} in the intervals",
+                known.name()
+            ));
         }
-        let undeclared = undeclared.iter().find(|name| schema.field_with_name(name).is_ok())?;
-        Some(format!("the type of column '{undeclared}' is no longer declared"))
+        let undeclared = undeclared
+            .iter()
+            .find(|name| schema.field_with_name(name).is_ok())?;
+        Some(format!(
+            "the type of column '{undeclared}' is no longer declared"
+        ))
     }
 
-    /// Reads, side by side, the footers of the snapshots that intervals were made from, as far as they are there and it is not known what they say.
+    /// Reads, side by side, the footers of the snapshots that intervals were made from, as far as
+    /// they are there and it is not known what they say.
     fn read_fingerprints(&mut self, existing: &Intervals, partitions: &Partitions) -> Result<()> {
-        let there = existing.footer.observed.iter().filter_map(|observed| Some((observed.date, partitions.get(&observed.date)?)));
-        let unknown: Vec<_> = there.filter(|(date, objects)| self.recall.recall(*date, objects).is_none()).collect();
+        let there = existing
+            .footer
+            .observed
+            .iter()
+            .filter_map(|observed| Some((observed.date, partitions.get(&observed.date)?)));
+        let unknown: Vec<_> = there
+            .filter(|(date, objects)| self.recall.recall(*date, objects).is_none())
+            .collect();
         let task = |(date, objects): &(NaiveDate, &Vec<Object>)| -> Task<Option<Fingerprint>> {
-            let (table, date, objects) = (self.table.clone(), *date, (*objects).clone());
+            let table = self.table.clone();
+            let date = *date;
+            let objects = (*objects).clone();
             // A snapshot that cannot be read is read again, and refused, when it is needed.
             Box::new(move || Ok(table.fingerprint(date, &objects, None).ok()))
         };
         let threads = self.table.waiting_threads();
-        let read: Vec<Option<Fingerprint>> = Ahead::new(threads, 2 * threads, unknown.iter().map(task))?.collect::<Result<_>>()?;
+        let read: Vec<Option<Fingerprint>> =
+            OrderedPool::new(threads, 2 * threads, unknown.iter().map(task))?
+                .collect::<Result<_>>()?;
         for ((date, objects), fingerprint) in unknown.into_iter().zip(read) {
             if let Some(fingerprint) = fingerprint {
                 self.recall.learn(date, objects, fingerprint);
@@ -460,7 +652,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn fingerprint(&mut self, date: NaiveDate, objects: &[Object], pinned: Option<&SchemaRef>) -> Result<Fingerprint> {
+    fn fingerprint(
+        &mut self,
+        date: NaiveDate,
+        objects: &[Object],
+        pinned: Option<&SchemaRef>,
+    ) -> Result<Fingerprint> {
         if let Some(known) = self.recall.recall(date, objects) {
             return Ok(known);
         }
@@ -472,7 +669,9 @@ impl<'a> Run<'a> {
     fn apply(mut self) -> Result<Done> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
             self.mode = "up to date";
-            self.base.iter().try_for_each(|base| self.check_declared(&base.intervals.every_column()?))?;
+            self.base
+                .iter()
+                .try_for_each(|base| self.check_declared(&base.intervals.every_column()?))?;
             if !self.dry_run {
                 self.recall.save();
             }
@@ -481,7 +680,11 @@ impl<'a> Run<'a> {
         if self.dry_run {
             return Ok(Done::Report(Box::new(self.report(None, 0)?)));
         }
-        let mut output = Output { run: &self, staged: None, writer: None };
+        let mut output = Output {
+            run: &self,
+            staged: None,
+            writer: None,
+        };
         let pass = Pass {
             table: &self.table,
             settings: &self.settings,
@@ -489,7 +692,11 @@ impl<'a> Run<'a> {
             part: None,
             memory: self.workspace.memory,
             threads: processors(),
-            step: &|done, total| self.workspace.progress.step(&format!("compact {}", self.table.name), done, total),
+            step: &|done, total| {
+                self.workspace
+                    .progress
+                    .step(&format!("compact {}", self.table.name), done, total)
+            },
         };
         let facts = pass.run(&self.new, &mut output)?;
         if !facts.as_text.is_empty() {
@@ -499,24 +706,40 @@ impl<'a> Run<'a> {
         self.note_twins(&facts)?;
         let bytes = output.finish(&facts)?;
         if let (0, Some(condition)) = (facts.intervals, &self.settings.selection.condition) {
-            self.workspace.progress.note(&format!("{}: no row of any snapshot meets the condition {condition}", self.table.name));
+            self.workspace.progress.note(&format!(
+                "{}: no row of any snapshot meets the condition {condition}",
+                self.table.name
+            ));
         }
         let volatile_columns = self.note_volatile_columns(&facts);
         for (date, objects) in &self.new {
-            if let Some(observed) = facts.observed.iter().find(|observed| observed.date == *date) {
-                self.recall.learn(*date, objects, observed.stored.unwrap_or(observed.fingerprint));
+            if let Some(observed) = facts
+                .observed
+                .iter()
+                .find(|observed| observed.date == *date)
+            {
+                self.recall.learn(
+                    *date,
+                    objects,
+                    observed.stored.unwrap_or(observed.fingerprint),
+                );
             }
         }
         self.recall.save();
-        Ok(Done::Report(Box::new(CompactReport { volatile_columns, ..self.report(Some(&facts), bytes)? })))
+        Ok(Done::Report(Box::new(CompactReport {
+            volatile_columns,
+            ..self.report(Some(&facts), bytes)?
+        })))
     }
 
-    /// The rule by which rows of external copies are dropped; those of asof's own have been dropped before.
+    /// The rule by which rows of external copies are dropped; those of asof's own have been dropped
+    /// before.
     fn dedup(&self) -> Option<&Dedup> {
         self.table.dedup.as_ref().filter(|_| !self.table.own)
     }
 
-    /// Says so if columns differ only in case, as when an external table's tool changed the case of a name.
+    /// Says so if columns differ only in case, as when an external table's tool changed the case of
+    /// a name.
     fn note_twins(&self, facts: &CompactionFacts) -> Result<()> {
         let mut all: SchemaRef = Arc::new(Schema::empty());
         for schema in &facts.schemas {
@@ -526,7 +749,8 @@ impl<'a> Run<'a> {
         }
         if let Some((one, other)) = twins(&all) {
             self.workspace.progress.note(&format!(
-                "{}: columns '{one}' and '{other}' differ only in case, and are two columns of the intervals; Spark, Hive and BigQuery cannot tell them apart",
+                "{}: columns '{one}' and '{other}' differ only in case, and are two columns of \
+                 the intervals; Spark, Hive and BigQuery cannot tell them apart",
                 self.table.name
             ));
         }
@@ -536,8 +760,16 @@ impl<'a> Run<'a> {
     /// What happened, or, without facts of a pass, what stands or would be done.
     fn report(&self, passed: Option<&CompactionFacts>, bytes: u64) -> Result<CompactReport> {
         let base = self.base.as_ref().map(Base::observed);
-        let planned = || base.into_iter().flatten().map(|seen| seen.date).chain(self.new.iter().map(|(date, _)| *date)).collect();
-        let dates: Vec<NaiveDate> = passed.map_or_else(planned, |passed| passed.observed.iter().map(|seen| seen.date).collect());
+        let planned = || {
+            base.into_iter()
+                .flatten()
+                .map(|seen| seen.date)
+                .chain(self.new.iter().map(|(date, _)| *date))
+                .collect()
+        };
+        let dates: Vec<NaiveDate> = passed.map_or_else(planned, |passed| {
+            passed.observed.iter().map(|seen| seen.date).collect()
+        });
         let observed = passed.map_or(base.unwrap_or_default(), |passed| &passed.observed);
         let standing = || self.base.as_ref().map_or(0, |base| base.intervals.rows());
         let open = match (passed, &self.base, &self.settings.selection.condition) {
@@ -558,11 +790,17 @@ impl<'a> Run<'a> {
             by_changes: passed.map_or(0, |passed| passed.by_changes),
             unchanged: passed.map_or(0, |passed| passed.unchanged),
             dedup: self.dedup().map(Dedup::to_string),
-            dropped_rows: self.dedup().map(|_| observed.iter().map(|observed| observed.dropped_rows).sum()),
+            dropped_rows: self
+                .dedup()
+                .map(|_| observed.iter().map(|observed| observed.dropped_rows).sum()),
             snapshot_rows: observed.iter().map(|observed| observed.rows).sum(),
             intervals: passed.map_or_else(standing, |passed| passed.intervals),
             open,
-            bytes: if passed.is_some() { bytes } else { self.base.as_ref().map_or(0, |base| base.intervals.bytes()) },
+            bytes: if passed.is_some() {
+                bytes
+            } else {
+                self.base.as_ref().map_or(0, |base| base.intervals.bytes())
+            },
             days: passed.map(|passed| passed.days.clone()).unwrap_or_default(),
             selected_rows: self.settings.selection.condition.clone(),
             select: self.settings.selection.select.clone(),
@@ -583,7 +821,12 @@ struct Output<'a> {
 
 impl Sink for Output<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
-        let Run { settings, path, workspace, .. } = self.run;
+        let Run {
+            settings,
+            path,
+            workspace,
+            ..
+        } = self.run;
         settings.check(table, &self.run.table)?;
         self.run.check_declared(table)?;
         if let Some(folder) = path.parent() {
@@ -593,25 +836,46 @@ impl Sink for Output<'_> {
         let staged = Staged::create(path)?;
         let mut sorted_by = self.run.table.key.clone();
         sorted_by.push(settings.convention.start_column.clone());
-        self.writer = Some(ObjectWriter::create(staged.writer()?, schema, &sorted_by, path)?);
+        self.writer = Some(ObjectWriter::create(
+            staged.writer()?,
+            schema,
+            &sorted_by,
+            path,
+        )?);
         self.staged = Some(staged);
         Ok(())
     }
 
     fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        self.writer.as_mut().map_or_else(|| Err(Error::internal("nothing was begun")), |writer| writer.write(rows))
+        self.writer.as_mut().map_or_else(
+            || Err(Error::internal("nothing was begun")),
+            |writer| writer.write(rows),
+        )
     }
 }
 
 impl Output<'_> {
     /// Publishes the object whole; gives its size.
     fn finish(self, facts: &CompactionFacts) -> Result<u64> {
-        let (Some(staged), Some(writer)) = (self.staged, self.writer) else { return Err(Error::internal("nothing was begun")) };
+        let (Some(staged), Some(writer)) = (self.staged, self.writer) else {
+            return Err(Error::internal("nothing was begun"));
+        };
         if writer.rows() != facts.intervals {
-            let counted = format!("{} intervals were counted and {} written", facts.intervals, writer.rows());
-            return Err(Error::internal(format!("table {}: {counted}", self.run.table.name)));
+            let counted = format!(
+                "{} intervals were counted and {} written",
+                facts.intervals,
+                writer.rows()
+            );
+            return Err(Error::internal(format!(
+                "table {}: {counted}",
+                self.run.table.name
+            )));
         }
-        let bytes = writer.finish(&self.run.settings.footer(&self.run.table, facts, &self.run.types))?;
+        let bytes = writer.finish(&self.run.settings.footer(
+            &self.run.table,
+            facts,
+            &self.run.types,
+        ))?;
         staged.publish_over()?;
         Ok(bytes)
     }
@@ -619,14 +883,28 @@ impl Output<'_> {
 
 fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error {
     let within = range.map_or(String::new(), |range| format!(" from {range}"));
-    let error = Error::refused(format!("table {} has no snapshots{within} to compact", table.name));
+    let error = Error::refused(format!(
+        "table {} has no snapshots{within} to compact",
+        table.name
+    ));
     if let Some(other) = &found.other_padding {
-        return error.hint(format!("--layout '{}' reads '{}'", other.layout, other.path));
+        return error.hint(format!(
+            "--layout '{}' reads '{}'",
+            other.layout, other.path
+        ));
     }
     match found.strangers.as_slice() {
-        [] if range.is_some() => error.hint("choose another range with --from and --to, or leave them out"),
+        [] if range.is_some() => {
+            error.hint("choose another range with --from and --to, or leave them out")
+        }
         [] if !table.own => error.hint(table.filling()),
-        [] => error.hint(format!("asof snapshot {} --source FILE --key COLUMN", table.name)),
-        strangers => error.hint(format!("'{}' is not of the layout '{}'", strangers[0], table.layout)),
+        [] => error.hint(format!(
+            "asof snapshot {} --source FILE --key COLUMN",
+            table.name
+        )),
+        strangers => error.hint(format!(
+            "'{}' is not of the layout '{}'",
+            strangers[0], table.layout
+        )),
     }
 }

@@ -1,5 +1,5 @@
-//! What a compaction is asked for, and the settings that this comes to: the command line decides, then the configuration,
-//! then the intervals that exist, then the defaults.
+//! What a compaction is asked for, and the settings that this comes to: the command line decides,
+//! then the configuration, then the intervals that exist, then the defaults.
 
 use chrono::NaiveDate;
 
@@ -13,10 +13,10 @@ use crate::engine::selection::Selection;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::source::Format;
-use crate::storage::footer::IntervalsFooter;
+use crate::storage::parquet::footer::IntervalsFooter;
 
-/// What the command line asks for; what it leaves open, the configuration, then the intervals that exist,
-/// then the defaults decide.
+/// What the command line asks for; what it leaves open, the configuration, then the intervals that
+/// exist, then the defaults decide.
 #[derive(Clone, Debug, Default)]
 pub struct CompactOptions {
     /// The root of foreign snapshots.
@@ -87,8 +87,10 @@ pub(super) fn decide(
     let comparison = decide_comparison(key, options, config, existing)?;
     let selection = decide_selection(key, options, config, existing);
     if let Some(name) = comparison.track.iter().find(|name| !selection.keeps(name)) {
-        return Err(Error::usage(format!("'track' names the column '{name}', which 'select' leaves out"))
-            .hint(format!("--select {},{name}", selection.select.join(","))));
+        return Err(Error::usage(format!(
+            "'track' names the column '{name}', which 'select' leaves out"
+        ))
+        .hint(format!("--select {},{name}", selection.select.join(","))));
     }
     Ok(Settings {
         policy: decide_policy(options, config, existing)?,
@@ -98,22 +100,49 @@ pub(super) fn decide(
     })
 }
 
-/// The condition and the columns, each by itself. An empty one, as in --where '', takes back what an earlier run was told.
-fn decide_selection(key: &[String], options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Selection {
+/// The condition and the columns, each by itself. An empty one, as in --where '', takes back what
+/// an earlier run was told.
+fn decide_selection(
+    key: &[String],
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: Option<&IntervalsFooter>,
+) -> Selection {
     let condition = options.condition.as_ref().or(config.condition.as_ref());
-    let condition = condition.or_else(|| existing.and_then(|footer| footer.condition.as_ref())).map(|condition| condition.trim());
-    let condition = condition.filter(|condition| !condition.is_empty()).map(str::to_owned);
+    let condition = condition
+        .or_else(|| existing.and_then(|footer| footer.condition.as_ref()))
+        .map(|condition| condition.trim());
+    let condition = condition
+        .filter(|condition| !condition.is_empty())
+        .map(str::to_owned);
     let known = existing.map_or(&[] as &[String], |footer| &footer.select);
-    let select = [&options.select, &config.select].into_iter().find(|select| !select.is_empty()).map_or(known, Vec::as_slice);
-    let select: Vec<String> = select.iter().filter(|column| !column.is_empty()).cloned().collect();
+    let select = [&options.select, &config.select]
+        .into_iter()
+        .find(|select| !select.is_empty())
+        .map_or(known, Vec::as_slice);
+    let select: Vec<String> = select
+        .iter()
+        .filter(|column| !column.is_empty())
+        .cloned()
+        .collect();
     Selection::new(condition, &select, key)
 }
 
-fn decide_policy(options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Result<GapPolicy> {
-    let given = options.gaps.is_some() || config.gaps.is_some() || options.max_gap.is_some() || config.max_gap.is_some();
+fn decide_policy(
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: Option<&IntervalsFooter>,
+) -> Result<GapPolicy> {
+    let given = options.gaps.is_some()
+        || config.gaps.is_some()
+        || options.max_gap.is_some()
+        || config.max_gap.is_some();
     match existing {
         Some(footer) if !given => Ok(footer.gaps.read()),
-        _ => policy(options.gaps.as_deref().or(config.gaps.as_deref()), options.max_gap.or(config.max_gap)),
+        _ => policy(
+            options.gaps.as_deref().or(config.gaps.as_deref()),
+            options.max_gap.or(config.max_gap),
+        ),
     }
 }
 
@@ -124,28 +153,65 @@ fn policy(name: Option<&str>, max_gap: Option<u32>) -> Result<GapPolicy> {
         (Some("error"), None) => Ok(GapPolicy::Error),
         (Some("split"), None) => Ok(GapPolicy::Split),
         (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap goes with --gaps carry")),
-        (Some(other), _) => {
-            Err(Error::usage(format!("'{other}' is no way to treat gaps")).hint("--gaps carry, --gaps error, or --gaps split"))
-        }
+        (Some(other), _) => Err(Error::usage(format!("'{other}' is no way to treat gaps"))
+            .hint("--gaps carry, --gaps error, or --gaps split")),
     }
 }
 
-fn decide_convention(options: &CompactOptions, config: &TableConfig, existing: Option<&IntervalsFooter>) -> Result<Convention> {
+fn decide_convention(
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: Option<&IntervalsFooter>,
+) -> Result<Convention> {
     let wire = existing.map(|footer| &footer.convention);
-    let pick = |given: &Option<String>, configured: &Option<String>, was: Option<&String>, default: &str| {
-        given.as_ref().or(configured.as_ref()).or(was).cloned().unwrap_or_else(|| default.to_owned())
+    let pick = |given: &Option<String>,
+                configured: &Option<String>,
+                was: Option<&String>,
+                default: &str| {
+        given
+            .as_ref()
+            .or(configured.as_ref())
+            .or(was)
+            .cloned()
+            .unwrap_or_else(|| default.to_owned())
     };
-    let end = pick(&options.end, &config.end, wire.map(|wire| &wire.end), "inclusive");
-    let open_end = pick(&options.open_end, &config.open_end, wire.map(|wire| &wire.open_end), "9999-12-31");
+    let end = pick(
+        &options.end,
+        &config.end,
+        wire.map(|wire| &wire.end),
+        "inclusive",
+    );
+    let open_end = pick(
+        &options.open_end,
+        &config.open_end,
+        wire.map(|wire| &wire.open_end),
+        "9999-12-31",
+    );
     if !["inclusive", "exclusive"].contains(&end.as_str()) {
-        return Err(Error::usage(format!("an end is inclusive or exclusive, and not '{end}'")).hint("--end inclusive"));
+        return Err(
+            Error::usage(format!("an end is inclusive or exclusive, and not '{end}'"))
+                .hint("--end inclusive"),
+        );
     }
     if !["9999-12-31", "null"].contains(&open_end.as_str()) {
-        return Err(Error::usage(format!("an open end is 9999-12-31 or null, and not '{open_end}'")).hint("--open-end null"));
+        return Err(Error::usage(format!(
+            "an open end is 9999-12-31 or null, and not '{open_end}'"
+        ))
+        .hint("--open-end null"));
     }
     Ok(Convention {
-        start_column: pick(&options.start_column, &config.start_column, wire.map(|wire| &wire.start_column), "active_start"),
-        end_column: pick(&options.end_column, &config.end_column, wire.map(|wire| &wire.end_column), "active_end"),
+        start_column: pick(
+            &options.start_column,
+            &config.start_column,
+            wire.map(|wire| &wire.start_column),
+            "active_start",
+        ),
+        end_column: pick(
+            &options.end_column,
+            &config.end_column,
+            wire.map(|wire| &wire.end_column),
+            "active_end",
+        ),
         exclusive: end == "exclusive",
         open_null: open_end == "null",
     })
@@ -157,23 +223,38 @@ fn decide_comparison(
     config: &TableConfig,
     existing: Option<&IntervalsFooter>,
 ) -> Result<Comparison> {
-    // The two say one thing together: whoever gives one of them does not mean the other one of an earlier run.
+    // The two say one thing together: whoever gives one of them does not mean the other one of an
+    // earlier run.
     let given = [
         (options.ignore.clone(), options.track.clone()),
         (config.ignore.clone(), config.track.clone()),
-        existing.map(|footer| (footer.ignore.clone(), footer.track.clone())).unwrap_or_default(),
+        existing
+            .map(|footer| (footer.ignore.clone(), footer.track.clone()))
+            .unwrap_or_default(),
     ];
-    let (mut ignore, mut track) = given.into_iter().find(|(ignore, track)| !ignore.is_empty() || !track.is_empty()).unwrap_or_default();
+    let (mut ignore, mut track) = given
+        .into_iter()
+        .find(|(ignore, track)| !ignore.is_empty() || !track.is_empty())
+        .unwrap_or_default();
     // An empty name, as in --ignore '', takes back what an earlier run was told.
     ignore.retain(|column| !column.is_empty());
     track.retain(|column| !column.is_empty());
     if !ignore.is_empty() && !track.is_empty() {
-        return Err(Error::usage("'ignore' and 'track' exclude one another: the one names what is not compared, the other all that is"));
+        return Err(Error::usage(
+            "'ignore' and 'track' exclude one another: the one names what is not compared, the \
+             other all that is",
+        ));
     }
     if let Some(key) = key.iter().find(|key| ignore.contains(key)) {
-        return Err(Error::usage(format!("'{key}' is a key column, and cannot be ignored")));
+        return Err(Error::usage(format!(
+            "'{key}' is a key column, and cannot be ignored"
+        )));
     }
-    Ok(Comparison { key: key.to_owned(), ignore, track })
+    Ok(Comparison {
+        key: key.to_owned(),
+        ignore,
+        track,
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +262,7 @@ mod tests {
     use super::*;
     use crate::commands::testing::TestLake;
     use crate::engine::intervals::Intervals;
-    use crate::storage::location::Location;
+    use crate::storage::lake::location::Location;
 
     #[test]
     fn settings_are_kept_until_others_are_given() {
@@ -192,8 +273,17 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let made = |options: &CompactOptions| {
             lake.compact_with("item", options);
-            let made = Intervals::open(&Location::local(lake.intervals())).expect("they open").expect("they are there").footer;
-            (made.convention, made.gaps, made.ignore, made.track, made.intervals)
+            let made = Intervals::open(&Location::local(lake.intervals()))
+                .expect("they open")
+                .expect("they are there")
+                .footer;
+            (
+                made.convention,
+                made.gaps,
+                made.ignore,
+                made.track,
+                made.intervals,
+            )
         };
         let first = made(&CompactOptions {
             end: text("exclusive"),
@@ -206,10 +296,24 @@ mod tests {
         });
         assert_eq!(first.4, 2);
         for full in [false, true] {
-            assert_eq!(made(&CompactOptions { full, ..CompactOptions::default() }), first, "{full}");
+            assert_eq!(
+                made(&CompactOptions {
+                    full,
+                    ..CompactOptions::default()
+                }),
+                first,
+                "{full}"
+            );
         }
-        let tracked = made(&CompactOptions { full: true, track: vec!["price".into()], ..CompactOptions::default() });
-        assert_eq!((&tracked.2, &tracked.3, &tracked.0), (&vec![], &vec!["price".to_owned()], &first.0));
+        let tracked = made(&CompactOptions {
+            full: true,
+            track: vec!["price".into()],
+            ..CompactOptions::default()
+        });
+        assert_eq!(
+            (&tracked.2, &tracked.3, &tracked.0),
+            (&vec![], &vec!["price".to_owned()], &first.0)
+        );
         let reset = made(&CompactOptions {
             full: true,
             end: text("inclusive"),
@@ -217,7 +321,18 @@ mod tests {
             ignore: vec![String::new()],
             ..CompactOptions::default()
         });
-        assert_eq!((reset.0.end.as_str(), reset.1.gaps.as_str(), reset.2.len() + reset.3.len(), reset.4), ("inclusive", "carry", 0, 3));
-        assert_eq!((reset.0.open_end.as_str(), reset.0.start_column.as_str()), ("null", "valid_from"));
+        assert_eq!(
+            (
+                reset.0.end.as_str(),
+                reset.1.gaps.as_str(),
+                reset.2.len() + reset.3.len(),
+                reset.4
+            ),
+            ("inclusive", "carry", 0, 3)
+        );
+        assert_eq!(
+            (reset.0.open_end.as_str(), reset.0.start_column.as_str()),
+            ("null", "valid_from")
+        );
     }
 }

@@ -15,22 +15,34 @@ use crate::error::Result;
 use crate::storage::sorter::KeyEncoder;
 
 impl Verification<'_> {
-    /// Checks the invariants of intervals, and expands them on every observed date at once. Gives nothing if the
-    /// expansion would mean nothing.
+    /// Checks the invariants of intervals, and expands them on every observed date at once. Gives
+    /// nothing if the expansion would mean nothing.
     pub(super) fn check_intervals(&mut self, intervals: &Intervals) -> Option<Vec<RowSum>> {
         let footer = &intervals.footer;
         if footer.table != self.table.name.as_str() {
-            self.problem(None, ProblemKind::Footer, format!("the intervals say that they are of table {}", footer.table));
+            self.problem(
+                None,
+                ProblemKind::Footer,
+                format!("the intervals say that they are of table {}", footer.table),
+            );
         }
         let observed = intervals.observed();
         if !observed.is_sorted_by(|a, b| a < b) {
-            self.problem(None, ProblemKind::Footer, "the intervals' observed dates are not in order");
+            self.problem(
+                None,
+                ProblemKind::Footer,
+                "the intervals' observed dates are not in order",
+            );
             return None;
         }
         let mut scan = match IntervalScan::new(intervals, observed) {
             Ok(scan) => scan,
             Err(error) => {
-                self.problem(None, ProblemKind::Footer, format!("the intervals cannot be read: {error}"));
+                self.problem(
+                    None,
+                    ProblemKind::Footer,
+                    format!("the intervals cannot be read: {error}"),
+                );
                 return None;
             }
         };
@@ -39,12 +51,23 @@ impl Verification<'_> {
             self.problem(None, ProblemKind::Intervals, finding.sentence(what));
         }
         if let Err(error) = outcome {
-            self.problem(None, ProblemKind::Unreadable, format!("the intervals cannot be read: {error}"));
+            self.problem(
+                None,
+                ProblemKind::Unreadable,
+                format!("the intervals cannot be read: {error}"),
+            );
             return None;
         }
         self.proof.intervals = Some(scan.rows);
         if scan.rows != footer.intervals {
-            self.problem(None, ProblemKind::Footer, format!("the footer says {} intervals, and there are {}", footer.intervals, scan.rows));
+            self.problem(
+                None,
+                ProblemKind::Footer,
+                format!(
+                    "the footer says {} intervals, and there are {}",
+                    footer.intervals, scan.rows
+                ),
+            );
         }
         Some(scan.running_sums())
     }
@@ -65,18 +88,54 @@ struct IntervalFindings {
 impl IntervalFindings {
     fn in_words(&self) -> impl Iterator<Item = (&Finding, [&'static str; 2])> {
         [
-            (&self.null_key, ["interval has a null in the key", "intervals have a null in the key"]),
-            (&self.unsorted, ["interval is not in the order of key and start", "intervals are not in the order of key and start"]),
+            (
+                &self.null_key,
+                [
+                    "interval has a null in the key",
+                    "intervals have a null in the key",
+                ],
+            ),
+            (
+                &self.unsorted,
+                [
+                    "interval is not in the order of key and start",
+                    "intervals are not in the order of key and start",
+                ],
+            ),
             (
                 &self.overlapping,
-                ["interval begins before the key's one before it ends", "intervals begin before the key's one before them ends"],
+                [
+                    "interval begins before the key's one before it ends",
+                    "intervals begin before the key's one before them ends",
+                ],
             ),
-            (&self.backwards, ["interval ends before it starts", "intervals end before they start"]),
-            (&self.unobserved, ["interval starts on a date without a snapshot", "intervals start on dates without a snapshot"]),
-            (&self.wrong_end, ["interval ends where no snapshot ends it", "intervals end where no snapshot ends them"]),
+            (
+                &self.backwards,
+                [
+                    "interval ends before it starts",
+                    "intervals end before they start",
+                ],
+            ),
+            (
+                &self.unobserved,
+                [
+                    "interval starts on a date without a snapshot",
+                    "intervals start on dates without a snapshot",
+                ],
+            ),
+            (
+                &self.wrong_end,
+                [
+                    "interval ends where no snapshot ends it",
+                    "intervals end where no snapshot ends them",
+                ],
+            ),
             (
                 &self.divided,
-                ["interval goes on with the same row as the one before it", "intervals go on with the same row as the one before them"],
+                [
+                    "interval goes on with the same row as the one before it",
+                    "intervals go on with the same row as the one before them",
+                ],
             ),
         ]
         .into_iter()
@@ -123,7 +182,14 @@ impl IntervalScan {
             let nulls = null_keys(&batch.rows, &key);
             for (row, interval) in batch.intervals.iter().enumerate() {
                 self.expand(interval, digests[row]);
-                let show = || format!("{} from {} to {}", show_key(&batch.rows, &key, row), interval.start, shown_end(interval));
+                let show = || {
+                    format!(
+                        "{} from {} to {}",
+                        show_key(&batch.rows, &key, row),
+                        interval.start,
+                        shown_end(interval)
+                    )
+                };
                 if nulls[row] {
                     self.findings.null_key.add(show);
                 }
@@ -137,7 +203,9 @@ impl IntervalScan {
     /// Adds a row where it begins to hold and takes it away where it no longer does.
     fn expand(&mut self, interval: &Interval, digest: u128) {
         let first = self.observed.partition_point(|date| *date < interval.start);
-        let after = interval.end.map_or(self.observed.len(), |end| self.observed.partition_point(|date| *date <= end));
+        let after = interval.end.map_or(self.observed.len(), |end| {
+            self.observed.partition_point(|date| *date <= end)
+        });
         if first < after {
             let mut row = RowSum::default();
             row.add(&[digest]);
@@ -149,7 +217,13 @@ impl IntervalScan {
         }
     }
 
-    fn check(&mut self, interval: &Interval, key: OwnedRow, digest: u128, show: impl Fn() -> String) {
+    fn check(
+        &mut self,
+        interval: &Interval,
+        key: OwnedRow,
+        digest: u128,
+        show: impl Fn() -> String,
+    ) {
         let findings = &mut self.findings;
         if interval.end.is_some_and(|end| end < interval.start) {
             findings.backwards.add(&show);
@@ -169,7 +243,9 @@ impl IntervalScan {
                 Ordering::Equal if last.start > interval.start => findings.unsorted.add(&show),
                 Ordering::Equal if !last.precedes(interval) => findings.overlapping.add(&show),
                 Ordering::Equal => {
-                    if *last_digest == digest && continues(&self.observed, self.policy, last, interval) {
+                    if *last_digest == digest
+                        && continues(&self.observed, self.policy, last, interval)
+                    {
                         findings.divided.add(&show);
                     }
                 }
@@ -190,19 +266,25 @@ impl IntervalScan {
 }
 
 fn shown_end(interval: &Interval) -> String {
-    interval.end.map_or_else(|| "now".to_owned(), |end| end.to_string())
+    interval
+        .end
+        .map_or_else(|| "now".to_owned(), |end| end.to_string())
 }
 
 /// Whether an inclusive end is one that the policy gives to a run that a later snapshot ended.
 fn ends_rightly(observed: &[NaiveDate], policy: GapPolicy, end: NaiveDate) -> bool {
     let next = observed.partition_point(|date| *date <= end);
-    match (next.checked_sub(1).map(|last| observed[last]), observed.get(next)) {
+    match (
+        next.checked_sub(1).map(|last| observed[last]),
+        observed.get(next),
+    ) {
         (Some(last), Some(next)) => policy.run_end(last, *next) == end,
         _ => false,
     }
 }
 
-/// Whether `next` begins on the observed date after the last on which `last` holds, with no gap that divides them.
+/// Whether `next` begins on the observed date after the last on which `last` holds, with no gap
+/// that divides them.
 fn continues(observed: &[NaiveDate], policy: GapPolicy, last: &Interval, next: &Interval) -> bool {
     let Some(end) = last.end else { return false };
     let at = observed.partition_point(|date| *date <= end);

@@ -1,17 +1,20 @@
 //! `asof verify`: proves on the user's own data that intervals reproduce every snapshot.
 //!
-//! **What is proven.** Each snapshot in asof's own lake is whole, sorted, without null or duplicate keys, and has
-//! the rows and fingerprint that its footer says. Intervals are sorted, do not overlap, and begin and end
-//! where the gap policy allows. And the round trip: for every observed date D, expand(intervals, D) equals snapshot(D), typed,
-//! row for row, on the compared columns. Intervals of a condition or of selected columns are compared with the same rows and columns of the
-//! snapshot. A date whose snapshot was pruned is compared with the recorded fingerprint.
+//! **What is proven.** Each snapshot in asof's own lake is whole, sorted, without null or duplicate
+//! keys, and has the rows and fingerprint that its footer says. Intervals are sorted, do not
+//! overlap, and begin and end where the gap policy allows. And the round trip: for every observed
+//! date D, expand(intervals, D) equals snapshot(D), typed, row for row, on the compared columns.
+//! Intervals of a condition or of selected columns are compared with the same rows and columns of
+//! the snapshot. A date whose snapshot was pruned is compared with the recorded fingerprint.
 //!
-//! **What is read, and how often.** The intervals once, each snapshot once. A sum of row digests is a group
-//! ([`RowSum`](crate::domain::digest::RowSum)): each interval adds its row at the first observed date that it holds on and takes it away after the last, and the
-//! running sum is the expansion of every date. Only a date that fails is read a second time, with the intervals, to
+//! **What is read, and how often.** The intervals once, each snapshot once. A sum of row digests is
+//! a group ([`RowSum`](crate::domain::digest::RowSum)): each interval adds its row at the first
+//! observed date that it holds on and takes it away after the last, and the running sum is the
+//! expansion of every date. Only a date that fails is read a second time, with the intervals, to
 //! name its keys, and only the first five of those.
 //!
-//! **What is held.** One sum for each observed date, and a batch for each thread that reads snapshots; for the second look two sorters.
+//! **What is held.** One sum for each observed date, and a batch for each thread that reads
+//! snapshots; for the second look two sorters.
 //!
 //! A problem never ends the run: it is collected, and [`VerifyReport::is_sound`] decides.
 
@@ -30,13 +33,13 @@ use serde::Serialize;
 
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
-use super::inspect::{Inspected, inspect};
 use super::side_by_side::{side_by_side, threads};
+use super::table_inventory::{Inspected, inspect};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::storage::location::{Entry, Location, is_data};
+use crate::storage::lake::location::{Entry, Location, is_data};
 
 /// How many keys or rows a problem shows.
 const SHOWN: usize = 5;
@@ -87,9 +90,11 @@ pub struct TableProof {
     pub round_trips: u64,
     /// How many of those have no snapshot any more and were held against the recorded fingerprint.
     pub pruned: u64,
-    /// How many dates without a snapshot were held against the recorded number of rows only, because columns are left out of the comparison.
+    /// How many dates without a snapshot were held against the recorded number of rows only,
+    /// because columns are left out of the comparison.
     pub counted_only: u64,
-    /// How many dates without a snapshot cannot be checked, because the intervals are of the rows of a condition.
+    /// How many dates without a snapshot cannot be checked, because the intervals are of the rows
+    /// of a condition.
     #[serde(skip_serializing_if = "is_zero")]
     pub unchecked: u64,
     /// The condition that the rows of the intervals meet.
@@ -100,7 +105,8 @@ pub struct TableProof {
     pub select: Vec<String>,
     /// How many snapshots the intervals do not know yet.
     pub not_compacted: u64,
-    /// Names among the snapshots that are not of the layout, up to five, and objects that are not named after the table.
+    /// Names among the snapshots that are not of the layout, up to five, and objects that are not
+    /// named after the table.
     pub strangers: Vec<String>,
     /// What killed processes left behind; the next run of their command removes it after a day.
     pub leftovers: Vec<String>,
@@ -129,8 +135,8 @@ fn is_zero(count: &u64) -> bool {
 /// Verifies the tables, one after the other.
 ///
 /// # Errors
-/// A usage error for a table that is unknown, a refusal if no table has a snapshot, and what concerns a table as a whole; damage to an object is a problem in
-/// the report.
+/// A usage error for a table that is unknown, a refusal if no table has a snapshot, and what
+/// concerns a table as a whole; damage to an object is a problem in the report.
 pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     for name in workspace.tables(tables)? {
@@ -142,10 +148,23 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
     }
     let is_empty = |proof: &TableProof| proof.snapshots == 0 && proof.intervals.is_none();
     if report.is_sound() && report.tables.iter().all(is_empty) {
-        // A lake that is not there, by a name that was mistyped, is not sound for having nothing wrong in it.
-        let names: Vec<&str> = report.tables.iter().map(|proof| proof.table.as_str()).collect();
-        let (noun, have) = if names.len() == 1 { ("table", "has") } else { ("tables", "have") };
-        return Err(Error::refused(format!("{noun} {} {have} no snapshots, so that there is nothing to verify", names.join(", "))).hint(
+        // A lake that is not there, by a name that was mistyped, is not sound for having nothing
+        // wrong in it.
+        let names: Vec<&str> = report
+            .tables
+            .iter()
+            .map(|proof| proof.table.as_str())
+            .collect();
+        let (noun, have) = if names.len() == 1 {
+            ("table", "has")
+        } else {
+            ("tables", "have")
+        };
+        return Err(Error::refused(format!(
+            "{noun} {} {have} no snapshots, so that there is nothing to verify",
+            names.join(", ")
+        ))
+        .hint(
             match workspace.table_config(&report.tables[0].table).snapshots {
                 None => format!("asof snapshot {} --source FILE --key COLUMN", names[0]),
                 Some(_) => format!("asof compact {}", names[0]),
@@ -170,7 +189,12 @@ impl<'a> Verification<'a> {
         let mut strangers = inspected.found.strangers.clone();
         if table.own {
             let expected = format!("{}.parquet", table.name);
-            let misnamed = inspected.found.partitions.values().flatten().filter(|object| object.location.name() != expected);
+            let misnamed = inspected
+                .found
+                .partitions
+                .values()
+                .flatten()
+                .filter(|object| object.location.name() != expected);
             strangers.extend(misnamed.take(SHOWN).map(|object| object.relative.clone()));
         }
         let proof = TableProof {
@@ -188,43 +212,79 @@ impl<'a> Verification<'a> {
             strangers,
             leftovers: leftovers(workspace, inspected),
         };
-        Verification { workspace, table, proof, problems: Vec::new(), second_looks: 0 }
+        Verification {
+            workspace,
+            table,
+            proof,
+            problems: Vec::new(),
+            second_looks: 0,
+        }
     }
 
     fn problem(&mut self, date: Option<NaiveDate>, kind: ProblemKind, what: impl Into<String>) {
-        self.problems.push(Problem { table: self.table.name.clone(), date, kind, what: what.into() });
+        self.problems.push(Problem {
+            table: self.table.name.clone(),
+            date,
+            kind,
+            what: what.into(),
+        });
     }
 
     fn run(&mut self, inspected: &Inspected) {
         let intervals = match &inspected.intervals {
             Ok(intervals) => intervals.as_ref(),
             Err(error) => {
-                self.problem(None, ProblemKind::Unreadable, format!("the intervals cannot be read: {error}"));
+                self.problem(
+                    None,
+                    ProblemKind::Unreadable,
+                    format!("the intervals cannot be read: {error}"),
+                );
                 None
             }
         };
         let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
         let jobs = jobs(inspected, intervals);
         if let Some(intervals) = intervals {
-            (self.proof.selected_rows, self.proof.select) = (intervals.footer.condition.clone(), intervals.footer.select.clone());
+            (self.proof.selected_rows, self.proof.select) = (
+                intervals.footer.condition.clone(),
+                intervals.footer.select.clone(),
+            );
         }
         let compared = match intervals.map(Compared::new).transpose() {
             Ok(compared) => compared,
-            Err(error) => return self.problem(None, ProblemKind::Unreadable, format!("the intervals cannot be read: {error}")),
+            Err(error) => {
+                return self.problem(
+                    None,
+                    ProblemKind::Unreadable,
+                    format!("the intervals cannot be read: {error}"),
+                );
+            }
         };
         let done = AtomicU64::new(0);
         let looks = side_by_side(threads(&self.table.root), &jobs, |job| {
             let done = done.fetch_add(1, Ordering::Relaxed);
-            self.workspace.progress.step(&format!("verify {}", self.table.name), done, jobs.len() as u64);
+            self.workspace.progress.step(
+                &format!("verify {}", self.table.name),
+                done,
+                jobs.len() as u64,
+            );
             look(self.table, job, compared.as_ref())
         });
         let mut pairs = jobs.iter().zip(looks).peekable();
-        for (at, observed) in intervals.into_iter().flat_map(|intervals| intervals.footer.observed.iter().enumerate()) {
+        for (at, observed) in intervals
+            .into_iter()
+            .flat_map(|intervals| intervals.footer.observed.iter().enumerate())
+        {
             while let Some((job, look)) = pairs.next_if(|(job, _)| job.date < observed.date) {
                 self.take(job, look);
             }
-            let pair = pairs.next_if(|(job, _)| job.date == observed.date).and_then(|(job, look)| Some((job, self.take(job, look)?)));
-            let Some((intervals, sum)) = intervals.zip(expanded.as_ref().map(|sums| sums[at])) else { continue };
+            let pair = pairs
+                .next_if(|(job, _)| job.date == observed.date)
+                .and_then(|(job, look)| Some((job, self.take(job, look)?)));
+            let Some((intervals, sum)) = intervals.zip(expanded.as_ref().map(|sums| sums[at]))
+            else {
+                continue;
+            };
             match pair {
                 Some((job, look)) => self.round_trip(intervals, at, job, &look, sum),
                 None if inspected.found.partitions.contains_key(&observed.date) => {}
@@ -234,8 +294,17 @@ impl<'a> Verification<'a> {
         for (job, look) in pairs {
             self.take(job, look);
         }
-        let known: BTreeSet<NaiveDate> = intervals.map(Intervals::observed).unwrap_or_default().into_iter().collect();
-        self.proof.not_compacted = inspected.found.partitions.keys().filter(|date| !known.contains(date)).count() as u64;
+        let known: BTreeSet<NaiveDate> = intervals
+            .map(Intervals::observed)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        self.proof.not_compacted = inspected
+            .found
+            .partitions
+            .keys()
+            .filter(|date| !known.contains(date))
+            .count() as u64;
     }
 
     /// Records what a snapshot showed; gives it back if it was read to its end.
@@ -270,7 +339,11 @@ impl Finding {
     /// `2 rows have a null in the key: ...`; `what` holds the two forms of the verb's phrase.
     fn sentence(&self, what: [&str; 2]) -> String {
         let phrase = if self.count == 1 { what[0] } else { what[1] };
-        let more = if self.count > self.shown.len() as u64 { "; ..." } else { "" };
+        let more = if self.count > self.shown.len() as u64 {
+            "; ..."
+        } else {
+            ""
+        };
         format!("{} {phrase}: {}{more}", self.count, self.shown.join("; "))
     }
 }
@@ -278,8 +351,14 @@ impl Finding {
 /// Which rows have a null in their key.
 fn null_keys(batch: &RecordBatch, key: &[String]) -> Vec<bool> {
     let mut null = vec![false; batch.num_rows()];
-    for nulls in key.iter().filter_map(|name| batch.column_by_name(name)).filter_map(|column| column.logical_nulls()) {
-        null.iter_mut().enumerate().for_each(|(row, null)| *null |= nulls.is_null(row));
+    for nulls in key
+        .iter()
+        .filter_map(|name| batch.column_by_name(name))
+        .filter_map(|column| column.logical_nulls())
+    {
+        null.iter_mut()
+            .enumerate()
+            .for_each(|(row, null)| *null |= nulls.is_null(row));
     }
     null
 }
@@ -297,7 +376,12 @@ fn leftovers(workspace: &Workspace<'_>, inspected: &Inspected) -> Vec<String> {
     left
 }
 
-fn gather_leftovers(workspace: &Workspace<'_>, folder: &Location, deeper: bool, left: &mut Vec<String>) {
+fn gather_leftovers(
+    workspace: &Workspace<'_>,
+    folder: &Location,
+    deeper: bool,
+    left: &mut Vec<String>,
+) {
     // In a store, looking into each date's folder would be a request a date.
     let deeper = deeper && folder.as_local().is_some();
     for Entry { name, is_folder } in folder.entries().unwrap_or_default() {

@@ -22,27 +22,48 @@ const SECOND_LOOKS: usize = 5;
 
 impl Verification<'_> {
     /// Holds the expansion of an observed date against its snapshot.
-    pub(super) fn round_trip(&mut self, intervals: &Intervals, at: usize, job: &Job<'_>, look: &Look, expanded: RowSum) {
+    pub(super) fn round_trip(
+        &mut self,
+        intervals: &Intervals,
+        at: usize,
+        job: &Job<'_>,
+        look: &Look,
+        expanded: RowSum,
+    ) {
         let stands = look.recorded.unwrap_or_else(|| look.whole.fingerprint());
         let observed = &intervals.footer.observed[at];
-        let types_of = |schema: SchemaRef| (self.table.as_declared(&schema) == schema).then_some(());
+        let types_of =
+            |schema: SchemaRef| (self.table.as_declared(&schema) == schema).then_some(());
         if intervals.schema_of(at).ok().and_then(types_of).is_none() {
-            let what = format!("the types of table {} were declared since; asof compact {0}", self.table.name);
+            let what = format!(
+                "the types of table {} were declared since; asof compact {0}",
+                self.table.name
+            );
             return self.problem(Some(job.date), ProblemKind::Stale, what);
         }
         if !observed.is(stands) {
-            let what = format!("the snapshot of {} was rewritten since; asof compact {}", job.date, self.table.name);
+            let what = format!(
+                "the snapshot of {} was rewritten since; asof compact {}",
+                job.date, self.table.name
+            );
             return self.problem(Some(job.date), ProblemKind::Stale, what);
         }
         if look.compared.fingerprint() == expanded.fingerprint() {
             self.proof.round_trips += 1;
             return;
         }
-        let mut what = format!("the intervals give {} rows that are not the snapshot's {}", expanded.rows(), look.compared.rows());
+        let mut what = format!(
+            "the intervals give {} rows that are not the snapshot's {}",
+            expanded.rows(),
+            look.compared.rows()
+        );
         if self.second_looks < SECOND_LOOKS {
             self.second_looks += 1;
             let named = second_look(self.table, intervals, job);
-            what = format!("{what}: {}", named.unwrap_or_else(|error| format!("and which keys cannot be told: {error}")));
+            what = format!(
+                "{what}: {}",
+                named.unwrap_or_else(|error| format!("and which keys cannot be told: {error}"))
+            );
         }
         self.problem(Some(job.date), ProblemKind::RoundTrip, what);
     }
@@ -64,11 +85,21 @@ impl Verification<'_> {
             (false, true) => self.proof.counted_only += 1,
             (_, same_rows) => {
                 let what = if same_rows {
-                    "the intervals give rows that are not those of the fingerprint that was recorded".to_owned()
+                    "the intervals give rows that are not those of the fingerprint that was \
+                     recorded"
+                        .to_owned()
                 } else {
-                    format!("the intervals give {} rows, and {} were recorded", expanded.rows(), recorded.rows)
+                    format!(
+                        "the intervals give {} rows, and {} were recorded",
+                        expanded.rows(),
+                        recorded.rows
+                    )
                 };
-                self.problem(Some(recorded.date), ProblemKind::RoundTrip, format!("{what}; the snapshot is no longer in the lake"));
+                self.problem(
+                    Some(recorded.date),
+                    ProblemKind::RoundTrip,
+                    format!("{what}; the snapshot is no longer in the lake"),
+                );
             }
         }
     }
@@ -80,31 +111,48 @@ fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<St
     let selection = intervals.selection();
     let selected = SelectedRows::new(&selection)?;
     let own = selection.kept(&snapshot.schema);
-    let (schema, _) = unify(&intervals.table_schema(), &own).map_err(|clash| clash.refusal(table.name.as_str(), job.date))?;
+    let (schema, _) = unify(&intervals.table_schema(), &own)
+        .map_err(|clash| clash.refusal(table.name.as_str(), job.date))?;
     // Intervals are in the unit that holds every timestamp.
     let known = intervals.table_schema();
     let coarser = |name: &str| {
-        let (known, wide) = (known.field_with_name(name).ok()?.data_type(), schema.field_with_name(name).ok()?.data_type());
+        let known = known.field_with_name(name).ok()?.data_type();
+        let wide = schema.field_with_name(name).ok()?.data_type();
         (*known == in_microseconds(wide)).then_some(known)
     };
     let schema = with_types(&schema, coarser);
-    let (key, names) = (&intervals.footer.key, intervals.comparison().columns(&schema));
+    let key = &intervals.footer.key;
+    let names = intervals.comparison().columns(&schema);
     let encoder = KeyEncoder::new(&schema, key)?;
     let keyed = |batch: Result<RecordBatch>| -> Result<KeyedBatch> {
         let batch = batch?;
         let digests = row_digests(&batch, names.iter().map(String::as_str))?;
-        Ok(KeyedBatch { keys: encoder.encode(&batch)?, digests, batch })
+        Ok(KeyedBatch {
+            keys: encoder.encode(&batch)?,
+            digests,
+            batch,
+        })
     };
     let mut expanded = sort(intervals.as_of(job.date, None)?, key, &schema)?.map(keyed);
-    let stands = snapshot.read(None)?.map(move |batch| Ok(selected.of(&batch?)?.0));
+    let stands = snapshot
+        .read(None)?
+        .map(move |batch| Ok(selected.of(&batch?)?.0));
     let mut stands = sort(Box::new(stands), key, &schema)?.map(keyed);
     let mut differing = Finding::default();
     diff(&mut expanded, &mut stands, |difference| {
         differing.add(|| match difference {
-            Difference::Added(batch, row) => format!("{} is missing in the intervals", show_key(batch, key, row)),
-            Difference::Removed(batch, row) => format!("{} is too many in the intervals", show_key(batch, key, row)),
+            Difference::Added(batch, row) => {
+                format!("{} is missing in the intervals", show_key(batch, key, row))
+            }
+            Difference::Removed(batch, row) => {
+                format!("{} is too many in the intervals", show_key(batch, key, row))
+            }
             Difference::Changed(ours, theirs) => {
-                format!("{} differs in {}", show_key(theirs.0, key, theirs.1), differing_columns(ours, theirs, &names))
+                format!(
+                    "{} differs in {}",
+                    show_key(theirs.0, key, theirs.1),
+                    differing_columns(ours, theirs, &names)
+                )
             }
         });
         Ok(())
@@ -113,15 +161,29 @@ fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<St
 }
 
 /// `price (21, and 22 in the snapshot)`, for each column in which two rows differ.
-fn differing_columns(ours: (&RecordBatch, usize), theirs: (&RecordBatch, usize), names: &[String]) -> String {
-    let digest = |(batch, row): (&RecordBatch, usize), name: &str| row_digests(&batch.slice(row, 1), [name]).ok();
+fn differing_columns(
+    ours: (&RecordBatch, usize),
+    theirs: (&RecordBatch, usize),
+    names: &[String],
+) -> String {
+    let digest = |(batch, row): (&RecordBatch, usize), name: &str| {
+        row_digests(&batch.slice(row, 1), [name]).ok()
+    };
     let value = |(batch, row): (&RecordBatch, usize), name: &str| match batch.column_by_name(name) {
         Some(column) if column.is_valid(row) => quoted(column, row),
         _ => "null".to_owned(),
     };
-    let differing = names.iter().filter(|name| digest(ours, name) != digest(theirs, name));
+    let differing = names
+        .iter()
+        .filter(|name| digest(ours, name) != digest(theirs, name));
     differing
-        .map(|name| format!("{name} ({}, and {} in the snapshot)", value(ours, name), value(theirs, name)))
+        .map(|name| {
+            format!(
+                "{name} ({}, and {} in the snapshot)",
+                value(ours, name),
+                value(theirs, name)
+            )
+        })
         .collect::<Vec<_>>()
         .join(", ")
 }

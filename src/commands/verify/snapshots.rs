@@ -1,7 +1,7 @@
 //! Reading snapshots: each is whole, in the order of its key, and has what its footer says.
 //!
-//! Each snapshot is read once, by one of a few threads; beside the problems the sums of its rows are kept, for the
-//! round trip.
+//! Each snapshot is read once, by one of a few threads; beside the problems the sums of its rows
+//! are kept, for the round trip.
 
 use std::cmp::Ordering;
 
@@ -11,16 +11,16 @@ use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, null_keys};
-use crate::commands::inspect::{Inspected, sentence};
+use crate::commands::table_inventory::{Inspected, sentence};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum, row_digests};
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::{SelectedRows, Selection};
 use crate::engine::table::{Table, all_digests, convert, show_key};
 use crate::error::{Error, Result};
-use crate::storage::footer::SnapshotFooter;
-use crate::storage::location::Object;
-use crate::storage::object::ParquetObject;
+use crate::storage::lake::location::Object;
+use crate::storage::parquet::footer::SnapshotFooter;
+use crate::storage::parquet::object::ParquetObject;
 use crate::storage::sorter::KeyEncoder;
 
 /// One snapshot to be read.
@@ -31,16 +31,33 @@ pub(super) struct Job<'a> {
     pub(super) pinned: Option<SchemaRef>,
 }
 
-/// The snapshots to be read: all of asof's own, and of a foreign lake those that the intervals were made from.
+/// The snapshots to be read: all of asof's own, and of a foreign lake those that the intervals were
+/// made from.
 pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) -> Vec<Job<'a>> {
     let partitions = &inspected.found.partitions;
     if inspected.table.own {
-        return partitions.iter().map(|(date, objects)| Job { date: *date, objects, pinned: None }).collect();
+        return partitions
+            .iter()
+            .map(|(date, objects)| Job {
+                date: *date,
+                objects,
+                pinned: None,
+            })
+            .collect();
     }
     let mut jobs = Vec::new();
-    for (at, date) in intervals.map(Intervals::observed).unwrap_or_default().into_iter().enumerate() {
+    for (at, date) in intervals
+        .map(Intervals::observed)
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+    {
         if let Some(objects) = partitions.get(&date) {
-            jobs.push(Job { date, objects, pinned: intervals.and_then(|intervals| intervals.schema_of(at).ok()) });
+            jobs.push(Job {
+                date,
+                objects,
+                pinned: intervals.and_then(|intervals| intervals.schema_of(at).ok()),
+            });
         }
     }
     jobs
@@ -61,8 +78,16 @@ impl Compared {
     /// A usage error for a condition that is not an expression.
     pub(super) fn new(intervals: &Intervals) -> Result<Self> {
         let selection = intervals.selection();
-        let rows = if selection.is_whole() { None } else { Some(SelectedRows::new(&selection)?) };
-        Ok(Compared { comparison: intervals.comparison(), selection, rows })
+        let rows = if selection.is_whole() {
+            None
+        } else {
+            Some(SelectedRows::new(&selection)?)
+        };
+        Ok(Compared {
+            comparison: intervals.comparison(),
+            selection,
+            rows,
+        })
     }
 
     /// The names of the compared columns.
@@ -95,21 +120,44 @@ pub(super) fn look(table: &Table, job: &Job<'_>, compared: Option<&Compared>) ->
 }
 
 impl Look {
-    fn read(&mut self, table: &Table, job: &Job<'_>, compared: Option<&Compared>) -> Result<(), (ProblemKind, Error)> {
+    fn read(
+        &mut self,
+        table: &Table,
+        job: &Job<'_>,
+        compared: Option<&Compared>,
+    ) -> Result<(), (ProblemKind, Error)> {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);
         if table.own && job.objects.len() > 1 {
-            let what = format!("{} files stand where one snapshot should: {}", job.objects.len(), job.objects[1].location);
+            let what = format!(
+                "{} files stand where one snapshot should: {}",
+                job.objects.len(),
+                job.objects[1].location
+            );
             return Err((ProblemKind::Unreadable, Error::refused(what)));
         }
-        let snapshot = table.open(job.date, job.objects, job.pinned.as_ref()).map_err(|error| {
-            let whole = !table.own || ParquetObject::open_listed(&job.objects[0]).is_ok();
-            (if whole && table.own { ProblemKind::Footer } else { ProblemKind::Unreadable }, error)
-        })?;
-        let (schema, stored) = (snapshot.schema.clone(), snapshot.stored_schema().clone());
+        let snapshot = table
+            .open(job.date, job.objects, job.pinned.as_ref())
+            .map_err(|error| {
+                let whole = !table.own || ParquetObject::open_listed(&job.objects[0]).is_ok();
+                (
+                    if whole && table.own {
+                        ProblemKind::Footer
+                    } else {
+                        ProblemKind::Unreadable
+                    },
+                    error,
+                )
+            })?;
+        let schema = snapshot.schema.clone();
+        let stored = snapshot.stored_schema().clone();
         let footer = snapshot.footer.clone();
         self.recorded = footer.as_ref().map(|footer| footer.fingerprint);
-        let key = footer.as_ref().map_or(&table.key, |footer| &footer.key).clone();
-        let mut order = KeyOrder::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
+        let key = footer
+            .as_ref()
+            .map_or(&table.key, |footer| &footer.key)
+            .clone();
+        let mut order =
+            KeyOrder::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
         let selected = compared.and_then(|compared| compared.rows.as_ref());
         let names = compared.map(|compared| compared.columns(&schema));
         let names = names.filter(|names| selected.is_some() || names.len() < schema.fields().len());
@@ -117,12 +165,21 @@ impl Look {
             let batch = batch.map_err(unreadable)?;
             self.whole.add(&all_digests(&batch).map_err(unreadable)?);
             if names.is_some() || schema != stored {
-                let mut read = convert(&batch, &table.name, job.date, &schema).map_err(unreadable)?;
+                let mut read =
+                    convert(&batch, &table.name, job.date, &schema).map_err(unreadable)?;
                 if let Some(selected) = selected {
                     read = selected.of(&read).map_err(unreadable)?.0;
                 }
-                let names = names.clone().unwrap_or_else(|| schema.fields().iter().map(|field| field.name().clone()).collect());
-                self.compared.add(&row_digests(&read, names.iter().map(String::as_str)).map_err(unreadable)?);
+                let names = names.clone().unwrap_or_else(|| {
+                    schema
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().clone())
+                        .collect()
+                });
+                self.compared.add(
+                    &row_digests(&read, names.iter().map(String::as_str)).map_err(unreadable)?,
+                );
             }
             if table.own {
                 order.look(&batch).map_err(unreadable)?;
@@ -132,7 +189,8 @@ impl Look {
             self.compared = self.whole;
         }
         self.complete = true;
-        self.problems.extend(order.in_words().map(|what| (ProblemKind::Keys, what)));
+        self.problems
+            .extend(order.in_words().map(|what| (ProblemKind::Keys, what)));
         if let Some(footer) = &footer {
             self.hold_against(footer);
         }
@@ -141,11 +199,18 @@ impl Look {
 
     /// Compares the rows with what the footer says of them.
     fn hold_against(&mut self, footer: &SnapshotFooter) {
-        let (rows, fingerprint) = (self.whole.rows(), self.whole.fingerprint());
+        let rows = self.whole.rows();
+        let fingerprint = self.whole.fingerprint();
         if rows != footer.rows {
-            self.problems.push((ProblemKind::Footer, format!("its footer says {} rows, and there are {rows}", footer.rows)));
+            self.problems.push((
+                ProblemKind::Footer,
+                format!("its footer says {} rows, and there are {rows}", footer.rows),
+            ));
         } else if fingerprint != footer.fingerprint {
-            let what = format!("its footer says fingerprint {}, and its rows give {fingerprint}", footer.fingerprint);
+            let what = format!(
+                "its footer says fingerprint {}, and its rows give {fingerprint}",
+                footer.fingerprint
+            );
             self.problems.push((ProblemKind::Footer, what));
         }
     }
@@ -164,7 +229,14 @@ struct KeyOrder {
 impl KeyOrder {
     fn new(schema: &SchemaRef, key: Vec<String>) -> Result<Self> {
         let encoder = KeyEncoder::new(schema, &key)?;
-        Ok(KeyOrder { key, encoder, last: None, null: Finding::default(), twice: Finding::default(), unsorted: Finding::default() })
+        Ok(KeyOrder {
+            key,
+            encoder,
+            last: None,
+            null: Finding::default(),
+            twice: Finding::default(),
+            unsorted: Finding::default(),
+        })
     }
 
     fn look(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -196,9 +268,24 @@ impl KeyOrder {
 
     fn in_words(&self) -> impl Iterator<Item = String> {
         [
-            (&self.null, ["row has a null in the key", "rows have a null in the key"]),
-            (&self.twice, ["row has the key of the row before it", "rows have the key of the row before them"]),
-            (&self.unsorted, ["row has a key below that of the row before it", "rows have a key below that of the row before them"]),
+            (
+                &self.null,
+                ["row has a null in the key", "rows have a null in the key"],
+            ),
+            (
+                &self.twice,
+                [
+                    "row has the key of the row before it",
+                    "rows have the key of the row before them",
+                ],
+            ),
+            (
+                &self.unsorted,
+                [
+                    "row has a key below that of the row before it",
+                    "rows have a key below that of the row before them",
+                ],
+            ),
         ]
         .into_iter()
         .filter(|(finding, _)| finding.count > 0)

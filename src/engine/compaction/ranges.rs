@@ -1,11 +1,13 @@
 //! Ranges of keys: sorted objects, cut at the same keys.
 //!
-//! A table is compacted range by range, so that what is held at a time is a range of two snapshots and not the table. [`Boundaries`] are first
-//! keys of row groups of one object, and [`SortedObject::cut`] says for any other at which of its rows those keys lie. That costs the first key
-//! of each row group, which statistics tell or else one page, and about a page of the key column for each boundary.
+//! A table is compacted range by range, so that what is held at a time is a range of two snapshots
+//! and not the table. [`Boundaries`] are first keys of row groups of one object, and
+//! [`SortedObject::cut`] says for any other at which of its rows those keys lie. That costs the
+//! first key of each row group, which statistics tell or else one page, and about a page of the key
+//! column for each boundary.
 //!
-//! Positions in an object whose keys do not ascend mean nothing, but every row lies in one range; whoever reads the rows sees that
-//! they are out of order, or outside of their range.
+//! Positions in an object whose keys do not ascend mean nothing, but every row lies in one range;
+//! whoever reads the rows sees that they are out of order, or outside of their range.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -16,9 +18,9 @@ use arrow::compute::{concat, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
-use crate::domain::merge::{KeyOrder, partition_point};
+use crate::domain::merge_compaction::{KeyOrder, partition_point};
 use crate::error::{Context, Result};
-use crate::storage::object::{BATCH_ROWS, ParquetObject};
+use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::sorter::one_zero;
 
 /// How many keys are read at a time to find one.
@@ -45,39 +47,73 @@ pub(super) struct Boundaries {
 impl Boundaries {
     /// One range, of all keys.
     pub(super) fn none() -> Self {
-        Boundaries { keys: Vec::new(), near: Vec::new() }
+        Boundaries {
+            keys: Vec::new(),
+            near: Vec::new(),
+        }
     }
 
-    /// With boundaries from some rows of an object, so that there are about as many of them in each range as wanted. Where it comes close ranges begin
-    /// with row groups.
-    pub(super) fn with(mut self, object: &SortedObject, rows: &Range<u64>, each: u64) -> Result<Self> {
+    /// With boundaries from some rows of an object, so that there are about as many of them in each
+    /// range as wanted. Where it comes close ranges begin with row groups.
+    pub(super) fn with(
+        mut self,
+        object: &SortedObject,
+        rows: &Range<u64>,
+        each: u64,
+    ) -> Result<Self> {
         let starts = object.object.group_starts();
         let mut positions: Vec<u64> = Vec::new();
         let mut last = rows.start;
         while last + each + each / 4 < rows.end {
             let wanted = last + each;
-            let near = starts.iter().copied().filter(|start| *start > last + each / 2 && *start <= wanted + each / 4);
-            last = near.min_by_key(|start| start.abs_diff(wanted)).unwrap_or(wanted);
+            let near = starts
+                .iter()
+                .copied()
+                .filter(|start| *start > last + each / 2 && *start <= wanted + each / 4);
+            last = near
+                .min_by_key(|start| start.abs_diff(wanted))
+                .unwrap_or(wanted);
             positions.push(last);
         }
         if positions.is_empty() {
             return Ok(self);
         }
-        let keys = positions.iter().map(|position| object.keys(&(*position..position + 1))).collect::<Result<Vec<_>>>()?;
-        self.near.extend(positions.iter().map(|position| (*position, object.object.rows())));
+        let keys = positions
+            .iter()
+            .map(|position| object.keys(&(*position..position + 1)))
+            .collect::<Result<Vec<_>>>()?;
+        self.near.extend(
+            positions
+                .iter()
+                .map(|position| (*position, object.object.rows())),
+        );
         let column = |at: usize| {
-            let pieces: Vec<ArrayRef> = self.keys.get(at).into_iter().chain(keys.iter().map(|key| &key[at])).cloned().collect();
+            let pieces: Vec<ArrayRef> = self
+                .keys
+                .get(at)
+                .into_iter()
+                .chain(keys.iter().map(|key| &key[at]))
+                .cloned()
+                .collect();
             joined(&pieces)
         };
-        let keys = (0..object.key.len()).map(column).collect::<Result<Vec<_>>>()?;
+        let keys = (0..object.key.len())
+            .map(column)
+            .collect::<Result<Vec<_>>>()?;
         let order = KeyOrder::of(&keys, &keys)?;
         let mut ascending: Vec<usize> = (0..self.near.len()).collect();
         ascending.sort_by(|one, other| order.compare(*one, *other));
         ascending.dedup_by(|one, other| order.compare(*one, *other) == Ordering::Equal);
         let indices = UInt64Array::from_iter_values(ascending.iter().map(|at| *at as u64));
-        let keys = keys.iter().map(|keys| take(keys, &indices, None)).collect::<std::result::Result<_, _>>();
+        let keys = keys
+            .iter()
+            .map(|keys| take(keys, &indices, None))
+            .collect::<std::result::Result<_, _>>();
         let near = ascending.iter().map(|at| self.near[*at]).collect();
-        Ok(Boundaries { keys: keys.io_context(|| "cannot choose keys".into())?, near })
+        Ok(Boundaries {
+            keys: keys.io_context(|| "cannot choose keys".into())?,
+            near,
+        })
     }
 
     /// How many ranges there are.
@@ -85,13 +121,18 @@ impl Boundaries {
         1 + self.near.len()
     }
 
-    /// The positions, among keys that ascend, at which ranges begin and end, one more than there are ranges.
+    /// The positions, among keys that ascend, at which ranges begin and end, one more than there
+    /// are ranges.
     pub(super) fn cut(&self, keys: &[ArrayRef]) -> Result<Vec<usize>> {
         let count = keys.first().map_or(0, |key| key.len());
         let mut cuts = vec![0];
         if self.ranges() > 1 {
             let order = KeyOrder::of(&self.keys, keys)?;
-            let begin = |boundary: usize| partition_point(count, |key| order.compare(boundary, key) == Ordering::Greater);
+            let begin = |boundary: usize| {
+                partition_point(count, |key| {
+                    order.compare(boundary, key) == Ordering::Greater
+                })
+            };
             cuts.extend((0..self.near.len()).map(begin));
         }
         cuts.push(count);
@@ -106,19 +147,38 @@ impl Boundaries {
         }
         let order = KeyOrder::of(&self.keys, keys)?;
         let after_begin = range == 0 || order.compare(range - 1, 0) != Ordering::Greater;
-        let before_end = range + 1 == self.ranges() || order.compare(range, rows - 1) == Ordering::Greater;
+        let before_end =
+            range + 1 == self.ranges() || order.compare(range, rows - 1) == Ordering::Greater;
         Ok(after_begin && before_end)
     }
 }
 
 impl SortedObject {
     /// An object of a table: `own` is its schema, `wide` that of the table.
-    pub(super) fn new(object: Arc<ParquetObject>, key: &[String], own: &Schema, wide: &Schema, unique: bool) -> Result<Self> {
+    pub(super) fn new(
+        object: Arc<ParquetObject>,
+        key: &[String],
+        own: &Schema,
+        wide: &Schema,
+        unique: bool,
+    ) -> Result<Self> {
         let of = |schema: &Schema| -> Result<SchemaRef> {
-            let field = |name: &String| schema.field_with_name(name).cloned().io_context(|| format!("there is no column '{name}'"));
-            Ok(Arc::new(Schema::new(key.iter().map(field).collect::<Result<Vec<_>>>()?)))
+            let field = |name: &String| {
+                schema
+                    .field_with_name(name)
+                    .cloned()
+                    .io_context(|| format!("there is no column '{name}'"))
+            };
+            Ok(Arc::new(Schema::new(
+                key.iter().map(field).collect::<Result<Vec<_>>>()?,
+            )))
         };
-        Ok(SortedObject { object, key: key.to_owned(), schemas: [of(own)?, of(wide)?], unique })
+        Ok(SortedObject {
+            object,
+            key: key.to_owned(),
+            schemas: [of(own)?, of(wide)?],
+            unique,
+        })
     }
 
     /// The keys of a range of rows.
@@ -126,7 +186,10 @@ impl SortedObject {
         let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); self.key.len()];
         for batch in self.object.read_rows(Some(&self.key), rows)? {
             let batch = conform(&conform(&batch?, &self.schemas[0])?, &self.schemas[1])?;
-            columns.iter_mut().zip(batch.columns()).for_each(|(column, piece)| column.push(one_zero(piece)));
+            columns
+                .iter_mut()
+                .zip(batch.columns())
+                .for_each(|(column, piece)| column.push(one_zero(piece)));
         }
         columns.iter().map(|pieces| joined(pieces)).collect()
     }
@@ -135,16 +198,32 @@ impl SortedObject {
     fn first_keys(&self) -> Result<Vec<ArrayRef>> {
         if let [key] = self.key.as_slice()
             && self.schemas[0] == self.schemas[1]
-            && let Some(mins) = self.object.exact_mins(key).filter(|mins| mins.data_type() == self.schemas[1].field(0).data_type())
+            && let Some(mins) = self
+                .object
+                .exact_mins(key)
+                .filter(|mins| mins.data_type() == self.schemas[1].field(0).data_type())
         {
             return Ok(vec![mins]);
         }
-        let firsts = self.object.group_starts().into_iter().map(|start| self.keys(&(start..start + 1))).collect::<Result<Vec<_>>>()?;
-        let column = |at: usize| joined(&firsts.iter().map(|keys| keys[at].clone()).collect::<Vec<_>>());
+        let firsts = self
+            .object
+            .group_starts()
+            .into_iter()
+            .map(|start| self.keys(&(start..start + 1)))
+            .collect::<Result<Vec<_>>>()?;
+        let column = |at: usize| {
+            joined(
+                &firsts
+                    .iter()
+                    .map(|keys| keys[at].clone())
+                    .collect::<Vec<_>>(),
+            )
+        };
         (0..self.key.len()).map(column).collect()
     }
 
-    /// The rows at which ranges begin and end, one more than there are ranges; nothing, if row groups do not ascend.
+    /// The rows at which ranges begin and end, one more than there are ranges; nothing, if row
+    /// groups do not ascend.
     pub(super) fn cut(&self, boundaries: &Boundaries) -> Result<Option<Vec<u64>>> {
         let mut cuts = vec![0];
         let starts = self.object.group_starts();
@@ -161,14 +240,20 @@ impl SortedObject {
             }
             let order = KeyOrder::of(&firsts, &boundaries.keys)?;
             for boundary in 0..boundaries.near.len() {
-                let after = partition_point(starts.len(), |group| order.compare(group, boundary) == Ordering::Less);
-                let begins_a_group = after < starts.len() && order.compare(after, boundary) == Ordering::Equal;
+                let after = partition_point(starts.len(), |group| {
+                    order.compare(group, boundary) == Ordering::Less
+                });
+                let begins_a_group =
+                    after < starts.len() && order.compare(after, boundary) == Ordering::Equal;
                 let cut = if after == 0 {
                     0
                 } else if begins_a_group && self.unique {
                     starts[after]
                 } else {
-                    let end = starts.get(after).copied().unwrap_or_else(|| self.object.rows());
+                    let end = starts
+                        .get(after)
+                        .copied()
+                        .unwrap_or_else(|| self.object.rows());
                     self.place(boundaries, boundary, starts[after - 1]..end)?
                 };
                 // In an object whose keys do not ascend positions may go back; ranges do not.
@@ -181,8 +266,9 @@ impl SortedObject {
         Ok(Some(cuts))
     }
 
-    /// The first of some rows, not empty, whose key is not less than a boundary's, or their end. It is looked for first where the boundary lies in the object
-    /// that it was taken from: other days' rows are hardly at other places.
+    /// The first of some rows, not empty, whose key is not less than a boundary's, or their end. It
+    /// is looked for first where the boundary lies in the object that it was taken from: other
+    /// days' rows are hardly at other places.
     fn place(&self, boundaries: &Boundaries, boundary: usize, rows: Range<u64>) -> Result<u64> {
         let less = |window: &Range<u64>| -> Result<u64> {
             let order = KeyOrder::of(&self.keys(window)?, &boundaries.keys)?;
@@ -190,16 +276,23 @@ impl SortedObject {
             Ok(partition_point(count, |row| order.compare(row, boundary) == Ordering::Less) as u64)
         };
         let (position, of) = boundaries.near[boundary];
-        let likely = u64::try_from(u128::from(position) * u128::from(self.object.rows()) / u128::from(of.max(1))).unwrap_or(0);
-        let from = likely.saturating_sub(WINDOW / 2).clamp(rows.start, rows.end - 1);
+        let likely = u64::try_from(
+            u128::from(position) * u128::from(self.object.rows()) / u128::from(of.max(1)),
+        )
+        .unwrap_or(0);
+        let from = likely
+            .saturating_sub(WINDOW / 2)
+            .clamp(rows.start, rows.end - 1);
         let window = from..(from + WINDOW).min(rows.end);
         let found = less(&window)?;
-        let (mut from, mut to) =
-            match (found == 0 && window.start > rows.start, found == window.end - window.start && window.end < rows.end) {
-                (true, _) => (rows.start, window.start),
-                (_, true) => (window.end, rows.end),
-                _ => return Ok(window.start + found),
-            };
+        let (mut from, mut to) = match (
+            found == 0 && window.start > rows.start,
+            found == window.end - window.start && window.end < rows.end,
+        ) {
+            (true, _) => (rows.start, window.start),
+            (_, true) => (window.end, rows.end),
+            _ => return Ok(window.start + found),
+        };
         while to - from > WINDOW {
             let middle = from.midpoint(to);
             if less(&(middle..middle + 1))? == 1 {
@@ -208,13 +301,18 @@ impl SortedObject {
                 to = middle;
             }
         }
-        Ok(if from == to { from } else { from + less(&(from..to))? })
+        Ok(if from == to {
+            from
+        } else {
+            from + less(&(from..to))?
+        })
     }
 }
 
 fn joined(pieces: &[ArrayRef]) -> Result<ArrayRef> {
     match pieces {
         [one] => Ok(one.clone()),
-        pieces => concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).io_context(|| "cannot read keys".into()),
+        pieces => concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            .io_context(|| "cannot read keys".into()),
     }
 }

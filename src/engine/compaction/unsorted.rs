@@ -1,10 +1,13 @@
-//! The pass over snapshots in any format and order: a map from the digests of keys to those of rows.
+//! The pass over snapshots in any format and order: a map from the digests of keys to those of
+//! rows.
 //!
-//! Snapshots are opened and decoded one after the other, each by a thread of its own that runs a few batches ahead, since the types of text
-//! depend on the snapshots before. Each row's digest says whether it opens an interval ([`crate::domain::compact`]).
+//! Snapshots are opened and decoded one after the other, each by a thread of its own that runs a
+//! few batches ahead, since the types of text depend on the snapshots before. Each row's digest
+//! says whether it opens an interval ([`crate::domain::hash_compaction`]).
 //!
-//! Memory: 40 bytes a key that is alive and the map's slack. If that is more than half of the budget, the pass begins anew for a half of
-//! all keys, by their digests, and then for the other; or for quarters. Every such part reads every snapshot once.
+//! Memory: 40 bytes a key that is alive and the map's slack. If that is more than half of the
+//! budget, the pass begins anew for a half of all keys, by their digests, and then for the other;
+//! or for quarters. Every such part reads every snapshot once.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -14,11 +17,14 @@ use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
-use super::{Choose, CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval, with_number};
+use super::{
+    Choose, CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval,
+    with_number,
+};
 use crate::domain::cast::conform;
-use crate::domain::compact::{Changes, Compaction, TakeError};
 use crate::domain::digest::{RowSum, row_digests};
-use crate::domain::ledger::Ends;
+use crate::domain::hash_compaction::{Changes, Compaction, TakeError};
+use crate::domain::interval_ends::Ends;
 use crate::domain::schema::{TypeClash, TypeClashes, unify};
 use crate::engine::intervals::to_days;
 use crate::engine::table::{Table, all_digests, show_key};
@@ -27,15 +33,19 @@ use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::source::Format;
 use crate::storage::Batches;
-use crate::storage::footer::ObservedWire;
-use crate::storage::location::Object;
+use crate::storage::lake::location::Object;
+use crate::storage::parquet::footer::ObservedWire;
 use crate::storage::sorter::{BUDGET, Sorter, merge};
 
 /// The most parts that keys are divided into.
 const PARTS: u32 = 256;
 
 /// Does the pass, in as many parts as the budget needs.
-pub(super) fn run(pass: &Pass<'_>, days: Snapshots<'_>, sink: &mut dyn Sink) -> Result<CompactionFacts> {
+pub(super) fn run(
+    pass: &Pass<'_>,
+    days: Snapshots<'_>,
+    sink: &mut dyn Sink,
+) -> Result<CompactionFacts> {
     let mut parts = 1;
     loop {
         let attempt = Attempt::new(pass, days, parts)?;
@@ -60,7 +70,14 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn new(pass: &'a Pass<'a>, days: Snapshots<'a>, parts: u32) -> Result<Self> {
         let sorter = Sorter::new(&pass.order(), pass.memory.share(8).min(BUDGET));
-        Ok(Attempt { pass, days, parts, observing: pass.observing()?, sorter, first: 0 })
+        Ok(Attempt {
+            pass,
+            days,
+            parts,
+            observing: pass.observing()?,
+            sorter,
+            first: 0,
+        })
     }
 
     /// All parts; nothing, if one needs more memory than there is.
@@ -75,12 +92,21 @@ impl<'a> Attempt<'a> {
             facts.open += compaction.live();
             let first = self.first;
             let count = u32::try_from(compaction.intervals()).ok();
-            self.first = count.and_then(|count| first.checked_add(count)).ok_or_else(|| Error::refused("there are too many intervals"))?;
+            self.first = count
+                .and_then(|count| first.checked_add(count))
+                .ok_or_else(|| Error::refused("there are too many intervals"))?;
             ends.push((first, compaction.finish()));
         }
-        let Observing { schema, every, facts: observed, .. } = self.observing;
+        let Observing {
+            schema,
+            every,
+            facts: observed,
+            ..
+        } = self.observing;
         (facts.observed, facts.schemas) = (observed.observed, observed.schemas);
-        let table = schema.ok_or_else(|| Error::refused(format!("table {} has no snapshots", self.pass.table.name)))?;
+        let table = schema.ok_or_else(|| {
+            Error::refused(format!("table {} has no snapshots", self.pass.table.name))
+        })?;
         let table = settled(self.pass, self.days, &facts, &self.pass.kept(&table))?;
         let inner = with_number(&table);
         let new = self.sorter.finish(&inner)?;
@@ -88,7 +114,11 @@ impl<'a> Attempt<'a> {
             None => new,
             Some(base) => {
                 let firsts = ends.iter().map(|(first, _)| *first).collect();
-                merge(vec![resumed_rows(self.pass.table, base, &inner, firsts)?, new], &inner, &self.pass.order())?
+                merge(
+                    vec![resumed_rows(self.pass.table, base, &inner, firsts)?, new],
+                    &inner,
+                    &self.pass.order(),
+                )?
             }
         };
         let schema = with_interval(&table, &self.pass.settings.convention);
@@ -102,25 +132,46 @@ impl<'a> Attempt<'a> {
 }
 
 /// The table's columns in units that hold the values of all snapshots.
-fn settled(pass: &Pass<'_>, days: Snapshots<'_>, facts: &CompactionFacts, table: &SchemaRef) -> Result<SchemaRef> {
-    let schema_on = |date: NaiveDate| facts.observed.iter().find(|observed| observed.date == date).map(|observed| observed.schema);
-    let mut sources: Vec<UnitSource<'_>> = pass.base.iter().map(|base| UnitSource::of_intervals(&base.intervals, base.last())).collect();
+fn settled(
+    pass: &Pass<'_>,
+    days: Snapshots<'_>,
+    facts: &CompactionFacts,
+    table: &SchemaRef,
+) -> Result<SchemaRef> {
+    let schema_on = |date: NaiveDate| {
+        facts
+            .observed
+            .iter()
+            .find(|observed| observed.date == date)
+            .map(|observed| observed.schema)
+    };
+    let mut sources: Vec<UnitSource<'_>> = pass
+        .base
+        .iter()
+        .map(|base| UnitSource::of_intervals(&base.intervals, base.last()))
+        .collect();
     for (date, objects) in days {
         let schema = schema_on(*date).and_then(|index| facts.schemas.get(index));
-        sources.extend(schema.map(|schema| UnitSource::of_snapshot(pass.table, *date, objects, schema)));
+        sources.extend(
+            schema.map(|schema| UnitSource::of_snapshot(pass.table, *date, objects, schema)),
+        );
     }
     settle(&pass.table.name, table, &sources)
 }
 
-/// The columns of a snapshot that text would settle, of those whose types clash: those of another tool's CSV, whose types
-/// are inferred from values.
+/// The columns of a snapshot that text would settle, of those whose types clash: those of another
+/// tool's CSV, whose types are inferred from values.
 fn inferred(pass: &Pass<'_>, days: Snapshots<'_>, clashes: &TypeClashes) -> Vec<String> {
-    let is_text = |objects: &[Object]| matches!(pass.table.format_of(objects), Ok(Format::Csv | Format::Tsv));
+    let is_text =
+        |objects: &[Object]| matches!(pass.table.format_of(objects), Ok(Format::Csv | Format::Tsv));
     let gives_way = |clash: &TypeClash| {
         let is_declared = pass.table.types.declared.contains_key(&clash.column);
         !is_declared && !clash.from.is_nested() && !clash.to.is_nested()
     };
-    if pass.table.own || !days.iter().all(|(_, objects)| is_text(objects)) || !clashes.0.iter().all(gives_way) {
+    if pass.table.own
+        || !days.iter().all(|(_, objects)| is_text(objects))
+        || !clashes.0.iter().all(gives_way)
+    {
         return Vec::new();
     }
     clashes.0.iter().map(|clash| clash.column.clone()).collect()
@@ -139,14 +190,22 @@ impl Attempt<'_> {
         if !self.resume(part, &mut compaction)? {
             return Ok(None);
         }
-        let (total, parts) = (self.days.len() as u64, u64::from(self.parts));
+        let total = self.days.len() as u64;
+        let parts = u64::from(self.parts);
         let mut seen = self.pass.observing()?;
         for (number, (date, objects)) in (0u64..).zip(self.days) {
             (self.pass.step)((u64::from(part) * total + number) / parts, total);
-            let Some(changes) = self.take(part, &mut compaction, &mut seen, facts, *date, objects)? else { return Ok(None) };
+            let Some(changes) =
+                self.take(part, &mut compaction, &mut seen, facts, *date, objects)?
+            else {
+                return Ok(None);
+            };
             match facts.days.iter_mut().find(|day| day.date == *date) {
                 Some(day) => day.changes.add(&changes),
-                None => facts.days.push(DayChanges { date: *date, changes }),
+                None => facts.days.push(DayChanges {
+                    date: *date,
+                    changes,
+                }),
             }
         }
         self.observing = seen;
@@ -160,16 +219,31 @@ impl Attempt<'_> {
 
     /// Takes over intervals; says whether they fit into memory.
     fn resume(&self, part: u32, compaction: &mut Compaction) -> Result<bool> {
-        let Some(base) = self.pass.base else { return Ok(true) };
+        let Some(base) = self.pass.base else {
+            return Ok(true);
+        };
         let last = base.last();
-        let compared = self.pass.settings.comparison.columns(&base.intervals.table_schema());
+        let compared = self
+            .pass
+            .settings
+            .comparison
+            .columns(&base.intervals.table_schema());
         for batch in base.intervals.read(None)? {
             let batch = batch?;
             let keys = self.pass.table.keys(&batch.rows, last)?;
             let rows = row_digests(&batch.rows, compared.iter().map(String::as_str))?;
-            for (row, interval) in batch.intervals.iter().enumerate().filter(|(_, interval)| interval.start <= last) {
+            for (row, interval) in batch
+                .intervals
+                .iter()
+                .enumerate()
+                .filter(|(_, interval)| interval.start <= last)
+            {
                 if part_of(keys[row], self.parts) == part {
-                    compaction.resume(keys[row], rows[row], interval.end.filter(|_| !interval.holds(last)))?;
+                    compaction.resume(
+                        keys[row],
+                        rows[row],
+                        interval.end.filter(|_| !interval.holds(last)),
+                    )?;
                 }
             }
             if !self.fits(compaction) {
@@ -179,7 +253,8 @@ impl Attempt<'_> {
         Ok(true)
     }
 
-    /// Takes the snapshot of a date, later than all before; nothing, if its keys need more memory than there is.
+    /// Takes the snapshot of a date, later than all before; nothing, if its keys need more memory
+    /// than there is.
     fn take(
         &mut self,
         part: u32,
@@ -195,41 +270,96 @@ impl Attempt<'_> {
             Some(part) if !part.observes => part.kept(&snapshot.schema),
             _ => snapshot.schema.clone(),
         };
-        if let Some(Err(clashes)) = seen.schema.as_ref().map(|wide| unify(wide, &seen.of_interest(&schema))) {
+        if let Some(Err(clashes)) = seen
+            .schema
+            .as_ref()
+            .map(|wide| unify(wide, &seen.of_interest(&schema)))
+        {
             facts.as_text = inferred(self.pass, self.days, &clashes);
-            return if facts.as_text.is_empty() { Err(clashes.refusal(table.name.as_str(), date)) } else { Ok(None) };
+            return if facts.as_text.is_empty() {
+                Err(clashes.refusal(table.name.as_str(), date))
+            } else {
+                Ok(None)
+            };
         }
-        let (known, footer, dropped) = (snapshot.fingerprint(), snapshot.footer.clone(), snapshot.dropped.clone());
-        if let (Some(fingerprint), Some(footer), Some(last)) = (known, &footer, seen.facts.observed.last())
+        let known = snapshot.fingerprint();
+        let footer = snapshot.footer.clone();
+        let dropped = snapshot.dropped.clone();
+        if let (Some(fingerprint), Some(footer), Some(last)) =
+            (known, &footer, seen.facts.observed.last())
             && fingerprint == last.fingerprint
             && (!self.pass.observes_part() || seen.has_columns_of_last(&schema))
             && compaction.unchanged(date)
         {
             facts.unchanged += u64::from(part == 0);
-            seen.saw(ObservedWire { date, rows: footer.rows, fingerprint, stored: None, schema: 0, dropped_rows: 0 }, &schema)?;
+            seen.saw(
+                ObservedWire {
+                    date,
+                    rows: footer.rows,
+                    fingerprint,
+                    stored: None,
+                    schema: 0,
+                    dropped_rows: 0,
+                },
+                &schema,
+            )?;
             return Ok(Some(Changes::default()));
         }
-        let digesting = Digesting::new(self.pass, date, seen, &schema, known.is_some(), part..self.parts);
+        let digesting = Digesting::new(
+            self.pass,
+            date,
+            seen,
+            &schema,
+            known.is_some(),
+            part..self.parts,
+        );
         compaction.begin(date);
         let whole = self.pass.observes_part() && known.is_none();
-        let batches = snapshot.read(self.pass.part.and_then(|part| part.columns.as_deref()).filter(|_| !whole))?;
-        let Some(sum) = self.take_rows(compaction, &digesting, batches)? else { return Ok(None) };
+        let batches = snapshot.read(
+            self.pass
+                .part
+                .and_then(|part| part.columns.as_deref())
+                .filter(|_| !whole),
+        )?;
+        let Some(sum) = self.take_rows(compaction, &digesting, batches)? else {
+            return Ok(None);
+        };
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
         let rows = footer.as_ref().map_or(sum.rows(), |footer| footer.rows);
-        let stored = footer.filter(|_| known.is_none()).map(|footer| footer.fingerprint);
+        let stored = footer
+            .filter(|_| known.is_none())
+            .map(|footer| footer.fingerprint);
         if rows != sum.rows() && self.pass.part.is_none() {
-            let error = table.refuse(date, format!("its footer says {rows} rows, and there are {}", sum.rows()));
+            let error = table.refuse(
+                date,
+                format!("its footer says {rows} rows, and there are {}", sum.rows()),
+            );
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
         let fingerprint = known.unwrap_or_else(|| sum.fingerprint());
         let dropped_rows = dropped.map_or(0, |dropped| dropped.rows());
-        seen.saw(ObservedWire { date, rows, fingerprint, stored, schema: 0, dropped_rows }, &schema)?;
+        seen.saw(
+            ObservedWire {
+                date,
+                rows,
+                fingerprint,
+                stored,
+                schema: 0,
+                dropped_rows,
+            },
+            &schema,
+        )?;
         Ok(Some(changes))
     }
 
     /// Takes the rows of a snapshot, which a thread decodes and digests a few batches ahead.
-    fn take_rows(&mut self, compaction: &mut Compaction, digesting: &Digesting<'_>, batches: Batches) -> Result<Option<RowSum>> {
+    fn take_rows(
+        &mut self,
+        compaction: &mut Compaction,
+        digesting: &Digesting<'_>,
+        batches: Batches,
+    ) -> Result<Option<RowSum>> {
         let mut sum = RowSum::default();
         std::thread::scope(|scope| {
             let (send, digested): (_, Receiver<Result<Digested>>) = sync_channel(4);
@@ -254,10 +384,22 @@ impl Attempt<'_> {
         })
     }
 
-    fn take_batch(&mut self, compaction: &mut Compaction, date: NaiveDate, digested: &Digested) -> Result<()> {
+    fn take_batch(
+        &mut self,
+        compaction: &mut Compaction,
+        date: NaiveDate,
+        digested: &Digested,
+    ) -> Result<()> {
         let first = u64::from(self.first) + compaction.intervals();
         let mut opened = Vec::new();
-        let take = || compaction.take(&digested.keys, &digested.rows, digested.without_new.as_deref(), &mut opened);
+        let take = || {
+            compaction.take(
+                &digested.keys,
+                &digested.rows,
+                digested.without_new.as_deref(),
+                &mut opened,
+            )
+        };
         match Phase::Compare.spend(take) {
             Ok(()) => {}
             Err(TakeError::Duplicate(row)) => {
@@ -272,8 +414,10 @@ impl Attempt<'_> {
         }
         let doing = || "cannot set rows aside".to_owned();
         let count = opened.len();
-        let rows = take_record_batch(&digested.batch, &UInt32Array::from(opened)).io_context(doing)?;
-        let first = u32::try_from(first).map_err(|_| Error::refused("there are too many intervals"))?;
+        let rows =
+            take_record_batch(&digested.batch, &UInt32Array::from(opened)).io_context(doing)?;
+        let first =
+            u32::try_from(first).map_err(|_| Error::refused("there are too many intervals"))?;
         let starts: ArrayRef = Arc::new(Date32Array::from(vec![to_days(date); count]));
         let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values((first..).take(count)));
         self.sorter.push(append(&rows, starts, numbers)?)
@@ -317,14 +461,24 @@ impl<'a> Digesting<'a> {
     ) -> Self {
         let comparison = &pass.settings.comparison;
         let kept = pass.kept(schema);
-        let before = seen.facts.observed.last().and_then(|observed| seen.facts.schemas.get(observed.schema));
+        let before = seen
+            .facts
+            .observed
+            .last()
+            .and_then(|observed| seen.facts.schemas.get(observed.schema));
         let before = before.map(|last| pass.kept(last));
-        let appeared = |last: &SchemaRef| kept.fields().iter().any(|field| last.field_with_name(field.name()).is_err());
+        let appeared = |last: &SchemaRef| {
+            kept.fields()
+                .iter()
+                .any(|field| last.field_with_name(field.name()).is_err())
+        };
         Digesting {
             table: pass.table,
             date,
             compared: comparison.columns(&kept),
-            compared_before: before.filter(appeared).map(|last| comparison.columns(&last)),
+            compared_before: before
+                .filter(appeared)
+                .map(|last| comparison.columns(&last)),
             fingerprint_known,
             choose: pass.part.map(|part| &part.rows),
             sums_whole: pass.observes_part(),
@@ -340,15 +494,27 @@ impl<'a> Digesting<'a> {
         let batch = match self.choose {
             Some(choose) => {
                 let chosen = Phase::Query.spend(|| choose(&batch));
-                let within = |error: Error| error.within(format!("table {}, {}", self.table.name, self.date));
-                chosen.map_err(|error| if self.sums_whole { within(error) } else { error })?.0
+                let within = |error: Error| {
+                    error.within(format!("table {}, {}", self.table.name, self.date))
+                };
+                chosen
+                    .map_err(|error| {
+                        if self.sums_whole {
+                            within(error)
+                        } else {
+                            error
+                        }
+                    })?
+                    .0
             }
             None => batch,
         };
         let mut keys = self.table.keys(&batch, self.date)?;
         let mut rows = row_digests(&batch, self.compared.iter().map(String::as_str))?;
         let before = self.compared_before.as_ref();
-        let mut without_new = before.map(|before| row_digests(&batch, before.iter().map(String::as_str))).transpose()?;
+        let mut without_new = before
+            .map(|before| row_digests(&batch, before.iter().map(String::as_str)))
+            .transpose()?;
         let compares_all = self.compared.len() == batch.num_columns();
         if self.sums_whole {
             // What is known of the whole snapshot is in its footer, or was summed up.
@@ -359,7 +525,10 @@ impl<'a> Digesting<'a> {
         }
         let mut batch = batch;
         if self.part.end > 1 {
-            let taken: Vec<bool> = keys.iter().map(|key| part_of(*key, self.part.end) == self.part.start).collect();
+            let taken: Vec<bool> = keys
+                .iter()
+                .map(|key| part_of(*key, self.part.end) == self.part.start)
+                .collect();
             let only = |digests: &mut Vec<u128>| {
                 let mut taken = taken.iter();
                 digests.retain(|_| taken.next().is_some_and(|taken| *taken));
@@ -367,27 +536,52 @@ impl<'a> Digesting<'a> {
             only(&mut keys);
             only(&mut rows);
             without_new.iter_mut().for_each(only);
-            batch = filter_record_batch(&batch, &BooleanArray::from(taken)).io_context(|| "cannot select rows".into())?;
+            batch = filter_record_batch(&batch, &BooleanArray::from(taken))
+                .io_context(|| "cannot select rows".into())?;
         }
-        Ok(Digested { batch, keys, rows, without_new, sum })
+        Ok(Digested {
+            batch,
+            keys,
+            rows,
+            without_new,
+            sum,
+        })
     }
 }
 
 fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<RecordBatch> {
     let mut columns = rows.columns().to_vec();
     columns.extend([starts, numbers]);
-    RecordBatch::try_new(with_number(rows.schema_ref()), columns).io_context(|| "cannot set rows aside".into())
+    RecordBatch::try_new(with_number(rows.schema_ref()), columns)
+        .io_context(|| "cannot set rows aside".into())
 }
 
-/// The rows of intervals that are taken over, numbered as they were resumed: in each part from its first number on.
-fn resumed_rows(table: &Table, base: &super::Base, schema: &SchemaRef, mut next: Vec<u32>) -> Result<Batches> {
-    let (last, schema, table) = (base.last(), schema.clone(), table.clone());
+/// The rows of intervals that are taken over, numbered as they were resumed: in each part from its
+/// first number on.
+fn resumed_rows(
+    table: &Table,
+    base: &super::Base,
+    schema: &SchemaRef,
+    mut next: Vec<u32>,
+) -> Result<Batches> {
+    let last = base.last();
+    let schema = schema.clone();
+    let table = table.clone();
     Ok(Box::new(base.intervals.read(None)?.map(move |batch| {
         let batch = batch?;
-        let taken: BooleanArray = batch.intervals.iter().map(|interval| Some(interval.start <= last)).collect();
-        let rows = filter_record_batch(&batch.rows, &taken).io_context(|| "cannot select rows".into())?;
-        let starts: Date32Array =
-            batch.intervals.iter().filter(|interval| interval.start <= last).map(|interval| Some(to_days(interval.start))).collect();
+        let taken: BooleanArray = batch
+            .intervals
+            .iter()
+            .map(|interval| Some(interval.start <= last))
+            .collect();
+        let rows =
+            filter_record_batch(&batch.rows, &taken).io_context(|| "cannot select rows".into())?;
+        let starts: Date32Array = batch
+            .intervals
+            .iter()
+            .filter(|interval| interval.start <= last)
+            .map(|interval| Some(to_days(interval.start)))
+            .collect();
         let parts = u32::try_from(next.len()).unwrap_or(PARTS);
         let mut number = |part: u32| {
             let number = &mut next[part as usize];
@@ -396,8 +590,16 @@ fn resumed_rows(table: &Table, base: &super::Base, schema: &SchemaRef, mut next:
         };
         let numbers = match parts {
             1 => UInt32Array::from_iter_values((0..rows.num_rows()).map(|_| number(0))),
-            parts => UInt32Array::from_iter_values(table.keys(&rows, last)?.into_iter().map(|key| number(part_of(key, parts)))),
+            parts => UInt32Array::from_iter_values(
+                table
+                    .keys(&rows, last)?
+                    .into_iter()
+                    .map(|key| number(part_of(key, parts))),
+            ),
         };
-        conform(&append(&rows, Arc::new(starts), Arc::new(numbers))?, &schema)
+        conform(
+            &append(&rows, Arc::new(starts), Arc::new(numbers))?,
+            &schema,
+        )
     })))
 }

@@ -22,7 +22,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespa
 use crate::error::{Error, Result};
 
 /// The placeholders, for hints.
-const KNOWN: &str = "the placeholders are {date}, {yesterday}, {start} and {end}, and with a format {date:%Y%m%d}";
+const KNOWN: &str =
+    "the placeholders are {date}, {yesterday}, {start} and {end}, and with a format {date:%Y%m%d}";
 
 /// The date that a job runs for, in its time zone.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,10 @@ pub struct JobDay {
 impl JobDay {
     /// A date whose day begins and ends at midnight in UTC.
     pub fn utc(date: NaiveDate) -> Self {
-        JobDay { date, zone: Tz::UTC }
+        JobDay {
+            date,
+            zone: Tz::UTC,
+        }
     }
 
     /// When the day begins: at midnight, or at the first moment after it that the zone has.
@@ -54,7 +58,9 @@ fn begin(date: NaiveDate, zone: Tz) -> DateTime<Tz> {
     let midnight = date.and_time(NaiveTime::MIN);
     // Some zones skip midnight, and Samoa skipped a whole day.
     let quarters = (0..=4 * 25).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
-    let first = quarters.filter_map(|time| zone.from_local_datetime(&time).earliest()).next();
+    let first = quarters
+        .filter_map(|time| zone.from_local_datetime(&time).earliest())
+        .next();
     first.unwrap_or_else(|| zone.from_utc_datetime(&midnight))
 }
 
@@ -80,7 +86,9 @@ impl Value {
     fn text(self) -> String {
         match self {
             Value::Date(date) => date.to_string(),
-            Value::Time(time) => time.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Secs, true),
+            Value::Time(time) => time
+                .with_timezone(&Utc)
+                .to_rfc3339_opts(SecondsFormat::Secs, true),
         }
     }
 
@@ -102,9 +110,16 @@ impl Value {
         done.map_err(|_| {
             Error::usage(format!(
                 "the job's SQL: '{format}' is not a format of a {}",
-                if matches!(self, Value::Date(_)) { "date" } else { "time" }
+                if matches!(self, Value::Date(_)) {
+                    "date"
+                } else {
+                    "time"
+                }
             ))
-            .hint("a format is written as in strftime, such as {date:%Y%m%d} or {start:%Y-%m-%d %H:%M:%S}")
+            .hint(
+                "a format is written as in strftime, such as {date:%Y%m%d} or \
+                 {start:%Y-%m-%d %H:%M:%S}",
+            )
         })?;
         Ok(text)
     }
@@ -143,13 +158,22 @@ enum Part {
 
 /// The parts of a query that are quoted or comments, in their order.
 fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize_with_location();
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .with_unescape(false)
+        .tokenize_with_location();
     let tokens = tokens.map_err(|error| Error::usage(format!("the job's SQL: {error}")))?;
-    let mut place = Place { sql, at: 0, line: 1, column: 1 };
+    let mut place = Place {
+        sql,
+        at: 0,
+        line: 1,
+        column: 1,
+    };
     let mut parts = Vec::new();
     for token in tokens {
         let part = match &token.token {
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => Part::Comment,
+            Token::Whitespace(
+                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
+            ) => Part::Comment,
             Token::Word(word) if word.quote_style.is_some() => Part::Name,
             Token::SingleQuotedString(_)
             | Token::DoubleQuotedString(_)
@@ -184,17 +208,32 @@ impl Place<'_> {
     /// The byte at a line and column, both of which count characters from 1.
     fn byte(&mut self, to: Location) -> usize {
         while (self.line, self.column) < (to.line, to.column) {
-            let Some(character) = self.sql[self.at..].chars().next() else { break };
+            let Some(character) = self.sql[self.at..].chars().next() else {
+                break;
+            };
             self.at += character.len_utf8();
-            (self.line, self.column) = if character == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+            (self.line, self.column) = if character == '\n' {
+                (self.line + 1, 1)
+            } else {
+                (self.line, self.column + 1)
+            };
         }
         self.at
     }
 }
 
 /// The names that schedulers and other programs give to dates.
-const DATES_OF_OTHERS: [&str; 9] =
-    ["ds", "ds_nodash", "execution_date", "logical_date", "partition_date", "run_date", "snapshot_date", "today", "tomorrow"];
+const DATES_OF_OTHERS: [&str; 9] = [
+    "ds",
+    "ds_nodash",
+    "execution_date",
+    "logical_date",
+    "partition_date",
+    "run_date",
+    "snapshot_date",
+    "today",
+    "tomorrow",
+];
 
 fn bind_part(sql: &str, day: JobDay, part: Part, bound: &mut String) -> Result<()> {
     let mut rest = sql;
@@ -203,22 +242,33 @@ fn bind_part(sql: &str, day: JobDay, part: Part, bound: &mut String) -> Result<(
     {
         bound.push_str(&rest[..at]);
         rest = &rest[at..];
-        let Some((inside, after)) = rest[1..].split_once('}') else { break };
-        let (name, format) = inside.split_once(':').map_or((inside, None), |(name, format)| (name, Some(format)));
-        let value = Value::of(name, day).filter(|_| format.is_none_or(|format| format.contains('%')));
+        let Some((inside, after)) = rest[1..].split_once('}') else {
+            break;
+        };
+        let (name, format) = inside
+            .split_once(':')
+            .map_or((inside, None), |(name, format)| (name, Some(format)));
+        let value =
+            Value::of(name, day).filter(|_| format.is_none_or(|format| format.contains('%')));
         match (value, format) {
             (Some(value), Some(format)) => bound.push_str(&value.formatted(format)?),
             (Some(value), None) if part == Part::Code => bound.push_str(&value.literal()),
             (Some(value), None) => bound.push_str(&value.text()),
             (None, _) => {
-                let is_name = !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                let is_name = !inside.is_empty()
+                    && inside
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || c == '_');
                 let is_taken = match part {
                     Part::Code => true,
                     Part::Text => DATES_OF_OTHERS.contains(&inside.to_ascii_lowercase().as_str()),
                     Part::Name | Part::Comment => false,
                 };
                 if is_name && is_taken {
-                    return Err(Error::usage(format!("the job's SQL: there is no placeholder {{{inside}}}")).hint(KNOWN));
+                    return Err(Error::usage(format!(
+                        "the job's SQL: there is no placeholder {{{inside}}}"
+                    ))
+                    .hint(KNOWN));
                 }
                 bound.push('{');
                 rest = &rest[1..];
@@ -242,58 +292,118 @@ mod tests {
 
     #[test]
     fn the_date_is_a_literal_and_bare_inside_quotes() {
-        let sql = "select {date}, {DATE}, 'on {date}', 'it''s {DATE}', \"{x}\", \"on {date}\" from t where d = {yesterday}";
+        let sql = "select {date}, {DATE}, 'on {date}', 'it''s {DATE}', \"{x}\", \"on {date}\" \
+         from t where d = {yesterday}";
         assert_eq!(
             bound(sql).expect("bound"),
-            "select DATE '2024-01-31', DATE '2024-01-31', 'on 2024-01-31', 'it''s 2024-01-31', \"{x}\", \"on 2024-01-31\" from t \
+            "select DATE '2024-01-31', DATE '2024-01-31', 'on 2024-01-31', 'it''s \
+             2024-01-31', \"{x}\", \"on 2024-01-31\" from t \
              where d = DATE '2024-01-30'"
         );
     }
 
     #[test]
     fn a_quote_in_a_comment_or_a_name_opens_no_quotes() {
-        for before in ["-- today's rows\n", "/* it's\n 'so */", "/* a /* nested's */ one */", "select \"it's\", 4 - 1 / 2 * 3, ", "-- é\n"]
-        {
-            assert_eq!(bound(&format!("{before}{{date}}")).expect("bound"), format!("{before}DATE '2024-01-31'"));
+        for before in [
+            "-- today's rows\n",
+            "/* it's\n 'so */",
+            "/* a /* nested's */ one */",
+            "select \"it's\", 4 - 1 / 2 * 3, ",
+            "-- é\n",
+        ] {
+            assert_eq!(
+                bound(&format!("{before}{{date}}")).expect("bound"),
+                format!("{before}DATE '2024-01-31'")
+            );
         }
-        assert_eq!(bound("-- {date} {ds}\n'{date} -- '{date}").expect("bound"), "-- {date} {ds}\n'2024-01-31 -- 'DATE '2024-01-31'");
-        assert_eq!(bound("select $$it's {date}$$, {date}").expect("bound"), "select $$it's 2024-01-31$$, DATE '2024-01-31'");
-        assert_eq!(bound("select 'ü\n{date}' || '{date}'").expect("bound"), "select 'ü\n2024-01-31' || '2024-01-31'");
-        assert!(bound("select '{date}").expect_err("it does not end").to_string().starts_with("the job's SQL: Unterminated string"));
+        assert_eq!(
+            bound("-- {date} {ds}\n'{date} -- '{date}").expect("bound"),
+            "-- {date} {ds}\n'2024-01-31 -- 'DATE '2024-01-31'"
+        );
+        assert_eq!(
+            bound("select $$it's {date}$$, {date}").expect("bound"),
+            "select $$it's 2024-01-31$$, DATE '2024-01-31'"
+        );
+        assert_eq!(
+            bound("select 'ü\n{date}' || '{date}'").expect("bound"),
+            "select 'ü\n2024-01-31' || '2024-01-31'"
+        );
+        assert!(
+            bound("select '{date}")
+                .expect_err("it does not end")
+                .to_string()
+                .starts_with("the job's SQL: Unterminated string")
+        );
     }
 
     #[test]
     fn a_format_gives_the_text_as_it_is() {
-        let sql = "select * from t where k = '{date:%Y%m%d}' and n = {date:%Y%m%d} and w = '{yesterday:%G-W%V}' and s = '{START:%H:%M %z}'";
-        let expected = "select * from t where k = '20240131' and n = 20240131 and w = '2024-W05' and s = '00:00 +0000'";
+        let sql = "select * from t where k = '{date:%Y%m%d}' and n = {date:%Y%m%d} and w = \
+         '{yesterday:%G-W%V}' and s = '{START:%H:%M %z}'";
+        let expected = "select * from t where k = '20240131' and n = 20240131 and w = '2024-W05' \
+         and s = '00:00 +0000'";
         assert_eq!(bound(sql).expect("bound"), expected);
-        for wrong in ["select {date:%H}", "select '{date:%Q}'", "select {start:%!}"] {
-            assert!(bound(wrong).expect_err(wrong).to_string().contains("is not a format of a"), "{wrong}");
+        for wrong in [
+            "select {date:%H}",
+            "select '{date:%Q}'",
+            "select {start:%!}",
+        ] {
+            assert!(
+                bound(wrong)
+                    .expect_err(wrong)
+                    .to_string()
+                    .contains("is not a format of a"),
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn a_day_is_as_long_as_its_zone_makes_it() {
         let of = |date: &str, zone: Tz| {
-            let day = JobDay { date: parse_date(date).expect("a date"), zone };
+            let day = JobDay {
+                date: parse_date(date).expect("a date"),
+                zone,
+            };
             bind("{start} '{end}'", day).expect("bound")
         };
-        assert_eq!(of("2024-01-31", Tz::UTC), "TIMESTAMPTZ '2024-01-31T00:00:00Z' '2024-02-01T00:00:00Z'");
-        assert_eq!(of("2024-03-31", Tz::Europe__Berlin), "TIMESTAMPTZ '2024-03-30T23:00:00Z' '2024-03-31T22:00:00Z'");
+        assert_eq!(
+            of("2024-01-31", Tz::UTC),
+            "TIMESTAMPTZ '2024-01-31T00:00:00Z' '2024-02-01T00:00:00Z'"
+        );
+        assert_eq!(
+            of("2024-03-31", Tz::Europe__Berlin),
+            "TIMESTAMPTZ '2024-03-30T23:00:00Z' '2024-03-31T22:00:00Z'"
+        );
         // Midnight was skipped.
-        assert_eq!(of("2018-11-04", Tz::America__Sao_Paulo), "TIMESTAMPTZ '2018-11-04T03:00:00Z' '2018-11-05T02:00:00Z'");
+        assert_eq!(
+            of("2018-11-04", Tz::America__Sao_Paulo),
+            "TIMESTAMPTZ '2018-11-04T03:00:00Z' '2018-11-05T02:00:00Z'"
+        );
     }
 
     #[test]
     fn another_placeholder_is_refused() {
-        for sql in
-            ["select {ds}", "select '{ds}'", "select x from t where d = '{execution_date}'", "select {today}", "select {{ ds }}, {ds}"]
-        {
+        for sql in [
+            "select {ds}",
+            "select '{ds}'",
+            "select x from t where d = '{execution_date}'",
+            "select {today}",
+            "select {{ ds }}, {ds}",
+        ] {
             let error = bound(sql).expect_err(sql);
-            assert!(error.to_string().contains("there is no placeholder {") && error.hints() == [KNOWN], "{error}");
+            assert!(
+                error.to_string().contains("there is no placeholder {") && error.hints() == [KNOWN],
+                "{error}"
+            );
         }
-        for sql in ["select '{\"a\": 1}'", "select replace(x, '{name}', y) from t", "-- {ds}\nselect 1", "select \"{ds}\" from t", "{a: 1}"]
-        {
+        for sql in [
+            "select '{\"a\": 1}'",
+            "select replace(x, '{name}', y) from t",
+            "-- {ds}\nselect 1",
+            "select \"{ds}\" from t",
+            "{a: 1}",
+        ] {
             assert_eq!(bound(sql).expect(sql), sql);
         }
     }

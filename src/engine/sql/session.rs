@@ -14,11 +14,14 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::alignment::Alignment;
 use super::checked::Checked;
 use super::functions;
-use crate::storage::object::BATCH_ROWS;
+use crate::storage::parquet::object::BATCH_ROWS;
 
 /// A session whose queries hold back at most `memory` bytes, or as much as they need.
 pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false);
     config.options_mut().execution.sort_spill_reservation_bytes = 0;
     // 8.70 is the decimal 8.70.
     config.options_mut().sql_parser.parse_float_as_decimal = true;

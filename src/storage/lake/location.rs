@@ -1,0 +1,777 @@
+//! Locations: what users write for a lake, a foreign lake, a source, events or an output, wherever
+//! a path goes.
+//!
+//! | written | is |
+//! | --- | --- |
+//! | `lake`, `/data/lake`, `file:///data/lake` | a local disk |
+//! | `s3://bucket/lake` | Amazon S3, or with an endpoint any service that speaks its language |
+//! | `gs://bucket/lake` | Google Cloud Storage |
+//! | `az://container/lake`, `abfss://container@account.dfs.core.windows.net/lake` | Azure Blob Storage |
+//!
+//! A [`Location`] names an object or a folder, and need not exist. Invariant: the key of a remote
+//! one has no empty part, and neither begins nor ends with a `/`; it is what stands in the store,
+//! and nothing in it is decoded.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::staleness::EventsInput;
+use crate::error::{Context, Error, Result};
+use crate::storage::lake::table_format::{ICEBERG_FOLDER, TableFormat};
+use crate::storage::object_store::bucket::Store;
+use crate::storage::object_store::guided_search::without_markers;
+use crate::storage::object_store::listing::{Listed, PageQuery};
+use crate::storage::object_store::provider::Service;
+use crate::storage::object_store::registry::Stores;
+
+/// A place on a local disk or in an object store; see the module for its invariants.
+#[derive(Clone)]
+pub struct Location(Place);
+
+#[derive(Clone)]
+pub(crate) enum Place {
+    Local(PathBuf),
+    Remote(Arc<Store>, String),
+}
+
+impl Location {
+    /// Reads what a user wrote; a relative path is taken from `base`.
+    ///
+    /// # Errors
+    /// A usage error for a URL of a scheme that is not served, or of a store that is not
+    /// configured.
+    pub fn parse(text: &str, base: &Path, stores: &Stores) -> Result<Self> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            if text.is_empty() {
+                return Err(Error::usage("a path is empty"));
+            }
+            if let Some((scheme, rest)) = text
+                .split_once(':')
+                .filter(|(scheme, _)| Service::of(scheme).is_some())
+            {
+                return Err(
+                    Error::usage(format!("'{text}' is neither a path nor a URL"))
+                        .hint(format!("{scheme}://{}", rest.trim_start_matches('/'))),
+                );
+            }
+            return Ok(Location(Place::Local(base.join(text))));
+        };
+        if scheme == "file" {
+            if !rest.starts_with('/') {
+                return Err(
+                    Error::usage(format!("'{text}' is not an absolute file URL"))
+                        .hint(format!("file:///{rest}")),
+                );
+            }
+            return Ok(Location(Place::Local(PathBuf::from(rest))));
+        }
+        let Some(service) = Service::of(scheme) else {
+            // What is behind a '?' or before a '@' may be a secret.
+            let shown = rest.split('?').next().unwrap_or_default();
+            let shown = shown.rsplit('@').next().unwrap_or_default();
+            let error = Error::usage(format!(
+                "'{scheme}://{shown}': asof does not know {scheme}://"
+            ));
+            return Err(match scheme {
+                "gcs" => error.hint(format!("gs://{shown}")),
+                "http" | "https" => error.hint(
+                    "s3://bucket/path with \
+                     AWS_ENDPOINT_URL=http://host:port, or az://container/path",
+                ),
+                _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
+            });
+        };
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(Error::usage(format!("'{text}' names no bucket"))
+                .hint(format!("{scheme}://bucket/path")));
+        }
+        let key = key.trim_end_matches('/');
+        if !key.is_empty() && key.split('/').any(str::is_empty) {
+            return Err(Error::usage(format!("'{text}' has an empty part"))
+                .hint("write one '/' between two names"));
+        }
+        if key.split('/').any(|part| part == "." || part == "..") {
+            return Err(Error::usage(format!(
+                "'{text}' has a part '.' or '..', which is a name like any other in a store"
+            ))
+            .hint("write the path in full"));
+        }
+        Ok(Location(Place::Remote(
+            stores.open(service, &format!("{scheme}://{bucket}"))?,
+            key.to_owned(),
+        )))
+    }
+
+    /// A place on this machine.
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Location(Place::Local(path.into()))
+    }
+
+    /// A place in a store.
+    pub fn remote(store: Arc<Store>, key: impl Into<String>) -> Self {
+        Location(Place::Remote(store, key.into()))
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.0
+    }
+
+    /// Whether this place, or what is below it, would be read by whoever reads `source`, which is a
+    /// file, a folder or a pattern.
+    pub fn is_read_by(&self, source: &Location) -> bool {
+        let is_matched = || {
+            glob::Pattern::new(&source.to_string())
+                .is_ok_and(|pattern| pattern.matches(&self.to_string()))
+        };
+        self.is_within(source) || is_matched()
+    }
+
+    /// The path on this machine, if that is where it is.
+    pub fn as_local(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Local(path) => Some(path),
+            Place::Remote(..) => None,
+        }
+    }
+
+    /// The store that it is in, if it is in one.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        match &self.0 {
+            Place::Local(_) => None,
+            Place::Remote(store, _) => Some(store),
+        }
+    }
+
+    /// The place that a relative path, with `/`, leads to from here.
+    #[must_use]
+    pub fn join(&self, relative: &str) -> Location {
+        Location(match &self.0 {
+            Place::Local(path) => Place::Local(path.join(relative)),
+            Place::Remote(store, key) if key.is_empty() => {
+                Place::Remote(store.clone(), relative.to_owned())
+            }
+            Place::Remote(store, key) => Place::Remote(store.clone(), format!("{key}/{relative}")),
+        })
+    }
+
+    /// The folder it is in; a bucket is in none.
+    pub fn parent(&self) -> Option<Location> {
+        match &self.0 {
+            Place::Local(path) => path.parent().map(Location::local),
+            Place::Remote(_, key) if key.is_empty() => None,
+            Place::Remote(store, key) => Some(Location::remote(
+                store.clone(),
+                key.rsplit_once('/').map_or("", |(folder, _)| folder),
+            )),
+        }
+    }
+
+    /// The last part of its name.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Place::Local(path) => path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            Place::Remote(_, key) => key.rsplit('/').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The ending of its name in lower case, without the dot; empty if it has none.
+    pub fn ending(&self) -> String {
+        let name = self.name();
+        name.rsplit_once('.')
+            .filter(|(stem, _)| !stem.is_empty())
+            .map(|(_, ending)| ending.to_lowercase())
+            .unwrap_or_default()
+    }
+
+    /// Another place in the same folder.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Location {
+        match (&self.0, self.parent()) {
+            (Place::Local(path), _) => Location::local(path.with_file_name(name)),
+            (_, Some(folder)) => folder.join(name),
+            (_, None) => self.join(name),
+        }
+    }
+
+    /// Whether it is `folder`, or lies in it.
+    pub fn is_within(&self, folder: &Location) -> bool {
+        match (&self.0, &folder.0) {
+            (Place::Local(path), Place::Local(folder)) => plain(path).starts_with(plain(folder)),
+            (Place::Remote(store, key), Place::Remote(other, folder)) => {
+                store.is(other)
+                    && (folder.is_empty()
+                        || key
+                            .strip_prefix(folder.as_str())
+                            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+            }
+            _ => false,
+        }
+    }
+
+    /// The path that leads here from a folder, with `/`, if this lies in it.
+    pub fn below(&self, folder: &Location) -> Option<String> {
+        match (&self.0, &folder.0) {
+            (Place::Local(path), Place::Local(root)) => {
+                Some(path.strip_prefix(root).ok()?.to_str()?.to_owned())
+            }
+            (Place::Remote(_, key), Place::Remote(_, root)) if self.is_within(folder) => {
+                Some(key[root.len()..].trim_start_matches('/').to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an object has this name; on a local disk also a folder.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn exists(&self) -> Result<bool> {
+        match &self.0 {
+            Place::Local(path) => Ok(path.exists()),
+            Place::Remote(_, key) if key.is_empty() => Ok(false),
+            Place::Remote(store, key) => Ok(store.head(key)?.is_some()),
+        }
+    }
+
+    /// The objects in a store that this names: the one of this name, those below the folder of this
+    /// name, or, if it has `*`, `?` or `[`, those whose names it matches; `*` matches within a
+    /// part, `**` across parts.
+    ///
+    /// # Errors
+    /// A usage error for a pattern that is none; a refusal of a table of another format; a failure
+    /// of the store.
+    pub fn objects_like(&self) -> Result<Vec<Object>> {
+        let Place::Remote(store, key) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        if let Some(facts) = Some(key)
+            .filter(|key| !key.is_empty())
+            .map(|key| store.head(key))
+            .transpose()?
+            .flatten()
+        {
+            return Ok(vec![Object {
+                location: self.clone(),
+                relative: key.clone(),
+                below: String::new(),
+                size: facts.size,
+                etag: facts.etag.unwrap_or_default(),
+            }]);
+        }
+        let wildcard = key.find(['*', '?', '[']);
+        let prefix = wildcard.map_or_else(|| self.folder_prefix(), |at| key[..at].to_owned());
+        let pattern = glob::Pattern::new(key)
+            .map_err(|error| Error::usage(format!("'{self}' is no pattern of files: {error}")));
+        let pattern = wildcard.map(|_| pattern).transpose()?;
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            ..glob::MatchOptions::default()
+        };
+        // What lies deeper is of no interest unless the pattern goes there. A folder stands for all
+        // that is below it.
+        let goes_deeper =
+            wildcard.is_none_or(|at| key[at..].contains('/') || key[at..].contains("**"));
+        let (mut listed, folders) = self.list_all(prefix.clone(), !goes_deeper)?;
+        let mut paths = listed.iter().map(|object| &object.key).chain(&folders);
+        if let Some((format, folder)) = paths.find_map(|path| TableFormat::of_path(path)) {
+            return Err(format.refusal(&Location::remote(store.clone(), folder)));
+        }
+        if let Some(metadata) = folders
+            .iter()
+            .find_map(|folder| folder.strip_suffix("/metadata/"))
+        {
+            Location::remote(store.clone(), metadata).refuse_iceberg()?;
+        }
+        if wildcard.is_none() {
+            without_markers(&mut listed, 0, &prefix);
+        }
+        let is_wanted = |object: &Listed| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches_with(&object.key, options))
+        };
+        let matching = listed.into_iter().filter(is_wanted);
+        let root = prefix.rfind('/').map_or(0, |at| at + 1);
+        let object = |listed: Listed| Object {
+            location: Location::remote(store.clone(), &listed.key),
+            below: listed.key.get(root..).unwrap_or_default().to_owned(),
+            relative: listed.key,
+            size: listed.size,
+            etag: listed.etag.unwrap_or_default(),
+        };
+        Ok(matching.map(object).collect())
+    }
+
+    /// Refuses a folder of a store that is a table of another format, by the first page of its
+    /// names. Returns the number of requests.
+    ///
+    /// # Errors
+    /// A refusal that says what it is; a failure of the store.
+    pub(crate) fn refuse_table(&self) -> Result<u64> {
+        let Place::Remote(store, key) = &self.0 else {
+            return Ok(0);
+        };
+        let query = PageQuery {
+            prefix: self.folder_prefix(),
+            by_folder: true,
+            ..PageQuery::default()
+        };
+        let pages = store.pages.clone();
+        let what = format!("cannot list '{self}'");
+        let page = store.wait(async move {
+            pages
+                .page(query)
+                .await
+                .map_err(|error| crate::storage::object_store::bucket::failure(&what, &error))
+        })?;
+        let paths = page
+            .folders
+            .iter()
+            .filter_map(|folder| folder.strip_prefix(key.as_str()));
+        if let Some((format, _)) = paths.clone().find_map(TableFormat::of_path) {
+            return Err(format.refusal(self));
+        }
+        if paths
+            .into_iter()
+            .any(|path| path.trim_matches('/') == ICEBERG_FOLDER)
+        {
+            self.refuse_iceberg()?;
+            return Ok(2);
+        }
+        Ok(1)
+    }
+
+    /// Refuses a folder of a store with metadata of Iceberg in its folder `metadata`.
+    fn refuse_iceberg(&self) -> Result<()> {
+        match self
+            .join(ICEBERG_FOLDER)
+            .some_below(1000)?
+            .iter()
+            .any(|name| name.ends_with(".metadata.json"))
+        {
+            true => Err(TableFormat::Iceberg.refusal(self)),
+            false => Ok(()),
+        }
+    }
+
+    /// Every object of a store whose key begins so, and perhaps more; those in folders below only
+    /// if they are wanted, or else the folders.
+    fn list_all(&self, mut prefix: String, by_folder: bool) -> Result<(Vec<Listed>, Vec<String>)> {
+        let Place::Remote(store, _) = &self.0 else {
+            return Ok(Default::default());
+        };
+        // Azure's client leaves out the object whose whole name is the prefix.
+        if !store.pages.begins_after() && !prefix.ends_with('/') {
+            prefix.pop();
+        }
+        let pages = store.pages.clone();
+        let what = format!("cannot list '{self}'");
+        store.wait(async move {
+            let mut query = PageQuery {
+                prefix,
+                by_folder,
+                ..PageQuery::default()
+            };
+            let mut all = Vec::new();
+            let mut folders = Vec::new();
+            loop {
+                let page = pages.page(query.clone()).await.map_err(|error| {
+                    crate::storage::object_store::bucket::failure(&what, &error)
+                })?;
+                all.extend(page.objects);
+                folders.extend(page.folders);
+                match page.next {
+                    Some(next) => query.token = Some(next),
+                    None => return Ok((all, folders)),
+                }
+            }
+        })
+    }
+
+    /// Whether there is a folder with this name; in a store, whether anything has a name below it.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn is_folder(&self) -> Result<bool> {
+        match &self.0 {
+            Place::Local(path) => Ok(path.is_dir()),
+            Place::Remote(..) => Ok(!self.some_below(1)?.is_empty()),
+        }
+    }
+
+    /// The paths of the first objects below this folder in a store, at most `limit`.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) fn some_below(&self, limit: usize) -> Result<Vec<String>> {
+        let Place::Remote(store, _) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        let prefix = self.folder_prefix();
+        let query = PageQuery {
+            prefix: prefix.clone(),
+            limit: Some(limit),
+            ..PageQuery::default()
+        };
+        let pages = store.pages.clone();
+        let what = format!("cannot list '{self}'");
+        let page = store.wait(async move {
+            pages
+                .page(query)
+                .await
+                .map_err(|error| crate::storage::object_store::bucket::failure(&what, &error))
+        })?;
+        Ok(page
+            .objects
+            .iter()
+            .filter_map(|object| object.key.strip_prefix(prefix.as_str()).map(str::to_owned))
+            .collect())
+    }
+
+    /// What the keys in this folder of a store begin with.
+    fn folder_prefix(&self) -> String {
+        match &self.0 {
+            Place::Remote(_, key) if !key.is_empty() => format!("{key}/"),
+            _ => String::new(),
+        }
+    }
+
+    /// The names directly in this folder, sorted: folders, and objects. Those that begin with `_`
+    /// or `.` are among them.
+    ///
+    /// # Errors
+    /// A failure if it cannot be listed. A folder that is not there is empty.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let doing = || format!("cannot list '{self}'");
+        let mut entries = Vec::new();
+        match &self.0 {
+            Place::Local(path) => match fs::read_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io(format!("{}: {error}", doing()))),
+                Ok(found) => {
+                    for entry in found {
+                        let entry = entry.io_context(doing)?;
+                        let Ok(name) = entry.file_name().into_string() else {
+                            continue;
+                        };
+                        let kind = entry.file_type().io_context(doing)?;
+                        let is_folder = if kind.is_symlink() {
+                            entry.path().is_dir()
+                        } else {
+                            kind.is_dir()
+                        };
+                        entries.push(Entry { name, is_folder });
+                    }
+                }
+            },
+            Place::Remote(store, _) => {
+                let prefix = self.folder_prefix();
+                let pages = store.pages.clone();
+                let what = doing();
+                let root = prefix.clone();
+                entries = store.wait(async move {
+                    let mut query = PageQuery {
+                        prefix,
+                        by_folder: true,
+                        ..PageQuery::default()
+                    };
+                    let mut entries = Vec::new();
+                    loop {
+                        let page = pages.page(query.clone()).await.map_err(|error| {
+                            crate::storage::object_store::bucket::failure(&what, &error)
+                        })?;
+                        let entry = |key: &str, is_folder| {
+                            key.strip_prefix(root.as_str())
+                                .filter(|name| !name.is_empty())
+                                .map(|name| Entry {
+                                    name: name.to_owned(),
+                                    is_folder,
+                                })
+                        };
+                        entries.extend(page.folders.iter().filter_map(|key| entry(key, true)));
+                        entries.extend(
+                            page.objects
+                                .iter()
+                                .filter_map(|object| entry(&object.key, false)),
+                        );
+                        match page.next {
+                            Some(next) => query.token = Some(next),
+                            None => return Ok(entries),
+                        }
+                    }
+                })?;
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// The names of the folders in this one that are data, sorted.
+    ///
+    /// # Errors
+    /// As [`Location::entries`].
+    pub fn folders(&self) -> Result<Vec<String>> {
+        Ok(self
+            .entries()?
+            .into_iter()
+            .filter(|entry| entry.is_folder && is_data(&entry.name))
+            .map(|entry| entry.name)
+            .collect())
+    }
+
+    /// A small object, whole; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure to read it.
+    pub fn read_small(&self) -> Result<Option<Vec<u8>>> {
+        match &self.0 {
+            Place::Local(path) => match fs::read(path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Error::io(format!("cannot read '{self}': {error}"))),
+            },
+            Place::Remote(store, key) => store.get(key),
+        }
+    }
+
+    /// Removes an object, if there is one.
+    ///
+    /// # Errors
+    /// A failure of the disk or the store.
+    pub fn remove(&self) -> Result<()> {
+        match &self.0 {
+            Place::Local(path) => match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::io(format!("cannot remove '{self}': {error}")))
+                }
+                _ => Ok(()),
+            },
+            Place::Remote(store, key) => store.delete(key),
+        }
+    }
+
+    /// Removes the folders that lead from `root` to here and are empty, on a local disk. Nothing is
+    /// said of a failure.
+    pub fn remove_empty_folders(&self, root: &Location) {
+        let (Some(path), Some(root)) = (self.as_local(), root.as_local()) else {
+            return;
+        };
+        let folders = path
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| folder.starts_with(root) && *folder != root);
+        for folder in folders {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// A name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+}
+
+/// One file or object, as it was found: a partition has any number of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Where it is.
+    pub location: Location,
+    /// Its path below the root, with `/`.
+    pub relative: String,
+    /// Its path below the root of a layout, or below a source, whose folders may hold columns;
+    /// empty if it is in none.
+    pub below: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What changes when it is rewritten: in a store its ETag, on a local disk its modification
+    /// time.
+    pub etag: String,
+}
+
+impl Object {
+    /// Its identity, as footers record it.
+    pub fn identity(&self) -> EventsInput {
+        EventsInput {
+            path: self.relative.clone(),
+            size: self.size,
+            etag: self.etag.clone(),
+        }
+    }
+}
+
+/// Whether a name is data, by the convention that every engine follows.
+pub fn is_data(name: &str) -> bool {
+    !name.starts_with(['_', '.'])
+}
+
+/// A path without `.` and `..`, for comparisons.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .components()
+    {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Local(path) => write!(f, "{}", path.display()),
+            Place::Remote(store, key) if key.is_empty() => f.write_str(store.url()),
+            Place::Remote(store, key) => f.write_str(&store.name(key)),
+        }
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl PartialEq for Location {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Place::Local(one), Place::Local(other)) => one == other,
+            (Place::Remote(store, key), Place::Remote(other, other_key)) => {
+                store.is(other) && key == other_key
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Location {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stores() -> Stores {
+        Stores::new(
+            vec![
+                ("AWS_ACCESS_KEY_ID".into(), "x".into()),
+                ("AWS_SECRET_ACCESS_KEY".into(), "y".into()),
+            ],
+            Default::default(),
+        )
+        .expect("stores")
+    }
+
+    fn parse(text: &str) -> Result<Location> {
+        Location::parse(text, Path::new("/base"), &stores())
+    }
+
+    #[test]
+    fn paths_and_file_urls_are_local() {
+        for (text, path) in [
+            ("lake", "/base/lake"),
+            ("/lake", "/lake"),
+            ("file:///lake", "/lake"),
+        ] {
+            assert_eq!(
+                parse(text).expect("a path").as_local(),
+                Some(Path::new(path))
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_of_a_store_is_a_bucket_and_a_key_as_it_stands() {
+        let lake = parse("s3://shop/lake/a%20b/").expect("a URL");
+        assert_eq!(
+            (lake.to_string().as_str(), lake.name().as_str()),
+            ("s3://shop/lake/a%20b", "a%20b")
+        );
+        assert_eq!(lake.join("item/x.parquet").ending(), "parquet");
+        assert_eq!(
+            lake.parent()
+                .and_then(|folder| folder.parent())
+                .map(|bucket| bucket.to_string())
+                .as_deref(),
+            Some("s3://shop")
+        );
+        assert!(
+            lake.join("item").is_within(&lake)
+                && !parse("s3://shop/lake/a%20bc")
+                    .expect("a URL")
+                    .is_within(&lake)
+        );
+        assert_eq!(lake.sibling("x").to_string(), "s3://shop/lake/x");
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused() {
+        for wrong in [
+            "ftp://bucket/lake",
+            "http://host/lake",
+            "file://lake",
+            "s3://",
+            "s3:///lake",
+            "s3://shop//lake",
+            "s3://shop/a/../b",
+            "s3:/shop/lake",
+            "",
+        ] {
+            assert_eq!(
+                parse(wrong).expect_err(wrong).kind(),
+                crate::error::Kind::Usage,
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_in_a_store_is_what_lies_below_it() {
+        let store = stores().in_memory("memory://test");
+        let root = Location::remote(store.clone(), "lake");
+        assert!(root.entries().expect("empty").is_empty() && !root.is_folder().expect("looked"));
+        for key in [
+            "lake/item/snapshots/a",
+            "lake/item/b",
+            "lake/shop/c",
+            "lake/_asof/d",
+            "lake/e",
+            "lake2/f",
+        ] {
+            store.put(key, b"x".to_vec()).expect("written");
+        }
+        assert_eq!(root.folders().expect("listed"), ["item", "shop"]);
+        assert_eq!(root.entries().expect("listed").len(), 4);
+        assert!(
+            root.join("item").is_folder().expect("looked")
+                && !root.join("e").is_folder().expect("looked")
+        );
+        assert!(
+            root.join("e").exists().expect("looked")
+                && !root.join("item").exists().expect("looked")
+        );
+        root.join("e").remove().expect("removed");
+        assert_eq!(root.join("e").read_small().expect("read"), None);
+        assert_eq!(
+            root.join("shop/c").read_small().expect("read").as_deref(),
+            Some(b"x".as_slice())
+        );
+    }
+}

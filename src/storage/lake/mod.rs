@@ -1,0 +1,198 @@
+//! asof's own lake: where things lie in it.
+//!
+//! ```text
+//! <lake>/<table>/snapshots/snapshot_date=2024-09-13/<table>.parquet
+//! <lake>/<table>/intervals/<table>.parquet
+//! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
+//! ```
+//!
+//! One date is one object with one name. There is no catalog that could disagree with the data:
+//! list the lake and you know it.
+
+pub mod commit;
+pub mod fingerprint_cache;
+pub mod location;
+pub mod partitions;
+pub mod read;
+pub mod table_format;
+
+use std::sync::OnceLock;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::domain::digest::Fingerprint;
+use crate::domain::layout::Layout;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::storage::lake::location::Location;
+
+/// The root under which asof keeps its tables.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    root: Location,
+    folders: OnceLock<Vec<String>>,
+}
+
+impl Lake {
+    /// The lake at a folder, which need not be there yet.
+    ///
+    /// # Errors
+    /// A usage error if something that is no folder stands there, or a folder that is no lake.
+    pub fn open(root: &Location) -> Result<Self> {
+        let lake = Lake {
+            root: root.clone(),
+            folders: OnceLock::new(),
+        };
+        if let Some(path) = root.as_local() {
+            match std::fs::metadata(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(lake),
+                Err(error) => {
+                    return Err(Error::io(format!("cannot read the lake '{root}': {error}")));
+                }
+                Ok(metadata) if !metadata.is_dir() => {
+                    return Err(Error::usage(format!("'{root}' is a file, not a lake")));
+                }
+                Ok(_) => {}
+            }
+        }
+        let names = lake.folders()?;
+        for name in names {
+            if lake.is_table(name)? {
+                return Ok(lake);
+            }
+        }
+        if names.is_empty() {
+            return Ok(lake);
+        }
+        Err(Error::usage(format!(
+            "'{root}' is no lake: no folder in it has snapshots"
+        ))
+        .hint("--lake DIR, where DIR is empty, new, or was filled by 'asof snapshot'")
+        .hint(
+            "to read dated copies that another tool wrote: asof compact --snapshots PATH \
+             --layout 'snapshot_date=%Y-%m-%d' --key COLUMN --out FILE",
+        ))
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Location {
+        &self.root
+    }
+
+    /// The folders in it, listed once.
+    fn folders(&self) -> Result<&[String]> {
+        if let Some(names) = self.folders.get() {
+            return Ok(names);
+        }
+        let names = self
+            .root
+            .folders()
+            .map_err(|error| error.within("the lake"))?;
+        Ok(self.folders.get_or_init(|| names))
+    }
+
+    fn is_table(&self, name: &str) -> Result<bool> {
+        let folder = self.root.join(name);
+        Ok(folder.join("snapshots").is_folder()? || folder.join("intervals").is_folder()?)
+    }
+
+    /// The names of the tables, sorted.
+    ///
+    /// # Errors
+    /// A failure if the lake cannot be listed.
+    pub fn tables(&self) -> Result<Vec<TableName>> {
+        let mut tables = Vec::new();
+        for name in self.folders()? {
+            if let Ok(table) = name.parse()
+                && self.is_table(name)?
+            {
+                tables.push(table);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Whether the table has anything in the lake.
+    ///
+    /// # Errors
+    /// A failure if the lake cannot be listed.
+    pub fn has(&self, table: &TableName) -> Result<bool> {
+        self.is_table(table.as_str())
+    }
+
+    /// The root of a table's snapshots.
+    pub fn snapshots(&self, table: &TableName) -> Location {
+        self.root.join(table.as_str()).join("snapshots")
+    }
+
+    /// The layout of snapshots in every lake of asof's.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn layout() -> Result<Layout> {
+        Layout::parse(Layout::SNAPSHOTS)
+    }
+
+    /// The object of one snapshot.
+    pub fn snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
+        self.snapshots(table)
+            .join(&format!("snapshot_date={date}"))
+            .join(&format!("{table}.parquet"))
+    }
+
+    /// The object of a table's intervals.
+    pub fn intervals(&self, table: &TableName) -> Location {
+        self.root
+            .join(table.as_str())
+            .join("intervals")
+            .join(&format!("{table}.parquet"))
+    }
+
+    /// Where a snapshot goes that another one replaces.
+    pub fn superseded(
+        &self,
+        table: &TableName,
+        date: NaiveDate,
+        when: DateTime<Utc>,
+        fingerprint: Fingerprint,
+    ) -> Location {
+        let name = format!("{}-{fingerprint}.parquet", when.format("%Y%m%dT%H%M%SZ"));
+        self.root
+            .join(table.as_str())
+            .join("superseded")
+            .join(&format!("snapshot_date={date}"))
+            .join(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_of_other_things_is_no_lake() {
+        let root = tempfile::tempdir().expect("a folder");
+        assert!(
+            Lake::open(&Location::local(root.path())).is_ok(),
+            "an empty folder may become one"
+        );
+        assert!(Lake::open(&Location::local(root.path().join("new"))).is_ok());
+        fs::create_dir_all(root.path().join("photos")).expect("a folder");
+        assert_eq!(
+            Lake::open(&Location::local(root.path()))
+                .expect_err("no lake")
+                .kind(),
+            crate::error::Kind::Usage
+        );
+        fs::create_dir_all(root.path().join("item/snapshots")).expect("a folder");
+        let lake = Lake::open(&Location::local(root.path())).expect("a lake");
+        assert_eq!(
+            lake.tables().expect("tables"),
+            ["item".parse().expect("a name")]
+        );
+        fs::write(root.path().join("file"), "").expect("a file");
+        assert!(Lake::open(&Location::local(root.path().join("file"))).is_err());
+    }
+}

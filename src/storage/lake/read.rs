@@ -1,0 +1,437 @@
+//! Reading an object: ranges of it, or from its beginning to its end.
+//!
+//! An [`ObjectReader`] is opened once and reads that object and no other: if another one takes its
+//! name meanwhile, reading fails rather than mix two. On a local disk that is told by the file's
+//! identity, in a store by its ETag.
+//!
+//! In a store nothing is read that was not asked for, but for the end of the object, which comes
+//! with opening it: that is where Parquet has its footer. Ranges that are close to one another are
+//! one request; several requests are under way at a time.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
+use crate::storage::lake::location::{Location, Object, Place};
+use crate::storage::object_store::bucket::{Store, failure};
+use crate::storage::object_store::provider::Service;
+
+/// How much of the end of an object comes with opening it.
+const TAIL: u64 = 64 << 10;
+/// Ranges with less than this between them are read as one.
+const GAP: u64 = 32 << 10;
+/// How much is read at a time from the beginning to the end.
+const AHEAD: u64 = 8 << 20;
+
+/// How often an object that is replaced while it is being opened is opened anew.
+const ATTEMPTS: u32 = 10;
+
+/// An object that has been opened for reading ranges.
+#[derive(Clone)]
+pub struct ObjectReader {
+    location: Location,
+    size: u64,
+    from: From,
+}
+
+#[derive(Clone)]
+enum From {
+    /// The file, while it is held open, and what tells it from another one of its name.
+    Local(Option<Arc<File>>, Identity),
+    Remote {
+        store: Arc<Store>,
+        key: String,
+        etag: Option<String>,
+        tail: Bytes,
+    },
+}
+
+/// What tells a file from another one that has taken its name: device, inode, size, modification.
+type Identity = (u64, u64, u64, i64, i64);
+
+fn identity(file: &File) -> io::Result<Identity> {
+    let of = file.metadata()?;
+    Ok((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
+}
+
+impl ObjectReader {
+    /// Opens an object.
+    ///
+    /// # Errors
+    /// A failure if it is not there or cannot be read.
+    pub fn open(location: &Location) -> Result<Self> {
+        ObjectReader::open_known(location, None)
+    }
+
+    /// Opens an object that a listing found, whose size it told.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::open`]; a failure if it was replaced since.
+    pub fn open_listed(object: &Object) -> Result<Self> {
+        ObjectReader::open_known(&object.location, Some((object.size, object.etag.clone())))
+    }
+
+    fn open_known(location: &Location, known: Option<(u64, String)>) -> Result<Self> {
+        let doing = format!("cannot open '{location}'");
+        match location.place() {
+            Place::Local(path) => {
+                let file = File::open(path).io_context(|| doing.clone())?;
+                let identity = identity(&file).io_context(|| doing.clone())?;
+                Ok(ObjectReader {
+                    location: location.clone(),
+                    size: identity.2,
+                    from: From::Local(Some(Arc::new(file)), identity),
+                })
+            }
+            Place::Remote(store, key) => {
+                let reads = store.reads.clone();
+                let path = store.path(key)?;
+                let service = store.service;
+                let any_will_do = known.is_none();
+                let opened = store.wait(async move {
+                    let failed = |error: object_store::Error| match error {
+                        object_store::Error::NotFound { .. } if !error.to_string().contains("NoSuchBucket") => {
+                            Error::io(format!("{doing}: there is no such object"))
+                        }
+                        error => failure(&doing, &error),
+                    };
+                    let mut attempts_left = ATTEMPTS;
+                    let answer = loop {
+                        // Azure answers no request for the end of an object whose size is not
+                        // known.
+                        let known = match &known {
+                            None if service == Service::Azure => {
+                                let meta = reads.head(&path).await.map_err(failed)?;
+                                Some((meta.size, meta.e_tag.unwrap_or_default()))
+                            }
+                            known => known.clone(),
+                        };
+                        let (range, if_match) = match &known {
+                            Some((0, _)) => return Ok((0, None, Bytes::new())),
+                            Some((size, etag)) => {
+                                (GetRange::Bounded(size.saturating_sub(TAIL)..*size), Some(etag.clone()).filter(|etag| !etag.is_empty()))
+                            }
+                            None => (GetRange::Suffix(TAIL), None),
+                        };
+                        let tail = reads.get_opts(&path, GetOptions { range: Some(range), if_match, ..GetOptions::default() }).await;
+                        match tail {
+                            // Replaced between the two requests: whatever stands there now is what
+                            // was to be opened.
+                            Err(object_store::Error::Precondition { .. }) if any_will_do && attempts_left > 1 => attempts_left -= 1,
+                            // An empty object has no end to be read.
+                            Err(error) if known.is_none() && matches!(reads.head(&path).await, Ok(ref meta) if meta.size == 0) => {
+                                drop(error);
+                                return Ok((0, None, Bytes::new()));
+                            }
+                            tail => break tail.map_err(failed)?,
+                        }
+                    };
+                    let size = answer.meta.size;
+                    let etag = answer.meta.e_tag.clone();
+                    let tail = answer.bytes().await.map_err(failed)?;
+                    Ok((size, etag, tail))
+                });
+                let (size, etag, tail) = opened?;
+                Ok(ObjectReader {
+                    location: location.clone(),
+                    size,
+                    from: From::Remote {
+                        store: store.clone(),
+                        key: key.clone(),
+                        etag,
+                        tail,
+                    },
+                })
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Lets go of an open file, which is opened again when it is read, and must be the same then;
+    /// and of the end of an object, unless that is all of it. For whoever holds many.
+    pub fn release(&mut self) {
+        match &mut self.from {
+            From::Local(file, _) => *file = None,
+            From::Remote { tail, .. } if (tail.len() as u64) < self.size => *tail = Bytes::new(),
+            From::Remote { .. } => {}
+        }
+    }
+
+    /// The same, with its file held open, if it is on a local disk.
+    ///
+    /// # Errors
+    /// A failure if another file has taken its name.
+    pub fn held(&self) -> Result<Self> {
+        let mut held = self.clone();
+        if let (From::Local(file, _), Some(opened)) = (&mut held.from, self.file()?) {
+            *file = Some(Arc::new(opened));
+        }
+        Ok(held)
+    }
+
+    /// Its file, if it is on a local disk.
+    ///
+    /// # Errors
+    /// A failure if another file has taken its name.
+    pub fn file(&self) -> Result<Option<File>> {
+        let From::Local(held, opened) = &self.from else {
+            return Ok(None);
+        };
+        if let Some(file) = held {
+            return file
+                .try_clone()
+                .map(Some)
+                .io_context(|| format!("cannot read '{}'", self.location));
+        }
+        let Some(path) = self.location.as_local() else {
+            return Ok(None);
+        };
+        let doing = || format!("cannot open '{}'", self.location);
+        let file = File::open(path).io_context(doing)?;
+        if identity(&file).io_context(doing)? != *opened {
+            return Err(Error::io(format!(
+                "'{}' was replaced while it was being read",
+                self.location
+            ))
+            .hint("run the same command again"));
+        }
+        Ok(Some(file))
+    }
+
+    /// The bytes of ranges, in their order.
+    ///
+    /// # Errors
+    /// A failure to read, or if another object has taken the name.
+    pub fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        Phase::Read.spend(|| self.fetched(ranges))
+    }
+
+    fn fetched(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let doing = format!("cannot read '{}'", self.location);
+        if let Some(range) = ranges
+            .iter()
+            .find(|range| range.start > range.end || range.end > self.size)
+        {
+            return Err(Error::refused(format!(
+                "'{}' is damaged: it has {} bytes, and says that it has some at {} to {}",
+                self.location, self.size, range.start, range.end
+            )));
+        }
+        if let Some(file) = self.file()? {
+            return ranges
+                .iter()
+                .map(|range| {
+                    let length =
+                        usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+                    read_at(&file, range.start, length).io_context(|| doing.clone())
+                })
+                .collect();
+        }
+        let From::Remote {
+            store,
+            key,
+            etag,
+            tail,
+        } = &self.from
+        else {
+            return Ok(Vec::new());
+        };
+        let tail_from = self.size - tail.len() as u64;
+        let in_tail = |range: &Range<u64>| range.start >= tail_from;
+        let at = |offset: u64| usize::try_from(offset - tail_from).unwrap_or(usize::MAX);
+        let asked: Vec<Range<u64>> = ranges
+            .iter()
+            .filter(|range| !in_tail(range))
+            .cloned()
+            .collect();
+        let mut fetched = Vec::new();
+        if !asked.is_empty() {
+            let reads = store.reads.clone();
+            let path = store.path(key)?;
+            let etag = etag.clone();
+            fetched = store.wait(async move {
+                let get = |range: Range<u64>| {
+                    let reads = reads.clone();
+                    let path = path.clone();
+                    let if_match = etag.clone();
+                    async move {
+                        let options = GetOptions {
+                            range: Some(GetRange::Bounded(range)),
+                            if_match,
+                            ..GetOptions::default()
+                        };
+                        reads.get_opts(&path, options).await?.bytes().await
+                    }
+                };
+                coalesce_ranges(&asked, get, GAP)
+                    .await
+                    .map_err(|error| failure(&doing, &error))
+            })?;
+        }
+        let mut fetched = fetched.into_iter();
+        let bytes = ranges.iter().map(|range| {
+            if in_tail(range) {
+                Some(tail.slice(at(range.start)..at(range.end)))
+            } else {
+                fetched.next()
+            }
+        });
+        bytes
+            .map(|bytes| {
+                bytes.ok_or_else(|| Error::io(format!("too little came of '{}'", self.location)))
+            })
+            .collect()
+    }
+
+    /// The object from its beginning to its end.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::file`].
+    pub fn stream(self) -> Result<ObjectStream> {
+        let file = self.file()?;
+        Ok(ObjectStream {
+            reader: self,
+            file,
+            position: 0,
+            held_from: 0,
+            held: Bytes::new(),
+        })
+    }
+}
+
+/// An object read as a file is, in pieces of eight megabytes where it is in a store.
+pub struct ObjectStream {
+    reader: ObjectReader,
+    file: Option<File>,
+    position: u64,
+    held_from: u64,
+    held: Bytes,
+}
+
+impl Read for ObjectStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(file) = &mut self.file {
+            return file.read(buffer);
+        }
+        let size = self.reader.size;
+        if self.position >= size || buffer.is_empty() {
+            return Ok(0);
+        }
+        let held_to = self.held_from + self.held.len() as u64;
+        if !(self.held_from..held_to).contains(&self.position) {
+            let range = self.position..(self.position + AHEAD).min(size);
+            self.held = self
+                .reader
+                .fetch(std::slice::from_ref(&range))
+                .map_err(io::Error::other)?
+                .pop()
+                .unwrap_or_default();
+            self.held_from = self.position;
+        }
+        let rest =
+            &self.held[usize::try_from(self.position - self.held_from).unwrap_or(usize::MAX)..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.position += length as u64;
+        Ok(length)
+    }
+}
+
+impl Seek for ObjectStream {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if let Some(file) = &mut self.file {
+            return file.seek(to);
+        }
+        let position = match to {
+            SeekFrom::Start(at) => i128::from(at),
+            SeekFrom::End(by) => i128::from(self.reader.size) + i128::from(by),
+            SeekFrom::Current(by) => i128::from(self.position) + i128::from(by),
+        };
+        self.position =
+            u64::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.position)
+    }
+}
+
+/// So many bytes of a file from a position on.
+fn read_at(file: &File, mut position: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => position += count as u64,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // An allocation may be larger than what was asked for.
+    bytes.truncate(length);
+    Ok(bytes.into())
+}
+
+/// A file that is read at positions: one system call a read, and readers that do not move one
+/// another.
+pub struct FileAt(Arc<File>);
+
+impl FileAt {
+    /// Of an open file.
+    pub fn new(file: File) -> Self {
+        FileAt(Arc::new(file))
+    }
+}
+
+impl Length for FileAt {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for FileAt {
+    type T = BufReader<FromPosition>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        // The decoder reads headers of pages with it, which are short.
+        Ok(BufReader::with_capacity(
+            512,
+            FromPosition {
+                file: self.0.clone(),
+                position: start,
+            },
+        ))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        Ok(read_at(&self.0, start, length)?)
+    }
+}
+
+/// Reads on from a position.
+pub struct FromPosition {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromPosition {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}

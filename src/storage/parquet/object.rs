@@ -1,0 +1,974 @@
+//! One Parquet object, as it is read.
+//!
+//! Types are made canonical at this edge, so that the rest of the program knows one text type and
+//! one list type. Only the columns that are asked for are read. With a [`RowCondition`], row groups
+//! whose statistics exclude it are passed over, of the others its own columns are decoded, and of
+//! the rest only the pages in which a row was found.
+//!
+//! In a store what is read is what is transferred: a row group's columns at a time, neighbours in
+//! one request.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions,
+    ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
+};
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::basic::{ConvertedType, Encoding, Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder,
+    RowGroupMetaData,
+};
+
+use super::{embedded_schema, int96, untrusted};
+use crate::domain::calendar::check_calendar;
+use crate::domain::cast::cast_exactly;
+use crate::domain::schema::{canonical_schema, written};
+use crate::error::{Context, Error, Result};
+use crate::phases::Phase;
+use crate::storage::Batches;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::read::{FileAt, ObjectReader};
+use crate::storage::parquet::footer::{Footer, KEY, read_schema};
+
+/// Rows in a batch that is read or written.
+pub const BATCH_ROWS: usize = 8192;
+/// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
+const RANGE_BATCH_ROWS: usize = 32_768;
+/// A row group of a local file that has so few bytes is read at once.
+const SMALL_GROUP_BYTES: i64 = 8 << 20;
+/// A dictionary that has so many bytes in the object, compressed, is short.
+const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
+
+/// A Parquet file whose footer has been read.
+pub struct ParquetObject {
+    reader: ObjectReader,
+    metadata: ArrowReaderMetadata,
+    /// The metadata with where each page lies, once somebody had to know.
+    pages: OnceLock<ArrowReaderMetadata>,
+    schema: SchemaRef,
+    /// The types in which its columns are decoded, if they are not those that the file suggests.
+    decoded: Option<SchemaRef>,
+}
+
+/// Which rows are wanted.
+pub trait RowCondition: Send + Sync {
+    /// The columns that it looks at.
+    fn columns(&self) -> &[String];
+
+    /// Of each row group whether it may hold a row that is wanted, by its statistics.
+    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool>;
+
+    /// Which rows of a batch, which has the columns of [`RowCondition::columns`] that the object
+    /// has, are wanted.
+    ///
+    /// # Errors
+    /// A refusal if a value cannot be computed.
+    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray>;
+}
+
+/// The least and the greatest value of columns in each row group, as far as the object says.
+pub struct GroupStatistics<'a> {
+    object: &'a ParquetObject,
+}
+
+impl GroupStatistics<'_> {
+    /// How many row groups there are.
+    pub fn len(&self) -> usize {
+        self.metadata().num_row_groups()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The columns of the object, in canonical types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.object.schema
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.object.metadata.metadata()
+    }
+
+    /// What a converter says of a column, in its canonical type.
+    fn values(
+        &self,
+        column: &str,
+        of: impl Fn(&StatisticsConverter<'_>) -> parquet::errors::Result<ArrayRef>,
+    ) -> Option<ArrayRef> {
+        let converter = StatisticsConverter::try_new(
+            column,
+            self.object.metadata.schema(),
+            self.object.metadata.parquet_schema(),
+        )
+        .ok()?;
+        let field = self.object.schema.field_with_name(column).ok()?;
+        let values = of(&converter).ok()?;
+        if field.data_type() == values.data_type() {
+            Some(values)
+        } else {
+            cast_exactly(&values, field.data_type(), column).ok()
+        }
+    }
+
+    /// The least value of a column in each row group.
+    pub fn mins(&self, column: &str) -> Option<ArrayRef> {
+        self.values(column, |converter| {
+            converter.row_group_mins(self.metadata().row_groups())
+        })
+    }
+
+    /// The greatest value of a column in each row group.
+    pub fn maxes(&self, column: &str) -> Option<ArrayRef> {
+        self.values(column, |converter| {
+            converter.row_group_maxes(self.metadata().row_groups())
+        })
+    }
+
+    /// How many nulls a column has in each row group.
+    pub fn null_counts(&self, column: &str) -> Option<ArrayRef> {
+        let converter = StatisticsConverter::try_new(
+            column,
+            self.object.metadata.schema(),
+            self.object.metadata.parquet_schema(),
+        )
+        .ok()?;
+        // An object that counts none may still have some.
+        let converter = converter.with_missing_null_counts_as_zero(false);
+        Some(Arc::new(
+            converter
+                .row_group_null_counts(self.metadata().row_groups())
+                .ok()?,
+        ))
+    }
+
+    /// How many rows each row group has.
+    pub fn row_counts(&self) -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(
+            self.metadata()
+                .row_groups()
+                .iter()
+                .map(|group| u64::try_from(group.num_rows()).unwrap_or(0)),
+        ))
+    }
+}
+
+impl ParquetObject {
+    /// Opens an object and reads its footer, not its rows.
+    ///
+    /// # Errors
+    /// A failure if it cannot be opened; a refusal if it is no whole Parquet file.
+    pub fn open(location: &Location) -> Result<Self> {
+        ParquetObject::of(ObjectReader::open(location)?)
+    }
+
+    /// Opens an object that a listing found.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::open`].
+    pub fn open_listed(object: &Object) -> Result<Self> {
+        ParquetObject::of(ObjectReader::open_listed(object)?)
+    }
+
+    fn of(mut reader: ObjectReader) -> Result<Self> {
+        let location = reader.location().clone();
+        let what = format!("'{location}'");
+        let parquet = untrusted::decode(|why| damaged(&location, &why), || footer_of(&reader))?;
+        let parquet = Arc::new(parquet);
+        // The decoder panics at types that it does not know.
+        let unknown = |why: &str| {
+            embedded_schema::unknown_type_in(&parquet, &what)
+                .unwrap_or_else(|| damaged(&location, &why))
+        };
+        let (metadata, schema, decoded) = untrusted::decode(unknown, || {
+            let unreadable = |error: &ParquetError| unreadable(&location, error);
+            let units = int96::units(&parquet, &reader, &unreadable)?;
+            let mut metadata =
+                with_types(parquet.clone(), None).map_err(|error| unreadable(&error))?;
+            let mut decoded = None;
+            if !units.is_empty() {
+                decoded = Some(Arc::new(int96::with_units(metadata.schema(), &units)));
+                metadata = with_types(parquet.clone(), decoded.clone())
+                    .map_err(|error| unreadable(&error))?;
+            }
+            let schema = canonical_schema(metadata.schema(), &what)?;
+            let schema = untyped(&metadata, schema).map_err(|error| error.within(&what))?;
+            Ok((metadata, schema, decoded))
+        })?;
+        reader.release();
+        Ok(ParquetObject {
+            reader,
+            metadata,
+            pages: OnceLock::new(),
+            schema,
+            decoded,
+        })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        self.reader.location()
+    }
+
+    /// Its columns, in canonical types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.reader.size()
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// What it says of itself, if asof wrote it.
+    ///
+    /// # Errors
+    /// A refusal if the footer is damaged or of a later version.
+    pub fn footer(&self) -> Result<Option<Footer>> {
+        footer_entry(&self.metadata)
+            .map(Footer::from_json)
+            .transpose()
+            .map_err(|error| error.within(format!("'{}'", self.location())))
+    }
+
+    /// Reads the named columns of every row, in the file's order of rows and columns; all columns
+    /// if `None`.
+    ///
+    /// # Errors
+    /// A failure if the object cannot be read any more.
+    pub fn read(&self, columns: Option<&[String]>) -> Result<Batches> {
+        self.read_where(columns, None)
+    }
+
+    /// Reads the rows for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_where(
+        &self,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+    ) -> Result<Batches> {
+        let groups = self.groups_where(condition.as_ref());
+        self.read_groups_where(columns, condition, groups)
+    }
+
+    /// The text columns of which every row group has all values in a short dictionary.
+    pub fn texts_in_dictionaries(&self) -> Vec<String> {
+        // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
+        let in_dictionary = |column: &ColumnChunkMetaData| {
+            let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
+            let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+            let is_all = column
+                .page_encoding_stats_mask()
+                .is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
+            let length = column
+                .dictionary_page_offset()
+                .map(|offset| column.data_page_offset() - offset);
+            is_text
+                && is_all
+                && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
+        };
+        let is_short = |name: &str| {
+            let groups = self.metadata.metadata().row_groups().iter();
+            groups
+                .flat_map(RowGroupMetaData::columns)
+                .filter(|column| column.column_path().parts() == [name])
+                .all(in_dictionary)
+        };
+        let texts = self
+            .schema
+            .fields()
+            .iter()
+            .filter(|field| field.data_type() == &DataType::Utf8);
+        texts
+            .map(|field| field.name().clone())
+            .filter(|name| is_short(name))
+            .collect()
+    }
+
+    /// Reads every row, with the named columns, which are of
+    /// [`ParquetObject::texts_in_dictionaries`], as dictionaries, so that each text is decoded once
+    /// a row group.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
+        let hinted = with_dictionaries(self.metadata.schema(), texts);
+        let metadata = with_types(self.metadata.metadata().clone(), Some(hinted))
+            .map_err(|error| unreadable(self.location(), &error))?;
+        self.decode_as(
+            &with_dictionaries(&self.schema, texts),
+            metadata,
+            None,
+            Wanted::default(),
+        )
+    }
+
+    /// The row groups that may hold a row for which a condition holds.
+    pub fn groups_where(&self, condition: Option<&Arc<dyn RowCondition>>) -> Vec<usize> {
+        let all = 0..self.metadata.metadata().num_row_groups();
+        let Some(condition) = condition else {
+            return all.collect();
+        };
+        let may_hold = condition.may_hold(&GroupStatistics { object: self });
+        all.filter(|group| may_hold.get(*group) == Some(&true))
+            .collect()
+    }
+
+    /// The same object, opened until it is let go: whatever takes its name meanwhile, this one is
+    /// read. It knows where pages lie, if `with_pages`.
+    ///
+    /// # Errors
+    /// A failure if another file has taken its name.
+    pub fn held(&self, with_pages: bool) -> Result<Self> {
+        if with_pages {
+            self.pages()?;
+        }
+        let metadata = self.metadata.clone();
+        let pages = self.pages.clone();
+        let schema = self.schema.clone();
+        Ok(ParquetObject {
+            reader: self.reader.held()?,
+            metadata,
+            pages,
+            schema,
+            decoded: self.decoded.clone(),
+        })
+    }
+
+    /// Reads the rows of row groups for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_groups_where(
+        &self,
+        columns: Option<&[String]>,
+        condition: Option<Arc<dyn RowCondition>>,
+        groups: Vec<usize>,
+    ) -> Result<Batches> {
+        let Some(condition) = condition else {
+            return self.decode(
+                self.metadata.clone(),
+                columns,
+                Wanted {
+                    groups: Some(groups),
+                    ..Wanted::default()
+                },
+            );
+        };
+        let schema = self.projected(Some(condition.columns()))?;
+        let looked_at = self.mask(condition.columns());
+        let predicate: Box<dyn ArrowPredicate> =
+            Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
+                let rows = to_canonical(&batch, &schema).and_then(|batch| condition.holds(&batch));
+                rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
+            }));
+        let filter = Some(RowFilter::new(vec![predicate]));
+        self.decode(
+            self.pages()?,
+            columns,
+            Wanted {
+                groups: Some(groups),
+                filter,
+                ..Wanted::default()
+            },
+        )
+    }
+
+    /// The rows that a decoder gives, once it is told which; in canonical types.
+    fn decode(
+        &self,
+        metadata: ArrowReaderMetadata,
+        columns: Option<&[String]>,
+        wanted: Wanted,
+    ) -> Result<Batches> {
+        let schema = self.projected(columns)?;
+        self.decode_as(&schema, metadata, columns, wanted)
+    }
+
+    /// The same, in the types of `schema`.
+    fn decode_as(
+        &self,
+        schema: &SchemaRef,
+        metadata: ArrowReaderMetadata,
+        columns: Option<&[String]>,
+        wanted: Wanted,
+    ) -> Result<Batches> {
+        let schema = schema.clone();
+        let location = self.location().clone();
+        let file = if wanted.is_all() && self.groups_are_small(columns) {
+            None
+        } else {
+            self.reader.file()?
+        };
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> =
+            untrusted::decode(
+                |why| damaged(&location, &why),
+                || match file {
+                    Some(file) => {
+                        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                            FileAt::new(file),
+                            metadata,
+                        );
+                        let rows = wanted
+                            .narrow(self.with_columns(builder, columns))
+                            .build()
+                            .map_err(|error| unreadable(&location, &error))?;
+                        Ok(Box::new(rows.map(|batch| batch.map_err(ParquetError::from))) as Box<_>)
+                    }
+                    None => {
+                        let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
+                        let decoder = wanted
+                            .narrow(self.with_columns(builder, columns))
+                            .build()
+                            .map_err(|error| unreadable(&location, &error))?;
+                        Ok(Box::new(Pulled {
+                            reader: self.reader.held()?,
+                            decoder,
+                        }) as Box<_>)
+                    }
+                },
+            )?;
+        let place = location.clone();
+        let rows = batches.map(move |batch| {
+            let batch = batch.map_err(|error| unreadable(&place, &error))?;
+            to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
+        });
+        Ok(Box::new(
+            Phase::Decode.each(untrusted::Decoded::new(rows, move |why: &str| {
+                damaged(&location, &why)
+            })),
+        ))
+    }
+
+    /// Whether the bytes of the named columns are few in every row group, so that they are better
+    /// had at once than a page at a time; and its rows are not, since a batch ends with its row
+    /// group then.
+    fn groups_are_small(&self, columns: Option<&[String]>) -> bool {
+        let wanted = |column: &&ColumnChunkMetaData| {
+            let root = column.column_path().parts().first();
+            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
+        };
+        let bytes = |group: &RowGroupMetaData| {
+            group
+                .columns()
+                .iter()
+                .filter(wanted)
+                .map(ColumnChunkMetaData::compressed_size)
+                .sum::<i64>()
+        };
+        let groups = self.metadata.metadata().row_groups();
+        let have_batches = groups.len() < 2 || self.rows() >= (groups.len() * BATCH_ROWS) as u64;
+        have_batches && groups.iter().all(|group| bytes(group) <= SMALL_GROUP_BYTES)
+    }
+
+    /// Reads the named columns, or all, of a range of rows.
+    ///
+    /// Of a row group that is wanted in part, pages that are outside of the range are not decoded,
+    /// and in a store not transferred.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_rows(&self, columns: Option<&[String]>, rows: &Range<u64>) -> Result<Batches> {
+        let mut groups = Vec::new();
+        let mut start = 0;
+        let mut first = None;
+        let mut end = 0;
+        for (number, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let group_end = start + u64::try_from(group.num_rows()).unwrap_or(0);
+            if start < rows.end && rows.start < group_end {
+                first.get_or_insert(start);
+                end = group_end;
+                groups.push(number);
+            }
+            start = group_end;
+        }
+        let Some(first) = first else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let in_part = rows.start > first || rows.end < end;
+        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let selection = in_part.then(|| {
+            let wanted = count(rows.start.max(first) - first)..count(rows.end.min(end) - first);
+            RowSelection::from_consecutive_ranges(std::iter::once(wanted), count(end - first))
+        });
+        let metadata = if in_part {
+            self.pages()?
+        } else {
+            self.metadata.clone()
+        };
+        self.decode(
+            metadata,
+            columns,
+            Wanted {
+                groups: Some(groups),
+                selection,
+                batch_rows: Some(RANGE_BATCH_ROWS),
+                ..Wanted::default()
+            },
+        )
+    }
+
+    /// The number of rows before each row group that has any.
+    pub fn group_starts(&self) -> Vec<u64> {
+        let mut rows = 0;
+        let mut starts = Vec::new();
+        for group in self
+            .metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .filter(|group| group.num_rows() > 0)
+        {
+            starts.push(rows);
+            rows += u64::try_from(group.num_rows()).unwrap_or(0);
+        }
+        starts
+    }
+
+    /// Whether a few rows can be read without decoding, or in a store transferring, the whole row
+    /// group that they are in.
+    pub fn knows_its_pages(&self) -> bool {
+        self.metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .all(|column| column.offset_index_offset().is_some())
+    }
+
+    /// The least value of a column in each row group, if its type is one whose statistics are never
+    /// cut short, and all are there.
+    pub fn exact_mins(&self, column: &str) -> Option<ArrayRef> {
+        let numeric = |data_type: &DataType| {
+            data_type.is_integer()
+                || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
+        };
+        let field = self
+            .schema
+            .field_with_name(column)
+            .ok()
+            .filter(|field| numeric(field.data_type()))?;
+        let mins = GroupStatistics { object: self }.mins(column)?;
+        (mins.data_type() == field.data_type()
+            && mins.null_count() == 0
+            && mins.len() == self.group_starts().len())
+        .then_some(mins)
+    }
+
+    /// The least and the greatest value of a column in each row group, under the same conditions.
+    pub fn value_range(&self, column: &str) -> Option<[ArrayRef; 2]> {
+        let mins = self.exact_mins(column)?;
+        let maxes = GroupStatistics { object: self }.maxes(column)?;
+        (maxes.data_type() == mins.data_type()
+            && maxes.null_count() == 0
+            && maxes.len() == mins.len())
+        .then_some([mins, maxes])
+    }
+
+    /// About how many bytes the named columns, or all, have in memory, as far as the object says.
+    pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
+        let wanted = |column: &&ColumnChunkMetaData| {
+            let root = column.column_path().parts().first();
+            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
+        };
+        let column = |column: &ColumnChunkMetaData| {
+            // A dictionary may be of long texts: without a size they are taken to have this many
+            // bytes each.
+            let unknown = if column.column_type() == Type::BYTE_ARRAY {
+                32 * column.num_values()
+            } else {
+                0
+            };
+            let text = column
+                .unencoded_byte_array_data_bytes()
+                .map_or(unknown, |bytes| bytes + 4 * column.num_values());
+            let width = match column.column_type() {
+                Type::BOOLEAN | Type::BYTE_ARRAY => 0,
+                Type::INT32 | Type::FLOAT => 4,
+                Type::INT64 | Type::DOUBLE => 8,
+                Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY => 16,
+            };
+            u64::try_from(
+                (width * column.num_values())
+                    .max(text)
+                    .max(column.uncompressed_size()),
+            )
+            .unwrap_or(0)
+        };
+        self.metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .filter(wanted)
+            .map(column)
+            .sum()
+    }
+
+    /// The metadata with where each page lies, read once.
+    fn pages(&self) -> Result<ArrowReaderMetadata> {
+        if let Some(pages) = self.pages.get() {
+            return Ok(pages.clone());
+        }
+        let pages = self.with_pages()?;
+        Ok(self.pages.get_or_init(|| pages).clone())
+    }
+
+    /// The metadata with where each page lies.
+    fn with_pages(&self) -> Result<ArrowReaderMetadata> {
+        let metadata = self.metadata.metadata().as_ref().clone();
+        let decoder =
+            ParquetMetaDataPushDecoder::try_new_with_metadata(self.reader.size(), metadata)
+                .map_err(|error| unreadable(self.location(), &error))?;
+        let decoder = decoder
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_offset_index_policy(PageIndexPolicy::Optional);
+        let metadata = untrusted::decode(
+            |why| damaged(self.location(), &why),
+            || decode(&self.reader, decoder),
+        )?;
+        with_types(Arc::new(metadata), self.decoded.clone())
+            .map_err(|error| unreadable(self.location(), &error))
+    }
+
+    /// The positions of columns in the file.
+    fn positions(&self, columns: &[String]) -> Vec<usize> {
+        (0..self.schema.fields().len())
+            .filter(|index| columns.contains(self.schema.field(*index).name()))
+            .collect()
+    }
+
+    /// The schema of the named columns.
+    fn projected(&self, columns: Option<&[String]>) -> Result<SchemaRef> {
+        let Some(columns) = columns else {
+            return Ok(self.schema.clone());
+        };
+        Ok(Arc::new(
+            self.schema
+                .project(&self.positions(columns))
+                .io_context(|| format!("cannot read '{}'", self.location()))?,
+        ))
+    }
+
+    fn mask(&self, columns: &[String]) -> ProjectionMask {
+        ProjectionMask::roots(self.metadata.parquet_schema(), self.positions(columns))
+    }
+
+    fn with_columns<T>(
+        &self,
+        builder: ArrowReaderBuilder<T>,
+        columns: Option<&[String]>,
+    ) -> ArrowReaderBuilder<T> {
+        let builder = builder.with_batch_size(BATCH_ROWS);
+        match columns {
+            Some(columns) => builder.with_projection(self.mask(columns)),
+            None => builder,
+        }
+    }
+}
+
+/// The value of the entry that is asof's own.
+fn footer_entry(metadata: &ArrowReaderMetadata) -> Option<&str> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    entries
+        .and_then(|entries| entries.iter().find(|entry| entry.key == KEY))
+        .and_then(|entry| entry.value.as_deref())
+}
+
+/// The schema with the types that the footer says of columns without values.
+fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Result<SchemaRef> {
+    // Few objects have such columns, and a footer may be long.
+    let Some(entry) = footer_entry(metadata).filter(|entry| entry.contains("\"untyped\"")) else {
+        return Ok(schema);
+    };
+    let own = read_schema(&Footer::from_json(entry)?.untyped)?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match own.field_with_name(field.name()) {
+            Ok(own) if written(own.data_type()) == *field.data_type() => Arc::new(own.clone()),
+            _ => field.clone(),
+        });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// A schema in which the named columns are dictionaries of texts.
+pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
+    let few = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match texts.contains(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_data_type(few())),
+            false => field.clone(),
+        });
+    Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
+}
+
+/// Which rows are to be read; by default all.
+#[derive(Default)]
+struct Wanted {
+    groups: Option<Vec<usize>>,
+    selection: Option<RowSelection>,
+    filter: Option<RowFilter>,
+    /// How many rows a batch has, if not the usual number.
+    batch_rows: Option<usize>,
+}
+
+impl Wanted {
+    /// Whether every row of the row groups is to be read.
+    fn is_all(&self) -> bool {
+        self.selection.is_none() && self.filter.is_none()
+    }
+
+    fn narrow<T>(self, mut builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
+        if let Some(groups) = self.groups {
+            builder = builder.with_row_groups(groups);
+        }
+        if let Some(rows) = self.batch_rows {
+            builder = builder.with_batch_size(rows);
+        }
+        if let Some(selection) = self.selection {
+            builder = builder.with_row_selection(selection);
+        }
+        match self.filter {
+            Some(filter) => builder.with_row_filter(filter),
+            None => builder,
+        }
+    }
+}
+
+/// The metadata of a file whose columns are decoded in the types of `schema`, or else in those that
+/// the file suggests.
+fn with_types(
+    metadata: Arc<ParquetMetaData>,
+    schema: Option<SchemaRef>,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let options = ArrowReaderOptions::new();
+    ArrowReaderMetadata::try_new(
+        metadata,
+        match schema {
+            Some(schema) => options.with_schema(schema),
+            None => options,
+        },
+    )
+}
+
+/// Reads the footer of a file, after a look at whether the file is as long as the footer says.
+fn footer_of(reader: &ObjectReader) -> Result<ParquetMetaData> {
+    const TAIL: u64 = 8;
+    let location = reader.location();
+    let unreadable = |error: ParquetError| unreadable(location, &error);
+    let size = reader.size();
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(unreadable)?;
+    let range = size - TAIL..size;
+    let tail = reader
+        .fetch(std::slice::from_ref(&range))?
+        .pop()
+        .unwrap_or_default();
+    let length = FooterTail::try_from(tail.as_ref())
+        .map_err(unreadable)?
+        .metadata_length() as u64;
+    if length > size - TAIL {
+        return Err(damaged(
+            location,
+            &format!("it has {size} bytes, and says that its footer has {length}"),
+        ));
+    }
+    decoder.push_range(range, tail).map_err(unreadable)?;
+    decode(
+        reader,
+        decoder.with_page_index_policy(PageIndexPolicy::Skip),
+    )
+}
+
+/// Runs a decoder of metadata on the bytes that it asks for.
+fn decode(
+    reader: &ObjectReader,
+    mut decoder: ParquetMetaDataPushDecoder,
+) -> Result<ParquetMetaData> {
+    loop {
+        match decoder
+            .try_decode()
+            .map_err(|error| unreadable(reader.location(), &error))?
+        {
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => return Err(damaged(reader.location(), &"it has no footer")),
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = reader.fetch(&ranges)?;
+                decoder
+                    .push_ranges(ranges, bytes)
+                    .map_err(|error| unreadable(reader.location(), &error))?;
+            }
+        }
+    }
+}
+
+/// The rows of an object whose bytes are fetched as the decoder asks for them: a row group at a
+/// time.
+struct Pulled {
+    reader: ObjectReader,
+    decoder: ParquetPushDecoder,
+}
+
+impl Pulled {
+    fn pull(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
+        loop {
+            match self.decoder.try_decode()? {
+                DecodeResult::Data(batch) => return Ok(Some(batch)),
+                DecodeResult::Finished => return Ok(None),
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = self
+                        .reader
+                        .fetch(&ranges)
+                        .map_err(|error| ParquetError::External(Box::new(error)))?;
+                    self.decoder.push_ranges(ranges, bytes)?;
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Pulled {
+    type Item = Result<RecordBatch, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pull().transpose()
+    }
+}
+
+/// An error of our own that a library carried, or else what the library says of the file.
+fn unreadable(location: &Location, error: &(impl std::error::Error + 'static)) -> Error {
+    let mut deeper: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = deeper {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return ours.duplicate();
+        }
+        // Arrow hides what it carries from `source`.
+        deeper = match error.downcast_ref::<ArrowError>() {
+            Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
+            _ => match error.downcast_ref::<ParquetError>() {
+                Some(ParquetError::External(inner)) => Some(inner.as_ref()),
+                _ => None,
+            },
+        };
+    }
+    damaged(location, error)
+}
+
+fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
+    let why = why.to_string();
+    Error::refused(format!(
+        "'{location}' is no whole Parquet file: {}",
+        why.trim_start_matches("Parquet error: ")
+    ))
+}
+
+/// A batch with its types made canonical: `schema` is its own schema after
+/// [`canonical_schema`], column for column.
+///
+/// # Errors
+/// A refusal that names the column that cannot be converted, or that has a date which no calendar
+/// has.
+pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    check_calendar(batch)?;
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| cast_exactly(column, field.data_type(), field.name()));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
+        .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::*;
+    use crate::storage::parquet::writer::ObjectWriter;
+
+    /// Writes 20,000 rows, and returns their bytes.
+    fn written(folder: &Path, name: &str) -> Vec<u8> {
+        let path = folder.join(name);
+        let ids = Arc::new(Int64Array::from_iter_values(0..20_000)) as ArrayRef;
+        let names = Arc::new(StringArray::from_iter_values(
+            (0..20_000).map(|id| format!("name {}", id % 97)),
+        )) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([("id", ids), ("name", names)]).expect("rows");
+        let file = File::create(&path).expect("a file");
+        let mut writer = ObjectWriter::create(
+            file,
+            &rows.schema(),
+            &["id".into()],
+            &Location::local(&path),
+        )
+        .expect("a writer");
+        writer.write(rows).expect("written");
+        writer.finish(&Footer::sample()).expect("finished");
+        std::fs::read(&path).expect("the bytes")
+    }
+
+    #[test]
+    fn an_object_reads_back_with_its_footer_and_only_the_columns_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        written(folder.path(), "a");
+        let object =
+            ParquetObject::open(&Location::local(folder.path().join("a"))).expect("it opens");
+        assert_eq!(
+            (object.rows(), object.footer().expect("it reads")),
+            (20_000, Some(Footer::sample()))
+        );
+        let read: Vec<RecordBatch> = object
+            .read(Some(&["name".into()]))
+            .expect("a stream")
+            .collect::<Result<_>>()
+            .expect("rows");
+        assert_eq!(
+            read.iter().map(RecordBatch::num_rows).sum::<usize>(),
+            20_000
+        );
+        assert_eq!(read[0].num_columns(), 1);
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused_and_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bytes = written(folder.path(), "a");
+        let path = folder.path().join("cut");
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+        let error = ParquetObject::open(&Location::local(&path))
+            .err()
+            .expect("truncated");
+        assert_eq!(error.kind(), crate::error::Kind::Refused);
+        assert!(
+            error.to_string().contains("cut' is no whole Parquet file"),
+            "{error}"
+        );
+    }
+}
