@@ -158,6 +158,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod model;
+pub mod parallel;
 pub mod phases;
 pub mod source;
 pub mod storage;

@@ -21,7 +21,6 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
-use super::side_by_side::{side_by_side, threads};
 use super::snapshot::Outcome;
 use super::table_inventory::footer_of;
 use crate::domain::cast::conform;
@@ -32,6 +31,7 @@ use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
+use crate::parallel::{self, object_threads};
 use crate::storage::lake::Lake;
 use crate::storage::lake::commit::{Published, Staged, sweep};
 use crate::storage::lake::location::Location;
@@ -214,9 +214,11 @@ fn hold_against_lake(
     let (known, newer): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|(date, _)| intervals.fingerprint(*date).is_some());
-    let footers = side_by_side(threads(&table.root), &known, |(_, objects)| {
-        footer_of(&objects[0])
-    });
+    let footers = parallel::map(
+        object_threads(table.root.store().is_some()),
+        &known,
+        |(_, objects)| footer_of(&objects[0]),
+    );
     for ((date, _), footer) in known.iter().zip(footers) {
         if footer?.is_some_and(|footer| {
             intervals

@@ -29,7 +29,6 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Workspace;
 use super::backfill::{AdHoc, BackfillOptions, Column, Need, Sides, Source, View};
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
-use super::side_by_side::{processors, side_by_side, threads};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{type_name, unify};
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
@@ -41,6 +40,7 @@ use crate::engine::join_input::intervals::of_intervals;
 use crate::engine::join_input::snapshots::{Dated as DatedSnapshot, versions_of_snapshots};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan, TableName};
+use crate::parallel::{self, decoding_threads, object_threads};
 use crate::source::{LayoutColumns, ReadAs};
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::location::{Location, Object};
@@ -203,7 +203,7 @@ impl Run {
             &self.history,
             std::iter::empty(),
             true,
-            processors(),
+            decoding_threads(),
             workspace.memory,
         );
         let needs = self
@@ -284,13 +284,17 @@ impl Run {
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
-        let read = side_by_side(threads(&table.root), &observed, |date| {
-            let fingerprint = self.history.facts(*date)?.fingerprint;
-            Ok(TableInput {
-                snapshot_date: *date,
-                fingerprint,
-            })
-        });
+        let read = parallel::map(
+            object_threads(table.root.store().is_some()),
+            &observed,
+            |date| {
+                let fingerprint = self.history.facts(*date)?.fingerprint;
+                Ok(TableInput {
+                    snapshot_date: *date,
+                    fingerprint,
+                })
+            },
+        );
         let copies = read.into_iter().collect::<Result<Vec<_>>>()?;
         let types =
             |declared: &BTreeMap<String, arrow::datatypes::DataType>| -> BTreeMap<String, String> {
@@ -359,7 +363,7 @@ impl Run {
             &snapshots,
             columns,
             workspace.memory,
-            processors(),
+            decoding_threads(),
             limit,
         )?;
         versions.ok_or_else(|| self.too_large())

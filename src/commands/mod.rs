@@ -15,7 +15,6 @@ pub mod join;
 pub mod partitions;
 pub mod schema;
 pub mod show;
-mod side_by_side;
 pub mod snapshot;
 mod state;
 pub mod status;

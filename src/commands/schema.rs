@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::show::ShownColumn;
-use super::side_by_side::{side_by_side, threads};
 use super::table_inventory::{Inspected, inspect};
 use crate::domain::schema::type_name;
 use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::parallel::{self, object_threads};
 
 /// What happened to a column on a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -153,11 +153,15 @@ fn schemas(inspected: &Inspected) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec
             .next_back()
             .map(|(_, schema)| schema.clone())
     };
-    let opened = side_by_side(threads(&table.root), &dates, |(date, objects)| {
-        table
-            .open(**date, objects, before(date).as_ref())
-            .map(|snapshot| snapshot.schema)
-    });
+    let opened = parallel::map(
+        object_threads(table.root.store().is_some()),
+        &dates,
+        |(date, objects)| {
+            table
+                .open(**date, objects, before(date).as_ref())
+                .map(|snapshot| snapshot.schema)
+        },
+    );
     let opened: Vec<_> = dates.iter().map(|(date, _)| **date).zip(opened).collect();
     let mut unreadable = Vec::new();
     for (date, schema) in opened {

@@ -15,7 +15,7 @@ use chrono::NaiveDate;
 use super::Workspace;
 use crate::domain::asof::latest;
 use crate::domain::cast::{conform, display};
-use crate::domain::digest::row_digests;
+use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Snapshot, Table, convert};
 use crate::error::{Context, Error, Result};

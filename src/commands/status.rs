@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::Workspace;
 use super::schema::shown_columns;
 use super::show::ShownColumn;
-use super::side_by_side::{side_by_side, threads};
 use super::table_inventory::{Inspected, footer_of, inspect, sentence};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
@@ -19,6 +18,7 @@ use crate::engine::asof::schema_on;
 use crate::engine::intervals::Intervals;
 use crate::error::Result;
 use crate::model::{DateRange, TableName};
+use crate::parallel::{self, object_threads};
 use crate::source::Format;
 use crate::storage::lake::Lake;
 use crate::storage::lake::partitions::find_if_there;
@@ -245,9 +245,11 @@ fn footers(
     let mut footers = BTreeMap::new();
     let own = inspected.table.own.then_some(&inspected.found.partitions);
     let dates: Vec<_> = own.into_iter().flatten().collect();
-    let read = side_by_side(threads(&inspected.table.root), &dates, |(_, objects)| {
-        footer_of(&objects[0])
-    });
+    let read = parallel::map(
+        object_threads(inspected.table.root.store().is_some()),
+        &dates,
+        |(_, objects)| footer_of(&objects[0]),
+    );
     for ((date, objects), footer) in dates.into_iter().zip(read) {
         let what = match footer {
             _ if objects.len() > 1 => format!(

@@ -34,7 +34,6 @@ use arrow::datatypes::{
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
 use crate::error::{Error, Result};
-use crate::phases::Phase;
 
 /// Families of values; values of different families are never equal.
 mod family {
@@ -155,13 +154,6 @@ pub fn row_digests<'a>(
     batch: &RecordBatch,
     columns: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<u128>> {
-    Phase::Hash.spend(|| digest_rows(batch, columns))
-}
-
-fn digest_rows<'a>(
-    batch: &RecordBatch,
-    columns: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<u128>> {
     let mut sums = vec![0u128; batch.num_rows()];
     for name in columns {
         if let Some(column) = batch.column_by_name(name) {
@@ -178,10 +170,6 @@ fn digest_rows<'a>(
 /// # Errors
 /// A refusal for a column whose type is not canonical.
 pub fn key_digests(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
-    Phase::Hash.spend(|| digest_keys(columns))
-}
-
-fn digest_keys(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
     let rows = columns.first().map_or(0, |column| column.len());
     let mut sums = vec![0u128; rows];
     for (position, column) in columns.iter().enumerate() {

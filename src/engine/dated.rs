@@ -37,9 +37,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::column::{DateColumn, NamedBy};
 use self::column::{InRange, within_range};
-use crate::domain::digest::{RowSum, row_digests};
+use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
 use crate::domain::staleness::EventsInput;
+use crate::engine::digests::row_digests;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{

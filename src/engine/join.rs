@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
@@ -30,7 +29,6 @@ use chrono::NaiveDate;
 
 use super::expression::Condition;
 use super::intervals::EPOCH_DAYS;
-use super::prefetch::{OrderedPool, Task};
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
@@ -40,6 +38,7 @@ use crate::domain::join::{
 use crate::domain::schema::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
+use crate::parallel::{OrderedPool, Task, processors};
 use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
@@ -313,10 +312,6 @@ pub fn of_one_date(rows: Batches) -> Timed {
         let intervals = vec![always; batch.num_rows()];
         Ok((batch, intervals))
     }))
-}
-
-pub(super) fn processors() -> usize {
-    available_parallelism().map_or(1, usize::from)
 }
 
 /// The table side of a join.

@@ -6,12 +6,12 @@ pub mod command;
 pub mod compaction;
 pub mod dated;
 pub mod dedup;
+pub mod digests;
 pub mod expression;
 pub mod intervals;
 pub mod join;
 pub mod join_input;
 pub mod pins;
-pub mod prefetch;
 pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;

@@ -11,15 +11,17 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use super::digests::{key_digests, row_digests};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::dedup::Dedup;
-use crate::domain::digest::{Fingerprint, RowSum, key_digests, row_digests};
+use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, keeps_values, with_types};
 use crate::engine::dated::Dated;
 use crate::engine::dedup::{self, Dropped};
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
+use crate::parallel::footer_threads;
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
@@ -324,15 +326,9 @@ impl Table {
         with_types(schema, |name| self.types.declared.get(name))
     }
 
-    /// How many threads read small things of it, such as footers: more than there are processors if
-    /// mostly a store is waited for.
-    pub fn waiting_threads(&self) -> usize {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        if self.root.store().is_some() {
-            processors.max(16)
-        } else {
-            processors
-        }
+    /// How many threads read the table's footers and other small things at a time.
+    pub fn footer_threads(&self) -> usize {
+        footer_threads(self.root.store().is_some())
     }
 
     /// A refusal that names the table and a date.

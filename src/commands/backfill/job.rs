@@ -12,7 +12,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::command::CommandWork;
 use crate::commands::Workspace;
-use crate::commands::side_by_side::{processors, side_by_side, threads};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::renamed;
 use crate::domain::schema::type_name;
@@ -23,6 +22,7 @@ use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
+use crate::parallel::{self, decoding_threads, object_threads, processors};
 use crate::source::{Dialect, FormatRule, TypeRules};
 use crate::storage::lake::commit::publish_hint;
 use crate::storage::lake::location::{Location, Object};
@@ -179,10 +179,9 @@ impl Work {
     /// the store a while, when its output is published, and needs little memory; queries share the
     /// memory that there is.
     pub(super) fn workers(&self) -> usize {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         match self {
-            Work::Sql(_) | Work::Command(_) => processors,
-            Work::Join(..) => processors + 2,
+            Work::Sql(_) | Work::Command(_) => processors(),
+            Work::Join(..) => processors() + 2,
         }
     }
 }
@@ -517,17 +516,17 @@ impl Job {
         // for it.
         let is_foreign = |history: &TableHistory| !history.table.own;
         let number = match self.tables.values().any(is_foreign) {
-            true => processors(),
+            true => decoding_threads(),
             false => self
                 .tables
                 .values()
-                .map(|history| threads(&history.table.root))
-                .chain([threads(&self.output)])
+                .map(|history| object_threads(history.table.root.store().is_some()))
+                .chain([object_threads(self.output.store().is_some())])
                 .max()
                 .unwrap_or(1),
         };
         self.read_facts_of_history(dates);
-        let mut states = side_by_side(number, dates, |date| self.state(*date));
+        let mut states = parallel::map(number, dates, |date| self.state(*date));
         let known = dates
             .iter()
             .zip(&states)
@@ -560,8 +559,8 @@ impl Job {
             let copies = history
                 .resolve(*last)
                 .and_then(|serving| self.copies_read(relation, history, serving, *last));
-            side_by_side(
-                threads(&history.table.root),
+            parallel::map(
+                object_threads(history.table.root.store().is_some()),
                 &copies.unwrap_or_default(),
                 |copy| history.facts(*copy).map(|_| ()),
             );

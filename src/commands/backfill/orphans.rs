@@ -8,10 +8,10 @@ use chrono::NaiveDate;
 
 use super::job::{Job, recorded_in};
 use super::{BackfillOptions, DateReport};
-use crate::commands::side_by_side::{side_by_side, threads};
 use crate::domain::staleness::{DateState, StateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
+use crate::parallel::{self, object_threads};
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions;
 
@@ -35,8 +35,8 @@ impl Job {
         let candidates: Vec<(NaiveDate, &Object)> = candidates
             .filter_map(|(date, objects)| Some((*date, self.own(*date, objects)?)))
             .collect();
-        let found = side_by_side(
-            threads(&self.output),
+        let found = parallel::map(
+            object_threads(self.output.store().is_some()),
             &candidates,
             |(date, object)| match self.made(*date, object) {
                 Ok(true) => Some((*date, Ok(()))),
@@ -74,23 +74,27 @@ impl Job {
         orphans: Vec<(NaiveDate, Result<()>)>,
         options: &BackfillOptions,
     ) -> Vec<DateReport> {
-        side_by_side(threads(&self.output), &orphans, |(date, found)| {
-            let report = DateReport::new(*date);
-            let done = match found {
-                Ok(()) if !options.only.takes(&DateState::Orphaned) => Ok("left"),
-                Ok(()) if options.dry_run => Ok("planned_removal"),
-                Ok(()) => self.remove_output(*date).map(|()| "removed"),
-                Err(error) => Err(error.duplicate()),
-            };
-            match done {
-                Ok(action) => DateReport {
-                    was: Some(DateState::Orphaned),
-                    action,
-                    ..report
-                },
-                Err(error) => report.failed(&error),
-            }
-        })
+        parallel::map(
+            object_threads(self.output.store().is_some()),
+            &orphans,
+            |(date, found)| {
+                let report = DateReport::new(*date);
+                let done = match found {
+                    Ok(()) if !options.only.takes(&DateState::Orphaned) => Ok("left"),
+                    Ok(()) if options.dry_run => Ok("planned_removal"),
+                    Ok(()) => self.remove_output(*date).map(|()| "removed"),
+                    Err(error) => Err(error.duplicate()),
+                };
+                match done {
+                    Ok(action) => DateReport {
+                        was: Some(DateState::Orphaned),
+                        action,
+                        ..report
+                    },
+                    Err(error) => report.failed(&error),
+                }
+            },
+        )
     }
 
     fn remove_output(&self, date: NaiveDate) -> Result<()> {

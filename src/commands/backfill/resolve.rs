@@ -14,7 +14,6 @@ use super::schema::around;
 use super::{AdHoc, BackfillOptions, DatesInColumn};
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
-use crate::commands::side_by_side::processors;
 use crate::config::{JobConfig, zone};
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
@@ -24,6 +23,7 @@ use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::join::JoinSpec;
 use crate::error::{Context, Error, Kind, Result, toml_key};
 use crate::model::{DateRange, TableName};
+use crate::parallel::decoding_threads;
 use crate::source::{Format, FormatRule, LayoutColumns, TypeRules};
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions;
@@ -272,7 +272,7 @@ pub(in crate::commands) fn history(
             Some(HistorySettings {
                 settings,
                 memory: workspace.memory,
-                threads: processors(),
+                threads: decoding_threads(),
             })
         }
         false => None,

@@ -29,7 +29,6 @@ use serde::Serialize;
 
 pub use self::settings::CompactOptions;
 use super::Workspace;
-use super::side_by_side::processors;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
@@ -38,10 +37,10 @@ use crate::domain::spelling::twins;
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::Intervals;
-use crate::engine::prefetch::{OrderedPool, Task};
 use crate::engine::table::{Partitions, Table};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
+use crate::parallel::{OrderedPool, Task, decoding_threads};
 use crate::source::{ReadAs, no_column};
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::fingerprint_cache::FingerprintRecall;
@@ -640,7 +639,7 @@ impl<'a> Run<'a> {
             // A snapshot that cannot be read is read again, and refused, when it is needed.
             Box::new(move || Ok(table.fingerprint(date, &objects, None).ok()))
         };
-        let threads = self.table.waiting_threads();
+        let threads = self.table.footer_threads();
         let read: Vec<Option<Fingerprint>> =
             OrderedPool::new(threads, 2 * threads, unknown.iter().map(task))?
                 .collect::<Result<_>>()?;
@@ -691,7 +690,7 @@ impl<'a> Run<'a> {
             base: self.base.as_ref(),
             part: None,
             memory: self.workspace.memory,
-            threads: processors(),
+            threads: decoding_threads(),
             step: &|done, total| {
                 self.workspace
                     .progress

@@ -5,8 +5,8 @@ use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
 use super::Run;
-use crate::domain::digest::{key_digests, row_digests};
 use crate::engine::compaction::{CompactionFacts, DayChanges};
+use crate::engine::digests::{key_digests, row_digests};
 use crate::engine::intervals::Intervals;
 use crate::error::{Result, toml_key, toml_text, word};
 

@@ -6,9 +6,10 @@ use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, Verification, null_keys};
-use crate::domain::digest::{RowSum, row_digests};
+use crate::domain::digest::RowSum;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Interval;
+use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::show_key;
 use crate::error::Result;

@@ -33,12 +33,12 @@ use serde::Serialize;
 
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
-use super::side_by_side::{side_by_side, threads};
 use super::table_inventory::{Inspected, inspect};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::parallel::{self, object_threads};
 use crate::storage::lake::location::{Entry, Location, is_data};
 
 /// How many keys or rows a problem shows.
@@ -261,15 +261,19 @@ impl<'a> Verification<'a> {
             }
         };
         let done = AtomicU64::new(0);
-        let looks = side_by_side(threads(&self.table.root), &jobs, |job| {
-            let done = done.fetch_add(1, Ordering::Relaxed);
-            self.workspace.progress.step(
-                &format!("verify {}", self.table.name),
-                done,
-                jobs.len() as u64,
-            );
-            look(self.table, job, compared.as_ref())
-        });
+        let looks = parallel::map(
+            object_threads(self.table.root.store().is_some()),
+            &jobs,
+            |job| {
+                let done = done.fetch_add(1, Ordering::Relaxed);
+                self.workspace.progress.step(
+                    &format!("verify {}", self.table.name),
+                    done,
+                    jobs.len() as u64,
+                );
+                look(self.table, job, compared.as_ref())
+            },
+        );
         let mut pairs = jobs.iter().zip(looks).peekable();
         for (at, observed) in intervals
             .into_iter()

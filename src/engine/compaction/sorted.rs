@@ -42,11 +42,11 @@ use crate::domain::interval::Interval;
 use crate::domain::merge_compaction::{Merge, MergeError, SortedRows, Taken};
 use crate::engine::changes;
 use crate::engine::intervals::{IntervalBatch, to_days};
-use crate::engine::prefetch::{OrderedPool, Task};
 use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
+use crate::parallel::{OrderedPool, Task};
 use crate::phases::Phase;
 use crate::source::Format;
 use crate::storage::parquet::footer::ObservedWire;
@@ -102,7 +102,7 @@ fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Opened>>> {
         let objects = objects.clone();
         Box::new(move || open_one(&table, date, table.open(date, &objects, None)?))
     };
-    let waiting = pass.table.waiting_threads();
+    let waiting = pass.table.footer_threads();
     let opened = OrderedPool::new(waiting, 2 * waiting, days.iter().map(task))?;
     opened.collect()
 }
@@ -435,7 +435,7 @@ fn find_edits(pass: &Pass<'_>, shape: &Arc<Shape>, days: &mut [Day]) -> Result<(
     let mut found = changes::find(pass.table, DateRange::new(first.date, last.date)?)
         .unwrap_or_default()
         .partitions;
-    let waiting = pass.table.waiting_threads();
+    let waiting = pass.table.footer_threads();
     let limit_each = limit / (2 * waiting as u64);
     let befores: Vec<_> = before_each(pass, days).collect();
     let wanted: Vec<(usize, Task<Option<DayEdits>>)> = days

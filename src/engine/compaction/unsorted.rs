@@ -22,10 +22,11 @@ use super::{
     with_number,
 };
 use crate::domain::cast::conform;
-use crate::domain::digest::{RowSum, row_digests};
+use crate::domain::digest::RowSum;
 use crate::domain::hash_compaction::{Changes, Compaction, TakeError};
 use crate::domain::interval_ends::Ends;
 use crate::domain::schema::{TypeClash, TypeClashes, unify};
+use crate::engine::digests::row_digests;
 use crate::engine::intervals::to_days;
 use crate::engine::table::{Table, all_digests, show_key};
 use crate::engine::units::{UnitSource, settle};

@@ -13,8 +13,9 @@ use chrono::NaiveDate;
 
 use crate::domain::interval::{Convention, Interval};
 use crate::engine::intervals::{Intervals, to_days};
-use crate::engine::join::{JoinColumns, Timed, processors};
+use crate::engine::join::{JoinColumns, Timed};
 use crate::error::{Context, Result};
+use crate::parallel::processors;
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
 /// The intervals' rows that hold on one of `dates`, which ascend, and for which the condition

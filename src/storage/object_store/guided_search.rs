@@ -663,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_range_is_listed_side_by_side() {
+    fn a_long_range_is_listed_in_parallel() {
         let layout = Layout::parse("d=%Y-%m-%d").expect("a layout");
         let keys = lake(&layout, 1, |_| 500);
         let range = DateRange::new(date("2024-01-02"), date("2024-12-30")).expect("a range");

@@ -26,6 +26,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+use crate::parallel::processors;
 use crate::phases::Phase;
 
 /// How many bytes of rows may wait to be encoded.
@@ -119,7 +120,7 @@ impl Encoder {
         let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, file);
         let (writer, factory) = ArrowWriter::try_new(file, schema.clone(), Some(properties))?
             .into_serialized_writer()?;
-        let most = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = processors();
         let filling = None;
         let encoding = VecDeque::new();
         let queued = Arc::default();

@@ -1,22 +1,97 @@
-//! Work that is done a little ahead of whoever needs its results, on threads of its own.
+//! Threads: how many there are for which work, and the two ways in which work is divided.
 //!
-//! [`OrderedPool`] takes tasks from an iterator, does a few of them at a time, and gives the
-//! results in the order of the tasks. It never begins more than `most` tasks whose results have not
-//! been taken, so what waits is bounded. When it is dropped, tasks that a thread is at are
-//! finished, and no others.
+//! | work | function |
+//! | --- | --- |
+//! | the same for each item of a slice, all results wanted | [`map`] |
+//! | tasks whose results are taken one by one, in order, a few ahead of whoever takes them | [`OrderedPool`] |
+//!
+//! | threads | function |
+//! | --- | --- |
+//! | one a processor | [`processors`] |
+//! | that hold batches of a table each | [`decoding_threads`] |
+//! | that read whole objects, from a disk or a store | [`object_threads`] |
+//! | that read footers and other small things | [`footer_threads`] |
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
 
-/// A piece of work.
+/// The most threads that hold batches of a table.
+const DECODING: usize = 8;
+/// How many threads wait for an object store.
+const WAITING: usize = 16;
+
+/// How many processors this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many threads decode tables at a time; each holds batches, so memory limits them.
+pub fn decoding_threads() -> usize {
+    processors().min(DECODING)
+}
+
+/// How many threads read whole objects at a time: from a store, where reading is waiting, more
+/// than from a disk.
+pub fn object_threads(is_store: bool) -> usize {
+    if is_store {
+        WAITING
+    } else {
+        decoding_threads()
+    }
+}
+
+/// How many threads read footers and other small things at a time.
+pub fn footer_threads(is_store: bool) -> usize {
+    if is_store {
+        processors().max(WAITING)
+    } else {
+        processors()
+    }
+}
+
+/// Does the work for each item on some threads; results are in the order of the items.
+pub fn map<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let mut mine = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else {
+                return mine;
+            };
+            mine.push((at, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads.min(items.len()))
+            .map(|_| scope.spawn(run))
+            .collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| {
+                handle
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// A piece of work for an [`OrderedPool`].
 pub type Task<R> = Box<dyn FnOnce() -> Result<R> + Send>;
 
-/// The results of tasks, in their order; see the module.
+/// The results of tasks, in their order, prefetched on threads of the pool's own.
+///
+/// The pool takes tasks from an iterator and does a few of them at a time. It never begins more
+/// than `most` tasks whose results have not been taken, so what waits is bounded. When it is
+/// dropped, tasks that a thread is at are finished, and no others.
 pub struct OrderedPool<R, I> {
     tasks: I,
     most: usize,
@@ -54,7 +129,7 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> OrderedPool<R, I> {
                     }
                 }
             };
-            let thread = std::thread::Builder::new().name(format!("ahead-{number}"));
+            let thread = std::thread::Builder::new().name(format!("prefetch-{number}"));
             thread
                 .spawn(run)
                 .map_err(|error| Error::io(format!("cannot start a thread: {error}")))
@@ -135,26 +210,42 @@ mod tests {
     }
 
     #[test]
+    fn results_of_a_map_are_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..50).collect();
+        let work = |item: &usize| {
+            std::thread::sleep(std::time::Duration::from_micros(50 - *item as u64));
+            item * 2
+        };
+        for threads in [0, 1, 3, 80] {
+            let expected: Vec<usize> = match threads {
+                0 => Vec::new(),
+                _ => items.iter().map(|item| item * 2).collect(),
+            };
+            assert_eq!(map(threads, &items, work), expected, "{threads} threads");
+        }
+    }
+
+    #[test]
     fn results_come_in_order_and_no_more_is_begun_than_allowed() {
         let begun = Arc::new(AtomicUsize::new(0));
-        let mut ahead = OrderedPool::new(4, 3, tasks(&begun, 20)).expect("threads");
+        let mut pool = OrderedPool::new(4, 3, tasks(&begun, 20)).expect("threads");
         for number in 0..20 {
-            let result = ahead.next().expect("a result");
+            let result = pool.next().expect("a result");
             assert!(begun.load(Ordering::SeqCst) <= number + 3);
             match result {
                 Ok(given) => assert_eq!(given, number),
                 Err(error) => assert_eq!((number, error.to_string()), (7, "seven".to_owned())),
             }
         }
-        assert!(ahead.next().is_none());
+        assert!(pool.next().is_none());
     }
 
     #[test]
     fn what_nobody_takes_is_not_begun() {
         let begun = Arc::new(AtomicUsize::new(0));
-        let mut ahead = OrderedPool::new(2, 2, tasks(&begun, 20)).expect("threads");
-        ahead.next();
-        drop(ahead);
+        let mut pool = OrderedPool::new(2, 2, tasks(&begun, 20)).expect("threads");
+        pool.next();
+        drop(pool);
         assert!(begun.load(Ordering::SeqCst) <= 3);
     }
 }
