@@ -185,7 +185,7 @@ fn digest_keys(bencher: Bencher<'_, '_>, key: Key) {
         .bench_local(|| key_digests(black_box(&columns)).expect("digests"));
 }
 
-/// Events looked up in a table side whose keys are close integers, integers that are not, or
+/// Events looked up in a build side whose keys are close integers, integers that are not, or
 /// digests; every fourth key is there.
 #[divan::bench(args = [(KeyKind::Integers, 4), (KeyKind::Integers, 1_000), (KeyKind::Digests, 4)])]
 fn probe(bencher: Bencher<'_, '_>, (kind, apart): (KeyKind, i64)) {

@@ -459,7 +459,7 @@ fn types(
 }
 
 impl TableConfig {
-    /// The limits that snapshots are held against.
+    /// The limits that snapshots are compared with.
     ///
     /// # Errors
     /// A usage error for a word that is unknown.

@@ -3,7 +3,7 @@
 //!
 //! This is the manual, by what you want to do; each rule in full, with examples, is in
 //! `docs/semantics.md`. The crate is the library behind the program `asof`. It follows what the
-//! program needs, and is no stable interface.
+//! program needs, and is not a stable interface.
 //!
 //! # See what it is about
 //!
@@ -69,7 +69,8 @@
 //!
 //! ```sh
 //! asof compact item
-//! asof compact --snapshots /data/item --layout 'snapshot_date=%Y-%m-%d' --key id --out item_intervals.parquet
+//! asof compact --snapshots /data/item --layout 'snapshot_date=%Y-%m-%d' --key id --out
+//! item_intervals.parquet
 //! ```
 //!
 //! The second form reads copies that another tool wrote, and never writes among them. A query on
@@ -87,7 +88,8 @@
 //!
 //! ```sh
 //! asof backfill active_item_events --from 2024-01-01 --to 2024-01-31
-//! asof backfill --events item_events --table item --on item_id=id --how left --out joined --from 2024-01-01 --to 2024-01-31
+//! asof backfill --events item_events --table item --on item_id=id --how left --out joined --from
+//! 2024-01-01 --to 2024-01-31
 //! ```
 //!
 //! In a job's SQL, events are their partition of the date, a table is the table as of the date, and
@@ -109,11 +111,13 @@
 //! let observed = [parse_date("2024-01-01")?, parse_date("2024-01-03")?];
 //! let exact = AsOfRule::default();
 //! assert_eq!(exact.resolve(&observed, parse_date("2024-01-03")?), Ok(observed[1]));
-//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-02")?), Err(NoSnapshot::TooOld(observed[0])));
+//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-02")?),
+//! Err(NoSnapshot::TooOld(observed[0])));
 //!
 //! let tolerant = AsOfRule { tolerance: DaySpan(1), ..AsOfRule::default() };
 //! assert_eq!(tolerant.resolve(&observed, parse_date("2024-01-02")?), Ok(observed[0]));
-//! assert_eq!(tolerant.in_words(), "events of D see the snapshot labelled D, or the day before it");
+//! assert_eq!(tolerant.in_words(), "events of D see the snapshot labelled D, or the day before
+//! it");
 //! # Ok::<(), asof::error::Error>(())
 //! ```
 //!
@@ -138,8 +142,8 @@
 //! ```
 //! use asof::error::{Error, Kind};
 //!
-//! let error = Error::refused("table item has no snapshots").hint("asof snapshot item --source FILE --key COLUMN");
-//! assert_eq!(error.kind(), Kind::Refused);
+//! let error = Error::refused("table item has no snapshots").hint("asof snapshot item --source FILE
+//! --key COLUMN"); assert_eq!(error.kind(), Kind::Refused);
 //! assert_eq!(error.kind().exit_code(), 3);
 //! ```
 //!

@@ -212,7 +212,7 @@ impl FromStr for MemoryBudget {
         let bytes = text
             .trim()
             .parse::<bytesize::ByteSize>()
-            .map_err(|_| wrong("is no amount of memory"))?
+            .map_err(|_| wrong("is not an amount of memory"))?
             .as_u64();
         if bytes < MemoryBudget::LEAST {
             return Err(wrong(

@@ -203,7 +203,7 @@ fn dates() {
 }
 
 #[test]
-fn layouts_and_foreign_copies() {
+fn layouts_and_external_copies() {
     let mut world = World::new();
     world.write("copies/2024-01-01.csv", "id,v\n1,a\n");
     world.write("copies/2024-01-02.csv", "id,v\n1,b\n");

@@ -32,7 +32,7 @@ class Contender:
 
 @dataclass
 class Comparison:
-    """Contenders for one task; the first is asof, and its result is the one that others are held against.
+    """Contenders for one task; the first is asof, and its result is the one that others are compared with.
 
     Floors do a part of the task that nobody can do without.
     """
@@ -62,9 +62,9 @@ class Bench:
             "compact-composite-60x1m": lambda: self.compaction("composite-60x1m"),
             "compact-365x1m": lambda: self.compaction("366x1m", methods=[], days=365),
             "compact-narrow-5x50m": lambda: self.compaction("narrow-5x50m", memory="2GiB"),
-            "migrate-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups"], foreign=True),
-            "migrate-20x5m": lambda: self.compaction("20x5m", foreign=True),
-            "migrate-text-60x1m": lambda: self.compaction("text-60x1m", foreign=True),
+            "migrate-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups"], external=True),
+            "migrate-20x5m": lambda: self.compaction("20x5m", external=True),
+            "migrate-text-60x1m": lambda: self.compaction("text-60x1m", external=True),
             "incremental-366x1m": lambda: self.night("366x1m"),
             "backfill-intervals-60x500k": lambda: self.backfill("60x1m", "events-60x500k", "intervals"),
             "backfill-snapshots-60x500k": lambda: self.backfill("60x1m", "events-60x500k", "snapshots"),
@@ -94,7 +94,7 @@ class Bench:
         methods: list[str] | None = None,
         days: int | None = None,
         memory: str | None = None,
-        foreign: bool = False,
+        external: bool = False,
     ) -> Comparison:
         """Every snapshot to intervals, from nothing; if they are taken for another tool's, by their rows alone."""
         lake, dataset = self.store.path(name), self.store.dataset(name)
@@ -102,12 +102,12 @@ class Bench:
         last = dataset.date(days - 1)
         limits = (["--to", last] if days < dataset.days else []) + (["--memory", memory] if memory else [])
         command, result = self.asof(lake, "compact", "item", "--full", *limits), lake / "item/intervals/item.parquet"
-        if foreign:
+        if external:
             result = self.work / "asof.parquet"
             copies = ["--snapshots", lake / "item/snapshots", "--layout", "snapshot_date=%Y-%m-%d", "--key", ",".join(dataset.key)]
             command = self.asof(self.work / "no-lake", "compact", *copies, "--out", result, "--full", *limits)
         # Intervals that stand in a lake are what a night finds there; those of a migration are new.
-        before = self.remove(result) if foreign else nothing
+        before = self.remove(result) if external else nothing
         contenders = [Contender("asof" + (f" --memory {memory}" if memory else ""), command, before=before, result=result, always=True)]
         columns = ["--key", ",".join(dataset.key), "--payload", ",".join(dataset.payload), "--to", last]
         on = "key" if dataset.shape in ("int", "narrow") else "hashed-key"
@@ -121,8 +121,8 @@ class Bench:
             contenders.append(Contender(title, command, before=self.remove(out), result=out))
         floors = [self.floor("polars_decode", lake, last), self.floor("polars_hash", lake, last)]
         is_long = days * dataset.rows > 200_000_000
-        title = f"{days} days of {describe(dataset)}" + (", written by another tool" if foreign else "")
-        return Comparison("migrate" if foreign else "compact", title, contenders, floors, 3 if is_long else 100)
+        title = f"{days} days of {describe(dataset)}" + (", written by another tool" if external else "")
+        return Comparison("migrate" if external else "compact", title, contenders, floors, 3 if is_long else 100)
 
     def night(self, name: str) -> Comparison:
         """One more snapshot to intervals that are there."""

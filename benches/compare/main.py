@@ -41,7 +41,7 @@ class Rounds:
 
     def run(self, rounds: int) -> dict:
         for number in range(rounds):
-            # Each begins a round once. asof begins the first, which the others are held against.
+            # Each begins a round once. asof begins the first, which the others are compared with.
             first = number % len(self.all())
             for contender in self.all()[first:] + self.all()[:first]:
                 if contender.name not in self.status:

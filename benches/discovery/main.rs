@@ -182,7 +182,7 @@ fn placed(job: usize, repetitions: usize) -> (usize, usize, usize) {
 }
 
 /// One search, from the first request to the last answer: how many requests, and how many
-/// microseconds of round trips. What it found is held against what the lake was made of, and so
+/// microseconds of round trips. What it found is compared with what the lake was made of, and so
 /// against what the other strategies find.
 fn run(
     lake: &Lake,

@@ -111,7 +111,7 @@ impl Cell {
             format!(
                 "the range holds {:.0} % of the lake's objects, {} pages of {}, so there is next \
                  to nothing to leave out. \
-                 The further requests are the price of listing side by side, which takes {:.0} % \
+                 The further requests are the price of listing in parallel, which takes {:.0} % \
                  of the time",
                 100.0 * self.objects as f64 / self.lake_objects as f64,
                 grouped(self.floor() as u64),
@@ -237,7 +237,7 @@ The program's own search (`src/storage/search.rs`), on a simulated S3. Layout `{
              18.3 to 38.3 ms, each time as likely; one in 50,
   at random, takes 4 times as long. That is 30 ms on average. A full page and an empty one take \
              the same time.
-- **Time** is of round trips alone, by a clock that only they move: requests side by side wait at \
+- **Time** is of round trips alone, by a clock that only they move: requests in parallel wait at \
              the same time. What the client
   computes is not in it, and neither is the machine: the numbers are the same wherever the \
              benchmark runs.

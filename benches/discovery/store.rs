@@ -2,7 +2,7 @@
 //! trips move.
 //!
 //! A request is answered when its round trip is over. Requests under way at the same time wait at
-//! the same time, so what a search does side by side costs it one round trip and not many. Nothing
+//! the same time, so what a search does in parallel costs it one round trip and not many. Nothing
 //! sleeps: when all that is under way waits, the clock goes on to the first answer. Time is
 //! therefore of round trips alone, without what the client computes.
 

@@ -55,7 +55,7 @@ pub struct Global {
     /// else
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more of what is done
+    /// Print more output
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Show no progress bar
@@ -64,16 +64,16 @@ pub struct Global {
     /// About how much memory to use at most, such as 2GiB [default: half of what the machine has]
     #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
     pub memory: Option<MemoryBudget>,
-    /// Write to an object store that ignores the conditions of writes, where two writers at a time
-    /// are not safe
+    /// Write to an object store that does not enforce conditional writes, where two writers at a
+    /// time are not safe
     #[arg(long, global = true)]
     pub allow_unsafe_store: bool,
-    /// When to colour
+    /// When to use color
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 }
 
-/// When to colour.
+/// When to use color.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal.
@@ -363,7 +363,7 @@ pub struct BackfillArgs {
     /// Where tables' rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub using: UsingArg,
-    /// How many dates run side by side [default: the number of processors, and of a join two more]
+    /// How many dates run in parallel [default: the number of processors, and of a join two more]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// What runs the jobs

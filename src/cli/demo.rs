@@ -317,7 +317,7 @@ impl Tour<'_> {
         Ok(0)
     }
 
-    /// Prints both answers side by side.
+    /// Prints both answers next to each other.
     #[cfg(feature = "sql")]
     fn compare(&self, newest: &str) -> Result<()> {
         let date = |text: &str| crate::model::parse_date(text);

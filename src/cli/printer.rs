@@ -204,7 +204,7 @@ impl Progress for Printer {
     }
 }
 
-/// A reader that has gone away is no failure.
+/// A reader that has gone away is not a failure.
 fn finish_write(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(format!(

@@ -15,11 +15,11 @@ use super::printer::{
     BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, duration, number, paint, size,
 };
 use crate::commands::Progress;
-use crate::commands::backfill::BackfillReport;
-use crate::commands::compact::CompactReport;
+use crate::commands::backfill::{BackfillReport, DateAction};
+use crate::commands::compact::{CompactReport, CompactionMode};
 use crate::commands::expand::ExpandReport;
 use crate::commands::job_status::JobStatus;
-use crate::commands::join::JoinReport;
+use crate::commands::join::{JoinAction, JoinReport};
 use crate::commands::partitions::PartitionsReport;
 use crate::commands::snapshot::{Outcome, SnapshotReport};
 use crate::commands::status::StatusReport;
@@ -39,7 +39,7 @@ pub(super) fn init(printer: &Printer, path: &str) -> Result<()> {
 
 fn outcome(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Kept => paint(DIM, "kept"),
+        Outcome::Kept => paint(DIM, "already exists, kept"),
         Outcome::Published => paint(GREEN, "published"),
         Outcome::Replaced => paint(YELLOW, "replaced"),
         Outcome::Planned => "would publish".to_owned(),
@@ -49,7 +49,7 @@ fn outcome(outcome: Outcome) -> String {
 /// The same of a copy outside of the lake.
 fn written(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Kept => paint(DIM, "kept"),
+        Outcome::Kept => paint(DIM, "already exists, kept"),
         Outcome::Published | Outcome::Replaced => paint(GREEN, "written"),
         Outcome::Planned => "would write".to_owned(),
     }
@@ -162,10 +162,10 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
         } else {
             "compacted"
         };
-        let headline = if report.mode == "up to date" {
+        let headline = if report.mode == CompactionMode::UpToDate {
             "is up to date:".to_owned()
         } else {
-            format!("{verb} ({}):", report.mode)
+            format!("{verb} ({}):", report.mode.name())
         };
         let gaps = if report.gap_days > 0 {
             format!(", {} missing between them", count(report.gap_days, "date"))
@@ -196,21 +196,21 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             ],
             ["size".to_owned(), size(report.bytes), report.path.clone()],
         ];
-        if report.mode != "up to date" {
+        if report.mode != CompactionMode::UpToDate {
             facts.insert(
                 0,
                 [
                     "read".to_owned(),
                     number(report.decoded),
                     format!(
-                        "{}; {}{} known to equal the one before",
+                        "{}; {}{} unchanged (not read)",
                         if report.decoded == 1 {
                             "snapshot"
                         } else {
                             "snapshots"
                         },
                         if report.by_changes > 0 {
-                            format!("{} known by what they changed, ", number(report.by_changes))
+                            format!("{} read from change files, ", number(report.by_changes))
                         } else {
                             String::new()
                         },
@@ -238,6 +238,14 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
         printer.line(format!("  as of D: {}", report.condition))?;
     }
     Ok(())
+}
+
+/// Whether a date is shown even where there are many.
+fn is_of_note(action: DateAction) -> bool {
+    matches!(
+        action,
+        DateAction::Failed | DateAction::Removed | DateAction::PlannedRemoval
+    )
 }
 
 pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<()> {
@@ -268,16 +276,17 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
         let shown = report
             .dates
             .iter()
-            .filter(|date| all || ["failed", "removed", "planned_removal"].contains(&date.action));
+            .filter(|date| all || is_of_note(date.action));
         let mut rows = Vec::new();
         for date in shown {
             let action = match date.action {
-                "written" => paint(GREEN, "written"),
-                "failed" => paint(RED, "failed"),
-                "planned" => "would write".to_owned(),
-                "removed" => paint(YELLOW, "removed"),
-                "planned_removal" => "would remove".to_owned(),
-                other => paint(DIM, other),
+                DateAction::Written => paint(GREEN, "written"),
+                DateAction::Failed => paint(RED, "failed"),
+                DateAction::Planned => "would write".to_owned(),
+                DateAction::Removed => paint(YELLOW, "removed"),
+                DateAction::PlannedRemoval => "would remove".to_owned(),
+                DateAction::UpToDate => paint(DIM, "up to date"),
+                DateAction::Skipped => paint(DIM, "skipped"),
             };
             let tables = date
                 .tables
@@ -295,7 +304,7 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             let state = date
                 .was
                 .as_ref()
-                .filter(|was| date.action != "up to date" && was.name() != "missing")
+                .filter(|was| date.action != DateAction::UpToDate && was.name() != "missing")
                 .map(|was| match was {
                     crate::domain::staleness::DateState::Stale(reason) => {
                         format!("was stale: {reason}")
@@ -320,22 +329,22 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
             printer.line(columns(&[], rows, &[2, 3]))?;
         }
         let total: u64 = report.dates.iter().filter_map(|date| date.rows).sum();
-        let mut parts: Vec<String> = ["written", "to be written", "up to date", "left", "failed"]
-            .into_iter()
-            .map(|action| {
-                (
-                    action,
-                    report.count(if action == "to be written" {
-                        "planned"
-                    } else {
-                        action
-                    }),
-                )
-            })
-            .filter(|(_, dates)| *dates > 0)
-            .map(|(action, dates)| format!("{} {action}", count(dates as u64, "date")))
-            .collect();
-        for (action, verb) in [("removed", "removed"), ("planned_removal", "to be removed")] {
+        let mut parts: Vec<String> = [
+            (DateAction::Written, "written"),
+            (DateAction::Planned, "to be written"),
+            (DateAction::UpToDate, "up to date"),
+            (DateAction::Skipped, "skipped"),
+            (DateAction::Failed, "failed"),
+        ]
+        .into_iter()
+        .map(|(action, name)| (name, report.count(action)))
+        .filter(|(_, dates)| *dates > 0)
+        .map(|(name, dates)| format!("{} {name}", count(dates as u64, "date")))
+        .collect();
+        for (action, verb) in [
+            (DateAction::Removed, "removed"),
+            (DateAction::PlannedRemoval, "to be removed"),
+        ] {
             let outputs = report.count(action) as u64;
             if outputs > 0 {
                 parts.push(format!("{} {verb}", count(outputs, "orphaned output")));
@@ -365,9 +374,9 @@ pub(super) fn join(printer: &Printer, report: &JoinReport) -> Result<()> {
         return Ok(());
     }
     let action = match report.action {
-        "written" => paint(GREEN, "written"),
-        "planned" => "would be written".to_owned(),
-        other => paint(DIM, other),
+        JoinAction::Written => paint(GREEN, "written"),
+        JoinAction::Planned => "would be written".to_owned(),
+        JoinAction::UpToDate => paint(DIM, "up to date"),
     };
     let rows = report
         .rows
@@ -416,17 +425,17 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
         return printer.document(report);
     }
     for table in report.tables.iter().filter(|_| !printer.quiet) {
-        let sound = report
+        let is_ok = report
             .problems
             .iter()
             .all(|problem| problem.table != table.table);
-        let verdict = if sound {
-            paint(GREEN.bold(), "sound")
+        let verdict = if is_ok {
+            paint(GREEN.bold(), "OK")
         } else {
-            paint(RED.bold(), "NOT SOUND")
+            paint(RED.bold(), "FAILED")
         };
-        printer.line(format!("{} is {verdict}", paint(BOLD, &table.table)))?;
-        if !sound {
+        printer.line(format!("{}: {verdict}", paint(BOLD, &table.table)))?;
+        if !is_ok {
             continue;
         }
         printer.line(format!(
@@ -458,7 +467,7 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
         }
         if table.pruned > 0 {
             printer.line(format!(
-                "  {} of the round trips held against recorded fingerprints, since the snapshots \
+                "  {} of the round trips were compared with recorded fingerprints, since the snapshots \
                  are gone",
                 number(table.pruned)
             ))?;
@@ -469,8 +478,8 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
                 count(table.unchecked, "date")
             ))?;
         }
-        for stranger in &table.strangers {
-            printer.line(format!("  not looked at: {stranger}"))?;
+        for unrecognized in &table.unrecognized_paths {
+            printer.line(format!("  not looked at: {unrecognized}"))?;
         }
         for leftover in &table.leftovers {
             printer.line(format!(
@@ -579,13 +588,13 @@ pub(super) fn partitions(
         count(report.requests, "request"),
         duration(took)
     ))?;
-    for stranger in report
-        .strangers
+    for unrecognized in report
+        .unrecognized_paths
         .iter()
         .take(if report.partitions.is_empty() { 5 } else { 0 })
     {
         printer.line(format!(
-            "  '{stranger}' is there, and is not of layout '{}'",
+            "  '{unrecognized}' is there, and is not of layout '{}'",
             report.layout
         ))?;
     }

@@ -1,14 +1,14 @@
 //! `asof diff`: rows added, removed and changed between a table as of two dates.
 //!
-//! What is read: the two states that serve the dates, each once, side by side in the order of the
-//! key ([`crate::domain::diff`]). Snapshots of asof's own and intervals are in that order; foreign
-//! snapshots are sorted first. Two dates that one state serves are not read at all.
+//! What is read: the two states that serve the dates, each once, walked together in the order of
+//! the key ([`crate::domain::diff`]). Snapshots of asof's own and intervals are in that order;
+//! external snapshots are sorted first. Two dates that one state serves are not read at all.
 //!
 //! A column counts as changed in a row under the same rule as the row itself: null equals null, NaN
 //! equals NaN, 0.0 equals -0.0, and 5 is 5 in whatever width.
 //!
 //! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of
-//! a foreign side the sorter's budget.
+//! an external side the sorter's budget.
 
 use std::cell::Cell;
 
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_and_foreign_copies_differ_as_snapshots_do() {
+    fn intervals_and_external_copies_differ_as_snapshots_do() {
         let lake = TestLake::new();
         lake.snapshot("item", "2024-01-01", "id", FIRST);
         lake.snapshot("item", "2024-01-03", "id", SECOND);
@@ -576,7 +576,7 @@ mod tests {
         );
 
         let lake = TestLake::new();
-        let workspace = lake.foreign(
+        let workspace = lake.external(
             "item",
             "id",
             &[("2024-01-01", FIRST), ("2024-01-03", SECOND)],
@@ -599,11 +599,11 @@ mod tests {
     }
 
     #[test]
-    fn foreign_keys_that_stand_twice_or_are_null_are_refused() {
+    fn external_keys_that_stand_twice_or_are_null_are_refused() {
         for (csv, message) in [
             (
                 "id,tag\n7,a\n8,b\n7,c\n",
-                "table item, 2024-01-02: 1 key stands more than once (id): id=7",
+                "table item, 2024-01-02: duplicate key (id): id=7",
             ),
             (
                 "id,tag\n7,a\n,b\n",
@@ -611,7 +611,7 @@ mod tests {
             ),
         ] {
             let lake = TestLake::new();
-            let workspace = lake.foreign(
+            let workspace = lake.external(
                 "item",
                 "id",
                 &[("2024-01-01", "id,tag\n7,a\n"), ("2024-01-02", csv)],

@@ -2,7 +2,7 @@
 //!
 //! Each observed date of the range becomes the snapshot that it was: its rows in the order of the
 //! key, in the schema it had that day. A date without a snapshot is a gap, and is not invented.
-//! Rows and fingerprint are counted anew and, if the intervals compare every column, held against
+//! Rows and fingerprint are counted anew and, if the intervals compare every column, compared with
 //! what was recorded before anything is published.
 //!
 //! **What is read.** The intervals, once for each 31 dates of the range. Nothing if only a plan is
@@ -312,7 +312,7 @@ fn planned<'a>(
         }
         Standing::Copy(fingerprint) if observed.is(fingerprint) => true,
         Standing::Copy(_) if !intervals.compares_all() => false,
-        Standing::Copy(_) | Standing::Stranger => {
+        Standing::Copy(_) | Standing::Unrecognized => {
             return Err(conflict(table, observed.date, &path));
         }
     };
@@ -329,7 +329,7 @@ fn planned<'a>(
 enum Standing {
     Nothing,
     Copy(Fingerprint),
-    Stranger,
+    Unrecognized,
 }
 
 fn standing(path: &Location) -> Result<Standing> {
@@ -342,14 +342,14 @@ fn standing(path: &Location) -> Result<Standing> {
             .map(|footer| footer.content)
         {
             Some(Content::Snapshot(footer)) => Standing::Copy(footer.fingerprint),
-            _ => Standing::Stranger,
+            _ => Standing::Unrecognized,
         },
     )
 }
 
 fn conflict(table: &TableName, date: NaiveDate, path: &Location) -> Error {
     Error::conflict(format!(
-        "table {table}: another copy of {date} stands at '{path}'"
+        "table {table}: a different snapshot of {date} already exists at '{path}'"
     ))
     .hint("--out DIR, for an empty folder")
 }
@@ -646,7 +646,7 @@ mod tests {
             [Outcome::Kept, Outcome::Published, Outcome::Kept]
         );
         assert_eq!(rows(&lake.object("2024-01-02")), before);
-        assert!(verify(&lake.workspace(), &[]).expect("verified").is_sound());
+        assert!(verify(&lake.workspace(), &[]).expect("verified").is_ok());
     }
 
     #[test]

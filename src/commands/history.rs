@@ -52,19 +52,16 @@ pub struct KeyValue {
 
 /// How an interval began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// It is the key's first.
-    #[serde(rename = "first seen")]
     FirstSeen,
     /// The row became another one.
-    #[serde(rename = "changed")]
     Changed,
     /// The key had been away.
-    #[serde(rename = "returned")]
     Returned,
     /// The same row, after dates without snapshots at which intervals are split.
-    #[serde(rename = "seen again")]
-    SeenAgain,
+    Reappeared,
 }
 
 /// One interval of the key.
@@ -372,7 +369,7 @@ fn tell(
             None => (Event::FirstSeen, all(row)),
             Some(Some(_)) => (Event::Returned, all(row)),
             Some(None) => match changed(row) {
-                same if same.is_empty() => (Event::SeenAgain, all(row)),
+                same if same.is_empty() => (Event::Reappeared, all(row)),
                 values => (Event::Changed, values),
             },
         };
@@ -642,7 +639,7 @@ mod tests {
                 report
                     .intervals
                     .last()
-                    .map(|last| last.event == Event::SeenAgain),
+                    .map(|last| last.event == Event::Reappeared),
                 Some(gaps == "split")
             );
         }

@@ -67,13 +67,25 @@ pub struct JoinOptions {
     pub dry_run: bool,
 }
 
+/// What a run did about the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinAction {
+    /// It was written.
+    Written,
+    /// It was up to date already.
+    UpToDate,
+    /// A dry run: it would be written.
+    Planned,
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct JoinReport {
     /// The output.
     pub output: String,
-    /// `written`, `up to date` or `planned`.
-    pub action: &'static str,
+    /// What the run did.
+    pub action: JoinAction,
     /// The table.
     pub table: TableName,
     /// How the table is looked up, in words.
@@ -222,7 +234,7 @@ impl Run {
         let last = self.survey.dates.keys().next_back().copied();
         let mut report = JoinReport {
             output: workspace.shown(&self.output),
-            action: "planned",
+            action: JoinAction::Planned,
             table: self.history.table.name.clone(),
             rule: self.history.rule.in_words(),
             using: if is_by_intervals {
@@ -240,7 +252,7 @@ impl Run {
             store_requests: None,
         };
         if let Some(footer) = recorded.filter(|footer| footer.inputs == inputs) {
-            (report.action, report.rows) = ("up to date", Some(footer.rows));
+            (report.action, report.rows) = (JoinAction::UpToDate, Some(footer.rows));
             return Ok(report);
         }
         let rows = self.events.rows(&self.survey)?;
@@ -270,7 +282,8 @@ impl Run {
             .map_err(|error| error.within(format!("table {name}")))?;
         let table = table.ok_or_else(|| self.too_large())?;
         let (matched, rows) = self.write(workspace, &table, rows.batches, &schema, inputs)?;
-        (report.action, report.matched, report.rows) = ("written", Some(matched), Some(rows));
+        (report.action, report.matched, report.rows) =
+            (JoinAction::Written, Some(matched), Some(rows));
         Ok(report)
     }
 

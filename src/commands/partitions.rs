@@ -55,8 +55,8 @@ pub struct PartitionsReport {
     pub requests: u64,
     /// Why the range could not be found in one run of keys, if it could not.
     pub scattered: Option<String>,
-    /// Names at a leaf that are no date of the layout; up to five.
-    pub strangers: Vec<String>,
+    /// Names at a leaf that do not match the layout; up to five.
+    pub unrecognized_paths: Vec<String>,
     /// A path of the range that another padding of months or days reads.
     pub other_padding: Option<OtherPadding>,
 }
@@ -77,7 +77,7 @@ pub struct PartitionReport {
 /// Finds the partitions of a range.
 ///
 /// # Errors
-/// A usage error for a wrong layout or range, or a root that is no folder; a failure if a folder
+/// A usage error for a wrong layout or range, or a root that is not a folder; a failure if a folder
 /// cannot be listed.
 pub fn partitions(
     workspace: &Workspace<'_>,
@@ -110,9 +110,9 @@ pub fn partitions(
         requests: found.requests,
         scattered: found.scattered,
         other_padding: found.other_padding,
-        // A date outside the range is no stranger.
-        strangers: found
-            .strangers
+        // A date outside the range is not unrecognized.
+        unrecognized_paths: found
+            .unrecognized_paths
             .into_iter()
             .filter(|name| layout.date(name).is_none())
             .collect(),
@@ -216,7 +216,7 @@ mod tests {
             "root, year, month, day"
         );
         assert_eq!(
-            report.strangers,
+            report.unrecognized_paths,
             ["year=2024/month=01/other"],
             "a date outside the range is none"
         );

@@ -1,6 +1,6 @@
 //! `asof schema`: the history of each column of a table.
 //!
-//! What is read: the footers of the snapshots in the lake, side by side, and of the intervals,
+//! What is read: the footers of the snapshots in the lake, in parallel, and of the intervals,
 //! which know the columns of the snapshots that they were made from. Of another tool's files of
 //! text that are not compacted yet, the rows.
 //!

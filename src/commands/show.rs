@@ -3,7 +3,7 @@
 //! What is read: the one snapshot that serves the date, once; or, if only the intervals still know
 //! it, the intervals, once. Only the selected columns are decoded; with a condition, of Parquet,
 //! its own columns of the row groups that may hold a row of it, and of the selected columns the
-//! pages in which there is one. Rows come in the order of the key, those of a foreign snapshot in
+//! pages in which there is one. Rows come in the order of the key, those of an external snapshot in
 //! the order of its files.
 //!
 //! A file is written under a hidden name and published when it is whole.
@@ -586,9 +586,9 @@ mod tests {
     }
 
     #[test]
-    fn foreign_snapshots_are_shown_where_they_are() {
+    fn external_snapshots_are_shown_where_they_are() {
         let lake = TestLake::new();
-        let workspace = lake.foreign("item", "id", &[("2024-01-01", "id,tag\nb,1\na,2\n")]);
+        let workspace = lake.external("item", "id", &[("2024-01-01", "id,tag\nb,1\na,2\n")]);
         let report = show(&workspace, &options("2024-01-02")).expect("shown");
         assert_eq!(
             (report.source, lines(&report)),
@@ -615,7 +615,7 @@ mod tests {
         assert_eq!(
             on_the_first("price = 10"),
             1,
-            "a later price of 30.5 is no int64"
+            "a later price of 30.5 is not an int64"
         );
         assert_eq!(
             on_the_first("10 / (price - 21) is not null"),

@@ -239,7 +239,7 @@ fn plan(
     let config = workspace.table_config(name);
     if config.snapshots.is_some() {
         return Err(Error::usage(format!(
-            "table {name} is read from a foreign lake, into which asof never writes"
+            "table {name} is read from an external table, into which asof never writes"
         )));
     }
     let lake = workspace.lake()?;

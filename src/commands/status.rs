@@ -58,12 +58,12 @@ pub struct TableStatus {
     pub snapshots: u64,
     /// Their size.
     pub bytes: u64,
-    /// Their rows; not known of a foreign lake, nor if a footer cannot be read.
+    /// Their rows; not known of an external table, nor if a footer cannot be read.
     pub rows: Option<u64>,
     /// The columns of the last snapshot and their types; of another tool's, those that the
     /// intervals know.
     pub columns: Vec<ShownColumn>,
-    /// The last snapshot of asof's own lake.
+    /// The last snapshot of the lake.
     pub last_snapshot: Option<LastSnapshot>,
     /// How many snapshots were replaced and are kept aside.
     pub superseded: u64,
@@ -71,7 +71,7 @@ pub struct TableStatus {
     pub intervals: Option<IntervalsStatus>,
     /// The dates whose snapshots the intervals do not know.
     pub not_compacted: Vec<NaiveDate>,
-    /// The dates whose snapshots were rewritten since they were compacted; not known of a foreign
+    /// The dates whose snapshots were rewritten since they were compacted; not known of an external
     /// lake, which has no footers.
     pub stale: Option<Vec<NaiveDate>>,
     /// The dates that the intervals know in other types than those that are declared now.
@@ -237,7 +237,7 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
     })
 }
 
-/// What each snapshot of asof's own lake says of itself.
+/// What each snapshot of the lake says of itself.
 fn footers(
     inspected: &Inspected,
     unreadable: &mut Vec<Unreadable>,
@@ -253,7 +253,7 @@ fn footers(
     for ((date, objects), footer) in dates.into_iter().zip(read) {
         let what = match footer {
             _ if objects.len() > 1 => format!(
-                "{} files stand where one snapshot should: {}",
+                "expected one snapshot file, found {}: {}",
                 objects.len(),
                 objects[1].location
             ),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_table_has_no_footers_to_tell_rows_by() {
+    fn an_external_table_has_no_footers_to_tell_rows_by() {
         let mut lake = TestLake::new();
         for day in ["2024-01-01", "2024-01-02"] {
             std::fs::create_dir_all(lake.path().join("raw")).expect("a folder");

@@ -94,10 +94,10 @@ fn table(
     Ok((table, found))
 }
 
-/// What a snapshot in asof's own lake says of itself; nothing if asof did not write it.
+/// What a snapshot in the lake says of itself; nothing if asof did not write it.
 ///
 /// # Errors
-/// A failure if it cannot be opened; a refusal if it is no whole Parquet file.
+/// A failure if it cannot be opened; a refusal if it is not a valid or complete Parquet file.
 pub(super) fn footer_of(object: &Object) -> Result<Option<SnapshotFooter>> {
     match ParquetObject::open_listed(object)?
         .footer()?

@@ -170,20 +170,20 @@ impl TestLake {
     }
 
     /// Dated copies in CSV that another tool wrote, and a workspace whose configuration knows them.
-    pub(crate) fn foreign(
+    pub(crate) fn external(
         &self,
         table: &str,
         key: &str,
         days: &[(&str, &str)],
     ) -> Workspace<'static> {
         for (day, csv) in days {
-            let folder = self.path().join(format!("foreign/{table}/day={day}"));
+            let folder = self.path().join(format!("external/{table}/day={day}"));
             std::fs::create_dir_all(&folder).expect("a folder");
             std::fs::write(folder.join("part-0.csv"), csv).expect("written");
         }
         let mut workspace = self.workspace();
         let config = TableConfig {
-            snapshots: Some(format!("foreign/{table}")),
+            snapshots: Some(format!("external/{table}")),
             layout: Some("day=%Y-%m-%d".into()),
             key: key.split(',').map(str::to_owned).collect(),
             ..TableConfig::default()

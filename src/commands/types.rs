@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 use chrono::NaiveDate;
 use parquet::arrow::ArrowWriter;
 
-use super::compact::{CompactOptions, CompactReport, compact};
+use super::compact::{CompactOptions, CompactReport, CompactionMode, compact};
 use super::diff::{DiffOptions, diff};
 use super::expand::{ExpandOptions, expand};
 use super::schema::schema;
@@ -130,7 +130,7 @@ fn compacted_alike(lake: &TestLake, workspace: &Workspace<'_>) -> CompactReport 
         incremental == std::fs::read(lake.intervals()).expect("intervals"),
         "an incremental run gives the bytes of a full one"
     );
-    assert_eq!(compacted(workspace, false).mode, "up to date");
+    assert_eq!(compacted(workspace, false).mode, CompactionMode::UpToDate);
     report
 }
 
@@ -198,7 +198,7 @@ fn a_declared_type_applies_to_every_snapshot() {
         assert_eq!(shown(&workspace, 1), (declared.to_owned(), values(&after)));
         let report = compacted_alike(&lake, &workspace);
         assert_eq!(
-            report.mode,
+            report.mode.name(),
             if declared == "text" || declared.starts_with("decimal") || declared == "float64" {
                 "full"
             } else {
@@ -245,7 +245,7 @@ fn a_declared_type_applies_to_every_snapshot() {
             intervals: None,
         };
         expand(&workspace, &options).expect("expanded");
-        assert_eq!(compacted(&workspace, false).mode, "up to date");
+        assert_eq!(compacted(&workspace, false).mode, CompactionMode::UpToDate);
         assert!(intervals == std::fs::read(lake.intervals()).expect("intervals"));
         assert_eq!(shown(&workspace, 1), (declared.to_owned(), values(&after)));
     }
@@ -713,10 +713,10 @@ fn a_type_that_was_inferred_from_text_gives_way_to_text() {
                 .iter()
                 .map(|(day, csv)| (day.as_str(), csv.as_str()))
                 .collect();
-            let workspace = lake.foreign("item", "id", &written);
+            let workspace = lake.external("item", "id", &written);
             compacted_alike(&lake, &workspace);
         }
-        let workspace = lake.foreign("item", "id", &[]);
+        let workspace = lake.external("item", "id", &[]);
         assert_eq!(interval_type(&lake), type_name(&DataType::Utf8));
         for (at, value) in values.iter().enumerate() {
             assert_eq!(
@@ -740,7 +740,7 @@ fn a_declared_column_may_be_absent_and_a_misspelled_one_is_told() {
         (error.kind(), error.hints()[0].as_str()),
         (Kind::Usage, "its columns are id, a")
     );
-    let mut external = lake.foreign(
+    let mut external = lake.external(
         "item",
         "id",
         &[("2024-01-01", "id\n1\n"), ("2024-01-02", "id,a\n1,7\n")],

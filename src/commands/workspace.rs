@@ -28,7 +28,7 @@ use crate::storage::parquet::object::ParquetObject;
 pub trait Progress: Sync {
     /// `done` of `total` steps of `what` are done.
     fn step(&self, what: &str, done: u64, total: u64);
-    /// Something that the user should know and that is no failure.
+    /// Something that the user should know and that is not a failure.
     fn note(&self, text: &str);
 }
 
@@ -59,7 +59,7 @@ pub struct Workspace<'a> {
     pub memory: MemoryBudget,
     /// The object stores, as configuration and environment describe them.
     pub stores: Stores,
-    /// Whether a store that ignores the conditions of writes may be written to.
+    /// Whether a store that does not enforce conditional writes may be written to.
     pub allow_unsafe_store: bool,
     /// The types that the command line declares; they overrule the configuration.
     pub declared: DeclaredTypes,
@@ -118,8 +118,8 @@ impl Workspace<'_> {
         Ok(root)
     }
 
-    /// Refuses to write below a root in a store that ignores the conditions of writes, unless that
-    /// is allowed.
+    /// Refuses to write below a root in a store that does not enforce conditional writes, unless
+    /// that is allowed.
     ///
     /// # Errors
     /// A usage error for such a store; a failure to find out.
@@ -129,7 +129,7 @@ impl Workspace<'_> {
         }
         let store = root.store().map_or("", |store| store.url());
         let what = format!(
-            "the store '{store}' ignores the conditions of writes: of two writers of one date at \
+            "the store '{store}' does not enforce conditional writes: of two writers of one date at \
              a time, one would be lost unnoticed"
         );
         if self.allow_unsafe_store {
@@ -157,7 +157,7 @@ impl Workspace<'_> {
         Ok((done, self.stores.counts().since(&before)))
     }
 
-    /// Whether a lake is named; foreign tables can be read without one.
+    /// Whether a lake is named; external tables can be read without one.
     pub fn has_lake(&self) -> bool {
         self.lake.is_some() || self.config.lake.is_some()
     }
@@ -411,7 +411,8 @@ impl Workspace<'_> {
         let mut known = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
         let dated = known.entry(table.name.clone()).or_insert_with(|| {
             let mut types = table.types.clone();
-            // The date of a folder is no attribute of the rows, unless it is the very date column.
+            // The date of a folder is not an attribute of the rows, unless it is the very date
+            // column.
             types.layout = layout
                 .as_ref()
                 .map_or_else(LayoutColumns::default, |layout| {
@@ -513,7 +514,7 @@ impl Workspace<'_> {
     }
 }
 
-/// The footer of the last snapshot in asof's own lake that can be read.
+/// The footer of the last snapshot in the lake that can be read.
 fn last_footer(table: &Table, today: NaiveDate) -> Result<Option<SnapshotFooter>> {
     for objects in table.find_latest(today)?.values().rev() {
         let Some(object) = objects.first() else {

@@ -270,8 +270,8 @@ fn as_json(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
 }
 
 /// Whether values of a type may be values of another, each of which is looked at then. A number is
-/// no date and no truth value, and an instant is no local time; but a local time is an instant
-/// where its column is declared to be of UTC.
+/// neither a date nor a truth value, and an instant is not a local time; but a local time is an
+/// instant where its column is declared to be of UTC.
 fn may_become(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     let Some(from) = canonical(from) else {

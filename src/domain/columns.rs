@@ -1,4 +1,4 @@
-//! Two columns of one type, side by side: in which rows they differ, 64 rows at a time.
+//! Compares two columns of one type: in which rows they differ, 64 rows at a time.
 //!
 //! A [`Differ`] is made once for a pair of arrays and then asked about blocks of up to 64 rows; the
 //! answer is a mask, whose bit `k` says that row `k` of the block differs. Rows differ when one

@@ -638,7 +638,7 @@ pub fn gallop(mut from: usize, end: usize, holds: impl Fn(usize) -> bool) -> usi
     from + partition_point((from + step - 1).min(end) - from, |at| holds(from + at))
 }
 
-/// Rows of two snapshots, side by side.
+/// Rows of two snapshots, walked together.
 struct Pair<'a> {
     keys: Vec<Differ<'a>>,
     order: KeyOrder,

@@ -12,7 +12,7 @@
 //! the paths of the range among those of the dates around it, and are right for every layout: a key
 //! between two runs belongs to no date of the range.
 //!
-//! Invariants, which the tests hold against brute force: every key below the path of a date of the
+//! Invariants, which the tests compare with brute force: every key below the path of a date of the
 //! range lies in exactly one span, and begins with exactly one prefix. Under an order that is not
 //! that of time, a prefix may hold keys of other dates too, and anybody's keys may lie anywhere:
 //! whoever runs the search looks at each key's own date.

@@ -1,7 +1,7 @@
 //! Staleness: which dates of a backfill are to be run.
 //!
 //! An output is a function of the events of its date, the tables as of that date, and the job. Its
-//! footer records all three ([`Inputs`]). It is *done* when they are what they would be now,
+//! footer records all three ([`Inputs`]). It is *up to date* when they are what they would be now,
 //! *stale* when one differs, *missing* when there is no output; *failed* when the last run of the
 //! date failed. It is *orphaned* when the date has no events any more.
 
@@ -51,10 +51,10 @@ pub struct Inputs {
 
 /// Where one date of a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase", tag = "state", content = "reason")]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
 pub enum DateState {
     /// The output is what a run would give.
-    Done,
+    UpToDate,
     /// It is not, because of what is said.
     Stale(String),
     /// There is none.
@@ -76,15 +76,15 @@ impl DateState {
             return DateState::Missing;
         };
         match difference(recorded, now) {
-            None => DateState::Done,
+            None => DateState::UpToDate,
             Some(reason) => DateState::Stale(reason),
         }
     }
 
-    /// The state's name on the command line.
+    /// The state's name in JSON and on the command line.
     pub fn name(&self) -> &'static str {
         match self {
-            DateState::Done => "done",
+            DateState::UpToDate => "up_to_date",
             DateState::Stale(_) => "stale",
             DateState::Missing => "missing",
             DateState::Failed(_) => "failed",
@@ -131,7 +131,7 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
             return Some(reason);
         }
     }
-    (recorded != now).then(|| "its inputs were others".into())
+    (recorded != now).then(|| "its inputs have changed".into())
 }
 
 /// The first copy in which the history of a table differs, in words.
@@ -169,7 +169,7 @@ fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateFilter {
     /// Dates whose output is up to date.
-    pub done: bool,
+    pub up_to_date: bool,
     /// Dates without output.
     pub missing: bool,
     /// Dates whose output is out of date.
@@ -183,7 +183,7 @@ pub struct StateFilter {
 impl Default for StateFilter {
     fn default() -> Self {
         StateFilter {
-            done: false,
+            up_to_date: false,
             missing: true,
             stale: true,
             failed: true,
@@ -195,7 +195,7 @@ impl Default for StateFilter {
 impl StateFilter {
     /// Nothing but orphaned outputs.
     pub const ORPHANED: StateFilter = StateFilter {
-        done: false,
+        up_to_date: false,
         missing: false,
         stale: false,
         failed: false,
@@ -205,7 +205,7 @@ impl StateFilter {
     /// Whether a date in this state is run.
     pub fn takes(&self, state: &DateState) -> bool {
         match state {
-            DateState::Done => self.done,
+            DateState::UpToDate => self.up_to_date,
             DateState::Stale(_) => self.stale,
             DateState::Missing => self.missing,
             DateState::Failed(_) => self.failed,
@@ -226,7 +226,7 @@ impl std::str::FromStr for StateFilter {
             match word {
                 "all" => {
                     only = StateFilter {
-                        done: true,
+                        up_to_date: true,
                         ..StateFilter::default()
                     }
                 }
@@ -270,9 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn an_output_is_done_only_while_every_input_is_the_same() {
+    fn an_output_is_up_to_date_only_while_every_input_is_the_same() {
         let now = inputs();
-        assert_eq!(DateState::of(Some(&inputs()), &now, None), DateState::Done);
+        assert_eq!(
+            DateState::of(Some(&inputs()), &now, None),
+            DateState::UpToDate
+        );
         assert_eq!(DateState::of(None, &now, None), DateState::Missing);
         assert_eq!(
             DateState::of(Some(&inputs()), &now, Some("no disk".into())),
@@ -312,7 +315,7 @@ mod tests {
             stale(|was| {
                 was.tables.insert("old".into(), was.tables["item"].clone());
             }),
-            "its inputs were others"
+            "its inputs have changed"
         );
     }
 
@@ -329,7 +332,7 @@ mod tests {
         let was = with(&[copy(1, 7), copy(2, 8)]);
         let state = |now: &[TableInput]| DateState::of(Some(&was), &with(now), None);
         let stale = |reason: &str| DateState::Stale(reason.to_owned());
-        assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::Done);
+        assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::UpToDate);
         assert_eq!(
             state(&[copy(1, 7), copy(2, 9)]),
             stale("the snapshot of item on 2024-01-02 was rewritten")
@@ -352,7 +355,7 @@ mod tests {
     #[test]
     fn only_selects_states() {
         let states = [
-            DateState::Done,
+            DateState::UpToDate,
             DateState::Stale("x".into()),
             DateState::Missing,
             DateState::Failed("x".into()),
@@ -379,6 +382,6 @@ mod tests {
                 .clone()
                 .map(|state| StateFilter::ORPHANED.takes(&state))
         );
-        assert!("done".parse::<StateFilter>().is_err());
+        assert!("up_to_date".parse::<StateFilter>().is_err());
     }
 }

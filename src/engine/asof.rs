@@ -244,7 +244,7 @@ impl TableHistory {
         }
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (RowSource::Auto | RowSource::Snapshots, Some(objects), _) => {
-                // A footer tells without a row being read; foreign rows are read for it, with the
+                // A footer tells without a row being read; external rows are read for it, with the
                 // types that the join will see.
                 if self.table.own {
                     self.own_facts(self.table.open(observed, objects, None)?)?
@@ -410,7 +410,7 @@ impl TableHistory {
         observed.iter().map(dated).collect()
     }
 
-    /// The types that foreign text is read with: those of the snapshots before it, as far as
+    /// The types that external text is read with: those of the snapshots before it, as far as
     /// intervals know them, so that a snapshot reads as it did when it was compacted.
     fn pinned(&self, observed: NaiveDate) -> Result<Option<SchemaRef>> {
         let Some(intervals) = self.published.as_ref().filter(|_| !self.table.own) else {

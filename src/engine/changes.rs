@@ -18,7 +18,7 @@
 //! images have one key.
 //!
 //! It is written if the snapshot before has more than one batch of rows, and few changed: else
-//! decoding costs no more. A failure to write it is no failure of the snapshot.
+//! decoding costs no more. A failure to write it is not a failure of the snapshot.
 //!
 //! Memory: to write, two batches; to read, the object's rows, up to a limit that the reader sets.
 
@@ -306,7 +306,7 @@ pub fn record(table: &Table, before: Snapshot, after: Snapshot) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a changes object, proved to be what they say.
+/// The rows of a changes object, verified to be what they say.
 pub struct Recorded {
     /// The rows, in order of the key.
     pub rows: RecordBatch,
@@ -314,7 +314,7 @@ pub struct Recorded {
     pub types: Vec<ChangeType>,
 }
 
-/// Reads the changes from the snapshot `before` to the snapshot `after`, if they are proved, and
+/// Reads the changes from the snapshot `before` to the snapshot `after`, if they are verified, and
 /// are not more than `limit` bytes in memory.
 pub fn read(
     table: &Table,
@@ -324,12 +324,12 @@ pub fn read(
     limit: u64,
 ) -> Option<Recorded> {
     // Whatever is wrong with it, the snapshot itself is to be had.
-    read_proved(table, object, before, after, limit)
+    read_verified(table, object, before, after, limit)
         .ok()
         .flatten()
 }
 
-fn read_proved(
+fn read_verified(
     table: &Table,
     object: &Object,
     before: Fingerprint,

@@ -83,7 +83,7 @@ impl Condition {
                 .and_then(|value| value.into_array(batch.num_rows()))
                 .map_err(wrong)?;
             let truth = value.as_boolean_opt().ok_or_else(|| {
-                Error::refused(format!("--where \"{}\" is no truth value", self.text))
+                Error::refused(format!("--where \"{}\" is not true or false", self.text))
             })?;
             Ok(match truth.nulls() {
                 None => truth.clone(),

@@ -37,11 +37,11 @@ pub fn to_days(date: NaiveDate) -> i32 {
 /// A date from days since 1970-01-01.
 ///
 /// # Errors
-/// A refusal for a number that is no date.
+/// A refusal for a number that is not a date.
 pub fn from_days(days: i32) -> Result<NaiveDate> {
     days.checked_add(EPOCH_DAYS)
         .and_then(NaiveDate::from_num_days_from_ce_opt)
-        .ok_or_else(|| Error::refused(format!("{days} days since 1970 is no date")))
+        .ok_or_else(|| Error::refused(format!("{days} days since 1970 is not a date")))
 }
 
 /// An intervals object whose footer has been read.

@@ -1,6 +1,6 @@
-//! The as-of join of a date's events: the table side built once, events streamed past it.
+//! The as-of join of a date's events: the build side built once, events streamed past it.
 //!
-//! The table side ([`JoinTable`]) is made of versions: rows of the table with the interval in which
+//! The build side ([`JoinTable`]) is made of versions: rows of the table with the interval in which
 //! each holds. It keeps the columns that the output needs, of the rows that hold on some date that
 //! is asked for and for which the condition holds, so one of them serves every one of these dates.
 //! Where versions come from, it need not know: the intervals, or a stream over snapshots
@@ -11,7 +11,7 @@
 //!
 //! Memory: those columns and rows, the index of [`crate::domain::join`], and, while it is built, a
 //! column more and, of intervals, a row group for each processor. Whoever builds it sets a limit;
-//! only the table side of one date is built however large it is.
+//! only the build side of one date is built however large it is.
 
 use std::collections::VecDeque;
 use std::iter::Fuse;
@@ -68,7 +68,7 @@ impl JoinSpec {
         let events = events.trim();
         let table = table.trim();
         if events.is_empty() || table.is_empty() {
-            return Err(Error::usage(format!("'{text}' is no pair of columns"))
+            return Err(Error::usage(format!("'{text}' is not a pair of columns"))
                 .hint("--on events_column=table_column"));
         }
         Ok((events.to_owned(), table.to_owned()))
@@ -188,7 +188,7 @@ impl JoinColumns {
         })
     }
 
-    /// Whether one table side serves both, for a join by the same spec.
+    /// Whether one build side serves both, for a join by the same spec.
     pub fn agree(&self, other: &JoinColumns) -> bool {
         self.selected == other.selected && self.keys == other.keys && self.read == other.read
     }
@@ -301,7 +301,7 @@ impl JoinColumns {
 /// Rows with the interval in which each holds. Those of one key come in order of their start.
 pub type Timed = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<Interval>)>> + Send>;
 
-/// Rows of one date, whose table side serves no other.
+/// Rows of one date, whose build side serves no other.
 pub fn of_one_date(rows: Batches) -> Timed {
     let always = Interval {
         start: NaiveDate::MIN,
@@ -314,13 +314,13 @@ pub fn of_one_date(rows: Batches) -> Timed {
     }))
 }
 
-/// The table side of a join.
+/// The build side of a join.
 pub struct JoinTable {
     versions: Versions,
     columns: Vec<Column>,
 }
 
-/// Rows of the table side that are still coming.
+/// Rows of the build side that are still coming.
 struct Gathering {
     versions: VersionsBuilder,
     columns: Vec<Vec<ArrayRef>>,
@@ -328,7 +328,7 @@ struct Gathering {
 }
 
 impl JoinTable {
-    /// Builds the table side of rows; `None` if that takes more than `limit` bytes.
+    /// Builds the build side of rows; `None` if that takes more than `limit` bytes.
     ///
     /// # Errors
     /// A failure or refusal of reading; a refusal for rows that share a key on a date, or whose key
@@ -390,7 +390,7 @@ impl JoinTable {
         }))
     }
 
-    /// The table side as of one of its dates.
+    /// The build side as of one of its dates.
     pub fn on(&self, date: NaiveDate) -> JoinTableOn<'_> {
         JoinTableOn {
             table: self,
@@ -398,7 +398,7 @@ impl JoinTable {
         }
     }
 
-    /// The table side as of the date of each event. Batches of events end with a column of those
+    /// The build side as of the date of each event. Batches of events end with a column of those
     /// dates, which is not one of theirs.
     pub fn on_each(&self) -> JoinTableOn<'_> {
         JoinTableOn {
@@ -408,7 +408,7 @@ impl JoinTable {
     }
 }
 
-/// A table side as of a date, or of the date of each event.
+/// A build side as of a date, or of the date of each event.
 pub struct JoinTableOn<'a> {
     table: &'a JoinTable,
     rows: Rows<'a>,
@@ -608,7 +608,7 @@ impl Gathering {
 /// The most bytes of a text that may be in a dictionary.
 const MOST_SHORT: i32 = 64;
 
-/// A column of the table side. It is one array, unless its text is more than one array holds.
+/// A column of the build side. It is one array, unless its text is more than one array holds.
 struct Column {
     parts: Vec<ArrayRef>,
     /// The number of each part's first row.
@@ -667,7 +667,7 @@ impl Column {
 /// full, and no page for its bytes.
 ///
 /// Where dictionaries and pages end would else depend on whether texts come in a dictionary, and so
-/// on what other dates the table side serves.
+/// on what other dates the build side serves.
 fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
     let offsets = texts.as_string_opt::<i32>()?.value_offsets();
     let is_short = offsets

@@ -1,6 +1,6 @@
 //! One slowly changing table: where its snapshots are, and how they are opened.
 //!
-//! A table lives in asof's own lake, or in a foreign one that another tool writes, in any layout
+//! A table lives in the lake (a managed table), or where another tool writes, in any layout
 //! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub struct Snapshot {
     pub date: NaiveDate,
     /// Its columns, in the types that are declared for the table.
     pub schema: SchemaRef,
-    /// What asof wrote about it, of the rows as they are stored; nothing in a foreign lake.
+    /// What asof wrote about it, of the rows as they are stored; nothing in an external table.
     pub footer: Option<SnapshotFooter>,
     /// How many rows of an external copy were dropped, once all are read; nothing if no rule drops
     /// any.
@@ -77,7 +77,7 @@ pub struct Snapshot {
 
 enum SnapshotContent {
     Own(ParquetObject),
-    Foreign(Rows, Vec<Object>, Format, TypeRules),
+    External(Rows, Vec<Object>, Format, TypeRules),
     /// The latest rows of another tool's files: what a part of them holds says nothing of a key's
     /// latest row.
     Latest(Rows),
@@ -88,7 +88,7 @@ impl Snapshot {
     pub fn stored_schema(&self) -> &SchemaRef {
         match &self.content {
             SnapshotContent::Own(object) => object.schema(),
-            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => &rows.schema,
+            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => &rows.schema,
         }
     }
 
@@ -123,7 +123,7 @@ impl Snapshot {
     pub fn read_stored(self) -> Result<Batches> {
         match self.content {
             SnapshotContent::Own(object) => object.read(None),
-            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => Ok(rows.batches),
+            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => Ok(rows.batches),
         }
     }
 
@@ -135,7 +135,7 @@ impl Snapshot {
         match self.content {
             SnapshotContent::Own(object) => Ok(Some(object)),
             SnapshotContent::Latest(_) => Ok(None),
-            SnapshotContent::Foreign(_, objects, format, rules) => match objects.as_slice() {
+            SnapshotContent::External(_, objects, format, rules) => match objects.as_slice() {
                 [object] if format == Format::Parquet => {
                     let object = ParquetObject::open_listed(object)?;
                     Ok(
@@ -160,7 +160,7 @@ impl Snapshot {
                 self.date,
                 self.schema,
             )),
-            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => match columns {
+            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => match columns {
                 None => Ok(rows.batches),
                 Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
             },
@@ -184,7 +184,7 @@ impl Snapshot {
                 self.date,
                 self.schema,
             )),
-            SnapshotContent::Foreign(_, objects, Format::Parquet, rules) => {
+            SnapshotContent::External(_, objects, Format::Parquet, rules) => {
                 let in_order: Vec<String> = self
                     .schema
                     .fields()
@@ -205,7 +205,7 @@ impl Snapshot {
                     place,
                 ))
             }
-            SnapshotContent::Foreign(rows, ..) | SnapshotContent::Latest(rows) => {
+            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => {
                 let matching: Batches = Box::new(rows.batches.map(move |batch| {
                     let batch = batch?;
                     filter_record_batch(&batch, &condition.holds(&batch)?)
@@ -286,7 +286,7 @@ impl Table {
                     return Err(self.refuse(
                         *date,
                         format!(
-                            "{} files stand where one snapshot should: {}",
+                            "expected one snapshot file, found {}: {}",
                             objects.len(),
                             objects[1].location
                         ),
@@ -297,7 +297,7 @@ impl Table {
         Ok(found)
     }
 
-    /// Like [`Table::find`], but a date of asof's own lake may have several files.
+    /// Like [`Table::find`], but a date of the lake may have several files.
     ///
     /// # Errors
     /// As [`Table::find`].
@@ -339,7 +339,7 @@ impl Table {
     /// Opens one snapshot. `pinned` are the types of the one before, for text formats.
     ///
     /// # Errors
-    /// A refusal if it is damaged, lacks a key column, or, in asof's own lake, its footer.
+    /// A refusal if it is damaged, lacks a key column, or, in the lake, its footer.
     pub fn open(
         &self,
         date: NaiveDate,
@@ -398,7 +398,7 @@ impl Table {
                 schema: schema.clone(),
                 batches: within(batches, place),
             };
-            let content = SnapshotContent::Foreign(rows, objects.to_vec(), format, rules);
+            let content = SnapshotContent::External(rows, objects.to_vec(), format, rules);
             Snapshot {
                 date,
                 schema,
@@ -434,7 +434,7 @@ impl Table {
     /// An external copy with the latest row of each key alone. Those of asof's own have no other.
     fn latest_of(&self, snapshot: Snapshot, rule: &Dedup) -> Result<Snapshot> {
         let date = snapshot.date;
-        let SnapshotContent::Foreign(Rows { schema, batches }, ..) = snapshot.content else {
+        let SnapshotContent::External(Rows { schema, batches }, ..) = snapshot.content else {
             return Ok(snapshot);
         };
         dedup::check(
@@ -534,22 +534,18 @@ impl Table {
         ))
     }
 
-    /// The refusal of keys that stand twice.
+    /// The refusal of duplicate keys.
     pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
-        let (keys, stand) = if count == 1 {
-            ("key", "stands")
+        let what = if count == 1 {
+            "duplicate key".to_owned()
         } else {
-            ("keys", "stand")
+            format!("{count} duplicate keys")
         };
         let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
         let error = self
             .refuse(
                 date,
-                format!(
-                    "{count} {keys} {stand} more than once ({}): {}",
-                    self.key.join(", "),
-                    shown.join("; ")
-                ),
+                format!("{what} ({}): {}", self.key.join(", "), shown.join("; ")),
             )
             .hint(format!(
                 "correct the source, or add the columns that tell the rows apart: {hint}"

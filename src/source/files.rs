@@ -63,7 +63,7 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
     };
     let above = Path::new(&text[..text[..wildcard].rfind('/').map_or(0, |at| at + 1)]);
     let paths = glob::glob(&text)
-        .map_err(|error| Error::usage(format!("'{text}' is no pattern of files: {error}")))?;
+        .map_err(|error| Error::usage(format!("'{text}' is not a pattern of files: {error}")))?;
     let mut files = Vec::new();
     for path in paths {
         let path = path.io_context(|| format!("cannot list '{text}'"))?;

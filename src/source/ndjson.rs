@@ -258,7 +258,8 @@ struct Shape {
     pinned: Option<DataType>,
     numbers: Guess,
     strings: Guess,
-    /// The first value of each kind, by [`KINDS`], with what it is if it is no list and no object.
+    /// The first value of each kind, by [`KINDS`], with what it is if it is neither a list nor an
+    /// object.
     first: [Option<(Place, Option<String>)>; KINDS.len()],
     items: Option<Box<Shape>>,
     fields: ShapesOfFields,

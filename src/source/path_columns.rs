@@ -7,7 +7,7 @@
 //! | folder | column |
 //! | --- | --- |
 //! | of events, the date of the layout: `date=%Y-%m-%d` | a date |
-//! | of a table, a part of the layout's date | none: the date of a snapshot is no attribute of its rows |
+//! | of a table, a part of the layout's date | none: the date of a snapshot is not an attribute of its rows |
 //! | any other | text, or the type that is declared for it, or that it had in the copy before |
 //!
 //! `__HIVE_DEFAULT_PARTITION__` is null. If a file has the column itself, the two must agree in

@@ -81,13 +81,13 @@ fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch 
 }
 
 #[test]
-fn a_copy_that_is_only_written_anew_is_sound() {
+fn a_copy_that_is_only_written_anew_is_ok() {
     let copy = Copy::new();
     rearrange(&copy.snapshot(DAY), vec![0, 1, 2]);
     rearrange(&copy.intervals(), (0..7).collect());
     assert!(
         copy.asof(&["verify"]).status.success(),
-        "the ways of damaging are no damage themselves"
+        "the ways of damaging do no damage themselves"
     );
 }
 

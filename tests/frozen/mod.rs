@@ -92,7 +92,7 @@ pub(crate) fn footer(path: &Path) -> Value {
 }
 
 #[test]
-fn a_lake_of_version_1_is_sound() {
+fn a_lake_of_version_1_is_ok() {
     let proof = Copy::new().json(&["verify"]);
     let table = &proof["tables"][0];
     assert_eq!(proof["problems"], json!([]));
@@ -155,7 +155,7 @@ fn the_intervals_of_version_1_are_up_to_date() {
     let report = copy.json(&["compact"]);
     assert_eq!(
         (&report[0]["mode"], &report[0]["decoded"]),
-        (&json!("up to date"), &json!(0))
+        (&json!("up_to_date"), &json!(0))
     );
     assert_eq!(std::fs::read(copy.intervals()).unwrap(), before);
 }
@@ -190,7 +190,7 @@ fn the_output_of_version_1_is_up_to_date_once_its_events_have_their_time_again()
     );
     file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds))
         .unwrap();
-    assert_eq!(run()["action"], json!("up to date"));
+    assert_eq!(run()["action"], json!("up_to_date"));
 }
 
 #[test]

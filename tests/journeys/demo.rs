@@ -21,7 +21,7 @@ fn the_demonstration_tells_the_story_of_the_data() {
     let intervals = |document: &serde_json::Value| -> Vec<String> {
         let describe = |interval: &serde_json::Value| {
             let start = interval["start"].as_str().expect("a date");
-            if interval["event"] == "first seen" {
+            if interval["event"] == "first_seen" {
                 return start.to_owned();
             }
             let text = |value: &serde_json::Value| value.as_str().unwrap_or("null").to_owned();

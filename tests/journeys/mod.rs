@@ -12,9 +12,9 @@ mod dialects;
 mod dry_runs;
 mod duplicates;
 pub(crate) mod environment;
+mod external;
 #[cfg(feature = "sql")]
 mod external_duplicates;
-mod foreign;
 mod gate;
 mod guards;
 #[cfg(feature = "sql")]

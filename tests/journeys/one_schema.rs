@@ -71,7 +71,7 @@ fn a_column_without_values_ends_up_with_the_type_of_the_others_in_any_order() {
         assert_eq!(world.quietly(&join(1, 3, "out")).status.code(), Some(0));
         let done = world.json(&join(1, 3, "out"));
         assert!(
-            (0..3).all(|at| done[0]["dates"][at]["action"] == "up to date"),
+            (0..3).all(|at| done[0]["dates"][at]["action"] == "up_to_date"),
             "{done}"
         );
         let types: Vec<String> = (1..=3)

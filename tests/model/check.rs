@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use asof::commands::backfill::DateAction;
+use asof::commands::compact::CompactionMode;
 use asof::engine::asof::RowSource;
 use asof::model::DateRange;
 use chrono::{Days, NaiveDate};
@@ -83,7 +85,7 @@ fn model(history: &History) -> Vec<Interval> {
 fn intervals(lake: &Lake, history: &History, when: &str) {
     lake.compact(None);
     let full = lake.compact(Some("full"));
-    assert_eq!(full.mode, "full");
+    assert_eq!(full.mode, CompactionMode::Full);
     let path = lake.path("lake/t/intervals/t.parquet");
     let bytes = std::fs::read(&path).unwrap();
     let read = read_parquet(&path);
@@ -100,7 +102,7 @@ fn intervals(lake: &Lake, history: &History, when: &str) {
         bytes == std::fs::read(lake.path("full/t.parquet")).unwrap(),
         "{when}, an incremental run and a full one differ in bytes"
     );
-    assert_eq!(lake.compact(None).mode, "up to date");
+    assert_eq!(lake.compact(None).mode, CompactionMode::UpToDate);
     let open = expected
         .iter()
         .filter(|interval| interval.end.is_none())
@@ -132,7 +134,7 @@ fn found(history: &History, read: &Read) -> Vec<Interval> {
             NaiveDate::from_ymd_opt(1970, 1, 1).unwrap()
                 + chrono::Duration::days(micros / 86_400_000_000)
         }
-        other => panic!("{other:?} is no date"),
+        other => panic!("{other:?} is not a date"),
     };
     let interval = |row: &Row| {
         let mut row = row.clone();
@@ -241,7 +243,7 @@ fn types(schema: &SchemaRef) -> Vec<&DataType> {
 
 fn soundness(lake: &Lake, history: &History) {
     let report = lake.verify();
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     let proof = &report.tables[0];
     assert_eq!(
         (proof.round_trips, proof.intervals),
@@ -366,8 +368,8 @@ fn reported(report: &asof::commands::backfill::BackfillReport) -> Vec<NaiveDate>
     for date in &report.dates {
         let why = date.error.as_deref().unwrap_or_default();
         assert!(
-            date.action == "written" || why.contains("no snapshot"),
-            "{} {}: {why}",
+            date.action == DateAction::Written || why.contains("no snapshot"),
+            "{} {:?}: {why}",
             date.date,
             date.action
         );
@@ -375,7 +377,7 @@ fn reported(report: &asof::commands::backfill::BackfillReport) -> Vec<NaiveDate>
     report
         .dates
         .iter()
-        .filter(|date| date.action == "failed")
+        .filter(|date| date.action == DateAction::Failed)
         .map(|date| date.date)
         .collect()
 }

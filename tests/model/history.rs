@@ -33,7 +33,7 @@ pub(super) enum How {
 /// Where the copies are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In asof's own lake.
+    /// In the lake.
     Own,
     /// In another tool's, in Parquet, under a layout.
     Parquet(&'static str),

@@ -81,7 +81,7 @@ impl Lake {
             ..TableConfig::default()
         };
         if let Place::Parquet(layout) | Place::Csv(layout, _) = history.place {
-            table.snapshots = text("foreign");
+            table.snapshots = text("external");
             table.layout = text(layout);
         }
         if history.place == Place::Csv(layout(&history.place), true) {
@@ -153,7 +153,7 @@ impl Lake {
                 self.take_snapshot(snapshot);
             }
             Place::Parquet(layout) if layout.ends_with(".parquet") => {
-                write_parquet(&self.foreign(snapshot), columns, &rows)
+                write_parquet(&self.external(snapshot), columns, &rows)
             }
             Place::Parquet(_) => self.parts(rng, snapshot, &rows, |path, rows| {
                 write_parquet(&path.with_extension("parquet"), columns, rows)
@@ -164,8 +164,8 @@ impl Lake {
         }
     }
 
-    fn foreign(&self, snapshot: &Snapshot) -> PathBuf {
-        self.path("foreign").join(
+    fn external(&self, snapshot: &Snapshot) -> PathBuf {
+        self.path("external").join(
             Layout::parse(layout(&self.place))
                 .unwrap()
                 .path(snapshot.date),
@@ -180,7 +180,7 @@ impl Lake {
         rows: &[Row],
         write: impl Fn(&Path, &[Row]),
     ) {
-        let folder = self.foreign(snapshot);
+        let folder = self.external(snapshot);
         let _ = std::fs::remove_dir_all(&folder);
         let size = rows.len().div_ceil(rng.random_range(1..4)).max(1);
         for (number, rows) in rows.chunks(size).enumerate() {

@@ -24,7 +24,7 @@ const HISTORIES: u64 = 520;
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| {
         text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: '{text}'"))
+            .unwrap_or_else(|_| panic!("{variable} is not a number: '{text}'"))
     })
 }
 

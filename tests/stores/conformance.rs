@@ -161,7 +161,7 @@ fn a_name_is_given_once(backend: &Backend) {
     let second = staged(&place, b"second");
     assert_eq!(first.publish_new().expect("published"), Published::Done);
     assert_eq!(second.publish_new().expect("tried"), Published::Exists);
-    // Equal bytes are no reason to say that they were published.
+    // Equal bytes are not a reason to say that they were published.
     assert_eq!(
         staged(&place, b"first").publish_new().expect("tried"),
         Published::Exists
@@ -547,7 +547,7 @@ fn folders_and_entries_are_told(backend: &Backend) {
     assert_eq!(
         backend.root.folders().expect("listed"),
         ["item", "item-2", "shop"],
-        "hidden ones are no data"
+        "hidden ones are not data"
     );
     let item = backend.at("item");
     assert_eq!(
@@ -557,7 +557,7 @@ fn folders_and_entries_are_told(backend: &Backend) {
     assert!(item.is_folder().expect("looked") && !backend.at("e").is_folder().expect("looked"));
     assert!(
         !backend.at("ite").is_folder().expect("looked"),
-        "the beginning of a name is no folder"
+        "the beginning of a name is not a folder"
     );
     // On a disk a folder is something; in a store it is nothing by itself.
     assert_eq!(item.exists().expect("looked"), backend.service.is_none());
@@ -806,7 +806,7 @@ fn holds_what_a_filter_finds(
                 .map(|date| format!("{}/.part.crc", layout.path(*date))),
         );
     }
-    paths.extend(["_asof/2024-03-01/x", "stranger/x.csv", ".tmp/x"].map(str::to_owned));
+    paths.extend(["_asof/2024-03-01/x", "unrecognized/x.csv", ".tmp/x"].map(str::to_owned));
     let below: Vec<String> = paths.iter().map(|path| format!("{root}/{path}")).collect();
     put_all(backend, &below, b"x");
     // A root whose name begins like this one's.

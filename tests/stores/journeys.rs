@@ -406,7 +406,7 @@ fn copies_of_other_tools_are_compacted_where_they_lie() {
         vec![("A", "x"), ("B", "z")],
         vec![("A", "x")],
     ];
-    let mut shop = Remote::new(Server::S3, "foreign");
+    let mut shop = Remote::new(Server::S3, "external");
     let root = shop.root.clone();
     for (day, rows) in days.iter().zip(&rows) {
         let csv = rows
@@ -465,7 +465,7 @@ fn copies_of_other_tools_are_compacted_where_they_lie() {
     assert_eq!(
         before,
         shop.server.objects(&format!("{root}/copies")),
-        "a foreign lake is never written to"
+        "an external table is never written to"
     );
     shop.world.write(
         "asof.toml",
@@ -483,7 +483,7 @@ fn copies_of_other_tools_are_compacted_where_they_lie() {
     ] {
         shop.world.succeeds(line);
     }
-    shop.world.pin("stores_foreign");
+    shop.world.pin("stores_external");
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn a_backfill_does_not_ask_for_other_dates() {
             again[0]["dates"]
                 .as_array()
                 .is_some_and(|dates| dates.len() == 3
-                    && dates.iter().all(|date| date["action"] == "up to date")),
+                    && dates.iter().all(|date| date["action"] == "up_to_date")),
             "{again}"
         );
         (total(&first), total(&again))

@@ -153,7 +153,7 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     let cell = |date: NaiveDate| match status.dates.binary_search_by_key(&date, |date| date.date) {
         Err(_) => Cell::Outside,
         Ok(at) => match status.dates[at].state.name() {
-            "done" => Cell::Done,
+            "up_to_date" => Cell::Done,
             "stale" => Cell::Stale,
             "failed" => Cell::Failed,
             "orphaned" => Cell::Orphaned,
@@ -161,12 +161,12 @@ pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
         },
     };
     draw(printer, first.date, last.date, &cell)?;
-    let counts = ["done", "stale", "missing", "failed", "orphaned"]
+    let counts = ["up_to_date", "stale", "missing", "failed", "orphaned"]
         .into_iter()
         .map(|state| (state, status.count(state)));
     let counts: Vec<String> = counts
         .filter(|(_, dates)| *dates > 0)
-        .map(|(state, dates)| format!("{} {state}", count(dates, "date")))
+        .map(|(state, dates)| format!("{} {}", count(dates, "date"), state.replace('_', " ")))
         .collect();
     printer.line(format!("  {}", counts.join(", ")))?;
     use crate::domain::staleness::DateState::{Failed, Orphaned, Stale};
@@ -242,7 +242,7 @@ fn by_day(
         month = month + Months::new(1);
     }
     let legend = [
-        (Cell::Done, "# there"),
+        (Cell::Done, "# present"),
         (Cell::Stale, "s stale"),
         (Cell::Missing, ". missing"),
         (Cell::Failed, "F failed"),

@@ -62,7 +62,7 @@ pub(in crate::cli) fn show(printer: &Printer, report: &ShowReport) -> Result<()>
     let more = match (rest, &report.out) {
         (0, _) => String::new(),
         (rest, Some(_)) => format!("; {} more", number(rest)),
-        (rest, None) => format!("; {} more, --out FILE has them all", number(rest)),
+        (rest, None) => format!("; {} more, use --out FILE to write all rows", number(rest)),
     };
     let served = if report.date == report.snapshot_date {
         String::new()
@@ -265,7 +265,7 @@ fn interval_row<'a>(interval: &'a HistoryInterval, values: &mut Values<'a>) -> V
         Event::FirstSeen => (paint(GREEN, "first seen"), whole(&interval.values)),
         Event::Returned if before == *values => (paint(GREEN, "returned"), "as it was".to_owned()),
         Event::Returned => (paint(GREEN, "returned"), differences(&before, values)),
-        Event::SeenAgain => (paint(DIM, "seen again"), String::new()),
+        Event::Reappeared => (paint(DIM, "reappeared"), String::new()),
         Event::Changed => (paint(YELLOW, "changed"), changes(&interval.values)),
     };
     vec![

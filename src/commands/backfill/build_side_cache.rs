@@ -1,15 +1,15 @@
-//! Table sides: each is built once for a window of dates, and let go when the last of them is done.
+//! Build sides: each is built once for a window of dates, and let go when the last of them is done.
 //!
 //! A window is the next dates that are to be run whose tables come from the same place and have the
 //! columns of the join in the same types. It is as long as [`FROM_INTERVALS`] or [`FROM_SNAPSHOTS`]
-//! says, or shorter if its table side would be more than a quarter of the memory that may be used:
+//! says, or shorter if its build side would be more than a quarter of the memory that may be used:
 //! two windows are there at a time while dates of one are finished and the next one is built, and
-//! building takes more than what is built. The table side of one date is built however large it is.
+//! building takes more than what is built. The build side of one date is built however large it is.
 //!
-//! A failure to build the table side of many dates may be that of one of them. So it is then built
+//! A failure to build the build side of many dates may be that of one of them. So it is then built
 //! for each alone, and the failure falls on its own date.
 //!
-//! Memory: two table sides ([`crate::engine::join`]), or, where so few dates fit one that workers
+//! Memory: two build sides ([`crate::engine::join`]), or, where so few dates fit one that workers
 //! are at more of them at a time, as many as workers; whatever the length of the range.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ pub(in crate::commands) enum Source {
     /// A snapshot of asof's own.
     Own,
     /// A snapshot of another tool's, which is read for its date alone.
-    Foreign(AsOfTable),
+    External(AsOfTable),
 }
 
 impl Source {
@@ -54,12 +54,12 @@ impl Source {
         }
     }
 
-    /// The most dates that one table side serves.
+    /// The most dates that one build side serves.
     fn reach(&self) -> usize {
         match self {
             Source::Intervals(_) => FROM_INTERVALS,
             Source::Own => FROM_SNAPSHOTS,
-            Source::Foreign(_) => 1,
+            Source::External(_) => 1,
         }
     }
 }
@@ -101,7 +101,7 @@ impl Need {
     }
 }
 
-/// The table sides of a job's dates; see the module.
+/// The build sides of a job's dates; see the module.
 pub(in crate::commands) struct Sides<'a> {
     spec: &'a JoinSpec,
     history: &'a TableHistory,
@@ -109,7 +109,7 @@ pub(in crate::commands) struct Sides<'a> {
     many: bool,
     workers: usize,
     memory: MemoryBudget,
-    /// The most bytes of a table side that serves more than one date.
+    /// The most bytes of a build side that serves more than one date.
     limit: usize,
     /// What a join needs of tables that have certain columns.
     known: Mutex<Vec<(SchemaRef, Arc<JoinColumns>)>>,
@@ -118,11 +118,11 @@ pub(in crate::commands) struct Sides<'a> {
     open: Mutex<Open>,
 }
 
-/// A table side, once it is built.
+/// A build side, once it is built.
 type Slot = Arc<Mutex<Option<Arc<JoinTable>>>>;
 
 struct Open {
-    /// Table sides with the dates that are still to be served.
+    /// Build sides with the dates that are still to be served.
     sides: Vec<(BTreeSet<NaiveDate>, Slot)>,
     /// The most dates that were found to do with the memory.
     reach: usize,
@@ -137,7 +137,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Sides<'a> {
-    /// The table sides of `dates`, of a job that runs `many`.
+    /// The build sides of `dates`, of a job that runs `many`.
     pub(in crate::commands) fn new(
         spec: &'a JoinSpec,
         history: &'a TableHistory,
@@ -165,7 +165,7 @@ impl<'a> Sides<'a> {
             needs,
             open,
         };
-        // Foreign text is read whole to know of its columns: that is left to its own date.
+        // External text is read whole to know of its columns: that is left to its own date.
         let known_by_footers = |date: &NaiveDate| {
             let intervals = history
                 .resolve(*date)
@@ -199,7 +199,7 @@ impl<'a> Sides<'a> {
             None => {
                 let as_of = self.history.as_of(observed, false)?;
                 let schema = as_of.schema.clone();
-                (Source::Foreign(as_of), schema)
+                (Source::External(as_of), schema)
             }
         };
         let known = locked(&self.known)
@@ -224,7 +224,7 @@ impl<'a> Sides<'a> {
         })
     }
 
-    /// The table side of a date.
+    /// The build side of a date.
     ///
     /// # Errors
     /// A failure or refusal of reading the table.
@@ -252,14 +252,14 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Builds the table side that a later date needs, so that it is there when that date comes;
+    /// Builds the build side that a later date needs, so that it is there when that date comes;
     /// first that of `date` itself.
     pub(in crate::commands) fn prepare(&self, date: NaiveDate, later: NaiveDate) {
         {
             let open = locked(&self.open);
             let is_there = open.sides.iter().any(|(dates, _)| dates.contains(&later));
             let alone = open.alone_until.is_some_and(|until| later <= until);
-            // There is no memory for table sides that are not in use yet, or it is done with.
+            // There is no memory for build sides that are not in use yet, or it is done with.
             if open.reach == 1
                 || alone
                 || open.finished.contains(&later)
@@ -288,7 +288,7 @@ impl<'a> Sides<'a> {
         });
     }
 
-    /// The place of the table side that serves a date; a new one, for as many dates from this one
+    /// The place of the build side that serves a date; a new one, for as many dates from this one
     /// as it can be, if there is none.
     fn slot(&self, date: NaiveDate, need: &Need) -> Slot {
         let mut open = locked(&self.open);
@@ -317,7 +317,7 @@ impl<'a> Sides<'a> {
         slot
     }
 
-    /// The dates that a table side is for.
+    /// The dates that a build side is for.
     fn served_by(&self, slot: &Slot) -> Option<BTreeSet<NaiveDate>> {
         locked(&self.open)
             .sides
@@ -326,7 +326,7 @@ impl<'a> Sides<'a> {
             .map(|(dates, _)| dates.clone())
     }
 
-    /// Leaves only the first dates to a table side.
+    /// Leaves only the first dates to a build side.
     fn cut(&self, slot: &Slot, dates: usize, alone_until: Option<NaiveDate>) {
         let mut open = locked(&self.open);
         match alone_until {
@@ -345,7 +345,7 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Builds the table side of dates that agree with `need`; `None` if it is too large for more
+    /// Builds the build side of dates that agree with `need`; `None` if it is too large for more
     /// than one.
     fn build(&self, dates: &BTreeSet<NaiveDate>, need: &Need) -> Result<Option<JoinTable>> {
         let observed: BTreeSet<NaiveDate> = dates
@@ -379,7 +379,7 @@ impl<'a> Sides<'a> {
                     .as_of(need.observed, false)?
                     .read(&need.columns.names())?,
             ),
-            Source::Foreign(as_of) => of_one_date(as_of.read(&need.columns.names())?),
+            Source::External(as_of) => of_one_date(as_of.read(&need.columns.names())?),
         };
         JoinTable::build(&need.columns, rows, limit).map_err(|error| {
             // Which keys these are, a command tells that reads whole snapshots of the table.

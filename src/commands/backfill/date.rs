@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use super::build_side_cache::Sides;
 use super::job::{EventsSource, Job, Work, recorded_in};
 use super::schema::{Turns, refusal};
-use super::{BackfillOptions, DateReport};
+use super::{BackfillOptions, DateAction, DateReport};
 use crate::commands::Workspace;
 use crate::domain::cast::cast_exactly;
 use crate::domain::path_columns::PathColumns;
@@ -27,7 +27,7 @@ pub(super) struct DateRun<'a> {
     pub(super) job: &'a Job,
     pub(super) workspace: &'a Workspace<'a>,
     options: &'a BackfillOptions,
-    /// How many dates run side by side.
+    /// How many dates run in parallel.
     #[cfg_attr(
         not(feature = "sql"),
         allow(dead_code, reason = "queries share the memory")
@@ -35,7 +35,7 @@ pub(super) struct DateRun<'a> {
     pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
     pub(super) many: bool,
-    /// The table sides, of a join.
+    /// The build sides, of a join.
     pub(super) sides: Option<&'a Sides<'a>>,
     turns: &'a Turns,
     pub(super) date: NaiveDate,
@@ -45,11 +45,11 @@ pub(super) struct DateRun<'a> {
 /// What the dates of a run share.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
-    /// How many dates run side by side.
+    /// How many dates run in parallel.
     pub(super) workers: usize,
     /// Whether other dates will ask for the same tables.
     pub(super) many: bool,
-    /// The table sides, of a join.
+    /// The build sides, of a join.
     pub(super) sides: Option<&'a Sides<'a>>,
     /// The turns in which schemas are compared.
     pub(super) turns: &'a Turns,
@@ -90,7 +90,7 @@ impl<'a> DateRun<'a> {
         {
             Ok(action) => {
                 self.report.action = action;
-                if action == "written" {
+                if action == DateAction::Written {
                     self.job.forget_failure(self.date);
                 }
             }
@@ -104,7 +104,7 @@ impl<'a> DateRun<'a> {
         self.report
     }
 
-    fn attempt(&mut self, state: DateState) -> Result<&'static str> {
+    fn attempt(&mut self, state: DateState) -> Result<DateAction> {
         let inputs = self.job.inputs(self.date)?;
         let served = self
             .job
@@ -113,21 +113,21 @@ impl<'a> DateRun<'a> {
             .map(|(name, history)| Ok((name.clone(), history.resolve(self.date)?)));
         self.report.tables = served.collect::<Result<_>>()?;
         let taken = self.options.only.takes(&state);
-        let done = state == DateState::Done;
+        let up_to_date = state == DateState::UpToDate;
         self.report.was = Some(state);
-        match (taken, done, self.options.dry_run) {
-            (false, true, _) => return Ok("up to date"),
-            (false, false, _) => return Ok("left"),
+        match (taken, up_to_date, self.options.dry_run) {
+            (false, true, _) => return Ok(DateAction::UpToDate),
+            (false, false, _) => return Ok(DateAction::Skipped),
             (true, _, true) => {
                 if !self.reads_text()? {
                     self.check()?;
                 }
-                return Ok("planned");
+                return Ok(DateAction::Planned);
             }
             (true, _, false) => {}
         }
         self.write(inputs)?;
-        Ok("written")
+        Ok(DateAction::Written)
     }
 
     /// Checks the job against the columns and types of the date's inputs.
@@ -165,7 +165,7 @@ impl<'a> DateRun<'a> {
         if let Some(folder) = path.parent() {
             sweep(&folder, self.workspace.clock.now());
         }
-        self.refuse_strangers(&path)?;
+        self.refuse_other_files(&path)?;
         let mut output = Output {
             job: self.job,
             turns: self.turns,
@@ -227,12 +227,12 @@ impl<'a> DateRun<'a> {
 
     /// Refuses a partition that holds what is not this job's: other files, since whoever reads it
     /// would count rows twice, or an object of its name that asof did not write.
-    fn refuse_strangers(&self, own: &Location) -> Result<()> {
+    fn refuse_other_files(&self, own: &Location) -> Result<()> {
         let standing = self.job.standing(self.date)?;
-        if let Some(stranger) = standing.iter().find(|object| object.location != *own) {
+        if let Some(unrecognized) = standing.iter().find(|object| object.location != *own) {
             let what = format!(
                 "'{}' lies in the output's partition and was not written by this job",
-                stranger.location
+                unrecognized.location
             );
             return Err(Error::refused(what).hint("remove it, or choose another --out or output"));
         }

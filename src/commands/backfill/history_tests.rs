@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
-use super::{AdHoc, BackfillOptions, DateReport, backfill};
+use super::{AdHoc, BackfillOptions, DateAction, DateReport, backfill};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::testing::{TestLake, date};
 use crate::config::{JobConfig, TableConfig};
@@ -284,7 +284,7 @@ proptest! {
 
         // In a run over many dates; there may be dates whose types differ, which are refused.
         for result in run(&whole, "many", &query, number.saturating_sub(3)..=number + 3, RowSource::Auto) {
-            if result.0.date == day(number) && result.0.action == "written" {
+            if result.0.date == day(number) && result.0.action == DateAction::Written {
                 prop_assert!(result.1 == expected.1, "other bytes in a run over many \
                  dates: {}", query);
             }

@@ -175,7 +175,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// How many dates run side by side, if nobody says. Each date of a join waits for the disk or
+    /// How many dates run in parallel, if nobody says. Each date of a join waits for the disk or
     /// the store a while, when its output is published, and needs little memory; queries share the
     /// memory that there is.
     pub(super) fn workers(&self) -> usize {
@@ -512,10 +512,10 @@ impl Job {
         &self,
         dates: &[NaiveDate],
     ) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
-        // What is looked at is small, and waited for, but in foreign tables, which are read whole
+        // What is looked at is small, and waited for, but in external tables, which are read whole
         // for it.
-        let is_foreign = |history: &TableHistory| !history.table.own;
-        let number = match self.tables.values().any(is_foreign) {
+        let is_external = |history: &TableHistory| !history.table.own;
+        let number = match self.tables.values().any(is_external) {
             true => decoding_threads(),
             false => self
                 .tables
@@ -580,7 +580,7 @@ impl Job {
         let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
         let state = DateState::of(was, &inputs, failure.map(|failure| failure.reason));
         let schema = recorded
-            .filter(|_| state == DateState::Done)
+            .filter(|_| state == DateState::UpToDate)
             .map(|recorded| recorded.schema);
         Ok((state, schema))
     }
@@ -633,7 +633,7 @@ pub(super) struct Recorded {
 /// # Errors
 /// A refusal of an object that asof did not write; a failure to read it.
 pub(super) fn recorded_in(object: &Object) -> Result<Recorded> {
-    let foreign = || {
+    let external = || {
         Error::refused(format!(
             "'{}' was not written by asof, and will not be replaced",
             object.location
@@ -644,7 +644,7 @@ pub(super) fn recorded_in(object: &Object) -> Result<Recorded> {
         if error.kind() == Kind::Io {
             error
         } else {
-            foreign()
+            external()
         }
     })?;
     match opened.footer()?.map(|footer| footer.content) {
@@ -652,6 +652,6 @@ pub(super) fn recorded_in(object: &Object) -> Result<Recorded> {
             footer,
             schema: opened.schema().clone(),
         }),
-        _ => Err(foreign()),
+        _ => Err(external()),
     }
 }

@@ -5,12 +5,12 @@
 //! is compared with what its footer says it was made from. So a rerun does only what is missing,
 //! stale or failed.
 //!
-//! **Apply.** Dates run side by side, each on one thread from reading to writing; a date's result
+//! **Apply.** Dates run in parallel, each on one thread from reading to writing; a date's result
 //! depends on its events, its tables and the job alone. Each date is one object, replaced
 //! atomically; other dates are never touched. A failure of one date is remembered beside the
 //! outputs, in `_asof/failed/`, and does not stop the others.
 //!
-//! Memory: for a join two table sides (`sides`), shared by all threads; a batch of events a thread.
+//! Memory: for a join two build sides (`sides`), shared by all threads; a batch of events a thread.
 //! For SQL what the query needs, up to its share of the memory that may be used.
 
 mod build_side_cache;
@@ -63,7 +63,7 @@ pub struct BackfillOptions {
     pub only: StateFilter,
     /// Where tables' rows come from.
     pub using: RowSource,
-    /// How many dates run side by side; nothing for what suits the job.
+    /// How many dates run in parallel; nothing for what suits the job.
     pub workers: Option<usize>,
     /// Overrules the tables' tolerance.
     pub tolerance: Option<DaySpan>,
@@ -101,6 +101,26 @@ pub struct DatesInColumn {
     pub timezone: Option<String>,
 }
 
+/// What a run did about one date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DateAction {
+    /// The output was written.
+    Written,
+    /// The output was up to date already.
+    UpToDate,
+    /// A dry run: the output would be written.
+    Planned,
+    /// The date is in a state that `--only` leaves out.
+    Skipped,
+    /// The orphaned output was removed.
+    Removed,
+    /// A dry run: the orphaned output would be removed.
+    PlannedRemoval,
+    /// The date failed.
+    Failed,
+}
+
 /// What happened to one date.
 #[derive(Clone, Debug, Serialize)]
 pub struct DateReport {
@@ -108,8 +128,8 @@ pub struct DateReport {
     pub date: NaiveDate,
     /// Where it stood before.
     pub was: Option<DateState>,
-    /// `written`, `up to date`, `planned`, `left`, `removed`, `planned_removal` or `failed`.
-    pub action: &'static str,
+    /// What the run did.
+    pub action: DateAction,
     /// The rows of the output, if it was written.
     pub rows: Option<u64>,
     /// The events that were read, if it was a join.
@@ -141,7 +161,7 @@ impl DateReport {
         DateReport {
             date,
             was: None,
-            action: "failed",
+            action: DateAction::Failed,
             rows: None,
             events: None,
             matched: None,
@@ -160,7 +180,7 @@ impl DateReport {
             error: Some(error.to_string()),
             kind: Some(error.kind()),
             hints: error.hints().to_vec(),
-            action: "failed",
+            action: DateAction::Failed,
             ..self
         }
     }
@@ -193,7 +213,7 @@ pub struct BackfillReport {
 
 impl BackfillReport {
     /// How many dates ended in this way.
-    pub fn count(&self, action: &str) -> usize {
+    pub fn count(&self, action: DateAction) -> usize {
         self.dates
             .iter()
             .filter(|date| date.action == action)

@@ -7,7 +7,7 @@
 use chrono::NaiveDate;
 
 use super::job::{Job, recorded_in};
-use super::{BackfillOptions, DateReport};
+use super::{BackfillOptions, DateAction, DateReport};
 use crate::domain::staleness::{DateState, StateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
@@ -80,9 +80,9 @@ impl Job {
             |(date, found)| {
                 let report = DateReport::new(*date);
                 let done = match found {
-                    Ok(()) if !options.only.takes(&DateState::Orphaned) => Ok("left"),
-                    Ok(()) if options.dry_run => Ok("planned_removal"),
-                    Ok(()) => self.remove_output(*date).map(|()| "removed"),
+                    Ok(()) if !options.only.takes(&DateState::Orphaned) => Ok(DateAction::Skipped),
+                    Ok(()) if options.dry_run => Ok(DateAction::PlannedRemoval),
+                    Ok(()) => self.remove_output(*date).map(|()| DateAction::Removed),
                     Err(error) => Err(error.duplicate()),
                 };
                 match done {
@@ -175,11 +175,11 @@ impl Job {
         let error = match self
             .events
             .iter()
-            .flat_map(|events| &events.found.strangers)
+            .flat_map(|events| &events.found.unrecognized_paths)
             .next()
         {
-            Some(stranger) => error.hint(format!(
-                "'{stranger}' exists, but is outside the range or does not match the layout"
+            Some(unrecognized) => error.hint(format!(
+                "'{unrecognized}' exists, but is outside the range or does not match the layout"
             )),
             None => self
                 .events

@@ -277,7 +277,7 @@ pub(in crate::commands) fn history(
         }
         false => None,
     };
-    // Of foreign text they also tell the types that it was compacted with.
+    // Of external text they also tell the types that it was compacted with.
     let intervals = if options.using == RowSource::Snapshots && table.own {
         None
     } else {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
-use super::DateReport;
 use super::job::Job;
+use super::{DateAction, DateReport};
 use crate::commands::Workspace;
 use crate::error::toml_key;
 use crate::model::DaySpan;
@@ -30,7 +30,7 @@ impl Job {
                     .facts(*observed)
                     .ok()
                     .and_then(|facts| facts.taken_at);
-                report.action == "written"
+                report.action == DateAction::Written
                     && taken.is_some_and(|taken| workspace.clock.date_of(taken) > report.date)
             });
             let leaks: Vec<NaiveDate> = leaks.map(|report| report.date).collect();

@@ -4,7 +4,7 @@
 //! and stops before it.
 //!
 //! **Incremental.** The intervals' footer records every snapshot they were made from. The longest
-//! run of dates that still agree is taken over: ended intervals keep their ends and open ones are
+//! run of dates that still agree is reused: ended intervals keep their ends and open ones are
 //! resumed. The result is the same bytes as a full run. A rewritten or late date is noticed by its
 //! fingerprint, and the run begins there. Fingerprints are remembered beside the intervals
 //! ([`crate::storage::lake::fingerprint_cache`]): one more night must not cost a look at every
@@ -50,13 +50,39 @@ use crate::storage::object_store::http::RequestCounts;
 use crate::storage::parquet::footer::IntervalsFooter;
 use crate::storage::parquet::writer::ObjectWriter;
 
+/// How intervals were computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompactionMode {
+    /// From all of the snapshots.
+    Full,
+    /// From the existing intervals and the newer snapshots.
+    Incremental,
+    /// From the existing intervals up to the first difference, and the snapshots from there on.
+    Recomputed,
+    /// Not at all: the existing intervals are what a run would give.
+    UpToDate,
+}
+
+impl CompactionMode {
+    /// The name in JSON and text.
+    pub fn name(self) -> &'static str {
+        match self {
+            CompactionMode::Full => "full",
+            CompactionMode::Incremental => "incremental",
+            CompactionMode::Recomputed => "recomputed",
+            CompactionMode::UpToDate => "up_to_date",
+        }
+    }
+}
+
 /// What happened to one table.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompactReport {
     /// The table.
     pub table: TableName,
-    /// `full`, `incremental`, `recomputed` or `up to date`.
-    pub mode: &'static str,
+    /// How the intervals were computed.
+    pub mode: CompactionMode,
     /// Whether nothing was written because a dry run was asked for.
     pub dry_run: bool,
     /// The object.
@@ -71,7 +97,7 @@ pub struct CompactReport {
     pub gap_days: u64,
     /// How many snapshots were decoded in this run.
     pub decoded: u64,
-    /// How many were known by what they changed.
+    /// How many were read from change files.
     pub by_changes: u64,
     /// How many were known to equal the day before's.
     pub unchanged: u64,
@@ -132,7 +158,7 @@ pub fn compact(
     }
     let mut names = workspace.tables(tables)?;
     if tables.is_empty() {
-        // A table that asof.toml names and that has no snapshot yet is no failure of the others.
+        // A table that asof.toml names and that has no snapshot yet is not a failure of the others.
         let lake = workspace.lake()?;
         let mut with_snapshots = Vec::new();
         for name in &names {
@@ -325,7 +351,7 @@ struct Run<'a> {
     base: Option<Base>,
     /// The snapshots to take, ascending.
     new: Vec<(NaiveDate, Vec<Object>)>,
-    mode: &'static str,
+    mode: CompactionMode,
     recall: FingerprintRecall,
     /// The types that are declared, by column.
     types: BTreeMap<String, String>,
@@ -394,7 +420,7 @@ impl<'a> Run<'a> {
             path,
             base: None,
             new,
-            mode: "full",
+            mode: CompactionMode::Full,
             recall,
             types,
             dry_run,
@@ -555,7 +581,7 @@ impl<'a> Run<'a> {
             }
             kept = index + 1;
         }
-        self.mode = "incremental";
+        self.mode = CompactionMode::Incremental;
         if let Some(reason) = reason {
             let needed: Vec<NaiveDate> = pruned
                 .iter()
@@ -566,7 +592,11 @@ impl<'a> Run<'a> {
             let from = existing.footer.observed[kept..]
                 .first()
                 .map(|observed| observed.date);
-            self.mode = if kept == 0 { "full" } else { "recomputed" };
+            self.mode = if kept == 0 {
+                CompactionMode::Full
+            } else {
+                CompactionMode::Recomputed
+            };
             self.workspace.progress.note(&format!(
                 "{}: {reason}; intervals are recomputed from {}",
                 self.table.name,
@@ -621,7 +651,7 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// Reads, side by side, the footers of the snapshots that intervals were made from, as far as
+    /// Reads, in parallel, the footers of the snapshots that intervals were made from, as far as
     /// they are there and it is not known what they say.
     fn read_fingerprints(&mut self, existing: &Intervals, partitions: &Partitions) -> Result<()> {
         let there = existing
@@ -667,7 +697,7 @@ impl<'a> Run<'a> {
 
     fn apply(mut self) -> Result<Done> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
-            self.mode = "up to date";
+            self.mode = CompactionMode::UpToDate;
             self.base
                 .iter()
                 .try_for_each(|base| self.check_declared(&base.intervals.every_column()?))?;
@@ -892,7 +922,7 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
             other.layout, other.path
         ));
     }
-    match found.strangers.as_slice() {
+    match found.unrecognized_paths.as_slice() {
         [] if range.is_some() => {
             error.hint("choose another range with --from and --to, or leave them out")
         }
@@ -901,9 +931,9 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
             "asof snapshot {} --source FILE --key COLUMN",
             table.name
         )),
-        strangers => error.hint(format!(
+        unrecognized_paths => error.hint(format!(
             "'{}' is not of the layout '{}'",
-            strangers[0], table.layout
+            unrecognized_paths[0], table.layout
         )),
     }
 }

@@ -192,7 +192,7 @@ proptest! {
         prop_assert_eq!(report.tables[0].round_trips, history.len() as u64);
         let again = compact(&lake.workspace(), &["item".to_owned()], &CompactOptions::default()).expect("compacted").remove(0);
         let open = given(&lake, select).iter().filter(|row| row.ends_with(" now")).count() as u64;
-        prop_assert_eq!((again.mode, again.open), ("up to date", open));
+        prop_assert_eq!((again.mode.name(), again.open), ("up_to_date", open));
     }
 }
 
@@ -218,7 +218,7 @@ fn a_condition_and_a_selection_are_kept_until_they_are_taken_back() {
             .expect("compacted")
             .remove(0);
         (
-            report.mode,
+            report.mode.name(),
             report.selected_rows,
             report.select,
             report.intervals,
@@ -231,7 +231,7 @@ fn a_condition_and_a_selection_are_kept_until_they_are_taken_back() {
     assert_eq!(with(Some("status = 'A'"), &["id"], false), of_active);
     assert_eq!(
         with(None, &[], false),
-        ("up to date", of_active.1.clone(), of_active.2.clone(), 1)
+        ("up_to_date", of_active.1.clone(), of_active.2.clone(), 1)
     );
     assert_eq!(with(None, &[], true), of_active);
     assert_eq!(
@@ -243,5 +243,5 @@ fn a_condition_and_a_selection_are_kept_until_they_are_taken_back() {
         ("full", None, names(&["id", "price"]), 4)
     );
     assert_eq!(with(None, &[""], false), ("full", None, vec![], 4));
-    assert_eq!(with(None, &[], false).0, "up to date");
+    assert_eq!(with(None, &[], false).0, "up_to_date");
 }

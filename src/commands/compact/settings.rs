@@ -19,7 +19,7 @@ use crate::storage::parquet::footer::IntervalsFooter;
 /// exist, then the defaults decide.
 #[derive(Clone, Debug, Default)]
 pub struct CompactOptions {
-    /// The root of foreign snapshots.
+    /// The root of external snapshots.
     pub snapshots: Option<String>,
     /// Their layout.
     pub layout: Option<String>,
@@ -153,7 +153,7 @@ fn policy(name: Option<&str>, max_gap: Option<u32>) -> Result<GapPolicy> {
         (Some("error"), None) => Ok(GapPolicy::Error),
         (Some("split"), None) => Ok(GapPolicy::Split),
         (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap goes with --gaps carry")),
-        (Some(other), _) => Err(Error::usage(format!("'{other}' is no way to treat gaps"))
+        (Some(other), _) => Err(Error::usage(format!("invalid gap policy '{other}'"))
             .hint("--gaps carry, --gaps error, or --gaps split")),
     }
 }

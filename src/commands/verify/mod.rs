@@ -1,6 +1,6 @@
 //! `asof verify`: proves on the user's own data that intervals reproduce every snapshot.
 //!
-//! **What is proven.** Each snapshot in asof's own lake is whole, sorted, without null or duplicate
+//! **What is proven.** Each snapshot in the lake is whole, sorted, without null or duplicate
 //! keys, and has the rows and fingerprint that its footer says. Intervals are sorted, do not
 //! overlap, and begin and end where the gap policy allows. And the round trip: for every observed
 //! date D, expand(intervals, D) equals snapshot(D), typed, row for row, on the compared columns.
@@ -16,7 +16,7 @@
 //! **What is held.** One sum for each observed date, and a batch for each thread that reads
 //! snapshots; for the second look two sorters.
 //!
-//! A problem never ends the run: it is collected, and [`VerifyReport::is_sound`] decides.
+//! A problem never ends the run: it is collected, and [`VerifyReport::is_ok`] decides.
 
 mod intervals;
 mod round_trip;
@@ -88,9 +88,9 @@ pub struct TableProof {
     pub intervals: Option<u64>,
     /// How many dates the intervals gave back, row for row.
     pub round_trips: u64,
-    /// How many of those have no snapshot any more and were held against the recorded fingerprint.
+    /// How many of those have no snapshot any more and were compared with the recorded fingerprint.
     pub pruned: u64,
-    /// How many dates without a snapshot were held against the recorded number of rows only,
+    /// How many dates without a snapshot were compared with the recorded number of rows only,
     /// because columns are left out of the comparison.
     pub counted_only: u64,
     /// How many dates without a snapshot cannot be checked, because the intervals are of the rows
@@ -107,7 +107,7 @@ pub struct TableProof {
     pub not_compacted: u64,
     /// Names among the snapshots that are not of the layout, up to five, and objects that are not
     /// named after the table.
-    pub strangers: Vec<String>,
+    pub unrecognized_paths: Vec<String>,
     /// What killed processes left behind; the next run of their command removes it after a day.
     pub leftovers: Vec<String>,
 }
@@ -123,7 +123,7 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     /// Whether everything that was checked holds.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_ok(&self) -> bool {
         self.problems.is_empty()
     }
 }
@@ -147,8 +147,8 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
         report.problems.extend(verification.problems);
     }
     let is_empty = |proof: &TableProof| proof.snapshots == 0 && proof.intervals.is_none();
-    if report.is_sound() && report.tables.iter().all(is_empty) {
-        // A lake that is not there, by a name that was mistyped, is not sound for having nothing
+    if report.is_ok() && report.tables.iter().all(is_empty) {
+        // A lake that is not there, by a name that was mistyped, is not OK for having nothing
         // wrong in it.
         let names: Vec<&str> = report
             .tables
@@ -186,7 +186,7 @@ struct Verification<'a> {
 impl<'a> Verification<'a> {
     fn begin(workspace: &'a Workspace<'a>, inspected: &'a Inspected) -> Self {
         let table = &inspected.table;
-        let mut strangers = inspected.found.strangers.clone();
+        let mut unrecognized_paths = inspected.found.unrecognized_paths.clone();
         if table.own {
             let expected = format!("{}.parquet", table.name);
             let misnamed = inspected
@@ -195,7 +195,7 @@ impl<'a> Verification<'a> {
                 .values()
                 .flatten()
                 .filter(|object| object.location.name() != expected);
-            strangers.extend(misnamed.take(SHOWN).map(|object| object.relative.clone()));
+            unrecognized_paths.extend(misnamed.take(SHOWN).map(|object| object.relative.clone()));
         }
         let proof = TableProof {
             table: table.name.clone(),
@@ -209,7 +209,7 @@ impl<'a> Verification<'a> {
             selected_rows: None,
             select: Vec::new(),
             not_compacted: 0,
-            strangers,
+            unrecognized_paths,
             leftovers: leftovers(workspace, inspected),
         };
         Verification {

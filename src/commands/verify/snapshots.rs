@@ -32,8 +32,8 @@ pub(super) struct Job<'a> {
     pub(super) pinned: Option<SchemaRef>,
 }
 
-/// The snapshots to be read: all of asof's own, and of a foreign lake those that the intervals were
-/// made from.
+/// The snapshots to be read: all of asof's own, and of an external table those that the intervals
+/// were made from.
 pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) -> Vec<Job<'a>> {
     let partitions = &inspected.found.partitions;
     if inspected.table.own {
@@ -130,7 +130,7 @@ impl Look {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);
         if table.own && job.objects.len() > 1 {
             let what = format!(
-                "{} files stand where one snapshot should: {}",
+                "expected one snapshot file, found {}: {}",
                 job.objects.len(),
                 job.objects[1].location
             );

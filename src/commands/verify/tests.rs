@@ -1,4 +1,4 @@
-//! The proofs of `asof verify`: sound lakes are sound, and each kind of damage is found and named.
+//! The proofs of `asof verify`: intact lakes pass, and each kind of damage is found and named.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn verified(lake: &TestLake) -> VerifyReport {
 /// Date, kind and words of each problem.
 fn problems(lake: &TestLake) -> Vec<(Option<String>, ProblemKind, String)> {
     let report = verified(lake);
-    assert_eq!(report.is_sound(), report.problems.is_empty());
+    assert_eq!(report.is_ok(), report.problems.is_empty());
     report
         .problems
         .into_iter()
@@ -88,10 +88,10 @@ fn intervals_footer(footer: &mut Footer) -> &mut IntervalsFooter {
 }
 
 #[test]
-fn a_lake_that_asof_wrote_is_sound() {
+fn a_lake_that_asof_wrote_is_ok() {
     let lake = compacted();
     let report = verified(&lake);
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     let proof = &report.tables[0];
     assert_eq!(
         (
@@ -102,7 +102,7 @@ fn a_lake_that_asof_wrote_is_sound() {
         ),
         (3, 9, Some(7), 3)
     );
-    assert!(proof.strangers.is_empty() && proof.leftovers.is_empty());
+    assert!(proof.unrecognized_paths.is_empty() && proof.leftovers.is_empty());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn every_convention_and_gap_policy_makes_a_round_trip() {
         let lake = TestLake::filled();
         lake.compact_with("item", &options);
         let report = verified(&lake);
-        assert!(report.is_sound(), "{options:?}: {:?}", report.problems);
+        assert!(report.is_ok(), "{options:?}: {:?}", report.problems);
         assert_eq!(report.tables[0].round_trips, 3);
     }
 }
@@ -162,7 +162,7 @@ fn random_histories_make_the_round_trip_and_intervals_that_lose_a_row_do_not() {
     }
     lake.compact("item");
     let report = verified(&lake);
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     assert_eq!(report.tables[0].round_trips, 12);
     rewrite(
         &lake.intervals(),
@@ -324,7 +324,7 @@ fn a_rewritten_snapshot_is_stale_and_says_what_to_type() {
     );
     assert_eq!(verified(&lake).tables[0].round_trips, 2);
     lake.compact("item");
-    assert!(verified(&lake).is_sound());
+    assert!(verified(&lake).is_ok());
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_snapshot_that_is_not_compacted_yet_is_no_problem() {
     let lake = compacted();
     lake.take("2024-01-06", "id,price\n1,10\n");
     let report = verified(&lake);
-    assert!(report.is_sound());
+    assert!(report.is_ok());
     assert_eq!(
         (
             report.tables[0].snapshots,
@@ -348,7 +348,7 @@ fn a_pruned_snapshot_is_held_against_what_was_recorded() {
     let lake = compacted();
     lake.forget("item", "2024-01-01");
     let report = verified(&lake);
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     assert_eq!(
         (report.tables[0].round_trips, report.tables[0].pruned),
         (3, 1)
@@ -373,7 +373,7 @@ fn a_pruned_snapshot_with_columns_that_are_not_compared_is_counted_only() {
     );
     lake.forget("item", "2024-01-01");
     let report = verified(&lake);
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     assert_eq!(
         (report.tables[0].round_trips, report.tables[0].counted_only),
         (2, 1)
@@ -547,7 +547,7 @@ fn intervals_out_of_order_or_beginning_on_no_observed_date_are_found() {
 }
 
 #[test]
-fn a_foreign_table_makes_the_round_trip_without_footers_and_in_any_order() {
+fn an_external_table_makes_the_round_trip_without_footers_and_in_any_order() {
     let mut lake = TestLake::new();
     let raw = lake.path().join("raw");
     std::fs::create_dir_all(&raw).expect("a folder");
@@ -562,7 +562,7 @@ fn a_foreign_table_makes_the_round_trip_without_footers_and_in_any_order() {
     lake.config.tables.insert("item".into(), config);
     lake.compact("item");
     let report = verified(&lake);
-    assert!(report.is_sound(), "{:?}", report.problems);
+    assert!(report.is_ok(), "{:?}", report.problems);
     assert_eq!(
         (report.tables[0].round_trips, report.tables[0].intervals),
         (2, Some(3))
@@ -574,14 +574,14 @@ fn a_foreign_table_makes_the_round_trip_without_footers_and_in_any_order() {
 }
 
 #[test]
-fn strangers_and_leftovers_are_told_and_are_no_problem() {
+fn unrecognized_paths_and_leftovers_are_told_and_are_no_problem() {
     let lake = compacted();
     let root = lake.path().join("lake/item/snapshots");
     std::fs::create_dir_all(root.join("old")).expect("a folder");
     std::fs::write(root.join("snapshot_date=2024-01-02/.asof-x.tmp"), "").expect("a leftover");
     let report = verified(&lake);
-    assert!(report.is_sound());
-    assert_eq!(report.tables[0].strangers, ["old"]);
+    assert!(report.is_ok());
+    assert_eq!(report.tables[0].unrecognized_paths, ["old"]);
     assert_eq!(
         report.tables[0].leftovers,
         ["lake/item/snapshots/snapshot_date=2024-01-02/.asof-x.tmp"]
@@ -617,7 +617,7 @@ fn a_footer_that_says_less_than_the_rows_is_found() {
 }
 
 #[test]
-fn a_lake_without_any_snapshot_is_not_called_sound() {
+fn a_lake_without_any_snapshot_is_not_called_ok() {
     let mut lake = TestLake::new();
     lake.config.tables.insert(
         "item".into(),

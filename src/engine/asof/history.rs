@@ -343,7 +343,7 @@ impl TableHistory {
         }
         let has_text = self.has_text(&self.observed)?;
         let horizon = self.horizon(serving);
-        // A later copy that cannot be read is no failure of this date.
+        // A later copy that cannot be read is not a failure of this date.
         let whole = if has_text || horizon == serving {
             None
         } else {

@@ -9,14 +9,14 @@
 //! | one Parquet object each, sorted by the key, as asof's own are | `sorted`: range of keys by range of keys, rows compared by value | decoding, little more; memory for a few ranges |
 //! | anything else | `unsorted`: a map from the digests of keys to those of rows | digests of every row; memory for every key, or more passes |
 //!
-//! Foreign objects are tried in order. If one is not sorted, that is seen by its row groups or on
+//! External objects are tried in order. If one is not sorted, that is seen by its row groups or on
 //! the way, and the other pass begins anew.
 //!
 //! A snapshot whose footer has the fingerprint of the one before it is not decoded. Nor is one of
-//! which it is recorded, and proved, what it changed ([`super::changes`]), if snapshots are sorted:
-//! its changes are applied to what is known of the one before. A row that opens an interval goes,
-//! with the interval's number and first date, to a sorter, which spills; once the ends are known,
-//! each gets its own. Both passes give the same rows.
+//! which it is recorded, and verified, what it changed ([`super::changes`]), if snapshots are
+//! sorted: its changes are applied to what is known of the one before. A row that opens an interval
+//! goes, with the interval's number and first date, to a sorter, which spills; once the ends are
+//! known, each gets its own. Both passes give the same rows.
 
 mod change_replay;
 mod range_output;
@@ -160,7 +160,7 @@ impl Settings {
     }
 }
 
-/// Intervals that are taken over, as far as they still agree with the snapshots.
+/// Intervals that are reused, as far as they still agree with the snapshots.
 pub struct Base {
     /// The intervals.
     pub intervals: Arc<Intervals>,
@@ -179,7 +179,7 @@ impl Base {
         self.intervals.footer.observed[self.kept - 1].date
     }
 
-    /// Whether all of the intervals are taken over.
+    /// Whether all of the intervals are reused.
     pub fn is_whole(&self) -> bool {
         self.kept == self.intervals.footer.observed.len()
     }
@@ -208,7 +208,7 @@ pub struct CompactionFacts {
     pub decoded: u64,
     /// How many were not, since it is known what they changed.
     pub by_changes: u64,
-    /// How many were known to equal the one before.
+    /// How many were unchanged, and not read.
     pub unchanged: u64,
     /// How many intervals there are.
     pub intervals: u64,
@@ -264,7 +264,7 @@ pub struct Pass<'a> {
     pub table: &'a Table,
     /// What its intervals depend on.
     pub settings: &'a Settings,
-    /// The intervals that are taken over.
+    /// The intervals that are reused.
     pub base: Option<&'a Base>,
     /// The part of the table that is wanted, in the place of what the settings select.
     pub part: Option<&'a Part>,

@@ -25,7 +25,7 @@ use crate::storage::sorter::{BUDGET, Sorter, one_zero};
 
 /// The rows of a range that open intervals, with the number of each.
 ///
-/// Nearly all of them are in order as they come: those of the intervals that are taken over, or
+/// Nearly all of them are in order as they come: those of the intervals that are reused, or
 /// else of the first snapshot. They are kept apart as the run, into which the others are woven if
 /// they are few.
 pub(super) struct Gathered {
@@ -60,7 +60,7 @@ impl Gathered {
         }
     }
 
-    /// Rows of intervals that are taken over, which are numbered from `first` on.
+    /// Rows of intervals that are reused, which are numbered from `first` on.
     pub(super) fn resumed(
         &mut self,
         rows: &RecordBatch,

@@ -17,7 +17,7 @@
 //!
 //! Memory: two decoded ranges a thread and three more, and as many pieces of a range as threads
 //! while its rows are put in order, each of about [`RANGE_BYTES`], or less with a small budget; of
-//! a range of a foreign table 16 bytes an interval, for digests; the sorter's budget for the rows
+//! a range of an external table 16 bytes an interval, for digests; the sorter's budget for the rows
 //! that open intervals in a range; the recorded changes that are applied, up to an eighth of what
 //! may be used, beyond which snapshots are decoded; and the footers of all snapshots, which is all
 //! that grows with their number. It does not depend on how many keys there are.
@@ -58,8 +58,8 @@ const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
 /// How often ranges that are too large are divided.
 const DIVISIONS: usize = 64;
 
-/// Does the pass, unless a snapshot is no single Parquet object, or is not sorted by the key: then
-/// nothing that the sink was given counts.
+/// Does the pass, unless a snapshot is not a single Parquet object, or is not sorted by the key:
+/// then nothing that the sink was given counts.
 pub(super) fn run(
     pass: &Pass<'_>,
     days: Snapshots<'_>,
@@ -196,7 +196,7 @@ struct Running {
 }
 
 impl Running {
-    /// Rows of intervals that are taken over, and when each ended.
+    /// Rows of intervals that are reused, and when each ended.
     fn resumed(&mut self, rows: &RecordBatch, ends: &[Option<NaiveDate>]) -> Result<()> {
         let digests = all_digests(rows)?;
         digests
@@ -544,7 +544,7 @@ pub(super) fn cut(
     };
     let mut divisions = 0;
     loop {
-        // Where the ranges lie in each object is looked up side by side.
+        // Where the ranges lie in each object is looked up in parallel.
         let shared = Arc::new(boundaries);
         let task = |sorted: &Arc<SortedObject>| -> Task<Option<Vec<u64>>> {
             let sorted = sorted.clone();
@@ -572,13 +572,13 @@ pub(super) fn cut(
     }
 }
 
-/// The rows of one range: of the intervals that are taken over, or of a snapshot.
+/// The rows of one range: of the intervals that are reused, or of a snapshot.
 enum Decoded {
     Base(Vec<Resumed>),
     Day(Rows),
 }
 
-/// Intervals that are taken over.
+/// Intervals that are reused.
 struct Resumed {
     rows: RecordBatch,
     starts: ArrayRef,
@@ -899,7 +899,7 @@ fn misfit(pass: &Pass<'_>, date: NaiveDate, error: MergeError) -> Error {
     }
 }
 
-/// What is wrong with intervals that cannot be taken over.
+/// What is wrong with intervals that cannot be reused.
 pub(super) fn out_of_order(error: MergeError) -> Error {
     let wrong = |what: &str| {
         Error::refused(what)

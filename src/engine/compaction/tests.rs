@@ -829,7 +829,7 @@ fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
 }
 
 #[test]
-fn the_fingerprints_of_foreign_snapshots_are_those_of_their_rows() {
+fn the_fingerprints_of_external_snapshots_are_those_of_their_rows() {
     for (policy, ignore) in [
         (GapPolicy::CARRY, vec![]),
         (GapPolicy::Split, vec![]),
@@ -1194,9 +1194,9 @@ fn copies_of_another_tool_are_observed_whole_though_a_part_of_them_is_wanted() {
             .partitions
             .into_iter()
             .collect();
-        let foreign = Fixture { table, ..own };
-        let (found, rows_of_foreign) = observed(&days, &foreign);
+        let external = Fixture { table, ..own };
+        let (found, rows_of_external) = observed(&days, &external);
         assert_eq!(found, expected, "{swapped}");
-        assert!(rows_of_foreign.all() == rows_of_own.all(), "{swapped}");
+        assert!(rows_of_external.all() == rows_of_own.all(), "{swapped}");
     }
 }

@@ -557,7 +557,7 @@ fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<Rec
         .io_context(|| "cannot set rows aside".into())
 }
 
-/// The rows of intervals that are taken over, numbered as they were resumed: in each part from its
+/// The rows of intervals that are reused, numbered as they were resumed: in each part from its
 /// first number on.
 fn resumed_rows(
     table: &Table,

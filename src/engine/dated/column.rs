@@ -64,7 +64,7 @@ impl DateColumn {
             .filter(|_| !matches!(data_type, DataType::Date32 | DataType::Timestamp(..)))
         {
             let day = NaiveDate::default();
-            // What a wrong format writes, or panics at, is no date.
+            // What a wrong format writes, or panics at, is not a date.
             let is_known = StrftimeItems::new(format).all(|item| item != Item::Error);
             let written = is_known.then(|| day.and_time(NaiveTime::MIN).format(format).to_string());
             if written.and_then(|text| NaiveDate::parse_from_str(&text, format).ok()) != Some(day) {

@@ -40,7 +40,7 @@ pub fn of_intervals(
         )
     };
     let condition = narrow.then(|| Arc::new(in_window()) as Arc<dyn RowCondition>);
-    // The table sides of single dates are built side by side.
+    // The build sides of single dates are built in parallel.
     let threads = if dates.len() > 1 { processors() } else { 1 };
     Ok(Box::new(
         intervals

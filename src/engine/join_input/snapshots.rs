@@ -65,7 +65,7 @@ pub fn versions_of_snapshots(
         .find(|(snapshot, observed)| !observed.is(snapshot.fingerprint));
     if let Some((snapshot, _)) = replaced {
         return Err(Error::io(format!(
-            "table {}, {}: the snapshot was replaced meanwhile",
+            "table {}, {}: the snapshot was replaced while being read",
             table.name, snapshot.date
         ))
         .hint("run it again"));

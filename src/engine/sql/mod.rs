@@ -6,7 +6,7 @@
 //! date (`placeholders`).
 //!
 //! One partition and one thread a query, so that rows come in the same order on every run; dates
-//! run side by side instead. A relation decodes only the columns that the query names.
+//! run in parallel instead. A relation decodes only the columns that the query names.
 //!
 //! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory
 //! that may be used. One that needs more is refused, and does not go to a disk: rows that were set
@@ -153,7 +153,7 @@ fn parse(sql: &str) -> Result<Statement> {
     }
 }
 
-/// How much memory a query may use: the budget, by the number of queries that run side by side.
+/// How much memory a query may use: the budget, by the number of queries that run in parallel.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryMemory {
     /// What all of them may use.
@@ -363,7 +363,7 @@ fn check_stable(expression: &Expr) -> Result<()> {
     match found {
         None => Ok(()),
         Some(name) => Err(Error::usage(format!(
-            "{name}() gives another value on every run, and a rerun must give the same result"
+            "{name}() is non-deterministic, and a rerun must give the same result"
         ))
         .hint("in a job, {date} stands for the date that is run")),
     }

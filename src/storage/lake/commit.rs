@@ -524,7 +524,7 @@ mod tests {
     fn leftovers_are_swept_after_a_day_and_not_before() {
         let root = tempfile::tempdir().expect("a folder");
         fs::write(root.path().join(".asof-1.tmp"), "x").expect("a leftover");
-        fs::write(root.path().join(".other"), "x").expect("a stranger");
+        fs::write(root.path().join(".other"), "x").expect("an unrecognized file");
         let written: DateTime<Utc> = fs::metadata(root.path().join(".asof-1.tmp"))
             .and_then(|metadata| metadata.modified())
             .expect("a time")

@@ -1,7 +1,7 @@
 //! Which files gave which fingerprint, remembered beside the intervals.
 //!
 //! The fingerprint of a snapshot of asof's own costs the opening of a file, or a request; that of a
-//! foreign one, which has no footer, a full read. A file `_<name>.json` keeps them with the
+//! external one, which has no footer, a full read. A file `_<name>.json` keeps them with the
 //! identity of the files. It is a hint: it may be deleted, and a failure to read or write it costs
 //! time alone.
 

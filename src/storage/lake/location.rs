@@ -1,5 +1,5 @@
-//! Locations: what users write for a lake, a foreign lake, a source, events or an output, wherever
-//! a path goes.
+//! Locations: what users write for a lake, an external table, a source, events or an output,
+//! wherever a path goes.
 //!
 //! | written | is |
 //! | --- | --- |
@@ -268,7 +268,7 @@ impl Location {
         let wildcard = key.find(['*', '?', '[']);
         let prefix = wildcard.map_or_else(|| self.folder_prefix(), |at| key[..at].to_owned());
         let pattern = glob::Pattern::new(key)
-            .map_err(|error| Error::usage(format!("'{self}' is no pattern of files: {error}")));
+            .map_err(|error| Error::usage(format!("'{self}' is not a pattern of files: {error}")));
         let pattern = wildcard.map(|_| pattern).transpose()?;
         let options = glob::MatchOptions {
             require_literal_separator: true,

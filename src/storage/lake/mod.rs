@@ -1,4 +1,4 @@
-//! asof's own lake: where things lie in it.
+//! the lake: where things lie in it.
 //!
 //! ```text
 //! <lake>/<table>/snapshots/snapshot_date=2024-09-13/<table>.parquet
@@ -37,7 +37,8 @@ impl Lake {
     /// The lake at a folder, which need not be there yet.
     ///
     /// # Errors
-    /// A usage error if something that is no folder stands there, or a folder that is no lake.
+    /// A usage error if something that is not a folder stands there, or a folder that is not a
+    /// lake.
     pub fn open(root: &Location) -> Result<Self> {
         let lake = Lake {
             root: root.clone(),
@@ -65,7 +66,7 @@ impl Lake {
             return Ok(lake);
         }
         Err(Error::usage(format!(
-            "'{root}' is no lake: no folder in it has snapshots"
+            "'{root}' is not a lake: no folder in it has snapshots"
         ))
         .hint("--lake DIR, where DIR is empty, new, or was filled by 'asof snapshot'")
         .hint(

@@ -2,7 +2,7 @@
 //!
 //! On a local disk by descent: only folders that lead to a date of the range are opened
 //! ([`crate::domain::layout::Search`]). In an object store by the keys of the range
-//! ([`super::search`]). Every listing is counted. Names that begin with `_` or `.` are no data. A
+//! ([`super::search`]). Every listing is counted. Names that begin with `_` or `.` are not data. A
 //! date's folder may hold any number of files, in folders of its own too.
 //!
 //! A wildcard above the date (`country=*/date=%Y-%m-%d`) has as many values as there are folders
@@ -39,8 +39,8 @@ pub struct Found {
     pub partitions: BTreeMap<NaiveDate, Vec<Object>>,
     /// How many listings it took.
     pub requests: u64,
-    /// Names at a leaf that are no date of the layout, up to five, for hints.
-    pub strangers: Vec<String>,
+    /// Names at a leaf that do not match the layout, up to five, for hints.
+    pub unrecognized_paths: Vec<String>,
     /// A path that leads to a date of the range in another padding than the layout's.
     pub other_padding: Option<OtherPadding>,
     /// Why the search could not go by the order of the layout, if it could not.
@@ -199,7 +199,7 @@ pub fn find_by(
         }
         Place::Remote(..) => {
             let mut found = find_in_store(strategy, root, layout, range)?;
-            if found.partitions.is_empty() && found.strangers.is_empty() {
+            if found.partitions.is_empty() && found.unrecognized_paths.is_empty() {
                 // A search by keys sees nothing of what is of another layout: look what there is at
                 // all.
                 let some = root.some_below(5)?;
@@ -207,16 +207,21 @@ pub fn find_by(
                 if some.is_empty() {
                     return Err(nothing());
                 }
-                let mut strangers: Vec<String> = some
+                let mut unrecognized_paths: Vec<String> = some
                     .iter()
                     .map(|path| upper_parts(path, layout.depth()))
                     .collect();
-                strangers.retain(|path| layout.date(path).is_none());
-                strangers.dedup();
-                for stranger in &strangers {
-                    found.see_other_padding(layout, stranger.matches('/').count(), stranger, None);
+                unrecognized_paths.retain(|path| layout.date(path).is_none());
+                unrecognized_paths.dedup();
+                for unrecognized in &unrecognized_paths {
+                    found.see_other_padding(
+                        layout,
+                        unrecognized.matches('/').count(),
+                        unrecognized,
+                        None,
+                    );
                 }
-                found.strangers = strangers;
+                found.unrecognized_paths = unrecognized_paths;
             }
             Ok(found)
         }
@@ -239,8 +244,8 @@ fn without_wildcards(
         for name in folders_in(root, &above, found)? {
             if Layout::is_value(pattern, &name) {
                 values.insert(name);
-            } else if found.strangers.len() < 5 {
-                found.strangers.push(if above.is_empty() {
+            } else if found.unrecognized_paths.len() < 5 {
+                found.unrecognized_paths.push(if above.is_empty() {
                     name
                 } else {
                     format!("{above}/{name}")
@@ -393,7 +398,7 @@ fn upper_parts(path: &str, parts: usize) -> String {
     path.split('/').take(parts).collect::<Vec<_>>().join("/")
 }
 
-/// [`find`] in asof's own lake, where a table need not have a folder yet.
+/// [`find`] in the lake, where a table need not have a folder yet.
 ///
 /// # Errors
 /// A failure if a folder cannot be listed.
@@ -464,10 +469,10 @@ fn find_in_store(
                 .extend(objects.into_iter().map(object));
         }
         found.requests += outcome.requests;
-        found.strangers.extend(outcome.strangers);
+        found.unrecognized_paths.extend(outcome.unrecognized_paths);
         found.scattered = found.scattered.or(outcome.scattered);
     }
-    found.strangers.truncate(5);
+    found.unrecognized_paths.truncate(5);
     Ok(found)
 }
 
@@ -535,8 +540,8 @@ fn descend(
         let Some(date) = search.leaf(&relative) else {
             if !search.is_date(&relative) {
                 found.see_other_padding(descent.layout, level, &relative, descent.range);
-                if found.strangers.len() < 5 {
-                    found.strangers.push(relative);
+                if found.unrecognized_paths.len() < 5 {
+                    found.unrecognized_paths.push(relative);
                 }
             }
             continue;
@@ -695,7 +700,7 @@ mod tests {
         let layout = Layout::parse("dt=%Y-%m-%d").expect("a layout");
         let found = find(&Location::local(root.path()), &layout, None).expect("found");
         assert_eq!(found.dates(), [parse_date("2024-01-03").expect("a date")]);
-        assert_eq!(found.strangers, ["other"]);
+        assert_eq!(found.unrecognized_paths, ["other"]);
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl ObjectReader {
         });
         bytes
             .map(|bytes| {
-                bytes.ok_or_else(|| Error::io(format!("too little came of '{}'", self.location)))
+                bytes.ok_or_else(|| Error::io(format!("truncated read of '{}'", self.location)))
             })
             .collect()
     }

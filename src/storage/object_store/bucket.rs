@@ -94,7 +94,7 @@ impl Store {
         });
         answered
             .recv()
-            .map_err(|_| Error::io(format!("a request to '{}' was broken off", self.url)))?
+            .map_err(|_| Error::io(format!("a request to '{}' was aborted", self.url)))?
     }
 
     /// What is known of an object; `None` if there is none.
@@ -257,8 +257,10 @@ pub(crate) fn failure(doing: &str, error: &object_store::Error) -> Error {
         Store::NotSupported { .. }
         | Store::NotImplemented { .. }
         | Store::UnknownConfigurationKey { .. } => Error::usage(format!("{doing}: {why}")),
-        Store::Precondition { .. } => Error::io(format!("{doing}: it was replaced meanwhile"))
-            .hint("run the same command again"),
+        Store::Precondition { .. } => {
+            Error::io(format!("{doing}: it was replaced while being read"))
+                .hint("run the same command again")
+        }
         _ => {
             let failed = Error::io(format!("{doing}: {why}"));
             if why.contains("/computeMetadata/") {

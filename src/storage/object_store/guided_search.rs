@@ -1,4 +1,4 @@
-//! Runs a search over an object store: pages of listings, side by side, and no more of them than
+//! Runs a search over an object store: pages of listings, in parallel, and no more of them than
 //! the range needs.
 //!
 //! | strategy | what it asks | requests |
@@ -9,13 +9,13 @@
 //!
 //! The last two are what people do by hand; they are there to be compared with.
 //!
-//! **Side by side.** A listing is a chain: the next page is known when this one has come. So a long
+//! **In parallel.** A listing is a chain: the next page is known when this one has come. So a long
 //! range is cut into spans that are listed at the same time. Each cut may cost one page that is not
 //! full, so a cut is made only when the pages seen so far pay for it: the extra requests stay under
 //! 15 % of the full ones, plus two, whatever the range holds. Which is to say: requests ≤ 1.15 ×
 //! ceil(objects / page) + 3.
 //!
-//! Where a service cannot begin after a key (Azure), the range's prefixes are listed side by side
+//! Where a service cannot begin after a key (Azure), the range's prefixes are listed in parallel
 //! instead, a page each at least.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +55,8 @@ pub struct SearchOutcome {
     pub partitions: BTreeMap<NaiveDate, Vec<Listed>>,
     /// How many pages were asked for.
     pub requests: u64,
-    /// Paths that are no date of the layout, up to five, for hints.
-    pub strangers: Vec<String>,
+    /// Paths that do not match the layout, up to five, for hints.
+    pub unrecognized_paths: Vec<String>,
     /// Why the range took more than one run of keys, if it did.
     pub scattered: Option<String>,
     /// A table of another format that objects lie in, and the key of its folder.
@@ -121,10 +121,13 @@ impl SearchOutcome {
                 // Of what is empty it cannot be told whether it is a marker of a folder.
                 (None, path) => {
                     if object.size > 0
-                        && self.strangers.len() < 5
-                        && self.strangers.last().is_none_or(|last| last != path)
+                        && self.unrecognized_paths.len() < 5
+                        && self
+                            .unrecognized_paths
+                            .last()
+                            .is_none_or(|last| last != path)
                     {
-                        self.strangers.push(path.to_owned());
+                        self.unrecognized_paths.push(path.to_owned());
                     }
                 }
             }

@@ -54,17 +54,15 @@ impl Stores {
         for (section, options) in &configured {
             let service =
                 Service::of(section.split("://").next().unwrap_or_default()).ok_or_else(|| {
-                    Error::usage(format!(
-                        "[stores.{section}]: there is no such kind of store"
-                    ))
-                    .hint("[stores.s3], [stores.gs], [stores.az] or [stores.\"s3://bucket\"]")
+                    Error::usage(format!("[stores.{section}]: unknown object store type"))
+                        .hint("[stores.s3], [stores.gs], [stores.az] or [stores.\"s3://bucket\"]")
                 })?;
             let names_a_path = section
                 .split_once("://")
                 .is_some_and(|(_, bucket)| bucket.is_empty() || bucket.contains('/'));
             let named = |section: &str| {
                 Error::usage(format!(
-                    "[stores.\"{section}\"] is no service and no bucket"
+                    "[stores.\"{section}\"] is neither a service nor a bucket"
                 ))
             };
             if names_a_path || !section.contains("://") && section != service.section() {
@@ -224,7 +222,7 @@ impl Stores {
             None => RETRIES,
             Some(text) => text
                 .parse()
-                .map_err(|_| wrong(&format!("max_retries = '{text}' is no number")))?,
+                .map_err(|_| wrong(&format!("max_retries = '{text}' is not a number")))?,
         };
         let retry_timeout = match options.remove("retry_timeout") {
             None => RETRY_TIMEOUT,
@@ -248,7 +246,7 @@ impl Stores {
             {
                 return Err(Error::usage(format!(
                     "the store '{url}' cannot be reached as it is \
-                     configured: {key} = '{value}' is no URL"
+                     configured: {key} = '{value}' is not a URL"
                 ))
                 .hint(format!(
                     "{key} = \"http://{}\", or https://",
@@ -510,7 +508,9 @@ mod tests {
                 Service::of(url.split("://").next().unwrap_or_default()).expect("a service");
             let error = stores.open(service, url).expect_err("no URL");
             assert!(
-                error.to_string().ends_with("= '127.0.0.1:5000' is no URL")
+                error
+                    .to_string()
+                    .ends_with("= '127.0.0.1:5000' is not a URL")
                     && error.kind() == crate::error::Kind::Usage,
                 "{error}"
             );
@@ -570,7 +570,7 @@ mod tests {
         );
         assert_eq!(
             refused("ftp", "endpoint").as_deref(),
-            Some("[stores.ftp]: there is no such kind of store")
+            Some("[stores.ftp]: unknown object store type")
         );
         assert_eq!(refused("gs", "max_retries"), None);
         assert!(

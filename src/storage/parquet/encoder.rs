@@ -1,4 +1,4 @@
-//! Row groups encoded side by side, and written in their order.
+//! Row groups encoded in parallel, and written in their order.
 //!
 //! Encoding is most of the work of writing. The row groups of a Parquet file do not depend on one
 //! another, so each is encoded by a thread of its own while the next one is filled; the bytes are
@@ -34,7 +34,7 @@ const QUEUED: usize = 32 << 20;
 /// How many bytes are written at once.
 const WRITTEN_AT_ONCE: usize = 256 << 10;
 
-/// A Parquet file whose row groups are encoded side by side; see the module.
+/// A Parquet file whose row groups are encoded in parallel; see the module.
 pub(crate) struct Encoder {
     writer: SerializedFileWriter<BufWriter<File>>,
     factory: ArrowRowGroupWriterFactory,

@@ -105,7 +105,7 @@ pub struct ChangesFooter {
     pub key: Vec<String>,
     /// The snapshot's content.
     pub fingerprint: Fingerprint,
-    /// The date of the snapshot that it is held against.
+    /// The date of the snapshot that it is compared with.
     pub previous_date: NaiveDate,
     /// The content of that one.
     pub previous_fingerprint: Fingerprint,

@@ -168,7 +168,7 @@ impl ParquetObject {
     /// Opens an object and reads its footer, not its rows.
     ///
     /// # Errors
-    /// A failure if it cannot be opened; a refusal if it is no whole Parquet file.
+    /// A failure if it cannot be opened; a refusal if it is not a valid or complete Parquet file.
     pub fn open(location: &Location) -> Result<Self> {
         ParquetObject::of(ObjectReader::open(location)?)
     }
@@ -880,7 +880,7 @@ fn unreadable(location: &Location, error: &(impl std::error::Error + 'static)) -
 fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
     let why = why.to_string();
     Error::refused(format!(
-        "'{location}' is no whole Parquet file: {}",
+        "'{location}' is not a valid or complete Parquet file: {}",
         why.trim_start_matches("Parquet error: ")
     ))
 }
@@ -967,7 +967,9 @@ mod tests {
             .expect("truncated");
         assert_eq!(error.kind(), crate::error::Kind::Refused);
         assert!(
-            error.to_string().contains("cut' is no whole Parquet file"),
+            error
+                .to_string()
+                .contains("cut' is not a valid or complete Parquet file"),
             "{error}"
         );
     }

@@ -19,7 +19,7 @@ fn copies() -> World {
 }
 
 #[test]
-fn a_foreign_lake_is_compacted_where_it_lies() {
+fn an_external_table_is_compacted_where_it_lies() {
     let mut world = copies();
     let before = world.tree("copies");
     world.succeeds(
@@ -38,13 +38,13 @@ fn a_foreign_lake_is_compacted_where_it_lies() {
     assert_eq!(
         before,
         world.tree("copies"),
-        "a foreign lake is never written to"
+        "an external table is never written to"
     );
-    world.pin("foreign");
+    world.pin("external");
 }
 
 #[test]
-fn a_foreign_lake_in_the_configuration_is_a_table() {
+fn an_external_table_in_the_configuration_is_a_table() {
     let mut world = copies();
     world.write(
         "asof.toml",
@@ -61,9 +61,9 @@ fn a_foreign_lake_in_the_configuration_is_a_table() {
     assert_eq!(
         before,
         world.tree("copies"),
-        "a foreign lake is never written to"
+        "an external table is never written to"
     );
-    world.pin("foreign_table");
+    world.pin("external_table");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_partition_may_hold_several_files_and_a_column_may_come() {
         "compact --snapshots copies --layout 'snapshot_date=%Y-%m-%d' --key id --out i.parquet",
     );
     world.tell(&world.rows("i.parquet").join("\n"));
-    world.pin("foreign_parts");
+    world.pin("external_parts");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn text_that_was_text_is_read_alike_from_copies_and_from_intervals() {
 }
 
 #[test]
-fn a_foreign_lake_is_not_written_to_even_if_asked() {
+fn an_external_table_is_not_written_to_even_if_asked() {
     let world = World::new();
     let shop = World::shop(1);
     let copy = shop.bytes("lake/item/snapshots/snapshot_date=2024-03-01/item.parquet");
