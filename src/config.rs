@@ -245,7 +245,7 @@ impl Config {
             .find(|name| self.events.contains_key(*name))
         {
             return Err(Error::usage(format!(
-                "'{both}' is the name of a table and of events, and SQL could not tell them apart"
+                "'{both}' is the name of a table and of events, and SQL could not distinguish them"
             )));
         }
         for (name, table) in &self.tables {
@@ -267,7 +267,7 @@ impl Config {
                     "date_column"
                 };
                 return Err(within(Error::usage(format!(
-                    "'{given}' goes with 'snapshots'"
+                    "'{given}' requires 'snapshots'"
                 ))));
             }
             self.check_dates(
@@ -293,7 +293,7 @@ impl Config {
                 } else {
                     "layout"
                 };
-                return Err(within(Error::usage(format!("'{given}' goes with 'path'"))));
+                return Err(within(Error::usage(format!("'{given}' requires 'path'"))));
             }
             self.check_dates(
                 events.date_column.as_ref(),
@@ -328,7 +328,7 @@ impl Config {
             .iter()
             .find(|(_, given)| given.is_some() && column.is_none())
         {
-            Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'date_column'"))),
+            Some((name, _)) => Err(Error::usage(format!("'{name}' requires 'date_column'"))),
             None => Ok(()),
         }
     }
@@ -411,9 +411,9 @@ impl JobConfig {
         };
         match wrong.iter().find(|(_, given)| *given) {
             Some((name, _)) if is_command => Err(Error::usage(format!(
-                "'{name}' goes with a join, and the job is a command"
+                "'{name}' applies to joins only; this job is a command"
             ))),
-            Some((name, _)) => Err(Error::usage(format!("'{name}' goes with 'command'"))),
+            Some((name, _)) => Err(Error::usage(format!("'{name}' requires 'command'"))),
             None => Ok(()),
         }
     }
@@ -597,10 +597,10 @@ mod tests {
         );
         assert!(
             message("[events.a]\ndate_column = 'x'\n")
-                .ends_with("[events.a]: 'date_column' goes with 'path'")
+                .ends_with("[events.a]: 'date_column' requires 'path'")
         );
         let stray = "[events.a]\npath = 'x'\nlayout = '%Y-%m-%d'\ndate_format = '%d'\n";
-        assert!(message(stray).ends_with("[events.a]: 'date_format' goes with 'date_column'"));
+        assert!(message(stray).ends_with("[events.a]: 'date_format' requires 'date_column'"));
         assert!(
             message("[tables.a]\nsnapshots = 'x'\n")
                 .ends_with("[tables.a]: 'snapshots' needs a 'layout' or a 'date_column'")
@@ -614,11 +614,11 @@ mod tests {
         );
         assert!(
             message("[jobs.a]\ncommand = ['a']\non = ['id']\n")
-                .ends_with("'on' goes with a join, and the job is a command")
+                .ends_with("'on' applies to joins only; this job is a command")
         );
         assert!(
             message("[jobs.a]\nsql = 'select 1'\ntimeout = '1h'\n")
-                .ends_with("'timeout' goes with 'command'")
+                .ends_with("'timeout' requires 'command'")
         );
         let job = load("[jobs.a]\ncommand = ['a']\nevents = 'e'\ntables = ['t', 'u']\n")
             .expect("it reads")

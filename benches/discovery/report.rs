@@ -373,7 +373,7 @@ in days, over which it takes less time than listing:
 - The guided search needs no more than 1.2 × ceil(objects / 1,000) + 3 requests, in every \
              repetition: {} of {all} cells, {}.
   The nearest to it is at {:.0} % of what it may need.
-- What lies outside of the range costs nothing: the guided search makes the same requests, in the \
+- What is outside of the range costs nothing: the guided search makes the same requests, in the \
              same time, repetition for
   repetition, in the lake of 1 year and in those of 3 and 10: {}. The same is true of path \
              creation: {}.

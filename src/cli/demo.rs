@@ -362,7 +362,7 @@ impl Tour<'_> {
         self.printer.line(
             "Uzbekistan's airport codes changed from UT.. to UZ.., and Puerto \
              Rico's country from PR to US: joined to today's\ntable, the flights of earlier years \
-             find no airport, or the wrong country. Nothing fails. The numbers are just other ones.",
+             find no airport, or the wrong country. Nothing fails. The numbers are simply wrong.",
         )
     }
 

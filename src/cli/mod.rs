@@ -139,10 +139,12 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
 /// The types that the command line declares.
 fn declared(command: &Command) -> Result<DeclaredTypes> {
     let of_tables = |types: &Option<ColumnTypes>, csv: &[Dialect], tables: &[String]| match types {
-        Some(_) if tables.len() > 1 => Err(Error::usage("--types goes with one table")
+        Some(_) if tables.len() > 1 => Err(Error::usage("--types requires exactly one table")
             .hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
-        _ if tables.len() > 1 && !csv.is_empty() => Err(Error::usage("--csv goes with one table")
-            .hint("csv = { SETTING = VALUE } in asof.toml")),
+        _ if tables.len() > 1 && !csv.is_empty() => {
+            Err(Error::usage("--csv requires exactly one table")
+                .hint("csv = { SETTING = VALUE } in asof.toml"))
+        }
         types => Ok(DeclaredTypes {
             of_tables: types.clone().unwrap_or_default(),
             csv_of_tables: dialect(csv),
@@ -498,7 +500,7 @@ fn run_backfill(args: BackfillArgs, workspace: &Workspace<'_>, printer: &Printer
         ad_hoc: ad_hoc(args.ad_hoc),
     };
     if options.workers == Some(0) {
-        return Err(Error::usage("--workers 0 would run nothing").hint("--workers 1"));
+        return Err(Error::usage("--workers must be at least 1").hint("--workers 1"));
     }
     let reports = backfill(workspace, &args.jobs, &options)?;
     printer.clear();

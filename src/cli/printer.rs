@@ -141,7 +141,7 @@ impl Printer {
             })
             .collect();
         let text = format!(
-            "time: {} gone by; over all threads {}",
+            "took {}; over all threads {}",
             duration(self.started.elapsed()),
             shares.join(", ")
         );

@@ -119,8 +119,8 @@ pub(super) fn snapshot(printer: &Printer, reports: &[SnapshotReport]) -> Result<
         }
         for column in &report.left_to_path {
             printer.line(format!(
-                "  {}: column '{column}' has the snapshot's date in every row, \
-                 and is left to the path",
+                "  {}: column '{column}' equals the snapshot's date in every row, so it is not \
+                 stored: readers take it from the path",
                 report.table
             ))?;
         }
@@ -187,7 +187,7 @@ pub(super) fn compact(printer: &Printer, reports: &[CompactReport]) -> Result<()
             [
                 "rows".to_owned(),
                 number(report.snapshot_rows),
-                "in all of the snapshots".to_owned(),
+                "in all snapshots".to_owned(),
             ],
             [
                 "intervals".to_owned(),
@@ -444,10 +444,7 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             count(table.rows, "row")
         ))?;
         match table.intervals {
-            None => printer.line(format!(
-                "  no intervals; asof compact {} makes them",
-                table.table
-            ))?,
+            None => printer.line(format!("  no intervals; run: asof compact {}", table.table))?,
             Some(intervals) => {
                 printer.line(format!(
                     "  {}, none overlapping; {} proven: expand(intervals, D) = snapshot(D)",
@@ -467,8 +464,8 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
         }
         if table.pruned > 0 {
             printer.line(format!(
-                "  {} of the round trips were compared with recorded fingerprints, since the snapshots \
-                 are gone",
+                "  {} of the round trips were compared with recorded fingerprints, since the \
+                 snapshots are gone",
                 number(table.pruned)
             ))?;
         }
@@ -479,11 +476,11 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             ))?;
         }
         for unrecognized in &table.unrecognized_paths {
-            printer.line(format!("  not looked at: {unrecognized}"))?;
+            printer.line(format!("  ignored, not part of the layout: {unrecognized}"))?;
         }
         for leftover in &table.leftovers {
             printer.line(format!(
-                "  left behind by a killed run, removed by the next after a day: {leftover}"
+                "  left by an interrupted run; a later run removes it after a day: {leftover}"
             ))?;
         }
     }
@@ -594,7 +591,7 @@ pub(super) fn partitions(
         .take(if report.partitions.is_empty() { 5 } else { 0 })
     {
         printer.line(format!(
-            "  '{unrecognized}' is there, and is not of layout '{}'",
+            "  '{unrecognized}' exists, but does not match the layout '{}'",
             report.layout
         ))?;
     }

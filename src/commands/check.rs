@@ -177,7 +177,7 @@ pub fn check(
         .find(|(_, is_given)| is_events && *is_given)
     {
         return Err(Error::usage(format!(
-            "{option} goes with a table, and {} are events",
+            "{option} applies to tables only; {} are events",
             options.name
         )));
     }
@@ -224,10 +224,10 @@ pub fn check(
 /// Refuses a date where there is one state, the present one.
 fn refuse_date(options: &CheckOptions) -> Result<()> {
     match options.date {
-        Some(_) => Err(Error::usage(
-            "--date goes with events, or with a table whose copies another tool writes",
-        )
-        .hint("leave out --date")),
+        Some(_) => Err(
+            Error::usage("--date applies to events and external tables only")
+                .hint("leave out --date"),
+        ),
         None => Ok(()),
     }
 }
@@ -566,7 +566,7 @@ fn examine(
         );
         if key.is_empty() {
             notes.push(
-                "the key is not known: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned(),
+                "the key is unknown: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned(),
             );
         }
     }
@@ -621,7 +621,7 @@ fn examine(
     if let Some((one, other)) = twins(&schema) {
         notes.push(format!(
             "columns '{one}' and '{other}' differ only in case; Spark, Hive and \
-             BigQuery cannot tell them apart"
+             BigQuery cannot distinguish them"
         ));
     }
     notes.extend(rules.observed.notes());

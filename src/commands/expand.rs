@@ -169,10 +169,10 @@ fn refuse_place(workspace: &Workspace<'_>, table: &TableName, root: &Location) -
     }
     let lake = workspace.lake()?;
     if root.is_within(lake.root()) && *root != lake.snapshots(table) {
-        return Err(
-            Error::usage(format!("'{root}' lies in the lake, where tables are kept"))
-                .hint("--out DIR, in another folder"),
-        );
+        return Err(Error::usage(format!(
+            "'{root}' is inside the lake, where tables are kept"
+        ))
+        .hint("--out DIR, in another folder"));
     }
     Ok(())
 }
@@ -188,12 +188,13 @@ fn say_selection(
     let selected = intervals.selection().in_words();
     if workspace.has_lake() && root.is_within(workspace.lake()?.root()) {
         return Err(Error::usage(format!(
-            "table {table}: the intervals are of {selected}, and do not give back whole snapshots"
+            "table {table}: the intervals hold only {selected}, and cannot reproduce whole \
+             snapshots"
         ))
         .hint("--out DIR, outside of the lake, for copies of that selection"));
     }
     workspace.progress.note(&format!(
-        "{table}: the copies have only what the intervals are of: {selected}"
+        "{table}: the copies hold only what the intervals hold: {selected}"
     ));
     Ok(())
 }
@@ -283,7 +284,7 @@ fn plan<'a>(
     };
     if planned.is_empty() {
         return Err(Error::refused(format!(
-            "table {table} has no snapshot from {range}; its intervals know {} dates from {} to {}",
+            "table {table} has no snapshot from {range}; its intervals hold {} dates from {} to {}",
             observed.len(),
             first.date,
             last.date
@@ -478,7 +479,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         || (intervals.compares_all() && sum.fingerprint() != recorded.fingerprint)
     {
         return Err(Error::refused(format!(
-            "table {table}, {}: the intervals do not give back what was recorded: {} rows of \
+            "table {table}, {}: the intervals do not reproduce what was recorded: {} rows of \
              fingerprint {}, and not {} of {}",
             recorded.date,
             sum.rows(),
@@ -658,7 +659,7 @@ mod tests {
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(
             error.to_string(),
-            "table item has no snapshot from 2024-01-03 to 2024-01-04; its intervals know 3 dates \
+            "table item has no snapshot from 2024-01-03 to 2024-01-04; its intervals hold 3 dates \
              from 2024-01-01 to 2024-01-05"
         );
         assert_eq!(error.hints(), ["--from 2024-01-01 --to 2024-01-05"]);

@@ -156,7 +156,7 @@ impl Run {
         refuse_inputs_as_output(workspace, &output, &output, std::slice::from_ref(&place))?;
         let Column(column, layout) = place.dates.into_column().ok_or_else(|| {
             Error::usage(format!(
-                "the date column of the events {} is not known",
+                "the date column of the events {} is unknown",
                 place.name
             ))
             .hint("--events-date-column COLUMN")

@@ -137,7 +137,7 @@ fn place(workspace: &Workspace<'_>, options: &PartitionsOptions) -> Result<(Loca
         None => {
             let known = workspace.config.events.keys().map(String::as_str);
             let what = format!(
-                "the layout of '{path}' is not known, and asof.toml has no events of this name"
+                "the layout of '{path}' is unknown, and asof.toml has no events of this name"
             );
             Err(Error::usage(what)
                 .hint_nearest(path, known, || "--layout 'date=%Y-%m-%d'".to_owned()))

@@ -234,7 +234,7 @@ impl Target {
             "ndjson" | "jsonl" => OutFormat::Ndjson,
             _ => {
                 return Err(Error::usage(format!(
-                    "the name of '{out}' does not tell a format that asof writes"
+                    "the name of '{out}' does not have the ending of a format that asof writes"
                 ))
                 .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
             }
@@ -253,10 +253,11 @@ impl Target {
             false => false,
         };
         if is_intervals || in_lake || self.path.is_within(&states.table.root) {
-            return Err(
-                Error::usage(format!("'{}' lies where tables are kept", self.path))
-                    .hint("--out FILE, in another folder"),
-            );
+            return Err(Error::usage(format!(
+                "'{}' is inside the lake, where tables are kept",
+                self.path
+            ))
+            .hint("--out FILE, in another folder"));
         }
         Ok(())
     }
@@ -436,7 +437,7 @@ mod tests {
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(
             error.to_string(),
-            "table item: 2023-12-31 lies before the first snapshot, which is of 2024-01-01"
+            "table item: 2023-12-31 is before the first snapshot (2024-01-01)"
         );
         assert_eq!(error.hints(), ["asof show item --date 2024-01-01"]);
     }
@@ -560,9 +561,12 @@ mod tests {
         };
         assert_eq!(
             refused("x.csv.gz"),
-            "the name of 'x.csv.gz' does not tell a format that asof writes"
+            "the name of 'x.csv.gz' does not have the ending of a format that asof writes"
         );
-        assert!(refused("lake/item/snapshots/x.csv").ends_with("lies where tables are kept"));
+        assert!(
+            refused("lake/item/snapshots/x.csv")
+                .ends_with("is inside the lake, where tables are kept")
+        );
     }
 
     #[cfg(feature = "sql")]

@@ -216,13 +216,13 @@ fn named(
                 Error::usage("no table is named, and asof.toml has none with a source")
                     .hint("asof snapshot TABLE --source FILE --key COLUMN"),
             ),
-            (_, Some(_)) => Err(Error::usage("--source goes with the name of one table")
+            (_, Some(_)) => Err(Error::usage("--source requires exactly one table name")
                 .hint("asof snapshot TABLE --source FILE")),
             _ => Ok(all),
         };
     }
     if tables.len() > 1 && options.source.is_some() {
-        return Err(Error::usage("--source goes with the name of one table"));
+        return Err(Error::usage("--source requires exactly one table name"));
     }
     if options.source.is_some() {
         return tables.iter().map(|name| name.parse()).collect();
@@ -239,7 +239,7 @@ fn plan(
     let config = workspace.table_config(name);
     if config.snapshots.is_some() {
         return Err(Error::usage(format!(
-            "table {name} is read from an external table, into which asof never writes"
+            "table {name} is external: asof never writes its snapshots"
         )));
     }
     let lake = workspace.lake()?;
@@ -247,7 +247,7 @@ fn plan(
     let date = options.date.unwrap_or(today);
     if date > today {
         return Err(Error::usage(format!(
-            "table {name}: {date} lies in the future; today is {today}"
+            "table {name}: {date} is in the future; today is {today}"
         ))
         .hint(format!("--date {today}")));
     }
@@ -345,7 +345,7 @@ pub(super) fn find_source(
             .map_err(|error| error.within(format!("table {name}, {date}")))?,
         (None, Some(declared)) => declared,
         (None, None) => {
-            return Err(Error::usage("the format of standard input is not known").hint(rule.option));
+            return Err(Error::usage("the format of standard input is unknown").hint(rule.option));
         }
     };
     Ok(SourceFiles {
@@ -436,7 +436,7 @@ fn apply(
     if let Some((one, other)) = twins(&rows.schema) {
         let note = format!(
             "{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery \
-             cannot tell them apart",
+             cannot distinguish them",
             table.name
         );
         workspace.progress.note(&note);
@@ -613,7 +613,8 @@ fn leave_to_path(table: &Table, date: NaiveDate, rows: Rows) -> Result<(Rows, Ve
     let names: Vec<String> = columns.names().map(str::to_owned).collect();
     if let Some(name) = names.iter().find(|name| table.key.contains(name)) {
         let what = format!(
-            "the key column '{name}' has the name of the partition, and a snapshot is of one date"
+            "the key column '{name}' has the name of the partition, and all rows of a snapshot \
+             have the same date"
         );
         return Err(table
             .refuse(date, what)

@@ -122,7 +122,7 @@ impl States {
         self.latest_until(date).ok_or_else(|| {
             let first = self.observed[0];
             Error::refused(format!(
-                "table {}: {date} lies before the first snapshot, which is of {first}",
+                "table {}: {date} is before the first snapshot ({first})",
                 self.table.name
             ))
             .hint(again(first))

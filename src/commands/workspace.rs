@@ -129,8 +129,8 @@ impl Workspace<'_> {
         }
         let store = root.store().map_or("", |store| store.url());
         let what = format!(
-            "the store '{store}' does not enforce conditional writes: of two writers of one date at \
-             a time, one would be lost unnoticed"
+            "the store '{store}' does not enforce conditional writes: of two writers of one date \
+             at a time, one would be lost unnoticed"
         );
         if self.allow_unsafe_store {
             self.progress.note(&what);
@@ -331,12 +331,10 @@ impl Workspace<'_> {
         let table = self.table_with_any_key(name, key)?;
         if table.key.is_empty() {
             return Err(
-                Error::usage(format!("the key of table {} is not known", table.name)).hint(
-                    format!(
-                        "[tables.{}] key = [\"COLUMN\"] in asof.toml",
-                        toml_key(table.name.as_str())
-                    ),
-                ),
+                Error::usage(format!("the key of table {} is unknown", table.name)).hint(format!(
+                    "[tables.{}] key = [\"COLUMN\"] in asof.toml",
+                    toml_key(table.name.as_str())
+                )),
             );
         }
         Ok(table)

@@ -195,7 +195,7 @@ impl Layout {
             }
             if StrftimeItems::new(component).any(|item| matches!(item, Item::Error)) {
                 return Err(wrong(format!(
-                    "has a specifier in '{component}' that strftime does not know"
+                    "has a specifier in '{component}' that strftime does not support"
                 )));
             }
         }
@@ -281,14 +281,14 @@ impl Layout {
                 Some((back, "")) if back == probe => {}
                 Some((back, "")) => {
                     return Err(wrong(format!(
-                        "does not give dates back: {probe} is written '{path}', which reads as \
+                        "does not identify one date: {probe} becomes '{path}', which reads as \
                          {back}"
                     )));
                 }
                 _ => {
                     return Err(wrong(format!(
-                        "does not give dates back: {probe} is written '{path}', which cannot be \
-                         read as one date"
+                        "does not identify one date: {probe} becomes '{path}', which cannot be \
+                         read back"
                     )));
                 }
             }

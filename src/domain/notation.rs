@@ -94,7 +94,7 @@ impl TimeFormat {
             return Err("'%f' needs a point before it, as in %S.%f".to_owned());
         }
         if format.contains("%Z") {
-            return Err("'%Z' does not say which instant is meant: use %z".to_owned());
+            return Err("'%Z' does not identify an instant: use %z".to_owned());
         }
         let items = StrftimeItems::new(&format)
             .parse_to_owned()

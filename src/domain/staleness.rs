@@ -235,10 +235,10 @@ impl std::str::FromStr for StateFilter {
                 "failed" => only.failed = true,
                 "orphaned" => only.orphaned = true,
                 other => {
-                    return Err(crate::error::Error::usage(format!(
-                        "--only does not know '{other}'"
-                    ))
-                    .hint("--only missing,stale,failed,orphaned, or --only all"));
+                    return Err(
+                        crate::error::Error::usage(format!("unknown state '{other}'"))
+                            .hint("--only missing,stale,failed,orphaned, or --only all"),
+                    );
                 }
             }
         }

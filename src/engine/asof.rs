@@ -197,7 +197,7 @@ impl TableHistory {
                     .hint(self.table.filling()),
                 Some(first) => {
                     let error = Error::refused(format!(
-                        "table {name} has no snapshot of {label} or before; its first is of {first}"
+                        "table {name} has no snapshot of {label} or before; its first is {first}"
                     ));
                     error.hint(match self.table.own {
                         true => {
@@ -214,8 +214,8 @@ impl TableHistory {
                 let age = (label - found).num_days();
                 let days = if age == 1 { "day" } else { "days" };
                 Error::refused(format!(
-                    "table {name} has no snapshot of {label}; the latest \
-                     before it is of {found}, {age} {days} older"
+                    "table {name} has no snapshot of {label}; the latest before it is {found}, \
+                     {age} {days} older"
                 ))
                 .hint(format!(
                     "--tolerance {age}d, or [tables.{}] tolerance = \"{age}d\", takes the \

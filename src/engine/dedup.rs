@@ -60,7 +60,7 @@ pub fn check(table: &Table, dedup: &Dedup, schema: &Schema, what: &str) -> Resul
             let name = field.name();
             let of = type_name(field.data_type());
             return Err(Error::usage(format!(
-                "{what}: column '{name}' is {of}, which cannot tell which row of a key is later"
+                "{what}: column '{name}' is {of}, which has no order to choose the latest row by"
             ))
             .hint("dedup takes columns of dates, times, timestamps, numbers and text"));
         }
@@ -207,13 +207,13 @@ impl LatestRows {
             .refuse(
                 self.date,
                 format!(
-                    "cannot tell which row is later: {count} {keys} different rows with the \
-                     latest {columns}: {}",
+                    "ambiguous latest row: {count} {keys} different rows with the same latest \
+                     {columns}: {}",
                     shown.join("; ")
                 ),
             )
             .hint(format!(
-                "correct the source, or add a column that tells which is later: {}",
+                "correct the source, or add a column that breaks the tie: {}",
                 self.table.dedup_hint(&format!("{}, COLUMN", self.dedup))
             ))
     }
@@ -414,13 +414,13 @@ mod tests {
             .expect_err("two keys are undecided");
         assert_eq!(
             error.to_string(),
-            "table feed, 2024-01-01: cannot tell which row is later: 2 keys have different rows \
-             with the latest at: id=1, at=2.0; id=2, at=null"
+            "table feed, 2024-01-01: ambiguous latest row: 2 keys have different rows with the \
+             same latest at: id=1, at=2.0; id=2, at=null"
         );
         assert_eq!(
             error.hints(),
             [
-                "correct the source, or add a column that tells which is later: --dedup 'latest \
+                "correct the source, or add a column that breaks the tie: --dedup 'latest \
                  by at, COLUMN'"
             ]
         );
@@ -459,7 +459,7 @@ mod tests {
         for (rule, message, hint) in [
             (
                 "latest by active",
-                "is bool, which cannot tell which row of a key is later",
+                "is bool, which has no order to choose the latest row by",
                 "dates, times",
             ),
             (

@@ -548,7 +548,7 @@ impl Table {
                 format!("{what} ({}): {}", self.key.join(", "), shown.join("; ")),
             )
             .hint(format!(
-                "correct the source, or add the columns that tell the rows apart: {hint}"
+                "correct the source, or add columns that make the key unique: {hint}"
             ));
         if self.own {
             error

@@ -355,7 +355,7 @@ fn check_lengths(batch: &ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), String
             .zip(usize::try_from(buffer.length()).ok());
         let bytes = range.and_then(|(start, length)| body.get(start..start.checked_add(length)?));
         let Some(bytes) = bytes else {
-            return Err("a column lies outside of its message".to_owned());
+            return Err("a column is outside of its message".to_owned());
         };
         if batch.compression().is_none() || bytes.is_empty() {
             continue;

@@ -253,7 +253,7 @@ impl<R: Read> Read for Checked<R> {
         if count == 0 && !buffer.is_empty() && is_wrong {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "the checksum in the archive is another one",
+                "the checksum does not match",
             ));
         }
         Ok(count)

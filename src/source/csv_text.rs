@@ -38,7 +38,7 @@ use crate::storage::parquet::object::BATCH_ROWS;
 const END: &[u8] = b"\n\xff\xffasofEndOfFile";
 /// The most text that is looked at to detect a delimiter.
 const HEAD: u64 = 1 << 16;
-const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
+const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
 
 /// Text on its way to the temporary file.
 struct Aside {

@@ -321,7 +321,7 @@ impl Form {
             ));
         }
         if form.escape.is_some() && form.quote.is_none() {
-            return Err(wrong("escape goes with a quote character".to_owned()));
+            return Err(wrong("escape requires a quote character".to_owned()));
         }
         Ok(form)
     }
@@ -477,7 +477,7 @@ mod tests {
             ("timestamp_format=%d.%m.%Y", "hour and minute"),
             ("ragged=cut", "refuse or fill"),
             ("skip=-1", "a number of lines"),
-            (r"quote=,escape=\", "escape goes with a quote"),
+            (r"quote=,escape=\", "escape requires a quote"),
         ] {
             let error = Dialect::parse(text).expect_err(text);
             assert!(

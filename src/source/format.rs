@@ -94,7 +94,7 @@ impl FormatRule {
             Some(declared) => Ok(declared),
             None => common_format(files)?.map_err(|unknown| {
                 Error::usage(format!(
-                    "neither the name of '{unknown}' nor its first bytes tell its format"
+                    "cannot determine the format of '{unknown}' from its name or its first bytes"
                 ))
                 .hint(&self.option)
             }),

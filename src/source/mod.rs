@@ -457,7 +457,7 @@ mod tests {
         let error = read_text("x.csv", "n\n1\nA7\n", &rules).expect_err("text");
         assert_eq!(
             error.to_string(),
-            "the file, line 3: column 'n' was int64 in the copy before, and 'A7' is not a valid \
+            "the file, line 3: column 'n' was int64 in the previous copy, and 'A7' is not a valid \
              int64"
         );
         assert_eq!(error.kind(), crate::error::Kind::Refused);
@@ -486,7 +486,7 @@ mod tests {
         .expect_err("too long");
         assert_eq!(
             error.to_string(),
-            "the file, line 2: column 'n' was float64 in the copy before, and '9007199254740993' \
+            "the file, line 2: column 'n' was float64 in the previous copy, and '9007199254740993' \
              is not a valid float64"
         );
         let declared = TypeRules {

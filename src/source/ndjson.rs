@@ -27,7 +27,7 @@ use crate::domain::schema::{canonical_schema, type_name, widen};
 use crate::error::{Context, Error, Result};
 use crate::storage::parquet::object::BATCH_ROWS;
 
-const SPILL: &str = "cannot set text aside in the temporary folder (TMPDIR)";
+const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
 
 /// What is kept of a column that is declared text.
 const JSON_TEXT: &str = "the column as its JSON text";
@@ -439,7 +439,7 @@ impl Shape {
             let place = place.in_words(inputs);
             let was = type_name(pinned);
             return Err(Error::refused(format!(
-                "{place}: column '{column}' was {was} in the copy before, and is {found} here"
+                "{place}: column '{column}' was {was} in the previous copy, and is {found} here"
             )));
         }
         match pinned {

@@ -94,7 +94,7 @@ impl TypeRules {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "--csv goes with CSV and TSV, and {what} is {format}"
+            "--csv applies to CSV and TSV only; {what} is {format}"
         ))
         .hint("leave out --csv"))
     }

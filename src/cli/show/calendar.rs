@@ -103,7 +103,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     );
     note(
         status.retyped.len() as u64,
-        "of other types than were declared since the compaction",
+        "with types that were declared differently since the compaction",
     );
     note(status.pruned.len() as u64, "only in the intervals");
     note(status.superseded, "superseded and kept aside");
@@ -295,5 +295,5 @@ fn by_month(
         rows,
         &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
     ))?;
-    printer.line(paint(DIM, "  days of each month that are there; . none"))
+    printer.line(paint(DIM, "  days present in each month; . none"))
 }

@@ -67,7 +67,7 @@ pub(in crate::cli) fn show(printer: &Printer, report: &ShowReport) -> Result<()>
     let served = if report.date == report.snapshot_date {
         String::new()
     } else {
-        format!(", by the snapshot of {}", report.snapshot_date)
+        format!(", from the snapshot of {}", report.snapshot_date)
     };
     printer.line(paint(
         DIM,
@@ -112,7 +112,7 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
     }
     if !report.left_out.is_empty() {
         printer.line(format!(
-            "  not compared, since only intervals know one of the dates: {}",
+            "  not compared, because one of the dates exists only in the intervals: {}",
             report.left_out.join(", ")
         ))?;
     }
@@ -237,7 +237,7 @@ pub(in crate::cli) fn history(printer: &Printer, report: &HistoryReport) -> Resu
             "are"
         };
         printer.line(format!(
-            "  {} {are} newer and not in it yet; asof compact {}",
+            "  {} {are} newer than the intervals; run: asof compact {}",
             count(report.newer_snapshots, "snapshot"),
             report.table
         ))?;

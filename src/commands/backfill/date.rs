@@ -231,7 +231,7 @@ impl<'a> DateRun<'a> {
         let standing = self.job.standing(self.date)?;
         if let Some(unrecognized) = standing.iter().find(|object| object.location != *own) {
             let what = format!(
-                "'{}' lies in the output's partition and was not written by this job",
+                "'{}' is in the output's partition and was not written by this job",
                 unrecognized.location
             );
             return Err(Error::refused(what).hint("remove it, or choose another --out or output"));

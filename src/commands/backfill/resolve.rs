@@ -113,7 +113,7 @@ impl Job {
             Some(sql) => resolve_sql(workspace, sql, &config.names, ad_hoc).map_err(within)?,
             None if !config.names.is_empty() => {
                 return Err(within(Error::usage(
-                    "'names' goes with SQL, and the job is a join",
+                    "'names' applies to SQL jobs only; this job is a join",
                 )));
             }
             None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
@@ -184,7 +184,7 @@ pub(in crate::commands) fn refuse_inputs_as_output(
 ) -> Result<()> {
     let is_read_by = |source: &Location| output.is_read_by(source) || object.is_read_by(source);
     let refused = |what: String| {
-        Err(Error::usage(format!("the output '{output}' lies {what}"))
+        Err(Error::usage(format!("the output '{output}' is {what}"))
             .hint("choose another --out or output"))
     };
     if let Some(events) = events.iter().find(|events| is_read_by(&events.root)) {
@@ -533,10 +533,10 @@ fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Res
     }
     let column = ad_hoc_column(workspace, dates)?;
     let Some(dates) = EventDates::of(ad_hoc.events_layout.as_deref(), column)? else {
-        let what = format!("which events in '{events}' are of which date is not known");
+        let what = format!("cannot tell which date each event in '{events}' belongs to");
         return Err(Error::usage(what)
-            .hint("--events-layout 'date=%Y-%m-%d', if their paths tell")
-            .hint("--events-date-column COLUMN, if a column tells"));
+            .hint("--events-layout 'date=%Y-%m-%d', if the path has the date")
+            .hint("--events-date-column COLUMN, if a column has the date"));
     };
     let root = workspace.here(events)?;
     let name = name_of_events(&root);
@@ -690,10 +690,7 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
         .iter()
         .find(|relation| !variables.insert(variable(relation).to_ascii_uppercase()))
     {
-        let what = format!(
-            "two relations would be told to the command as {}",
-            variable(twice)
-        );
+        let what = format!("two relations would share the variable {}", variable(twice));
         return Err(Error::usage(what)
             .hint("names = { NAME = \"RELATION\" } gives one of them another name"));
     }

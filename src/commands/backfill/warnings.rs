@@ -43,8 +43,8 @@ impl Job {
                 workspace.progress.note(&format!(
                     "the snapshot of {name} labelled {first}{more} was taken after that day had \
                      ended, so its events may see later changes; \
-                     [tables.{}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" says \
-                     that this is meant",
+                     [tables.{}] lag = \"1d\" joins the copy of the day before, lag = \"0d\" \
+                     confirms that this is intended",
                     toml_key(name)
                 ));
             }

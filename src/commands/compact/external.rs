@@ -37,7 +37,7 @@ pub(super) fn external(
                 .parse()?
         }
         [name] => name.parse()?,
-        _ => return Err(Error::usage("--snapshots goes with the name of one table")),
+        _ => return Err(Error::usage("--snapshots requires exactly one table name")),
     };
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
@@ -136,7 +136,7 @@ fn refuse_to_write_into(
     };
     if is_among {
         return Err(Error::usage(format!(
-            "--out '{out}' lies among the copies in '{root}', into which asof never writes"
+            "--out '{out}' is among the copies in '{root}', into which asof never writes"
         ))
         .hint("--out FILE.parquet, in another folder"));
     }

@@ -154,7 +154,7 @@ pub fn compact(
         }]);
     }
     if options.layout.is_some() {
-        return Err(Error::usage("--layout goes with --snapshots"));
+        return Err(Error::usage("--layout requires --snapshots"));
     }
     let mut names = workspace.tables(tables)?;
     if tables.is_empty() {
@@ -171,7 +171,7 @@ pub fn compact(
         }
     }
     if names.len() > 1 && options.out.is_some() {
-        return Err(Error::usage("--out goes with the name of one table")
+        return Err(Error::usage("--out requires exactly one table name")
             .hint(format!("asof compact {} --out PATH", names[0])));
     }
     names
@@ -224,12 +224,12 @@ fn one(
     let mut table = workspace.table(name, &key)?;
     if table.own && options.source_format.is_some() {
         return Err(Error::usage(format!(
-            "--source-format goes with copies of another tool, and table {name} is asof's own"
+            "--source-format applies to external tables only; {name} is a managed table"
         )));
     }
     if table.own && table.types.csv_is_given {
         return Err(Error::usage(format!(
-            "--csv goes with copies of another tool, and table {name} is asof's own"
+            "--csv applies to external tables only; {name} is a managed table"
         ))
         .hint("leave out --csv"));
     }
@@ -480,8 +480,8 @@ impl<'a> Run<'a> {
             }
             Err(error) => {
                 let note = format!(
-                    "{}: the intervals that stood there cannot be read ({error}); what only they \
-                     knew is lost",
+                    "{}: the existing intervals cannot be read ({error}); data that existed only \
+                     in them is lost",
                     self.table.name
                 );
                 self.workspace.progress.note(&note);
@@ -499,8 +499,8 @@ impl<'a> Run<'a> {
         };
         let name = &self.table.name;
         let what = format!(
-            "table {name}: {what} needs the snapshot of {first}{more}, which is no longer there \
-             and only the intervals know"
+            "table {name}: {what} needs the snapshot of {first}{more}, which was removed and \
+             exists only in the intervals"
         );
         let mut error = Error::refused(what);
         let last = dates[dates.len() - 1];
@@ -519,7 +519,7 @@ impl<'a> Run<'a> {
                 "asof expand {name} --from {first} --to {last} --out '{root}', to have them back"
             ));
         }
-        Err(error.hint("--out FILE, to write intervals of what is there to another place"))
+        Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
     }
 
     /// Takes over as much of existing intervals as still agrees with the lake.
@@ -779,7 +779,7 @@ impl<'a> Run<'a> {
         if let Some((one, other)) = twins(&all) {
             self.workspace.progress.note(&format!(
                 "{}: columns '{one}' and '{other}' differ only in case, and are two columns of \
-                 the intervals; Spark, Hive and BigQuery cannot tell them apart",
+                 the intervals; Spark, Hive and BigQuery cannot distinguish them",
                 self.table.name
             ));
         }
@@ -932,7 +932,7 @@ fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error
             table.name
         )),
         unrecognized_paths => error.hint(format!(
-            "'{}' is not of the layout '{}'",
+            "'{}' does not match the layout '{}'",
             unrecognized_paths[0], table.layout
         )),
     }

@@ -152,7 +152,7 @@ fn policy(name: Option<&str>, max_gap: Option<u32>) -> Result<GapPolicy> {
         (None | Some("carry"), max_gap) => Ok(GapPolicy::Carry { max_gap }),
         (Some("error"), None) => Ok(GapPolicy::Error),
         (Some("split"), None) => Ok(GapPolicy::Split),
-        (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap goes with --gaps carry")),
+        (Some("error" | "split"), Some(_)) => Err(Error::usage("--max-gap requires --gaps carry")),
         (Some(other), _) => Err(Error::usage(format!("invalid gap policy '{other}'"))
             .hint("--gaps carry, --gaps error, or --gaps split")),
     }

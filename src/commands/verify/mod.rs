@@ -161,7 +161,7 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
             ("tables", "have")
         };
         return Err(Error::refused(format!(
-            "{noun} {} {have} no snapshots, so that there is nothing to verify",
+            "{noun} {} {have} no snapshots: nothing to verify",
             names.join(", ")
         ))
         .hint(

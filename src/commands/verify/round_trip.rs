@@ -63,7 +63,7 @@ impl Verification<'_> {
             let named = second_look(self.table, intervals, job);
             what = format!(
                 "{what}: {}",
-                named.unwrap_or_else(|error| format!("and which keys cannot be told: {error}"))
+                named.unwrap_or_else(|error| format!("but the keys cannot be determined: {error}"))
             );
         }
         self.problem(Some(job.date), ProblemKind::RoundTrip, what);

@@ -630,6 +630,6 @@ fn a_lake_without_any_snapshot_is_not_called_ok() {
     assert_eq!(error.kind(), crate::error::Kind::Refused);
     assert_eq!(
         error.to_string(),
-        "table item has no snapshots, so that there is nothing to verify"
+        "table item has no snapshots: nothing to verify"
     );
 }

@@ -276,7 +276,7 @@ impl TableHistory {
             .position(|seen| seen.date == serving);
         let last = last.ok_or_else(|| {
             self.table
-                .refuse(serving, "the intervals do not know the snapshot")
+                .refuse(serving, "the intervals do not hold the snapshot")
         })?;
         let schema = intervals.known_schema(last)?;
         Ok(KnownIntervals {

@@ -97,7 +97,7 @@ impl Gathered {
                 self.numbered(batch, starts, first)?
             } else {
                 let rows = take_record_batch(batch, &UInt32Array::from(opened))
-                    .io_context(|| "cannot set rows aside".into())?;
+                    .io_context(|| "cannot write rows to a temporary file".into())?;
                 self.numbered(&rows, starts, first)?
             };
             first += count as u64;
@@ -122,7 +122,7 @@ impl Gathered {
         let mut columns = rows.columns().to_vec();
         columns.extend([starts, numbers]);
         RecordBatch::try_new(self.schema.clone(), columns)
-            .io_context(|| "cannot set rows aside".into())
+            .io_context(|| "cannot write rows to a temporary file".into())
     }
 
     fn push(&mut self, rows: RecordBatch) -> Result<()> {
@@ -131,7 +131,7 @@ impl Gathered {
         }
         self.small
             .push_batch(rows)
-            .io_context(|| "cannot set rows aside".into())?;
+            .io_context(|| "cannot write rows to a temporary file".into())?;
         while let Some(rows) = self.small.next_completed_batch() {
             self.sorter.push(rows)?;
         }
@@ -140,7 +140,7 @@ impl Gathered {
 
     /// The rows in order of key and start, with their ends.
     pub(super) fn finish(mut self, ending: Ending, threads: usize) -> Result<Batches> {
-        let doing = || "cannot set rows aside".to_owned();
+        let doing = || "cannot write rows to a temporary file".to_owned();
         self.small.finish_buffered_batch().io_context(doing)?;
         while let Some(rows) = self.small.next_completed_batch() {
             self.sorter.push(rows)?;

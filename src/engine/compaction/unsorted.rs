@@ -413,7 +413,7 @@ impl Attempt<'_> {
         if opened.is_empty() {
             return Ok(());
         }
-        let doing = || "cannot set rows aside".to_owned();
+        let doing = || "cannot write rows to a temporary file".to_owned();
         let count = opened.len();
         let rows =
             take_record_batch(&digested.batch, &UInt32Array::from(opened)).io_context(doing)?;
@@ -554,7 +554,7 @@ fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<Rec
     let mut columns = rows.columns().to_vec();
     columns.extend([starts, numbers]);
     RecordBatch::try_new(with_number(rows.schema_ref()), columns)
-        .io_context(|| "cannot set rows aside".into())
+        .io_context(|| "cannot write rows to a temporary file".into())
 }
 
 /// The rows of intervals that are reused, numbered as they were resumed: in each part from its

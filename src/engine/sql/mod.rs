@@ -365,7 +365,7 @@ fn check_stable(expression: &Expr) -> Result<()> {
         Some(name) => Err(Error::usage(format!(
             "{name}() is non-deterministic, and a rerun must give the same result"
         ))
-        .hint("in a job, {date} stands for the date that is run")),
+        .hint("in a job, {date} is the date being run")),
     }
 }
 
@@ -539,7 +539,7 @@ pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
         .and_then(|(_, rest)| rest.split_once('\''));
     if let Some((call, _)) = no_function {
         return Error::usage(format!("{what}: there is no function {call}"))
-            .hint("write CAST(x AS type) where a type is not the one that is meant");
+            .hint("write CAST(x AS type) where a type is not the intended one");
     }
     if message.contains("Physical plan does not support logical expression") {
         return Error::usage(format!("{what}: this correlated subquery is not supported"))

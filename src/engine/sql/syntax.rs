@@ -479,7 +479,7 @@ impl Visitor for Supported {
                 let clause = format!("the parameter {name}");
                 ControlFlow::Break(Refusal {
                     clause,
-                    hint: Some("in a job, {date} stands for the date that is run"),
+                    hint: Some("in a job, {date} is the date being run"),
                 })
             }
             other => refuse(format!("the literal {other}")),

@@ -234,7 +234,7 @@ impl Staged {
 
     fn misplaced(&self) -> Error {
         Error::internal(format!(
-            "what is to stand at '{}' was staged elsewhere",
+            "the object for '{}' was staged elsewhere",
             self.target
         ))
     }

@@ -73,7 +73,7 @@ impl Location {
             let shown = rest.split('?').next().unwrap_or_default();
             let shown = shown.rsplit('@').next().unwrap_or_default();
             let error = Error::usage(format!(
-                "'{scheme}://{shown}': asof does not know {scheme}://"
+                "'{scheme}://{shown}': unsupported URL scheme {scheme}://"
             ));
             return Err(match scheme {
                 "gcs" => error.hint(format!("gs://{shown}")),

@@ -272,8 +272,8 @@ pub(crate) fn failure(doing: &str, error: &object_store::Error) -> Error {
             if why.contains("/metadata/identity/") {
                 return failed.hint(
                     "there are no credentials: set AZURE_STORAGE_ACCOUNT_KEY, \
-                     AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID and what goes with it; see \
-                     docs/stores.md",
+                     AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID and the variables that belong to \
+                     it; see docs/stores.md",
                 );
             }
             if why.contains("169.254.") {

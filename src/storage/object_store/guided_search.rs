@@ -411,12 +411,12 @@ async fn guided(
     if !crate::domain::search::is_in_order(ground.layout) {
         let listings = waiting.len();
         outcome.scattered = Some(format!(
-            "paths of layout '{}' do not sort as their dates do, so that this range {}",
+            "paths of layout '{}' do not sort as their dates do, so this range {}",
             ground.layout,
             match listings {
                 0 => "is found by listing everything".to_owned(),
                 1 => "is found only because it happens to be one run of keys".to_owned(),
-                _ => format!("lies in {listings} places"),
+                _ => format!("is in {listings} places"),
             }
         ));
     }
@@ -780,8 +780,7 @@ mod tests {
         let said = outcome.scattered.expect("it is said");
         assert_eq!(
             said,
-            "paths of layout '%d-%m-%Y' do not sort as their dates do, so that this range lies in \
-             3 places"
+            "paths of layout '%d-%m-%Y' do not sort as their dates do, so this range is in 3 places"
         );
     }
 }

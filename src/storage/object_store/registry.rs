@@ -208,15 +208,11 @@ impl Stores {
                 ),
             ];
             if let Some((_, hint)) = lacking.iter().find(|(words, _)| said.contains(words)) {
-                return Error::usage(format!(
-                    "the store '{url}' cannot be reached as it is configured: {error}"
-                ))
-                .hint(*hint);
+                return Error::usage(format!("the store '{url}' is misconfigured: {error}"))
+                    .hint(*hint);
             }
-            Error::usage(format!(
-                "the store '{url}' cannot be reached as it is configured: {error}"
-            ))
-            .hint("docs/stores.md tells what each service needs")
+            Error::usage(format!("the store '{url}' is misconfigured: {error}"))
+                .hint("see docs/stores.md for what each service needs")
         };
         let retries = match options.remove("max_retries") {
             None => RETRIES,
@@ -245,8 +241,7 @@ impl Stores {
                 .any(|scheme| value.len() > scheme.len() && value.starts_with(scheme))
             {
                 return Err(Error::usage(format!(
-                    "the store '{url}' cannot be reached as it is \
-                     configured: {key} = '{value}' is not a URL"
+                    "the store '{url}' is misconfigured: {key} = '{value}' is not a URL"
                 ))
                 .hint(format!(
                     "{key} = \"http://{}\", or https://",

@@ -163,11 +163,11 @@ impl Seen {
     fn unit(&self) -> Result<TimeUnit, String> {
         match (self.has_nanos, self.beyond_nanos, self.beyond_micros) {
             (_, _, Some(value)) => Err(format!(
-                "{} lies outside of the years that a timestamp can hold",
+                "{} is outside of the years that a timestamp can hold",
                 shown(value)
             )),
             (true, Some(value), None) => Err(format!(
-                "{} lies outside of 1677 to 2262, the years of timestamps with nanoseconds, which \
+                "{} is outside of 1677 to 2262, the years of timestamps with nanoseconds, which \
                  other values have",
                 shown(value)
             )),
@@ -201,7 +201,7 @@ impl Chunk {
             .and_then(|at| usize::try_from(at).ok())
             .filter(|at| *at <= self.bytes.len());
         at.map(|at| self.bytes.slice(at..)).ok_or_else(|| {
-            ParquetError::EOF(format!("a page at {position} lies outside of its column"))
+            ParquetError::EOF(format!("a page at {position} is outside of its column"))
         })
     }
 }
@@ -223,7 +223,7 @@ impl ChunkReader for Chunk {
         let bytes = self.from(start)?;
         if length > bytes.len() {
             return Err(ParquetError::EOF(format!(
-                "a page at {start} lies outside of its column"
+                "a page at {start} is outside of its column"
             )));
         }
         Ok(bytes.slice(..length))
@@ -327,7 +327,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("column 'at': 9999-12-31 23:59:59 lies outside of 1677 to 2262"),
+                .contains("column 'at': 9999-12-31 23:59:59 is outside of 1677 to 2262"),
             "{error}"
         );
         let error =
