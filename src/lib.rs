@@ -111,13 +111,13 @@
 //! let observed = [parse_date("2024-01-01")?, parse_date("2024-01-03")?];
 //! let exact = AsOfRule::default();
 //! assert_eq!(exact.resolve(&observed, parse_date("2024-01-03")?), Ok(observed[1]));
-//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-02")?),
-//! Err(NoSnapshot::TooOld(observed[0])));
+//! let too_old = Err(NoSnapshot::TooOld(observed[0]));
+//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-02")?), too_old);
 //!
 //! let tolerant = AsOfRule { tolerance: DaySpan(1), ..AsOfRule::default() };
 //! assert_eq!(tolerant.resolve(&observed, parse_date("2024-01-02")?), Ok(observed[0]));
-//! assert_eq!(tolerant.in_words(), "events of D see the snapshot labelled D, or the day before
-//! it");
+//! let rule = "events of D see the snapshot labelled D, or the day before it";
+//! assert_eq!(tolerant.in_words(), rule);
 //! # Ok::<(), asof::error::Error>(())
 //! ```
 //!

@@ -312,7 +312,7 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
                     crate::domain::staleness::DateState::Orphaned => {
                         "was orphaned: its events are gone".to_owned()
                     }
-                    was => format!("was {}", was.name()),
+                    was => format!("was {}", was.name().replace('_', " ")),
                 });
             rows.push(vec![
                 format!("  {}", date.date),
@@ -447,7 +447,7 @@ pub(super) fn verify(printer: &Printer, report: &VerifyReport) -> Result<()> {
             None => printer.line(format!("  no intervals; run: asof compact {}", table.table))?,
             Some(intervals) => {
                 printer.line(format!(
-                    "  {}, none overlapping; {} proven: expand(intervals, D) = snapshot(D)",
+                    "  {}, none overlapping; {} verified: expand(intervals, D) = snapshot(D)",
                     count(intervals, "interval"),
                     count(table.round_trips, "round trip")
                 ))?;

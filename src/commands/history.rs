@@ -577,7 +577,7 @@ mod tests {
         lake.compact("item");
         let report = of(&lake, &["1"]);
         let expected = [
-            "2024-01-01..2024-01-01 first seen: price -→10",
+            "2024-01-01..2024-01-01 first_seen: price -→10",
             "2024-01-02..2024-01-02 changed: tag -→b",
             "2024-01-04..2024-01-04 returned: price -→10 tag -→b",
         ];
@@ -691,7 +691,7 @@ mod tests {
         lake.compact("item");
         assert_eq!(
             lines(&of(&lake, &["2", "1"])),
-            ["2024-01-01.. first seen: tag -→x"]
+            ["2024-01-01.. first_seen: tag -→x"]
         );
         let error = history(&lake.workspace(), &options(&["2"])).expect_err("a value lacks");
         assert_eq!(

@@ -129,8 +129,8 @@ impl GapPolicy {
             shown.join(", ")
         ))
         .hint(
-            "take the missing snapshots with 'asof snapshot --date D --backdate' if their \
-             source is still to be had",
+            "take the missing snapshots with 'asof snapshot --date D --backdate' if the \
+             data of those days is still available",
         );
         Err(match self {
             GapPolicy::Carry { .. } => error.hint(format!(

@@ -10,7 +10,7 @@
 //! `_change_type` as in Delta Lake's change data feed: `insert`, `delete`, `update_preimage` and,
 //! right behind it, `update_postimage`.
 //!
-//! **Proved, not trusted.** The footer tells the sum of the digests of the rows before
+//! **Verified before use.** The footer tells the sum of the digests of the rows before
 //! ([`RowSum`]). That sum must give the fingerprint that the earlier snapshot's footer tells, and,
 //! less the rows that went and with those that came, the fingerprint that the later one's tells.
 //! Otherwise the object is as if it were not there, and the snapshot is decoded. So it may be
@@ -323,7 +323,7 @@ pub fn read(
     after: Fingerprint,
     limit: u64,
 ) -> Option<Recorded> {
-    // Whatever is wrong with it, the snapshot itself is to be had.
+    // Whatever is wrong with it, the snapshot itself can be read instead.
     read_verified(table, object, before, after, limit)
         .ok()
         .flatten()

@@ -566,7 +566,7 @@ fn refusal(
     let place = place.in_words(inputs);
     let name = type_name(data_type);
     let so_far = if verb == "was" {
-        " in the copy before"
+        " in the previous copy"
     } else {
         ""
     };

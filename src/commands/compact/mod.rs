@@ -99,7 +99,7 @@ pub struct CompactReport {
     pub decoded: u64,
     /// How many were read from change files.
     pub by_changes: u64,
-    /// How many were known to equal the day before's.
+    /// How many were not read, because they equal the day before's.
     pub unchanged: u64,
     /// The rows of all those snapshots.
     pub snapshot_rows: u64,

@@ -596,7 +596,7 @@ fn unrecognized_paths_and_leftovers_are_told_and_are_no_problem() {
     assert!(
         found[0]
             .2
-            .starts_with("2 files stand where one snapshot should"),
+            .starts_with("expected one snapshot file, found 2"),
         "{}",
         found[0].2
     );

@@ -57,12 +57,17 @@ impl Lake {
             }
         }
         let names = lake.folders()?;
+        let mut has_other_folders = false;
         for name in names {
+            // Asked before the other question: a writer of the first snapshot makes the folder of
+            // the table, and then what is in it.
+            let is_empty = lake.is_empty_folder(name);
             if lake.is_table(name)? {
                 return Ok(lake);
             }
+            has_other_folders |= !is_empty;
         }
-        if names.is_empty() {
+        if !has_other_folders {
             return Ok(lake);
         }
         Err(Error::usage(format!(
@@ -90,6 +95,15 @@ impl Lake {
             .folders()
             .map_err(|error| error.within("the lake"))?;
         Ok(self.folders.get_or_init(|| names))
+    }
+
+    /// Whether there is nothing in a folder on a disk; an object store has no empty folders.
+    fn is_empty_folder(&self, name: &str) -> bool {
+        let folder = self.root.join(name);
+        folder
+            .as_local()
+            .and_then(|path| std::fs::read_dir(path).ok())
+            .is_some_and(|mut entries| entries.next().is_none())
     }
 
     fn is_table(&self, name: &str) -> Result<bool> {
@@ -180,7 +194,12 @@ mod tests {
             "an empty folder may become one"
         );
         assert!(Lake::open(&Location::local(root.path().join("new"))).is_ok());
-        fs::create_dir_all(root.path().join("photos")).expect("a folder");
+        fs::create_dir_all(root.path().join("item")).expect("a folder");
+        assert!(
+            Lake::open(&Location::local(root.path())).is_ok(),
+            "another writer may be about to make its first snapshot"
+        );
+        fs::create_dir_all(root.path().join("photos/2024")).expect("a folder");
         assert_eq!(
             Lake::open(&Location::local(root.path()))
                 .expect_err("no lake")

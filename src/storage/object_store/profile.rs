@@ -21,7 +21,7 @@ const READ: [&str; 5] = [
     "region",
     "endpoint_url",
 ];
-/// What says that a profile's keys are to be had in another way.
+/// Settings of a profile whose keys come from elsewhere than the profile itself.
 const ELSEWHERE: [&str; 5] = [
     "sso_session",
     "sso_start_url",
@@ -33,8 +33,8 @@ const ELSEWHERE: [&str; 5] = [
 /// The options of the profile that the environment's variables choose; none if there is none.
 ///
 /// # Errors
-/// A usage error if `AWS_PROFILE` names one that there is not, or whose keys are to be had in
-/// another way.
+/// A usage error if `AWS_PROFILE` names one that there is not, or whose keys come from
+/// elsewhere.
 pub(crate) fn options(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>> {

@@ -335,7 +335,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("column 'at': a time 2145043059 days from 1970 lies outside"),
+                .contains("column 'at': a time 2145043059 days from 1970 is outside"),
             "{error}"
         );
     }
