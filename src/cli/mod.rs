@@ -195,26 +195,19 @@ fn workspace<'a>(global: &Global, folder: &Path, printer: &'a Printer) -> Result
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
     let pinned = std::env::var(NOW).ok();
     let clock = Clock::read(pinned.as_deref())?.in_zone(config.zone()?);
-    let stores = Stores::new(
-        std::env::vars().collect(),
-        config.store_options(&|name| std::env::var(name).ok())?,
-    )?;
-    printer.count(stores.requests());
-    Ok(Workspace {
-        config,
-        lake: global.lake.clone().filter(|lake| !lake.is_empty()),
-        folder: folder.to_owned(),
-        clock,
-        memory: global.memory.unwrap_or_else(half_of_the_machine),
-        stores,
-        allow_unsafe_store: global.allow_unsafe_store,
-        declared: DeclaredTypes::default(),
-        observed: Default::default(),
-        dated: Default::default(),
-        open_lake: OnceLock::new(),
-        variable: &|name| std::env::var(name).ok(),
-        progress: printer,
-    })
+    let mut builder = Workspace::builder(config)
+        .folder(folder)
+        .clock(clock)
+        .memory(global.memory.unwrap_or_else(half_of_the_machine))
+        .environment(std::env::vars())
+        .allow_unsafe_store(global.allow_unsafe_store)
+        .progress(printer);
+    if let Some(lake) = global.lake.as_ref().filter(|lake| !lake.is_empty()) {
+        builder = builder.lake(lake);
+    }
+    let workspace = builder.build()?;
+    printer.count(workspace.stores.requests());
+    Ok(workspace)
 }
 
 /// Half of the memory that this machine, or the container that this process is in, has.

@@ -27,4 +27,4 @@ pub mod verify;
 pub mod workspace;
 
 pub use state::{ColumnChange, Origin};
-pub use workspace::{DeclaredTypes, Progress, Workspace};
+pub use workspace::{DeclaredTypes, Progress, Workspace, WorkspaceBuilder};

@@ -2,20 +2,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 
+use super::Workspace;
 use super::compact::{CompactOptions, compact};
 use super::snapshot::{IfExists, SnapshotOptions, snapshot};
-use super::{Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig};
 use crate::error::Result;
-use crate::model::{MemoryBudget, parse_date};
+use crate::model::parse_date;
 use crate::storage::lake::location::Location;
-use crate::storage::object_store::registry::Stores;
 use crate::storage::parquet::footer::Footer;
 use crate::storage::parquet::object::ParquetObject;
 use crate::storage::parquet::writer::ObjectWriter;
@@ -23,17 +21,6 @@ use crate::storage::parquet::writer::ObjectWriter;
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {
     parse_date(text).expect("a date")
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn step(&self, _what: &str, _done: u64, _total: u64) {}
-    fn note(&self, _text: &str) {}
-}
-
-fn no_variable(_name: &str) -> Option<String> {
-    None
 }
 
 /// A folder with a lake `lake` in it; it is 2024-06-01.
@@ -76,25 +63,14 @@ impl TestLake {
 
     /// What a command is given.
     pub(crate) fn workspace(&self) -> Workspace<'static> {
-        Workspace {
-            config: self.config.clone(),
-            lake: Some("lake".into()),
-            folder: self.path().to_owned(),
-            // Not after the real time: what is staged now would be taken for a leftover.
-            clock: Clock::fixed(
-                "2024-06-01T12:00:00Z".parse().expect("a time"),
-                chrono_tz::Tz::UTC,
-            ),
-            memory: MemoryBudget::default(),
-            stores: Stores::new(Vec::new(), Default::default()).expect("stores"),
-            allow_unsafe_store: false,
-            declared: Default::default(),
-            observed: Default::default(),
-            dated: Default::default(),
-            open_lake: OnceLock::new(),
-            variable: &no_variable,
-            progress: &Silent,
-        }
+        // Not after the real time: what is staged now would be taken for a leftover.
+        let now = "2024-06-01T12:00:00Z".parse().expect("a time");
+        Workspace::builder(self.config.clone())
+            .lake("lake")
+            .folder(self.path())
+            .clock(Clock::fixed(now, chrono_tz::Tz::UTC))
+            .build()
+            .expect("a workspace")
     }
 
     /// Takes a snapshot of CSV text; `key` are columns with commas between.

@@ -1,11 +1,14 @@
 //! What every command is given: configuration, lake, clock, and somebody to tell of progress.
 
+mod builder;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::NaiveDate;
 
+pub use self::builder::WorkspaceBuilder;
 use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_variables, zone};
 use crate::domain::asof::AsOfRule;
@@ -45,34 +48,41 @@ pub struct DeclaredTypes {
     pub csv_of_events: Dialect,
 }
 
-/// What a command works on.
+/// What a command works on; [`Workspace::builder`] makes one.
 pub struct Workspace<'a> {
     /// The configuration; empty if there is none.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The lake that the command line or the environment names.
-    pub lake: Option<String>,
+    lake: Option<String>,
     /// The folder from which paths on the command line are taken.
-    pub folder: PathBuf,
+    folder: PathBuf,
     /// The time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// About how much memory may be used.
-    pub memory: MemoryBudget,
+    pub(crate) memory: MemoryBudget,
     /// The object stores, as configuration and environment describe them.
-    pub stores: Stores,
+    pub(crate) stores: Stores,
     /// Whether a store that does not enforce conditional writes may be written to.
-    pub allow_unsafe_store: bool,
+    allow_unsafe_store: bool,
     /// The types that the command line declares; they overrule the configuration.
-    pub declared: DeclaredTypes,
+    pub(crate) declared: DeclaredTypes,
     /// How text was read so far, by what it belongs to: `table item`, `events clicks`.
-    pub observed: Mutex<BTreeMap<String, Observed>>,
+    observed: Mutex<BTreeMap<String, Observed>>,
     /// Tables whose copies are rows of the same files, once they were looked at.
-    pub dated: Mutex<BTreeMap<TableName, Arc<Dated>>>,
+    dated: Mutex<BTreeMap<TableName, Arc<Dated>>>,
     /// The lake, once it was looked at.
-    pub open_lake: OnceLock<Lake>,
-    /// The environment, for `${VAR}`.
-    pub variable: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    open_lake: OnceLock<Lake>,
+    /// The environment's variables, for `${VAR}`.
+    environment: BTreeMap<String, String>,
     /// Who is told of progress.
-    pub progress: &'a dyn Progress,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl<'a> Workspace<'a> {
+    /// A builder of a workspace with this configuration.
+    pub fn builder(config: Config) -> WorkspaceBuilder<'a> {
+        WorkspaceBuilder::new(config)
+    }
 }
 
 impl Workspace<'_> {
@@ -89,7 +99,7 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a variable that is not set or a URL of a scheme that is not served.
     pub fn configured(&self, text: &str) -> Result<Location> {
-        let expanded = expand_variables(text, self.variable)?;
+        let expanded = expand_variables(text, &|name| self.environment.get(name).cloned())?;
         Location::parse(&expanded, &self.config.base, &self.stores)
     }
 

@@ -1,22 +1,20 @@
 //! A history in a folder, and the library's commands on it.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use asof::clock::Clock;
+use asof::commands::Workspace;
 use asof::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, backfill};
 use asof::commands::compact::{CompactOptions, CompactReport, compact};
 use asof::commands::expand::{ExpandOptions, expand};
 use asof::commands::snapshot::{IfExists, SnapshotOptions, snapshot};
 use asof::commands::verify::{VerifyReport, verify};
-use asof::commands::{Progress, Workspace};
 use asof::config::{Config, JobConfig, TableConfig};
 use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
 use asof::domain::staleness::StateFilter;
 use asof::engine::asof::RowSource;
 use asof::model::{DateRange, DaySpan, MemoryBudget};
-use asof::storage::object_store::registry::Stores;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -24,13 +22,6 @@ use rand::seq::SliceRandom;
 use super::arrow_io::{write_csv, write_parquet};
 use super::history::{History, How, Kind, Place, Policy, Row, Snapshot};
 use super::oracle::Event;
-
-struct Silent;
-
-impl Progress for Silent {
-    fn step(&self, _what: &str, _done: u64, _total: u64) {}
-    fn note(&self, _text: &str) {}
-}
 
 /// A join to be run.
 pub(super) struct Join {
@@ -112,21 +103,14 @@ impl Lake {
     }
 
     fn workspace(&self) -> Workspace<'static> {
-        Workspace {
-            config: self.config.clone(),
-            lake: Some("lake".into()),
-            folder: self.folder.path().to_owned(),
-            clock: Clock::fixed("2025-06-01T12:00:00Z".parse().unwrap(), chrono_tz::Tz::UTC),
-            memory: MemoryBudget(64 << 20),
-            stores: Stores::new(Vec::new(), Default::default()).unwrap(),
-            allow_unsafe_store: false,
-            declared: Default::default(),
-            observed: Default::default(),
-            dated: Default::default(),
-            open_lake: OnceLock::new(),
-            variable: &|_| None,
-            progress: &Silent,
-        }
+        let now = "2025-06-01T12:00:00Z".parse().unwrap();
+        Workspace::builder(self.config.clone())
+            .lake("lake")
+            .folder(self.folder.path())
+            .clock(Clock::fixed(now, chrono_tz::Tz::UTC))
+            .memory(MemoryBudget(64 << 20))
+            .build()
+            .unwrap()
     }
 
     /// Puts a snapshot into the lake, in place of the one of its date.
