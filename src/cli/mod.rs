@@ -7,7 +7,6 @@ mod show;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use chrono::NaiveDate;
 use clap::{CommandFactory, Parser};
@@ -38,7 +37,6 @@ use crate::config::{Config, JobConfig};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, Day, MemoryBudget};
 use crate::source::Dialect;
-use crate::storage::object_store::registry::Stores;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
 const NOW: &str = "ASOF_NOW";

@@ -292,7 +292,7 @@ pub(super) fn backfill(printer: &Printer, reports: &[BackfillReport]) -> Result<
                 .tables
                 .iter()
                 .map(|(name, observed)| match date.using.get(name) {
-                    Some(using) => format!("{name} {observed} ({using})"),
+                    Some(using) => format!("{name} {observed} ({})", using.name()),
                     None => format!("{name} {observed}"),
                 });
             let matched = match (date.events, date.matched) {
@@ -384,7 +384,9 @@ pub(super) fn join(printer: &Printer, report: &JoinReport) -> Result<()> {
     printer.line(format!("{}  {action}{rows}", paint(BOLD, &report.output)))?;
     printer.line(format!(
         "  {}: {}, from {}",
-        report.table, report.rule, report.using
+        report.table,
+        report.rule,
+        report.using.name()
     ))?;
     let dates = count(report.dates, "date");
     let events = count(report.events, "event");

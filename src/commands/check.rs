@@ -20,7 +20,7 @@ use chrono::NaiveDate;
 use serde::{Serialize, Serializer};
 
 use super::Workspace;
-use super::backfill::{Column, EventDates, configured_events};
+use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
 use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, keep_names};
 use super::state::cell;
 use crate::domain::dedup::Dedup;
@@ -363,7 +363,7 @@ fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
                 table: None,
             })
         }
-        EventDates::Column(Column(column, layout)) => {
+        EventDates::Column(EventsDatedByColumn { column, layout }) => {
             let columns = layout
                 .as_ref()
                 .map(LayoutColumns::of_events)

@@ -27,7 +27,9 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Workspace;
-use super::backfill::{AdHoc, BackfillOptions, Column, Need, Sides, Source, View};
+use super::backfill::{
+    AdHoc, BackfillOptions, EventsDatedByColumn, Need, ServedBy, Sides, Source, View,
+};
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
 use crate::domain::join::JoinKind;
 use crate::domain::schema::{type_name, unify};
@@ -90,8 +92,8 @@ pub struct JoinReport {
     pub table: TableName,
     /// How the table is looked up, in words.
     pub rule: String,
-    /// `snapshots` or `intervals`.
-    pub using: &'static str,
+    /// Where the table's rows came from.
+    pub using: ServedBy,
     /// The first date of the events.
     pub from: NaiveDate,
     /// The last one.
@@ -154,13 +156,14 @@ impl Run {
         let (spec, name, place) =
             join.ok_or_else(|| Error::usage("a join needs events and a table"))?;
         refuse_inputs_as_output(workspace, &output, &output, std::slice::from_ref(&place))?;
-        let Column(column, layout) = place.dates.into_column().ok_or_else(|| {
-            Error::usage(format!(
-                "the date column of the events {} is unknown",
-                place.name
-            ))
-            .hint("--events-date-column COLUMN")
-        })?;
+        let EventsDatedByColumn { column, layout } =
+            place.dates.into_column().ok_or_else(|| {
+                Error::usage(format!(
+                    "the date column of the events {} is unknown",
+                    place.name
+                ))
+                .hint("--events-date-column COLUMN")
+            })?;
         let mut types = place.types;
         types.layout = layout
             .as_ref()
@@ -238,9 +241,9 @@ impl Run {
             table: self.history.table.name.clone(),
             rule: self.history.rule.in_words(),
             using: if is_by_intervals {
-                "intervals"
+                ServedBy::Intervals
             } else {
-                "snapshots"
+                ServedBy::Snapshots
             },
             from: first.unwrap_or_default(),
             to: last.unwrap_or_default(),

@@ -24,7 +24,6 @@ use chrono::NaiveDate;
 use super::Workspace;
 use super::schema::shown_columns;
 use super::show::ShownColumn;
-use crate::config::expand_variables;
 use crate::domain::cast::conform;
 use crate::domain::dedup::Dedup;
 use crate::domain::diff::{KeyedBatch, diff};
@@ -329,10 +328,7 @@ pub(super) fn find_source(
     let files = match (source.as_str(), given) {
         ("-", _) => None,
         (_, Some(given)) => Some(files(workspace.here(given)?)?),
-        (configured, None) => {
-            expand_variables(configured, workspace.variable)?;
-            Some(files(workspace.configured(configured)?)?)
-        }
+        (configured, None) => Some(files(workspace.configured(configured)?)?),
     };
     let declared = format.or(config.source_format);
     let rule = FormatRule {

@@ -55,7 +55,7 @@ pub struct Workspace<'a> {
     /// The lake that the command line or the environment names.
     lake: Option<String>,
     /// The folder from which paths on the command line are taken.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The time.
     pub(crate) clock: Clock,
     /// About how much memory may be used.

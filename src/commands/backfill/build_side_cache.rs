@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use super::report::ServedBy;
 use crate::engine::asof::{AsOfTable, TableHistory, schema_on};
 use crate::engine::expression::{Condition, columns_of};
 use crate::engine::intervals::Intervals;
@@ -46,11 +47,10 @@ pub(in crate::commands) enum Source {
 
 impl Source {
     /// As reports name it.
-    pub(in crate::commands) fn name(&self) -> &'static str {
-        if matches!(self, Source::Intervals(_)) {
-            "intervals"
-        } else {
-            "snapshots"
+    pub(in crate::commands) fn served_by(&self) -> ServedBy {
+        match self {
+            Source::Intervals(_) => ServedBy::Intervals,
+            Source::Own | Source::External(_) => ServedBy::Snapshots,
         }
     }
 
@@ -97,7 +97,7 @@ impl Need {
     }
 
     fn agrees(&self, other: &Need) -> bool {
-        self.source.name() == other.source.name() && self.columns.agree(&other.columns)
+        self.source.served_by() == other.source.served_by() && self.columns.agree(&other.columns)
     }
 }
 

@@ -6,8 +6,10 @@
 
 use chrono::NaiveDate;
 
-use super::job::{Job, recorded_in};
-use super::{BackfillOptions, DateAction, DateReport};
+use super::job::Job;
+use super::options::BackfillOptions;
+use super::report::{DateAction, DateReport};
+use super::states::recorded_in;
 use crate::domain::staleness::{DateState, StateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;

@@ -1,90 +1,172 @@
-//! What a name in a job gives of a table on a date.
+//! The relations of a job: the names that it reads, and which events or tables they stand for.
 
-use arrow::datatypes::SchemaRef;
-use chrono::NaiveDate;
-
-use super::date::DateRun;
-use super::job::{JobRelation, View};
-use crate::engine::asof::{AsOfTable, Copies, KnownIntervals, TableHistory};
+use super::events::{EventsPlace, ad_hoc_events, configured_events};
+use super::job::Work;
+use super::options::AdHoc;
+use super::resolve::ResolvedWork;
+use crate::commands::Workspace;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::storage::Batches;
-use crate::storage::lake::location::Object;
 
-/// Rows of a table.
+/// What a name in a query stands for.
 #[derive(Clone)]
-pub(super) enum TableRows {
-    /// Those as of the date.
-    AsOf(AsOfTable),
-    /// Those of copies up to the date.
-    Copies(Copies),
+pub(super) struct JobRelation {
+    /// The name in the query.
+    pub(super) name: String,
+    pub(super) reads: Reads,
+}
+
+/// What a job reads under a name.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Events of a name.
+    Events(String),
+    /// A table.
+    Table(TableName, View),
+}
+
+impl Reads {
+    /// The relation's own name.
+    pub(super) fn own_name(&self) -> String {
+        match self {
+            Reads::Events(name) => name.clone(),
+            Reads::Table(table, view) => format!("{table}{}", view.suffix()),
+        }
+    }
+}
+
+/// What of a table's past a job reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum View {
+    /// The table as of the date.
+    AsOf,
+    /// Every copy up to the date.
+    Snapshots,
     /// The intervals as they were known on the date.
-    Known(KnownIntervals),
+    Intervals,
 }
 
-impl TableRows {
-    pub(super) fn schema(&self) -> &SchemaRef {
-        match self {
-            TableRows::AsOf(as_of) => &as_of.schema,
-            TableRows::Copies(copies) => &copies.schema,
-            TableRows::Known(known) => &known.schema,
-        }
-    }
+impl View {
+    pub(super) const HISTORY: [View; 2] = [View::Snapshots, View::Intervals];
 
-    /// The rows with the named columns; names that there are not are left out.
-    pub(super) fn read(&self, columns: &[String]) -> Result<Batches> {
+    /// What the relation's name has after the table's.
+    pub(super) fn suffix(self) -> &'static str {
         match self {
-            TableRows::AsOf(as_of) => as_of.read(columns),
-            TableRows::Copies(copies) => copies.read(columns),
-            TableRows::Known(known) => known.read(columns),
-        }
-    }
-
-    /// The Parquet object that holds these rows and no others, in these types.
-    pub(super) fn plain_object(&self) -> Result<Option<Object>> {
-        match self {
-            TableRows::AsOf(as_of) => as_of.plain_object(),
-            TableRows::Copies(_) | TableRows::Known(_) => Ok(None),
+            View::AsOf => "",
+            View::Snapshots => "_snapshots",
+            View::Intervals => "_intervals",
         }
     }
 }
 
-impl<'a> DateRun<'a> {
-    /// The rows of a table that a relation has on the date, with the table's history and the
-    /// observed date that serves.
-    pub(super) fn table_rows(
-        &mut self,
-        relation: &JobRelation,
-        table: &TableName,
-        view: View,
-    ) -> Result<(TableRows, &'a TableHistory, NaiveDate)> {
-        let job = self.job;
-        let history = job
-            .tables
-            .get(table.as_str())
-            .ok_or_else(|| Error::internal(format!("table {table} is not known")))?;
-        let serving = history.resolve(self.date)?;
-        let rows = match view {
-            View::AsOf => TableRows::AsOf(history.as_of(serving, self.many)?),
-            View::Snapshots => TableRows::Copies(history.copies(
-                &job.copies_read(relation, history, serving, self.date)?,
-                serving,
-            )?),
-            View::Intervals => TableRows::Known(history.known_on(serving)?),
+/// Finds the relations of a job by their names.
+pub(super) struct RelationFinder<'a> {
+    workspace: &'a Workspace<'a>,
+    /// The events that the command line describes.
+    given: Option<EventsPlace>,
+    known: Vec<TableName>,
+    events: Vec<EventsPlace>,
+    tables: Vec<TableName>,
+    relations: Vec<JobRelation>,
+}
+
+impl<'a> RelationFinder<'a> {
+    pub(super) fn new(workspace: &'a Workspace<'a>, ad_hoc: Option<&AdHoc>) -> Result<Self> {
+        let given = match ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?))) {
+            Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
+            None => None,
         };
-        let from_intervals = match &rows {
-            TableRows::AsOf(as_of) => as_of.from_intervals(),
-            TableRows::Known(known) => known.is_published(history),
-            TableRows::Copies(_) => false,
+        let known = workspace.tables(&[]).unwrap_or_default();
+        Ok(RelationFinder {
+            workspace,
+            given,
+            known,
+            events: Vec::new(),
+            tables: Vec::new(),
+            relations: Vec::new(),
+        })
+    }
+
+    /// The relations that were found so far.
+    pub(super) fn relations(&self) -> &[JobRelation] {
+        &self.relations
+    }
+
+    /// Adds a relation by its own name: that of events or a table, or a table's with `_snapshots`
+    /// or `_intervals`. A table of that very name comes first. `what` says where the name is.
+    ///
+    /// # Errors
+    /// A usage error, with the nearest name, for one that is neither.
+    pub(super) fn add(&mut self, name: String, own: &str, what: &str) -> Result<&Reads> {
+        let reads = if self.is_given(own) || self.workspace.config.events.contains_key(own) {
+            if !self.events.iter().any(|events| events.name == own) {
+                let events = match &self.given {
+                    Some(given) if given.name == own => given.clone(),
+                    _ => configured_events(self.workspace, own)?,
+                };
+                self.events.push(events);
+            }
+            Reads::Events(own.to_owned())
+        } else if let Some((table, view)) = self.table_of(own) {
+            if !self.tables.contains(&table) {
+                self.tables.push(table.clone());
+            }
+            Reads::Table(table, view)
+        } else {
+            return Err(self.unknown(own, what));
         };
-        let using = self
-            .report
-            .using
-            .entry(table.to_string())
-            .or_insert("snapshots");
-        if from_intervals {
-            *using = "intervals";
+        self.relations.push(JobRelation { name, reads });
+        let last = self.relations.last().map(|relation| &relation.reads);
+        last.ok_or_else(|| Error::internal("a relation was not added"))
+    }
+
+    fn is_given(&self, own: &str) -> bool {
+        self.given.as_ref().is_some_and(|given| given.name == own)
+    }
+
+    fn table_of(&self, own: &str) -> Option<(TableName, View)> {
+        [View::AsOf, View::Snapshots, View::Intervals]
+            .into_iter()
+            .find_map(|view| {
+                let table = own.strip_suffix(view.suffix())?;
+                let known = self.known.iter().find(|known| known.as_str() == table)?;
+                Some((known.clone(), view))
+            })
+    }
+
+    fn unknown(&self, own: &str, what: &str) -> Error {
+        let given = self.given.as_ref().map(|given| given.name.as_str());
+        let events = self.workspace.config.events.keys().map(String::as_str);
+        let tables = self.known.iter().map(TableName::as_str);
+        let mut names: Vec<&str> = events.chain(given).chain(tables).collect();
+        names.dedup();
+        let histories: Vec<String> = self
+            .known
+            .iter()
+            .flat_map(|table| View::HISTORY.map(|view| format!("{table}{}", view.suffix())))
+            .collect();
+        let error = Error::usage(format!(
+            "{what} '{own}', which is neither a table nor events"
+        ));
+        let all = names
+            .iter()
+            .copied()
+            .chain(histories.iter().map(String::as_str));
+        error.hint_nearest(own, all, || {
+            format!(
+                "known are {}; a table's history is read as TABLE_snapshots or TABLE_intervals",
+                names.join(", ")
+            )
+        })
+    }
+
+    /// The work with all relations that were found.
+    pub(super) fn resolved(self, work: Work) -> ResolvedWork {
+        ResolvedWork {
+            work,
+            events: self.events,
+            tables: self.tables,
+            relations: self.relations,
         }
-        Ok((rows, history, serving))
     }
 }

@@ -3,28 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::SchemaRef;
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::command::{CommandWork, Definition, variable};
-use super::job::{EventsSource, Job, JobRelation, Reads, View, Work, object_of};
+use super::events::{EventsPlace, ad_hoc_events, configured_events};
+use super::executors::command::{CommandDefinition, CommandWork, variable};
+use super::job::{Job, Work, object_of};
+use super::options::{AdHoc, BackfillOptions};
+use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
-use super::{AdHoc, BackfillOptions, DatesInColumn};
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
-use crate::config::{JobConfig, zone};
+use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
 use crate::engine::asof::{HistorySettings, RowSource, TableHistory};
 use crate::engine::command::{Program, parse_duration};
-use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::join::JoinSpec;
-use crate::error::{Context, Error, Kind, Result, toml_key};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DateRange, TableName};
 use crate::parallel::decoding_threads;
-use crate::source::{Format, FormatRule, LayoutColumns, TypeRules};
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions;
 
@@ -54,16 +53,107 @@ impl Job {
         name: &str,
         options: &BackfillOptions,
     ) -> Result<Self> {
+        let described = DescribedJob::of(workspace, name, options)?;
+        let within = |error: Error| described.within(error);
+        let layout = described.config.layout.as_deref();
+        let layout = Layout::parse_written(layout.unwrap_or("date=%Y-%m-%d"))?;
+        let resolved = described.work()?;
+        let zone = described.config.zone(&workspace.config).map_err(within)?;
+        let DescribedJob { name, output, .. } = &described;
+        let object = object_of(output, &layout, name, options.range.from());
+        refuse_inputs_as_output(workspace, output, &object, &resolved.events)?;
+        let mut job = Job {
+            failures: Job::failures_below(output, name)?,
+            name: name.clone(),
+            is_ad_hoc: described.ad_hoc.is_some(),
+            work: resolved.work,
+            output: output.clone(),
+            layout,
+            outputs: BTreeMap::new(),
+            nearest: Vec::new(),
+            events: Vec::new(),
+            tables: BTreeMap::new(),
+            relations: resolved.relations,
+            zone,
+            hash: String::new(),
+        };
+        job.find_tables(workspace, resolved.tables, options)?;
+        job.find_events(workspace, resolved.events, options.range)?;
+        if described.config.timezone.is_none()
+            && let Some(zone) = job.zone_of_events()
+        {
+            job.zone = zone;
+        }
+        job.hash = job.hash();
+        job.find_outputs(options.range)?;
+        Ok(job)
+    }
+
+    fn find_tables(
+        &mut self,
+        workspace: &Workspace<'_>,
+        tables: Vec<TableName>,
+        options: &BackfillOptions,
+    ) -> Result<()> {
+        for table in tables {
+            let views: Vec<View> = self
+                .relations
+                .iter()
+                .filter_map(|relation| view_of(relation, &table))
+                .collect();
+            let history = history(workspace, &table, &views, options)?;
+            self.tables.insert(table.to_string(), history);
+        }
+        Ok(())
+    }
+
+    fn find_events(
+        &mut self,
+        workspace: &Workspace<'_>,
+        events: Vec<EventsPlace>,
+        range: DateRange,
+    ) -> Result<()> {
+        for events in events {
+            let followed = self.text_keys(range.to());
+            let found = events.search(workspace, range, followed)?;
+            self.events.push(found);
+        }
+        Ok(())
+    }
+
+    /// Finds the outputs of the range, and the nearest ones before and after it.
+    fn find_outputs(&mut self, range: DateRange) -> Result<()> {
+        let looked_at = around(range, &self.events)?;
+        let found = partitions::find_if_there(&self.output, &self.layout, Some(looked_at))
+            .map_err(|error| error.within("the output"))?;
+        let outside = found
+            .partitions
+            .iter()
+            .filter(|(date, _)| !range.contains(**date));
+        let (before, after): (Vec<_>, Vec<_>) =
+            outside.partition(|(date, _)| **date < range.from());
+        self.nearest = self.nearest_outputs(before.last().copied(), after.first().copied());
+        self.outputs = found.partitions;
+        self.outputs.retain(|date, _| range.contains(*date));
+        Ok(())
+    }
+}
+
+/// What asof.toml or the command line says of a job.
+struct DescribedJob<'a> {
+    workspace: &'a Workspace<'a>,
+    config: &'a JobConfig,
+    /// What the command line says, if it describes the job.
+    ad_hoc: Option<&'a AdHoc>,
+    name: String,
+    output: Location,
+}
+
+impl<'a> DescribedJob<'a> {
+    fn of(workspace: &'a Workspace<'_>, name: &str, options: &'a BackfillOptions) -> Result<Self> {
         let (config, ad_hoc) = match &options.ad_hoc {
             Some(ad_hoc) => (&ad_hoc.job, Some(ad_hoc)),
             None => (find_job(workspace, name)?, None),
-        };
-        let place = |text: &str| {
-            if ad_hoc.is_some() {
-                workspace.here(text)
-            } else {
-                workspace.configured(text)
-            }
         };
         if config.output.is_empty() {
             return Err(
@@ -74,103 +164,60 @@ impl Job {
                 }),
             );
         }
-        let output = place(&config.output)?;
+        let output = place(workspace, ad_hoc, &config.output)?;
         let name = if name.is_empty() {
             name_of(&output)
         } else {
             name.to_owned()
         };
-        let within = |error: Error| {
-            if ad_hoc.is_some() {
-                error
-            } else {
-                error.within(format!("job {name}"))
-            }
-        };
-        let layout = Layout::parse_written(config.layout.as_deref().unwrap_or("date=%Y-%m-%d"))?;
+        Ok(DescribedJob {
+            workspace,
+            config,
+            ad_hoc,
+            name,
+            output,
+        })
+    }
+
+    /// An error with the name of the job, if asof.toml names it.
+    fn within(&self, error: Error) -> Error {
+        match self.ad_hoc {
+            Some(_) => error,
+            None => error.within(format!("job {}", self.name)),
+        }
+    }
+
+    /// What the job does, with the events and tables that it reads.
+    fn work(&self) -> Result<ResolvedWork> {
+        let config = self.config;
+        let within = |error: Error| self.within(error);
         let sql = match (&config.sql, &config.sql_file) {
             (Some(sql), None) => Some(sql.clone()),
-            (None, Some(file)) => {
-                let path = place(file)?;
-                Some(read_sql(&path)?)
-            }
+            (None, Some(file)) => Some(read_sql(&place(self.workspace, self.ad_hoc, file)?)?),
             (None, None) => None,
             _ => {
-                return Err(within(Error::usage(
-                    "'sql' and 'sql_file' exclude one another",
-                )));
+                let what = "'sql' and 'sql_file' exclude one another";
+                return Err(within(Error::usage(what)));
             }
         };
-        let Resolved {
-            work,
-            events,
-            tables,
-            relations,
-        } = match sql {
-            _ if !config.command.is_empty() => {
-                resolve_command(workspace, config).map_err(within)?
-            }
-            Some(sql) => resolve_sql(workspace, sql, &config.names, ad_hoc).map_err(within)?,
-            None if !config.names.is_empty() => {
-                return Err(within(Error::usage(
-                    "'names' applies to SQL jobs only; this job is a join",
-                )));
-            }
-            None => resolve_join(workspace, config, ad_hoc).map_err(within)?,
-        };
-        let zone = config.zone(&workspace.config).map_err(within)?;
-        let object = object_of(&output, &layout, &name, options.range.from());
-        refuse_inputs_as_output(workspace, &output, &object, &events)?;
-        let mut job = Job {
-            failures: Job::failures_below(&output, &name)?,
-            name,
-            is_ad_hoc: ad_hoc.is_some(),
-            work,
-            output,
-            layout,
-            outputs: BTreeMap::new(),
-            nearest: Vec::new(),
-            events: Vec::new(),
-            tables: BTreeMap::new(),
-            relations,
-            zone,
-            hash: String::new(),
-        };
-        for table in tables {
-            let views: Vec<View> = job
-                .relations
-                .iter()
-                .filter_map(|relation| view_of(relation, &table))
-                .collect();
-            job.tables.insert(
-                table.to_string(),
-                history(workspace, &table, &views, options)?,
-            );
+        match sql {
+            _ if !config.command.is_empty() => resolve_command(self.workspace, config),
+            Some(sql) => resolve_sql(self.workspace, sql, &config.names, self.ad_hoc),
+            None if !config.names.is_empty() => Err(Error::usage(
+                "'names' applies to SQL jobs only; this job is a join",
+            )),
+            None => resolve_join(self.workspace, config, self.ad_hoc),
         }
-        for events in events {
-            let followed = job.text_keys(options.range.to());
-            job.events
-                .push(events.search(workspace, options.range, followed)?);
-        }
-        if config.timezone.is_none()
-            && let Some(zone) = job.zone_of_events()
-        {
-            job.zone = zone;
-        }
-        job.hash = job.hash();
-        let looked_at = around(options.range, &job.events)?;
-        let found = partitions::find_if_there(&job.output, &job.layout, Some(looked_at))
-            .map_err(|error| error.within("the output"))?;
-        let outside = found
-            .partitions
-            .iter()
-            .filter(|(date, _)| !options.range.contains(**date));
-        let (before, after): (Vec<_>, Vec<_>) =
-            outside.partition(|(date, _)| **date < options.range.from());
-        job.nearest = job.nearest_outputs(before.last().copied(), after.first().copied());
-        job.outputs = found.partitions;
-        job.outputs.retain(|date, _| options.range.contains(*date));
-        Ok(job)
+        .map_err(within)
+    }
+}
+
+/// A place that a job names: from the current folder on the command line, and otherwise from the
+/// folder of asof.toml.
+fn place(workspace: &Workspace<'_>, ad_hoc: Option<&AdHoc>, text: &str) -> Result<Location> {
+    match ad_hoc {
+        Some(_) => workspace.here(text),
+        None => workspace.configured(text),
     }
 }
 
@@ -290,138 +337,15 @@ pub(in crate::commands) fn history(
     })
 }
 
-/// Events whose place is known, and whose partitions have not been looked for.
-#[derive(Clone)]
-pub(in crate::commands) struct EventsPlace {
-    pub(in crate::commands) name: String,
-    pub(in crate::commands) root: Location,
-    pub(in crate::commands) dates: EventDates,
-    pub(in crate::commands) format: FormatRule,
-    pub(in crate::commands) types: TypeRules,
-}
-
-/// What tells the date of events.
-#[derive(Clone)]
-pub(in crate::commands) enum EventDates {
-    /// The path of their file.
-    Layout(Layout),
-    /// A column.
-    Column(Column),
-}
-
-/// A column of dates, and a layout that narrows the files that are read, if there is one.
-#[derive(Clone)]
-pub(in crate::commands) struct Column(
-    pub(in crate::commands) DateColumn,
-    pub(in crate::commands) Option<Layout>,
-);
-
-impl EventDates {
-    /// What a layout and a column say; nothing if there is neither.
-    fn of(layout: Option<&str>, column: Option<DateColumn>) -> Result<Option<Self>> {
-        let layout = layout.map(Layout::parse).transpose()?;
-        Ok(match (column, layout) {
-            (Some(column), layout) => Some(EventDates::Column(Column(column, layout))),
-            (None, Some(layout)) => Some(EventDates::Layout(layout)),
-            (None, None) => None,
-        })
-    }
-
-    /// The column, if it is one.
-    pub(in crate::commands) fn into_column(self) -> Option<Column> {
-        match self {
-            EventDates::Layout(_) => None,
-            EventDates::Column(column) => Some(column),
-        }
-    }
-
-    fn layout(&self) -> Option<&Layout> {
-        match self {
-            EventDates::Layout(layout) => Some(layout),
-            EventDates::Column(Column(_, layout)) => layout.as_ref(),
-        }
-    }
-}
-
-impl EventsPlace {
-    /// Finds the events of a range. Those whose dates are in a column are split by date.
-    ///
-    /// `followed` are types that text is read in, whatever its values are.
-    fn search(
-        self,
-        workspace: &Workspace<'_>,
-        range: DateRange,
-        followed: Option<SchemaRef>,
-    ) -> Result<EventsSource> {
-        let EventsPlace {
-            name,
-            root,
-            dates,
-            format,
-            mut types,
-        } = self;
-        types.layout = dates
-            .layout()
-            .map(LayoutColumns::of_events)
-            .unwrap_or_default();
-        match dates {
-            EventDates::Layout(layout) => {
-                let at = |error: Error| error.within(format!("events {name}"));
-                let found = partitions::find(&root, &layout, Some(range)).map_err(at)?;
-                // What is wrong for every date keeps the job from starting.
-                if let Some(objects) = found
-                    .partitions
-                    .values()
-                    .next()
-                    .filter(|_| types.csv_is_given)
-                {
-                    types
-                        .check_csv(format.of(objects)?, &format!("'{}'", objects[0].location))
-                        .map_err(at)?;
-                }
-                Ok(EventsSource {
-                    name,
-                    root,
-                    layout,
-                    found,
-                    format,
-                    types,
-                    dated: None,
-                })
-            }
-            EventDates::Column(Column(column, layout)) => {
-                let place = format!("events {name}, '{}'", workspace.shown(&root));
-                types.pinned = followed;
-                let dated = Dated::new(root.clone(), layout, format, types, column, RowsOf::Events)
-                    .within(place, workspace.memory);
-                let split = dated.split(Some(range))?;
-                let found = split.find(Some(range))?;
-                let layout = Dated::split_layout()?;
-                let format = dated.split_format();
-                let types = dated.split_types();
-                Ok(EventsSource {
-                    name,
-                    root,
-                    layout,
-                    found,
-                    format,
-                    types,
-                    dated: Some((dated, split)),
-                })
-            }
-        }
-    }
-}
-
 /// A job's work with the events and tables that it reads.
-pub(in crate::commands) struct Resolved {
-    work: Work,
-    events: Vec<EventsPlace>,
-    tables: Vec<TableName>,
-    relations: Vec<JobRelation>,
+pub(in crate::commands) struct ResolvedWork {
+    pub(super) work: Work,
+    pub(super) events: Vec<EventsPlace>,
+    pub(super) tables: Vec<TableName>,
+    pub(super) relations: Vec<JobRelation>,
 }
 
-impl Resolved {
+impl ResolvedWork {
     /// The parts of a join.
     pub(in crate::commands) fn into_join(mut self) -> Option<(JoinSpec, TableName, EventsPlace)> {
         match (self.work, self.events.pop()) {
@@ -431,155 +355,15 @@ impl Resolved {
     }
 }
 
-/// The events of a section of asof.toml.
+/// A join, with the events and the table that it reads.
 ///
 /// # Errors
-/// A usage error for events that are not there, or of which nothing tells the dates.
-pub(in crate::commands) fn configured_events(
-    workspace: &Workspace<'_>,
-    name: &str,
-) -> Result<EventsPlace> {
-    let Some(config) = workspace.config.events.get(name) else {
-        let error = Error::usage(format!("there are no events '{name}'"));
-        return Err(error.hint_nearest(
-            name,
-            workspace.config.events.keys().map(String::as_str),
-            || {
-                format!(
-                    "[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml",
-                    toml_key(name)
-                )
-            },
-        ));
-    };
-    if config.path.is_empty() {
-        return Err(
-            Error::usage(format!("[events.{name}] has no path")).hint(format!(
-                "[events.{}] path = \"DIR\", layout = \"date=%Y-%m-%d\" in asof.toml",
-                toml_key(name)
-            )),
-        );
-    }
-    let section = format!("events.{}", toml_key(name));
-    let column = workspace.date_column(
-        config.date_column.as_ref(),
-        config.date_format.as_ref(),
-        config.timezone.as_deref(),
-        section,
-    )?;
-    let layout = Some(config.layout.as_str()).filter(|layout| !layout.is_empty());
-    let missing = || {
-        Error::usage(format!(
-            "[events.{name}] has neither a layout nor a date column"
-        ))
-    };
-    Ok(EventsPlace {
-        name: name.to_owned(),
-        root: workspace.configured(&config.path)?,
-        dates: EventDates::of(layout, column)?.ok_or_else(missing)?,
-        format: FormatRule {
-            declared: config.format,
-            option: format!(
-                "[events.{}] format = \"parquet\" in asof.toml; or csv, tsv, ndjson, arrow, avro",
-                toml_key(name)
-            ),
-        },
-        types: workspace.event_types(name, Some(config))?,
-    })
-}
-
-/// The date column that the command line names for events; nothing if it names none.
-fn ad_hoc_column(workspace: &Workspace<'_>, dates: &DatesInColumn) -> Result<Option<DateColumn>> {
-    let Some(name) = &dates.column else {
-        return Ok(None);
-    };
-    let zone = dates
-        .timezone
-        .as_deref()
-        .map_or_else(|| workspace.config.zone(), zone)?;
-    Ok(Some(DateColumn {
-        name: name.clone(),
-        format: dates.format.clone(),
-        zone,
-        named_by: NamedBy::Options("--events-"),
-    }))
-}
-
-/// The events of an ad hoc job: a configured name, or a path with its layout.
-fn ad_hoc_events(workspace: &Workspace<'_>, ad_hoc: &AdHoc, events: &str) -> Result<EventsPlace> {
-    let is_configured = workspace
-        .config
-        .events
-        .get(events)
-        .is_some_and(|config| !config.path.is_empty());
-    let dates = &ad_hoc.events_dates;
-    if ad_hoc.events_layout.is_none() && is_configured {
-        let mut configured = configured_events(workspace, events)?;
-        // Its zone is that of the configured events, unless the command line names one.
-        let timezone = workspace
-            .config
-            .events
-            .get(events)
-            .and_then(|config| config.timezone.clone());
-        let dates = DatesInColumn {
-            timezone: dates.timezone.clone().or(timezone),
-            ..dates.clone()
-        };
-        if let Some(column) = ad_hoc_column(workspace, &dates)? {
-            configured.dates =
-                EventDates::Column(Column(column, configured.dates.layout().cloned()));
-        }
-        return Ok(configured);
-    }
-    let column = ad_hoc_column(workspace, dates)?;
-    let Some(dates) = EventDates::of(ad_hoc.events_layout.as_deref(), column)? else {
-        let what = format!("cannot tell which date each event in '{events}' belongs to");
-        return Err(Error::usage(what)
-            .hint("--events-layout 'date=%Y-%m-%d', if the path has the date")
-            .hint("--events-date-column COLUMN, if a column has the date"));
-    };
-    let root = workspace.here(events)?;
-    let name = name_of_events(&root);
-    // What asof.toml says of events of this name holds wherever they are.
-    let config = workspace.config.events.get(&name);
-    let declared = ad_hoc
-        .events_format
-        .or(config.and_then(|config| config.format));
-    let format = FormatRule {
-        declared,
-        option: "--events-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
-    };
-    let types = workspace.event_types(&name, config)?;
-    Ok(EventsPlace {
-        name,
-        root,
-        dates,
-        format,
-        types,
-    })
-}
-
-/// The name of events that the command line places: that of their folder or file, without its
-/// ending.
-fn name_of_events(root: &Location) -> String {
-    let name = root.name();
-    let stem = match Format::of(root) {
-        Some(_) => name.split('.').next().unwrap_or_default(),
-        None => name.as_str(),
-    };
-    let is_usable = !stem.is_empty() && !stem.contains(['*', '?', '[']);
-    if is_usable {
-        stem.to_owned()
-    } else {
-        "events".to_owned()
-    }
-}
-
+/// A usage error for what is missing or unknown.
 pub(in crate::commands) fn resolve_join(
     workspace: &Workspace<'_>,
     config: &JobConfig,
     ad_hoc: Option<&AdHoc>,
-) -> Result<Resolved> {
+) -> Result<ResolvedWork> {
     let Some(table) = &config.table else {
         return Err(
             Error::usage("the job has neither SQL nor a table to join").hint(if ad_hoc.is_some() {
@@ -590,28 +374,49 @@ pub(in crate::commands) fn resolve_join(
         );
     };
     let table = workspace.known(table)?;
-    let events = match (ad_hoc, config.events.as_slice()) {
-        (
-            Some(AdHoc {
-                events: Some(events),
-                ..
-            }),
-            _,
-        ) => ad_hoc_events(workspace, ad_hoc.unwrap_or(&AdHoc::default()), events)?,
-        (None, [name]) => configured_events(workspace, name)?,
-        (None, [_, _, ..]) => {
-            return Err(Error::usage("a join has one table of events").hint("events = \"NAME\""));
+    let events = events_to_join(workspace, config, ad_hoc)?;
+    let spec = join_spec(config)?;
+    spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
+    Ok(ResolvedWork {
+        relations: vec![
+            JobRelation {
+                name: events.name.clone(),
+                reads: Reads::Events(events.name.clone()),
+            },
+            JobRelation {
+                name: table.to_string(),
+                reads: Reads::Table(table.clone(), View::AsOf),
+            },
+        ],
+        work: Work::Join(spec, table.clone()),
+        events: vec![events],
+        tables: vec![table],
+    })
+}
+
+fn events_to_join(
+    workspace: &Workspace<'_>,
+    config: &JobConfig,
+    ad_hoc: Option<&AdHoc>,
+) -> Result<EventsPlace> {
+    let described = ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?)));
+    match (described, ad_hoc, config.events.as_slice()) {
+        (Some((ad_hoc, events)), ..) => ad_hoc_events(workspace, ad_hoc, events),
+        (None, None, [name]) => configured_events(workspace, name),
+        (None, None, [_, _, ..]) => {
+            Err(Error::usage("a join has one table of events").hint("events = \"NAME\""))
         }
-        _ => {
-            return Err(
-                Error::usage("the job has no events to join").hint(if ad_hoc.is_some() {
-                    "--events PATH --events-layout L"
-                } else {
-                    "events = \"NAME\""
-                }),
-            );
+        (None, Some(_), _) => {
+            Err(Error::usage("the job has no events to join")
+                .hint("--events PATH --events-layout L"))
         }
-    };
+        (None, None, []) => {
+            Err(Error::usage("the job has no events to join").hint("events = \"NAME\""))
+        }
+    }
+}
+
+fn join_spec(config: &JobConfig) -> Result<JoinSpec> {
     if config.on.is_empty() {
         return Err(Error::usage("the join has no columns to join on")
             .hint("--on events_column=table_column"));
@@ -633,67 +438,12 @@ pub(in crate::commands) fn resolve_join(
                 .hint("--how inner, or no --select"),
         );
     }
-    spec.check_key(&table, &workspace.table(&table, &[])?.key)?;
-    Ok(Resolved {
-        work: Work::Join(spec, table.clone()),
-        events: vec![events],
-        tables: vec![table],
-        relations: Vec::new(),
-    })
+    Ok(spec)
 }
 
 /// A program, with the events and tables that it is given.
-fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Resolved> {
-    let mut relations = Relations::new(workspace, None)?;
-    let given = config
-        .events
-        .iter()
-        .map(|name| (name, true))
-        .chain(config.tables.iter().map(|name| (name, false)));
-    for (name, is_events) in given {
-        let own = config.names.get(name).unwrap_or(name);
-        let what = if is_events {
-            "'events' names"
-        } else {
-            "'tables' names"
-        };
-        relations.add(name.clone(), own, what)?;
-        let found = relations.relations.last().map(|relation| &relation.reads);
-        match (found, is_events) {
-            (Some(Reads::Events(_)), false) => {
-                return Err(
-                    Error::usage(format!("'tables' names '{name}', which are events"))
-                        .hint(format!("events = [\"{name}\"]")),
-                );
-            }
-            (Some(Reads::Table(..)), true) => {
-                return Err(
-                    Error::usage(format!("'events' names '{name}', which is a table"))
-                        .hint(format!("tables = [\"{name}\"]")),
-                );
-            }
-            _ => {}
-        }
-    }
-    if let Some(unread) = config
-        .names
-        .keys()
-        .find(|name| !config.events.contains(name) && !config.tables.contains(name))
-    {
-        return Err(Error::usage(format!(
-            "'names' has the name '{unread}', which is neither in 'events' nor in 'tables'"
-        )));
-    }
-    let mut variables = BTreeSet::new();
-    if let Some(twice) = relations
-        .relations
-        .iter()
-        .find(|relation| !variables.insert(variable(relation).to_ascii_uppercase()))
-    {
-        let what = format!("two relations would share the variable {}", variable(twice));
-        return Err(Error::usage(what)
-            .hint("names = { NAME = \"RELATION\" } gives one of them another name"));
-    }
+fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<ResolvedWork> {
+    let found = relations_of_command(workspace, config)?;
     let folder = std::path::absolute(&workspace.config.base)
         .io_context(|| "cannot find the folder of asof.toml".into())?;
     let inputs = config
@@ -707,20 +457,58 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
         .map(parse_duration)
         .transpose()
         .map_err(|error| error.within("'timeout'"))?;
-    let definition = Definition {
+    let definition = CommandDefinition {
         command: config.command.clone(),
         inputs,
-        relations: relations.relations.iter().map(variable).collect(),
+        relations: found.relations().iter().map(variable).collect(),
     };
     let program = Program {
         arguments: config.command.clone(),
         folder,
         timeout,
     };
-    Ok(relations.resolved(Work::Command(CommandWork {
+    Ok(found.resolved(Work::Command(CommandWork {
         program,
         definition,
     })))
+}
+
+/// The events and tables that a program is given, each with a variable of its own.
+fn relations_of_command<'a>(
+    workspace: &'a Workspace<'a>,
+    config: &JobConfig,
+) -> Result<RelationFinder<'a>> {
+    let mut finder = RelationFinder::new(workspace, None)?;
+    let own = |name: &String| config.names.get(name).unwrap_or(name).clone();
+    for name in &config.events {
+        if let Reads::Table(..) = finder.add(name.clone(), &own(name), "'events' names")? {
+            let what = format!("'events' names '{name}', which is a table");
+            return Err(Error::usage(what).hint(format!("tables = [\"{name}\"]")));
+        }
+    }
+    for name in &config.tables {
+        if let Reads::Events(_) = finder.add(name.clone(), &own(name), "'tables' names")? {
+            let what = format!("'tables' names '{name}', which are events");
+            return Err(Error::usage(what).hint(format!("events = [\"{name}\"]")));
+        }
+    }
+    let is_read = |name: &&String| config.events.contains(name) || config.tables.contains(name);
+    if let Some(unread) = config.names.keys().find(|name| !is_read(name)) {
+        return Err(Error::usage(format!(
+            "'names' has the name '{unread}', which is neither in 'events' nor in 'tables'"
+        )));
+    }
+    let mut variables = BTreeSet::new();
+    let is_twice = |relation: &&JobRelation| {
+        let is_new = variables.insert(variable(relation).to_ascii_uppercase());
+        !is_new
+    };
+    if let Some(twice) = finder.relations().iter().find(is_twice) {
+        let what = format!("two relations would share the variable {}", variable(twice));
+        return Err(Error::usage(what)
+            .hint("names = { NAME = \"RELATION\" } gives one of them another name"));
+    }
+    Ok(finder)
 }
 
 /// The hash of a file that a program is made of.
@@ -748,7 +536,7 @@ fn resolve_sql(
     _: String,
     _: &BTreeMap<String, String>,
     _: Option<&AdHoc>,
-) -> Result<Resolved> {
+) -> Result<ResolvedWork> {
     Err(without_sql())
 }
 
@@ -759,10 +547,10 @@ fn resolve_sql(
     sql: String,
     names: &BTreeMap<String, String>,
     ad_hoc: Option<&AdHoc>,
-) -> Result<Resolved> {
+) -> Result<ResolvedWork> {
     use crate::engine::sql::{JobDay, bind, references};
 
-    let mut relations = Relations::new(workspace, ad_hoc)?;
+    let mut finder = RelationFinder::new(workspace, ad_hoc)?;
     let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()))?)?;
     if let Some(unread) = names.keys().find(|name| !referenced.contains(name)) {
         let error = Error::usage(format!(
@@ -776,111 +564,7 @@ fn resolve_sql(
     }
     for name in referenced {
         let own = names.get(&name).unwrap_or(&name).clone();
-        relations.add(name, &own, "the job's SQL reads")?;
+        finder.add(name, &own, "the job's SQL reads")?;
     }
-    Ok(relations.resolved(Work::Sql(sql)))
-}
-
-/// The relations of a job, while they are looked for.
-struct Relations<'a> {
-    workspace: &'a Workspace<'a>,
-    /// The events that the command line describes.
-    given: Option<EventsPlace>,
-    known: Vec<TableName>,
-    events: Vec<EventsPlace>,
-    tables: Vec<TableName>,
-    relations: Vec<JobRelation>,
-}
-
-impl<'a> Relations<'a> {
-    fn new(workspace: &'a Workspace<'a>, ad_hoc: Option<&AdHoc>) -> Result<Self> {
-        let given = match ad_hoc.and_then(|ad_hoc| Some((ad_hoc, ad_hoc.events.as_ref()?))) {
-            Some((ad_hoc, events)) => Some(ad_hoc_events(workspace, ad_hoc, events)?),
-            None => None,
-        };
-        let known = workspace.tables(&[]).unwrap_or_default();
-        Ok(Relations {
-            workspace,
-            given,
-            known,
-            events: Vec::new(),
-            tables: Vec::new(),
-            relations: Vec::new(),
-        })
-    }
-
-    /// Adds a relation by its own name: that of events or a table, or a table's with `_snapshots`
-    /// or `_intervals`. A table of that very name comes first.
-    fn add(&mut self, name: String, own: &str, what: &str) -> Result<()> {
-        let is_given = self.given.as_ref().is_some_and(|given| given.name == own);
-        let table = |view: View| {
-            let table = own.strip_suffix(view.suffix())?;
-            self.known
-                .iter()
-                .find(|known| known.as_str() == table)
-                .map(|table| (table.clone(), view))
-        };
-        let reads = if is_given || self.workspace.config.events.contains_key(own) {
-            if !self.events.iter().any(|events| events.name == own) {
-                self.events.push(match &self.given {
-                    Some(given) if is_given => given.clone(),
-                    _ => configured_events(self.workspace, own)?,
-                });
-            }
-            Reads::Events(own.to_owned())
-        } else if let Some((table, view)) = [View::AsOf, View::Snapshots, View::Intervals]
-            .into_iter()
-            .find_map(table)
-        {
-            if !self.tables.contains(&table) {
-                self.tables.push(table.clone());
-            }
-            Reads::Table(table, view)
-        } else {
-            let events = self
-                .workspace
-                .config
-                .events
-                .keys()
-                .map(String::as_str)
-                .chain(self.given.as_ref().map(|given| given.name.as_str()));
-            let mut names: Vec<&str> = events
-                .chain(self.known.iter().map(TableName::as_str))
-                .collect();
-            names.dedup();
-            let error = Error::usage(format!(
-                "{what} '{own}', which is neither a table nor events"
-            ));
-            let histories: Vec<String> = self
-                .known
-                .iter()
-                .flat_map(|table| View::HISTORY.map(|view| format!("{table}{}", view.suffix())))
-                .collect();
-            return Err(error.hint_nearest(
-                own,
-                names
-                    .iter()
-                    .copied()
-                    .chain(histories.iter().map(String::as_str)),
-                || {
-                    format!(
-                        "known are {}; a table's history is read as TABLE_snapshots or \
-                         TABLE_intervals",
-                        names.join(", ")
-                    )
-                },
-            ));
-        };
-        self.relations.push(JobRelation { name, reads });
-        Ok(())
-    }
-
-    fn resolved(self, work: Work) -> Resolved {
-        Resolved {
-            work,
-            events: self.events,
-            tables: self.tables,
-            relations: self.relations,
-        }
-    }
+    Ok(finder.resolved(Work::Sql(sql)))
 }

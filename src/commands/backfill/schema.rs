@@ -11,12 +11,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use arrow::datatypes::SchemaRef;
 use chrono::{Days, NaiveDate};
 
-use super::job::{EventsSource, Job, Recorded, Work, recorded_in};
+use super::events::EventsSource;
+use super::job::{Job, Work};
+use super::states::{OutputRecord, recorded_in};
 use crate::domain::output_types::{OutputClash, OutputTypes};
 use crate::domain::schema::type_name;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
-use crate::source::Format;
 use crate::storage::lake::location::Object;
 
 /// How many days before and after a range are looked at for outputs.
@@ -136,18 +137,6 @@ pub(super) fn refusal(clash: &OutputClash, sources: &[(String, SchemaRef)], work
     })
 }
 
-impl EventsSource {
-    /// Whether the events are text, whose types are inferred.
-    pub(super) fn is_text(&self) -> bool {
-        let first = self.found.partitions.values().flatten().next();
-        let format = self
-            .format
-            .declared
-            .or_else(|| Format::of(&first?.location));
-        format.is_none_or(|format| !format.carries_types())
-    }
-}
-
 /// The range in which outputs are looked for: with some days around it, if the events are text.
 pub(super) fn around(range: DateRange, events: &[EventsSource]) -> Result<DateRange> {
     if !events.iter().any(EventsSource::is_text) {
@@ -193,7 +182,7 @@ impl Job {
         after: Option<(&NaiveDate, &'a Vec<Object>)>,
     ) -> Vec<(NaiveDate, SchemaRef)> {
         let schema = |(date, objects): (&NaiveDate, &Vec<Object>)| {
-            let Recorded { footer, schema } = recorded_in(self.own(*date, objects)?).ok()?;
+            let OutputRecord { footer, schema } = recorded_in(self.own(*date, objects)?).ok()?;
             (footer.inputs.job == self.hash && footer.job_name == self.name)
                 .then_some((*date, schema))
         };

@@ -5,12 +5,22 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::job::Job;
-use super::{DateAction, DateReport};
+use super::report::{DateAction, DateReport, ServedBy};
 use crate::commands::Workspace;
 use crate::error::toml_key;
 use crate::model::DaySpan;
 
 impl Job {
+    /// Says so when files of events are in another padding than their layout.
+    pub(super) fn tell_of_other_padding(&self, workspace: &Workspace<'_>) {
+        for events in &self.events {
+            if let Some(other) = &events.found.other_padding {
+                let note = format!("events {}: {other}, and is not read", events.name);
+                workspace.progress.note(&note);
+            }
+        }
+    }
+
     /// Says so when events of a day were joined to a copy that was taken after the day had ended.
     pub(super) fn warn_of_leakage(&self, workspace: &Workspace<'_>, reports: &[DateReport]) {
         for (name, history) in &self.tables {
@@ -71,7 +81,7 @@ impl Job {
         for (name, history) in &self.tables {
             let served = reports
                 .iter()
-                .any(|report| report.using.get(name) == Some(&"intervals"));
+                .any(|report| report.using.get(name) == Some(&ServedBy::Intervals));
             if let Some(columns) = history.uncompared().filter(|_| served) {
                 workspace.progress.note(&format!(
                     "the intervals of {name} do not compare every column ({columns}): those have \

@@ -1,0 +1,110 @@
+//! Executors: what computes the rows of a date once the job is bound to it.
+//!
+//! | executor | what it is told | where it runs |
+//! | --- | --- | --- |
+//! | [`LocalSql`](sql::LocalSql) | a query, relations opened as batches | this process, by DataFusion |
+//! | [`LocalJoin`](join::LocalJoin) | events, and a build side for many dates | this process |
+//! | [`ExternalCommand`](command::ExternalCommand) | places of files, in its environment | a process of its own |
+//!
+//! Planning, staleness, the comparison of schemas, the footer and the atomic publication are the
+//! same for all of them: an executor only fills a [`DateOutput`].
+//!
+//! **Another one**, such as Spark, would be told the job's query and, for each relation, its files
+//! and types ([`BoundEvents::files`](super::bound::BoundEvents::files),
+//! [`TableRows::plain_object`](super::bound::TableRows::plain_object)). It would have its result
+//! written to a private place and hand those files to [`DateOutput`], as the external command does.
+//! [`prepare`](Executor::prepare) is where it would submit dates ahead of time.
+
+pub(super) mod command;
+mod join;
+#[cfg(feature = "sql")]
+mod sql;
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use self::command::ExternalCommand;
+use self::join::LocalJoin;
+#[cfg(feature = "sql")]
+use self::sql::LocalSql;
+use super::bound::BoundJob;
+use super::job::{Job, Work};
+use super::output::DateOutput;
+use super::report::ServedBy;
+use crate::commands::Workspace;
+use crate::error::Result;
+use crate::model::TableName;
+
+/// What an executor tells of a date, as far as it came.
+#[derive(Default)]
+pub(super) struct Execution {
+    /// Where the rows of each table came from.
+    pub(super) using: BTreeMap<String, ServedBy>,
+    /// The events that were read, if it was a join.
+    pub(super) events: Option<u64>,
+    /// Those of them that met a row.
+    pub(super) matched: Option<u64>,
+}
+
+impl Execution {
+    /// Notes where rows of a table came from; a table that intervals served once was served by
+    /// intervals.
+    fn note(&mut self, table: &TableName, by: ServedBy) {
+        let noted = self.using.entry(table.to_string()).or_insert(by);
+        if by == ServedBy::Intervals {
+            *noted = by;
+        }
+    }
+}
+
+/// Computes the rows of dates, of many in parallel.
+pub(super) trait Executor: Sync {
+    /// Checks the job against the columns and types of the date's inputs, and reads no more of
+    /// them than it needs for that.
+    ///
+    /// # Errors
+    /// What [`execute`](Executor::execute) would fail with before it computes a row.
+    fn check(&self, bound: &BoundJob<'_>, told: &mut Execution) -> Result<()>;
+
+    /// Writes the date's rows to its output.
+    ///
+    /// # Errors
+    /// Whatever keeps the rows from being computed; nothing is published then.
+    fn execute(
+        &self,
+        bound: &BoundJob<'_>,
+        output: &mut DateOutput<'_>,
+        told: &mut Execution,
+    ) -> Result<()>;
+
+    /// Tells the executor that `date` is run now, and `later` will be.
+    fn prepare(&self, _date: NaiveDate, _later: NaiveDate) {}
+
+    /// Tells the executor that a date needs nothing any more.
+    fn finished(&self, _date: NaiveDate) {}
+}
+
+/// The executor of a job on this machine, for the dates that are to be run.
+pub(super) fn local<'a>(
+    job: &'a Job,
+    workspace: &'a Workspace<'a>,
+    dates: &[NaiveDate],
+    many: bool,
+    workers: usize,
+) -> Box<dyn Executor + 'a> {
+    match &job.work {
+        #[cfg(feature = "sql")]
+        Work::Sql(query) => Box::new(LocalSql::new(query, workspace.memory, workers)),
+        Work::Join(spec, table) => Box::new(LocalJoin::new(
+            job,
+            spec,
+            table,
+            dates,
+            many,
+            workers,
+            workspace.memory,
+        )),
+        Work::Command(work) => Box::new(ExternalCommand::new(work, workspace.progress)),
+    }
+}

@@ -1,0 +1,262 @@
+//! Queries in this process: events and tables are their relations, tables as of the date.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::NaiveDate;
+
+use super::{Execution, Executor};
+use crate::commands::backfill::bound::{
+    BoundEvents, BoundJob, BoundTable, RelationRows, TableRows,
+};
+use crate::commands::backfill::output::DateOutput;
+use crate::domain::cast::conform;
+use crate::engine::sql::{
+    JobDay, Open, QueryMemory, Relation, RelationCopies, bind, check, missing_column, run,
+};
+use crate::error::{Error, Result};
+use crate::model::MemoryBudget;
+use crate::source::read_columns;
+use crate::storage::{Batches, within};
+
+/// Runs queries by DataFusion.
+pub(super) struct LocalSql<'a> {
+    /// The query with its placeholders.
+    query: &'a str,
+    memory: QueryMemory,
+}
+
+/// The query of one date, with what it reads.
+struct BoundQuery {
+    sql: String,
+    relations: Vec<(String, Relation)>,
+    /// The schemas of what it reads, as outputs name them.
+    sources: Vec<(String, SchemaRef)>,
+}
+
+impl<'a> LocalSql<'a> {
+    /// An executor of a query, of which `queries` run in parallel.
+    pub(super) fn new(query: &'a str, budget: MemoryBudget, queries: usize) -> Self {
+        LocalSql {
+            query,
+            memory: QueryMemory { budget, queries },
+        }
+    }
+
+    /// The query of the date with the relations that it reads.
+    fn bind(&self, bound: &BoundJob<'_>, told: &mut Execution) -> Result<BoundQuery> {
+        let day = JobDay {
+            date: bound.date,
+            zone: bound.job.zone,
+        };
+        let sql = bind(self.query, day)?;
+        let mut sources = Vec::new();
+        let mut relations: Vec<(String, Relation)> = Vec::new();
+        let mut tables: Vec<TableRelation<'_>> = Vec::new();
+        for relation in &bound.relations {
+            let name = &relation.relation.name;
+            match &relation.rows {
+                RelationRows::Events(events) => {
+                    let relation = events_relation(events)?;
+                    let own = &events.source.name;
+                    sources.push((format!("events.{own}"), relation.schema.clone()));
+                    relations.push((name.clone(), relation));
+                }
+                RelationRows::Table(table) => {
+                    let rows = table.open()?;
+                    told.note(table.name, table.served_by(&rows));
+                    let schema = rows.schema().clone();
+                    sources.push((format!("tables.{}", table.name), schema.clone()));
+                    tables.push(TableRelation {
+                        name,
+                        bound: table,
+                        rows,
+                        schema,
+                    });
+                }
+            }
+        }
+        add_absent_columns(&sql, &relations, &mut tables)?;
+        relations.extend(tables.into_iter().map(TableRelation::into_relation));
+        Ok(BoundQuery {
+            sql,
+            relations,
+            sources,
+        })
+    }
+}
+
+impl Executor for LocalSql<'_> {
+    /// Plans the query, which finds wrong columns and types, and reads no rows for it.
+    fn check(&self, bound: &BoundJob<'_>, told: &mut Execution) -> Result<()> {
+        let BoundQuery { sql, relations, .. } = self.bind(bound, told)?;
+        check(&sql, relations)
+    }
+
+    fn execute(
+        &self,
+        bound: &BoundJob<'_>,
+        output: &mut DateOutput<'_>,
+        told: &mut Execution,
+    ) -> Result<()> {
+        let query = self.bind(bound, told)?;
+        output.sources.extend(query.sources);
+        run(
+            &query.sql,
+            query.relations,
+            self.memory,
+            &mut |schema, batch| {
+                output.begin(schema)?;
+                output.write(batch)
+            },
+        )
+    }
+}
+
+/// The events of the date. A query may scan them twice: typed files are opened for each scan, with
+/// the columns that it asks for; text is read once and kept.
+fn events_relation(events: &BoundEvents<'_>) -> Result<Relation> {
+    let rows = events.open(None, None)?;
+    let open: Open = if rows.format.carries_types() {
+        let objects = events.files().to_vec();
+        let format = rows.format;
+        let types = events.source.types.clone();
+        let place = events.place();
+        Arc::new(move |columns: &[String]| {
+            Ok(within(
+                read_columns(&objects, format, &types, columns, None)?,
+                place.clone(),
+            ))
+        })
+    } else {
+        let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
+        Arc::new(move |columns: &[String]| select(&kept, columns))
+    };
+    Ok(Relation::new(rows.schema, open))
+}
+
+/// Adds to tables' columns those that the query names and that were absent on the date: nulls,
+/// of the type that they have elsewhere in the table's history.
+fn add_absent_columns(
+    sql: &str,
+    relations: &[(String, Relation)],
+    tables: &mut [TableRelation<'_>],
+) -> Result<()> {
+    let nothing: Open = Arc::new(|_| Ok(Box::new(std::iter::empty()) as Batches));
+    for _ in 0..64 {
+        let mut all = relations.to_vec();
+        all.extend(tables.iter().map(|table| {
+            (
+                table.name.to_owned(),
+                Relation::new(table.schema.clone(), nothing.clone()),
+            )
+        }));
+        let Some((relation, column)) = missing_column(sql, all)? else {
+            break;
+        };
+        let mut found = false;
+        let is_named = relation
+            .as_ref()
+            .is_some_and(|relation| tables.iter().any(|table| table.name == relation));
+        for table in tables.iter_mut() {
+            if is_named && relation.as_deref() != Some(table.name) {
+                continue;
+            }
+            if table.schema.field_with_name(&column).is_err()
+                && let Ok(field) = table.every_column()?.field_with_name(&column)
+            {
+                let fields: Vec<_> = table
+                    .schema
+                    .fields()
+                    .iter()
+                    .cloned()
+                    .chain([Arc::new(field.clone())])
+                    .collect();
+                table.schema = Arc::new(Schema::new(fields));
+                found = true;
+            }
+        }
+        if !found {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What a query reads of a table under one name.
+struct TableRelation<'a> {
+    name: &'a str,
+    bound: &'a BoundTable<'a>,
+    rows: TableRows,
+    /// Its columns, and those that it lacks and the query names.
+    schema: SchemaRef,
+}
+
+/// How a scan reads rows of a table, with columns that they lack as nulls.
+fn scan(rows: TableRows, schema: &SchemaRef) -> Open {
+    let schema = schema.clone();
+    Arc::new(move |columns: &[String]| {
+        let fields: Vec<_> = columns
+            .iter()
+            .filter_map(|name| schema.field_with_name(name).ok().cloned())
+            .collect();
+        let wanted: SchemaRef = Arc::new(Schema::new(fields));
+        Ok(Box::new(
+            rows.read(columns)?
+                .map(move |batch| conform(&batch?, &wanted)),
+        ))
+    })
+}
+
+impl TableRelation<'_> {
+    /// Every column that the relation could have.
+    fn every_column(&self) -> Result<SchemaRef> {
+        match self.rows {
+            TableRows::AsOf(_) => self.bound.history.every_column(),
+            TableRows::Copies(_) => self.bound.history.columns_known(self.bound.serving),
+            TableRows::Known(_) => self.bound.history.columns_of_intervals(self.bound.serving),
+        }
+    }
+
+    fn into_relation(self) -> (String, Relation) {
+        let TableRelation {
+            name, rows, schema, ..
+        } = self;
+        let copies = match &rows {
+            TableRows::Copies(copies) => {
+                let copies = copies.clone();
+                let schema = schema.clone();
+                let dates = copies.dates();
+                let only = Arc::new(move |dates: &[NaiveDate]| {
+                    scan(TableRows::Copies(copies.only(dates)), &schema)
+                });
+                Some(RelationCopies { dates, only })
+            }
+            _ => None,
+        };
+        (
+            name.to_owned(),
+            Relation {
+                open: scan(rows, &schema),
+                schema,
+                copies,
+            },
+        )
+    }
+}
+
+fn select(batches: &Arc<Vec<RecordBatch>>, columns: &[String]) -> Result<Batches> {
+    let batches = batches.clone();
+    let columns = columns.to_vec();
+    Ok(Box::new((0..batches.len()).map(move |at| {
+        let batch = &batches[at];
+        let indices: Vec<usize> = columns
+            .iter()
+            .filter_map(|name| batch.schema_ref().index_of(name).ok())
+            .collect();
+        batch
+            .project(&indices)
+            .map_err(|error| Error::io(format!("cannot select columns: {error}")))
+    })))
+}

@@ -1,0 +1,182 @@
+//! The hash of a job: of all that its results depend on besides events and snapshots.
+//!
+//! The hash is in the footer of every output. So the document that is hashed stays what it is, to
+//! the byte: a part that came later is only in it where a job has that part.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::job::{Job, Work};
+use crate::domain::schema::type_name;
+use crate::engine::asof::TableHistory;
+use crate::source::Dialect;
+use crate::storage::parquet::footer::{ConventionWire, GapsWire};
+
+impl Job {
+    /// The hash of all that the result depends on besides events and snapshots.
+    pub(super) fn hash(&self) -> String {
+        let mut document = json!({
+            "work": self.work_to_hash(),
+            "events": self.event_types_to_hash(),
+            "keys": self.keys_to_hash(),
+        });
+        let parts = [
+            ("tables", self.table_types_to_hash()),
+            ("csv_as_text", self.text_events_to_hash()),
+            ("names", self.names_to_hash()),
+            ("intervals", self.intervals_to_hash()),
+            ("timezone", self.zone_to_hash()),
+            ("csv", self.dialects_to_hash()),
+            ("date_columns", self.date_columns_to_hash()),
+        ];
+        for (name, part) in parts.into_iter().filter(|(_, part)| !is_empty(part)) {
+            document[name] = part;
+        }
+        format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
+    }
+
+    fn work_to_hash(&self) -> Value {
+        match &self.work {
+            #[cfg(feature = "sql")]
+            Work::Sql(sql) => json!({ "sql": sql.trim() }),
+            Work::Join(spec, table) => json!({ "join": spec, "table": table }),
+            Work::Command(work) => json!(work.definition),
+        }
+    }
+
+    fn event_types_to_hash(&self) -> Value {
+        let types = |events: &BTreeMap<String, DataType>| -> BTreeMap<String, String> {
+            events
+                .iter()
+                .map(|(name, data_type)| (name.clone(), type_name(data_type)))
+                .collect()
+        };
+        let events = self.events.iter();
+        let all: BTreeMap<&str, BTreeMap<String, String>> = events
+            .map(|events| (events.name.as_str(), types(&events.types.declared)))
+            .collect();
+        json!(all)
+    }
+
+    fn keys_to_hash(&self) -> Value {
+        let keys: BTreeMap<&str, &[String]> = self
+            .tables
+            .iter()
+            .map(|(name, history)| (name.as_str(), history.table.key.as_slice()))
+            .collect();
+        json!(keys)
+    }
+
+    fn table_types_to_hash(&self) -> Value {
+        let types = |history: &TableHistory| -> BTreeMap<String, String> {
+            let declared = history.table.types.declared.iter();
+            declared
+                .map(|(name, data_type)| (name.clone(), data_type.to_string()))
+                .collect()
+        };
+        let all: BTreeMap<&str, BTreeMap<String, String>> = self
+            .tables
+            .iter()
+            .filter(|(_, history)| !history.table.types.declared.is_empty())
+            .map(|(name, history)| (name.as_str(), types(history)))
+            .collect();
+        json!(all)
+    }
+
+    fn text_events_to_hash(&self) -> Value {
+        let as_text: Vec<&str> = self
+            .events
+            .iter()
+            .filter(|events| events.types.csv_as_text)
+            .map(|events| events.name.as_str())
+            .collect();
+        json!(as_text)
+    }
+
+    fn names_to_hash(&self) -> Value {
+        let renamed: BTreeMap<&str, String> = self
+            .relations
+            .iter()
+            .map(|relation| (relation.name.as_str(), relation.reads.own_name()))
+            .filter(|(name, own)| name != own)
+            .collect();
+        json!(renamed)
+    }
+
+    fn intervals_to_hash(&self) -> Value {
+        let made = |history: &TableHistory| {
+            let settings = &history.settings()?.settings;
+            let mut made = vec![
+                json!(ConventionWire::from(&settings.convention)),
+                json!(GapsWire::from(settings.policy)),
+                json!(settings.comparison.ignore),
+                json!(settings.comparison.track),
+            ];
+            let selection = &settings.selection;
+            if !selection.is_whole() {
+                made.push(json!({ "where": selection.condition, "select": selection.select }));
+            }
+            Some(Value::Array(made))
+        };
+        let all: BTreeMap<&str, Value> = self
+            .tables
+            .iter()
+            .filter_map(|(name, history)| Some((name.as_str(), made(history)?)))
+            .collect();
+        json!(all)
+    }
+
+    /// The zone, of a query that has placeholders for the beginning or the end of the day.
+    #[cfg(feature = "sql")]
+    fn zone_to_hash(&self) -> Value {
+        let Work::Sql(sql) = &self.work else {
+            return Value::Null;
+        };
+        let sql = sql.to_ascii_lowercase();
+        if sql.contains("{start") || sql.contains("{end") {
+            json!(self.zone.name())
+        } else {
+            Value::Null
+        }
+    }
+
+    #[cfg(not(feature = "sql"))]
+    fn zone_to_hash(&self) -> Value {
+        Value::Null
+    }
+
+    fn dialects_to_hash(&self) -> Value {
+        let dialects: BTreeMap<&str, &Dialect> = self
+            .events
+            .iter()
+            .filter(|events| !events.types.csv.is_default())
+            .map(|events| (events.name.as_str(), events.types.csv.as_ref()))
+            .collect();
+        json!(dialects)
+    }
+
+    fn date_columns_to_hash(&self) -> Value {
+        let dated: BTreeMap<&str, Value> = self
+            .events
+            .iter()
+            .filter_map(|events| {
+                let (dated, _) = events.dated.as_ref()?;
+                Some((events.name.as_str(), dated.column.in_json()))
+            })
+            .collect();
+        json!(dated)
+    }
+}
+
+/// Whether a job does not have a part.
+fn is_empty(part: &Value) -> bool {
+    match part {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}

@@ -1,0 +1,54 @@
+//! What the command line asks of a backfill.
+
+use crate::config::JobConfig;
+use crate::domain::staleness::StateFilter;
+use crate::engine::asof::RowSource;
+use crate::model::{DateRange, DaySpan};
+use crate::source::Format;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct BackfillOptions {
+    /// The dates.
+    pub range: DateRange,
+    /// Which states are run.
+    pub only: StateFilter,
+    /// Where tables' rows come from.
+    pub using: RowSource,
+    /// How many dates run in parallel; nothing for what suits the job.
+    pub workers: Option<usize>,
+    /// Overrules the tables' tolerance.
+    pub tolerance: Option<DaySpan>,
+    /// Overrules the tables' lag.
+    pub lag: Option<DaySpan>,
+    /// Whether nothing is to be written.
+    pub dry_run: bool,
+    /// A job that the command line describes.
+    pub ad_hoc: Option<AdHoc>,
+}
+
+/// A job that is not in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct AdHoc {
+    /// The root of the events, or the name of configured ones.
+    pub events: Option<String>,
+    /// Their layout.
+    pub events_layout: Option<String>,
+    /// The column that holds their dates.
+    pub events_dates: DatesInColumn,
+    /// Their format.
+    pub events_format: Option<Format>,
+    /// The rest, as the configuration would have it, with paths from the current folder.
+    pub job: JobConfig,
+}
+
+/// A column of dates that the command line names.
+#[derive(Clone, Debug, Default)]
+pub struct DatesInColumn {
+    /// Its name, if one is named.
+    pub column: Option<String>,
+    /// The format of its text.
+    pub format: Option<String>,
+    /// The zone in which the day of its instants lies.
+    pub timezone: Option<String>,
+}

@@ -1,0 +1,283 @@
+//! Where the dates of a job stand: what each output was made from, what it would be made from now,
+//! and the failures that are kept beside the outputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::job::{Job, Work};
+use super::relations::{JobRelation, Reads, View};
+use crate::domain::staleness::{DateState, Inputs, TableInput};
+use crate::engine::asof::TableHistory;
+use crate::error::{Error, Kind, Result};
+use crate::parallel::{self, decoding_threads, object_threads};
+use crate::storage::lake::commit::publish_hint;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::parquet::footer::{Content, OutputFooter};
+use crate::storage::parquet::object::ParquetObject;
+
+/// Why a date failed, kept beside the outputs.
+#[derive(Serialize, Deserialize)]
+struct Failure {
+    date: NaiveDate,
+    reason: String,
+}
+
+impl Job {
+    fn failure_path(&self, date: NaiveDate) -> Location {
+        Job::failures_root(&self.output, &self.name).join(&format!("{date}.json"))
+    }
+
+    fn failures_root(output: &Location, name: &str) -> Location {
+        output.join("_asof").join("failed").join(name)
+    }
+
+    /// The dates whose failure is kept beside the outputs.
+    ///
+    /// # Errors
+    /// A failure to list them.
+    pub(super) fn failures_below(output: &Location, name: &str) -> Result<BTreeSet<NaiveDate>> {
+        let entries = Job::failures_root(output, name).entries()?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok())
+            .collect())
+    }
+
+    /// What the output of a date would be made from now.
+    pub(super) fn inputs(&self, date: NaiveDate) -> Result<Inputs> {
+        let mut tables = BTreeMap::new();
+        let mut copies = BTreeMap::new();
+        for (name, history) in &self.tables {
+            let serving = history.resolve(date)?;
+            let input = |snapshot_date: NaiveDate| {
+                let fingerprint = history.facts(snapshot_date)?.fingerprint;
+                Ok(TableInput {
+                    snapshot_date,
+                    fingerprint,
+                })
+            };
+            if self.reads_as_of(name) {
+                tables.insert(name.clone(), input(serving)?);
+            }
+            let mut read = BTreeSet::new();
+            for relation in &self.relations {
+                if matches!(&relation.reads, Reads::Table(table, view) if table.as_str() == name && *view != View::AsOf)
+                {
+                    read.extend(self.copies_read(relation, history, serving, date)?);
+                }
+            }
+            if !read.is_empty() {
+                copies.insert(
+                    name.clone(),
+                    read.into_iter().map(input).collect::<Result<Vec<_>>>()?,
+                );
+            }
+        }
+        let events = self
+            .events
+            .iter()
+            .map(|events| (events.name.clone(), events.identity(date)))
+            .collect();
+        Ok(Inputs {
+            job: self.hash.clone(),
+            tables,
+            events,
+            history: copies,
+        })
+    }
+
+    /// Whether the job reads a table as of the date: a join does, and a query that names it.
+    fn reads_as_of(&self, table: &str) -> bool {
+        self.relations.iter().any(|relation| {
+            matches!(&relation.reads, Reads::Table(name, View::AsOf) if name.as_str() == table)
+        })
+    }
+
+    /// The dates of the copies that a relation with history needs for a date.
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(unused_variables, reason = "only a query leaves copies out")
+    )]
+    pub(super) fn copies_read(
+        &self,
+        relation: &JobRelation,
+        history: &TableHistory,
+        serving: NaiveDate,
+        date: NaiveDate,
+    ) -> Result<Vec<NaiveDate>> {
+        let visible = history.until(serving);
+        match (&self.work, &relation.reads) {
+            #[cfg(feature = "sql")]
+            (Work::Sql(sql), Reads::Table(_, View::Snapshots)) => {
+                use crate::engine::sql::{JobDay, bind, dates_read};
+
+                dates_read(
+                    &bind(
+                        sql,
+                        JobDay {
+                            date,
+                            zone: self.zone,
+                        },
+                    )?,
+                    &relation.name,
+                    visible,
+                )
+            }
+            _ => Ok(visible.to_vec()),
+        }
+    }
+
+    /// What the output of a date said that it was made from when the job began; `None` if there was
+    /// none.
+    fn recorded(&self, date: NaiveDate) -> Result<Option<OutputRecord>> {
+        self.outputs
+            .get(&date)
+            .and_then(|objects| self.own(date, objects))
+            .map(recorded_in)
+            .transpose()
+    }
+
+    /// Where dates stand, in their order.
+    pub(in crate::commands) fn states(&self, dates: &[NaiveDate]) -> Vec<Result<DateState>> {
+        self.states_and_schemas(dates)
+            .into_iter()
+            .map(|state| state.map(|(state, _)| state))
+            .collect()
+    }
+
+    /// Where dates stand, in their order, and the schemas of outputs that are up to date.
+    pub(super) fn states_and_schemas(
+        &self,
+        dates: &[NaiveDate],
+    ) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
+        // What is looked at is small, and waited for, but in external tables, which are read whole
+        // for it.
+        let is_external = |history: &TableHistory| !history.table.own;
+        let number = match self.tables.values().any(is_external) {
+            true => decoding_threads(),
+            false => self
+                .tables
+                .values()
+                .map(|history| object_threads(history.table.root.store().is_some()))
+                .chain([object_threads(self.output.store().is_some())])
+                .max()
+                .unwrap_or(1),
+        };
+        self.read_facts_of_history(dates);
+        let mut states = parallel::map(number, dates, |date| self.state(*date));
+        let known = dates
+            .iter()
+            .zip(&states)
+            .filter_map(|(date, state)| Some((*date, state.as_ref().ok()?.1.as_ref()?)));
+        let types = self.output_types(known);
+        for (state, schema) in states.iter_mut().flatten() {
+            if let Some(reason) = schema.as_ref().and_then(|schema| types.missed(schema)) {
+                (*state, *schema) = (DateState::Stale(reason), None);
+            }
+        }
+        states
+    }
+
+    /// Reads, in parallel, what the footers of the copies say that the last date reads of tables'
+    /// histories: earlier dates need most of them too. A failure comes again when a date needs the
+    /// copy.
+    fn read_facts_of_history(&self, dates: &[NaiveDate]) {
+        let Some(last) = dates.last() else { return };
+        for relation in &self.relations {
+            let Reads::Table(table, View::Snapshots | View::Intervals) = &relation.reads else {
+                continue;
+            };
+            let Some(history) = self
+                .tables
+                .get(table.as_str())
+                .filter(|history| history.table.own)
+            else {
+                continue;
+            };
+            let copies = history
+                .resolve(*last)
+                .and_then(|serving| self.copies_read(relation, history, serving, *last));
+            parallel::map(
+                object_threads(history.table.root.store().is_some()),
+                &copies.unwrap_or_default(),
+                |copy| history.facts(*copy).map(|_| ()),
+            );
+        }
+    }
+
+    /// Where a date stands, and the schema of its output if that is up to date.
+    fn state(&self, date: NaiveDate) -> Result<(DateState, Option<SchemaRef>)> {
+        let note = if self.failures.contains(&date) {
+            self.failure_path(date).read_small().ok().flatten()
+        } else {
+            None
+        };
+        let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
+        let inputs = self.inputs(date)?;
+        let recorded = self.recorded(date)?;
+        let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
+        let state = DateState::of(was, &inputs, failure.map(|failure| failure.reason));
+        let schema = recorded
+            .filter(|_| state == DateState::UpToDate)
+            .map(|recorded| recorded.schema);
+        Ok((state, schema))
+    }
+
+    /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it
+    /// is told anyway.
+    pub(super) fn remember(&self, date: NaiveDate, error: &Error) {
+        publish_hint(
+            &self.failure_path(date),
+            &Failure {
+                date,
+                reason: error.to_string(),
+            },
+        );
+    }
+
+    /// Forgets the failure of a date that was written since.
+    pub(super) fn forget_failure(&self, date: NaiveDate) {
+        if self.failures.contains(&date) {
+            let _ = self.failure_path(date).remove();
+        }
+    }
+}
+
+/// What an output records of itself.
+pub(super) struct OutputRecord {
+    /// What it says of itself.
+    pub(super) footer: OutputFooter,
+    /// Its columns.
+    pub(super) schema: SchemaRef,
+}
+
+/// Opens an output.
+///
+/// # Errors
+/// A refusal of an object that asof did not write; a failure to read it.
+pub(super) fn recorded_in(object: &Object) -> Result<OutputRecord> {
+    let external = || {
+        Error::refused(format!(
+            "'{}' was not written by asof, and will not be replaced",
+            object.location
+        ))
+        .hint("remove it, or choose another --out or output")
+    };
+    let opened = ParquetObject::open(&object.location).map_err(|error| {
+        if error.kind() == Kind::Io {
+            error
+        } else {
+            external()
+        }
+    })?;
+    match opened.footer()?.map(|footer| footer.content) {
+        Some(Content::Output(footer)) => Ok(OutputRecord {
+            footer,
+            schema: opened.schema().clone(),
+        }),
+        _ => Err(external()),
+    }
+}
