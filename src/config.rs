@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
-use crate::domain::schema::{DECLARABLE, parse_type};
+use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};

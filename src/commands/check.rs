@@ -25,8 +25,9 @@ use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, kee
 use super::state::cell;
 use crate::domain::dedup::Dedup;
 use crate::domain::diff::KeyedBatch;
-use crate::domain::schema::{type_name, unify};
+use crate::domain::schema::unify;
 use crate::domain::spelling::twins;
+use crate::domain::type_names::type_name;
 use crate::engine::dated::{Dated, RowsOf};
 use crate::engine::dedup;
 use crate::engine::pins::{Watch, pins};

@@ -19,7 +19,7 @@ use super::Workspace;
 use super::state::{Cells, ColumnChange, cell};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::interval::Interval;
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::engine::digests::key_digests;
 use crate::engine::intervals::Intervals;
 use crate::error::{Context, Error, Result, nearest, shorten, word};

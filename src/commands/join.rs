@@ -32,8 +32,9 @@ use super::backfill::{
 };
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
 use crate::domain::join::JoinKind;
-use crate::domain::schema::{type_name, unify};
+use crate::domain::schema::unify;
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
+use crate::domain::type_names::type_name;
 use crate::engine::asof::{RowSource, TableHistory};
 use crate::engine::dated::{Dated, RowsOf, Survey};
 use crate::engine::intervals::to_days;

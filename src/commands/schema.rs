@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Workspace;
 use super::show::ShownColumn;
 use super::table_inventory::{Inspected, inspect};
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::{self, object_threads};

@@ -22,7 +22,7 @@ use super::testing::{TestLake, date};
 use super::verify::verify;
 use super::{Workspace, history};
 use crate::config::TableConfig;
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::engine::intervals::Intervals;
 use crate::error::{Kind, Result};
 use crate::storage::lake::location::Location;

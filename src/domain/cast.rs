@@ -16,7 +16,9 @@ use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float32Type, Float64
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
-use super::schema::{canonical, integer, type_name, widen};
+use super::canonical_types::canonical;
+use super::type_names::type_name;
+use super::widening::{integer, widen};
 use crate::error::{Error, Result};
 
 /// Brings a batch into `schema`: columns by name, absent ones as nulls, each cast exactly.
@@ -546,7 +548,7 @@ mod tests {
 
     #[test]
     fn nested_values_are_json_as_text_if_that_gives_them_back() {
-        use super::super::schema::parse_type;
+        use super::super::type_names::parse_type;
         let read = |types: &str, texts: &[Option<&str>]| {
             let texts = StringArray::from(texts.to_vec());
             super::super::text::column(&texts, &parse_type(types).expect("a type")).expect("values")

@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn times_numbers_and_text_have_an_order_and_nothing_else_has() {
-        use crate::domain::schema::parse_type;
+        use crate::domain::type_names::parse_type;
         let ordered = |name: &str| is_ordered(&parse_type(name).expect(name));
         for name in [
             "date",

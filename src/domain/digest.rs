@@ -207,7 +207,7 @@ pub fn comparable(one: &DataType, other: &DataType) -> bool {
     let exact = |one: &DataType, other: &DataType| {
         (number(one) && (number(other) || whole(other))) || (whole(one) && decimal(other))
     };
-    super::schema::widen(one, other).is_some() || exact(one, other) || exact(other, one)
+    super::widening::widen(one, other).is_some() || exact(one, other) || exact(other, one)
 }
 
 /// Turns sums of cells into digests, so that sums of digests no longer split into cells.
@@ -339,7 +339,7 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
 fn not_canonical(array: &dyn Array) -> Error {
     Error::refused(format!(
         "values of type {} cannot be compared",
-        super::schema::type_name(array.data_type())
+        super::type_names::type_name(array.data_type())
     ))
 }
 

@@ -308,7 +308,7 @@ fn map(values: &[Option<&Value>], entries: &FieldRef) -> Result<ArrayRef, usize>
 mod tests {
     use super::*;
     use crate::domain::cast::display;
-    use crate::domain::schema::parse_type;
+    use crate::domain::type_names::parse_type;
 
     /// How the value shows in a column of a type; `None` if it is not of the type.
     fn read(json: &str, to: &str) -> Option<String> {

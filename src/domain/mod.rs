@@ -5,7 +5,10 @@
 //! | question | file |
 //! | --- | --- |
 //! | which path holds a date, and which folders a range needs | [`layout`] |
-//! | when are two types one type | [`schema`] |
+//! | which encodings are one type | [`canonical_types`] |
+//! | which type may become which | [`widening`] |
+//! | how a type is named | [`type_names`] |
+//! | which columns appeared, went or widened between two snapshots | [`schema`] |
 //! | which dates no calendar has | [`calendar`] |
 //! | which values survive a change of type | [`cast`] |
 //! | which value a text or a JSON value is | [`text`], [`json`]; in another notation, [`notation`] |
@@ -27,6 +30,7 @@
 
 pub mod asof;
 pub mod calendar;
+pub mod canonical_types;
 pub mod cast;
 pub mod columns;
 pub mod comparison;
@@ -50,3 +54,5 @@ pub mod search;
 pub mod spelling;
 pub mod staleness;
 pub mod text;
+pub mod type_names;
+pub mod widening;

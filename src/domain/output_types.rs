@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::schema::{type_name, widen, written};
+use super::canonical_types::written;
+use super::type_names::type_name;
+use super::widening::widen;
 
 /// The types of the columns of a job's outputs, each with a date whose output has it.
 #[derive(Debug, Default)]

@@ -611,7 +611,7 @@ mod tests {
 
     use super::*;
     use crate::domain::cast::display;
-    use crate::domain::schema::parse_type;
+    use crate::domain::type_names::parse_type;
 
     #[test]
     fn whole_numbers_are_what_programs_write() {

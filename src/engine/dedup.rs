@@ -19,7 +19,7 @@ use chrono::NaiveDate;
 use super::table::Table;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::error::{Error, Result, shorten};
 use crate::source::no_column;
 use crate::storage::Batches;

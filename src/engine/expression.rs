@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::domain::cast::conform;
 #[cfg(feature = "sql")]
-use crate::domain::schema::widen;
+use crate::domain::widening::widen;
 use crate::error::{Error, Result};
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 

@@ -35,7 +35,7 @@ use crate::domain::interval::Interval;
 use crate::domain::join::{
     JoinKind, KeyKind, Keys, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
 };
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
 use crate::parallel::{OrderedPool, Task, processors};

@@ -19,8 +19,9 @@ use chrono::NaiveDate;
 use super::intervals::{read_schema, write_schema};
 use super::table::{Snapshot, Table};
 use super::units::UnitSource;
+use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::cast_exactly;
-use crate::domain::schema::{in_microseconds, with_types};
+use crate::domain::schema::with_types;
 use crate::error::{Kind, Result};
 use crate::storage::parquet::footer::ColumnWire;
 

@@ -16,8 +16,10 @@ use chrono::NaiveDate;
 
 use super::intervals::Intervals;
 use super::table::Table;
+use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::cast_exactly;
-use crate::domain::schema::{declaration, in_microseconds, widen};
+use crate::domain::schema::declaration;
+use crate::domain::widening::widen;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::TableName;
 use crate::storage::Batches;

@@ -16,7 +16,7 @@ use arrow::ipc;
 use arrow::ipc::reader::{read_dictionary, read_footer_length, read_record_batch};
 
 use super::Input;
-use crate::domain::schema::canonical_schema;
+use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};

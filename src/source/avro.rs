@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use arrow_avro::reader::{Reader, ReaderBuilder};
 
 use super::Input;
-use crate::domain::schema::canonical_schema;
+use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};

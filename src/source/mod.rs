@@ -373,7 +373,7 @@ mod tests {
 
     use super::testing::{file, lines, read_all, typed_file};
     use super::*;
-    use crate::domain::schema::type_name;
+    use crate::domain::type_names::type_name;
     use crate::storage::lake::location::Location;
 
     fn read_text(name: &str, text: &str, rules: &TypeRules) -> Result<(Vec<String>, Vec<String>)> {
@@ -538,7 +538,7 @@ mod tests {
         let second_day = |pinned_type: &str, value: &str| {
             let rules = pinned(&[(
                 "x",
-                crate::domain::schema::parse_type(pinned_type).expect("a type"),
+                crate::domain::type_names::parse_type(pinned_type).expect("a type"),
             )]);
             read_text("x.csv", &format!("x\n{value}\n"), &rules)
                 .map(|(types, lines)| format!("{} = {}", types[0], lines[0]))

@@ -21,9 +21,11 @@ use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use super::type_inference::{Guess, Place, Written};
 use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
+use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::shortened;
 use crate::domain::json::{self, Value, Wrong};
-use crate::domain::schema::{canonical_schema, type_name, widen};
+use crate::domain::type_names::type_name;
+use crate::domain::widening::widen;
 use crate::error::{Context, Error, Result};
 use crate::storage::parquet::object::BATCH_ROWS;
 

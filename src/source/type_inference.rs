@@ -13,8 +13,9 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Input, TypeRules};
 use crate::domain::notation::Notation;
-use crate::domain::schema::{type_name, widen};
 use crate::domain::text::{self, Number};
+use crate::domain::type_names::type_name;
+use crate::domain::widening::widen;
 use crate::error::{Error, Result};
 
 /// Where a value stands.

@@ -21,8 +21,9 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::Batches;
+use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::conform;
-use crate::domain::schema::{in_microseconds, unify};
+use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::parquet::object::BATCH_ROWS;

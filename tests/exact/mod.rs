@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
-use asof::domain::schema::{parse_type, type_name};
+use asof::domain::type_names::{parse_type, type_name};
 use asof::error::{Error, Kind};
 use asof::source::{Format, TypeRules, read};
 use asof::storage::lake::partitions::local_object;

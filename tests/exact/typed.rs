@@ -6,8 +6,8 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::ipc::writer::FileWriter;
-use asof::domain::schema::parse_type;
 use asof::domain::text;
+use asof::domain::type_names::parse_type;
 use asof::source::Format;
 use parquet::arrow::ArrowWriter;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::job::{Job, Work};
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::engine::asof::TableHistory;
 use crate::source::Dialect;
 use crate::storage::parquet::footer::{ConventionWire, GapsWire};

@@ -15,7 +15,7 @@ use super::events::EventsSource;
 use super::job::{Job, Work};
 use super::states::{OutputRecord, recorded_in};
 use crate::domain::output_types::{OutputClash, OutputTypes};
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::location::Object;

@@ -7,10 +7,11 @@ use arrow::datatypes::SchemaRef;
 
 use super::snapshots::{Job, Look};
 use super::{Finding, ProblemKind, Verification};
+use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::quoted;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::RowSum;
-use crate::domain::schema::{in_microseconds, unify, with_types};
+use crate::domain::schema::{unify, with_types};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::SelectedRows;

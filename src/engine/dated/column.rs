@@ -8,8 +8,8 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::domain::cast::display;
-use crate::domain::schema::type_name;
 use crate::domain::text::timestamp;
+use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, shorten, toml_key, word};
 use crate::model::DateRange;
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};

@@ -33,7 +33,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::prelude::SessionContext;
 
-use crate::domain::schema::type_name;
+use crate::domain::type_names::type_name;
 use crate::error::Error;
 
 /// Puts the exact functions in the place of those that have the same names.

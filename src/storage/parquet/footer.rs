@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
-use crate::domain::schema::{parse_type, type_name};
 use crate::domain::staleness::Inputs;
+use crate::domain::type_names::{parse_type, type_name};
 use crate::error::{Error, Result};
 
 /// The name of our entry in the key-value metadata.

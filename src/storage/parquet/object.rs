@@ -31,8 +31,8 @@ use parquet::file::metadata::{
 
 use super::{embedded_schema, int96, untrusted};
 use crate::domain::calendar::check_calendar;
+use crate::domain::canonical_types::{canonical_schema, written};
 use crate::domain::cast::cast_exactly;
-use crate::domain::schema::{canonical_schema, written};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::Batches;

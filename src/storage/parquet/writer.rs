@@ -35,9 +35,9 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::domain::digest::cell_digests;
-use crate::domain::schema::written;
 use crate::error::{Context, Error, Result};
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::encoder::Encoder;
