@@ -7,27 +7,53 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
+/// The types without parameters, by name.
+const PLAIN: [(&str, DataType); 15] = [
+    ("null", DataType::Null),
+    ("bool", DataType::Boolean),
+    ("int8", DataType::Int8),
+    ("int16", DataType::Int16),
+    ("int32", DataType::Int32),
+    ("int64", DataType::Int64),
+    ("uint8", DataType::UInt8),
+    ("uint16", DataType::UInt16),
+    ("uint32", DataType::UInt32),
+    ("uint64", DataType::UInt64),
+    ("float32", DataType::Float32),
+    ("float64", DataType::Float64),
+    ("text", DataType::Utf8),
+    ("binary", DataType::Binary),
+    ("date", DataType::Date32),
+];
+
+/// The names that configurations may use instead.
+const OTHER_NAMES: [(&str, DataType); 7] = [
+    ("string", DataType::Utf8),
+    ("varchar", DataType::Utf8),
+    ("boolean", DataType::Boolean),
+    ("int", DataType::Int32),
+    ("integer", DataType::Int32),
+    ("bigint", DataType::Int64),
+    ("double", DataType::Float64),
+];
+
 /// A type's name as users know it: `int64`, `text`, `timestamp(us, UTC)`, `list<text>`.
 ///
 /// [`parse_type`] reads the name of a canonical type back as that type.
 pub fn type_name(data_type: &DataType) -> String {
     use DataType as T;
-    let unit_name = |unit: &TimeUnit| match unit {
-        TimeUnit::Second => "s",
-        TimeUnit::Millisecond => "ms",
-        TimeUnit::Microsecond => "us",
-        TimeUnit::Nanosecond => "ns",
-    };
+    if let Some((name, _)) = PLAIN.iter().find(|(_, plain)| plain == data_type) {
+        return (*name).to_owned();
+    }
     match data_type {
-        T::Utf8 | T::LargeUtf8 | T::Utf8View => "text".into(),
-        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "binary".into(),
-        T::Boolean => "bool".into(),
-        T::Date32 | T::Date64 => "date".into(),
-        T::Timestamp(unit, None) => format!("timestamp({})", unit_name(unit)),
-        T::Timestamp(unit, Some(_)) => format!("timestamp({}, UTC)", unit_name(unit)),
+        T::LargeUtf8 | T::Utf8View => "text".into(),
+        T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "binary".into(),
+        T::Date64 => "date".into(),
+        T::Timestamp(unit, None) => format!("timestamp({})", unit_name(*unit)),
+        T::Timestamp(unit, Some(_)) => format!("timestamp({}, UTC)", unit_name(*unit)),
         T::Time32(_) => "time(ms)".into(),
         T::Time64(_) => "time".into(),
-        T::Duration(unit) => format!("duration({})", unit_name(unit)),
+        T::Duration(unit) => format!("duration({})", unit_name(*unit)),
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
             format!("decimal({p}, {s})")
         }
@@ -35,17 +61,8 @@ pub fn type_name(data_type: &DataType) -> String {
             format!("list<{}>", type_name(item.data_type()))
         }
         T::Struct(fields) => {
-            let field = |field: &Arc<Field>| {
-                format!(
-                    "{}: {}",
-                    field_name(field.name()),
-                    type_name(field.data_type())
-                )
-            };
-            format!(
-                "struct<{}>",
-                fields.iter().map(field).collect::<Vec<_>>().join(", ")
-            )
+            let fields: Vec<String> = fields.iter().map(|field| struct_field(field)).collect();
+            format!("struct<{}>", fields.join(", "))
         }
         T::Map(entries, _) => match entries.data_type() {
             T::Struct(pair) if pair.len() == 2 => format!(
@@ -55,8 +72,26 @@ pub fn type_name(data_type: &DataType) -> String {
             ),
             other => format!("map<{}>", type_name(other)),
         },
+        // Types that are not canonical appear in messages only.
         other => format!("{other}").to_lowercase(),
     }
+}
+
+fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
+    }
+}
+
+fn struct_field(field: &Field) -> String {
+    format!(
+        "{}: {}",
+        field_name(field.name()),
+        type_name(field.data_type())
+    )
 }
 
 /// A field's name in the name of a struct, in quotes if it is more than letters, digits and `_`.
@@ -85,96 +120,104 @@ pub fn parse_type(text: &str) -> Option<DataType> {
 
 /// Takes a type from the front of text.
 fn next_type(rest: &mut &str) -> Option<DataType> {
+    let word = next_word(rest).to_lowercase();
+    let mut names = PLAIN.iter().chain(&OTHER_NAMES);
+    if let Some((_, plain)) = names.find(|(name, _)| *name == word) {
+        return Some(plain.clone());
+    }
+    match word.as_str() {
+        "time" | "timestamp" | "timestamp_utc" | "timestamptz" | "duration" => {
+            time_type(&word, &arguments(rest)?)
+        }
+        "decimal" | "numeric" => decimal_type(&arguments(rest)?),
+        "list" => list_type(rest),
+        "map" => map_type(rest),
+        "struct" => struct_type(rest),
+        _ => None,
+    }
+}
+
+/// A type of time by its name and its arguments.
+fn time_type(name: &str, arguments: &[&str]) -> Option<DataType> {
     use DataType as T;
-    let word = next_word(rest);
-    let item = |name: &str, data_type: T| Arc::new(Field::new(name, data_type, true));
-    Some(match word.to_lowercase().as_str() {
-        "null" => T::Null,
-        "text" | "string" | "varchar" => T::Utf8,
-        "bool" | "boolean" => T::Boolean,
-        "int8" => T::Int8,
-        "int16" => T::Int16,
-        "int32" | "int" | "integer" => T::Int32,
-        "int64" | "bigint" => T::Int64,
-        "uint8" => T::UInt8,
-        "uint16" => T::UInt16,
-        "uint32" => T::UInt32,
-        "uint64" => T::UInt64,
-        "float32" => T::Float32,
-        "float64" | "double" => T::Float64,
-        "date" => T::Date32,
-        "binary" => T::Binary,
-        "time" => match arguments(rest)?.as_slice() {
-            [] | ["ns"] => T::Time64(TimeUnit::Nanosecond),
-            ["ms"] => T::Time32(TimeUnit::Millisecond),
-            _ => return None,
-        },
-        "timestamp" => match arguments(rest)?.as_slice() {
-            [] => T::Timestamp(TimeUnit::Microsecond, None),
-            [name] => T::Timestamp(unit(name)?, None),
-            [name, zone] if zone.eq_ignore_ascii_case("utc") => {
-                T::Timestamp(unit(name)?, Some("UTC".into()))
-            }
-            _ => return None,
-        },
-        "timestamp_utc" | "timestamptz" => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        "duration" => match arguments(rest)?.as_slice() {
-            [] => T::Duration(TimeUnit::Microsecond),
-            ["s"] => T::Duration(TimeUnit::Second),
-            [name] => T::Duration(unit(name)?),
-            _ => return None,
-        },
-        "decimal" | "numeric" => match arguments(rest)?.as_slice() {
-            [precision, scale] => {
-                let precision = precision.parse().ok()?;
-                let scale = scale.parse().ok()?;
-                let is_one = (1..=38).contains(&precision)
-                    && (-38..=38).contains(&scale)
-                    && i16::from(scale) <= i16::from(precision);
-                is_one.then_some(T::Decimal128(precision, scale))?
-            }
-            _ => return None,
-        },
-        "list" => {
-            expect(rest, '<')?;
-            let inner = next_type(rest)?;
-            expect(rest, '>')?;
-            T::List(item("item", inner))
+    Some(match (name, arguments) {
+        ("time", [] | ["ns"]) => T::Time64(TimeUnit::Nanosecond),
+        ("time", ["ms"]) => T::Time32(TimeUnit::Millisecond),
+        ("timestamp", []) => T::Timestamp(TimeUnit::Microsecond, None),
+        ("timestamp", [name]) => T::Timestamp(unit(name)?, None),
+        ("timestamp", [name, zone]) if zone.eq_ignore_ascii_case("utc") => {
+            T::Timestamp(unit(name)?, Some("UTC".into()))
         }
-        "map" => {
-            expect(rest, '<')?;
-            let key = next_type(rest)?;
-            expect(rest, ',')?;
-            let value = next_type(rest)?;
-            expect(rest, '>')?;
-            let pair = Fields::from(vec![
-                Field::new("key", key, false),
-                Field::new("value", value, true),
-            ]);
-            T::Map(
-                Arc::new(Field::new("entries", T::Struct(pair), false)),
-                false,
-            )
+        ("timestamp_utc" | "timestamptz", []) => {
+            T::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
         }
-        "struct" => {
-            expect(rest, '<')?;
-            let mut fields: Vec<Field> = Vec::new();
-            while expect(rest, '>').is_none() {
-                if !fields.is_empty() {
-                    expect(rest, ',')?;
-                }
-                let name = next_field_name(rest)?;
-                expect(rest, ':')?;
-                let data_type = next_type(rest)?;
-                if fields.iter().any(|field| field.name() == &name) {
-                    return None;
-                }
-                fields.push(Field::new(name, data_type, true));
-            }
-            T::Struct(fields.into())
-        }
+        ("duration", []) => T::Duration(TimeUnit::Microsecond),
+        ("duration", ["s"]) => T::Duration(TimeUnit::Second),
+        ("duration", [name]) => T::Duration(unit(name)?),
         _ => return None,
     })
+}
+
+/// A decimal of up to 38 digits, by its precision and scale.
+pub(crate) fn decimal_type(arguments: &[&str]) -> Option<DataType> {
+    let [precision, scale] = arguments else {
+        return None;
+    };
+    let precision = precision.parse().ok()?;
+    let scale = scale.parse().ok()?;
+    let is_one = (1..=38).contains(&precision)
+        && (-38..=38).contains(&scale)
+        && i16::from(scale) <= i16::from(precision);
+    is_one.then_some(DataType::Decimal128(precision, scale))
+}
+
+fn list_type(rest: &mut &str) -> Option<DataType> {
+    expect(rest, '<')?;
+    let item = next_type(rest)?;
+    expect(rest, '>')?;
+    Some(list_of(item))
+}
+
+fn map_type(rest: &mut &str) -> Option<DataType> {
+    expect(rest, '<')?;
+    let key = next_type(rest)?;
+    expect(rest, ',')?;
+    let value = next_type(rest)?;
+    expect(rest, '>')?;
+    Some(map_of(key, value))
+}
+
+fn struct_type(rest: &mut &str) -> Option<DataType> {
+    expect(rest, '<')?;
+    let mut fields: Vec<Field> = Vec::new();
+    while expect(rest, '>').is_none() {
+        if !fields.is_empty() {
+            expect(rest, ',')?;
+        }
+        let name = next_field_name(rest)?;
+        expect(rest, ':')?;
+        let data_type = next_type(rest)?;
+        if fields.iter().any(|field| field.name() == &name) {
+            return None;
+        }
+        fields.push(Field::new(name, data_type, true));
+    }
+    Some(DataType::Struct(fields.into()))
+}
+
+/// The canonical type of lists of an item.
+pub(crate) fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+/// The canonical type of maps from a key to a value.
+pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
+    let pair = Fields::from(vec![
+        Field::new("key", key, false),
+        Field::new("value", value, true),
+    ]);
+    let entries = Field::new("entries", DataType::Struct(pair), false);
+    DataType::Map(Arc::new(entries), false)
 }
 
 fn unit(name: &str) -> Option<TimeUnit> {
@@ -187,7 +230,7 @@ fn unit(name: &str) -> Option<TimeUnit> {
 }
 
 /// Takes letters, digits and `_` from the front of text.
-fn next_word<'a>(rest: &mut &'a str) -> &'a str {
+pub(crate) fn next_word<'a>(rest: &mut &'a str) -> &'a str {
     let text = rest.trim_start();
     let (word, after) = text.split_at(
         text.find(|c: char| !c.is_alphanumeric() && c != '_')
@@ -217,13 +260,13 @@ fn next_field_name(rest: &mut &str) -> Option<String> {
 }
 
 /// Takes one character from the front of text, if it is the expected one.
-fn expect(rest: &mut &str, character: char) -> Option<()> {
+pub(crate) fn expect(rest: &mut &str, character: char) -> Option<()> {
     *rest = rest.trim_start().strip_prefix(character)?;
     Some(())
 }
 
 /// Takes `(a, b)` from the front of text; nothing is no arguments.
-fn arguments<'a>(rest: &mut &'a str) -> Option<Vec<&'a str>> {
+pub(crate) fn arguments<'a>(rest: &mut &'a str) -> Option<Vec<&'a str>> {
     let Some(inner) = rest.trim_start().strip_prefix('(') else {
         return Some(Vec::new());
     };

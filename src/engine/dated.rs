@@ -50,6 +50,7 @@ use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::object::RowCondition;
+use crate::storage::parquet::stored_types::arrow_name;
 
 /// The layout of the temporary folder. A folder's name without `=` adds no column to its rows.
 const LAYOUT: &str = "%Y-%m-%d";
@@ -268,7 +269,7 @@ impl Dated {
             .schema
             .fields()
             .iter()
-            .map(|field| format!("{} {}\n", field.name(), field.data_type()))
+            .map(|field| format!("{} {}\n", field.name(), arrow_name(field.data_type())))
             .collect();
         let sums = splitter.sums.unwrap_or_default();
         Ok(Split {

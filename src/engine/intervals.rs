@@ -680,53 +680,6 @@ mod tests {
     }
 
     #[test]
-    fn names_of_types_are_what_they_were() {
-        // What footers say, and what they said at first.
-        let names = [
-            ("null", "Null"),
-            ("bool", "Boolean"),
-            ("int8", "Int8"),
-            ("int16", "Int16"),
-            ("int32", "Int32"),
-            ("int64", "Int64"),
-            ("uint8", "UInt8"),
-            ("uint16", "UInt16"),
-            ("uint32", "UInt32"),
-            ("uint64", "UInt64"),
-            ("float32", "Float32"),
-            ("float64", "Float64"),
-            ("text", "Utf8"),
-            ("binary", "Binary"),
-            ("date", "Date32"),
-            ("time(ms)", "Time32(ms)"),
-            ("time", "Time64(ns)"),
-            ("timestamp(ms)", "Timestamp(ms)"),
-            ("timestamp(us)", "Timestamp(µs)"),
-            ("timestamp(ns)", "Timestamp(ns)"),
-            ("timestamp(us, UTC)", "Timestamp(µs, \"UTC\")"),
-            ("duration(s)", "Duration(s)"),
-            ("duration(us)", "Duration(µs)"),
-            ("decimal(10, 2)", "Decimal128(10, 2)"),
-            ("list<int64>", "List(Int64)"),
-            (
-                "struct<\"a b\": int64, c: text>",
-                "Struct(\"a b\": Int64, \"c\": Utf8)",
-            ),
-        ];
-        for (ours, arrows) in names {
-            let read = |data_type: &str| {
-                read_schema(&[ColumnWire {
-                    name: "c".into(),
-                    data_type: data_type.into(),
-                }])
-                .expect(data_type)
-            };
-            assert_eq!(read(ours), read(arrows), "{ours}");
-            assert_eq!(write_schema(&read(ours))[0].data_type, ours);
-        }
-    }
-
-    #[test]
     fn days_and_dates_agree() {
         let date = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
         assert_eq!(

@@ -14,6 +14,7 @@ use crate::domain::type_names::type_name;
 use crate::engine::asof::TableHistory;
 use crate::source::Dialect;
 use crate::storage::parquet::footer::{ConventionWire, GapsWire};
+use crate::storage::parquet::stored_types::arrow_name;
 
 impl Job {
     /// The hash of all that the result depends on besides events and snapshots.
@@ -74,7 +75,7 @@ impl Job {
         let types = |history: &TableHistory| -> BTreeMap<String, String> {
             let declared = history.table.types.declared.iter();
             declared
-                .map(|(name, data_type)| (name.clone(), data_type.to_string()))
+                .map(|(name, data_type)| (name.clone(), arrow_name(data_type)))
                 .collect()
         };
         let all: BTreeMap<&str, BTreeMap<String, String>> = self

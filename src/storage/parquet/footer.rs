@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,9 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::staleness::Inputs;
-use crate::domain::type_names::{parse_type, type_name};
+use crate::domain::type_names::type_name;
 use crate::error::{Error, Result};
+use crate::storage::parquet::stored_types::parse_stored_type;
 
 /// The name of our entry in the key-value metadata.
 pub const KEY: &str = "asof";
@@ -147,16 +148,12 @@ pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
     let fields = columns
         .iter()
         .map(|column| {
-            // Footers had Arrow's names of types, which change from one version of Arrow to the
-            // next.
-            let data_type: DataType = parse_type(&column.data_type)
-                .map_or_else(|| column.data_type.parse(), Ok)
-                .map_err(|_| {
-                    Error::refused(format!(
-                        "a footer names the type '{}', which is unknown",
-                        column.data_type
-                    ))
-                })?;
+            let data_type = parse_stored_type(&column.data_type).ok_or_else(|| {
+                Error::refused(format!(
+                    "a footer names the type '{}', which is unknown",
+                    column.data_type
+                ))
+            })?;
             Ok(Field::new(&column.name, data_type, true))
         })
         .collect::<Result<Vec<_>>>()?;

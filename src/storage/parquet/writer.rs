@@ -43,6 +43,7 @@ use crate::storage::lake::location::Location;
 use crate::storage::parquet::encoder::Encoder;
 use crate::storage::parquet::footer::{ColumnWire, Footer, KEY};
 use crate::storage::parquet::object::BATCH_ROWS;
+use crate::storage::parquet::stored_types::arrow_name;
 
 /// Rows in a row group.
 const ROW_GROUP_ROWS: usize = 65_536;
@@ -238,7 +239,7 @@ impl ObjectWriter {
     pub fn finish(self, footer: &Footer) -> Result<u64> {
         let column = |(_, field): &(usize, FieldRef)| ColumnWire {
             name: field.name().clone(),
-            data_type: field.data_type().to_string(),
+            data_type: arrow_name(field.data_type()),
         };
         let footer = Footer {
             untyped: self.untyped.iter().map(column).collect(),
