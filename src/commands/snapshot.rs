@@ -894,7 +894,8 @@ fn publish(
     }
     let lake = workspace.lake()?;
     let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
-    let aside = lake.superseded(&table.name, *date, workspace.clock.now(), old_fingerprint);
+    let aside =
+        lake.superseded_snapshot(&table.name, *date, workspace.clock.now(), old_fingerprint);
     staged.publish_replacing(&aside, |place| {
         Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint))
     })?;

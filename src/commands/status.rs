@@ -307,11 +307,7 @@ fn superseded(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<u64> {
     if !inspected.table.own {
         return Ok(0);
     }
-    let root = workspace
-        .lake()?
-        .root()
-        .join(inspected.table.name.as_str())
-        .join("superseded");
+    let root = workspace.lake()?.superseded(&inspected.table.name);
     Ok(find_if_there(&root, &Lake::layout()?, None)?
         .partitions
         .values()

@@ -20,9 +20,10 @@ use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
 use crate::storage::lake::Lake;
+use crate::storage::lake::conditional_writes::honours_conditions;
 use crate::storage::lake::location::Location;
+use crate::storage::lake::paths;
 use crate::storage::object_store::http::RequestCounts;
-use crate::storage::object_store::probe::honours_conditions;
 use crate::storage::object_store::registry::Stores;
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
@@ -150,7 +151,7 @@ impl Workspace<'_> {
             .hint("--allow-unsafe-store, if nothing else writes there at the same time")
             .hint(format!(
                 "if the store was mended since: delete '{}', in which that is remembered",
-                root.join("_asof").join("store.json")
+                paths::store_facts(root)
             )))
     }
 

@@ -5,6 +5,7 @@
 //! | question | file |
 //! | --- | --- |
 //! | which path holds a date, and which folders a range needs | [`layout`] |
+//! | which names of files are data, and which are of a table of another format | [`file_names`] |
 //! | which encodings are one type | [`canonical_types`] |
 //! | which type may become which | [`widening`] |
 //! | how a type is named | [`type_names`] |
@@ -37,6 +38,7 @@ pub mod comparison;
 pub mod dedup;
 pub mod diff;
 pub mod digest;
+pub mod file_names;
 pub mod gaps;
 pub mod guard;
 pub mod hash_compaction;

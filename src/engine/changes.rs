@@ -39,6 +39,7 @@ use crate::model::DateRange;
 use crate::storage::lake::commit::Staged;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
+use crate::storage::lake::paths;
 use crate::storage::parquet::footer::{ChangesFooter, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -46,8 +47,6 @@ use crate::storage::sorter::KeyEncoder;
 
 /// The column that says what was done to a row.
 const CHANGE_TYPE: &str = "_change_type";
-/// Where changes lie, beside the snapshots.
-const FOLDER: &str = "_changes";
 /// One row in so many of the snapshot before, at most, is worth an object.
 const RARE: u64 = 4;
 
@@ -89,17 +88,13 @@ impl ChangeType {
 
 /// The folder of a table's changes, if asof keeps its snapshots.
 fn root(table: &Table) -> Option<Location> {
-    table
-        .root
-        .parent()
-        .filter(|_| table.own)
-        .map(|folder| folder.join(FOLDER))
+    paths::changes(&table.root).filter(|_| table.own)
 }
 
 /// The folder of a table's changes, and in it that of a date, if asof keeps its snapshots.
 pub fn folders(table: &Table, date: NaiveDate) -> Option<(Location, Location)> {
     let root = root(table)?;
-    let of_date = root.join(&format!("snapshot_date={date}"));
+    let of_date = paths::partition(&root, date);
     Some((root, of_date))
 }
 

@@ -8,8 +8,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::domain::file_names::is_data;
 use crate::error::{Context, Error, Result};
-use crate::storage::lake::location::is_data;
 use crate::storage::lake::read::ObjectStream;
 
 /// How a file is compressed.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use crate::domain::file_names::is_data;
 use crate::error::{Context, Error, Result};
-use crate::storage::lake::location::{Location, Object, is_data};
+use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{local_object, local_objects_below};
 use crate::storage::lake::table_format::refuse_tables;
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parallel::{self, decoding_threads, object_threads};
 use crate::storage::lake::commit::publish_hint;
 use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::paths;
 use crate::storage::parquet::footer::{Content, OutputFooter};
 use crate::storage::parquet::object::ParquetObject;
 
@@ -27,11 +28,7 @@ struct Failure {
 
 impl Job {
     fn failure_path(&self, date: NaiveDate) -> Location {
-        Job::failures_root(&self.output, &self.name).join(&format!("{date}.json"))
-    }
-
-    fn failures_root(output: &Location, name: &str) -> Location {
-        output.join("_asof").join("failed").join(name)
+        paths::failure(&self.output, &self.name, date)
     }
 
     /// The dates whose failure is kept beside the outputs.
@@ -39,7 +36,7 @@ impl Job {
     /// # Errors
     /// A failure to list them.
     pub(super) fn failures_below(output: &Location, name: &str) -> Result<BTreeSet<NaiveDate>> {
-        let entries = Job::failures_root(output, name).entries()?;
+        let entries = paths::failures(output, name).entries()?;
         Ok(entries
             .iter()
             .filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok())

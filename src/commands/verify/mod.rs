@@ -34,12 +34,14 @@ use serde::Serialize;
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
 use super::table_inventory::{Inspected, inspect};
+use crate::domain::file_names::{is_data, is_staged};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::{self, object_threads};
-use crate::storage::lake::location::{Entry, Location, is_data};
+use crate::storage::lake::folders::Entry;
+use crate::storage::lake::location::Location;
 
 /// How many keys or rows a problem shows.
 const SHOWN: usize = 5;
@@ -389,7 +391,7 @@ fn gather_leftovers(
     // In a store, looking into each date's folder would be a request a date.
     let deeper = deeper && folder.as_local().is_some();
     for Entry { name, is_folder } in folder.entries().unwrap_or_default() {
-        if name.starts_with(".asof-") && name.ends_with(".tmp") {
+        if is_staged(&name) {
             left.push(workspace.shown(&folder.join(&name)));
         } else if deeper && is_folder && is_data(&name) {
             gather_leftovers(workspace, &folder.join(&name), false, left);

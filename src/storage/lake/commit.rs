@@ -10,9 +10,9 @@
 //! nothing was published into them.
 //!
 //! **In an object store** a file is written to the temporary folder of this machine (TMPDIR), and
-//! published by one conditional request ([`super::upload`]): if nothing has the name, or if what
+//! published by one conditional request ([`crate::storage::object_store::upload`]): if nothing has the name, or if what
 //! has it is still the version that was read. Whether the store honours conditions is found out
-//! first ([`super::probe`]).
+//! first ([`super::conditional_writes`]).
 
 use std::fs::{self, File};
 use std::io;
@@ -23,16 +23,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX, is_staged};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::lake::location::{Location, Place};
+use crate::storage::lake::paths::replacement_lock;
 use crate::storage::object_store::bucket::{Store, failure};
 use crate::storage::object_store::listing::PageQuery;
 use crate::storage::object_store::provider::{Condition, Service};
 use crate::storage::object_store::upload::Outcome;
 
-/// How leftovers of killed processes begin.
-const PREFIX: &str = ".asof-";
 /// How long a leftover is left alone: its writer may still be at work.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -86,8 +86,8 @@ impl Staged {
                 let folder = path.parent().unwrap_or(Path::new("."));
                 staged.made = make_folders(folder)?;
                 let file = tempfile::Builder::new()
-                    .prefix(PREFIX)
-                    .suffix(".tmp")
+                    .prefix(STAGED_PREFIX)
+                    .suffix(STAGED_SUFFIX)
                     .permissions(permissions())
                     .tempfile_in(folder);
                 StagedFile::Beside(
@@ -365,7 +365,7 @@ struct FolderLock {
 
 impl FolderLock {
     fn take(target: &Path) -> Result<Self> {
-        let path = target.with_file_name("_asof.lock");
+        let path = replacement_lock(target);
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -384,7 +384,7 @@ pub fn sweep(folder: &Location, now: DateTime<Utc>) {
     match folder.place() {
         Place::Local(folder) => sweep_local(folder, now),
         Place::Remote(store, key) if store.service == Service::Google => {
-            sweep_objects(store, &format!("{key}/{PREFIX}"), ".tmp", now);
+            sweep_objects(store, &format!("{key}/{STAGED_PREFIX}"), STAGED_SUFFIX, now);
         }
         // Nothing is staged in other stores.
         Place::Remote(..) => {}
@@ -424,7 +424,7 @@ fn sweep_local(folder: &Path, now: DateTime<Utc>) {
             .ok()
             .and_then(|metadata| metadata.modified().ok())
             .is_some_and(|modified| DateTime::<Utc>::from(modified) + LEFTOVER_AGE < now);
-        if old && name.starts_with(PREFIX) && name.ends_with(".tmp") {
+        if old && is_staged(&name) {
             let _ = fs::remove_file(entry.path());
         }
     }

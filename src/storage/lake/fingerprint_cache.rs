@@ -15,6 +15,7 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
 use crate::storage::lake::commit::publish_hint;
 use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::paths;
 
 /// The fingerprints that were worked out before; the default forgets them at the end.
 #[derive(Default)]
@@ -55,11 +56,7 @@ impl FingerprintRecall {
     /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other
     /// declared `types` than these is not recalled.
     pub fn beside(intervals: &Location, types: BTreeMap<String, String>) -> Self {
-        let name = intervals.name();
-        let path = intervals.sibling(&format!(
-            "_{}.json",
-            name.strip_suffix(".parquet").unwrap_or(&name)
-        ));
+        let path = paths::fingerprint_cache(intervals);
         let read = path.read_small().ok().flatten();
         let dates = read
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())

@@ -1,30 +1,36 @@
-//! the lake: where things lie in it.
+//! The lake: where files lie, how they are found, read and committed.
 //!
-//! ```text
-//! <lake>/<table>/snapshots/snapshot_date=2024-09-13/<table>.parquet
-//! <lake>/<table>/intervals/<table>.parquet
-//! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
-//! ```
+//! | file | rule |
+//! | --- | --- |
+//! | [`location`] | what a user may write for a place on a disk or in a store |
+//! | [`paths`] | every path that asof gives a name of its own |
+//! | [`folders`] | what lies in a folder, and which objects a pattern names |
+//! | [`partitions`] | the objects of a layout's dates, by few listings |
+//! | [`table_format`] | tables of Delta Lake, Iceberg and Hudi are refused |
+//! | [`read`] | bytes of an object, of the version that was listed |
+//! | [`commit`] | the old object or the new one, whole |
+//! | [`conditional_writes`] | whether a store honours the conditions of writes |
+//! | [`fingerprint_cache`] | the fingerprints of files that have not changed |
 //!
 //! One date is one object with one name. There is no catalog that could disagree with the data:
 //! list the lake and you know it.
 
 pub mod commit;
+pub mod conditional_writes;
 pub mod fingerprint_cache;
+pub mod folders;
 pub mod location;
 pub mod partitions;
+pub mod paths;
 pub mod read;
 pub mod table_format;
 
 use std::sync::OnceLock;
 
-use chrono::{DateTime, NaiveDate, Utc};
-
-use crate::domain::digest::Fingerprint;
-use crate::domain::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::lake::location::Location;
+use crate::storage::lake::paths::{INTERVALS, SNAPSHOTS};
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]
@@ -108,7 +114,7 @@ impl Lake {
 
     fn is_table(&self, name: &str) -> Result<bool> {
         let folder = self.root.join(name);
-        Ok(folder.join("snapshots").is_folder()? || folder.join("intervals").is_folder()?)
+        Ok(folder.join(SNAPSHOTS).is_folder()? || folder.join(INTERVALS).is_folder()?)
     }
 
     /// The names of the tables, sorted.
@@ -133,50 +139,6 @@ impl Lake {
     /// A failure if the lake cannot be listed.
     pub fn has(&self, table: &TableName) -> Result<bool> {
         self.is_table(table.as_str())
-    }
-
-    /// The root of a table's snapshots.
-    pub fn snapshots(&self, table: &TableName) -> Location {
-        self.root.join(table.as_str()).join("snapshots")
-    }
-
-    /// The layout of snapshots in every lake of asof's.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn layout() -> Result<Layout> {
-        Layout::parse(Layout::SNAPSHOTS)
-    }
-
-    /// The object of one snapshot.
-    pub fn snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
-        self.snapshots(table)
-            .join(&format!("snapshot_date={date}"))
-            .join(&format!("{table}.parquet"))
-    }
-
-    /// The object of a table's intervals.
-    pub fn intervals(&self, table: &TableName) -> Location {
-        self.root
-            .join(table.as_str())
-            .join("intervals")
-            .join(&format!("{table}.parquet"))
-    }
-
-    /// Where a snapshot goes that another one replaces.
-    pub fn superseded(
-        &self,
-        table: &TableName,
-        date: NaiveDate,
-        when: DateTime<Utc>,
-        fingerprint: Fingerprint,
-    ) -> Location {
-        let name = format!("{}-{fingerprint}.parquet", when.format("%Y%m%dT%H%M%SZ"));
-        self.root
-            .join(table.as_str())
-            .join("superseded")
-            .join(&format!("snapshot_date={date}"))
-            .join(&name)
     }
 }
 

@@ -18,11 +18,12 @@ use std::time::UNIX_EPOCH;
 use chrono::{Days, NaiveDate};
 use futures::stream::{StreamExt, TryStreamExt};
 
+use crate::domain::file_names::{ICEBERG_FOLDER, is_data};
 use crate::domain::layout::{Layout, Search};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
-use crate::storage::lake::location::{Location, Object, Place, is_data};
-use crate::storage::lake::table_format::{ICEBERG_FOLDER, TableFormat, refuse_tables};
+use crate::storage::lake::location::{Location, Object, Place};
+use crate::storage::lake::table_format::{format_of_names, refusal, refuse_tables};
 use crate::storage::object_store::bucket::failure;
 use crate::storage::object_store::guided_search::{SearchOutcome, Strategy, search};
 use crate::storage::object_store::listing::{Listed, PageQuery};
@@ -459,7 +460,7 @@ fn find_in_store(
     };
     for outcome in outcomes {
         if let Some((format, table)) = outcome.table {
-            return Err(format.refusal(&Location::remote(store.clone(), table)));
+            return Err(refusal(format, &Location::remote(store.clone(), table)));
         }
         for (date, objects) in outcome.partitions {
             found
@@ -578,8 +579,8 @@ fn list(folder: &Path, found: &mut Found) -> Result<Vec<(String, PathBuf, bool)>
             entries.push((name, path, is_dir));
         }
     }
-    if let Some(format) = TableFormat::of_names(folder, names.iter().map(String::as_str)) {
-        return Err(format.refusal(&Location::local(folder)));
+    if let Some(format) = format_of_names(folder, names.iter().map(String::as_str)) {
+        return Err(refusal(format, &Location::local(folder)));
     }
     entries.sort();
     Ok(entries)

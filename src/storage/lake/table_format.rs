@@ -8,101 +8,55 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::domain::file_names::{ICEBERG_FOLDER, TableFormat, is_iceberg_metadata};
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Location;
 
-/// A format of tables that have a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableFormat {
-    /// Delta Lake, by its folder `_delta_log`.
-    Delta,
-    /// Apache Iceberg, by files `metadata/*.metadata.json`.
-    Iceberg,
-    /// Apache Hudi, by its folder `.hoodie`.
-    Hudi,
+/// The format of the table that a folder on a local disk is, by the names in it.
+pub(crate) fn format_of_names<'a>(
+    folder: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<TableFormat> {
+    names.into_iter().find_map(|name| match name {
+        ICEBERG_FOLDER if is_iceberg(&folder.join(name)) => Some(TableFormat::Iceberg),
+        name => TableFormat::of_name(name),
+    })
 }
 
-/// The folder of an Iceberg table in which its metadata is.
-pub(crate) const ICEBERG_FOLDER: &str = "metadata";
+fn format_of_folder(folder: &Path) -> Option<TableFormat> {
+    let has = |name: &&str| folder.join(name).exists();
+    format_of_names(
+        folder,
+        ["_delta_log", ".hoodie", ICEBERG_FOLDER]
+            .iter()
+            .filter(|name| has(name))
+            .copied(),
+    )
+}
 
-impl TableFormat {
-    /// The format that the name of a folder or file tells. `metadata` alone tells nothing.
-    fn of_name(name: &str) -> Option<Self> {
-        match name {
-            "_delta_log" => Some(TableFormat::Delta),
-            ".hoodie" | ".hoodie_partition_metadata" => Some(TableFormat::Hudi),
-            _ => None,
-        }
-    }
-
-    /// The table that a path with `/` lies in, as its format and the path of its folder.
-    pub(crate) fn of_path(path: &str) -> Option<(Self, &str)> {
-        let mut start = 0;
-        let mut folder: Option<(&str, usize)> = None;
-        for part in path.split('/') {
-            let before = path[..start].trim_end_matches('/');
-            if let Some(format) = TableFormat::of_name(part) {
-                return Some((format, before));
-            }
-            if part.ends_with(".metadata.json")
-                && let Some((ICEBERG_FOLDER, end)) = folder
-            {
-                return Some((TableFormat::Iceberg, path[..end].trim_end_matches('/')));
-            }
-            folder = Some((part, start));
-            start += part.len() + 1;
-        }
-        None
-    }
-
-    /// The format of the table that a folder on a local disk is, by the names in it.
-    pub(crate) fn of_names<'a>(
-        folder: &Path,
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Option<Self> {
-        names.into_iter().find_map(|name| match name {
-            ICEBERG_FOLDER if is_iceberg(&folder.join(name)) => Some(TableFormat::Iceberg),
-            name => TableFormat::of_name(name),
-        })
-    }
-
-    fn of_folder(folder: &Path) -> Option<Self> {
-        let has = |name: &&str| folder.join(name).exists();
-        TableFormat::of_names(
-            folder,
-            ["_delta_log", ".hoodie", ICEBERG_FOLDER]
-                .iter()
-                .filter(|name| has(name))
-                .copied(),
-        )
-    }
-
-    /// The refusal of a table.
-    pub(crate) fn refusal(self, table: &Location) -> Error {
-        let name = Some(table.name())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "table".to_owned());
-        let export = |scan: &str| {
+/// The refusal of a table.
+pub(crate) fn refusal(format: TableFormat, table: &Location) -> Error {
+    let name = Some(table.name())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "table".to_owned());
+    let export = |scan: &str| {
+        format!("export it first: duckdb -c \"copy (from {scan}('{table}')) to '{name}.parquet'\"")
+    };
+    let (what, hint) = match format {
+        TableFormat::Delta => ("a Delta Lake table", export("delta_scan")),
+        TableFormat::Iceberg => ("an Iceberg table", export("iceberg_scan")),
+        TableFormat::Hudi => (
+            "a Hudi table",
             format!(
-                "export it first: duckdb -c \"copy (from {scan}('{table}')) to '{name}.parquet'\""
-            )
-        };
-        let (format, hint) = match self {
-            TableFormat::Delta => ("a Delta Lake table", export("delta_scan")),
-            TableFormat::Iceberg => ("an Iceberg table", export("iceberg_scan")),
-            TableFormat::Hudi => (
-                "a Hudi table",
-                format!(
-                    "export it first, in Spark: spark.read.format(\"hudi\").load(\"{table}\").write.parquet(\"{name}_copy\")"
-                ),
+                "export it first, in Spark: spark.read.format(\"hudi\").load(\"{table}\").write.parquet(\"{name}_copy\")"
             ),
-        };
-        Error::refused(format!(
-            "'{table}' is {format}, which asof does not read: the folder also holds files that \
-             the table no longer uses"
-        ))
-        .hint(hint)
-    }
+        ),
+    };
+    Error::refused(format!(
+        "'{table}' is {what}, which asof does not read: the folder also holds files that \
+         the table no longer uses"
+    ))
+    .hint(hint)
 }
 
 fn is_iceberg(metadata: &Path) -> bool {
@@ -113,7 +67,7 @@ fn is_iceberg(metadata: &Path) -> bool {
         .map(|entry| entry.file_name());
     names
         .into_iter()
-        .any(|name| name.to_string_lossy().ends_with(".metadata.json"))
+        .any(|name| is_iceberg_metadata(&name.to_string_lossy()))
 }
 
 /// Refuses a folder on a local disk that is a table, or lies in one. `known` are folders that were
@@ -127,13 +81,13 @@ pub fn refuse_tables(folder: &Path, known: &mut BTreeSet<std::path::PathBuf>) ->
         if !known.insert(ancestor.to_owned()) {
             break;
         }
-        if let Some(format) = TableFormat::of_folder(ancestor) {
+        if let Some(format) = format_of_folder(ancestor) {
             let shown = if ancestor == absolute {
                 folder
             } else {
                 ancestor
             };
-            return Err(format.refusal(&Location::local(shown)));
+            return Err(refusal(format, &Location::local(shown)));
         }
     }
     Ok(())
@@ -142,38 +96,6 @@ pub fn refuse_tables(folder: &Path, known: &mut BTreeSet<std::path::PathBuf>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_tells_the_table_that_it_lies_in() {
-        for (path, expected) in [
-            (
-                "a/dim/_delta_log/00000000000000000000.json",
-                Some((TableFormat::Delta, "a/dim")),
-            ),
-            ("_delta_log/", Some((TableFormat::Delta, ""))),
-            (
-                "dim/metadata/v1.metadata.json",
-                Some((TableFormat::Iceberg, "dim")),
-            ),
-            (
-                "metadata/00000-0f.metadata.json",
-                Some((TableFormat::Iceberg, "")),
-            ),
-            (
-                "dim/.hoodie/hoodie.properties",
-                Some((TableFormat::Hudi, "dim")),
-            ),
-            (
-                "dim/date=2024-01-01/.hoodie_partition_metadata",
-                Some((TableFormat::Hudi, "dim/date=2024-01-01")),
-            ),
-            ("dim/metadata/x.parquet", None),
-            ("dim/x.metadata.json", None),
-            ("dim/data/x.parquet", None),
-        ] {
-            assert_eq!(TableFormat::of_path(path), expected, "{path}");
-        }
-    }
 
     #[test]
     fn a_folder_in_a_table_is_refused_and_one_beside_it_is_not() {

@@ -23,11 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use crate::domain::file_names::{TableFormat, is_data};
 use crate::domain::layout::Layout;
 use crate::domain::search::{KeySpan, prefixes, spans};
 use crate::model::DateRange;
-use crate::storage::lake::location::is_data;
-use crate::storage::lake::table_format::TableFormat;
 use crate::storage::object_store::listing::{Listed, PAGE, Page, PageQuery, Pages};
 
 /// How many extra requests the cuts of a search may cost, of the full pages seen.

@@ -10,13 +10,11 @@
 //! | [`listing`] | listings, a page a request |
 //! | [`guided_search`] | finds the objects of a range of dates by pages of listings, in parallel |
 //! | [`upload`] | publishing into a store by one conditional write |
-//! | [`probe`] | whether a store enforces conditional writes |
 
 pub mod bucket;
 pub mod guided_search;
 pub mod http;
 pub mod listing;
-pub mod probe;
 mod profile;
 pub mod provider;
 pub mod registry;

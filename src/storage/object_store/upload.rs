@@ -31,6 +31,7 @@ use object_store::{
     CopyMode, CopyOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
+use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX};
 use crate::error::{Error, Result};
 use crate::storage::object_store::bucket::{Store, facts, failure};
 use crate::storage::object_store::http::CONDITION;
@@ -276,7 +277,7 @@ impl Upload {
             .map_or(("", self.key.as_str()), |(folder, name)| (folder, name));
         let staged = StorePath::parse(
             format!(
-                "{folder}/.asof-{:016x}-{name}.tmp",
+                "{folder}/{STAGED_PREFIX}{:016x}-{name}{STAGED_SUFFIX}",
                 crate::storage::object_store::bucket::random()
             )
             .trim_start_matches('/'),

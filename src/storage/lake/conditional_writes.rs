@@ -17,8 +17,9 @@ use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::storage::lake::commit::sweep_objects;
+use crate::storage::lake::commit::{publish_hint, sweep_objects};
 use crate::storage::lake::location::{Location, Place};
+use crate::storage::lake::paths;
 use crate::storage::object_store::bucket::{Store, failure, random};
 use crate::storage::object_store::http::CONDITION;
 use crate::storage::object_store::provider::{Condition, Service};
@@ -45,29 +46,24 @@ struct ProbeResult {
 /// # Errors
 /// A failure of the store.
 pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
-    let Place::Remote(store, root_key) = root.place() else {
+    if root.store().is_none() {
         return Ok(true);
-    };
-    let memory = root.join("_asof").join("store.json");
-    let memory_folder = format!("{root_key}/_asof");
+    }
+    let memory = paths::store_facts(root);
     let remembered = memory
         .read_small()?
         .and_then(|bytes| serde_json::from_slice::<ProbeResult>(&bytes).ok());
     if let Some(remembered) = remembered.filter(|remembered| remembered.trials == TRIALS) {
         return Ok(remembered.conditional_writes);
     }
-    sweep_objects(
-        store,
-        &format!("{}/probe-", memory_folder.trim_start_matches('/')),
-        "",
-        now,
-    );
-    let probe = root.join("_asof").join(&format!("probe-{:016x}", random()));
-    let Place::Remote(_, key) = probe.place() else {
+    let probes = paths::probes(root);
+    let Place::Remote(store, prefix) = probes.place() else {
         return Ok(true);
     };
+    sweep_objects(store, prefix, "", now);
+    let key = format!("{prefix}{:016x}", random());
     let asked = store.clone();
-    let path = store.path(key)?;
+    let path = store.path(&key)?;
     let doing = format!(
         "cannot find out whether '{}' honours conditions",
         store.url()
@@ -84,7 +80,7 @@ pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
         let _ = asked.reads.delete(&path).await;
         honoured.map_err(|error| failure(&doing, &error))
     })?;
-    crate::storage::lake::commit::publish_hint(
+    publish_hint(
         &memory,
         &ProbeResult {
             conditional_writes: honoured,

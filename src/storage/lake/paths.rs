@@ -1,0 +1,175 @@
+//! Every path that asof gives a name of its own.
+//!
+//! ```text
+//! <lake>/<table>/snapshots/snapshot_date=2024-09-13/<table>.parquet
+//! <lake>/<table>/intervals/<table>.parquet
+//! <lake>/<table>/intervals/_<table>.json                   fingerprints of the snapshots' files
+//! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
+//! <lake>/<table>/_changes/snapshot_date=2024-09-13/...     what each snapshot changed
+//! <lake or output>/_asof/store.json                        whether the store is safe
+//! <lake or output>/_asof/probe-<random>                    an object that tests that
+//! <output>/_asof/failed/<job>/2024-09-13.json              why a date failed
+//! <folder>/_asof.lock                                      held while an object is replaced
+//! ```
+//!
+//! Readers skip names that begin with `_` or `.` ([`crate::domain::file_names`], which also has the
+//! names of files that are not published yet).
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::Lake;
+use crate::domain::digest::Fingerprint;
+use crate::domain::layout::Layout;
+use crate::error::Result;
+use crate::model::TableName;
+use crate::storage::lake::location::Location;
+
+/// The folder of a table's snapshots.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+/// The folder of a table's intervals.
+pub(super) const INTERVALS: &str = "intervals";
+
+impl Lake {
+    fn table(&self, table: &TableName) -> Location {
+        self.root().join(table.as_str())
+    }
+
+    /// The root of a table's snapshots.
+    pub fn snapshots(&self, table: &TableName) -> Location {
+        self.table(table).join(SNAPSHOTS)
+    }
+
+    /// The layout of snapshots in every lake of asof's.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn layout() -> Result<Layout> {
+        Layout::parse(Layout::SNAPSHOTS)
+    }
+
+    /// The object of one snapshot.
+    pub fn snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
+        partition(&self.snapshots(table), date).join(&format!("{table}.parquet"))
+    }
+
+    /// The object of a table's intervals.
+    pub fn intervals(&self, table: &TableName) -> Location {
+        self.table(table)
+            .join(INTERVALS)
+            .join(&format!("{table}.parquet"))
+    }
+
+    /// The root of a table's snapshots that others replaced.
+    pub fn superseded(&self, table: &TableName) -> Location {
+        self.table(table).join("superseded")
+    }
+
+    /// Where a snapshot goes that another one replaces.
+    pub fn superseded_snapshot(
+        &self,
+        table: &TableName,
+        date: NaiveDate,
+        when: DateTime<Utc>,
+        fingerprint: Fingerprint,
+    ) -> Location {
+        let name = format!("{}-{fingerprint}.parquet", when.format("%Y%m%dT%H%M%SZ"));
+        partition(&self.superseded(table), date).join(&name)
+    }
+}
+
+/// The folder of a date, by [`Layout::SNAPSHOTS`].
+pub fn partition(root: &Location, date: NaiveDate) -> Location {
+    root.join(&format!("snapshot_date={date}"))
+}
+
+/// The root of what a table's snapshots changed, by the root of the snapshots.
+pub fn changes(snapshots: &Location) -> Option<Location> {
+    Some(snapshots.parent()?.join("_changes"))
+}
+
+/// The cache of the fingerprints of the snapshots that intervals were made from.
+pub fn fingerprint_cache(intervals: &Location) -> Location {
+    let name = intervals.name();
+    let table = name.strip_suffix(".parquet").unwrap_or(&name);
+    intervals.sibling(&format!("_{table}.json"))
+}
+
+/// The folder of what asof notes for itself.
+fn notes(root: &Location) -> Location {
+    root.join("_asof")
+}
+
+/// What was found out about the store of a lake or an output.
+pub fn store_facts(root: &Location) -> Location {
+    notes(root).join("store.json")
+}
+
+/// How the names of objects begin that test whether a store honours conditions.
+pub(super) fn probes(root: &Location) -> Location {
+    notes(root).join("probe-")
+}
+
+/// The folder of the failures of a job.
+pub fn failures(output: &Location, job: &str) -> Location {
+    notes(output).join("failed").join(job)
+}
+
+/// Why a job failed on a date.
+pub fn failure(output: &Location, job: &str, date: NaiveDate) -> Location {
+    failures(output, job).join(&format!("{date}.json"))
+}
+
+/// The file whose lock a process holds while it replaces a file of the same folder.
+pub(super) fn replacement_lock(target: &Path) -> PathBuf {
+    target.with_file_name("_asof.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_what_lakes_have() {
+        let root = Location::local("/lake");
+        let lake = Lake::open(&root).expect("a lake that is not there yet");
+        let table: TableName = "item".parse().expect("a name");
+        let date = NaiveDate::from_ymd_opt(2024, 9, 13).expect("a date");
+        let when = date.and_hms_opt(1, 2, 3).expect("a time").and_utc();
+        let folder = "/lake/item";
+        let of_date = "snapshot_date=2024-09-13";
+        for (path, expected) in [
+            (
+                lake.snapshot(&table, date),
+                format!("{folder}/snapshots/{of_date}/item.parquet"),
+            ),
+            (
+                lake.intervals(&table),
+                format!("{folder}/intervals/item.parquet"),
+            ),
+            (
+                fingerprint_cache(&lake.intervals(&table)),
+                format!("{folder}/intervals/_item.json"),
+            ),
+            (
+                lake.superseded_snapshot(&table, date, when, Fingerprint(10)),
+                format!(
+                    "{folder}/superseded/{of_date}/20240913T010203Z-{}.parquet",
+                    Fingerprint(10)
+                ),
+            ),
+            (
+                changes(&lake.snapshots(&table)).expect("it has a parent"),
+                format!("{folder}/_changes"),
+            ),
+            (store_facts(&root), "/lake/_asof/store.json".into()),
+            (
+                failure(&root, "daily", date),
+                "/lake/_asof/failed/daily/2024-09-13.json".into(),
+            ),
+        ] {
+            assert_eq!(path.to_string(), expected);
+        }
+    }
+}
