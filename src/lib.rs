@@ -105,7 +105,7 @@
 //! allows:
 //!
 //! ```
-//! use asof::domain::asof::{AsOfRule, NoSnapshot};
+//! use asof::domain::as_of_rule::{AsOfRule, NoSnapshot};
 //! use asof::model::{DaySpan, parse_date};
 //!
 //! let observed = [parse_date("2024-01-01")?, parse_date("2024-01-03")?];

@@ -10,7 +10,7 @@ use crate::domain::dedup::Dedup;
 use crate::domain::join::JoinKind;
 use crate::domain::staleness::StateFilter;
 use crate::domain::type_names::{DECLARABLE, parse_type};
-use crate::engine::asof::RowSource;
+use crate::engine::as_of::RowSource;
 use crate::model::{Day, DaySpan, MemoryBudget};
 use crate::source::{Dialect, Format};
 use crate::storage::object_store::guided_search::Strategy;

@@ -21,8 +21,8 @@ use serde::{Serialize, Serializer};
 
 use super::Workspace;
 use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
+use super::cells::cell;
 use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, keep_names};
-use super::state::cell;
 use crate::domain::dedup::Dedup;
 use crate::domain::diff::KeyedBatch;
 use crate::domain::schema::unify;

@@ -18,10 +18,12 @@ use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::Workspace;
-use super::state::{Cells, ColumnChange, Origin, State, States, cell};
+use super::cells::{Cells, ColumnChange, cell};
+use super::lookup::latest_states;
 use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::schema::unify;
+use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::digests::row_digests;
 use crate::engine::table::{Table, show_key};
 use crate::engine::units::{UnitSource, settle};
@@ -111,7 +113,7 @@ pub struct DiffReport {
     /// What differs in the schema, in words.
     pub schema: Option<String>,
     /// Columns left out because only intervals serve a date, and they do not compare them.
-    pub left_out: Vec<String>,
+    pub not_compared: Vec<String>,
     /// The first differences, in the order of the key.
     pub rows: Vec<RowChange>,
 }
@@ -127,29 +129,31 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         Some(from) => from,
         None => before(workspace, options)?,
     };
-    let states = States::open(workspace, &options.table, &[from, to])?;
-    let table = &states.table;
-    let first = states.resolve(from, |first| {
+    let history = latest_states(workspace, &options.table, &[from, to])?;
+    let table = &history.table;
+    let first = history.resolve_latest(from, |first| {
         format!("asof diff {} {first} {to}", options.table)
     })?;
-    let second = states.resolve(to, |second| {
+    let second = history.resolve_latest(to, |second| {
         format!("asof diff {} {from} {second}", options.table)
     })?;
-    let old = states.at(first, None)?;
-    let new = states.at(second, Some(&old.schema))?;
-    let side = |date: NaiveDate, state: &State<'_>| DiffSide {
+    let old = history.latest(first, None)?;
+    let new = history.latest(second, Some(&old.schema))?;
+    let side = |date: NaiveDate, as_of: &AsOfTable| DiffSide {
         date,
-        snapshot_date: state.date,
-        source: state.origin,
+        snapshot_date: as_of.observed,
+        source: as_of.origin(),
         rows: None,
     };
     let (wide, drift) = unify(&old.schema, &new.schema)
         .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
     let values = |date: NaiveDate, schema: &SchemaRef| {
-        let states = &states;
+        let history = &history;
         let pinned = schema.clone();
         UnitSource::of_rows(date, schema, move |columns| {
-            states.at(date, Some(&pinned))?.read(Some(columns))
+            history
+                .latest(date, Some(&pinned))?
+                .read_in_schema_order(Some(columns))
         })
     };
     let schema = settle(
@@ -167,34 +171,34 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         changed: 0,
         columns: Vec::new(),
         schema: (!drift.is_empty()).then(|| drift.in_words()),
-        left_out: left_out(&old, &new),
+        not_compared: not_compared(&old, &new),
         rows: Vec::new(),
     };
     if first != second {
-        compare(table, old, new, &schema, options.limit, &mut report)?;
+        compare(table, &old, &new, &schema, options.limit, &mut report)?;
     }
     Ok(report)
 }
 
 /// The date of the copy before the one that is compared to.
 fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
-    let states = States::open(workspace, &options.table, &[options.to])?;
-    let held = states.resolve(options.to, |first| {
+    let history = latest_states(workspace, &options.table, &[options.to])?;
+    let held = history.resolve_latest(options.to, |first| {
         format!("asof diff {} {first}", options.table)
     })?;
     let day_before = held.pred_opt().unwrap_or(held);
-    let earlier = States::open(workspace, &options.table, &[day_before])?;
+    let earlier = latest_states(workspace, &options.table, &[day_before])?;
     earlier.latest_until(day_before).ok_or_else(|| {
         Error::refused(format!(
             "table {}: no copy is earlier than that of {held}",
-            states.table.name
+            history.table.name
         ))
         .hint(format!("asof show {} {held}", options.table))
     })
 }
 
 /// The columns of which a side has only the values of each interval's first day.
-fn left_out(old: &State<'_>, new: &State<'_>) -> Vec<String> {
+fn not_compared(old: &AsOfTable, new: &AsOfTable) -> Vec<String> {
     let mut names = old.not_compared();
     names.extend(new.not_compared());
     names.sort();
@@ -205,8 +209,8 @@ fn left_out(old: &State<'_>, new: &State<'_>) -> Vec<String> {
 /// Merges the two sides and fills in what differs.
 fn compare(
     table: &Table,
-    old: State<'_>,
-    new: State<'_>,
+    old: &AsOfTable,
+    new: &AsOfTable,
     schema: &SchemaRef,
     limit: usize,
     report: &mut DiffReport,
@@ -215,7 +219,7 @@ fn compare(
         .fields()
         .iter()
         .map(|field| field.name())
-        .filter(|name| !report.left_out.contains(name));
+        .filter(|name| !report.not_compared.contains(name));
     let side = Side {
         table,
         schema,
@@ -274,12 +278,12 @@ impl Side<'_> {
     /// The rows of a state in the order of the key, counted.
     fn open<'s>(
         &'s self,
-        state: State<'_>,
+        as_of: &AsOfTable,
         rows: &'s Cell<u64>,
     ) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
-        let date = state.date;
+        let date = as_of.observed;
         let mut last = None;
-        Ok(sorted(self.table, state)?.map(move |batch| {
+        Ok(sorted(self.table, as_of)?.map(move |batch| {
             let keyed = self
                 .keyed(&batch?)
                 .map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
@@ -325,14 +329,14 @@ impl Side<'_> {
 }
 
 /// The rows of a state in the order of the key; keys with nulls are refused.
-fn sorted(table: &Table, state: State<'_>) -> Result<Batches> {
-    if state.by_key {
-        return state.read(None);
+fn sorted(table: &Table, as_of: &AsOfTable) -> Result<Batches> {
+    if as_of.is_sorted_by_key() {
+        return as_of.read_in_schema_order(None);
     }
-    let date = state.date;
-    let schema = state.schema.clone();
+    let date = as_of.observed;
+    let schema = as_of.schema.clone();
     let mut sorter = Sorter::new(&table.key, BUDGET);
-    for batch in state.read(None)? {
+    for batch in as_of.read_in_schema_order(None)? {
         let batch = batch?;
         table.keys(&batch, date)?;
         sorter.push(batch)?;
@@ -665,7 +669,7 @@ mod tests {
         lake.forget("item", "2024-01-02");
         let report = between(&lake.workspace(), "2024-01-02", "2024-01-03");
         assert_eq!(
-            (report.left_out.clone(), lines(&report)),
+            (report.not_compared.clone(), lines(&report)),
             (vec!["loaded".to_owned()], vec!["~ 1: tag a→b".to_owned()])
         );
         assert_eq!(

@@ -22,11 +22,11 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::snapshot::Outcome;
-use super::table_inventory::footer_of;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::PathColumns;
+use crate::engine::as_of::footer_of;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};

@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 
 use super::Workspace;
-use super::state::{Cells, ColumnChange, cell};
+use super::cells::{Cells, ColumnChange, cell};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::interval::Interval;
 use crate::domain::type_names::type_name;

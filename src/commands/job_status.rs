@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Workspace;
 use super::backfill::{BackfillOptions, Job};
 use crate::domain::staleness::{DateState, StateFilter};
-use crate::engine::asof::RowSource;
+use crate::engine::as_of::RowSource;
 use crate::error::Result;
 use crate::model::DateRange;
 

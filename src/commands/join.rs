@@ -35,7 +35,7 @@ use crate::domain::join::JoinKind;
 use crate::domain::schema::unify;
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
 use crate::domain::type_names::type_name;
-use crate::engine::asof::{RowSource, TableHistory};
+use crate::engine::as_of::{RowSource, TableHistory};
 use crate::engine::dated::{Dated, RowsOf, Survey};
 use crate::engine::intervals::to_days;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};

@@ -4,6 +4,7 @@
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
 pub mod backfill;
+mod cells;
 pub mod check;
 pub mod compact;
 pub mod diff;
@@ -12,13 +13,12 @@ pub mod history;
 pub mod init;
 pub mod job_status;
 pub mod join;
+mod lookup;
 pub mod partitions;
 pub mod schema;
 pub mod show;
 pub mod snapshot;
-mod state;
 pub mod status;
-mod table_inventory;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -26,5 +26,5 @@ mod types;
 pub mod verify;
 pub mod workspace;
 
-pub use state::{ColumnChange, Origin};
+pub use cells::ColumnChange;
 pub use workspace::{DeclaredTypes, Progress, Workspace, WorkspaceBuilder};

@@ -13,9 +13,10 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
+use super::lookup::inventory;
 use super::show::ShownColumn;
-use super::table_inventory::{Inspected, inspect};
 use crate::domain::type_names::type_name;
+use crate::engine::as_of::TableInventory;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::{self, object_threads};
@@ -101,14 +102,14 @@ pub(super) fn shown_columns(schema: &SchemaRef) -> Vec<ShownColumn> {
 /// A usage error for a table that there is not; a refusal of one without snapshots.
 pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
     let name = workspace.known(table)?;
-    let inspected = inspect(workspace, &name)?;
-    let (schemas, unreadable) = schemas(&inspected)?;
+    let inventory = inventory(workspace, &name)?;
+    let (schemas, unreadable) = schemas(&inventory)?;
     let (Some((first, _)), Some((last, _))) = (schemas.first_key_value(), schemas.last_key_value())
     else {
         let error = Error::refused(format!("table {name} has no snapshots"));
         return Err(error.hint(format!("asof snapshot {name} --source FILE --key COLUMN")));
     };
-    let table = &inspected.table;
+    let table = &inventory.table;
     let mut columns = histories(&schemas);
     for column in &mut columns {
         column.key = table.key.contains(&column.name);
@@ -127,13 +128,13 @@ pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
 }
 
 /// The columns of each snapshot, of those in the lake and of those that only the intervals know.
-fn schemas(inspected: &Inspected) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec<NaiveDate>)> {
-    let Inspected {
+fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec<NaiveDate>)> {
+    let TableInventory {
         table,
         found,
         intervals,
         ..
-    } = inspected;
+    } = inventory;
     let mut schemas = BTreeMap::new();
     for intervals in intervals.iter().flatten() {
         for (index, date) in intervals.observed().into_iter().enumerate() {

@@ -25,9 +25,11 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
+use super::cells::cell;
+use super::lookup::latest_states;
 use super::schema::shown_columns;
-use super::state::{Origin, State, States, cell};
 use crate::domain::cast::conform;
+use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
@@ -96,25 +98,24 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         .as_deref()
         .map(|out| Target::parse(workspace, out))
         .transpose()?;
-    let states = States::open(workspace, &options.table, &[options.date])?;
+    let history = latest_states(workspace, &options.table, &[options.date])?;
     if let Some(target) = &target {
-        target.check(workspace, &states)?;
+        target.check(workspace, &history)?;
     }
-    let date = states.resolve(options.date, |first| {
+    let date = history.resolve_latest(options.date, |first| {
         format!("asof show {} --date {first}", options.table)
     })?;
-    let state = states.at(date, None)?;
-    let source = state.origin;
-    let what = format!("table {} as of {date}", states.table.name);
-    let schema = selected(&options.select, &state.schema, &what)?;
-    note_first_days(workspace, &state, &schema);
+    let as_of = history.latest(date, None)?;
+    let what = format!("table {} as of {date}", history.table.name);
+    let schema = selected(&options.select, &as_of.schema, &what)?;
+    note_first_days(workspace, &as_of, &schema);
     let mut out = target
         .as_ref()
         .map(|target| Output::create(target, &schema))
         .transpose()?;
     let mut total = 0;
     let mut rows = Vec::new();
-    for batch in matching(state, options.condition.as_deref(), &schema)? {
+    for batch in matching(&as_of, options.condition.as_deref(), &schema)? {
         let batch = batch.map_err(|error| error.within(&what))?;
         total += batch.num_rows() as u64;
         let first = batch.num_rows().min(options.limit - rows.len());
@@ -131,10 +132,10 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     }
     out.map(Output::publish).transpose()?;
     Ok(ShowReport {
-        table: states.table.name.clone(),
+        table: history.table.name.clone(),
         date: options.date,
         snapshot_date: date,
-        source,
+        source: as_of.origin(),
         total,
         schema: shown_columns(&schema),
         rows,
@@ -163,8 +164,8 @@ fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaR
 }
 
 /// Says so if a column that is shown may have changed without ending an interval.
-fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema) {
-    let shown: Vec<String> = state
+fn note_first_days(workspace: &Workspace<'_>, as_of: &AsOfTable, schema: &Schema) {
+    let shown: Vec<String> = as_of
         .not_compared()
         .into_iter()
         .filter(|name| schema.field_with_name(name).is_ok())
@@ -173,14 +174,14 @@ fn note_first_days(workspace: &Workspace<'_>, state: &State<'_>, schema: &Schema
         workspace.progress.note(&format!(
             "only the intervals know {}; the values of {}, which they do not compare, are those \
              of each interval's first day",
-            state.date,
+            as_of.observed,
             shown.join(", ")
         ));
     }
 }
 
 /// The rows that the condition holds for, in the columns of `schema`.
-fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
+fn matching(as_of: &AsOfTable, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
     let schema = schema.clone();
     let names: Vec<String> = schema
         .fields()
@@ -188,28 +189,26 @@ fn matching(state: State<'_>, condition: Option<&str>, schema: &SchemaRef) -> Re
         .map(|field| field.name().clone())
         .collect();
     let Some(text) = condition else {
-        return Ok(Box::new(
-            state
-                .read(Some(&names))?
-                .map(move |batch| conform(&batch?, &schema)),
-        ));
+        return as_of.read(&names);
     };
-    let condition = Arc::new(Condition::parse(text, &state.schema)?);
+    let condition = Arc::new(Condition::parse(text, &as_of.schema)?);
     if !condition.columns().is_empty() {
         return Ok(Box::new(
-            state
+            as_of
                 .read_where(&names, condition)?
                 .map(move |batch| conform(&batch?, &schema)),
         ));
     }
-    Ok(Box::new(state.read(None)?.map(move |batch| {
-        let batch = batch?;
-        let holds = condition.mask(&batch)?;
-        conform(
-            &filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?,
-            &schema,
-        )
-    })))
+    Ok(Box::new(as_of.read_in_schema_order(None)?.map(
+        move |batch| {
+            let batch = batch?;
+            let holds = condition.mask(&batch)?;
+            conform(
+                &filter_record_batch(&batch, &holds).io_context(|| "cannot select rows".into())?,
+                &schema,
+            )
+        },
+    )))
 }
 
 /// A file to write, and in which format.
@@ -243,16 +242,15 @@ impl Target {
     }
 
     /// Refuses a place where the file would be taken for the table itself.
-    fn check(&self, workspace: &Workspace<'_>, states: &States) -> Result<()> {
-        let is_intervals = states
-            .intervals
-            .as_ref()
+    fn check(&self, workspace: &Workspace<'_>, history: &TableHistory) -> Result<()> {
+        let is_intervals = history
+            .intervals()
             .is_some_and(|intervals| *intervals.location() == self.path);
         let in_lake = match workspace.has_lake() {
             true => self.path.is_within(workspace.lake()?.root()),
             false => false,
         };
-        if is_intervals || in_lake || self.path.is_within(&states.table.root) {
+        if is_intervals || in_lake || self.path.is_within(&history.table.root) {
             return Err(Error::usage(format!(
                 "'{}' is inside the lake, where tables are kept",
                 self.path

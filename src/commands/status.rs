@@ -9,12 +9,12 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::Workspace;
+use super::lookup::inventory;
 use super::schema::shown_columns;
 use super::show::ShownColumn;
-use super::table_inventory::{Inspected, footer_of, inspect, sentence};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
-use crate::engine::asof::schema_on;
+use crate::engine::as_of::{TableInventory, footer_of, schema_on, sentence};
 use crate::engine::intervals::Intervals;
 use crate::error::Result;
 use crate::model::{DateRange, TableName};
@@ -141,17 +141,17 @@ pub fn status(workspace: &Workspace<'_>, tables: &[String]) -> Result<StatusRepo
     let names = workspace.tables(tables)?;
     let tables = names
         .iter()
-        .map(|name| table(workspace, &inspect(workspace, name)?))
+        .map(|name| table(workspace, &inventory(workspace, name)?))
         .collect::<Result<_>>()?;
     Ok(StatusReport { tables })
 }
 
-fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus> {
-    let Inspected { table, found, .. } = inspected;
+fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableStatus> {
+    let TableInventory { table, found, .. } = inventory;
     let mut unreadable = Vec::new();
-    let footers = footers(inspected, &mut unreadable);
-    let intervals = inspected.intervals.as_ref().ok().and_then(Option::as_ref);
-    if let Err(error) = &inspected.intervals {
+    let footers = footers(inventory, &mut unreadable);
+    let intervals = inventory.intervals.as_ref().ok().and_then(Option::as_ref);
+    if let Err(error) = &inventory.intervals {
         unreadable.push(Unreadable {
             date: None,
             what: error.to_string(),
@@ -207,14 +207,14 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
             .sum(),
         rows: (table.own && footers.len() == found.partitions.len())
             .then(|| footers.values().map(|footer| footer.rows).sum()),
-        columns: last_columns(inspected),
+        columns: last_columns(inventory),
         last_snapshot: last.map(|(date, footer)| LastSnapshot {
             snapshot_date: *date,
             rows: footer.rows,
             dropped_rows: footer.dropped_rows,
             fingerprint: footer.fingerprint,
         }),
-        superseded: superseded(workspace, inspected)?,
+        superseded: superseded(workspace, inventory)?,
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
         not_compacted: found
             .partitions
@@ -239,14 +239,14 @@ fn table(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<TableStatus
 
 /// What each snapshot of the lake says of itself.
 fn footers(
-    inspected: &Inspected,
+    inventory: &TableInventory,
     unreadable: &mut Vec<Unreadable>,
 ) -> BTreeMap<NaiveDate, SnapshotFooter> {
     let mut footers = BTreeMap::new();
-    let own = inspected.table.own.then_some(&inspected.found.partitions);
+    let own = inventory.table.own.then_some(&inventory.found.partitions);
     let dates: Vec<_> = own.into_iter().flatten().collect();
     let read = parallel::map(
-        object_threads(inspected.table.root.store().is_some()),
+        object_threads(inventory.table.root.store().is_some()),
         &dates,
         |(_, objects)| footer_of(&objects[0]),
     );
@@ -262,7 +262,7 @@ fn footers(
                 continue;
             }
             Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].location),
-            Err(error) => sentence(&error, &inspected.table.name),
+            Err(error) => sentence(&error, &inventory.table.name),
         };
         unreadable.push(Unreadable {
             date: Some(*date),
@@ -274,13 +274,13 @@ fn footers(
 
 /// The columns of the last snapshot, or, where only reading rows would tell them, those that the
 /// intervals know.
-fn last_columns(inspected: &Inspected) -> Vec<ShownColumn> {
-    let Inspected {
+fn last_columns(inventory: &TableInventory) -> Vec<ShownColumn> {
+    let TableInventory {
         table,
         found,
         intervals,
         ..
-    } = inspected;
+    } = inventory;
     let last = found.partitions.last_key_value().filter(|(_, objects)| {
         table.own || table.format_of(objects).is_ok_and(Format::carries_types)
     });
@@ -303,11 +303,16 @@ fn missing(observed: &[NaiveDate]) -> Result<Vec<DateRange>> {
 }
 
 /// How many objects were replaced and are kept aside.
-fn superseded(workspace: &Workspace<'_>, inspected: &Inspected) -> Result<u64> {
-    if !inspected.table.own {
+fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u64> {
+    if !inventory.table.own {
         return Ok(0);
     }
-    let root = workspace.lake()?.superseded(&inspected.table.name);
+    let root = workspace.lake()?.superseded(&inventory.table.name);
+    let root = workspace
+        .lake()?
+        .root()
+        .join(inventory.table.name.as_str())
+        .join("superseded");
     Ok(find_if_there(&root, &Lake::layout()?, None)?
         .partitions
         .values()

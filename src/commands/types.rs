@@ -603,7 +603,7 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
                     .collect();
                 let given: Vec<_> = days
                     .iter()
-                    .map(|stamp| super::state::cell(&stamp.column(), 0))
+                    .map(|stamp| super::cells::cell(&stamp.column(), 0))
                     .collect();
                 assert_eq!(shown, given, "{days:?}");
                 for (from, to) in [(1, 2), (1, 3), (2, 3)] {

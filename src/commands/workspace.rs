@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use chrono::NaiveDate;
-
 pub use self::builder::WorkspaceBuilder;
 use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_variables, zone};
-use crate::domain::asof::AsOfRule;
+use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
+use crate::engine::as_of::last_key;
 use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
@@ -25,8 +24,6 @@ use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
 use crate::storage::object_store::http::RequestCounts;
 use crate::storage::object_store::registry::Stores;
-use crate::storage::parquet::footer::{Content, SnapshotFooter};
-use crate::storage::parquet::object::ParquetObject;
 
 /// Told what is being done; results never go this way.
 pub trait Progress: Sync {
@@ -341,12 +338,7 @@ impl Workspace<'_> {
     pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
         let table = self.table_with_any_key(name, key)?;
         if table.key.is_empty() {
-            return Err(
-                Error::usage(format!("the key of table {} is unknown", table.name)).hint(format!(
-                    "[tables.{}] key = [\"COLUMN\"] in asof.toml",
-                    toml_key(table.name.as_str())
-                )),
-            );
+            return Err(table.key_is_unknown());
         }
         Ok(table)
     }
@@ -356,6 +348,23 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error if it has no place.
     pub fn table_with_any_key(&self, name: &TableName, key: &[String]) -> Result<Table> {
+        let mut table = self.configured_table(name)?;
+        if !key.is_empty() {
+            table.key = key.to_owned();
+            table.key_is_given = true;
+        }
+        if table.key.is_empty() {
+            table.key = last_key(&table, self.clock.today())?;
+        }
+        Ok(table)
+    }
+
+    /// A table as it is configured, with its snapshots; nothing is read. Its key is empty if it is
+    /// not configured.
+    ///
+    /// # Errors
+    /// A usage error if it has no place.
+    pub fn configured_table(&self, name: &TableName) -> Result<Table> {
         let config = self.table_config(name);
         let types = self.table_types(name)?;
         let format = FormatRule::of_table(config.source_format, name);
@@ -367,11 +376,10 @@ impl Workspace<'_> {
             config.timezone.as_deref(),
             section,
         )?;
-        let key_is_given = !key.is_empty();
         let table = |root, layout, own, types, format| Table {
             name: name.clone(),
-            key: Vec::new(),
-            key_is_given,
+            key: config.key.clone(),
+            key_is_given: false,
             root,
             layout,
             own,
@@ -381,7 +389,7 @@ impl Workspace<'_> {
             dedup: config.dedup.clone(),
             dedup_is_given: false,
         };
-        let mut table = match (&config.snapshots, column, layout) {
+        Ok(match (&config.snapshots, column, layout) {
             (Some(snapshots), Some(column), layout) => {
                 let root = self.configured(snapshots)?;
                 self.dated_table(
@@ -400,13 +408,7 @@ impl Workspace<'_> {
                 types,
                 format,
             ),
-        };
-        table.key = match (key, config.key.as_slice()) {
-            ([], []) => self.recorded_key(&table)?,
-            ([], configured) => configured.to_owned(),
-            (given, _) => given.to_owned(),
-        };
-        Ok(table)
+        })
     }
 
     /// A table whose copies are rows of the same files. They are split by date once for the whole
@@ -447,15 +449,6 @@ impl Workspace<'_> {
         table.format = dated.split_format();
         table.dated = Some(dated.clone());
         table
-    }
-
-    fn recorded_key(&self, table: &Table) -> Result<Vec<String>> {
-        if table.own
-            && let Some(footer) = last_footer(table, self.clock.today())?
-        {
-            return Ok(footer.key);
-        }
-        Ok(Vec::new())
     }
 
     /// Where a table's intervals are: in the lake, or where `out` says.
@@ -521,21 +514,4 @@ impl Workspace<'_> {
             None => location.to_string(),
         }
     }
-}
-
-/// The footer of the last snapshot in the lake that can be read.
-fn last_footer(table: &Table, today: NaiveDate) -> Result<Option<SnapshotFooter>> {
-    for objects in table.find_latest(today)?.values().rev() {
-        let Some(object) = objects.first() else {
-            continue;
-        };
-        // Whatever stands there now: it may be replaced at this moment.
-        let footer = ParquetObject::open(&object.location).and_then(|object| object.footer());
-        match footer.map(|footer| footer.map(|footer| footer.content)) {
-            Ok(Some(Content::Snapshot(footer))) => return Ok(Some(footer)),
-            Err(error) if error.kind() == Kind::Io => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(None)
 }

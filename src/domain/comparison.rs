@@ -43,6 +43,21 @@ impl Comparison {
             .cloned()
             .collect()
     }
+
+    /// The names of a schema's columns that are not compared, in their order.
+    pub fn not_compared(&self, schema: &Schema) -> Vec<String> {
+        let names = schema.fields().iter().map(|field| field.name());
+        names.filter(|name| !self.covers(name)).cloned().collect()
+    }
+
+    /// The columns that are not compared, in words that need no schema; nothing if all are.
+    pub fn not_compared_in_words(&self) -> Option<String> {
+        match (self.ignore.as_slice(), self.track.as_slice()) {
+            ([], []) => None,
+            (ignore, []) => Some(ignore.join(", ")),
+            (_, track) => Some(format!("all but {}", track.join(", "))),
+        }
+    }
 }
 
 #[cfg(test)]

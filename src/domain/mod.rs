@@ -20,7 +20,7 @@
 //! | in which rows two columns differ | [`columns`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`comparison`] |
-//! | which snapshot serves a date | [`asof`] |
+//! | which snapshot serves a date | [`as_of_rule`] |
 //! | which row an event meets | [`join`] |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
@@ -29,7 +29,7 @@
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 
-pub mod asof;
+pub mod as_of_rule;
 pub mod calendar;
 pub mod canonical_types;
 pub mod cast;

@@ -1,6 +1,6 @@
 //! Tables and jobs as they are read: snapshots and intervals as of a date, joins, and users' SQL.
 
-pub mod asof;
+pub mod as_of;
 pub mod changes;
 pub mod command;
 pub mod compaction;

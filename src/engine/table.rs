@@ -464,6 +464,14 @@ impl Table {
         }
     }
 
+    /// The error for a table whose key nothing tells.
+    pub fn key_is_unknown(&self) -> Error {
+        Error::usage(format!("the key of table {} is unknown", self.name)).hint(format!(
+            "[tables.{}] key = [\"COLUMN\"] in asof.toml",
+            toml_key(self.name.as_str())
+        ))
+    }
+
     /// The error for a key column that is not there.
     pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
         let error =

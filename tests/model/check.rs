@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::datatypes::{DataType, SchemaRef};
 use asof::commands::backfill::DateAction;
 use asof::commands::compact::CompactionMode;
-use asof::engine::asof::RowSource;
+use asof::engine::as_of::RowSource;
 use asof::model::DateRange;
 use chrono::{Days, NaiveDate};
 use rand::Rng;

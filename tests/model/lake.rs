@@ -13,7 +13,7 @@ use asof::config::{Config, JobConfig, TableConfig};
 use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
 use asof::domain::staleness::StateFilter;
-use asof::engine::asof::RowSource;
+use asof::engine::as_of::RowSource;
 use asof::model::{DateRange, DaySpan, MemoryBudget};
 use rand::Rng;
 use rand::rngs::StdRng;

@@ -110,10 +110,10 @@ pub(in crate::cli) fn diff(printer: &Printer, report: &DiffReport) -> Result<()>
     if let Some(schema) = &report.schema {
         printer.line(format!("  schema: {schema}"))?;
     }
-    if !report.left_out.is_empty() {
+    if !report.not_compared.is_empty() {
         printer.line(format!(
             "  not compared, because one of the dates exists only in the intervals: {}",
-            report.left_out.join(", ")
+            report.not_compared.join(", ")
         ))?;
     }
     if !report.columns.is_empty() {

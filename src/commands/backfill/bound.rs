@@ -14,7 +14,7 @@ use super::job::Job;
 use super::relations::{JobRelation, Reads, View};
 use super::report::ServedBy;
 use crate::domain::staleness::Inputs;
-use crate::engine::asof::{AsOfTable, Copies, KnownIntervals, TableHistory};
+use crate::engine::as_of::{AsOfTable, Copies, KnownIntervals, Origin, TableHistory};
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Format, TypeRules};
@@ -226,7 +226,7 @@ impl BoundTable<'_> {
     /// Where rows of the table came from.
     pub(super) fn served_by(&self, rows: &TableRows) -> ServedBy {
         let by_intervals = match rows {
-            TableRows::AsOf(as_of) => as_of.from_intervals(),
+            TableRows::AsOf(as_of) => as_of.origin() == Origin::Intervals,
             TableRows::Known(known) => known.is_published(self.history),
             TableRows::Copies(_) => false,
         };

@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::report::ServedBy;
-use crate::engine::asof::{AsOfTable, TableHistory, schema_on};
+use crate::engine::as_of::{AsOfTable, TableHistory, schema_on};
 use crate::engine::expression::{Condition, columns_of};
 use crate::engine::intervals::Intervals;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, of_one_date};

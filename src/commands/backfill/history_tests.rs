@@ -16,7 +16,7 @@ use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::testing::{TestLake, date};
 use crate::config::{JobConfig, TableConfig};
 use crate::domain::staleness::StateFilter;
-use crate::engine::asof::RowSource;
+use crate::engine::as_of::RowSource;
 use crate::error::Kind;
 use crate::model::{DateRange, DaySpan};
 use crate::storage::lake::location::Location;

@@ -12,7 +12,7 @@ use super::relations::JobRelation;
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::renamed;
-use crate::engine::asof::TableHistory;
+use crate::engine::as_of::TableHistory;
 use crate::engine::join::JoinSpec;
 use crate::engine::table::Partitions;
 use crate::error::{Error, Result, word};

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::job::{Job, Work};
 use crate::domain::type_names::type_name;
-use crate::engine::asof::TableHistory;
+use crate::engine::as_of::TableHistory;
 use crate::source::Dialect;
 use crate::storage::parquet::footer::{ConventionWire, GapsWire};
 use crate::storage::parquet::stored_types::arrow_name;

@@ -2,7 +2,7 @@
 
 use crate::config::JobConfig;
 use crate::domain::staleness::StateFilter;
-use crate::engine::asof::RowSource;
+use crate::engine::as_of::RowSource;
 use crate::model::{DateRange, DaySpan};
 use crate::source::Format;
 

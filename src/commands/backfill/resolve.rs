@@ -18,7 +18,7 @@ use crate::commands::compact::settings_of;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::domain::layout::Layout;
-use crate::engine::asof::{HistorySettings, RowSource, TableHistory};
+use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};
 use crate::engine::command::{Program, parse_duration};
 use crate::engine::join::JoinSpec;
 use crate::error::{Context, Error, Kind, Result};

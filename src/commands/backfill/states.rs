@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::job::{Job, Work};
 use super::relations::{JobRelation, Reads, View};
 use crate::domain::staleness::{DateState, Inputs, TableInput};
-use crate::engine::asof::TableHistory;
+use crate::engine::as_of::TableHistory;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{self, decoding_threads, object_threads};
 use crate::storage::lake::commit::publish_hint;

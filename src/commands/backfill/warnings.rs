@@ -82,7 +82,7 @@ impl Job {
             let served = reports
                 .iter()
                 .any(|report| report.using.get(name) == Some(&ServedBy::Intervals));
-            if let Some(columns) = history.uncompared().filter(|_| served) {
+            if let Some(columns) = history.not_compared().filter(|_| served) {
                 workspace.progress.note(&format!(
                     "the intervals of {name} do not compare every column ({columns}): those have \
                      the values of each interval's first day; \

@@ -33,8 +33,9 @@ use serde::Serialize;
 
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
-use super::table_inventory::{Inspected, inspect};
+use super::lookup::inventory;
 use crate::domain::file_names::{is_data, is_staged};
+use crate::engine::as_of::TableInventory;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
@@ -142,9 +143,9 @@ fn is_zero(count: &u64) -> bool {
 pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     for name in workspace.tables(tables)? {
-        let inspected = inspect(workspace, &name)?;
-        let mut verification = Verification::begin(workspace, &inspected);
-        verification.run(&inspected);
+        let inventory = inventory(workspace, &name)?;
+        let mut verification = Verification::begin(workspace, &inventory);
+        verification.run(&inventory);
         report.tables.push(verification.proof);
         report.problems.extend(verification.problems);
     }
@@ -186,12 +187,12 @@ struct Verification<'a> {
 }
 
 impl<'a> Verification<'a> {
-    fn begin(workspace: &'a Workspace<'a>, inspected: &'a Inspected) -> Self {
-        let table = &inspected.table;
-        let mut unrecognized_paths = inspected.found.unrecognized_paths.clone();
+    fn begin(workspace: &'a Workspace<'a>, inventory: &'a TableInventory) -> Self {
+        let table = &inventory.table;
+        let mut unrecognized_paths = inventory.found.unrecognized_paths.clone();
         if table.own {
             let expected = format!("{}.parquet", table.name);
-            let misnamed = inspected
+            let misnamed = inventory
                 .found
                 .partitions
                 .values()
@@ -212,7 +213,7 @@ impl<'a> Verification<'a> {
             select: Vec::new(),
             not_compacted: 0,
             unrecognized_paths,
-            leftovers: leftovers(workspace, inspected),
+            leftovers: leftovers(workspace, inventory),
         };
         Verification {
             workspace,
@@ -232,8 +233,8 @@ impl<'a> Verification<'a> {
         });
     }
 
-    fn run(&mut self, inspected: &Inspected) {
-        let intervals = match &inspected.intervals {
+    fn run(&mut self, inventory: &TableInventory) {
+        let intervals = match &inventory.intervals {
             Ok(intervals) => intervals.as_ref(),
             Err(error) => {
                 self.problem(
@@ -245,7 +246,7 @@ impl<'a> Verification<'a> {
             }
         };
         let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
-        let jobs = jobs(inspected, intervals);
+        let jobs = jobs(inventory, intervals);
         if let Some(intervals) = intervals {
             (self.proof.selected_rows, self.proof.select) = (
                 intervals.footer.condition.clone(),
@@ -293,7 +294,7 @@ impl<'a> Verification<'a> {
             };
             match pair {
                 Some((job, look)) => self.round_trip(intervals, at, job, &look, sum),
-                None if inspected.found.partitions.contains_key(&observed.date) => {}
+                None if inventory.found.partitions.contains_key(&observed.date) => {}
                 None => self.pruned_round_trip(intervals, at, sum),
             }
         }
@@ -305,7 +306,7 @@ impl<'a> Verification<'a> {
             .unwrap_or_default()
             .into_iter()
             .collect();
-        self.proof.not_compacted = inspected
+        self.proof.not_compacted = inventory
             .found
             .partitions
             .keys()
@@ -370,13 +371,13 @@ fn null_keys(batch: &RecordBatch, key: &[String]) -> Vec<bool> {
 }
 
 /// What killed processes left in the folders of asof's own objects.
-fn leftovers(workspace: &Workspace<'_>, inspected: &Inspected) -> Vec<String> {
+fn leftovers(workspace: &Workspace<'_>, inventory: &TableInventory) -> Vec<String> {
     let mut left = Vec::new();
-    if let Some(folder) = inspected.intervals_path.as_ref().and_then(Location::parent) {
+    if let Some(folder) = inventory.intervals_path.as_ref().and_then(Location::parent) {
         gather_leftovers(workspace, &folder, false, &mut left);
     }
-    if inspected.table.own {
-        gather_leftovers(workspace, &inspected.table.root, true, &mut left);
+    if inventory.table.own {
+        gather_leftovers(workspace, &inventory.table.root, true, &mut left);
     }
     left.sort();
     left

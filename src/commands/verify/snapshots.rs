@@ -11,9 +11,9 @@ use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, null_keys};
-use crate::commands::table_inventory::{Inspected, sentence};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum};
+use crate::engine::as_of::{TableInventory, sentence};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::{SelectedRows, Selection};
@@ -34,9 +34,12 @@ pub(super) struct Job<'a> {
 
 /// The snapshots to be read: all of asof's own, and of an external table those that the intervals
 /// were made from.
-pub(super) fn jobs<'a>(inspected: &'a Inspected, intervals: Option<&Intervals>) -> Vec<Job<'a>> {
-    let partitions = &inspected.found.partitions;
-    if inspected.table.own {
+pub(super) fn jobs<'a>(
+    inventory: &'a TableInventory,
+    intervals: Option<&Intervals>,
+) -> Vec<Job<'a>> {
+    let partitions = &inventory.found.partitions;
+    if inventory.table.own {
         return partitions
             .iter()
             .map(|(date, objects)| Job {

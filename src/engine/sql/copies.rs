@@ -25,7 +25,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use crate::engine::asof::SNAPSHOT_DATE;
+use crate::engine::as_of::SNAPSHOT_DATE;
 use crate::engine::expression::Condition;
 use crate::engine::intervals::to_days;
 use crate::error::Result;

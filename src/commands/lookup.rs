@@ -1,0 +1,135 @@
+//! What a name on the command line stands for, and what exists of it.
+
+use chrono::NaiveDate;
+
+use super::Workspace;
+use crate::engine::as_of::{TableHistory, TableInventory, last_key};
+use crate::error::Result;
+use crate::model::TableName;
+
+/// The table of a name with the latest states on or before some dates.
+///
+/// # Errors
+/// A usage error if there is no such table; a refusal if it has no state at all, or its intervals
+/// are damaged.
+pub(super) fn latest_states(
+    workspace: &Workspace<'_>,
+    name: &str,
+    dates: &[NaiveDate],
+) -> Result<TableHistory> {
+    let name = workspace.known(name)?;
+    let intervals = workspace.intervals(&name)?;
+    let mut table = workspace.configured_table(&name)?;
+    if let (true, Some(intervals)) = (table.key.is_empty(), &intervals) {
+        table.key.clone_from(&intervals.footer.key);
+    }
+    if table.key.is_empty() {
+        table.key = last_key(&table, workspace.clock.today())?;
+    }
+    if table.key.is_empty() {
+        return Err(table.key_is_unknown());
+    }
+    TableHistory::find_latest(table, intervals, dates)
+}
+
+/// Everything that exists of a table, damaged or not.
+///
+/// # Errors
+/// What concerns the table as a whole: a wrong configuration, a folder that cannot be listed.
+pub(super) fn inventory(workspace: &Workspace<'_>, name: &TableName) -> Result<TableInventory> {
+    let intervals_path = workspace
+        .has_lake()
+        .then(|| workspace.intervals_path(name, None))
+        .transpose()?;
+    TableInventory::take(workspace.configured_table(name)?, intervals_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::compact::CompactOptions;
+    use crate::commands::testing::{TestLake, date};
+    use crate::engine::as_of::Origin;
+
+    fn states(lake: &TestLake, day: &str) -> TableHistory {
+        latest_states(&lake.workspace(), "item", &[date(day)]).expect("states")
+    }
+
+    fn observed(history: &TableHistory, day: &str) -> String {
+        let again = |first: NaiveDate| format!("again {first}");
+        match history.resolve_latest(date(day), again) {
+            Ok(observed) => observed.to_string(),
+            Err(error) => format!("{error}; {}", error.hints().join("; ")),
+        }
+    }
+
+    #[test]
+    fn the_latest_state_holds_however_old_and_none_before_the_first() {
+        let lake = TestLake::filled();
+        let history = states(&lake, "2024-03-01");
+        assert_eq!(observed(&history, "2024-03-01"), "2024-01-05");
+        let history = states(&lake, "2024-01-04");
+        assert_eq!(observed(&history, "2024-01-04"), "2024-01-02");
+        let history = states(&lake, "2023-12-31");
+        assert_eq!(
+            observed(&history, "2023-12-31"),
+            "table item: 2023-12-31 is before the first snapshot (2024-01-01); again 2024-01-01"
+        );
+    }
+
+    #[test]
+    fn a_state_is_read_more_than_once_from_a_snapshot_and_from_intervals() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        let rows = |history: &TableHistory| {
+            let as_of = history.latest(date("2024-01-01"), None).expect("opened");
+            assert!(as_of.is_sorted_by_key());
+            let twice = [(), ()].map(|()| {
+                let batches = as_of.read_in_schema_order(None).expect("rows");
+                batches.collect::<Result<Vec<_>>>().expect("read")
+            });
+            let [once, again] = twice;
+            assert_eq!(once, again);
+            (as_of.origin(), as_of.schema.clone(), once)
+        };
+        let of_snapshot = rows(&states(&lake, "2024-01-01"));
+        lake.forget("item", "2024-01-01");
+        let of_intervals = rows(&states(&lake, "2024-01-01"));
+        assert_eq!(of_snapshot.0, Origin::Snapshot);
+        assert_eq!(of_intervals.0, Origin::Intervals);
+        assert_eq!(of_snapshot.1, of_intervals.1);
+        assert_eq!(of_snapshot.2, of_intervals.2);
+    }
+
+    #[test]
+    fn columns_that_are_not_compared_are_named_where_only_intervals_serve() {
+        let lake = TestLake::filled();
+        let options = CompactOptions {
+            ignore: vec!["price".into()],
+            ..CompactOptions::default()
+        };
+        lake.compact_with("item", &options);
+        let not_compared = || {
+            let history = states(&lake, "2024-01-01");
+            assert_eq!(history.not_compared().as_deref(), Some("price"));
+            let as_of = history.latest(date("2024-01-01"), None).expect("opened");
+            as_of.not_compared()
+        };
+        assert!(not_compared().is_empty());
+        lake.forget("item", "2024-01-01");
+        assert_eq!(not_compared(), ["price"]);
+    }
+
+    #[test]
+    fn an_inventory_reports_damage_and_takes_the_key_from_what_can_be_read() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        std::fs::write(lake.intervals(), "no Parquet").expect("written");
+        std::fs::write(lake.object("2024-01-05"), "no Parquet").expect("written");
+        let name: TableName = "item".parse().expect("a name");
+        let found = inventory(&lake.workspace(), &name).expect("an inventory");
+        assert!(found.intervals.is_err());
+        assert_eq!(found.table.key, ["id"]);
+        assert_eq!(found.found.partitions.len(), 3);
+    }
+}

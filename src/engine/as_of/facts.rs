@@ -1,0 +1,127 @@
+//! What is known of a snapshot without reading its rows, where a footer tells it.
+
+use std::sync::PoisonError;
+
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::RowSource;
+use super::columns::schema_on;
+use super::history::TableHistory;
+use crate::domain::digest::Fingerprint;
+use crate::engine::join_input::snapshots::Dated;
+use crate::engine::table::{Snapshot, content};
+use crate::error::Result;
+
+/// What is known of one snapshot without reading its rows.
+#[derive(Clone, Debug)]
+pub struct SnapshotFacts {
+    /// Its content, in the types that are declared for the table.
+    pub fingerprint: Fingerprint,
+    /// What its footer says, or else the same.
+    pub(super) stored: Fingerprint,
+    /// When it was taken, if that is recorded and the copy was not backdated.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// Its columns, if its footer was read for this.
+    pub(super) schema: Option<SchemaRef>,
+}
+
+impl TableHistory {
+    /// What is known of an observed date's snapshot.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading it.
+    pub fn facts(&self, observed: NaiveDate) -> Result<SnapshotFacts> {
+        let place = self
+            .facts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(observed)
+            .or_default()
+            .clone();
+        let mut known = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known.as_ref() {
+            return Ok(facts.clone());
+        }
+        let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
+            (RowSource::Auto | RowSource::Snapshots, Some(objects), _) => {
+                // A footer tells without a row being read; external rows are read for it, with the
+                // types that the join will see.
+                if self.table.own {
+                    self.own_facts(self.table.open(observed, objects, None)?)?
+                } else {
+                    let pinned = self.pinned(observed)?;
+                    let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+                    SnapshotFacts {
+                        fingerprint,
+                        stored: fingerprint,
+                        taken_at: None,
+                        schema: None,
+                    }
+                }
+            }
+            (_, _, Some(intervals)) => {
+                let fingerprint = intervals
+                    .fingerprint(observed)
+                    .ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
+                SnapshotFacts {
+                    fingerprint,
+                    stored: fingerprint,
+                    taken_at: None,
+                    schema: None,
+                }
+            }
+            _ => return Err(self.table.refuse(observed, "there is no snapshot")),
+        };
+        *known = Some(facts.clone());
+        Ok(facts)
+    }
+
+    /// What a snapshot of asof's own tells. If declared types turn it into other values, its rows
+    /// are read, unless the intervals were made from it with the same types.
+    fn own_facts(&self, snapshot: Snapshot) -> Result<SnapshotFacts> {
+        let observed = snapshot.date;
+        let schema = snapshot.schema.clone();
+        let unwritten = || self.table.refuse(observed, "there is no snapshot");
+        let footer = snapshot.footer.clone().ok_or_else(unwritten)?;
+        let stored = footer.fingerprint;
+        let taken_at = footer.taken_at.filter(|_| !footer.backdated);
+        let fingerprint = match (snapshot.fingerprint(), &self.published) {
+            (Some(fingerprint), _) => fingerprint,
+            (None, Some(intervals))
+                if intervals
+                    .snapshot(observed)
+                    .is_some_and(|seen| seen.stored == Some(stored))
+                    && schema_on(intervals, observed)? == schema =>
+            {
+                intervals.fingerprint(observed).ok_or_else(unwritten)?
+            }
+            (None, _) => content(snapshot.read(None)?)?,
+        };
+        Ok(SnapshotFacts {
+            fingerprint,
+            stored,
+            taken_at,
+            schema: Some(schema),
+        })
+    }
+
+    /// The snapshots of observed dates, to be read in one go.
+    ///
+    /// # Errors
+    /// A refusal for a date without one; a failure or refusal of reading a footer.
+    pub fn snapshots_of(&self, observed: &[NaiveDate]) -> Result<Vec<Dated>> {
+        let dated = |date: &NaiveDate| {
+            let objects = self
+                .snapshots
+                .get(date)
+                .ok_or_else(|| self.table.refuse(*date, "there is no snapshot"))?;
+            Ok(Dated {
+                date: *date,
+                objects: objects.clone(),
+                fingerprint: self.facts(*date)?.stored,
+            })
+        };
+        observed.iter().map(dated).collect()
+    }
+}

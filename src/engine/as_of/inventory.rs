@@ -1,0 +1,114 @@
+//! Everything that exists of one table, without stopping at what is damaged: what `verify` and
+//! `status` begin with.
+//!
+//! Read: one listing of the snapshots, the footer of the intervals, and, if nothing else tells the
+//! key, footers of snapshots from the last one backwards until one can be read. No rows.
+
+use chrono::NaiveDate;
+
+use crate::engine::intervals::Intervals;
+use crate::engine::table::Table;
+use crate::error::{Error, Kind, Result};
+use crate::model::TableName;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::Found;
+use crate::storage::parquet::footer::{Content, SnapshotFooter};
+use crate::storage::parquet::object::ParquetObject;
+
+/// A table as it was found, damaged or not.
+pub struct TableInventory {
+    /// The table; its key is empty if nothing that can be read names one.
+    pub table: Table,
+    /// Its snapshots. Unlike with [`Table::find`], a date may have several files.
+    pub found: Found,
+    /// Where its intervals are or would be; nothing without a lake.
+    pub intervals_path: Option<Location>,
+    /// Its intervals, or why they cannot be read.
+    pub intervals: Result<Option<Intervals>>,
+}
+
+impl TableInventory {
+    /// Takes the inventory of a table whose key, if it is empty, is looked up.
+    ///
+    /// # Errors
+    /// What concerns the table as a whole: an external table without a key, a folder that cannot be
+    /// listed.
+    pub fn take(mut table: Table, intervals_path: Option<Location>) -> Result<Self> {
+        let intervals = intervals_path.as_ref().map_or(Ok(None), Intervals::open);
+        if let (true, Ok(Some(intervals))) = (table.key.is_empty(), &intervals) {
+            table.key.clone_from(&intervals.footer.key);
+        }
+        if table.key.is_empty() && !table.own {
+            return Err(table.key_is_unknown());
+        }
+        let found = table.find_any(None)?;
+        if table.key.is_empty() {
+            table.key = last_readable_key(&found);
+        }
+        Ok(TableInventory {
+            table,
+            found,
+            intervals_path,
+            intervals,
+        })
+    }
+}
+
+/// The key in the last footer that can be read; empty if none can.
+fn last_readable_key(found: &Found) -> Vec<String> {
+    let objects = found.partitions.values().rev();
+    let footers = objects.filter_map(|objects| footer_of(&objects[0]).ok().flatten());
+    footers
+        .map(|footer| footer.key)
+        .find(|key| !key.is_empty())
+        .unwrap_or_default()
+}
+
+/// The key that the last snapshot of a table in the lake names; empty if there is none.
+///
+/// # Errors
+/// A failure of listing the snapshots or reading one. One that is damaged is passed over.
+pub fn last_key(table: &Table, today: NaiveDate) -> Result<Vec<String>> {
+    if !table.own {
+        return Ok(Vec::new());
+    }
+    for objects in table.find_latest(today)?.values().rev() {
+        let Some(object) = objects.first() else {
+            continue;
+        };
+        // Whatever exists there now: it may be replaced at this moment.
+        let footer = ParquetObject::open(&object.location).and_then(|object| object.footer());
+        match footer.map(|footer| footer.map(|footer| footer.content)) {
+            Ok(Some(Content::Snapshot(footer))) => return Ok(footer.key),
+            Err(error) if error.kind() == Kind::Io => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What a snapshot in the lake says of itself; nothing if asof did not write it.
+///
+/// # Errors
+/// A failure if it cannot be opened; a refusal if it is not a valid or complete Parquet file.
+pub fn footer_of(object: &Object) -> Result<Option<SnapshotFooter>> {
+    match ParquetObject::open_listed(object)?
+        .footer()?
+        .map(|footer| footer.content)
+    {
+        Some(Content::Snapshot(footer)) => Ok(Some(footer)),
+        _ => Ok(None),
+    }
+}
+
+/// An error's sentence without the table and date that a report names beside it.
+pub fn sentence(error: &Error, table: &TableName) -> String {
+    let whole = error.to_string();
+    let Some(rest) = whole.strip_prefix(&format!("table {table}, ")) else {
+        return whole;
+    };
+    match rest.split_once(": ") {
+        Some((date, what)) if crate::model::parse_date(date).is_ok() => what.to_owned(),
+        _ => whole,
+    }
+}
