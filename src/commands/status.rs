@@ -308,11 +308,6 @@ fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u
         return Ok(0);
     }
     let root = workspace.lake()?.superseded(&inventory.table.name);
-    let root = workspace
-        .lake()?
-        .root()
-        .join(inventory.table.name.as_str())
-        .join("superseded");
     Ok(find_if_there(&root, &Lake::layout()?, None)?
         .partitions
         .values()
