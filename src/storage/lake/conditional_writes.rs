@@ -20,7 +20,8 @@ use crate::error::Result;
 use crate::storage::lake::commit::{publish_hint, sweep_objects};
 use crate::storage::lake::location::{Location, Place};
 use crate::storage::lake::paths;
-use crate::storage::object_store::bucket::{Store, failure, random};
+use crate::storage::object_store::bucket::{Store, random};
+use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
 use crate::storage::object_store::provider::{Condition, Service};
 

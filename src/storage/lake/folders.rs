@@ -9,7 +9,8 @@ use crate::domain::file_names::{ICEBERG_FOLDER, TableFormat, is_data, is_iceberg
 use crate::error::{Context, Error, Result};
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::lake::table_format::refusal;
-use crate::storage::object_store::bucket::{Store, failure};
+use crate::storage::object_store::bucket::Store;
+use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::guided_search::without_markers;
 use crate::storage::object_store::listing::{Listed, Page, PageQuery};
 

@@ -24,7 +24,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::model::DateRange;
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::lake::table_format::{format_of_names, refusal, refuse_tables};
-use crate::storage::object_store::bucket::failure;
+use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::guided_search::{SearchOutcome, Strategy, search};
 use crate::storage::object_store::listing::{Listed, PageQuery};
 

@@ -21,7 +21,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::lake::location::{Location, Object, Place};
-use crate::storage::object_store::bucket::{Store, failure};
+use crate::storage::object_store::bucket::Store;
+use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::provider::Service;
 
 /// How much of the end of an object comes with opening it.

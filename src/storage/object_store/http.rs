@@ -195,7 +195,7 @@ impl std::fmt::Debug for Connector {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service {
+        Ok(HttpClient::new(CountingClient {
             inner,
             connector: self.clone(),
         }))
@@ -203,13 +203,13 @@ impl HttpConnector for Connector {
 }
 
 #[derive(Debug)]
-struct Service {
+struct CountingClient {
     inner: HttpClient,
     connector: Connector,
 }
 
 #[async_trait]
-impl HttpService for Service {
+impl HttpService for CountingClient {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if let Ok(condition) = CONDITION.try_with(Clone::clone)
             && publishes(&request)

@@ -2,19 +2,25 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`registry`] | opens buckets and containers by their options |
-//! | [`bucket`] | one bucket or container: how it is reached, and what its failures mean |
-//! | [`provider`] | the providers there are, and what is said of their objects |
+//! | [`registry`] | opens each bucket or container once |
+//! | [`options`] | where options come from, and which one holds |
 //! | `profile` | the profiles of AWS |
+//! | `clients` | checks options, and makes the clients of each provider |
+//! | [`provider`] | the providers there are, and what is said of their objects |
+//! | [`bucket`] | one bucket or container, and how it is reached |
+//! | `failures` | what the failures of a service mean, and what mends them |
 //! | [`http`] | counts requests, and makes the last one of an upload conditional |
 //! | [`listing`] | listings, a page a request |
 //! | [`guided_search`] | finds the objects of a range of dates by pages of listings, in parallel |
 //! | [`upload`] | publishing into a store by one conditional write |
 
 pub mod bucket;
+mod clients;
+pub(crate) mod failures;
 pub mod guided_search;
 pub mod http;
 pub mod listing;
+pub mod options;
 mod profile;
 pub mod provider;
 pub mod registry;

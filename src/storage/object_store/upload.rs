@@ -33,7 +33,8 @@ use object_store::{
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX};
 use crate::error::{Error, Result};
-use crate::storage::object_store::bucket::{Store, facts, failure};
+use crate::storage::object_store::bucket::{Store, facts};
+use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
 use crate::storage::object_store::provider::{Condition, ObjectFacts, Service};
 
