@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asof::domain::layout::Layout;
 use asof::model::DateRange;
-use asof::storage::object_store::guided_search::{Strategy, search};
+use asof::storage::object_store::search::{Strategy, search};
 use chrono::{Days, Months, NaiveDate};
 
 use crate::lake::{Lake, PIPELINES};

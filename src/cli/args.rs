@@ -13,7 +13,7 @@ use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::engine::as_of::RowSource;
 use crate::model::{Day, DaySpan, MemoryBudget};
 use crate::source::{Dialect, Format};
-use crate::storage::object_store::guided_search::Strategy;
+use crate::storage::object_store::search::Strategy;
 
 /// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
 /// it was.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions::{OtherPadding, find_by};
-use crate::storage::object_store::guided_search::Strategy;
+use crate::storage::object_store::search::Strategy;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which path holds a date, and which folders a range needs | [`layout`] |
+//! | which path holds a date | [`layout`]; nearly so, [`padding`] |
+//! | which folders of a disk, which keys of a store a range needs | [`folder_search`], [`search`] |
 //! | which names of files are data, and which are of a table of another format | [`file_names`] |
 //! | which encodings are one type | [`canonical_types`] |
 //! | which type may become which | [`widening`] |
@@ -39,6 +40,7 @@ pub mod dedup;
 pub mod diff;
 pub mod digest;
 pub mod file_names;
+pub mod folder_search;
 pub mod gaps;
 pub mod guard;
 pub mod hash_compaction;
@@ -50,6 +52,7 @@ pub mod layout;
 pub mod merge_compaction;
 pub mod notation;
 pub mod output_types;
+pub mod padding;
 pub mod path_columns;
 pub mod schema;
 pub mod search;

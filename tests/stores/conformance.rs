@@ -15,9 +15,9 @@ use asof::storage::lake::folders::Entry;
 use asof::storage::lake::location::Location;
 use asof::storage::lake::partitions::{find, find_by};
 use asof::storage::lake::read::ObjectReader;
-use asof::storage::object_store::guided_search::Strategy;
 use asof::storage::object_store::provider::Service;
 use asof::storage::object_store::registry::Stores;
+use asof::storage::object_store::search::Strategy;
 use asof::storage::object_store::upload::PART;
 use chrono::{Days, NaiveDate, Utc};
 

@@ -11,8 +11,8 @@ use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::lake::table_format::refusal;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
-use crate::storage::object_store::guided_search::without_markers;
 use crate::storage::object_store::listing::{Listed, Page, PageQuery};
+use crate::storage::object_store::search_outcome::without_markers;
 
 /// A name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

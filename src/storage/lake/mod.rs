@@ -5,7 +5,9 @@
 //! | [`location`] | what a user may write for a place on a disk or in a store |
 //! | [`paths`] | every path that asof gives a name of its own |
 //! | [`folders`] | what lies in a folder, and which objects a pattern names |
-//! | [`partitions`] | the objects of a layout's dates, by few listings |
+//! | [`partitions`] | the objects of a layout's dates |
+//! | `local_search`, `store_search` | how they are found on a disk, and in a store, by few listings |
+//! | `wildcards` | the values of a layout's wildcards |
 //! | [`table_format`] | tables of Delta Lake, Iceberg and Hudi are refused |
 //! | [`read`] | bytes of an object, of the version that was listed |
 //! | [`commit`] | the old object or the new one, whole |
@@ -19,11 +21,14 @@ pub mod commit;
 pub mod conditional_writes;
 pub mod fingerprint_cache;
 pub mod folders;
+mod local_search;
 pub mod location;
 pub mod partitions;
 pub mod paths;
 pub mod read;
+mod store_search;
 pub mod table_format;
+mod wildcards;
 
 use std::sync::OnceLock;
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::path::Path as StorePath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -40,11 +41,11 @@ const ATTEMPTS: u32 = 10;
 pub struct ObjectReader {
     location: Location,
     size: u64,
-    from: From,
+    handle: Handle,
 }
 
 #[derive(Clone)]
-enum From {
+enum Handle {
     /// The file, while it is held open, and what tells it from another one of its name.
     Local(Option<Arc<File>>, Identity),
     Remote {
@@ -80,79 +81,36 @@ impl ObjectReader {
         ObjectReader::open_known(&object.location, Some((object.size, object.etag.clone())))
     }
 
-    fn open_known(location: &Location, known: Option<(u64, String)>) -> Result<Self> {
+    fn open_known(location: &Location, known: Option<Known>) -> Result<Self> {
         let doing = format!("cannot open '{location}'");
-        match location.place() {
+        let (size, handle) = match location.place() {
             Place::Local(path) => {
                 let file = File::open(path).io_context(|| doing.clone())?;
                 let identity = identity(&file).io_context(|| doing.clone())?;
-                Ok(ObjectReader {
-                    location: location.clone(),
-                    size: identity.2,
-                    from: From::Local(Some(Arc::new(file)), identity),
-                })
+                (identity.2, Handle::Local(Some(Arc::new(file)), identity))
             }
             Place::Remote(store, key) => {
-                let reads = store.reads.clone();
-                let path = store.path(key)?;
-                let service = store.service;
-                let any_will_do = known.is_none();
-                let opened = store.wait(async move {
-                    let failed = |error: object_store::Error| match error {
-                        object_store::Error::NotFound { .. } if !error.to_string().contains("NoSuchBucket") => {
-                            Error::io(format!("{doing}: there is no such object"))
-                        }
-                        error => failure(&doing, &error),
-                    };
-                    let mut attempts_left = ATTEMPTS;
-                    let answer = loop {
-                        // Azure answers no request for the end of an object whose size is not
-                        // known.
-                        let known = match &known {
-                            None if service == Service::Azure => {
-                                let meta = reads.head(&path).await.map_err(failed)?;
-                                Some((meta.size, meta.e_tag.unwrap_or_default()))
-                            }
-                            known => known.clone(),
-                        };
-                        let (range, if_match) = match &known {
-                            Some((0, _)) => return Ok((0, None, Bytes::new())),
-                            Some((size, etag)) => {
-                                (GetRange::Bounded(size.saturating_sub(TAIL)..*size), Some(etag.clone()).filter(|etag| !etag.is_empty()))
-                            }
-                            None => (GetRange::Suffix(TAIL), None),
-                        };
-                        let tail = reads.get_opts(&path, GetOptions { range: Some(range), if_match, ..GetOptions::default() }).await;
-                        match tail {
-                            // Replaced between the two requests: whatever stands there now is what
-                            // was to be opened.
-                            Err(object_store::Error::Precondition { .. }) if any_will_do && attempts_left > 1 => attempts_left -= 1,
-                            // An empty object has no end to be read.
-                            Err(error) if known.is_none() && matches!(reads.head(&path).await, Ok(ref meta) if meta.size == 0) => {
-                                drop(error);
-                                return Ok((0, None, Bytes::new()));
-                            }
-                            tail => break tail.map_err(failed)?,
-                        }
-                    };
-                    let size = answer.meta.size;
-                    let etag = answer.meta.e_tag.clone();
-                    let tail = answer.bytes().await.map_err(failed)?;
-                    Ok((size, etag, tail))
-                });
-                let (size, etag, tail) = opened?;
-                Ok(ObjectReader {
-                    location: location.clone(),
-                    size,
-                    from: From::Remote {
-                        store: store.clone(),
-                        key: key.clone(),
-                        etag,
-                        tail,
-                    },
-                })
+                let end = End {
+                    doing,
+                    reads: store.reads.clone(),
+                    path: store.path(key)?,
+                    service: store.service,
+                };
+                let (size, etag, tail) = store.wait(end.read(known))?;
+                let handle = Handle::Remote {
+                    store: store.clone(),
+                    key: key.clone(),
+                    etag,
+                    tail,
+                };
+                (size, handle)
             }
-        }
+        };
+        Ok(ObjectReader {
+            location: location.clone(),
+            size,
+            handle,
+        })
     }
 
     /// Where it is.
@@ -168,10 +126,10 @@ impl ObjectReader {
     /// Lets go of an open file, which is opened again when it is read, and must be the same then;
     /// and of the end of an object, unless that is all of it. For whoever holds many.
     pub fn release(&mut self) {
-        match &mut self.from {
-            From::Local(file, _) => *file = None,
-            From::Remote { tail, .. } if (tail.len() as u64) < self.size => *tail = Bytes::new(),
-            From::Remote { .. } => {}
+        match &mut self.handle {
+            Handle::Local(file, _) => *file = None,
+            Handle::Remote { tail, .. } if (tail.len() as u64) < self.size => *tail = Bytes::new(),
+            Handle::Remote { .. } => {}
         }
     }
 
@@ -181,7 +139,7 @@ impl ObjectReader {
     /// A failure if another file has taken its name.
     pub fn held(&self) -> Result<Self> {
         let mut held = self.clone();
-        if let (From::Local(file, _), Some(opened)) = (&mut held.from, self.file()?) {
+        if let (Handle::Local(file, _), Some(opened)) = (&mut held.handle, self.file()?) {
             *file = Some(Arc::new(opened));
         }
         Ok(held)
@@ -192,7 +150,7 @@ impl ObjectReader {
     /// # Errors
     /// A failure if another file has taken its name.
     pub fn file(&self) -> Result<Option<File>> {
-        let From::Local(held, opened) = &self.from else {
+        let Handle::Local(held, opened) = &self.handle else {
             return Ok(None);
         };
         if let Some(file) = held {
@@ -245,53 +203,19 @@ impl ObjectReader {
                 })
                 .collect();
         }
-        let From::Remote {
-            store,
-            key,
-            etag,
-            tail,
-        } = &self.from
-        else {
+        let Handle::Remote { tail, .. } = &self.handle else {
             return Ok(Vec::new());
         };
         let tail_from = self.size - tail.len() as u64;
         let in_tail = |range: &Range<u64>| range.start >= tail_from;
         let at = |offset: u64| usize::try_from(offset - tail_from).unwrap_or(usize::MAX);
-        let asked: Vec<Range<u64>> = ranges
-            .iter()
-            .filter(|range| !in_tail(range))
-            .cloned()
-            .collect();
-        let mut fetched = Vec::new();
-        if !asked.is_empty() {
-            let reads = store.reads.clone();
-            let path = store.path(key)?;
-            let etag = etag.clone();
-            fetched = store.wait(async move {
-                let get = |range: Range<u64>| {
-                    let reads = reads.clone();
-                    let path = path.clone();
-                    let if_match = etag.clone();
-                    async move {
-                        let options = GetOptions {
-                            range: Some(GetRange::Bounded(range)),
-                            if_match,
-                            ..GetOptions::default()
-                        };
-                        reads.get_opts(&path, options).await?.bytes().await
-                    }
-                };
-                coalesce_ranges(&asked, get, GAP)
-                    .await
-                    .map_err(|error| failure(&doing, &error))
-            })?;
-        }
-        let mut fetched = fetched.into_iter();
+        let before_tail = ranges.iter().filter(|range| !in_tail(range));
+        let mut requested = self.request(before_tail.cloned().collect())?.into_iter();
         let bytes = ranges.iter().map(|range| {
             if in_tail(range) {
                 Some(tail.slice(at(range.start)..at(range.end)))
             } else {
-                fetched.next()
+                requested.next()
             }
         });
         bytes
@@ -299,6 +223,41 @@ impl ObjectReader {
                 bytes.ok_or_else(|| Error::io(format!("truncated read of '{}'", self.location)))
             })
             .collect()
+    }
+
+    /// Asks the store for ranges; those that are close to one another are one request.
+    fn request(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+        let Handle::Remote {
+            store, key, etag, ..
+        } = &self.handle
+        else {
+            return Ok(Vec::new());
+        };
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let doing = format!("cannot read '{}'", self.location);
+        let reads = store.reads.clone();
+        let path = store.path(key)?;
+        let etag = etag.clone();
+        store.wait(async move {
+            let get = |range: Range<u64>| {
+                let reads = reads.clone();
+                let path = path.clone();
+                let if_match = etag.clone();
+                async move {
+                    let options = GetOptions {
+                        range: Some(GetRange::Bounded(range)),
+                        if_match,
+                        ..GetOptions::default()
+                    };
+                    reads.get_opts(&path, options).await?.bytes().await
+                }
+            };
+            coalesce_ranges(&ranges, get, GAP)
+                .await
+                .map_err(|error| failure(&doing, &error))
+        })
     }
 
     /// The object from its beginning to its end.
@@ -314,6 +273,91 @@ impl ObjectReader {
             held_from: 0,
             held: Bytes::new(),
         })
+    }
+}
+
+/// What a listing told of an object: its size and its ETag.
+type Known = (u64, String);
+
+/// The end of an object in a store that is to be read.
+struct End {
+    doing: String,
+    reads: Arc<dyn ObjectStore>,
+    path: StorePath,
+    service: Service,
+}
+
+impl End {
+    /// Reads it; returns the size of the object, its ETag, and its end.
+    async fn read(self, known: Option<Known>) -> Result<(u64, Option<String>, Bytes)> {
+        let any_will_do = known.is_none();
+        let mut attempts_left = ATTEMPTS;
+        let answer = loop {
+            let known = self.known(known.clone()).await?;
+            if matches!(known, Some((0, _))) {
+                return Ok((0, None, Bytes::new()));
+            }
+            let is_known = known.is_some();
+            match self.reads.get_opts(&self.path, tail_of(known)).await {
+                // Replaced between the two requests: whatever stands there now is what was to be
+                // opened.
+                Err(object_store::Error::Precondition { .. })
+                    if any_will_do && attempts_left > 1 =>
+                {
+                    attempts_left -= 1;
+                }
+                // An empty object has no end to be read.
+                Err(_) if !is_known && self.is_empty().await => {
+                    return Ok((0, None, Bytes::new()));
+                }
+                answer => break answer.map_err(|error| self.failed(&error))?,
+            }
+        };
+        let size = answer.meta.size;
+        let etag = answer.meta.e_tag.clone();
+        let tail = answer.bytes().await.map_err(|error| self.failed(&error))?;
+        Ok((size, etag, tail))
+    }
+
+    /// What is known of the object. Azure answers no request for the end of an object whose size is
+    /// not known, so it is asked for the size first.
+    async fn known(&self, known: Option<Known>) -> Result<Option<Known>> {
+        if known.is_some() || self.service != Service::Azure {
+            return Ok(known);
+        }
+        let meta = self.reads.head(&self.path).await;
+        let meta = meta.map_err(|error| self.failed(&error))?;
+        Ok(Some((meta.size, meta.e_tag.unwrap_or_default())))
+    }
+
+    async fn is_empty(&self) -> bool {
+        let meta = self.reads.head(&self.path).await;
+        meta.is_ok_and(|meta| meta.size == 0)
+    }
+
+    fn failed(&self, error: &object_store::Error) -> Error {
+        match error {
+            object_store::Error::NotFound { .. } if !error.to_string().contains("NoSuchBucket") => {
+                Error::io(format!("{}: there is no such object", self.doing))
+            }
+            error => failure(&self.doing, error),
+        }
+    }
+}
+
+/// A request for the end of an object.
+fn tail_of(known: Option<Known>) -> GetOptions {
+    let (range, if_match) = match known {
+        Some((size, etag)) => (
+            GetRange::Bounded(size.saturating_sub(TAIL)..size),
+            Some(etag).filter(|etag| !etag.is_empty()),
+        ),
+        None => (GetRange::Suffix(TAIL), None),
+    };
+    GetOptions {
+        range: Some(range),
+        if_match,
+        ..GetOptions::default()
     }
 }
 

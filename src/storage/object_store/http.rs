@@ -235,7 +235,7 @@ impl HttpService for CountingClient {
     }
 }
 
-impl Service {
+impl CountingClient {
     /// Adds the header of a condition, and signs anew where signatures cover it.
     async fn impose(
         &self,
