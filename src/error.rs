@@ -11,6 +11,7 @@ use std::sync::Arc;
 /// What the caller should do, and so the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// Reading or writing failed: try again (exit 1).
     Io,

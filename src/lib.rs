@@ -1,168 +1,151 @@
 //! Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
 //! it was.
 //!
-//! This is the manual, by what you want to do; each rule in full, with examples, is in
-//! `docs/semantics.md`. The crate is the library behind the program `asof`. It follows what the
-//! program needs, and is not a stable interface.
-//!
-//! # See what it is about
-//!
-//! ```text
-//! $ asof demo
-//! ```
-//!
-//! takes the whole journey on bundled data, in a folder `asof-demo`, and prints each command before
-//! it runs it.
-//!
-//! # Keep the lake in a bucket
-//!
-//! A URL goes wherever a path goes: `s3://`, `gs://`, `az://`. Credentials are those of the
-//! environment, or of `[stores]`; `docs/stores.md` lists them. A date is published by one
-//! conditional write there too, and found by the keys of its range.
-//!
-//! # Say what there is, once
-//!
-//! `asof init` writes a commented `asof.toml`. The least that is useful:
-//!
-//! ```toml
-//! lake = "lake"
-//!
-//! [tables.item]
-//! source = "item.csv"
-//! key = ["id"]
-//!
-//! [events.item_events]
-//! path = "item_events"
-//! layout = "year=%Y/month=%m/day=%d"
-//!
-//! [jobs.active_item_events]
-//! sql = "select * from item_events where item_id in (select id from item where status = 'ACTIVE')"
-//! output = "active_item_events"
-//! ```
-//!
-//! A layout ties a date to a path, both ways; one that does not give dates back is refused.
+//! This is the library behind the program `asof`. A [`Lake`] keeps one copy of each [`Table`] per
+//! date. [`Table::compact`] turns the copies into validity intervals, and
+//! [`Lake::backfill`] runs a [`Job`] for each date of a range: events, joined to the tables as they
+//! were on that date. Every call is safe to repeat.
 //!
 //! ```
-//! use asof::domain::layout::Layout;
-//! use asof::model::parse_date;
+//! use asof::{BackfillOptions, CompactOptions, DateAction, Job, Lake, SnapshotOptions};
+//! use chrono::NaiveDate;
 //!
-//! let layout = Layout::parse("year=%Y/month=%m/day=%d")?;
-//! let date = parse_date("2024-01-31")?;
-//! assert_eq!(layout.path(date), "year=2024/month=01/day=31");
-//! assert_eq!(layout.date("year=2024/month=01/day=31"), Some(date));
-//! assert_eq!(layout.date("year=2024/month=1/day=31"), None);
-//! assert!(Layout::parse("month=%m/day=%d").is_err());
-//! # Ok::<(), asof::error::Error>(())
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().to_str().ok_or("a path")?;
+//! let day = |day| NaiveDate::from_ymd_opt(2024, 9, day).unwrap_or_default();
+//! let path = |name: &str| format!("{folder}/{name}");
+//!
+//! // One copy of the table for each day. Item 2 is disabled on the second day.
+//! let lake = Lake::open(path("lake"))?;
+//! let item = lake.table("item")?;
+//! for (day, status) in [(day(13), "ACTIVE"), (day(14), "DISABLED")] {
+//!     std::fs::write(path("item.csv"), format!("id,status\n1,ACTIVE\n2,{status}\n"))?;
+//!     let options = SnapshotOptions::new()
+//!         .date(day)
+//!         .source(path("item.csv"))
+//!         .key(["id"])
+//!         .backdate(true);
+//!     item.snapshot(&options)?;
+//! }
+//!
+//! // Each row once, with the dates over which it held: item 1, and item 2 twice.
+//! let report = item.compact(&CompactOptions::new())?;
+//! assert_eq!((report.snapshots, report.intervals), (2, 3));
+//! assert!(item.verify()?.is_ok());
+//!
+//! // The table as of a day.
+//! let rows = item.as_of(day(13))?;
+//! let mut count = 0;
+//! for batch in rows.read(&["status"])? {
+//!     count += batch?.num_rows();
+//! }
+//! assert_eq!(count, 2);
+//!
+//! // Events of both days, each joined to the table as of its own day.
+//! for day in [day(13), day(14)] {
+//!     let partition = path(&format!("events/date={day}"));
+//!     std::fs::create_dir_all(&partition)?;
+//!     std::fs::write(format!("{partition}/events.csv"), "event,item_id\n100,2\n")?;
+//! }
+//! let job = Job::join(path("events"), "item")
+//!     .events_layout("date=%Y-%m-%d")
+//!     .on([("item_id", "id")])
+//!     .output(path("joined"));
+//! let options = BackfillOptions::between(day(13), day(14))?;
+//! let report = lake.backfill(&job, &options)?;
+//! assert_eq!(report.count(DateAction::Written), 2);
+//!
+//! // Nothing has changed, so a rerun writes nothing.
+//! let report = lake.backfill(&job, &options)?;
+//! assert_eq!(report.count(DateAction::UpToDate), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Take a copy each night
+//! The rows of a managed table may come from any file that the program reads. Tables, events, jobs
+//! and object stores can be described in an `asof.toml`, see [`LakeOptions::config_file`]. A lake
+//! in a bucket is opened by its URL, `Lake::open("s3://bucket/lake")`.
 //!
-//! ```sh
-//! asof snapshot
-//! ```
+//! # Errors
 //!
-//! A date that has a copy keeps it. A past date that has none is refused without `--backdate`, so
-//! that clearing and rerunning a night never labels today's state as that day's. Guards refuse a
-//! copy that is empty, or that lost or changed too many rows.
-//!
-//! # Turn copies into intervals
-//!
-//! ```sh
-//! asof compact item
-//! asof compact --snapshots /data/item --layout 'snapshot_date=%Y-%m-%d' --key id --out
-//! item_intervals.parquet
-//! ```
-//!
-//! The second form reads copies that another tool wrote, and never writes among them. A query on
-//! intervals needs the condition that `compact` prints:
+//! Every [`Error`] says what the caller should do about it: its [`kind`](Error::kind) is one of
+//! [`Kind`], which is also the exit code of the program. Its message names table, date, column and
+//! value, its [`hints`](Error::hints) can be typed in a shell, and its
+//! [`source`](std::error::Error::source) is the error of the library below, if there is one.
 //!
 //! ```
-//! use asof::domain::interval::Convention;
+//! use asof::{Kind, Lake, SnapshotOptions};
 //!
-//! assert_eq!(Convention::default().condition("D"), "active_start <= D AND active_end >= D");
-//! let dbt = Convention { exclusive: true, open_null: true, ..Convention::default() };
-//! assert_eq!(dbt.condition("D"), "active_start <= D AND (active_end > D OR active_end IS NULL)");
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().to_str().ok_or("a path")?;
+//! std::fs::write(format!("{folder}/item.csv"), "id\n1\n1\n")?;
+//! let options = SnapshotOptions::new()
+//!     .source(format!("{folder}/item.csv"))
+//!     .key(["id"]);
+//! let lake = Lake::open(format!("{folder}/lake"))?;
+//! let error = lake.table("item")?.snapshot(&options).expect_err("a duplicate key");
+//! assert_eq!(error.kind(), Kind::Refused);
+//! assert!(error.to_string().contains("duplicate key (id): id=1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Run a job for past days
+//! # Features
 //!
-//! ```sh
-//! asof backfill active_item_events --from 2024-01-01 --to 2024-01-31
-//! asof backfill --events item_events --table item --on item_id=id --how left --out joined --from
-//! 2024-01-01 --to 2024-01-31
-//! ```
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `sql` | yes | jobs and conditions in SQL, by DataFusion |
+//! | `avro` | yes | Avro files |
+//! | `cli` | yes | the program `asof`, with its terminal output |
 //!
-//! In a job's SQL, events are their partition of the date, a table is the table as of the date, and
-//! `{date}` is the date:
+//! `cargo add asof --no-default-features` builds a library without all three, in a fraction of the
+//! time. SQL jobs and conditions are then refused with a usage error.
 //!
-//! ```sql
-//! select {date} as day, status, sum(qty) as qty
-//! from item_events join item on item.id = item_id
-//! group by status
-//! ```
+//! # Threads and memory
 //!
-//! A date is served by the copy with its own label, and by an older one only as far as `tolerance`
-//! allows:
+//! Calls block until they are done, and use threads of their own: up to one for each processor, and
+//! a small async runtime for object stores and SQL. Call them from an async program by
+//! `spawn_blocking` or the like. [`LakeOptions::memory`] limits what one call holds; what does not
+//! fit is spilled to temporary files, or refused.
 //!
-//! ```
-//! use asof::domain::as_of_rule::{AsOfRule, NoSnapshot};
-//! use asof::model::{DaySpan, parse_date};
+//! # Stability
 //!
-//! let observed = [parse_date("2024-01-01")?, parse_date("2024-01-03")?];
-//! let exact = AsOfRule::default();
-//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-03")?), Ok(observed[1]));
-//! let too_old = Err(NoSnapshot::TooOld(observed[0]));
-//! assert_eq!(exact.resolve(&observed, parse_date("2024-01-02")?), too_old);
-//!
-//! let tolerant = AsOfRule { tolerance: DaySpan(1), ..AsOfRule::default() };
-//! assert_eq!(tolerant.resolve(&observed, parse_date("2024-01-02")?), Ok(observed[0]));
-//! let rule = "events of D see the snapshot labelled D, or the day before it";
-//! assert_eq!(tolerant.in_words(), rule);
-//! # Ok::<(), asof::error::Error>(())
-//! ```
-//!
-//! Run it again, and only what is missing, stale or failed is run.
-//!
-//! # Look, and prove
-//!
-//! ```sh
-//! asof show item --date 2024-01-31 --where "status = 'ACTIVE'"
-//! asof diff item 2024-01-01 2024-01-31
-//! asof history item 42
-//! asof status
-//! asof verify
-//! asof expand item --from 2024-01-01 --to 2024-01-31 --out copies
-//! ```
-//!
-//! # Call it from a scheduler
-//!
-//! Give dates, and read the exit code: 0 go on, 1 and 4 retry, 2 fail, 3 alert a person, 5 retry
-//! what failed. Every error of this crate knows its own.
-//!
-//! ```
-//! use asof::error::{Error, Kind};
-//!
-//! let error = Error::refused("table item has no snapshots").hint("asof snapshot item --source FILE
-//! --key COLUMN"); assert_eq!(error.kind(), Kind::Refused);
-//! assert_eq!(error.kind().exit_code(), 3);
-//! ```
-//!
-//! # Find your way in the code
-//!
-//! [`cli`] reads the command line and prints. [`commands`] has one module a command. [`domain`] has
-//! the rules, and touches nothing outside of memory. [`engine`] reads tables as of a date and runs
-//! joins and SQL, [`source`] reads files of other tools, and [`storage`] finds, reads and publishes
-//! objects. `docs/architecture.md` says what each must not know.
+//! What this page lists is the interface. Modules that are hidden from it serve the program, the
+//! tests and the benchmarks, and may change in any version. What is written to a lake stays
+//! readable: `docs/format.md`.
 
+mod library;
+
+pub use self::commands::backfill::{BackfillOptions, BackfillReport, DateAction, DateReport};
+pub use self::commands::compact::{CompactOptions, CompactReport, CompactionMode};
+pub use self::commands::snapshot::{IfExists, Outcome, SnapshotOptions, SnapshotReport};
+pub use self::commands::verify::{TableProof, VerifyReport};
+pub use self::domain::join::JoinKind;
+pub use self::domain::staleness::{DateState, StateFilter};
+pub use self::error::{Error, Kind, Result};
+pub use self::library::{Job, Lake, LakeOptions, Rows, Table};
+
+// Hidden: the program, the tests and the benchmarks use these. They are no stable interface.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod clock;
+#[doc(hidden)]
 pub mod commands;
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
 pub mod domain;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod model;
+#[doc(hidden)]
 pub mod parallel;
+#[doc(hidden)]
 pub mod phases;
+#[doc(hidden)]
 pub mod source;
+#[doc(hidden)]
 pub mod storage;

@@ -189,7 +189,7 @@ pub struct MemoryBudget(pub u64);
 
 impl MemoryBudget {
     /// The least with which anything is tried.
-    const LEAST: u64 = 64 << 20;
+    pub(crate) const LEAST: u64 = 64 << 20;
 
     /// A share of it, as a size in memory.
     pub fn share(self, parts: u64) -> usize {

@@ -12,7 +12,7 @@ use crate::model::TableName;
 /// # Errors
 /// A usage error if there is no such table; a refusal if it has no state at all, or its intervals
 /// are damaged.
-pub(super) fn latest_states(
+pub(crate) fn latest_states(
     workspace: &Workspace<'_>,
     name: &str,
     dates: &[NaiveDate],

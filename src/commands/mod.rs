@@ -13,7 +13,7 @@ pub mod history;
 pub mod init;
 pub mod job_status;
 pub mod join;
-mod lookup;
+pub(crate) mod lookup;
 pub mod partitions;
 pub mod schema;
 pub mod show;

@@ -65,6 +65,7 @@ pub enum IfExists {
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SnapshotOptions {
     /// The date of the label; today if none.
     pub date: Option<NaiveDate>,
@@ -89,6 +90,7 @@ pub struct SnapshotOptions {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Outcome {
     /// The date had a snapshot, which stands as it did.
     Kept,
@@ -116,6 +118,7 @@ pub struct Since {
 
 /// What happened to one table.
 #[derive(Clone, Debug, serde::Serialize)]
+#[non_exhaustive]
 pub struct SnapshotReport {
     /// The table.
     pub table: TableName,

@@ -12,9 +12,8 @@ use asof::commands::verify::{VerifyReport, verify};
 use asof::config::{Config, JobConfig, TableConfig};
 use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
-use asof::domain::staleness::StateFilter;
 use asof::engine::as_of::RowSource;
-use asof::model::{DateRange, DaySpan, MemoryBudget};
+use asof::model::{DateRange, MemoryBudget};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -176,14 +175,12 @@ impl Lake {
     }
 
     fn take_snapshot(&self, taken: &Snapshot) {
-        let options = SnapshotOptions {
-            date: Some(taken.date),
-            source: Some("source".into()),
-            if_exists: IfExists::Replace,
-            backdate: true,
-            force: true,
-            ..SnapshotOptions::default()
-        };
+        let options = SnapshotOptions::new()
+            .date(taken.date)
+            .source("source")
+            .if_exists(IfExists::Replace)
+            .backdate(true)
+            .force(true);
         snapshot(
             &self.workspace(),
             &["t".into()],
@@ -195,11 +192,8 @@ impl Lake {
 
     /// Compacts; `full` into another place than the lake.
     pub(super) fn compact(&self, full: Option<&str>) -> CompactReport {
-        let options = CompactOptions {
-            full: full.is_some(),
-            out: full.map(str::to_owned),
-            ..CompactOptions::default()
-        };
+        let mut options = CompactOptions::new().full(full.is_some());
+        options.out = full.map(str::to_owned);
         compact(&self.workspace(), &["t".into()], &options)
             .unwrap()
             .remove(0)
@@ -305,16 +299,13 @@ impl Lake {
             job,
             ..AdHoc::default()
         };
-        let options = BackfillOptions {
-            range,
-            only: StateFilter::default(),
-            using,
-            workers: Some(1),
-            tolerance: Some(DaySpan(tolerance)),
-            lag: Some(DaySpan(lag)),
-            dry_run: false,
-            ad_hoc: Some(ad_hoc),
-        };
+        let mut options = BackfillOptions::between(range.from(), range.to())
+            .unwrap()
+            .workers(1)
+            .tolerance(tolerance)
+            .lag(lag);
+        options.using = using;
+        options.ad_hoc = Some(ad_hoc);
         backfill(&self.workspace(), &[], &options)
             .unwrap()
             .remove(0)

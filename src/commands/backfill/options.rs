@@ -8,6 +8,7 @@ use crate::source::Format;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BackfillOptions {
     /// The dates.
     pub range: DateRange,

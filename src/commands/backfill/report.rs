@@ -14,6 +14,7 @@ use crate::storage::object_store::http::RequestCounts;
 /// What became of one date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DateAction {
     /// Its output was written.
     Written,
@@ -53,6 +54,7 @@ impl ServedBy {
 
 /// What happened to one date.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct DateReport {
     /// The date.
     pub date: NaiveDate,
@@ -118,6 +120,7 @@ impl DateReport {
 
 /// What happened to one job.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct BackfillReport {
     /// The job.
     pub job: String,

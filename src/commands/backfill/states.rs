@@ -7,7 +7,9 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::job::{Job, Work};
+use super::job::Job;
+#[cfg(feature = "sql")]
+use super::job::Work;
 use super::relations::{JobRelation, Reads, View};
 use crate::domain::staleness::{DateState, Inputs, TableInput};
 use crate::engine::as_of::TableHistory;

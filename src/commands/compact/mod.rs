@@ -54,6 +54,7 @@ use crate::storage::parquet::writer::ObjectWriter;
 /// How intervals were computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CompactionMode {
     /// From all of the snapshots.
     Full,
@@ -79,6 +80,7 @@ impl CompactionMode {
 
 /// What happened to one table.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct CompactReport {
     /// The table.
     pub table: TableName,

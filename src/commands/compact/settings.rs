@@ -18,6 +18,7 @@ use crate::storage::parquet::footer::IntervalsFooter;
 /// What the command line asks for; what it leaves open, the configuration, then the intervals that
 /// exist, then the defaults decide.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct CompactOptions {
     /// The root of external snapshots.
     pub snapshots: Option<String>,

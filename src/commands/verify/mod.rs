@@ -80,6 +80,7 @@ pub struct Problem {
 
 /// What was checked of one table.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct TableProof {
     /// The table.
     pub table: TableName,
@@ -117,6 +118,7 @@ pub struct TableProof {
 
 /// What was checked, and what is wrong.
 #[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// One a table.
     pub tables: Vec<TableProof>,

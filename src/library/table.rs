@@ -1,0 +1,139 @@
+//! [`Table`]: one slowly changing table, and its [`Rows`] as of a date.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::NaiveDate;
+
+use super::{Lake, only};
+use crate::commands::compact::{CompactOptions, CompactReport, compact};
+use crate::commands::lookup::latest_states;
+use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
+use crate::commands::verify::{VerifyReport, verify};
+use crate::engine::as_of::AsOfTable;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+
+/// One slowly changing table of a [`Lake`].
+#[derive(Clone, Debug)]
+pub struct Table<'a> {
+    lake: &'a Lake,
+    name: TableName,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(lake: &'a Lake, name: TableName) -> Self {
+        Table { lake, name }
+    }
+
+    /// The name of the table.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Publishes a copy of the table under a date, as `asof snapshot` does. A date that has a
+    /// snapshot keeps it, unless the options say otherwise.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error if no source or key is known, or if the date is past
+    /// and [`backdate`](SnapshotOptions::backdate) is not set; a
+    /// [`Refused`](crate::Kind::Refused) error for a duplicate key, a value that does not fit its
+    /// column's type, or a guard; a [`Conflict`](crate::Kind::Conflict) if another writer published
+    /// first. In each case nothing was published.
+    pub fn snapshot(&self, options: &SnapshotOptions) -> Result<SnapshotReport> {
+        let workspace = self.lake.workspace()?;
+        only(snapshot(
+            &workspace,
+            &[self.name.to_string()],
+            options,
+            &mut std::io::empty(),
+        )?)
+    }
+
+    /// Brings the table's intervals up to date with its snapshots, as `asof compact` does. Only
+    /// snapshots that are new or were replaced are read.
+    ///
+    /// # Errors
+    /// A [`Refused`](crate::Kind::Refused) error for a duplicate key or for a gap that the policy
+    /// does not allow; a failure to read or write. The intervals that were there stay.
+    pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
+        let workspace = self.lake.workspace()?;
+        only(compact(&workspace, &[self.name.to_string()], options)?)
+    }
+
+    /// Checks every snapshot against its fingerprint, and that the intervals give back every
+    /// snapshot, as `asof verify` does.
+    ///
+    /// # Errors
+    /// A failure to read the lake. What does not hold is in the report:
+    /// [`is_ok`](VerifyReport::is_ok).
+    pub fn verify(&self) -> Result<VerifyReport> {
+        verify(&self.lake.workspace()?, &[self.name.to_string()])
+    }
+
+    /// The table as of a date: the latest copy whose label is not after it. If the snapshot is no
+    /// longer there, its rows come from the intervals.
+    ///
+    /// No row is read before [`Rows::read`] is called.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error for a table that is not known; a
+    /// [`Refused`](crate::Kind::Refused) error for a date before the first snapshot.
+    pub fn as_of(&self, date: NaiveDate) -> Result<Rows> {
+        let workspace = self.lake.workspace()?;
+        let history = latest_states(&workspace, self.name(), &[date])?;
+        let observed = history.resolve_latest(date, |first| {
+            format!("the first snapshot of {} is that of {first}", self.name)
+        })?;
+        Ok(Rows(history.latest(observed, None)?))
+    }
+}
+
+/// The rows of a [`Table`] as of a date.
+pub struct Rows(AsOfTable);
+
+impl Rows {
+    /// The label of the copy that the rows are from.
+    pub fn snapshot_date(&self) -> NaiveDate {
+        self.0.observed
+    }
+
+    /// The columns that the table had on that date.
+    pub fn schema(&self) -> SchemaRef {
+        self.0.schema.clone()
+    }
+
+    /// Reads the rows in batches, in the order of the key for a managed table; of the columns only
+    /// those that are named, or all if none is.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error for a column that the table did not have; a failure to
+    /// read, at once or with a batch.
+    pub fn read(
+        &self,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+        let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        for name in &names {
+            if self.0.schema.column_with_name(name).is_none() {
+                let known = self
+                    .0
+                    .schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str());
+                return Err(Error::usage(format!(
+                    "the table as of {} has no column '{name}'",
+                    self.0.observed
+                ))
+                .hint_nearest(name, known, || {
+                    "Rows::schema says which columns there are".to_owned()
+                }));
+            }
+        }
+        if names.is_empty() {
+            self.0.read_in_schema_order(None)
+        } else {
+            self.0.read(&names)
+        }
+    }
+}
