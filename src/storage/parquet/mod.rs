@@ -3,7 +3,11 @@
 //! | file | does |
 //! | --- | --- |
 //! | [`footer`] | the wire format of what a footer says |
-//! | [`object`] | reading an object |
+//! | [`object`] | reading an object: which columns, which rows, and in which types |
+//! | `metadata` | the footer of a Parquet file, read and checked |
+//! | [`statistics`] | which row groups may hold a row that is wanted |
+//! | `row_choice` | which rows are decoded, and how bytes come to the decoder |
+//! | `dictionaries` | texts that are decoded once a row group |
 //! | [`writer`] | writing one: the same bytes for the same rows |
 //! | `encoder` | encodes row groups in parallel |
 //! | [`stored_types`] | the names of types on disk |
@@ -11,11 +15,15 @@
 //! | [`embedded_schema`] | Arrow schemas that files carry |
 //! | `int96` | the unit in which INT96 is read |
 
+mod dictionaries;
 pub mod embedded_schema;
 mod encoder;
 pub mod footer;
 mod int96;
+mod metadata;
 pub mod object;
+mod row_choice;
+pub mod statistics;
 pub mod stored_types;
 pub mod untrusted;
 pub mod writer;

@@ -11,34 +11,38 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions,
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata,
     ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
 };
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::basic::{ConvertedType, Encoding, Type};
+use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder,
-    RowGroupMetaData,
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataPushDecoder, RowGroupMetaData,
 };
 
+use super::dictionaries::texts_in_dictionaries;
+pub use super::dictionaries::with_dictionaries;
+use super::metadata::{
+    damaged, decode_metadata, footer_entry, footer_of, unreadable, untyped, with_types,
+};
+use super::row_choice::{FetchedRows, RowChoice};
+pub use super::statistics::{GroupStatistics, RowCondition};
 use super::{embedded_schema, int96, untrusted};
 use crate::domain::calendar::check_calendar;
-use crate::domain::canonical_types::{canonical_schema, written};
+use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::read::{FileAt, ObjectReader};
-use crate::storage::parquet::footer::{Footer, KEY, read_schema};
+use crate::storage::parquet::footer::Footer;
 
 /// Rows in a batch that is read or written.
 pub const BATCH_ROWS: usize = 8192;
@@ -46,8 +50,6 @@ pub const BATCH_ROWS: usize = 8192;
 const RANGE_BATCH_ROWS: usize = 32_768;
 /// A row group of a local file that has so few bytes is read at once.
 const SMALL_GROUP_BYTES: i64 = 8 << 20;
-/// A dictionary that has so many bytes in the object, compressed, is short.
-const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
@@ -58,110 +60,6 @@ pub struct ParquetObject {
     schema: SchemaRef,
     /// The types in which its columns are decoded, if they are not those that the file suggests.
     decoded: Option<SchemaRef>,
-}
-
-/// Which rows are wanted.
-pub trait RowCondition: Send + Sync {
-    /// The columns that it looks at.
-    fn columns(&self) -> &[String];
-
-    /// Of each row group whether it may hold a row that is wanted, by its statistics.
-    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool>;
-
-    /// Which rows of a batch, which has the columns of [`RowCondition::columns`] that the object
-    /// has, are wanted.
-    ///
-    /// # Errors
-    /// A refusal if a value cannot be computed.
-    fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray>;
-}
-
-/// The least and the greatest value of columns in each row group, as far as the object says.
-pub struct GroupStatistics<'a> {
-    object: &'a ParquetObject,
-}
-
-impl GroupStatistics<'_> {
-    /// How many row groups there are.
-    pub fn len(&self) -> usize {
-        self.metadata().num_row_groups()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The columns of the object, in canonical types.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.object.schema
-    }
-
-    fn metadata(&self) -> &ParquetMetaData {
-        self.object.metadata.metadata()
-    }
-
-    /// What a converter says of a column, in its canonical type.
-    fn values(
-        &self,
-        column: &str,
-        of: impl Fn(&StatisticsConverter<'_>) -> parquet::errors::Result<ArrayRef>,
-    ) -> Option<ArrayRef> {
-        let converter = StatisticsConverter::try_new(
-            column,
-            self.object.metadata.schema(),
-            self.object.metadata.parquet_schema(),
-        )
-        .ok()?;
-        let field = self.object.schema.field_with_name(column).ok()?;
-        let values = of(&converter).ok()?;
-        if field.data_type() == values.data_type() {
-            Some(values)
-        } else {
-            cast_exactly(&values, field.data_type(), column).ok()
-        }
-    }
-
-    /// The least value of a column in each row group.
-    pub fn mins(&self, column: &str) -> Option<ArrayRef> {
-        self.values(column, |converter| {
-            converter.row_group_mins(self.metadata().row_groups())
-        })
-    }
-
-    /// The greatest value of a column in each row group.
-    pub fn maxes(&self, column: &str) -> Option<ArrayRef> {
-        self.values(column, |converter| {
-            converter.row_group_maxes(self.metadata().row_groups())
-        })
-    }
-
-    /// How many nulls a column has in each row group.
-    pub fn null_counts(&self, column: &str) -> Option<ArrayRef> {
-        let converter = StatisticsConverter::try_new(
-            column,
-            self.object.metadata.schema(),
-            self.object.metadata.parquet_schema(),
-        )
-        .ok()?;
-        // An object that counts none may still have some.
-        let converter = converter.with_missing_null_counts_as_zero(false);
-        Some(Arc::new(
-            converter
-                .row_group_null_counts(self.metadata().row_groups())
-                .ok()?,
-        ))
-    }
-
-    /// How many rows each row group has.
-    pub fn row_counts(&self) -> ArrayRef {
-        Arc::new(UInt64Array::from_iter_values(
-            self.metadata()
-                .row_groups()
-                .iter()
-                .map(|group| u64::try_from(group.num_rows()).unwrap_or(0)),
-        ))
-    }
 }
 
 impl ParquetObject {
@@ -271,36 +169,7 @@ impl ParquetObject {
 
     /// The text columns of which every row group has all values in a short dictionary.
     pub fn texts_in_dictionaries(&self) -> Vec<String> {
-        // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
-        let in_dictionary = |column: &ColumnChunkMetaData| {
-            let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
-            let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
-            let is_all = column
-                .page_encoding_stats_mask()
-                .is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
-            let length = column
-                .dictionary_page_offset()
-                .map(|offset| column.data_page_offset() - offset);
-            is_text
-                && is_all
-                && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
-        };
-        let is_short = |name: &str| {
-            let groups = self.metadata.metadata().row_groups().iter();
-            groups
-                .flat_map(RowGroupMetaData::columns)
-                .filter(|column| column.column_path().parts() == [name])
-                .all(in_dictionary)
-        };
-        let texts = self
-            .schema
-            .fields()
-            .iter()
-            .filter(|field| field.data_type() == &DataType::Utf8);
-        texts
-            .map(|field| field.name().clone())
-            .filter(|name| is_short(name))
-            .collect()
+        texts_in_dictionaries(self.metadata.metadata(), &self.schema)
     }
 
     /// Reads every row, with the named columns, which are of
@@ -317,8 +186,12 @@ impl ParquetObject {
             &with_dictionaries(&self.schema, texts),
             metadata,
             None,
-            Wanted::default(),
+            RowChoice::default(),
         )
+    }
+
+    fn statistics(&self) -> GroupStatistics<'_> {
+        GroupStatistics::new(&self.metadata, &self.schema)
     }
 
     /// The row groups that may hold a row for which a condition holds.
@@ -327,7 +200,7 @@ impl ParquetObject {
         let Some(condition) = condition else {
             return all.collect();
         };
-        let may_hold = condition.may_hold(&GroupStatistics { object: self });
+        let may_hold = condition.may_hold(&self.statistics());
         all.filter(|group| may_hold.get(*group) == Some(&true))
             .collect()
     }
@@ -367,9 +240,9 @@ impl ParquetObject {
             return self.decode(
                 self.metadata.clone(),
                 columns,
-                Wanted {
+                RowChoice {
                     groups: Some(groups),
-                    ..Wanted::default()
+                    ..RowChoice::default()
                 },
             );
         };
@@ -384,10 +257,10 @@ impl ParquetObject {
         self.decode(
             self.pages()?,
             columns,
-            Wanted {
+            RowChoice {
                 groups: Some(groups),
                 filter,
-                ..Wanted::default()
+                ..RowChoice::default()
             },
         )
     }
@@ -397,10 +270,10 @@ impl ParquetObject {
         &self,
         metadata: ArrowReaderMetadata,
         columns: Option<&[String]>,
-        wanted: Wanted,
+        choice: RowChoice,
     ) -> Result<Batches> {
         let schema = self.projected(columns)?;
-        self.decode_as(&schema, metadata, columns, wanted)
+        self.decode_as(&schema, metadata, columns, choice)
     }
 
     /// The same, in the types of `schema`.
@@ -409,11 +282,11 @@ impl ParquetObject {
         schema: &SchemaRef,
         metadata: ArrowReaderMetadata,
         columns: Option<&[String]>,
-        wanted: Wanted,
+        choice: RowChoice,
     ) -> Result<Batches> {
         let schema = schema.clone();
         let location = self.location().clone();
-        let file = if wanted.is_all() && self.groups_are_small(columns) {
+        let file = if choice.is_all() && self.groups_are_small(columns) {
             None
         } else {
             self.reader.file()?
@@ -427,7 +300,7 @@ impl ParquetObject {
                             FileAt::new(file),
                             metadata,
                         );
-                        let rows = wanted
+                        let rows = choice
                             .narrow(self.with_columns(builder, columns))
                             .build()
                             .map_err(|error| unreadable(&location, &error))?;
@@ -435,14 +308,11 @@ impl ParquetObject {
                     }
                     None => {
                         let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata);
-                        let decoder = wanted
+                        let decoder = choice
                             .narrow(self.with_columns(builder, columns))
                             .build()
                             .map_err(|error| unreadable(&location, &error))?;
-                        Ok(Box::new(Pulled {
-                            reader: self.reader.held()?,
-                            decoder,
-                        }) as Box<_>)
+                        Ok(Box::new(FetchedRows::new(self.reader.held()?, decoder)) as Box<_>)
                     }
                 },
             )?;
@@ -517,11 +387,11 @@ impl ParquetObject {
         self.decode(
             metadata,
             columns,
-            Wanted {
+            RowChoice {
                 groups: Some(groups),
                 selection,
                 batch_rows: Some(RANGE_BATCH_ROWS),
-                ..Wanted::default()
+                ..RowChoice::default()
             },
         )
     }
@@ -566,7 +436,7 @@ impl ParquetObject {
             .field_with_name(column)
             .ok()
             .filter(|field| numeric(field.data_type()))?;
-        let mins = GroupStatistics { object: self }.mins(column)?;
+        let mins = self.statistics().mins(column)?;
         (mins.data_type() == field.data_type()
             && mins.null_count() == 0
             && mins.len() == self.group_starts().len())
@@ -576,7 +446,7 @@ impl ParquetObject {
     /// The least and the greatest value of a column in each row group, under the same conditions.
     pub fn value_range(&self, column: &str) -> Option<[ArrayRef; 2]> {
         let mins = self.exact_mins(column)?;
-        let maxes = GroupStatistics { object: self }.maxes(column)?;
+        let maxes = self.statistics().maxes(column)?;
         (maxes.data_type() == mins.data_type()
             && maxes.null_count() == 0
             && maxes.len() == mins.len())
@@ -643,7 +513,7 @@ impl ParquetObject {
             .with_offset_index_policy(PageIndexPolicy::Optional);
         let metadata = untrusted::decode(
             |why| damaged(self.location(), &why),
-            || decode(&self.reader, decoder),
+            || decode_metadata(&self.reader, decoder),
         )?;
         with_types(Arc::new(metadata), self.decoded.clone())
             .map_err(|error| unreadable(self.location(), &error))
@@ -685,206 +555,6 @@ impl ParquetObject {
     }
 }
 
-/// The value of the entry that is asof's own.
-fn footer_entry(metadata: &ArrowReaderMetadata) -> Option<&str> {
-    let entries = metadata.metadata().file_metadata().key_value_metadata();
-    entries
-        .and_then(|entries| entries.iter().find(|entry| entry.key == KEY))
-        .and_then(|entry| entry.value.as_deref())
-}
-
-/// The schema with the types that the footer says of columns without values.
-fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Result<SchemaRef> {
-    // Few objects have such columns, and a footer may be long.
-    let Some(entry) = footer_entry(metadata).filter(|entry| entry.contains("\"untyped\"")) else {
-        return Ok(schema);
-    };
-    let own = read_schema(&Footer::from_json(entry)?.untyped)?;
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| match own.field_with_name(field.name()) {
-            Ok(own) if written(own.data_type()) == *field.data_type() => Arc::new(own.clone()),
-            _ => field.clone(),
-        });
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
-}
-
-/// A schema in which the named columns are dictionaries of texts.
-pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
-    let few = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| match texts.contains(field.name()) {
-            true => Arc::new(field.as_ref().clone().with_data_type(few())),
-            false => field.clone(),
-        });
-    Arc::new(Schema::new_with_metadata(
-        fields.collect::<Vec<_>>(),
-        schema.metadata().clone(),
-    ))
-}
-
-/// Which rows are to be read; by default all.
-#[derive(Default)]
-struct Wanted {
-    groups: Option<Vec<usize>>,
-    selection: Option<RowSelection>,
-    filter: Option<RowFilter>,
-    /// How many rows a batch has, if not the usual number.
-    batch_rows: Option<usize>,
-}
-
-impl Wanted {
-    /// Whether every row of the row groups is to be read.
-    fn is_all(&self) -> bool {
-        self.selection.is_none() && self.filter.is_none()
-    }
-
-    fn narrow<T>(self, mut builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
-        if let Some(groups) = self.groups {
-            builder = builder.with_row_groups(groups);
-        }
-        if let Some(rows) = self.batch_rows {
-            builder = builder.with_batch_size(rows);
-        }
-        if let Some(selection) = self.selection {
-            builder = builder.with_row_selection(selection);
-        }
-        match self.filter {
-            Some(filter) => builder.with_row_filter(filter),
-            None => builder,
-        }
-    }
-}
-
-/// The metadata of a file whose columns are decoded in the types of `schema`, or else in those that
-/// the file suggests.
-fn with_types(
-    metadata: Arc<ParquetMetaData>,
-    schema: Option<SchemaRef>,
-) -> Result<ArrowReaderMetadata, ParquetError> {
-    let options = ArrowReaderOptions::new();
-    ArrowReaderMetadata::try_new(
-        metadata,
-        match schema {
-            Some(schema) => options.with_schema(schema),
-            None => options,
-        },
-    )
-}
-
-/// Reads the footer of a file, after a look at whether the file is as long as the footer says.
-fn footer_of(reader: &ObjectReader) -> Result<ParquetMetaData> {
-    const TAIL: u64 = 8;
-    let location = reader.location();
-    let unreadable = |error: ParquetError| unreadable(location, &error);
-    let size = reader.size();
-    let mut decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(unreadable)?;
-    let range = size - TAIL..size;
-    let tail = reader
-        .fetch(std::slice::from_ref(&range))?
-        .pop()
-        .unwrap_or_default();
-    let length = FooterTail::try_from(tail.as_ref())
-        .map_err(unreadable)?
-        .metadata_length() as u64;
-    if length > size - TAIL {
-        return Err(damaged(
-            location,
-            &format!("it has {size} bytes, and says that its footer has {length}"),
-        ));
-    }
-    decoder.push_range(range, tail).map_err(unreadable)?;
-    decode(
-        reader,
-        decoder.with_page_index_policy(PageIndexPolicy::Skip),
-    )
-}
-
-/// Runs a decoder of metadata on the bytes that it asks for.
-fn decode(
-    reader: &ObjectReader,
-    mut decoder: ParquetMetaDataPushDecoder,
-) -> Result<ParquetMetaData> {
-    loop {
-        match decoder
-            .try_decode()
-            .map_err(|error| unreadable(reader.location(), &error))?
-        {
-            DecodeResult::Data(metadata) => return Ok(metadata),
-            DecodeResult::Finished => return Err(damaged(reader.location(), &"it has no footer")),
-            DecodeResult::NeedsData(ranges) => {
-                let bytes = reader.fetch(&ranges)?;
-                decoder
-                    .push_ranges(ranges, bytes)
-                    .map_err(|error| unreadable(reader.location(), &error))?;
-            }
-        }
-    }
-}
-
-/// The rows of an object whose bytes are fetched as the decoder asks for them: a row group at a
-/// time.
-struct Pulled {
-    reader: ObjectReader,
-    decoder: ParquetPushDecoder,
-}
-
-impl Pulled {
-    fn pull(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
-        loop {
-            match self.decoder.try_decode()? {
-                DecodeResult::Data(batch) => return Ok(Some(batch)),
-                DecodeResult::Finished => return Ok(None),
-                DecodeResult::NeedsData(ranges) => {
-                    let bytes = self
-                        .reader
-                        .fetch(&ranges)
-                        .map_err(|error| ParquetError::External(Box::new(error)))?;
-                    self.decoder.push_ranges(ranges, bytes)?;
-                }
-            }
-        }
-    }
-}
-
-impl Iterator for Pulled {
-    type Item = Result<RecordBatch, ParquetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.pull().transpose()
-    }
-}
-
-/// An error of our own that a library carried, or else what the library says of the file.
-fn unreadable(location: &Location, error: &(impl std::error::Error + 'static)) -> Error {
-    let mut deeper: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = deeper {
-        if let Some(ours) = error.downcast_ref::<Error>() {
-            return ours.duplicate();
-        }
-        // Arrow hides what it carries from `source`.
-        deeper = match error.downcast_ref::<ArrowError>() {
-            Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
-            _ => match error.downcast_ref::<ParquetError>() {
-                Some(ParquetError::External(inner)) => Some(inner.as_ref()),
-                _ => None,
-            },
-        };
-    }
-    damaged(location, error)
-}
-
-fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
-    let why = why.to_string();
-    Error::refused(format!(
-        "'{location}' is not a valid or complete Parquet file: {}",
-        why.trim_start_matches("Parquet error: ")
-    ))
-}
-
 /// A batch with its types made canonical: `schema` is its own schema after
 /// [`canonical_schema`], column for column.
 ///
@@ -905,10 +575,10 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
-
     use std::fs::File;
     use std::path::Path;
+
+    use arrow::array::{Int64Array, StringArray};
 
     use super::*;
     use crate::storage::parquet::writer::ObjectWriter;

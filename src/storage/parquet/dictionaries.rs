@@ -1,0 +1,59 @@
+//! Texts that are decoded as dictionaries: each text once a row group.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::basic::{ConvertedType, Encoding};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+
+/// A dictionary that has so many bytes in the object, compressed, is short.
+const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
+
+/// The text columns of which every row group has all values in a short dictionary.
+pub(super) fn texts_in_dictionaries(metadata: &ParquetMetaData, schema: &SchemaRef) -> Vec<String> {
+    // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
+    let in_dictionary = |column: &ColumnChunkMetaData| {
+        let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
+        let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+        let is_all = column
+            .page_encoding_stats_mask()
+            .is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
+        let length = column
+            .dictionary_page_offset()
+            .map(|offset| column.data_page_offset() - offset);
+        is_text
+            && is_all
+            && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
+    };
+    let is_short = |name: &str| {
+        let groups = metadata.row_groups().iter();
+        groups
+            .flat_map(RowGroupMetaData::columns)
+            .filter(|column| column.column_path().parts() == [name])
+            .all(in_dictionary)
+    };
+    let texts = schema
+        .fields()
+        .iter()
+        .filter(|field| field.data_type() == &DataType::Utf8);
+    texts
+        .map(|field| field.name().clone())
+        .filter(|name| is_short(name))
+        .collect()
+}
+
+/// A schema in which the named columns are dictionaries of texts.
+pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
+    let few = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match texts.contains(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_data_type(few())),
+            false => field.clone(),
+        });
+    Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
+}

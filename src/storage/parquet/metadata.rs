@@ -1,0 +1,136 @@
+//! The footer of a Parquet file: read and checked, and what is wrong with a file.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use parquet::DecodeResult;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder,
+};
+
+use crate::domain::canonical_types::written;
+use crate::error::{Error, Result};
+use crate::storage::lake::location::Location;
+use crate::storage::lake::read::ObjectReader;
+use crate::storage::parquet::footer::{Footer, KEY, read_schema};
+
+/// The metadata of a file whose columns are decoded in the types of `schema`, or else in those that
+/// the file suggests.
+pub(super) fn with_types(
+    metadata: Arc<ParquetMetaData>,
+    schema: Option<SchemaRef>,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let options = ArrowReaderOptions::new();
+    ArrowReaderMetadata::try_new(
+        metadata,
+        match schema {
+            Some(schema) => options.with_schema(schema),
+            None => options,
+        },
+    )
+}
+
+/// Reads the footer of a file, after a look at whether the file is as long as the footer says.
+pub(super) fn footer_of(reader: &ObjectReader) -> Result<ParquetMetaData> {
+    const TAIL: u64 = 8;
+    let location = reader.location();
+    let unreadable = |error: ParquetError| unreadable(location, &error);
+    let size = reader.size();
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(unreadable)?;
+    let range = size - TAIL..size;
+    let tail = reader
+        .fetch(std::slice::from_ref(&range))?
+        .pop()
+        .unwrap_or_default();
+    let length = FooterTail::try_from(tail.as_ref())
+        .map_err(unreadable)?
+        .metadata_length() as u64;
+    if length > size - TAIL {
+        return Err(damaged(
+            location,
+            &format!("it has {size} bytes, and says that its footer has {length}"),
+        ));
+    }
+    decoder.push_range(range, tail).map_err(unreadable)?;
+    decode_metadata(
+        reader,
+        decoder.with_page_index_policy(PageIndexPolicy::Skip),
+    )
+}
+
+/// Runs a decoder of metadata on the bytes that it asks for.
+pub(super) fn decode_metadata(
+    reader: &ObjectReader,
+    mut decoder: ParquetMetaDataPushDecoder,
+) -> Result<ParquetMetaData> {
+    loop {
+        match decoder
+            .try_decode()
+            .map_err(|error| unreadable(reader.location(), &error))?
+        {
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => return Err(damaged(reader.location(), &"it has no footer")),
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = reader.fetch(&ranges)?;
+                decoder
+                    .push_ranges(ranges, bytes)
+                    .map_err(|error| unreadable(reader.location(), &error))?;
+            }
+        }
+    }
+}
+
+/// The value of the entry that is asof's own.
+pub(super) fn footer_entry(metadata: &ArrowReaderMetadata) -> Option<&str> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    entries
+        .and_then(|entries| entries.iter().find(|entry| entry.key == KEY))
+        .and_then(|entry| entry.value.as_deref())
+}
+
+/// The schema with the types that the footer says of columns without values.
+pub(super) fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Result<SchemaRef> {
+    // Few objects have such columns, and a footer may be long.
+    let Some(entry) = footer_entry(metadata).filter(|entry| entry.contains("\"untyped\"")) else {
+        return Ok(schema);
+    };
+    let own = read_schema(&Footer::from_json(entry)?.untyped)?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match own.field_with_name(field.name()) {
+            Ok(own) if written(own.data_type()) == *field.data_type() => Arc::new(own.clone()),
+            _ => field.clone(),
+        });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// An error of our own that a library carried, or else what the library says of the file.
+pub(super) fn unreadable(location: &Location, error: &(impl std::error::Error + 'static)) -> Error {
+    let mut deeper: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = deeper {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return ours.duplicate();
+        }
+        // Arrow hides what it carries from `source`.
+        deeper = match error.downcast_ref::<ArrowError>() {
+            Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
+            _ => match error.downcast_ref::<ParquetError>() {
+                Some(ParquetError::External(inner)) => Some(inner.as_ref()),
+                _ => None,
+            },
+        };
+    }
+    damaged(location, error)
+}
+
+pub(super) fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
+    let why = why.to_string();
+    Error::refused(format!(
+        "'{location}' is not a valid or complete Parquet file: {}",
+        why.trim_start_matches("Parquet error: ")
+    ))
+}
