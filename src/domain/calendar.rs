@@ -57,62 +57,19 @@ fn beyond(column: &ArrayRef) -> Option<(usize, String)> {
         let (at, value) = beyond(values)?;
         Some((row_of(at)?, value))
     };
+    // The row of a list or map in which an item is.
+    let row_in = |offsets: &[i32], at: usize| {
+        (0..column.len()).find(|row| {
+            column.is_valid(*row)
+                && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at)
+        })
+    };
     match column.data_type() {
-        DataType::Date32 => {
-            let days =
-                |date: NaiveDate| date.signed_duration_since(NaiveDate::default()).num_days();
-            // A day less on both sides, for times of day in any zone.
-            let bounds = (
-                days(NaiveDate::MIN + Days::new(1)),
-                days(NaiveDate::MAX - Days::new(1)),
-            );
-            outside::<Date32Type>(column, bounds, i64::from(i32::MAX), "days")
-        }
-        DataType::Date64 | DataType::Timestamp(..) => {
-            let seconds = (
-                DateTime::<chrono::Utc>::MIN_UTC.timestamp() + 86_400,
-                DateTime::<chrono::Utc>::MAX_UTC.timestamp() - 86_400,
-            );
-            let scaled = |factor: i64| {
-                (
-                    seconds.0.saturating_mul(factor),
-                    seconds.1.saturating_mul(factor),
-                )
-            };
-            let unit = match column.data_type() {
-                DataType::Timestamp(unit, _) => unit,
-                _ => return outside::<Date64Type>(column, scaled(1_000), i64::MAX, "milliseconds"),
-            };
-            match unit {
-                TimeUnit::Second => {
-                    outside::<TimestampSecondType>(column, seconds, i64::MAX, "seconds")
-                }
-                TimeUnit::Millisecond => outside::<TimestampMillisecondType>(
-                    column,
-                    scaled(1_000),
-                    i64::MAX,
-                    "milliseconds",
-                ),
-                TimeUnit::Microsecond => outside::<TimestampMicrosecondType>(
-                    column,
-                    scaled(1_000_000),
-                    i64::MAX,
-                    "microseconds",
-                ),
-                // Every one of them is a time of a year from 1677 to 2262.
-                TimeUnit::Nanosecond => None,
-            }
-        }
+        DataType::Date32 => date_beyond(column),
+        DataType::Date64 | DataType::Timestamp(..) => instant_beyond(column),
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            let offsets = lists.value_offsets();
-            let row_of = |at: usize| {
-                (0..lists.len()).find(|row| {
-                    lists.is_valid(*row)
-                        && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at)
-                })
-            };
-            first(lists.values(), &row_of)
+            first(lists.values(), &|at| row_in(lists.value_offsets(), at))
         }
         DataType::Struct(_) => {
             let values = column.as_struct();
@@ -123,17 +80,41 @@ fn beyond(column: &ArrayRef) -> Option<(usize, String)> {
         }
         DataType::Map(..) => {
             let maps = column.as_map();
-            let offsets = maps.value_offsets();
-            let row_of = |at: usize| {
-                (0..maps.len()).find(|row| {
-                    maps.is_valid(*row)
-                        && (offsets[*row] as usize..offsets[row + 1] as usize).contains(&at)
-                })
-            };
             [maps.keys(), maps.values()]
                 .into_iter()
-                .find_map(|values| first(values, &row_of))
+                .find_map(|values| first(values, &|at| row_in(maps.value_offsets(), at)))
         }
+        _ => None,
+    }
+}
+
+fn date_beyond(column: &ArrayRef) -> Option<(usize, String)> {
+    let days = |date: NaiveDate| date.signed_duration_since(NaiveDate::default()).num_days();
+    // A day less on both sides, for times of day in any zone.
+    let bounds = (
+        days(NaiveDate::MIN + Days::new(1)),
+        days(NaiveDate::MAX - Days::new(1)),
+    );
+    outside::<Date32Type>(column, bounds, i64::from(i32::MAX), "days")
+}
+
+fn instant_beyond(column: &ArrayRef) -> Option<(usize, String)> {
+    let least = DateTime::<chrono::Utc>::MIN_UTC.timestamp() + 86_400;
+    let greatest = DateTime::<chrono::Utc>::MAX_UTC.timestamp() - 86_400;
+    let bounds = |scale: i64| (least.saturating_mul(scale), greatest.saturating_mul(scale));
+    let most = i64::MAX;
+    match column.data_type() {
+        DataType::Date64 => outside::<Date64Type>(column, bounds(1_000), most, "milliseconds"),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            outside::<TimestampSecondType>(column, bounds(1), most, "seconds")
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            outside::<TimestampMillisecondType>(column, bounds(1_000), most, "milliseconds")
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            outside::<TimestampMicrosecondType>(column, bounds(1_000_000), most, "microseconds")
+        }
+        // Every one of those in nanoseconds is a time of a year from 1677 to 2262.
         _ => None,
     }
 }

@@ -12,12 +12,14 @@ use arrow::array::{
     RecordBatchOptions, StringArray, StringBuilder, StructArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
-use arrow::datatypes::{DataType, Date64Type, Field, Fields, Float32Type, Float64Type, SchemaRef};
+use arrow::datatypes::{
+    DataType, Date64Type, Field, FieldRef, Fields, Float32Type, Float64Type, SchemaRef,
+};
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
 use super::canonical_types::canonical;
-use super::type_names::type_name;
+use super::type_names::{list_of, type_name};
 use super::widening::{integer, widen};
 use crate::error::{Error, Result};
 
@@ -65,43 +67,11 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     }
     match (column.data_type(), to) {
         (DataType::Struct(_), DataType::Struct(fields)) => {
-            return cast_struct(column.as_struct(), fields, name);
+            cast_struct(column.as_struct(), fields, name)
         }
-        (DataType::List(_), DataType::List(item)) => {
-            let list: &ListArray = column.as_list();
-            let values = cast_exactly(list.values(), item.data_type(), name)?;
-            let cast = ListArray::try_new(
-                item.clone(),
-                list.offsets().clone(),
-                values,
-                list.nulls().cloned(),
-            );
-            return cast
-                .map(|list| Arc::new(list) as ArrayRef)
-                .map_err(|error| failed(name, &error));
-        }
+        (DataType::List(_), DataType::List(item)) => cast_list(column.as_list(), item, name),
         (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            let map = column.as_map();
-            // The fields of an entry go by position: tools name them as they like.
-            let DataType::Struct(fields) = entries.data_type() else {
-                return Err(cannot_be_read(column, to, name));
-            };
-            let pairs = map.entries().columns().iter().zip(fields);
-            let columns = pairs
-                .map(|(column, field)| cast_exactly(column, field.data_type(), name))
-                .collect::<Result<Vec<_>>>()?;
-            let pairs = StructArray::try_new(fields.clone(), columns, None)
-                .map_err(|error| failed(name, &error))?;
-            let cast = MapArray::try_new(
-                entries.clone(),
-                map.offsets().clone(),
-                pairs,
-                map.nulls().cloned(),
-                *sorted,
-            );
-            return cast
-                .map(|map| Arc::new(map) as ArrayRef)
-                .map_err(|error| failed(name, &error));
+            cast_map(column.as_map(), entries, *sorted, name)
         }
         // Another encoding of a list: first as a list of the values as they are, so that each of
         // them is cast exactly.
@@ -111,89 +81,47 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
             | DataType::ListView(from)
             | DataType::LargeListView(from),
             DataType::List(_),
-        ) => {
-            let list = DataType::List(Arc::new(Field::new("item", from.data_type().clone(), true)));
-            let cast = cast_with_options(
-                column,
-                &list,
-                &CastOptions {
-                    safe: false,
-                    ..CastOptions::default()
-                },
-            );
-            return cast_exactly(
-                &cast.map_err(|_| cannot_be_read(column, to, name))?,
-                to,
-                name,
-            );
-        }
+        ) => cast_by_way_of(column, &list_of(from.data_type().clone()), to, name),
         // A null may be among the values that keys or runs refer to.
         (DataType::Dictionary(..), _) => {
             let dictionary = column.as_any_dictionary();
             let values = take(dictionary.values().as_ref(), dictionary.keys(), None)
                 .map_err(|error| failed(name, &error))?;
-            return cast_exactly(&values, to, name);
+            cast_exactly(&values, to, name)
         }
         (DataType::RunEndEncoded(_, values), _) => {
-            let values = cast_with_options(
-                column,
-                values.data_type(),
-                &CastOptions {
-                    safe: false,
-                    ..CastOptions::default()
-                },
-            );
-            return cast_exactly(
-                &values.map_err(|_| cannot_be_read(column, to, name))?,
-                to,
-                name,
-            );
+            cast_by_way_of(column, values.data_type(), to, name)
         }
-        // A date in milliseconds may have a time of day.
         (DataType::Date64, _) => {
-            let dates = column.as_primitive::<Date64Type>();
-            let is_date = |row| {
-                dates.value(row) % 86_400_000 == 0
-                    && i32::try_from(dates.value(row) / 86_400_000).is_ok()
-            };
-            if let Some(row) = (0..dates.len()).find(|row| dates.is_valid(*row) && !is_date(*row)) {
-                return Err(does_not_fit(column, row, &DataType::Date32, name));
-            }
+            check_days(column, name)?;
+            cast_values(column, to, name)
         }
         (DataType::Struct(_) | DataType::List(_) | DataType::Map(..), DataType::Utf8) => {
-            return as_json(column, name);
+            as_json(column, name)
         }
         (DataType::Float32, DataType::Decimal128(..)) => {
-            return by_digits(
-                column,
-                column.as_primitive::<Float32Type>(),
-                1 << 24,
-                to,
-                name,
-            );
+            let floats = column.as_primitive::<Float32Type>();
+            by_digits(column, floats, 1 << 24, to, name)
         }
         (DataType::Float64, DataType::Decimal128(..)) => {
-            return by_digits(
-                column,
-                column.as_primitive::<Float64Type>(),
-                1 << 53,
-                to,
-                name,
-            );
+            let floats = column.as_primitive::<Float64Type>();
+            by_digits(column, floats, 1 << 53, to, name)
         }
-        (DataType::Utf8, _) => {
-            return super::text::column(column.as_string(), to)
-                .map_err(|row| does_not_fit(column, row, to, name));
-        }
+        (DataType::Utf8, _) => super::text::column(column.as_string(), to)
+            .map_err(|row| does_not_fit(column, row, to, name)),
         (from, _)
             if from != &DataType::Utf8
                 && to != &DataType::Utf8
                 && canonical(from) == Some(DataType::Utf8) =>
         {
-            return cast_exactly(&cast_exactly(column, &DataType::Utf8, name)?, to, name);
+            cast_exactly(&cast_exactly(column, &DataType::Utf8, name)?, to, name)
         }
-        _ => {}
+        _ => cast_values(column, to, name),
     }
+}
+
+/// Casts values that are neither nested nor text, and looks at each.
+fn cast_values(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
     if !may_become(column.data_type(), to) {
         return Err(cannot_be_read(column, to, name));
     }
@@ -211,6 +139,70 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     match lost {
         None => Ok(cast),
         Some(row) => Err(does_not_fit(column, row, to, name)),
+    }
+}
+
+fn cast_list(list: &ListArray, item: &FieldRef, name: &str) -> Result<ArrayRef> {
+    let values = cast_exactly(list.values(), item.data_type(), name)?;
+    let cast = ListArray::try_new(
+        item.clone(),
+        list.offsets().clone(),
+        values,
+        list.nulls().cloned(),
+    );
+    cast.map(|list| Arc::new(list) as ArrayRef)
+        .map_err(|error| failed(name, &error))
+}
+
+/// Casts a map. The fields of an entry go by position: tools name them as they like.
+fn cast_map(map: &MapArray, entries: &FieldRef, sorted: bool, name: &str) -> Result<ArrayRef> {
+    let DataType::Struct(fields) = entries.data_type() else {
+        let column: ArrayRef = Arc::new(map.clone());
+        let to = DataType::Map(entries.clone(), sorted);
+        return Err(cannot_be_read(&column, &to, name));
+    };
+    let pairs = map.entries().columns().iter().zip(fields);
+    let columns = pairs
+        .map(|(column, field)| cast_exactly(column, field.data_type(), name))
+        .collect::<Result<Vec<_>>>()?;
+    let pairs = StructArray::try_new(fields.clone(), columns, None)
+        .map_err(|error| failed(name, &error))?;
+    let cast = MapArray::try_new(
+        entries.clone(),
+        map.offsets().clone(),
+        pairs,
+        map.nulls().cloned(),
+        sorted,
+    );
+    cast.map(|map| Arc::new(map) as ArrayRef)
+        .map_err(|error| failed(name, &error))
+}
+
+/// Casts a column that is another encoding of `way`.
+fn cast_by_way_of(
+    column: &ArrayRef,
+    way: &DataType,
+    to: &DataType,
+    name: &str,
+) -> Result<ArrayRef> {
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let values = cast_with_options(column, way, &strict);
+    let values = values.map_err(|_| cannot_be_read(column, to, name))?;
+    cast_exactly(&values, to, name)
+}
+
+/// Refuses dates in milliseconds that have a time of day.
+fn check_days(column: &ArrayRef, name: &str) -> Result<()> {
+    let dates = column.as_primitive::<Date64Type>();
+    let is_date = |row| {
+        dates.value(row) % 86_400_000 == 0 && i32::try_from(dates.value(row) / 86_400_000).is_ok()
+    };
+    match (0..dates.len()).find(|row| dates.is_valid(*row) && !is_date(*row)) {
+        Some(row) => Err(does_not_fit(column, row, &DataType::Date32, name)),
+        None => Ok(()),
     }
 }
 

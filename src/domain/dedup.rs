@@ -139,7 +139,7 @@ struct Pending {
 
 /// The latest row so far of the key that is looked at.
 #[derive(Clone, Copy)]
-struct Candidate {
+struct LatestRow {
     /// Its row in the batch, or the pending one.
     row: Option<usize>,
     is_undecided: bool,
@@ -157,11 +157,11 @@ impl Latest {
         };
         let pending = self.pending.take();
         let mut current = match &pending {
-            Some(pending) => Candidate {
+            Some(pending) => LatestRow {
                 row: None,
                 is_undecided: pending.is_undecided,
             },
-            None => Candidate {
+            None => LatestRow {
                 row: Some(0),
                 is_undecided: false,
             },
@@ -173,56 +173,35 @@ impl Latest {
         };
         let mut kept = Vec::new();
         for row in (0..=last).skip(usize::from(pending.is_none())) {
-            let (same_key, same_order) = match (current.row, &pending) {
-                (None, Some(pending)) => (
-                    pending.key.row() == keys.row(row),
-                    pending.order.row() == order.row(row),
-                ),
+            let (key, value) = match (current.row, &pending) {
+                (None, Some(pending)) => (pending.key.row(), pending.order.row()),
                 (at, _) => {
                     let at = at.unwrap_or_default();
-                    (
-                        keys.row(at) == keys.row(row),
-                        order.row(at) == order.row(row),
-                    )
+                    (keys.row(at), order.row(at))
                 }
             };
+            let same_key = key == keys.row(row);
             if !same_key {
                 kept.push(current);
             } else {
                 self.dropped += 1;
             }
-            if same_key && same_order {
+            if same_key && value == order.row(row) {
                 current.is_undecided =
                     current.is_undecided || digests.of(current.row)? != digests.of(Some(row))?;
             } else {
-                current = Candidate {
+                current = LatestRow {
                     row: Some(row),
                     is_undecided: false,
                 };
             }
         }
-        let pending = pending.as_ref();
-        let place = |row: Option<usize>| row.map_or((1, 0), |row| (0, row));
-        let mut sources = vec![&rows];
-        sources.extend(pending.map(|pending| &pending.row));
-        for candidate in kept.iter().filter(|candidate| candidate.is_undecided) {
-            let (source, row) = place(candidate.row);
-            self.undecided.add(sources[source], row)?;
-        }
-        let places: Vec<(usize, usize)> =
-            kept.iter().map(|candidate| place(candidate.row)).collect();
-        let latest = match places.is_empty() {
-            true => rows.slice(0, 0),
-            false => interleave_record_batch(&sources, &places)
-                .io_context(|| "cannot select rows".into())?,
-        };
+        let latest = self.selected(&kept, &rows, pending.as_ref())?;
         let is_undecided = current.is_undecided;
         self.pending = Some(match (current.row, pending) {
             (None, Some(pending)) => Pending {
-                row: pending.row.clone(),
-                key: pending.key.clone(),
-                order: pending.order.clone(),
                 is_undecided,
+                ..pending
             },
             (row, _) => {
                 let row = row.unwrap_or_default();
@@ -235,6 +214,27 @@ impl Latest {
             }
         });
         Ok(latest)
+    }
+
+    /// The rows that were kept, of a batch and the pending one.
+    fn selected(
+        &mut self,
+        kept: &[LatestRow],
+        rows: &RecordBatch,
+        pending: Option<&Pending>,
+    ) -> Result<RecordBatch> {
+        let place = |row: Option<usize>| row.map_or((1, 0), |row| (0, row));
+        let mut sources = vec![rows];
+        sources.extend(pending.map(|pending| &pending.row));
+        for latest in kept.iter().filter(|latest| latest.is_undecided) {
+            let (source, row) = place(latest.row);
+            self.undecided.add(sources[source], row)?;
+        }
+        if kept.is_empty() {
+            return Ok(rows.slice(0, 0));
+        }
+        let places: Vec<(usize, usize)> = kept.iter().map(|latest| place(latest.row)).collect();
+        interleave_record_batch(&sources, &places).io_context(|| "cannot select rows".into())
     }
 
     /// The latest row of the last key.

@@ -228,6 +228,27 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
                 hash(&[u8::from(values.value(row))], seed ^ family::BOOL)
             });
         }
+        DataType::Utf8 => {
+            let values = array.as_string::<i32>();
+            each(values, sums, |row| {
+                hash(values.value(row).as_bytes(), seed ^ family::TEXT)
+            });
+        }
+        DataType::Binary => {
+            let values = array.as_binary::<i32>();
+            each(values, sums, |row| {
+                hash(values.value(row), seed ^ family::BINARY)
+            });
+        }
+        data_type if data_type.is_numeric() => add_numbers(array, seed, sums)?,
+        data_type if data_type.is_temporal() => add_times(array, seed, sums)?,
+        _ => add_nested(array, seed, sums)?,
+    }
+    Ok(())
+}
+
+fn add_numbers(array: &dyn Array, seed: u64, sums: &mut [u128]) -> Result<()> {
+    match array.data_type() {
         DataType::Int8 => integers::<Int8Type>(array, seed, sums),
         DataType::Int16 => integers::<Int16Type>(array, seed, sums),
         DataType::Int32 => integers::<Int32Type>(array, seed, sums),
@@ -246,94 +267,67 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
             let values = array.as_primitive::<Float64Type>();
             each(values, sums, |row| hash_float(values.value(row), seed));
         }
-        DataType::Utf8 => {
-            let values = array.as_string::<i32>();
-            each(values, sums, |row| {
-                hash(values.value(row).as_bytes(), seed ^ family::TEXT)
-            });
-        }
-        DataType::Binary => {
-            let values = array.as_binary::<i32>();
-            each(values, sums, |row| {
-                hash(values.value(row), seed ^ family::BINARY)
-            });
-        }
-        DataType::Date32 => {
-            scaled::<Date32Type>(array, 86_400_000_000_000, seed ^ family::CALENDAR, sums)
-        }
-        DataType::Timestamp(unit, zone) => {
-            let seed = seed
-                ^ if zone.is_some() {
-                    family::INSTANT
-                } else {
-                    family::CALENDAR
-                };
-            match unit {
-                TimeUnit::Millisecond => {
-                    scaled::<TimestampMillisecondType>(array, 1_000_000, seed, sums)
-                }
-                TimeUnit::Microsecond => {
-                    scaled::<TimestampMicrosecondType>(array, 1_000, seed, sums)
-                }
-                TimeUnit::Nanosecond => scaled::<TimestampNanosecondType>(array, 1, seed, sums),
-                TimeUnit::Second => return Err(not_canonical(array)),
-            }
-        }
-        DataType::Time32(TimeUnit::Millisecond) => {
-            scaled::<Time32MillisecondType>(array, 1_000_000, seed ^ family::TIME, sums)
-        }
-        DataType::Time64(TimeUnit::Nanosecond) => {
-            scaled::<Time64NanosecondType>(array, 1, seed ^ family::TIME, sums)
-        }
-        DataType::Duration(unit) => {
-            let seed = seed ^ family::DURATION;
-            match unit {
-                TimeUnit::Second => scaled::<DurationSecondType>(array, 1_000_000_000, seed, sums),
-                TimeUnit::Millisecond => {
-                    scaled::<DurationMillisecondType>(array, 1_000_000, seed, sums)
-                }
-                TimeUnit::Microsecond => {
-                    scaled::<DurationMicrosecondType>(array, 1_000, seed, sums)
-                }
-                TimeUnit::Nanosecond => scaled::<DurationNanosecondType>(array, 1, seed, sums),
-            }
-        }
         DataType::Decimal128(_, scale) => {
             let values: &Decimal128Array = array.as_primitive();
             each(values, sums, |row| {
                 hash_decimal(values.value(row), *scale, seed)
             });
         }
+        _ => return Err(not_canonical(array)),
+    }
+    Ok(())
+}
+
+fn add_times(array: &dyn Array, seed: u64, sums: &mut [u128]) -> Result<()> {
+    use DataType::{Date32, Duration, Time32, Time64, Timestamp};
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    const MILLION: i128 = 1_000_000;
+    let seed = seed
+        ^ match array.data_type() {
+            Timestamp(_, Some(_)) => family::INSTANT,
+            Time32(_) | Time64(_) => family::TIME,
+            Duration(_) => family::DURATION,
+            _ => family::CALENDAR,
+        };
+    match array.data_type() {
+        Date32 => scaled::<Date32Type>(array, 86_400_000 * MILLION, seed, sums),
+        Timestamp(Millisecond, _) => scaled::<TimestampMillisecondType>(array, MILLION, seed, sums),
+        Timestamp(Microsecond, _) => scaled::<TimestampMicrosecondType>(array, 1_000, seed, sums),
+        Timestamp(Nanosecond, _) => scaled::<TimestampNanosecondType>(array, 1, seed, sums),
+        Time32(Millisecond) => scaled::<Time32MillisecondType>(array, MILLION, seed, sums),
+        Time64(Nanosecond) => scaled::<Time64NanosecondType>(array, 1, seed, sums),
+        Duration(Second) => scaled::<DurationSecondType>(array, 1_000 * MILLION, seed, sums),
+        Duration(Millisecond) => scaled::<DurationMillisecondType>(array, MILLION, seed, sums),
+        Duration(Microsecond) => scaled::<DurationMicrosecondType>(array, 1_000, seed, sums),
+        Duration(Nanosecond) => scaled::<DurationNanosecondType>(array, 1, seed, sums),
+        _ => return Err(not_canonical(array)),
+    }
+    Ok(())
+}
+
+fn add_nested(array: &dyn Array, seed: u64, sums: &mut [u128]) -> Result<()> {
+    let span = |offsets: &[i32], row: usize| offsets[row] as usize..offsets[row + 1] as usize;
+    match array.data_type() {
         DataType::List(_) => {
             let lists: &ListArray = array.as_list();
-            add_lists(
-                lists,
-                lists.values(),
-                |row| lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize,
-                seed,
-                sums,
-            )?;
+            let offsets = lists.value_offsets();
+            add_lists(lists, lists.values(), |row| span(offsets, row), seed, sums)
         }
         DataType::Map(_, _) => {
             let maps: &MapArray = array.as_map();
             let entries: ArrayRef = std::sync::Arc::new(maps.entries().clone());
-            add_lists(
-                maps,
-                &entries,
-                |row| maps.value_offsets()[row] as usize..maps.value_offsets()[row + 1] as usize,
-                seed,
-                sums,
-            )?;
+            let offsets = maps.value_offsets();
+            add_lists(maps, &entries, |row| span(offsets, row), seed, sums)
         }
         DataType::Struct(_) => {
             let inner = struct_digests(array.as_struct())?;
             each(array, sums, |row| {
                 hash(&inner[row].to_le_bytes(), seed ^ family::STRUCT)
             });
+            Ok(())
         }
-        _ => return Err(not_canonical(array)),
+        _ => Err(not_canonical(array)),
     }
-    Ok(())
 }
 
 fn not_canonical(array: &dyn Array) -> Error {
