@@ -11,7 +11,7 @@ use asof::domain::digest::{key_digests, row_digests};
 use asof::domain::gaps::GapPolicy;
 use asof::domain::hash_compaction::Compaction;
 use asof::domain::interval::Interval;
-use asof::domain::join::{JoinKind, KeyKind, Keys, VersionsBuilder};
+use asof::domain::join::{JoinKeys, JoinKind, KeyKind, VersionsBuilder};
 use asof::domain::merge_compaction::{Merge, SortedRows};
 use chrono::{Days, NaiveDate};
 use divan::counter::ItemsCount;
@@ -196,7 +196,7 @@ fn probe(bencher: Bencher<'_, '_>, (kind, apart): (KeyKind, i64)) {
         end: None,
     };
     let table = column((0..ROWS).map(|id| id * apart).collect());
-    let keys = Keys::of(kind, &table).expect("keys");
+    let keys = JoinKeys::of(kind, &table).expect("keys");
     builder
         .push(&keys, &vec![always; table[0].len()])
         .expect("no nulls");
@@ -208,7 +208,7 @@ fn probe(bencher: Bencher<'_, '_>, (kind, apart): (KeyKind, i64)) {
     bencher.bench_local(|| {
         on.probe(
             JoinKind::Inner,
-            &Keys::of(kind, black_box(&events)).expect("keys"),
+            &JoinKeys::of(kind, black_box(&events)).expect("keys"),
         )
     });
 }

@@ -19,19 +19,14 @@
 //! close to one another. For each date that is being run 4 bytes a key, or a number of the range
 //! that close integers lie in; for events of many dates 4 bytes a key and 4 a version.
 
-use std::hash::{BuildHasher, Hash, RandomState};
-
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
+use arrow::buffer::BooleanBuffer;
 use chrono::{Datelike, NaiveDate};
-use hashbrown::HashMap;
 
-use super::digest::{key_digests, whole_decimal};
 use super::interval::Interval;
+use super::join_keys::GatheredKeys;
+pub use super::join_keys::{JoinKeys, KeyKind};
+use super::key_places::KeyPlaces;
+pub use super::key_places::NO_ROW;
 use crate::error::{Error, Result};
 
 /// What an as-of join keeps of the events.
@@ -57,114 +52,9 @@ impl JoinKind {
 
 /// The end of a version that is open.
 const NO_END: i32 = i32::MAX;
-/// In the place of a row's number: there is none.
-pub const NO_ROW: u32 = u32::MAX;
-/// An array over a range of integers is used if the range is at most this many times their number.
-const SPARSEST: u64 = 8;
-
-/// How keys are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    /// As the integers that they are.
-    Integers,
-    /// As digests.
-    Digests,
-}
-
-impl KeyKind {
-    /// How the keys of a table are held whose key columns have these types.
-    pub fn of(types: &[&DataType]) -> Self {
-        use DataType as T;
-        match types {
-            [T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32] => {
-                KeyKind::Integers
-            }
-            _ => KeyKind::Digests,
-        }
-    }
-}
-
-/// Keys of rows or of events. One with a null is null, and so is one that no key of a table can be
-/// equal to.
-pub enum Keys {
-    /// Of one column.
-    Integers(Int64Array),
-    /// Of any columns.
-    Digests(Vec<Option<u128>>),
-}
-
-impl Keys {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Keys::Integers(keys) => keys.len(),
-            Keys::Digests(keys) => keys.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The keys that stand in columns.
-    ///
-    /// # Errors
-    /// A refusal for a type that cannot be compared.
-    pub fn of(kind: KeyKind, columns: &[ArrayRef]) -> Result<Self> {
-        match (kind, columns) {
-            (KeyKind::Integers, [column]) => Ok(Keys::Integers(integers(column))),
-            _ => Ok(Keys::Digests(key_digests(columns)?)),
-        }
-    }
-}
-
-/// The integers that values are equal to; a value that is equal to none is null.
-fn integers(column: &ArrayRef) -> Int64Array {
-    fn whole<T: ArrowPrimitiveType>(column: &ArrayRef) -> Int64Array
-    where
-        T::Native: Into<i64>,
-    {
-        let values: &PrimitiveArray<T> = column.as_primitive();
-        values.unary(Into::into)
-    }
-    match column.data_type() {
-        DataType::Int64 => column.as_primitive::<Int64Type>().clone(),
-        DataType::Int8 => whole::<Int8Type>(column),
-        DataType::Int16 => whole::<Int16Type>(column),
-        DataType::Int32 => whole::<Int32Type>(column),
-        DataType::UInt8 => whole::<UInt8Type>(column),
-        DataType::UInt16 => whole::<UInt16Type>(column),
-        DataType::UInt32 => whole::<UInt32Type>(column),
-        DataType::UInt64 => column
-            .as_primitive::<UInt64Type>()
-            .unary_opt(|value| i64::try_from(value).ok()),
-        DataType::Float32 => column
-            .as_primitive::<Float32Type>()
-            .unary_opt(|value| whole_number(f64::from(value))),
-        DataType::Float64 => column.as_primitive::<Float64Type>().unary_opt(whole_number),
-        DataType::Decimal128(_, scale) => {
-            let whole =
-                |value| whole_decimal(value, *scale).and_then(|whole| i64::try_from(whole).ok());
-            column.as_primitive::<Decimal128Type>().unary_opt(whole)
-        }
-        _ => Int64Array::new_null(column.len()),
-    }
-}
-
-/// The integer that a float is.
-fn whole_number(value: f64) -> Option<i64> {
-    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a whole number from -2^63 up to, and without, 2^63"
-    )]
-    (value.fract() == 0.0 && (-BEYOND..BEYOND).contains(&value)).then_some(value as i64)
-}
-
 /// A row, as long as it holds, and where its key stands.
 #[derive(Clone, Copy)]
-struct Version {
+struct RowVersion {
     start: i32,
     end: i32,
     place: u32,
@@ -172,34 +62,21 @@ struct Version {
 
 /// Gathers versions, and makes the index of them.
 pub struct VersionsBuilder {
-    keys: Gathered,
-    versions: Vec<Version>,
-}
-
-enum Gathered {
-    Integers(Vec<i64>),
-    Digests(Vec<u128>),
+    keys: GatheredKeys,
+    versions: Vec<RowVersion>,
 }
 
 /// The versions of each key; see the module.
 pub struct Versions {
-    places: Places,
+    places: KeyPlaces,
     /// How many places there are.
     count: usize,
-    versions: Vec<Version>,
-}
-
-/// Where each key stands.
-enum Places {
-    /// At its distance from the least one.
-    Close(i64),
-    Integers(HashMap<i64, u32>, Filter),
-    Digests(HashMap<u128, u32>, Filter),
+    versions: Vec<RowVersion>,
 }
 
 /// The row of each key that holds on a date.
 pub struct VersionsOn<'a> {
-    places: &'a Places,
+    places: &'a KeyPlaces,
     /// By place.
     rows: Vec<u32>,
 }
@@ -220,42 +97,24 @@ pub fn day(date: NaiveDate) -> i32 {
 impl VersionsBuilder {
     /// An index of keys of this kind.
     pub fn new(kind: KeyKind) -> Self {
-        let keys = match kind {
-            KeyKind::Integers => Gathered::Integers(Vec::new()),
-            KeyKind::Digests => Gathered::Digests(Vec::new()),
-        };
         VersionsBuilder {
-            keys,
+            keys: GatheredKeys::new(kind),
             versions: Vec::new(),
         }
     }
 
     /// How its keys are held.
     pub fn kind(&self) -> KeyKind {
-        match self.keys {
-            Gathered::Integers(_) => KeyKind::Integers,
-            Gathered::Digests(_) => KeyKind::Digests,
-        }
+        self.keys.kind()
     }
 
     /// Adds the versions of the next rows. Versions of one key come in order of their start.
     ///
     /// # Errors
     /// A refusal of a key that is null, and of more rows than are counted.
-    pub fn push(&mut self, keys: &Keys, intervals: &[Interval]) -> Result<()> {
-        let null = || Error::refused("a key is null").hint("asof verify");
-        match (&mut self.keys, keys) {
-            (Gathered::Integers(all), Keys::Integers(keys)) if keys.null_count() == 0 => {
-                all.extend_from_slice(keys.values())
-            }
-            (Gathered::Digests(all), Keys::Digests(keys)) => {
-                for key in keys {
-                    all.push(key.ok_or_else(null)?);
-                }
-            }
-            _ => return Err(null()),
-        }
-        let version = |interval: &Interval| Version {
+    pub fn push(&mut self, keys: &JoinKeys, intervals: &[Interval]) -> Result<()> {
+        self.keys.push(keys)?;
+        let version = |interval: &Interval| RowVersion {
             start: day(interval.start),
             end: interval.end.map_or(NO_END, day),
             place: 0,
@@ -276,7 +135,7 @@ impl VersionsBuilder {
             KeyKind::Integers => size_of::<i64>() + 44,
             KeyKind::Digests => size_of::<u128>() + 76,
         };
-        self.versions.len() * (size_of::<Version>() + each)
+        self.versions.len() * (size_of::<RowVersion>() + each)
     }
 
     /// The index.
@@ -285,45 +144,9 @@ impl VersionsBuilder {
     /// A refusal if two versions of one key hold at once: the table is damaged.
     pub fn finish(self) -> Result<Versions> {
         let VersionsBuilder { keys, mut versions } = self;
-        let (places, count) = match keys {
-            Gathered::Integers(keys) => {
-                let (least, greatest) = keys
-                    .iter()
-                    .fold((i64::MAX, i64::MIN), |(least, greatest), key| {
-                        (least.min(*key), greatest.max(*key))
-                    });
-                let range = if keys.is_empty() {
-                    0
-                } else {
-                    greatest.abs_diff(least)
-                };
-                match u32::try_from(range) {
-                    Ok(length) if range < SPARSEST * keys.len() as u64 && length < NO_ROW => {
-                        for (version, key) in versions.iter_mut().zip(&keys) {
-                            version.place = u32::try_from(close(*key, least)).unwrap_or(NO_ROW);
-                        }
-                        (Places::Close(least), length as usize + 1)
-                    }
-                    _ => {
-                        let places = numbered(&keys, &mut versions);
-                        #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
-                        let filter = Filter::of(places.keys().map(|key| *key as u64));
-                        let count = places.len();
-                        (Places::Integers(places, filter), count)
-                    }
-                }
-            }
-            Gathered::Digests(keys) => {
-                let places = numbered(&keys, &mut versions);
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    reason = "a digest is random in every part"
-                )]
-                let filter = Filter::of(places.keys().map(|key| *key as u64));
-                let count = places.len();
-                (Places::Digests(places, filter), count)
-            }
-        };
+        let places = versions.iter_mut().map(|version| &mut version.place);
+        let (places, count) = KeyPlaces::of(&keys, places);
+        drop(keys);
         let mut ends = vec![i32::MIN; count];
         for version in &versions {
             let end = &mut ends[version.place as usize];
@@ -340,25 +163,6 @@ impl VersionsBuilder {
             versions,
         })
     }
-}
-
-/// Numbers keys, and tells each version the number of its own.
-fn numbered<K: Copy + Eq + Hash>(keys: &[K], versions: &mut [Version]) -> HashMap<K, u32> {
-    let mut numbers = HashMap::new();
-    for (version, key) in versions.iter_mut().zip(keys) {
-        let next = u32::try_from(numbers.len()).unwrap_or(NO_ROW);
-        version.place = *numbers.entry(*key).or_insert(next);
-    }
-    numbers
-}
-
-/// Where a key stands in an array that begins with the least one; out of the array for one below.
-fn close(key: i64, least: i64) -> usize {
-    #[allow(
-        clippy::cast_sign_loss,
-        reason = "a key below the least wraps, and is beyond every array"
-    )]
-    usize::try_from(key.wrapping_sub(least) as u64).unwrap_or(usize::MAX)
 }
 
 impl Versions {
@@ -423,7 +227,7 @@ impl VersionsOnEach<'_> {
 
     /// Probes with the events' keys, each on its own day, and says which events stay, and which row
     /// each meets.
-    pub fn probe(&self, kind: JoinKind, keys: &Keys, days: &[i32]) -> Matches {
+    pub fn probe(&self, kind: JoinKind, keys: &JoinKeys, days: &[i32]) -> Matches {
         let row = |event: usize, place: usize| {
             // A place that is not there is that of a key out of the array.
             let ends = self
@@ -444,74 +248,6 @@ impl VersionsOnEach<'_> {
     }
 }
 
-impl Places {
-    fn kind(&self) -> KeyKind {
-        match self {
-            Places::Close(..) | Places::Integers(..) => KeyKind::Integers,
-            Places::Digests(..) => KeyKind::Digests,
-        }
-    }
-
-    /// The row that each key meets; `row` says which one an event meets at a key's place. A key
-    /// that is null meets none.
-    fn met(&self, keys: &Keys, row: impl Fn(usize, usize) -> u32) -> Vec<u32> {
-        let put = |events: Vec<u32>, places: Vec<Option<u32>>| {
-            let mut rows = vec![NO_ROW; keys.len()];
-            for (event, place) in events.into_iter().zip(places) {
-                let event = event as usize;
-                rows[event] = place.map_or(NO_ROW, |place| row(event, place as usize));
-            }
-            rows
-        };
-        match (self, keys) {
-            (Places::Close(least), Keys::Integers(keys)) => {
-                let mut rows: Vec<u32> = keys
-                    .values()
-                    .iter()
-                    .enumerate()
-                    .map(|(event, key)| row(event, close(*key, *least)))
-                    .collect();
-                if let Some(nulls) = keys.nulls().filter(|nulls| nulls.null_count() > 0) {
-                    for (row, is_valid) in rows.iter_mut().zip(nulls) {
-                        *row = if is_valid { *row } else { NO_ROW };
-                    }
-                }
-                rows
-            }
-            #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
-            (Places::Integers(places, filter), Keys::Integers(keys)) => {
-                let events = indices(
-                    keys.values(),
-                    |key| filter.may_hold(*key as u64),
-                    keys.nulls(),
-                );
-                let found = events
-                    .iter()
-                    .map(|event| places.get(&keys.value(*event as usize)).copied())
-                    .collect();
-                put(events, found)
-            }
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "a digest is random in every part"
-            )]
-            (Places::Digests(places, filter), Keys::Digests(keys)) => {
-                let events = indices(
-                    keys,
-                    |key| key.is_some_and(|key| filter.may_hold(key as u64)),
-                    None,
-                );
-                let found = events
-                    .iter()
-                    .map(|event| places.get(&keys[*event as usize]?).copied())
-                    .collect();
-                put(events, found)
-            }
-            _ => vec![NO_ROW; keys.len()],
-        }
-    }
-}
-
 impl VersionsOn<'_> {
     /// How keys are held, and how those of events must be.
     pub fn kind(&self) -> KeyKind {
@@ -520,7 +256,7 @@ impl VersionsOn<'_> {
 
     /// Probes with the events' keys and says which events stay, and which row each meets. A key
     /// that is null meets none.
-    pub fn probe(&self, kind: JoinKind, keys: &Keys) -> Matches {
+    pub fn probe(&self, kind: JoinKind, keys: &JoinKeys) -> Matches {
         matches(
             kind,
             self.places.met(keys, |_, place| {
@@ -561,62 +297,6 @@ fn matches(kind: JoinKind, mut rows: Vec<u32>) -> Matches {
     }
 }
 
-/// The indices of the items that are wanted and not null. There is no branch that depends on an
-/// item.
-fn indices<T>(items: &[T], wanted: impl Fn(&T) -> bool, nulls: Option<&NullBuffer>) -> Vec<u32> {
-    let mut indices = vec![0; items.len()];
-    let mut count = 0;
-    for (index, item) in (0u32..).zip(items) {
-        indices[count] = index;
-        count += usize::from(wanted(item));
-    }
-    indices.truncate(count);
-    if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
-        indices.retain(|index| nulls.is_valid(*index as usize));
-    }
-    indices
-}
-
-/// Which keys may be there: a bit for each, in about sixteen times as many bits as there are keys.
-/// It is small enough to stay close to the processor.
-struct Filter {
-    bits: Vec<u64>,
-    /// What a key's hash is shifted by to be the number of a bit.
-    shift: u32,
-    seed: u64,
-}
-
-impl Filter {
-    fn of(keys: impl ExactSizeIterator<Item = u64>) -> Self {
-        let bits = (keys.len() * 8)
-            .next_power_of_two()
-            .saturating_mul(2)
-            .max(64);
-        let mut filter = Filter {
-            bits: vec![0; bits / 64],
-            shift: 64 - bits.ilog2(),
-            seed: RandomState::new().hash_one(0u8),
-        };
-        for key in keys {
-            let bit = filter.bit(key);
-            filter.bits[bit / 64] |= 1 << (bit % 64);
-        }
-        filter
-    }
-
-    fn bit(&self, key: u64) -> usize {
-        usize::try_from((key ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift)
-            .unwrap_or(0)
-    }
-
-    fn may_hold(&self, key: u64) -> bool {
-        let bit = self.bit(key);
-        self.bits
-            .get(bit / 64)
-            .is_some_and(|bits| bits >> (bit % 64) & 1 == 1)
-    }
-}
-
 /// The outcome of a probe.
 #[derive(Debug, PartialEq)]
 pub struct Matches {
@@ -633,7 +313,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Decimal128Array, Float32Array, Float64Array, Int32Array, StringArray, UInt64Array,
+        Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
+        StringArray, UInt64Array,
     };
     use proptest::prelude::*;
 
@@ -660,7 +341,7 @@ mod tests {
         .map(|(kind, apart)| {
             let mut builder = VersionsBuilder::new(kind);
             for (key, interval) in rows {
-                let keys = Keys::of(kind, &[keys(&[Some(key * apart)])]).expect("keys");
+                let keys = JoinKeys::of(kind, &[keys(&[Some(key * apart)])]).expect("keys");
                 builder.push(&keys, &[*interval]).expect("not null");
             }
             (builder.finish(), apart)
@@ -687,7 +368,7 @@ mod tests {
         let on = versions.on(date);
         on.probe(
             kind,
-            &Keys::of(on.kind(), std::slice::from_ref(events)).expect("keys"),
+            &JoinKeys::of(on.kind(), std::slice::from_ref(events)).expect("keys"),
         )
     }
 
@@ -806,11 +487,11 @@ mod tests {
             for kind in [KeyKind::Integers, KeyKind::Digests] {
                 let mut builder = VersionsBuilder::new(kind);
                 let (table, intervals): (Vec<_>, Vec<_>) = rows.iter().copied().map(|(key, interval)| (Some(key), interval)).unzip();
-                builder.push(&Keys::of(kind, &[keys(&table)]).expect("keys"), &intervals).expect("no nulls");
+                builder.push(&JoinKeys::of(kind, &[keys(&table)]).expect("keys"), &intervals).expect("no nulls");
                 let versions = builder.finish().expect("versions of one key do not overlap");
                 let columns = keys(&events.iter().map(|(key, _)| key_of(*key)).collect::<Vec<_>>());
                 let days: Vec<i32> = events.iter().map(|(_, day)| super::day(after(*day))).collect();
-                let found = versions.on_each().probe(JoinKind::Left, &Keys::of(kind, &[columns]).expect("keys"), &days);
+                let found = versions.on_each().probe(JoinKind::Left, &JoinKeys::of(kind, &[columns]).expect("keys"), &days);
                 let alone = events.iter().map(|(key, day)| probe(&versions, JoinKind::Left, &keys(&[key_of(*key)]), after(*day)).rows[0]);
                 let alone: Vec<u32> = alone.collect();
                 prop_assert_eq!(found.matched, alone.iter().filter(|row| **row != NO_ROW).count() as u64);
@@ -839,7 +520,7 @@ mod tests {
             let table: ArrayRef = Arc::new(Int64Array::from_iter_values(table));
             let index = |kind| {
                 let mut builder = VersionsBuilder::new(kind);
-                builder.push(&Keys::of(kind, std::slice::from_ref(&table)).expect("keys"), &vec![always; table.len()]).expect("no nulls");
+                builder.push(&JoinKeys::of(kind, std::slice::from_ref(&table)).expect("keys"), &vec![always; table.len()]).expect("no nulls");
                 builder.finish().expect("no key stands twice")
             };
             let integers = index(KeyKind::Integers);

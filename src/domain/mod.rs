@@ -22,7 +22,7 @@
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`comparison`] |
 //! | which snapshot serves a date | [`as_of_rule`] |
-//! | which row an event meets | [`join`] |
+//! | which row an event meets | [`join`]; by its key, [`join_keys`], `key_places` |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
 //! | which names are of one column | [`spelling`] |
@@ -47,7 +47,9 @@ pub mod hash_compaction;
 pub mod interval;
 pub mod interval_ends;
 pub mod join;
+pub mod join_keys;
 pub mod json;
+mod key_places;
 pub mod layout;
 pub mod merge_compaction;
 pub mod notation;

@@ -33,7 +33,8 @@ use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
 use crate::domain::join::{
-    JoinKind, KeyKind, Keys, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
+    JoinKeys, JoinKind, KeyKind, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn,
+    VersionsOnEach,
 };
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, toml_key};
@@ -448,7 +449,7 @@ impl JoinTableOn<'_> {
             .filter_map(|(column, _)| events.column_by_name(column).cloned())
             .collect();
         let matches = match &self.rows {
-            Rows::OnDate(rows) => rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?),
+            Rows::OnDate(rows) => rows.probe(spec.how, &JoinKeys::of(rows.kind(), &columns)?),
             Rows::OnEach(rows) => {
                 let dates = events.remove_column(events.num_columns() - 1);
                 let days: Vec<i32> = dates
@@ -457,7 +458,7 @@ impl JoinTableOn<'_> {
                     .iter()
                     .map(|day| day + EPOCH_DAYS)
                     .collect();
-                rows.probe(spec.how, &Keys::of(rows.kind(), &columns)?, &days)
+                rows.probe(spec.how, &JoinKeys::of(rows.kind(), &columns)?, &days)
             }
         };
         Ok((events, matches))
@@ -590,7 +591,7 @@ impl Gathering {
             intervals.retain(|_| holds.next().flatten() == Some(true));
         }
         Phase::Join.spend(|| {
-            let keys = Keys::of(self.versions.kind(), &columns.key_columns(&batch))?;
+            let keys = JoinKeys::of(self.versions.kind(), &columns.key_columns(&batch))?;
             self.versions.push(&keys, &intervals)?;
             for (parts, field) in self.columns.iter_mut().zip(columns.selected.fields()) {
                 let Some(part) = batch.column_by_name(field.name()) else {

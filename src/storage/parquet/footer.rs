@@ -386,12 +386,12 @@ impl Footer {
     /// A refusal for a version of the future, or a document that is none of ours.
     pub fn from_json(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Version {
+        struct FormatVersion {
             format_version: u32,
         }
         let damaged =
             |error: serde_json::Error| Error::refused(format!("its footer is damaged: {error}"));
-        let version: Version = serde_json::from_str(text).map_err(damaged)?;
+        let version: FormatVersion = serde_json::from_str(text).map_err(damaged)?;
         if version.format_version > VERSION {
             return Err(Error::refused(format!(
                 "it was written in format {}, and this asof reads up to {VERSION}",
