@@ -97,6 +97,26 @@ impl Error {
         Error::new(Kind::Partial, message)
     }
 
+    /// The error of a library, with what was being done before its words.
+    fn of_library(
+        kind: impl FnOnce(String) -> Error,
+        doing: impl FnOnce() -> String,
+        source: Box<dyn StdError + Send + Sync>,
+    ) -> Self {
+        let error = kind(format!("{}: {source}", doing()));
+        Error {
+            source: Some(Arc::from(source)),
+            ..error
+        }
+    }
+
+    /// The same error with the one that it tells of as its source, for programs.
+    #[must_use]
+    pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// The same error with one more thing to try.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -190,18 +210,18 @@ pub trait Context<T> {
     /// Turns the error into an I/O failure whose message begins with `doing`, and whose source it
     /// is.
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T>;
+
+    /// Turns the error into one of this program, which must not happen whatever the data is.
+    fn internal_context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| {
-            let source: Box<dyn StdError + Send + Sync> = error.into();
-            let message = format!("{}: {source}", doing());
-            Error {
-                source: Some(Arc::from(source)),
-                ..Error::io(message)
-            }
-        })
+        self.map_err(|error| Error::of_library(Error::io, doing, error.into()))
+    }
+
+    fn internal_context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::of_library(Error::internal, doing, error.into()))
     }
 }
 

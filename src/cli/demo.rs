@@ -178,7 +178,7 @@ fn write(target: &Location, bytes: &[u8]) -> Result<()> {
     }
     let staged = Staged::create(target)?;
     std::io::Write::write_all(&mut staged.writer()?, bytes)
-        .map_err(|error| write_error(&error, target))?;
+        .map_err(|error| write_error(error, target))?;
     staged.publish_over().map(|_| ())
 }
 

@@ -17,7 +17,7 @@ pub fn init(workspace: &Workspace<'_>) -> Result<Location> {
     let path = Location::local(workspace.folder.join(FILE_NAME));
     let staged = Staged::create(&path)?;
     std::io::Write::write_all(&mut staged.writer()?, TEMPLATE.as_bytes())
-        .map_err(|error| write_error(&error, &path))?;
+        .map_err(|error| write_error(error, &path))?;
     match staged.publish_new()? {
         Published::Done => Ok(path),
         Published::Exists => Err(

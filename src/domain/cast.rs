@@ -15,13 +15,12 @@ use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
     DataType, Date64Type, Field, FieldRef, Fields, Float32Type, Float64Type, SchemaRef,
 };
-use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
 use super::canonical_types::canonical;
 use super::type_names::{list_of, type_name};
 use super::widening::{integer, widen};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// Brings a batch into `schema`: columns by name, absent ones as nulls, each cast exactly.
 ///
@@ -51,7 +50,7 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
+        .internal_context(|| "cannot bring rows into one schema".into())
 }
 
 /// Casts a column, refusing values that would not survive.
@@ -86,7 +85,7 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
         (DataType::Dictionary(..), _) => {
             let dictionary = column.as_any_dictionary();
             let values = take(dictionary.values().as_ref(), dictionary.keys(), None)
-                .map_err(|error| failed(name, &error))?;
+                .internal_context(of_column(name))?;
             cast_exactly(&values, to, name)
         }
         (DataType::RunEndEncoded(_, values), _) => {
@@ -151,7 +150,7 @@ fn cast_list(list: &ListArray, item: &FieldRef, name: &str) -> Result<ArrayRef> 
         list.nulls().cloned(),
     );
     cast.map(|list| Arc::new(list) as ArrayRef)
-        .map_err(|error| failed(name, &error))
+        .internal_context(of_column(name))
 }
 
 /// Casts a map. The fields of an entry go by position: tools name them as they like.
@@ -165,8 +164,8 @@ fn cast_map(map: &MapArray, entries: &FieldRef, sorted: bool, name: &str) -> Res
     let columns = pairs
         .map(|(column, field)| cast_exactly(column, field.data_type(), name))
         .collect::<Result<Vec<_>>>()?;
-    let pairs = StructArray::try_new(fields.clone(), columns, None)
-        .map_err(|error| failed(name, &error))?;
+    let pairs =
+        StructArray::try_new(fields.clone(), columns, None).internal_context(of_column(name))?;
     let cast = MapArray::try_new(
         entries.clone(),
         map.offsets().clone(),
@@ -175,7 +174,7 @@ fn cast_map(map: &MapArray, entries: &FieldRef, sorted: bool, name: &str) -> Res
         sorted,
     );
     cast.map(|map| Arc::new(map) as ArrayRef)
-        .map_err(|error| failed(name, &error))
+        .internal_context(of_column(name))
 }
 
 /// Casts a column that is another encoding of `way`.
@@ -311,8 +310,8 @@ fn does_not_fit(column: &ArrayRef, row: usize, to: &DataType, name: &str) -> Err
     ))
 }
 
-fn failed(name: &str, error: &ArrowError) -> Error {
-    Error::io(format!("column '{name}': {error}"))
+fn of_column(name: &str) -> impl FnOnce() -> String {
+    move || format!("column '{name}'")
 }
 
 /// A struct by the names of its fields, absent ones as nulls.
@@ -335,7 +334,7 @@ fn cast_struct(values: &StructArray, fields: &Fields, name: &str) -> Result<Arra
         values.len(),
     );
     cast.map(|values| Arc::new(values) as ArrayRef)
-        .map_err(|error| Error::io(format!("column '{name}': {error}")))
+        .internal_context(of_column(name))
 }
 
 /// The first value that a cast has rounded: what is read once more, in the type it came from or in

@@ -234,7 +234,7 @@ impl Latest {
             return Ok(rows.slice(0, 0));
         }
         let places: Vec<(usize, usize)> = kept.iter().map(|latest| place(latest.row)).collect();
-        interleave_record_batch(&sources, &places).io_context(|| "cannot select rows".into())
+        interleave_record_batch(&sources, &places).internal_context(|| "cannot select rows".into())
     }
 
     /// The latest row of the last key.
@@ -264,9 +264,9 @@ impl Undecided {
 
 /// A copy of one row, which does not keep its batch alive.
 fn one_row(rows: &RecordBatch, row: usize) -> Result<RecordBatch> {
-    let row = u32::try_from(row).io_context(|| "a batch is too large".into())?;
+    let row = u32::try_from(row).internal_context(|| "a batch is too large".into())?;
     take_record_batch(rows, &UInt32Array::from(vec![row]))
-        .io_context(|| "cannot select rows".into())
+        .internal_context(|| "cannot select rows".into())
 }
 
 /// The digests of rows, of a batch all at once, and only if one is asked for.

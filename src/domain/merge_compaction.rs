@@ -410,7 +410,7 @@ impl Edited {
     fn encode(&mut self, keys: &[ArrayRef]) -> Result<Rows> {
         self.encoder
             .convert_columns(keys)
-            .io_context(|| "cannot encode keys".into())
+            .internal_context(|| "cannot encode keys".into())
     }
 }
 

@@ -123,7 +123,7 @@ impl PathColumns {
             .map(|index| batch.schema_ref().fields()[*index].clone())
             .collect();
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
-            .io_context(|| "cannot select columns".into())
+            .internal_context(|| "cannot select columns".into())
     }
 }
 
@@ -182,7 +182,7 @@ pub fn first_disagreeing(
             first_but(column, &[cast(&day(date), column.data_type()).ok()])
         }
         (DataType::Timestamp(..), Some(date)) => first_but(
-            &cast(column, &DataType::Date32).io_context(comparing)?,
+            &cast(column, &DataType::Date32).internal_context(comparing)?,
             &[Some(day(date))],
         ),
         (DataType::Date32, Some(date)) => first_but(column, &[Some(day(date))]),
@@ -217,14 +217,14 @@ fn in_type(text: &str, data_type: &DataType) -> Option<ArrayRef> {
 /// type is none.
 fn first_but(column: &ArrayRef, values: &[Option<ArrayRef>]) -> Result<Option<usize>> {
     let column = match column.data_type() {
-        DataType::Dictionary(_, of) => &cast(column, of).io_context(comparing)?,
+        DataType::Dictionary(_, of) => &cast(column, of).internal_context(comparing)?,
         _ => column,
     };
     let mut others = BooleanBuffer::new_set(column.len());
     for value in values.iter().flatten() {
         others = &others
             & distinct(column, &Scalar::new(value))
-                .io_context(comparing)?
+                .internal_context(comparing)?
                 .values();
     }
     Ok(others.set_indices().next())

@@ -79,7 +79,7 @@ impl KeyEncoder {
             .collect();
         self.converter
             .convert_columns(&columns)
-            .io_context(|| "cannot encode keys".into())
+            .internal_context(|| "cannot encode keys".into())
     }
 }
 
@@ -306,7 +306,8 @@ impl Iterator for SortedBatches {
 
 fn gather(batches: &[RecordBatch], indices: &[(usize, usize)]) -> Result<RecordBatch> {
     let references: Vec<&RecordBatch> = batches.iter().collect();
-    interleave_record_batch(&references, indices).io_context(|| "cannot put rows in order".into())
+    interleave_record_batch(&references, indices)
+        .internal_context(|| "cannot put rows in order".into())
 }
 
 /// Merges streams that are each sorted by `keys`; rows of equal keys come in the order of the

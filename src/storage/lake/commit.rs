@@ -92,11 +92,11 @@ impl Staged {
                     .permissions(permissions())
                     .tempfile_in(folder);
                 StagedFile::Beside(
-                    file.map_err(|error| write_error(&error, &Location::local(folder)))?,
+                    file.map_err(|error| write_error(error, &Location::local(folder)))?,
                 )
             }
             None => StagedFile::Unnamed(
-                tempfile::tempfile().map_err(|error| write_error(&error, target))?,
+                tempfile::tempfile().map_err(|error| write_error(error, target))?,
             ),
         });
         Ok(staged)
@@ -124,7 +124,7 @@ impl Staged {
         if self.target.as_local().is_some() {
             file.as_file()
                 .sync_all()
-                .map_err(|error| write_error(&error, &self.target))?;
+                .map_err(|error| write_error(error, &self.target))?;
         }
         Ok(file)
     }
@@ -144,7 +144,7 @@ impl Staged {
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                     Ok(Published::Exists)
                 }
-                Err(error) => Err(write_error(&error.error, &self.target)),
+                Err(error) => Err(write_error(error.error, &self.target)),
             },
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
                 Ok(match store.publish(key, file, Condition::Absent)? {
@@ -169,7 +169,7 @@ impl Staged {
         match (self.whole()?, self.target.place()) {
             (StagedFile::Beside(file), Place::Local(path)) => match file.persist(path) {
                 Ok(_) => self.settle(),
-                Err(error) => Err(write_error(&error.error, &self.target)),
+                Err(error) => Err(write_error(error.error, &self.target)),
             },
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
                 store.publish_over(key, file).map(|()| Published::Done)
@@ -277,7 +277,7 @@ fn set_aside(object: &Path, aside: &Path) -> Result<()> {
     let target = Location::local(aside);
     let staged = Staged::create(&target)?;
     let mut from = File::open(object).io_context(doing)?;
-    io::copy(&mut from, &mut staged.writer()?).map_err(|error| write_error(&error, &target))?;
+    io::copy(&mut from, &mut staged.writer()?).map_err(|error| write_error(error, &target))?;
     staged.publish_over().map(|_| ())
 }
 
@@ -294,7 +294,7 @@ fn make_folders(folder: &Path) -> Result<Vec<PathBuf>> {
         .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
         .map(Path::to_owned)
         .collect();
-    fs::create_dir_all(folder).map_err(|error| write_error(&error, &Location::local(folder)))?;
+    fs::create_dir_all(folder).map_err(|error| write_error(error, &Location::local(folder)))?;
     Ok(lacking.into_iter().rev().collect())
 }
 
@@ -305,7 +305,7 @@ fn sync_folder(path: &Path) -> Result<()> {
         .unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|error| write_error(&error, &Location::local(folder)))
+        .map_err(|error| write_error(error, &Location::local(folder)))
 }
 
 /// Publishes a small JSON file that is a hint and never needed: nothing is said of a failure.
@@ -321,15 +321,15 @@ pub fn publish_hint(path: &Location, hint: &impl Serialize) {
 }
 
 /// An error of writing what will stand at `target`, with what to do about the usual ones.
-pub fn write_error(error: &io::Error, target: &Location) -> Error {
+pub fn write_error(error: io::Error, target: &Location) -> Error {
     // An error without a number is one that a library wrapped, with a path of its own.
     let kind = error.kind();
-    let error = if error.raw_os_error().is_some() {
+    let why = if error.raw_os_error().is_some() {
         error.to_string()
     } else {
         io::Error::from(kind).to_string()
     };
-    let plain = Error::io(format!("cannot write '{target}': {error}"));
+    let plain = Error::io(format!("cannot write '{target}': {why}")).caused_by(error);
     let disk = target.as_local().map_or_else(
         || "the temporary folder (TMPDIR)".to_owned(),
         |path| format!("'{}'", path.display()),
@@ -372,7 +372,7 @@ impl FolderLock {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(|error| write_error(&error, &Location::local(&path)))?;
+            .map_err(|error| write_error(error, &Location::local(&path)))?;
         file.lock()
             .io_context(|| format!("cannot lock '{}'", path.display()))?;
         Ok(FolderLock { _file: file })
@@ -401,7 +401,7 @@ pub(crate) fn sweep_objects(store: &Store, prefix: &str, ending: &str, now: Date
     };
     let pages = store.pages.clone();
     let found =
-        store.wait(async move { pages.page(query).await.map_err(|error| failure("", &error)) });
+        store.wait(async move { pages.page(query).await.map_err(|error| failure("", error)) });
     for object in found.map(|page| page.objects).unwrap_or_default() {
         if object.key.ends_with(ending)
             && object

@@ -79,7 +79,7 @@ pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
             honoured = trials(&asked, &path).await;
         }
         let _ = asked.reads.delete(&path).await;
-        honoured.map_err(|error| failure(&doing, &error))
+        honoured.map_err(|error| failure(&doing, error))
     })?;
     publish_hint(
         &memory,

@@ -148,7 +148,7 @@ impl Location {
         let what = format!("cannot list '{self}'");
         store.wait(async move {
             let page = pages.page(query).await;
-            page.map_err(|error| failure(&what, &error))
+            page.map_err(|error| failure(&what, error))
         })
     }
 
@@ -171,7 +171,7 @@ impl Location {
             let mut folders = Vec::new();
             loop {
                 let page = pages.page(query.clone()).await;
-                let page = page.map_err(|error| failure(&what, &error))?;
+                let page = page.map_err(|error| failure(&what, error))?;
                 objects.extend(page.objects);
                 folders.extend(page.folders);
                 match page.next {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::staleness::EventsInput;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::provider::Service;
 use crate::storage::object_store::registry::Stores;
@@ -246,7 +246,7 @@ impl Location {
             Place::Local(path) => match fs::read(path) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(Error::io(format!("cannot read '{self}': {error}"))),
+                Err(error) => Err(error).io_context(|| format!("cannot read '{self}'")),
             },
             Place::Remote(store, key) => store.get(key),
         }
@@ -260,7 +260,7 @@ impl Location {
         match &self.0 {
             Place::Local(path) => match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::io(format!("cannot remove '{self}': {error}")))
+                    Err(error).io_context(|| format!("cannot remove '{self}'"))
                 }
                 _ => Ok(()),
             },

@@ -32,7 +32,7 @@ mod wildcards;
 
 use std::sync::OnceLock;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::paths::{INTERVALS, SNAPSHOTS};
@@ -59,7 +59,7 @@ impl Lake {
             match std::fs::metadata(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(lake),
                 Err(error) => {
-                    return Err(Error::io(format!("cannot read the lake '{root}': {error}")));
+                    return Err(error).io_context(|| format!("cannot read the lake '{root}'"));
                 }
                 Ok(metadata) if !metadata.is_dir() => {
                     return Err(Error::usage(format!("'{root}' is a file, not a lake")));

@@ -256,7 +256,7 @@ impl ObjectReader {
             };
             coalesce_ranges(&ranges, get, GAP)
                 .await
-                .map_err(|error| failure(&doing, &error))
+                .map_err(|error| failure(&doing, error))
         })
     }
 
@@ -310,12 +310,12 @@ impl End {
                 Err(_) if !is_known && self.is_empty().await => {
                     return Ok((0, None, Bytes::new()));
                 }
-                answer => break answer.map_err(|error| self.failed(&error))?,
+                answer => break answer.map_err(|error| self.failed(error))?,
             }
         };
         let size = answer.meta.size;
         let etag = answer.meta.e_tag.clone();
-        let tail = answer.bytes().await.map_err(|error| self.failed(&error))?;
+        let tail = answer.bytes().await.map_err(|error| self.failed(error))?;
         Ok((size, etag, tail))
     }
 
@@ -326,7 +326,7 @@ impl End {
             return Ok(known);
         }
         let meta = self.reads.head(&self.path).await;
-        let meta = meta.map_err(|error| self.failed(&error))?;
+        let meta = meta.map_err(|error| self.failed(error))?;
         Ok(Some((meta.size, meta.e_tag.unwrap_or_default())))
     }
 
@@ -335,7 +335,7 @@ impl End {
         meta.is_ok_and(|meta| meta.size == 0)
     }
 
-    fn failed(&self, error: &object_store::Error) -> Error {
+    fn failed(&self, error: object_store::Error) -> Error {
         match error {
             object_store::Error::NotFound { .. } if !error.to_string().contains("NoSuchBucket") => {
                 Error::io(format!("{}: there is no such object", self.doing))

@@ -44,7 +44,7 @@ pub(super) fn find_in_store(
         searches
             .try_collect::<Vec<SearchOutcome>>()
             .await
-            .map_err(|error| failure(&doing, &error))
+            .map_err(|error| failure(&doing, error))
     })?;
     let object = |listed: Listed| {
         let relative = listed.key[key.len()..].trim_start_matches('/').to_owned();

@@ -131,7 +131,7 @@ fn folders_below(store: &Arc<Store>, prefix: String, doing: String) -> Result<(V
         loop {
             requests += 1;
             let page = pages.page(query.clone()).await;
-            let page = page.map_err(|error| failure(&doing, &error))?;
+            let page = page.map_err(|error| failure(&doing, error))?;
             folders.extend(page.folders);
             match page.next {
                 Some(next) => query.token = Some(next),

@@ -22,7 +22,7 @@ use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::listing::Pages;
 use crate::storage::object_store::provider::{ObjectFacts, Service};
@@ -80,11 +80,8 @@ impl Store {
                     .thread_name("asof-store")
                     .enable_all()
                     .build();
-                let runtime = threads.map_err(|error| {
-                    Error::io(format!(
-                        "no thread for object stores can be started: {error}"
-                    ))
-                })?;
+                let runtime =
+                    threads.io_context(|| "no thread for object stores can be started".into())?;
                 self.runtime.get_or_init(|| runtime)
             }
         };
@@ -95,7 +92,7 @@ impl Store {
         });
         answered
             .recv()
-            .map_err(|_| Error::io(format!("a request to '{}' was aborted", self.url)))?
+            .map_err(|_| Error::internal(format!("a request to '{}' was aborted", self.url)))?
     }
 
     /// What is known of an object; `None` if there is none.
@@ -109,7 +106,7 @@ impl Store {
         self.wait(async move {
             facts(reads.as_ref(), &path)
                 .await
-                .map_err(|error| failure(&what, &error))
+                .map_err(|error| failure(&what, error))
         })
     }
 
@@ -126,7 +123,7 @@ impl Store {
             match read.await {
                 Ok(bytes) => Ok(Some(bytes.to_vec())),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(failure(&what, &error)),
+                Err(error) => Err(failure(&what, error)),
             }
         })
     }
@@ -144,7 +141,7 @@ impl Store {
                 .put(&path, bytes.into())
                 .await
                 .map(|_| ())
-                .map_err(|error| failure(&what, &error))
+                .map_err(|error| failure(&what, error))
         })
     }
 
@@ -159,7 +156,7 @@ impl Store {
         self.wait(async move {
             match reads.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(failure(&what, &error)),
+                Err(error) => Err(failure(&what, error)),
             }
         })
     }

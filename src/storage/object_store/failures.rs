@@ -72,7 +72,11 @@ const WORDS: [(&[&str], &str); 4] = [
 
 /// A failure of a store as one of ours: what the scheduler should do, and what was said at the
 /// bottom of it.
-pub(crate) fn failure(doing: &str, error: &object_store::Error) -> Error {
+pub(crate) fn failure(doing: &str, error: object_store::Error) -> Error {
+    explained(doing, &error).caused_by(error)
+}
+
+fn explained(doing: &str, error: &object_store::Error) -> Error {
     use object_store::Error as E;
     let why = cause(error);
     let message = format!("{doing}: {why}");
@@ -167,7 +171,7 @@ mod tests {
             store: "S3",
             source: said.into(),
         };
-        let error = failure("cannot list 's3://shop'", &error);
+        let error = failure("cannot list 's3://shop'", error);
         assert_eq!(
             (error.kind(), error.to_string().as_str()),
             (

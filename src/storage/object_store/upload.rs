@@ -32,7 +32,7 @@ use object_store::{
 };
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::storage::object_store::bucket::{Store, facts};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
@@ -95,7 +95,7 @@ impl Store {
                 return upload
                     .put(&upload.store.reads, PutMode::Overwrite)
                     .await
-                    .map_err(|error| upload.failure(&error));
+                    .map_err(|error| upload.failure(error));
             }
             let Err(failed) = upload.in_parts(&upload.path, None).await else {
                 return Ok(());
@@ -103,7 +103,7 @@ impl Store {
             // An upload that was completed without our hearing of it cannot be completed again.
             match facts(upload.store.reads.as_ref(), &upload.path).await {
                 Ok(Some(stands)) if matches!(upload.is_ours(&stands).await, Ok(true)) => Ok(()),
-                _ => Err(upload.failure(&failed)),
+                _ => Err(upload.failure(failed)),
             }
         })
     }
@@ -134,19 +134,16 @@ impl Store {
                     object_store::Error::AlreadyExists { .. }
                     | object_store::Error::Precondition { .. },
                 ) => Ok(false),
-                Err(error) => Err(failure(&what, &error)),
+                Err(error) => Err(failure(&what, error)),
             }
         })
     }
 
     fn upload(self: &Arc<Self>, key: &str, file: File) -> Result<Upload> {
-        let doing = |error: std::io::Error| {
-            Error::io(format!(
-                "cannot read what is to be written to '{}': {error}",
-                self.name(key)
-            ))
-        };
-        let size = file.metadata().map_err(doing)?.len();
+        let facts = file
+            .metadata()
+            .io_context(|| format!("cannot read what is to be written to '{}'", self.name(key)))?;
+        let size = facts.len();
         let part = PART.max(size.div_ceil(PARTS).next_multiple_of(1 << 20));
         Ok(Upload {
             store: self.clone(),
@@ -164,7 +161,7 @@ impl Upload {
         self.size <= PART || self.store.service == Service::Memory
     }
 
-    fn failure(&self, error: &object_store::Error) -> Error {
+    fn failure(&self, error: object_store::Error) -> Error {
         failure(
             &format!("cannot write '{}'", self.store.name(&self.key)),
             error,
@@ -220,12 +217,12 @@ impl Upload {
                     | E::NotImplemented { .. }
                     | E::NotSupported { .. }
             ) {
-                return Err(self.failure(&failed));
+                return Err(self.failure(failed));
             }
             unanswered |= !refused;
             let stands = facts(self.store.reads.as_ref(), &self.path)
                 .await
-                .map_err(|error| self.failure(&error))?;
+                .map_err(|error| self.failure(error))?;
             let still_holds = match (&stands, &condition) {
                 (None, Condition::Absent) => true,
                 (None, Condition::Unchanged(_)) => false,
@@ -237,7 +234,7 @@ impl Upload {
                     Some(facts) if unanswered => self
                         .is_ours(facts)
                         .await
-                        .map_err(|error| self.failure(&error))?,
+                        .map_err(|error| self.failure(error))?,
                     _ => false,
                 };
                 return Ok(if ours {
@@ -252,7 +249,7 @@ impl Upload {
                 || !refused && is_for_good(&failed)
                 || begun.elapsed() >= self.store.retry_timeout
             {
-                return Err(self.failure(&failed));
+                return Err(self.failure(failed));
             }
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);

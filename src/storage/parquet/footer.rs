@@ -19,7 +19,7 @@ use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::staleness::Inputs;
 use crate::domain::type_names::type_name;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::storage::parquet::stored_types::parse_stored_type;
 
 /// The name of our entry in the key-value metadata.
@@ -376,8 +376,7 @@ impl Footer {
     /// # Errors
     /// An internal failure.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|error| Error::io(format!("cannot write a footer: {error}")))
+        serde_json::to_string(self).internal_context(|| "cannot write a footer".into())
     }
 
     /// Reads the entry's value.

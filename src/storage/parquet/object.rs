@@ -37,7 +37,7 @@ use super::{embedded_schema, int96, untrusted};
 use crate::domain::calendar::check_calendar;
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::cast_exactly;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
@@ -534,7 +534,7 @@ impl ParquetObject {
         Ok(Arc::new(
             self.schema
                 .project(&self.positions(columns))
-                .io_context(|| format!("cannot read '{}'", self.location()))?,
+                .internal_context(|| format!("cannot read '{}'", self.location()))?,
         ))
     }
 
@@ -570,7 +570,7 @@ pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
         .map(|(column, field)| cast_exactly(column, field.data_type(), field.name()));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
-        .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
+        .internal_context(|| "cannot convert rows".into())
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::domain::digest::cell_digests;
 use crate::error::{Context, Error, Result};
+use crate::storage::lake::commit::write_error;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::encoder::Encoder;
 use crate::storage::parquet::footer::{ColumnWire, Footer, KEY};
@@ -155,7 +156,7 @@ impl ObjectWriter {
         }
         match &mut self.state {
             State::Begun(encoder) => Ok(encoder),
-            _ => Err(Error::io(format!("cannot write '{}'", self.target))),
+            _ => Err(Error::internal("a file has no encoder")),
         }
     }
 
@@ -221,10 +222,10 @@ impl ObjectWriter {
             let options = RecordBatchOptions::new().with_row_count(Some(piece.num_rows()));
             let converted =
                 RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
-            piece = converted.io_context(|| format!("cannot write '{}'", self.target))?;
+            piece = converted.internal_context(|| format!("cannot write '{}'", self.target))?;
         }
         let written = self.encoder(&piece)?.write(piece);
-        written.map_err(|error| failure(&error, &self.target))
+        written.map_err(|error| failure(error, &self.target))
     }
 
     /// How many rows were appended.
@@ -269,11 +270,11 @@ impl ObjectWriter {
             self.encoder(&none)?;
         }
         let State::Begun(encoder) = self.state else {
-            return Err(Error::io(format!("cannot write '{}'", self.target)));
+            return Err(Error::internal("a file has no encoder"));
         };
         encoder
             .finish(footer)
-            .map_err(|error| failure(&error, &self.target))
+            .map_err(|error| failure(error, &self.target))
     }
 }
 
@@ -303,10 +304,10 @@ impl ColumnSample {
             (0..SAMPLE).filter_map(|at| u32::try_from(at * step).ok()),
         );
         let doing = || "cannot look at rows".to_owned();
-        let mut sample = take(column, &places, None).io_context(doing)?;
+        let mut sample = take(column, &places, None).internal_context(doing)?;
         // The same values are to give the same bytes, however they come.
         if let DataType::Dictionary(_, values) = column.data_type() {
-            sample = cast(&sample, values).io_context(doing)?;
+            sample = cast(&sample, values).internal_context(doing)?;
         }
         let distinct: HashSet<u128> = cell_digests(&sample)?.into_iter().collect();
         let is_varied = distinct.len() > SAMPLE - SAMPLE / 20;
@@ -321,13 +322,18 @@ impl ColumnSample {
     }
 }
 
-fn failure(error: &ParquetError, target: &Location) -> Error {
-    if let ParquetError::External(inner) = error
-        && let Some(error) = inner.downcast_ref::<std::io::Error>()
-    {
-        return crate::storage::lake::commit::write_error(error, target);
+fn failure(error: ParquetError, target: &Location) -> Error {
+    let inner = match error {
+        ParquetError::External(inner) => inner,
+        error => return Error::io(format!("cannot write '{target}': {error}")).caused_by(error),
+    };
+    match inner.downcast::<std::io::Error>() {
+        Ok(error) => write_error(*error, target),
+        Err(other) => Error::io(format!(
+            "cannot write '{target}': {}",
+            ParquetError::External(other)
+        )),
     }
-    Error::io(format!("cannot write '{target}': {error}"))
 }
 
 /// Whether values of a type are integers in Parquet, of 32 or 64 bits.
