@@ -156,15 +156,9 @@ impl Latest {
             return Ok(rows);
         };
         let pending = self.pending.take();
-        let mut current = match &pending {
-            Some(pending) => LatestRow {
-                row: None,
-                is_undecided: pending.is_undecided,
-            },
-            None => LatestRow {
-                row: Some(0),
-                is_undecided: false,
-            },
+        let mut current = LatestRow {
+            row: pending.is_none().then_some(0),
+            is_undecided: pending.as_ref().is_some_and(|pending| pending.is_undecided),
         };
         let mut digests = Digests {
             rows: &rows,

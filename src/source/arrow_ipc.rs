@@ -22,7 +22,7 @@ use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};
 use crate::storage::parquet::embedded_schema;
 use crate::storage::parquet::object::to_canonical;
-use crate::storage::parquet::untrusted::Decoded;
+use crate::storage::parquet::untrusted::CheckedItems;
 
 const MAGIC: &[u8] = b"ARROW1";
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -95,7 +95,7 @@ impl ArrowFile {
         let rows = batches.map(move |batch| {
             to_canonical(&batch?, &canonical).map_err(|error| error.within(&place))
         });
-        Ok(Box::new(Decoded::new(rows, move |why: &str| {
+        Ok(Box::new(CheckedItems::new(rows, move |why: &str| {
             damaged(&name, &why)
         })))
     }

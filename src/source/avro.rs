@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};
 use crate::storage::parquet::object::{BATCH_ROWS, to_canonical};
-use crate::storage::parquet::untrusted::{Decoded, decode};
+use crate::storage::parquet::untrusted::{CheckedItems, decode};
 
 /// An Avro file whose schema has been read.
 pub(super) struct AvroFile {
@@ -51,7 +51,7 @@ impl AvroFile {
             to_canonical(&batch, &schema).map_err(|error| error.within(&name))
         });
         let name = self.name.clone();
-        Ok(Box::new(Decoded::new(rows, move |why: &str| {
+        Ok(Box::new(CheckedItems::new(rows, move |why: &str| {
             damaged(&name, &why)
         })))
     }

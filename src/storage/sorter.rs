@@ -26,7 +26,7 @@ use crate::domain::cast::conform;
 use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
-use crate::storage::parquet::object::BATCH_ROWS;
+use crate::storage::parquet::BATCH_ROWS;
 
 /// What a sorter gathers before it spills, in bytes of Arrow buffers.
 pub const BUDGET: usize = 128 << 20;
@@ -317,14 +317,14 @@ fn gather(batches: &[RecordBatch], indices: &[(usize, usize)]) -> Result<RecordB
 /// Whatever the streams fail with.
 pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Result<Batches> {
     let encoder = KeyEncoder::new(schema, keys)?;
-    let mut merge = Merge {
+    let mut merge = RunMerge {
         encoder,
         runs: Vec::new(),
         heap: BinaryHeap::new(),
     };
     for stream in streams {
         let number = merge.runs.len();
-        merge.runs.push(Run {
+        merge.runs.push(SortedRun {
             stream,
             current: None,
             row: 0,
@@ -334,45 +334,45 @@ pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Resu
     Ok(Box::new(merge))
 }
 
-struct Run {
+struct SortedRun {
     stream: Batches,
     current: Option<(RecordBatch, Rows)>,
     row: usize,
 }
 
 /// The head of a run; the greatest in the heap is the smallest key, of the first run.
-struct Head {
+struct RunHead {
     key: Box<[u8]>,
     run: usize,
 }
 
-impl Ord for Head {
+impl Ord for RunHead {
     fn cmp(&self, other: &Self) -> Ordering {
         (&other.key, other.run).cmp(&(&self.key, self.run))
     }
 }
 
-impl PartialOrd for Head {
+impl PartialOrd for RunHead {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Head {
+impl PartialEq for RunHead {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Head {}
+impl Eq for RunHead {}
 
-struct Merge {
+struct RunMerge {
     encoder: KeyEncoder,
-    runs: Vec<Run>,
-    heap: BinaryHeap<Head>,
+    runs: Vec<SortedRun>,
+    heap: BinaryHeap<RunHead>,
 }
 
-impl Merge {
+impl RunMerge {
     /// Loads the next batch of a run that is used up, and puts its head into the heap.
     fn refill(&mut self, number: usize) -> Result<()> {
         let run = &mut self.runs[number];
@@ -390,7 +390,7 @@ impl Merge {
             run.current = Some((batch, keys));
         }
         if let Some((_, keys)) = &run.current {
-            self.heap.push(Head {
+            self.heap.push(RunHead {
                 key: keys.row(run.row).data().into(),
                 run: number,
             });
@@ -439,7 +439,7 @@ impl Merge {
     }
 }
 
-impl Iterator for Merge {
+impl Iterator for RunMerge {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -31,8 +31,8 @@ use crate::storage::lake::paths::replacement_lock;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::listing::PageQuery;
-use crate::storage::object_store::provider::{Condition, Service};
-use crate::storage::object_store::upload::Outcome;
+use crate::storage::object_store::provider::{Service, WriteCondition};
+use crate::storage::object_store::upload::UploadOutcome;
 
 /// How long a leftover is left alone: its writer may still be at work.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -147,9 +147,9 @@ impl Staged {
                 Err(error) => Err(write_error(error.error, &self.target)),
             },
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
-                Ok(match store.publish(key, file, Condition::Absent)? {
-                    Outcome::Published => Published::Done,
-                    Outcome::Lost => Published::Exists,
+                Ok(match store.publish(key, file, WriteCondition::Absent)? {
+                    UploadOutcome::Published => Published::Done,
+                    UploadOutcome::Lost => Published::Exists,
                 })
             }
             _ => Err(self.misplaced()),
@@ -214,8 +214,8 @@ impl Staged {
                     return Err(self.misplaced());
                 };
                 match store.publish(key, file, facts.unchanged())? {
-                    Outcome::Published => Ok(Published::Done),
-                    Outcome::Lost => {
+                    UploadOutcome::Published => Ok(Published::Done),
+                    UploadOutcome::Lost => {
                         // The copy stays if it is of the object that was read: the winner may have
                         // found it there, and rely on it. If it is of the winner's own, nobody
                         // does: who would have to has lost, too.

@@ -23,7 +23,7 @@ use crate::storage::lake::paths;
 use crate::storage::object_store::bucket::{Store, random};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
-use crate::storage::object_store::provider::{Condition, Service};
+use crate::storage::object_store::provider::{Service, WriteCondition};
 
 /// What is found out by now: an answer that was found in another way is asked for again.
 const TRIALS: u32 = 2;
@@ -118,7 +118,7 @@ async fn trials(store: &Store, path: &StorePath) -> object_store::Result<bool> {
         // No condition is put on their uploads in parts.
         return Ok(true);
     }
-    for condition in [Condition::Absent, Condition::Unchanged(other)] {
+    for condition in [WriteCondition::Absent, WriteCondition::Unchanged(other)] {
         let id = store.parts.create_multipart(path).await?;
         let part = store.parts.put_part(path, &id, 0, "3".into()).await?;
         let completed = CONDITION

@@ -7,6 +7,8 @@
 //! | [`folders`] | what lies in a folder, and which objects a pattern names |
 //! | [`partitions`] | the objects of a layout's dates |
 //! | `local_search`, `store_search` | how they are found on a disk, and in a store, by few listings |
+//! | [`found`] | what was found: by date, and paths that nearly match |
+//! | [`local_files`] | the files in a folder of a disk |
 //! | `wildcards` | the values of a layout's wildcards |
 //! | [`table_format`] | tables of Delta Lake, Iceberg and Hudi are refused |
 //! | [`read`] | bytes of an object, of the version that was listed |
@@ -21,6 +23,8 @@ pub mod commit;
 pub mod conditional_writes;
 pub mod fingerprint_cache;
 pub mod folders;
+pub mod found;
+pub mod local_files;
 mod local_search;
 pub mod location;
 pub mod partitions;
@@ -35,7 +39,11 @@ use std::sync::OnceLock;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::storage::lake::location::Location;
-use crate::storage::lake::paths::{INTERVALS, SNAPSHOTS};
+
+/// The folder of a table's snapshots.
+const SNAPSHOTS: &str = "snapshots";
+/// The folder of a table's intervals.
+const INTERVALS: &str = "intervals";
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]

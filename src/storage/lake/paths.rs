@@ -19,17 +19,12 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::Lake;
+use super::{INTERVALS, Lake, SNAPSHOTS};
 use crate::domain::digest::Fingerprint;
 use crate::domain::layout::Layout;
 use crate::error::Result;
 use crate::model::TableName;
 use crate::storage::lake::location::Location;
-
-/// The folder of a table's snapshots.
-pub(super) const SNAPSHOTS: &str = "snapshots";
-/// The folder of a table's intervals.
-pub(super) const INTERVALS: &str = "intervals";
 
 impl Lake {
     fn table(&self, table: &TableName) -> Location {

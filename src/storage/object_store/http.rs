@@ -25,7 +25,7 @@ use object_store::client::{
 };
 use serde::Serialize;
 
-use crate::storage::object_store::provider::Condition;
+use crate::storage::object_store::provider::WriteCondition;
 
 /// How long the beginning of an answer to a question is waited for: a store that says nothing is
 /// asked again.
@@ -38,7 +38,7 @@ const GOOGLE_GENERATION: HeaderName = HeaderName::from_static("x-goog-if-generat
 
 tokio::task_local! {
     /// The condition under which the upload that is being completed is to be published.
-    pub(crate) static CONDITION: Condition;
+    pub(crate) static CONDITION: WriteCondition;
 }
 
 /// How many requests of each kind were made, and how many bytes went either way.
@@ -240,16 +240,16 @@ impl CountingClient {
     async fn impose(
         &self,
         request: &mut HttpRequest,
-        condition: &Condition,
+        condition: &WriteCondition,
     ) -> Result<(), HttpError> {
         let (name, value): (HeaderName, &str) =
             match (condition, request.headers().contains_key(GOOGLE_COPY)) {
-                (Condition::Absent, false) => (IF_NONE_MATCH, "*"),
-                (Condition::Unchanged(version), false) => {
+                (WriteCondition::Absent, false) => (IF_NONE_MATCH, "*"),
+                (WriteCondition::Unchanged(version), false) => {
                     (IF_MATCH, version.e_tag.as_deref().unwrap_or_default())
                 }
-                (Condition::Absent, true) => (GOOGLE_GENERATION, "0"),
-                (Condition::Unchanged(version), true) => (
+                (WriteCondition::Absent, true) => (GOOGLE_GENERATION, "0"),
+                (WriteCondition::Unchanged(version), true) => (
                     GOOGLE_GENERATION,
                     version.version.as_deref().unwrap_or_default(),
                 ),

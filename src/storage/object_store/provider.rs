@@ -114,7 +114,7 @@ impl Service {
 
 /// The condition under which an object is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum WriteCondition {
     /// Nothing has its name.
     Absent,
     /// What has its name is still this version.
@@ -134,8 +134,8 @@ pub struct ObjectFacts {
 
 impl ObjectFacts {
     /// The version, to replace that and no other.
-    pub fn unchanged(&self) -> Condition {
-        Condition::Unchanged(UpdateVersion {
+    pub fn unchanged(&self) -> WriteCondition {
+        WriteCondition::Unchanged(UpdateVersion {
             e_tag: self.etag.clone(),
             version: self.version.clone(),
         })

@@ -36,7 +36,7 @@ use crate::error::{Context, Error, Result};
 use crate::storage::object_store::bucket::{Store, facts};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
-use crate::storage::object_store::provider::{Condition, ObjectFacts, Service};
+use crate::storage::object_store::provider::{ObjectFacts, Service, WriteCondition};
 
 /// The size of a part, and of the largest file that is one request.
 pub const PART: u64 = 16 << 20;
@@ -52,7 +52,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a conditional write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UploadOutcome {
     /// The object stands under its name.
     Published,
     /// The condition did not hold: somebody else's object stands there, or none any more.
@@ -78,8 +78,8 @@ impl Store {
         self: &Arc<Self>,
         key: &str,
         file: File,
-        condition: Condition,
-    ) -> Result<Outcome> {
+        condition: WriteCondition,
+    ) -> Result<UploadOutcome> {
         let upload = self.upload(key, file)?;
         self.wait(async move { upload.under(condition).await })
     }
@@ -128,7 +128,7 @@ impl Store {
             // The condition is imposed: the client (object_store 0.13.2) has both of Google's
             // copies the wrong way round.
             let copy = store.reads.copy_if_not_exists(&source, &target);
-            match CONDITION.scope(Condition::Absent, copy).await {
+            match CONDITION.scope(WriteCondition::Absent, copy).await {
                 Ok(()) => Ok(true),
                 Err(
                     object_store::Error::AlreadyExists { .. }
@@ -195,14 +195,14 @@ impl Upload {
     }
 
     /// Publishes if the condition holds, and finds out what happened where no answer came.
-    async fn under(&self, condition: Condition) -> Result<Outcome> {
+    async fn under(&self, condition: WriteCondition) -> Result<UploadOutcome> {
         let begun = tokio::time::Instant::now();
         let mut pause = PAUSE;
         let mut unanswered = false;
         for attempt in 0.. {
             let written = self.once(&condition).await;
             let failed = match written {
-                Ok(()) => return Ok(Outcome::Published),
+                Ok(()) => return Ok(UploadOutcome::Published),
                 Err(error) => error,
             };
             use object_store::Error as E;
@@ -224,9 +224,9 @@ impl Upload {
                 .await
                 .map_err(|error| self.failure(error))?;
             let still_holds = match (&stands, &condition) {
-                (None, Condition::Absent) => true,
-                (None, Condition::Unchanged(_)) => false,
-                (Some(_), Condition::Absent) => false,
+                (None, WriteCondition::Absent) => true,
+                (None, WriteCondition::Unchanged(_)) => false,
+                (Some(_), WriteCondition::Absent) => false,
                 (Some(facts), unchanged) => facts.unchanged() == *unchanged,
             };
             if !still_holds {
@@ -238,9 +238,9 @@ impl Upload {
                     _ => false,
                 };
                 return Ok(if ours {
-                    Outcome::Published
+                    UploadOutcome::Published
                 } else {
-                    Outcome::Lost
+                    UploadOutcome::Lost
                 });
             }
             // Nothing was written: an answer that was refused all the same is a conflict of the
@@ -254,15 +254,15 @@ impl Upload {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }
-        Ok(Outcome::Lost)
+        Ok(UploadOutcome::Lost)
     }
 
     /// One attempt.
-    async fn once(&self, condition: &Condition) -> object_store::Result<()> {
+    async fn once(&self, condition: &WriteCondition) -> object_store::Result<()> {
         if self.is_small() {
             let mode = match condition {
-                Condition::Absent => PutMode::Create,
-                Condition::Unchanged(version) => PutMode::Update(version.clone()),
+                WriteCondition::Absent => PutMode::Create,
+                WriteCondition::Unchanged(version) => PutMode::Update(version.clone()),
             };
             return self.put(&self.store.once, mode).await;
         }
@@ -295,7 +295,7 @@ impl Upload {
     async fn in_parts(
         &self,
         path: &StorePath,
-        condition: Option<&Condition>,
+        condition: Option<&WriteCondition>,
     ) -> object_store::Result<()> {
         let parts = &self.store.parts;
         let id = parts.create_multipart(path).await?;

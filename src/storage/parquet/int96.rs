@@ -20,7 +20,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::error::{Error, Result};
 use crate::storage::lake::read::ObjectReader;
-use crate::storage::parquet::object::BATCH_ROWS;
+use crate::storage::parquet::BATCH_ROWS;
 
 const JULIAN_DAY_OF_EPOCH: i128 = 2_440_588;
 const NANOS_IN_DAY: i128 = 86_400_000_000_000;
@@ -42,7 +42,7 @@ pub(crate) fn units(
         .enumerate()
         .filter(|(_, column)| column.physical_type() == Type::INT96)
     {
-        let mut seen = Seen::default();
+        let mut seen = ColumnNeeds::default();
         for group in metadata.row_groups() {
             let chunk = group.column(leaf);
             let (start, length) = chunk.byte_range();
@@ -111,7 +111,7 @@ fn one_field(
 
 /// What the values of a column need.
 #[derive(Default)]
-struct Seen {
+struct ColumnNeeds {
     has_nanos: bool,
     /// The first value that nanoseconds cannot hold, in nanoseconds.
     beyond_nanos: Option<i128>,
@@ -119,7 +119,7 @@ struct Seen {
     beyond_micros: Option<i128>,
 }
 
-impl Seen {
+impl ColumnNeeds {
     fn read(&mut self, reader: ColumnReader) -> Result<(), ParquetError> {
         let ColumnReader::Int96ColumnReader(mut reader) = reader else {
             return Ok(());

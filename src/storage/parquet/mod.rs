@@ -27,3 +27,6 @@ pub mod statistics;
 pub mod stored_types;
 pub mod untrusted;
 pub mod writer;
+
+/// Rows in a batch that is read or written.
+pub const BATCH_ROWS: usize = 8192;

@@ -26,6 +26,7 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataPushDecoder, RowGroupMetaData,
 };
 
+pub use super::BATCH_ROWS;
 use super::dictionaries::texts_in_dictionaries;
 pub use super::dictionaries::with_dictionaries;
 use super::metadata::{
@@ -44,8 +45,6 @@ use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::read::{FileAt, ObjectReader};
 use crate::storage::parquet::footer::Footer;
 
-/// Rows in a batch that is read or written.
-pub const BATCH_ROWS: usize = 8192;
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
 const RANGE_BATCH_ROWS: usize = 32_768;
 /// A row group of a local file that has so few bytes is read at once.
@@ -321,11 +320,10 @@ impl ParquetObject {
             let batch = batch.map_err(|error| unreadable(&place, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
         });
-        Ok(Box::new(
-            Phase::Decode.each(untrusted::Decoded::new(rows, move |why: &str| {
-                damaged(&location, &why)
-            })),
-        ))
+        Ok(Box::new(Phase::Decode.each(untrusted::CheckedItems::new(
+            rows,
+            move |why: &str| damaged(&location, &why),
+        ))))
     }
 
     /// Whether the bytes of the named columns are few in every row group, so that they are better

@@ -52,22 +52,22 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// The items of a decoder, up to the first error. A panic of the decoder is an error that `damaged`
 /// makes.
-pub struct Decoded<I, F> {
+pub struct CheckedItems<I, F> {
     items: Option<I>,
     damaged: F,
 }
 
-impl<I, F> Decoded<I, F> {
+impl<I, F> CheckedItems<I, F> {
     /// Wraps the iterator of a decoder.
     pub fn new(items: I, damaged: F) -> Self {
-        Decoded {
+        CheckedItems {
             items: Some(items),
             damaged,
         }
     }
 }
 
-impl<T, I: Iterator<Item = Result<T>>, F: Fn(&str) -> Error> Iterator for Decoded<I, F> {
+impl<T, I: Iterator<Item = Result<T>>, F: Fn(&str) -> Error> Iterator for CheckedItems<I, F> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -100,7 +100,7 @@ mod tests {
                 Ok(item)
             }
         });
-        let all: Vec<_> = Decoded::new(items, damaged)
+        let all: Vec<_> = CheckedItems::new(items, damaged)
             .map(|item| item.map_err(|error| error.to_string()))
             .collect();
         assert_eq!(all, [Ok(0), Ok(1), Err("'x' is damaged: at 2".to_owned())]);

@@ -41,9 +41,9 @@ use crate::domain::digest::cell_digests;
 use crate::error::{Context, Error, Result};
 use crate::storage::lake::commit::write_error;
 use crate::storage::lake::location::Location;
+use crate::storage::parquet::BATCH_ROWS;
 use crate::storage::parquet::encoder::Encoder;
 use crate::storage::parquet::footer::{ColumnWire, Footer, KEY};
-use crate::storage::parquet::object::BATCH_ROWS;
 use crate::storage::parquet::stored_types::arrow_name;
 
 /// Rows in a row group.
@@ -58,7 +58,7 @@ const SAMPLE: usize = 1024;
 
 /// Writes rows of one schema to a Parquet file; see the module for what its bytes depend on.
 pub struct ObjectWriter {
-    state: State,
+    state: FileState,
     /// The columns that the file has in another type, by index.
     untyped: Vec<(usize, FieldRef)>,
     /// A piece that was begun, in the types that rows come in.
@@ -68,7 +68,7 @@ pub struct ObjectWriter {
 }
 
 /// A file, before and after its first piece.
-enum State {
+enum FileState {
     Unbegun(File, SchemaRef, Vec<String>),
     Begun(Box<Encoder>),
     /// It could not be begun.
@@ -106,7 +106,7 @@ impl ObjectWriter {
             .convert(&in_file)
             .map_err(|error| unfit(target, &error))?;
         Ok(ObjectWriter {
-            state: State::Unbegun(file, in_file, sorted_by.to_vec()),
+            state: FileState::Unbegun(file, in_file, sorted_by.to_vec()),
             untyped,
             pieces: None,
             target: target.clone(),
@@ -116,9 +116,9 @@ impl ObjectWriter {
 
     /// The encoder, which the first piece decides how to set.
     fn encoder(&mut self, first: &RecordBatch) -> Result<&mut Encoder> {
-        if let State::Unbegun(..) = self.state
-            && let State::Unbegun(file, schema, key) =
-                std::mem::replace(&mut self.state, State::Failed)
+        if let FileState::Unbegun(..) = self.state
+            && let FileState::Unbegun(file, schema, key) =
+                std::mem::replace(&mut self.state, FileState::Failed)
         {
             let mut properties = WriterProperties::builder()
                 .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
@@ -152,10 +152,10 @@ impl ObjectWriter {
             }
             let encoder = Encoder::new(file, &schema, properties.build(), ROW_GROUP_ROWS)
                 .map_err(|error| unfit(&self.target, &error))?;
-            self.state = State::Begun(Box::new(encoder));
+            self.state = FileState::Begun(Box::new(encoder));
         }
         match &mut self.state {
-            State::Begun(encoder) => Ok(encoder),
+            FileState::Begun(encoder) => Ok(encoder),
             _ => Err(Error::internal("a file has no encoder")),
         }
     }
@@ -265,11 +265,11 @@ impl ObjectWriter {
                 .io_context(|| format!("cannot write '{}'", self.target))?;
         }
         self.drain()?;
-        if let State::Unbegun(_, schema, _) = &self.state {
+        if let FileState::Unbegun(_, schema, _) = &self.state {
             let none = RecordBatch::new_empty(schema.clone());
             self.encoder(&none)?;
         }
-        let State::Begun(encoder) = self.state else {
+        let FileState::Begun(encoder) = self.state else {
             return Err(Error::internal("a file has no encoder"));
         };
         encoder
