@@ -22,23 +22,24 @@ use serde::{Serialize, Serializer};
 use super::Workspace;
 use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
 use super::cells::cell;
-use super::snapshot::{Duplicates, SourceFiles, count_null_keys, find_source, keep_names};
+use super::snapshot::{SourceFiles, count_null_keys, find_source, keep_names};
 use crate::domain::dedup::Dedup;
-use crate::domain::diff::KeyedBatch;
+use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::domain::spelling::twins;
 use crate::domain::type_names::type_name;
 use crate::engine::dated::{Dated, RowsOf};
 use crate::engine::dedup;
+use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::pins::{Watch, pins};
-use crate::engine::table::{Table, all_digests};
+use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::{self, local_object};
-use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+use crate::storage::sorter::{BUDGET, Sorter};
 
 /// How many rows are shown.
 const SHOWN: usize = 3;
@@ -513,18 +514,12 @@ impl<'a> Keys<'a> {
                 .io_context(|| "cannot select the key".into())?,
         );
         let encoder = KeyEncoder::new(&schema, self.key)?;
-        let mut duplicates = Duplicates::default();
+        let mut duplicates = DuplicateKeys::default();
         for batch in self.sorter.finish(&schema)? {
             let batch = batch?;
-            let keyed = KeyedBatch {
-                keys: encoder.encode(&batch)?,
-                digests: all_digests(&batch)?,
-                batch,
-            };
-            duplicates.look(&keyed, self.key);
+            duplicates.look(&batch, &encoder.encode(&batch)?, self.key);
         }
-        Ok((duplicates.count > 0)
-            .then(|| table.duplicate_keys(date, duplicates.count, &duplicates.shown)))
+        Ok(duplicates.refusal(table, date))
     }
 }
 

@@ -14,7 +14,6 @@ use std::cell::Cell;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::Workspace;
@@ -22,6 +21,7 @@ use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::latest_states;
 use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
+use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
 use crate::domain::schema::unify;
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::digests::row_digests;
@@ -30,7 +30,7 @@ use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::Batches;
-use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter};
+use crate::storage::sorter::{BUDGET, Sorter};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -282,49 +282,37 @@ impl Side<'_> {
         rows: &'s Cell<u64>,
     ) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
         let date = as_of.observed;
-        let mut last = None;
+        let mut sequence = KeySequence::default();
         Ok(sorted(self.table, as_of)?.map(move |batch| {
             let keyed = self
                 .keyed(&batch?)
                 .map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
             rows.set(rows.get() + keyed.digests.len() as u64);
-            self.refuse_twice(&keyed, &mut last, date)?;
+            self.refuse_duplicates(&keyed, &mut sequence, date)?;
             Ok(keyed)
         }))
     }
 
     fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {
         let digests = row_digests(batch, self.compared.iter().map(String::as_str))?;
-        let batch = conform(batch, self.schema)?;
-        Ok(KeyedBatch {
-            keys: self.encoder.encode(&batch)?,
-            digests,
-            batch,
-        })
+        KeyedBatch::new(&self.encoder, conform(batch, self.schema)?, digests)
     }
 
     /// Refuses the first key that stands twice; no merge has an answer for it.
-    fn refuse_twice(
+    fn refuse_duplicates(
         &self,
         keyed: &KeyedBatch,
-        last: &mut Option<OwnedRow>,
+        sequence: &mut KeySequence,
         date: NaiveDate,
     ) -> Result<()> {
-        let rows = keyed.digests.len();
-        let twice = (0..rows).find(|row| match row.checked_sub(1) {
-            None => last
-                .as_ref()
-                .is_some_and(|last| last.row() == keyed.keys.row(0)),
-            Some(before) => keyed.keys.row(before) == keyed.keys.row(*row),
-        });
-        if let Some(row) = twice {
-            let shown = [show_key(&keyed.batch, &self.table.key, row)];
-            return Err(self.table.duplicate_keys(date, 1, &shown));
+        let steps = sequence.steps(&keyed.keys);
+        match steps.iter().position(|step| *step == KeyStep::Repeats) {
+            None => Ok(()),
+            Some(row) => {
+                let shown = [show_key(&keyed.batch, &self.table.key, row)];
+                Err(self.table.duplicate_keys(date, 1, &shown))
+            }
         }
-        if rows > 0 {
-            *last = Some(keyed.keys.row(rows - 1).owned());
-        }
-        Ok(())
     }
 }
 

@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::Workspace;
@@ -30,13 +29,15 @@ use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::guard::{Candidate, Guards};
 use crate::domain::hash_compaction::Changes;
+use crate::domain::key::KeyEncoder;
 use crate::domain::path_columns::PathColumns;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::{respelled, twins};
 use crate::engine::changes::{self, ChangesWriter};
 use crate::engine::dedup::{self, Dropped};
+use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::pins::{Watch, absent_columns, pins};
-use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
+use crate::engine::table::{Snapshot, Table, all_digests, convert};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
@@ -49,7 +50,7 @@ use crate::storage::object_store::http::RequestCounts;
 use crate::storage::parquet::footer::{Content, Footer, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
 use crate::storage::parquet::writer::ObjectWriter;
-use crate::storage::sorter::{BUDGET, KeyEncoder, Sorter, sort};
+use crate::storage::sorter::{BUDGET, Sorter, sort};
 
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -758,20 +759,16 @@ fn write(
     let keyed = |batch: &RecordBatch, date: NaiveDate| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
         let batch = conform(&convert(batch, &table.name, date, comparison)?, comparison)?;
-        Ok(KeyedBatch {
-            keys: encoder.encode(&batch)?,
-            digests,
-            batch,
-        })
+        KeyedBatch::new(&encoder, batch, digests)
     };
     let mut sum = RowSum::default();
     let mut sum_before = RowSum::default();
-    let mut twice = Duplicates::default();
+    let mut duplicates = DuplicateKeys::default();
     let mut later = sorted.map(|batch| {
         let batch = batch?;
         let keyed = keyed(&batch, date)?;
         sum.add(&keyed.digests);
-        twice.look(&keyed, &table.key);
+        duplicates.look(&keyed.batch, &keyed.keys, &table.key);
         writer.write(batch)?;
         Ok(keyed)
     });
@@ -804,48 +801,14 @@ fn write(
         }
     };
     drop(later);
-    if twice.count > 0 {
-        return Err(table
-            .duplicate_keys(date, twice.count, &twice.shown)
-            .hint(table.latest_hint()));
+    if let Some(error) = duplicates.refusal(table, date) {
+        return Err(error.hint(table.latest_hint()));
     }
     Ok(Written {
         sum,
         sum_before,
         changes,
     })
-}
-
-/// Finds keys that stand twice among sorted rows.
-#[derive(Default)]
-pub(super) struct Duplicates {
-    last: Option<OwnedRow>,
-    last_was_twice: bool,
-    pub(super) count: u64,
-    pub(super) shown: Vec<String>,
-}
-
-impl Duplicates {
-    pub(super) fn look(&mut self, keyed: &KeyedBatch, key: &[String]) {
-        for row in 0..keyed.digests.len() {
-            let current = keyed.keys.row(row);
-            let same = if row == 0 {
-                self.last.as_ref().is_some_and(|last| last.row() == current)
-            } else {
-                keyed.keys.row(row - 1) == current
-            };
-            if same && !self.last_was_twice {
-                self.count += 1;
-                if self.shown.len() < 5 {
-                    self.shown.push(show_key(&keyed.batch, key, row));
-                }
-            }
-            self.last_was_twice = same;
-        }
-        if let Some(last) = keyed.digests.len().checked_sub(1) {
-            self.last = Some(keyed.keys.row(last).owned());
-        }
-    }
 }
 
 /// Publishes the staged object by one conditional write.

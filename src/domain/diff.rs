@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::row::Rows;
 
 use super::hash_compaction::Changes;
+use super::key::KeyEncoder;
 use crate::error::Result;
 
 /// A batch sorted by key, with the sortable encoding of its keys and the digests of its rows.
@@ -16,6 +17,20 @@ pub struct KeyedBatch {
     pub keys: Rows,
     /// The digests of their compared columns.
     pub digests: Vec<u128>,
+}
+
+impl KeyedBatch {
+    /// A batch with its keys encoded; `digests` are those of its rows.
+    ///
+    /// # Errors
+    /// An internal failure to encode keys.
+    pub fn new(encoder: &KeyEncoder, batch: RecordBatch, digests: Vec<u128>) -> Result<Self> {
+        Ok(KeyedBatch {
+            keys: encoder.encode(&batch)?,
+            digests,
+            batch,
+        })
+    }
 }
 
 /// One difference; each side is a batch and a row in it.

@@ -24,8 +24,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{Array, ArrayRef, DynComparator, make_comparator};
-use arrow::compute::SortOptions;
+use arrow::array::{Array, ArrayRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use chrono::NaiveDate;
 use hashbrown::HashMap;
@@ -34,6 +33,7 @@ use super::columns::{BLOCK, Differ, differ};
 use super::gaps::GapPolicy;
 use super::hash_compaction::Changes;
 use super::interval_ends::{Ends, Ledger};
+use super::key::{KeyOrder, KeyStep, KeySteps, gallop};
 use crate::error::{Context, Error, Result};
 
 /// Rows of a snapshot, in the order of the key.
@@ -158,8 +158,8 @@ impl Merge {
                 intervals.push(number);
             }
         }
-        let order = InOrder::new(self.live.last().map(|live| &live.rows), &open)?;
-        (0..open.len()).try_for_each(|row| order.check(row, 0))?;
+        let steps = steps_of(self.live.last().map(|live| &live.rows), &open)?;
+        (0..open.len()).try_for_each(|row| in_order(&steps, row, 0))?;
         if !open.is_empty() {
             self.live.push(Live {
                 rows: open,
@@ -333,7 +333,7 @@ impl Merge {
             .enumerate()
             .filter(|(_, rows)| !rows.is_empty())
         {
-            let order = InOrder::new(after.last().map(|live| &live.rows), &rows)?;
+            let steps = steps_of(after.last().map(|live| &live.rows), &rows)?;
             let encoded = edited.encode(&rows.keys)?;
             let places = Search {
                 live: &before,
@@ -345,7 +345,7 @@ impl Merge {
             .places(rows.len())?;
             let mut intervals = Vec::with_capacity(rows.len());
             for (row, place) in places.into_iter().enumerate() {
-                order.check(row, number)?;
+                in_order(&steps, row, number)?;
                 intervals.push(match place {
                     Some((piece, row)) => before[piece].intervals[row],
                     None => edited
@@ -475,7 +475,7 @@ impl Walk<'_> {
         rows: &SortedRows,
         last: Option<&SortedRows>,
     ) -> Result<(Vec<u32>, Vec<u32>), MergeError> {
-        let order = InOrder::new(last, rows)?;
+        let steps = steps_of(last, rows)?;
         let mut intervals = Vec::with_capacity(rows.len());
         let mut opened = Vec::new();
         let mut row = 0;
@@ -483,7 +483,7 @@ impl Walk<'_> {
             let before = self.before;
             let Some(live) = before.get(self.piece) else {
                 for row in row..rows.len() {
-                    order.check(row, number)?;
+                    in_order(&steps, row, number)?;
                     self.add(row, &mut intervals, &mut opened)?;
                 }
                 break;
@@ -504,7 +504,7 @@ impl Walk<'_> {
                         self.row += 1;
                     }
                     Ordering::Greater => {
-                        order.check(row, number)?;
+                        in_order(&steps, row, number)?;
                         self.add(row, &mut intervals, &mut opened)?;
                         row += 1;
                     }
@@ -579,65 +579,6 @@ impl Walk<'_> {
     }
 }
 
-/// The order of the keys of two sets of rows, column by column.
-pub struct KeyOrder(Vec<DynComparator>);
-
-impl KeyOrder {
-    /// Of the rows of `one` with those of `other`; both have the same columns.
-    ///
-    /// # Errors
-    /// A refusal for a type that has no order.
-    pub fn of(one: &[ArrayRef], other: &[ArrayRef]) -> Result<Self> {
-        let comparator = |(one, other): (&ArrayRef, &ArrayRef)| {
-            make_comparator(one, other, SortOptions::default())
-        };
-        let comparators = one
-            .iter()
-            .zip(other)
-            .map(comparator)
-            .collect::<Result<_, _>>();
-        comparators
-            .map(KeyOrder)
-            .map_err(|error| Error::refused(format!("keys cannot be compared: {error}")))
-    }
-
-    /// How a row of the first compares with a row of the second.
-    pub fn compare(&self, i: usize, j: usize) -> Ordering {
-        self.0
-            .iter()
-            .map(|compare| compare(i, j))
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
-    }
-}
-
-/// The first of `count` indices for which a condition, which holds for none after one for which it
-/// does not, does not hold.
-pub fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let mut from = 0;
-    let mut to = count;
-    while from < to {
-        let middle = from.midpoint(to);
-        if holds(middle) {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    from
-}
-
-/// The first index from `from` to `end` for which a condition, as in [`partition_point`], does not
-/// hold, if that is likely near: steps grow on the way.
-pub fn gallop(mut from: usize, end: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let mut step = 1;
-    while from + step <= end && holds(from + step - 1) {
-        from += step;
-        step *= 2;
-    }
-    from + partition_point((from + step - 1).min(end) - from, |at| holds(from + at))
-}
-
 /// Rows of two snapshots, walked together.
 struct Pair<'a> {
     keys: Vec<Differ<'a>>,
@@ -691,38 +632,20 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Says whether a row comes after the one before it.
-struct InOrder {
-    within: KeyOrder,
-    /// Of the last row before these with the first of them.
-    first: Option<Ordering>,
+/// How the keys of rows follow one another, and those of the rows before.
+fn steps_of(before: Option<&SortedRows>, rows: &SortedRows) -> Result<KeySteps, MergeError> {
+    Ok(KeySteps::new(
+        before.map(|before| before.keys.as_slice()),
+        &rows.keys,
+    )?)
 }
 
-impl InOrder {
-    fn new(last: Option<&SortedRows>, rows: &SortedRows) -> Result<Self, MergeError> {
-        let first = match last {
-            Some(last) if !rows.is_empty() && !last.is_empty() => {
-                Some(KeyOrder::of(&last.keys, &rows.keys)?.compare(last.len() - 1, 0))
-            }
-            _ => None,
-        };
-        Ok(InOrder {
-            within: KeyOrder::of(&rows.keys, &rows.keys)?,
-            first,
-        })
-    }
-
-    fn check(&self, row: usize, piece: usize) -> Result<(), MergeError> {
-        let ordering = if row == 0 {
-            self.first
-        } else {
-            Some(self.within.compare(row - 1, row))
-        };
-        match ordering {
-            None | Some(Ordering::Less) => Ok(()),
-            Some(Ordering::Equal) => Err(MergeError::Duplicate { piece, row }),
-            Some(Ordering::Greater) => Err(MergeError::Unordered),
-        }
+/// Refuses a row of a piece whose key repeats or descends.
+fn in_order(steps: &KeySteps, row: usize, piece: usize) -> Result<(), MergeError> {
+    match steps.to(row) {
+        KeyStep::Ascends => Ok(()),
+        KeyStep::Repeats => Err(MergeError::Duplicate { piece, row }),
+        KeyStep::Descends => Err(MergeError::Unordered),
     }
 }
 

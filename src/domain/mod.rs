@@ -18,6 +18,7 @@
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
 //! | snapshots to intervals | [`merge_compaction`] if they are sorted by the key, else [`hash_compaction`]; [`interval_ends`] keeps the ends |
+//! | in which order keys are, and whether one repeats | [`key`] |
 //! | in which rows two columns differ | [`columns`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`comparison`] |
@@ -49,6 +50,7 @@ pub mod interval_ends;
 pub mod join;
 pub mod join_keys;
 pub mod json;
+pub mod key;
 mod key_places;
 pub mod layout;
 pub mod merge_compaction;

@@ -33,6 +33,7 @@ use super::table::{Snapshot, Table, all_digests};
 use crate::domain::cast::conform;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
@@ -43,7 +44,6 @@ use crate::storage::lake::paths;
 use crate::storage::parquet::footer::{ChangesFooter, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::parquet::writer::ObjectWriter;
-use crate::storage::sorter::KeyEncoder;
 
 /// The column that says what was done to a row.
 const CHANGE_TYPE: &str = "_change_type";
@@ -281,12 +281,7 @@ pub fn record(table: &Table, before: Snapshot, after: Snapshot) -> Result<()> {
     let keyed = |batch: &RecordBatch, sum: &mut RowSum| -> Result<KeyedBatch> {
         let digests = all_digests(batch)?;
         sum.add(&digests);
-        let batch = conform(batch, &schema)?;
-        Ok(KeyedBatch {
-            keys: encoder.encode(&batch)?,
-            digests,
-            batch,
-        })
+        KeyedBatch::new(&encoder, conform(batch, &schema)?, digests)
     };
     let mut sum = RowSum::default();
     let mut ignored = RowSum::default();

@@ -19,11 +19,12 @@ use chrono::NaiveDate;
 use super::table::Table;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
+use crate::domain::key::KeyEncoder;
 use crate::domain::type_names::type_name;
 use crate::error::{Error, Result, shorten};
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::sorter::{KeyEncoder, Sorter};
+use crate::storage::sorter::Sorter;
 
 /// What a copy of an external table gathers before it spills, in bytes of Arrow buffers.
 const EXTERNAL_BUDGET: usize = 32 << 20;

@@ -7,6 +7,7 @@ pub mod compaction;
 pub mod dated;
 pub mod dedup;
 pub mod digests;
+pub mod duplicate_keys;
 pub mod expression;
 pub mod intervals;
 pub mod join;

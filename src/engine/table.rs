@@ -15,6 +15,7 @@ use super::digests::{key_digests, row_digests};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::key::one_zero;
 use crate::domain::layout::Layout;
 use crate::domain::schema::{declaration, with_types};
 use crate::domain::widening::keeps_values;
@@ -28,7 +29,6 @@ use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
 use crate::storage::parquet::object::{ParquetObject, RowCondition};
-use crate::storage::sorter::one_zero;
 use crate::storage::{Batches, within};
 
 /// A table's snapshots and their place.

@@ -13,18 +13,19 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::Rows;
 
 use super::Batches;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::conform;
+use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
 
@@ -33,91 +34,6 @@ pub const BUDGET: usize = 128 << 20;
 
 /// About how large a batch of a run is at most: while runs are merged, each holds one.
 const RUN_BATCH_BYTES: usize = 2 << 20;
-
-/// Encodes the key columns of batches so that bytes sort as keys do.
-pub struct KeyEncoder {
-    converter: RowConverter,
-    columns: Vec<usize>,
-}
-
-impl KeyEncoder {
-    /// An encoder for batches of `schema`.
-    ///
-    /// # Errors
-    /// A usage error for a column that is not there; a refusal for a type that has no order.
-    pub fn new(schema: &SchemaRef, keys: &[String]) -> Result<Self> {
-        let columns = keys
-            .iter()
-            .map(|key| {
-                schema
-                    .index_of(key)
-                    .map_err(|_| Error::usage(format!("there is no key column '{key}'")))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let fields = columns
-            .iter()
-            .map(|index| SortField::new(schema.field(*index).data_type().clone()))
-            .collect();
-        let converter = RowConverter::new(fields).map_err(|error| {
-            Error::refused(format!(
-                "rows cannot be sorted by {}: {error}",
-                keys.join(", ")
-            ))
-        })?;
-        Ok(KeyEncoder { converter, columns })
-    }
-
-    /// The keys of a batch.
-    ///
-    /// # Errors
-    /// An internal failure.
-    pub fn encode(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = self
-            .columns
-            .iter()
-            .map(|index| one_zero(batch.column(*index)))
-            .collect();
-        self.converter
-            .convert_columns(&columns)
-            .internal_context(|| "cannot encode keys".into())
-    }
-}
-
-/// A float column with one zero and one NaN, as keys are compared; any other column as it is.
-pub fn one_zero(column: &ArrayRef) -> ArrayRef {
-    let floats = column.as_ref();
-    match column.data_type() {
-        DataType::Float32 => {
-            let one = |value: f32| {
-                if value.is_nan() {
-                    f32::NAN
-                } else {
-                    value + 0.0
-                }
-            };
-            Arc::new(
-                floats
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(one),
-            )
-        }
-        DataType::Float64 => {
-            let one = |value: f64| {
-                if value.is_nan() {
-                    f64::NAN
-                } else {
-                    value + 0.0
-                }
-            };
-            Arc::new(
-                floats
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(one),
-            )
-        }
-        _ => column.clone(),
-    }
-}
 
 /// Gathers rows, in any order, and gives them back sorted.
 pub struct Sorter {
@@ -461,7 +377,7 @@ pub fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray};
     use arrow::datatypes::Int64Type;
     use proptest::prelude::*;
 

@@ -1,19 +1,16 @@
 //! Reading intervals: their invariants, and their expansion on every observed date at once.
 
-use std::cmp::Ordering;
-
-use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, Verification, null_keys};
 use crate::domain::digest::RowSum;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Interval;
+use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::show_key;
 use crate::error::Result;
-use crate::storage::sorter::KeyEncoder;
 
 impl Verification<'_> {
     /// Checks the invariants of intervals, and expands them on every observed date at once. Gives
@@ -153,7 +150,8 @@ struct IntervalScan {
     encoder: KeyEncoder,
     /// What comes and goes at each observed date.
     steps: Vec<RowSum>,
-    last: Option<(OwnedRow, Interval, u128)>,
+    sequence: KeySequence,
+    last: Option<(Interval, u128)>,
     rows: u64,
     findings: IntervalFindings,
 }
@@ -168,6 +166,7 @@ impl IntervalScan {
             key: intervals.footer.key.clone(),
             compared: intervals.comparison().columns(&schema),
             encoder: KeyEncoder::new(&schema, &intervals.footer.key)?,
+            sequence: KeySequence::default(),
             last: None,
             rows: 0,
             findings: IntervalFindings::default(),
@@ -179,7 +178,7 @@ impl IntervalScan {
         for batch in intervals.read(None)? {
             let batch = batch?;
             let digests = row_digests(&batch.rows, self.compared.iter().map(String::as_str))?;
-            let keys = self.encoder.encode(&batch.rows)?;
+            let steps = self.sequence.steps(&self.encoder.encode(&batch.rows)?);
             let nulls = null_keys(&batch.rows, &key);
             for (row, interval) in batch.intervals.iter().enumerate() {
                 self.expand(interval, digests[row]);
@@ -194,7 +193,7 @@ impl IntervalScan {
                 if nulls[row] {
                     self.findings.null_key.add(show);
                 }
-                self.check(interval, keys.row(row).owned(), digests[row], show);
+                self.check(interval, steps[row], digests[row], show);
             }
             self.rows += batch.intervals.len() as u64;
         }
@@ -221,7 +220,7 @@ impl IntervalScan {
     fn check(
         &mut self,
         interval: &Interval,
-        key: OwnedRow,
+        step: KeyStep,
         digest: u128,
         show: impl Fn() -> String,
     ) {
@@ -237,13 +236,13 @@ impl IntervalScan {
         {
             findings.wrong_end.add(&show);
         }
-        if let Some((last_key, last, last_digest)) = &self.last {
-            match last_key.cmp(&key) {
-                Ordering::Less => {}
-                Ordering::Greater => findings.unsorted.add(&show),
-                Ordering::Equal if last.start > interval.start => findings.unsorted.add(&show),
-                Ordering::Equal if !last.precedes(interval) => findings.overlapping.add(&show),
-                Ordering::Equal => {
+        if let Some((last, last_digest)) = &self.last {
+            match step {
+                KeyStep::Ascends => {}
+                KeyStep::Descends => findings.unsorted.add(&show),
+                KeyStep::Repeats if last.start > interval.start => findings.unsorted.add(&show),
+                KeyStep::Repeats if !last.precedes(interval) => findings.overlapping.add(&show),
+                KeyStep::Repeats => {
                     if *last_digest == digest
                         && continues(&self.observed, self.policy, last, interval)
                     {
@@ -252,7 +251,7 @@ impl IntervalScan {
                 }
             }
         }
-        self.last = Some((key, *interval, digest));
+        self.last = Some((*interval, digest));
     }
 
     /// The rows of each observed date.

@@ -11,13 +11,14 @@ use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::quoted;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::RowSum;
+use crate::domain::key::KeyEncoder;
 use crate::domain::schema::{unify, with_types};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::SelectedRows;
 use crate::engine::table::{Table, show_key};
 use crate::error::Result;
-use crate::storage::sorter::{KeyEncoder, sort};
+use crate::storage::sorter::sort;
 
 /// How many dates that fail the round trip are read a second time.
 const SECOND_LOOKS: usize = 5;
@@ -129,11 +130,7 @@ fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<St
     let keyed = |batch: Result<RecordBatch>| -> Result<KeyedBatch> {
         let batch = batch?;
         let digests = row_digests(&batch, names.iter().map(String::as_str))?;
-        Ok(KeyedBatch {
-            keys: encoder.encode(&batch)?,
-            digests,
-            batch,
-        })
+        KeyedBatch::new(&encoder, batch, digests)
     };
     let mut expanded = sort(intervals.as_of(job.date, None)?, key, &schema)?.map(keyed);
     let stands = snapshot

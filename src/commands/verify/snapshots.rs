@@ -3,16 +3,14 @@
 //! Each snapshot is read once, by one of a few threads; beside the problems the sums of its rows
 //! are kept, for the round trip.
 
-use std::cmp::Ordering;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::row::OwnedRow;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, null_keys};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::as_of::{TableInventory, sentence};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
@@ -22,7 +20,6 @@ use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
 use crate::storage::parquet::object::ParquetObject;
-use crate::storage::sorter::KeyEncoder;
 
 /// One snapshot to be read.
 pub(super) struct Job<'a> {
@@ -161,7 +158,7 @@ impl Look {
             .map_or(&table.key, |footer| &footer.key)
             .clone();
         let mut order =
-            KeyOrder::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
+            KeyFindings::new(&stored, key).map_err(|error| (ProblemKind::Footer, error))?;
         let selected = compared.and_then(|compared| compared.rows.as_ref());
         let names = compared.map(|compared| compared.columns(&schema));
         let names = names.filter(|names| selected.is_some() || names.len() < schema.fields().len());
@@ -221,22 +218,22 @@ impl Look {
 }
 
 /// Holds the rows of a snapshot against its key: none null, strictly ascending.
-struct KeyOrder {
+struct KeyFindings {
     key: Vec<String>,
     encoder: KeyEncoder,
-    last: Option<OwnedRow>,
+    sequence: KeySequence,
     null: Finding,
     twice: Finding,
     unsorted: Finding,
 }
 
-impl KeyOrder {
+impl KeyFindings {
     fn new(schema: &SchemaRef, key: Vec<String>) -> Result<Self> {
         let encoder = KeyEncoder::new(schema, &key)?;
-        Ok(KeyOrder {
+        Ok(KeyFindings {
             key,
             encoder,
-            last: None,
+            sequence: KeySequence::default(),
             null: Finding::default(),
             twice: Finding::default(),
             unsorted: Finding::default(),
@@ -249,24 +246,18 @@ impl KeyOrder {
         }
         let keys = self.encoder.encode(batch)?;
         let nulls = null_keys(batch, &self.key);
-        for (row, is_null) in nulls.into_iter().enumerate() {
-            let current = keys.row(row);
-            let order = match (row, &self.last) {
-                (0, None) => Ordering::Less,
-                (0, Some(last)) => last.row().cmp(&current),
-                _ => keys.row(row - 1).cmp(&current),
-            };
+        let steps = self.sequence.steps(&keys);
+        for (row, (is_null, step)) in nulls.into_iter().zip(steps).enumerate() {
             let show = || show_key(batch, &self.key, row);
             if is_null {
                 self.null.add(show);
             }
-            match order {
-                Ordering::Less => {}
-                Ordering::Equal => self.twice.add(show),
-                Ordering::Greater => self.unsorted.add(show),
+            match step {
+                KeyStep::Ascends => {}
+                KeyStep::Repeats => self.twice.add(show),
+                KeyStep::Descends => self.unsorted.add(show),
             }
         }
-        self.last = Some(keys.row(batch.num_rows() - 1).owned());
         Ok(())
     }
 

@@ -14,14 +14,15 @@ use chrono::NaiveDate;
 
 use super::sorted::out_of_order;
 use super::{Ending, Pass, with_number};
-use crate::domain::merge_compaction::{KeyOrder, MergeError, gallop, partition_point};
+use crate::domain::key::{KeyOrder, KeyStep, KeySteps, gallop, one_zero, partition_point};
+use crate::domain::merge_compaction::MergeError;
 use crate::engine::intervals::to_days;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::parquet::object::BATCH_ROWS;
-use crate::storage::sorter::{BUDGET, Sorter, one_zero};
+use crate::storage::sorter::{BUDGET, Sorter};
 
 /// The rows of a range that open intervals, with the number of each.
 ///
@@ -191,14 +192,9 @@ fn ordered_by(rows: &RecordBatch, order: &[String]) -> Vec<ArrayRef> {
 /// Whether rows are in order, and come after those before them.
 fn ascend(before: Option<&RecordBatch>, rows: &RecordBatch, order: &[String]) -> Result<bool> {
     let columns = ordered_by(rows, order);
-    let within = KeyOrder::of(&columns, &columns)?;
-    let mut ascend = (1..rows.num_rows()).all(|row| within.compare(row - 1, row) == Ordering::Less);
-    if let Some(before) = before.filter(|before| before.num_rows() > 0 && rows.num_rows() > 0) {
-        ascend &= KeyOrder::of(&ordered_by(before, order), &columns)?
-            .compare(before.num_rows() - 1, 0)
-            == Ordering::Less;
-    }
-    Ok(ascend)
+    let before = before.map(|before| ordered_by(before, order));
+    let steps = KeySteps::new(before.as_deref(), &columns)?;
+    Ok((0..rows.num_rows()).all(|row| steps.to(row) == KeyStep::Ascends))
 }
 
 /// How many of the others, from a row on, come before the last row of a run.

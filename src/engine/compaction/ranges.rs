@@ -18,10 +18,9 @@ use arrow::compute::{concat, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
-use crate::domain::merge_compaction::{KeyOrder, partition_point};
+use crate::domain::key::{KeyOrder, KeyStep, KeySteps, one_zero, partition_point};
 use crate::error::{Context, Result};
 use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
-use crate::storage::sorter::one_zero;
 
 /// How many keys are read at a time to find one.
 const WINDOW: u64 = BATCH_ROWS as u64;
@@ -229,13 +228,13 @@ impl SortedObject {
         let starts = self.object.group_starts();
         if boundaries.ranges() > 1 && !starts.is_empty() {
             let firsts = self.first_keys()?;
-            let within = KeyOrder::of(&firsts, &firsts)?;
-            let ascend = |group: usize| match within.compare(group - 1, group) {
-                Ordering::Less => true,
-                Ordering::Equal => !self.unique,
-                Ordering::Greater => false,
+            let steps = KeySteps::new(None, &firsts)?;
+            let ascend = |group: usize| match steps.to(group) {
+                KeyStep::Ascends => true,
+                KeyStep::Repeats => !self.unique,
+                KeyStep::Descends => false,
             };
-            if !(1..starts.len()).all(ascend) {
+            if !(0..starts.len()).all(ascend) {
                 return Ok(None);
             }
             let order = KeyOrder::of(&firsts, &boundaries.keys)?;
