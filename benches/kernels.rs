@@ -9,10 +9,10 @@ use arrow::array::{
 };
 use asof::domain::digest::{key_digests, row_digests};
 use asof::domain::gaps::GapPolicy;
-use asof::domain::hash_compaction::Compaction;
+use asof::domain::hash_compaction::HashCompaction;
 use asof::domain::interval::Interval;
 use asof::domain::join::{JoinKeys, JoinKind, KeyKind, VersionsBuilder};
-use asof::domain::merge_compaction::{Merge, SortedRows};
+use asof::domain::merge_compaction::{MergeCompaction, SortedRows};
 use chrono::{Days, NaiveDate};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -121,7 +121,7 @@ fn merge_keys(bencher: Bencher<'_, '_>, key: Key) {
 
 fn merge(bencher: Bencher<'_, '_>, before: Vec<SortedRows>, after: Vec<SortedRows>) {
     let begun = || {
-        let mut merge = Merge::after(GapPolicy::CARRY, Vec::new());
+        let mut merge = MergeCompaction::after(GapPolicy::CARRY, Vec::new());
         merge.take(day(0), before.clone(), &[]).expect("sorted");
         (merge, after.clone())
     };
@@ -139,7 +139,7 @@ fn map(bencher: Bencher<'_, '_>) {
     let (keys, rows): (Vec<u128>, Vec<u128>) =
         (0..ROWS).map(|id| (digest(id, 1), digest(id, 2))).unzip();
     let begun = || {
-        let mut pass = Compaction::new(GapPolicy::CARRY);
+        let mut pass = HashCompaction::new(GapPolicy::CARRY);
         pass.begin(day(0));
         pass.take(&keys, &rows, None, &mut Vec::new())
             .expect("no duplicates");

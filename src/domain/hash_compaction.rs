@@ -1,16 +1,16 @@
 //! Compaction of snapshots in any order of rows: in order of their dates, to intervals, in one
 //! pass.
 //!
-//! [`Compaction`] is fed the digests of each snapshot's rows, oldest snapshot first. It answers,
+//! [`HashCompaction`] is fed the digests of each snapshot's rows, oldest snapshot first. It answers,
 //! row by row, whether the row opens an interval, and remembers when each interval was last seen.
 //! It never holds a row: the caller sets aside the rows that open intervals and joins the ends to
 //! them later by the interval's number. Snapshots that are sorted by the key are compacted by
-//! [`super::merge`], which needs neither digests nor a map.
+//! [`super::merge_compaction`], which needs neither digests nor a map.
 //!
 //! Memory: per key that is alive, its digest (16 bytes), its row's digest (16), the number of its
 //! interval (4) and the snapshot it was last seen in (4); per interval ever opened, 4 bytes for its
-//! end ([`super::ledger`]). A snapshot that equals the one before costs nothing
-//! ([`Compaction::unchanged`]).
+//! end ([`super::interval_ends`]). A snapshot that equals the one before costs nothing
+//! ([`HashCompaction::unchanged`]).
 //!
 //! Invariants: at most one open interval a key; an interval is ended once; numbers are given in the
 //! order of opening, without holes.
@@ -27,7 +27,7 @@ use super::interval_ends::{Ends, Ledger};
 use crate::error::{Error, Result};
 
 /// A key that is present.
-struct Live {
+struct PresentKey {
     row: u128,
     interval: u32,
     seen: u32,
@@ -57,24 +57,24 @@ impl Changes {
 }
 
 /// The state of a pass over snapshots; see the module.
-pub struct Compaction {
+pub struct HashCompaction {
     ledger: Ledger,
-    live: HashMap<u128, Live, PassThrough>,
+    present: HashMap<u128, PresentKey, PassThrough>,
     today: Changes,
     seen_today: u64,
 }
 
-impl Compaction {
+impl HashCompaction {
     /// A pass that begins with no snapshot.
     pub fn new(policy: GapPolicy) -> Self {
-        Compaction::after(policy, Vec::new())
+        HashCompaction::after(policy, Vec::new())
     }
 
-    /// A pass that continues after `observed`, to which [`Compaction::resume`] gives the intervals.
+    /// A pass that continues after `observed`, to which [`HashCompaction::resume`] gives the intervals.
     pub fn after(policy: GapPolicy, observed: Vec<NaiveDate>) -> Self {
-        Compaction {
+        HashCompaction {
             ledger: Ledger::after(policy, observed),
-            live: HashMap::default(),
+            present: HashMap::default(),
             today: Changes::default(),
             seen_today: 0,
         }
@@ -92,10 +92,10 @@ impl Compaction {
         if end.is_none() {
             let seen = self.ledger.today().wrapping_sub(1);
             if self
-                .live
+                .present
                 .insert(
                     key,
-                    Live {
+                    PresentKey {
                         row,
                         interval,
                         seen,
@@ -112,7 +112,7 @@ impl Compaction {
     /// Begins the snapshot of `date`, which is after every earlier one.
     pub fn begin(&mut self, date: NaiveDate) {
         if self.ledger.splits_before(date) {
-            for (_, live) in self.live.drain() {
+            for (_, live) in self.present.drain() {
                 self.ledger.close(live.interval);
             }
         }
@@ -137,10 +137,10 @@ impl Compaction {
     ) -> Result<(), TakeError> {
         let today = self.ledger.today();
         for (index, (key, row)) in keys.iter().zip(rows).enumerate() {
-            match self.live.entry(*key) {
+            match self.present.entry(*key) {
                 Entry::Vacant(entry) => {
                     let interval = self.ledger.open().map_err(TakeError::Full)?;
-                    entry.insert(Live {
+                    entry.insert(PresentKey {
                         row: *row,
                         interval,
                         seen: today,
@@ -163,7 +163,7 @@ impl Compaction {
                     }
                     self.ledger.close(live.interval);
                     let interval = self.ledger.open().map_err(TakeError::Full)?;
-                    *live = Live {
+                    *live = PresentKey {
                         row: *row,
                         interval,
                         seen: today,
@@ -178,17 +178,17 @@ impl Compaction {
     /// Ends the snapshot that was begun on `date`: keys that were not seen are gone.
     pub fn end(&mut self, date: NaiveDate) -> Changes {
         let today = self.ledger.today();
-        if self.seen_today + self.today.added < self.live.len() as u64 {
+        if self.seen_today + self.today.added < self.present.len() as u64 {
             let ledger = &mut self.ledger;
-            let before = self.live.len();
-            self.live.retain(|_, live| {
+            let before = self.present.len();
+            self.present.retain(|_, live| {
                 let present = live.seen == today;
                 if !present {
                     ledger.close(live.interval);
                 }
                 present
             });
-            self.today.removed = (before - self.live.len()) as u64;
+            self.today.removed = (before - self.present.len()) as u64;
         }
         self.ledger.observe(date);
         self.today
@@ -212,15 +212,15 @@ impl Compaction {
         self.ledger.intervals()
     }
 
-    /// How many keys are present in the last snapshot.
-    pub fn live(&self) -> u64 {
-        self.live.len() as u64
+    /// How many intervals are open: one for each key that is present in the last snapshot.
+    pub fn open_intervals(&self) -> u64 {
+        self.present.len() as u64
     }
 
     /// About how many bytes are held.
     pub fn bytes(&self) -> usize {
         // The map doubles when it is seven eighths full; a place is an entry and a byte.
-        self.live.capacity() * 8 / 7 * (size_of::<(u128, Live)>() + 1)
+        self.present.capacity() * 8 / 7 * (size_of::<(u128, PresentKey)>() + 1)
             + 4 * usize::try_from(self.ledger.intervals()).unwrap_or(usize::MAX / 8)
     }
 
@@ -251,16 +251,16 @@ impl Default for PassThrough {
 }
 
 impl BuildHasher for PassThrough {
-    type Hasher = Folded;
+    type Hasher = FoldedHasher;
 
-    fn build_hasher(&self) -> Folded {
-        Folded(self.0)
+    fn build_hasher(&self) -> FoldedHasher {
+        FoldedHasher(self.0)
     }
 }
 
-struct Folded(u64);
+struct FoldedHasher(u64);
 
-impl Hasher for Folded {
+impl Hasher for FoldedHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -291,7 +291,7 @@ mod tests {
     /// Runs snapshots, each a date and its rows (key, value), through a pass, and lists the
     /// intervals as (key, value, start, end) with `..` for an open end.
     fn intervals(policy: GapPolicy, snapshots: &[(&str, &[(u128, u128)])]) -> Vec<String> {
-        let mut pass = Compaction::new(policy);
+        let mut pass = HashCompaction::new(policy);
         let mut rows = Vec::new();
         for (day, snapshot) in snapshots {
             let (keys, values): (Vec<u128>, Vec<u128>) = snapshot.iter().copied().unzip();
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn the_changes_of_a_day_are_counted() {
-        let mut pass = Compaction::new(GapPolicy::CARRY);
+        let mut pass = HashCompaction::new(GapPolicy::CARRY);
         let mut opened = Vec::new();
         pass.begin(date("2024-01-01"));
         pass.take(&[1, 2, 3, 5], &[7, 7, 7, 7], None, &mut opened)
@@ -413,12 +413,12 @@ mod tests {
                 by_new_columns: 2
             }
         );
-        assert_eq!((pass.live(), pass.intervals()), (4, 8));
+        assert_eq!((pass.open_intervals(), pass.intervals()), (4, 8));
     }
 
     #[test]
     fn an_unchanged_snapshot_extends_what_is_open() {
-        let mut pass = Compaction::new(GapPolicy::CARRY);
+        let mut pass = HashCompaction::new(GapPolicy::CARRY);
         let mut opened = Vec::new();
         assert!(
             !pass.unchanged(date("2024-01-01")),
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn an_unchanged_snapshot_after_a_splitting_gap_needs_its_rows() {
-        let mut pass = Compaction::new(GapPolicy::Split);
+        let mut pass = HashCompaction::new(GapPolicy::Split);
         pass.begin(date("2024-01-01"));
         pass.take(&[1], &[7], None, &mut Vec::new())
             .expect("no duplicates");
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_in_a_snapshot_is_named_by_its_row() {
-        let mut pass = Compaction::new(GapPolicy::CARRY);
+        let mut pass = HashCompaction::new(GapPolicy::CARRY);
         pass.begin(date("2024-01-01"));
         let error = pass
             .take(&[1, 2, 1], &[7, 7, 7], None, &mut Vec::new())
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn two_open_intervals_of_one_key_are_refused() {
-        let mut pass = Compaction::after(GapPolicy::CARRY, vec![date("2024-01-01")]);
+        let mut pass = HashCompaction::after(GapPolicy::CARRY, vec![date("2024-01-01")]);
         pass.resume(2, 7, None).expect("open");
         assert!(pass.resume(2, 9, None).is_err());
     }
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn a_resumed_pass_goes_on_where_it_stood() {
         let observed = vec![date("2024-01-01"), date("2024-01-02")];
-        let mut pass = Compaction::after(GapPolicy::CARRY, observed);
+        let mut pass = HashCompaction::after(GapPolicy::CARRY, observed);
         pass.resume(1, 7, Some(date("2024-01-01"))).expect("closed");
         pass.resume(1, 8, None).expect("open");
         pass.resume(2, 7, None).expect("open");

@@ -297,7 +297,7 @@ pub fn record(table: &Table, before: Snapshot, after: Snapshot) -> Result<()> {
 }
 
 /// The rows of a changes object, verified to be what they say.
-pub struct Recorded {
+pub struct RecordedChanges {
     /// The rows, in order of the key.
     pub rows: RecordBatch,
     /// What was done to each.
@@ -312,7 +312,7 @@ pub fn read(
     before: Fingerprint,
     after: Fingerprint,
     limit: u64,
-) -> Option<Recorded> {
+) -> Option<RecordedChanges> {
     // Whatever is wrong with it, the snapshot itself can be read instead.
     read_verified(table, object, before, after, limit)
         .ok()
@@ -325,7 +325,7 @@ fn read_verified(
     before: Fingerprint,
     after: Fingerprint,
     limit: u64,
-) -> Result<Option<Recorded>> {
+) -> Result<Option<RecordedChanges>> {
     let object = ParquetObject::open_listed(object)?;
     let Some(Content::Changes(footer)) = object.footer()?.map(|footer| footer.content) else {
         return Ok(None);
@@ -366,10 +366,10 @@ fn read_verified(
             false => sum.take(digest),
         }
     }
-    Ok((sum.fingerprint() == after).then_some(Recorded { rows, types }))
+    Ok((sum.fingerprint() == after).then_some(RecordedChanges { rows, types }))
 }
 
-impl Recorded {
+impl RecordedChanges {
     /// The rows by key: the position of what the snapshot before had, and of what this one has.
     /// Fails for images that have no pair.
     pub(super) fn pairs(&self) -> Result<Vec<(Option<usize>, Option<usize>)>> {

@@ -17,4 +17,5 @@ pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod table;
+pub mod table_part;
 pub mod units;

@@ -16,9 +16,9 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::compaction::Part;
 use super::expression::{Condition, names_in};
 use super::table::Table;
+use super::table_part::TablePart;
 use crate::error::{Context, Result};
 use crate::source::no_column;
 
@@ -115,7 +115,7 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error for a condition that is not an expression.
-    pub fn part(&self) -> Result<Option<Part>> {
+    pub fn part(&self) -> Result<Option<TablePart>> {
         if self.is_whole() {
             return Ok(None);
         }
@@ -123,7 +123,7 @@ impl Selection {
         let columns = (!self.select.is_empty())
             .then(|| self.select.iter().chain(&rows.named).cloned().collect());
         let kept = (!self.select.is_empty()).then(|| self.select.clone());
-        Ok(Some(Part {
+        Ok(Some(TablePart {
             columns,
             kept,
             rows: Arc::new(move |batch| rows.of(batch)),

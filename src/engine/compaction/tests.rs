@@ -1,17 +1,31 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
-use chrono::Days;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow::datatypes::{DataType, SchemaRef};
+use chrono::{Days, NaiveDate};
 
 use super::*;
+use crate::domain::comparison::Comparison;
 use crate::domain::digest::RowSum;
+use crate::domain::gaps::GapPolicy;
+use crate::domain::interval::Convention;
 use crate::domain::layout::Layout;
 use crate::engine::changes;
-use crate::engine::table::all_digests;
+use crate::engine::intervals::{IntervalBatch, Intervals, split};
+use crate::engine::selection::Selection;
+use crate::engine::table::{Table, all_digests};
+use crate::engine::table_part::{ChooseRows, TablePart};
+use crate::error::Context;
+use crate::model::MemoryBudget;
 use crate::source::TypeRules;
 use crate::storage::lake::Lake;
-use crate::storage::lake::location::Location;
+use crate::storage::lake::location::{Location, Object};
 use crate::storage::parquet::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
 
@@ -120,7 +134,7 @@ struct Fixture {
     folder: tempfile::TempDir,
     table: Table,
     settings: Settings,
-    part: Option<Part>,
+    part: Option<TablePart>,
 }
 
 impl Fixture {
@@ -386,7 +400,7 @@ fn no_range_is_much_larger_than_wanted_however_keys_move() {
     };
     let rows = rows(4, 10).schema();
     let sorted = |day| {
-        ranges::SortedObject::new(
+        sorted::ranges::SortedObject::new(
             Arc::new(open(day).into_object().expect("read").expect("one")),
             &key(),
             &rows,
@@ -398,7 +412,9 @@ fn no_range_is_much_larger_than_wanted_however_keys_move() {
         .iter()
         .map(|day| Arc::new(sorted(day).expect("a key")))
         .collect();
-    let (boundaries, cuts) = sorted::cut(&pass, &objects).expect("cut").expect("sorted");
+    let (boundaries, cuts) = sorted::ranges::cut(&pass, &objects)
+        .expect("cut")
+        .expect("sorted");
     assert!(boundaries.ranges() > 5 * 3);
     assert!(
         cuts.iter()
@@ -537,7 +553,7 @@ fn rows_that_are_not_in_order_are_noticed_and_taken_all_the_same() {
 fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
     let fixture = Fixture::new(6_000, GapPolicy::CARRY, &[]);
     let days = fixture.days();
-    let choose: Choose = Arc::new(|batch: &RecordBatch| {
+    let choose: ChooseRows = Arc::new(|batch: &RecordBatch| {
         let ids = batch
             .column_by_name("id")
             .expect("a column")
@@ -549,14 +565,14 @@ fn the_versions_of_a_part_are_those_of_the_rows_in_it() {
         Ok((rows, Some(even)))
     });
     let columns = vec!["region".to_owned(), "id".to_owned(), "name".to_owned()];
-    let part = Part {
+    let part = TablePart {
         columns: Some(columns.clone()),
         kept: Some(columns.clone()),
         rows: choose.clone(),
         observes: false,
     };
     let of = |limit| {
-        versions(
+        compact_in_memory(
             &fixture.table,
             &days,
             &part,
@@ -782,7 +798,7 @@ fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
     let fixture = Fixture::new(12_000, GapPolicy::CARRY, &[]);
     let days = fixture.days();
     // Rows change so that some come to meet the condition, and some no longer do.
-    let choose: Choose = Arc::new(|batch: &RecordBatch| {
+    let choose: ChooseRows = Arc::new(|batch: &RecordBatch| {
         let price = arrow::compute::cast(
             batch.column_by_name("price").expect("a column"),
             &DataType::Float64,
@@ -798,14 +814,14 @@ fn the_versions_of_a_part_are_the_same_by_recorded_changes() {
         Ok((rows, Some(low)))
     });
     let columns = ["region", "id", "price"].map(str::to_owned).to_vec();
-    let part = Part {
+    let part = TablePart {
         columns: Some(columns.clone()),
         kept: Some(columns),
         rows: choose,
         observes: false,
     };
     let of = || {
-        versions(&fixture.table, &days, &part, MemoryBudget(1 << 24), 2, None)
+        compact_in_memory(&fixture.table, &days, &part, MemoryBudget(1 << 24), 2, None)
             .expect("compacted")
             .expect("no limit")
     };

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use crate::domain::digest::Fingerprint;
-use crate::engine::compaction::{Part, versions};
+use crate::engine::compaction::compact_in_memory;
 use crate::engine::join::{JoinColumns, Timed};
 use crate::engine::table::Table;
+use crate::engine::table_part::TablePart;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
 use crate::storage::lake::location::Object;
@@ -49,13 +50,14 @@ pub fn versions_of_snapshots(
         .collect();
     let matching = columns.clone();
     let names = Some(columns.names());
-    let part = Part {
+    let part = TablePart {
         columns: names.clone(),
         kept: names,
         rows: Arc::new(move |batch| matching.matching(batch)),
         observes: false,
     };
-    let Some((rows, facts)) = versions(table, &days, &part, memory, threads, limit)? else {
+    let Some((rows, facts)) = compact_in_memory(table, &days, &part, memory, threads, limit)?
+    else {
         return Ok(None);
     };
     // Of external snapshots a part does not tell it.

@@ -11,13 +11,13 @@ use arrow::compute::{take_arrays, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use super::decode::RowShape;
 use super::ranges::Boundaries;
-use super::sorted::Shape;
 use crate::domain::cast::conform;
 use crate::domain::columns::differ;
 use crate::domain::key::KeyOrder;
 use crate::domain::merge_compaction::Edit;
-use crate::engine::changes::Recorded;
+use crate::engine::changes::RecordedChanges;
 use crate::engine::table::convert;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -43,8 +43,8 @@ impl DayEdits {
     /// `schema` has the columns of the snapshot, and `appeared` are the positions, among the
     /// compared columns, of those that the snapshot before did not have.
     pub(super) fn of(
-        shape: &Shape,
-        recorded: &Recorded,
+        shape: &RowShape,
+        recorded: &RecordedChanges,
         date: NaiveDate,
         schema: &SchemaRef,
         appeared: &[usize],

@@ -19,14 +19,22 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
 use crate::domain::key::{KeyOrder, KeyStep, KeySteps, one_zero, partition_point};
-use crate::error::{Context, Result};
+use crate::engine::compaction::pass::Pass;
+use crate::error::{Context, Error, Result};
+use crate::parallel::{OrderedPool, Task};
 use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
 
 /// How many keys are read at a time to find one.
 const WINDOW: u64 = BATCH_ROWS as u64;
+/// The most that a range of one snapshot should have in memory, in bytes.
+const RANGE_BYTES: u64 = 12 << 20;
+/// The most rows in a range, and the least.
+const RANGE_ROWS: std::ops::RangeInclusive<u64> = 256..=524_288;
+/// How often ranges that are too large are divided.
+const DIVISIONS: usize = 64;
 
 /// An object whose rows should be sorted by the key.
-pub(super) struct SortedObject {
+pub(in crate::engine::compaction) struct SortedObject {
     pub(super) object: Arc<ParquetObject>,
     key: Vec<String>,
     /// The key columns as the object has them, and as all objects of the table are to have them.
@@ -36,7 +44,7 @@ pub(super) struct SortedObject {
 }
 
 /// Keys at which ranges begin, other than the first.
-pub(super) struct Boundaries {
+pub(in crate::engine::compaction) struct Boundaries {
     /// The columns of the key, one row a boundary, ascending.
     keys: Vec<ArrayRef>,
     /// Where each lies in the object that it was taken from: its row, and how many rows there are.
@@ -116,7 +124,7 @@ impl Boundaries {
     }
 
     /// How many ranges there are.
-    pub(super) fn ranges(&self) -> usize {
+    pub(in crate::engine::compaction) fn ranges(&self) -> usize {
         1 + self.near.len()
     }
 
@@ -154,7 +162,7 @@ impl Boundaries {
 
 impl SortedObject {
     /// An object of a table: `own` is its schema, `wide` that of the table.
-    pub(super) fn new(
+    pub(in crate::engine::compaction) fn new(
         object: Arc<ParquetObject>,
         key: &[String],
         own: &Schema,
@@ -305,6 +313,74 @@ impl SortedObject {
         } else {
             from + less(&(from..to))?
         })
+    }
+}
+
+/// How many rows of a range keep what is held within the budget.
+fn rows_of_a_range(pass: &Pass<'_>, objects: &[Arc<SortedObject>]) -> u64 {
+    let held = 8 * (2 * pass.threads as u64 + 2);
+    let range_bytes = (pass.memory.0 / held).min(RANGE_BYTES);
+    let columns = pass.part.and_then(|part| part.columns.as_deref());
+    let row_bytes = |sorted: &Arc<SortedObject>| {
+        sorted.object.bytes_in_memory(columns) / sorted.object.rows().max(1)
+    };
+    let row_bytes = objects.iter().map(row_bytes).max().unwrap_or(0).max(1);
+    (range_bytes / row_bytes).clamp(*RANGE_ROWS.start(), *RANGE_ROWS.end())
+}
+
+/// Divides the keys into ranges, and says where they lie in each object; nothing, if one cannot be
+/// read by ranges.
+///
+/// Ranges are chosen by the largest object. Where the keys of others are not among its own, as in a
+/// table that keeps the last month only, ranges would be as large as those: the largest of them is
+/// divided by its own keys, until none is much too large.
+pub(in crate::engine::compaction) fn cut(
+    pass: &Pass<'_>,
+    objects: &[Arc<SortedObject>],
+) -> Result<Option<(Boundaries, Vec<Vec<u64>>)>> {
+    let rows_each = rows_of_a_range(pass, objects);
+    let rows_of_groups = |sorted: &Arc<SortedObject>| {
+        sorted.object.rows() / sorted.object.group_starts().len().max(1) as u64
+    };
+    let is_coarse = |sorted: &Arc<SortedObject>| {
+        !sorted.object.knows_its_pages() && rows_of_groups(sorted) > 4 * rows_each
+    };
+    if objects.iter().any(is_coarse) {
+        return Ok(None);
+    }
+    let mut boundaries = match objects.iter().max_by_key(|sorted| sorted.object.rows()) {
+        Some(largest) => {
+            Boundaries::none().with(largest, &(0..largest.object.rows()), rows_each)?
+        }
+        None => Boundaries::none(),
+    };
+    let mut divisions = 0;
+    loop {
+        // Where the ranges lie in each object is looked up in parallel.
+        let shared = Arc::new(boundaries);
+        let task = |sorted: &Arc<SortedObject>| -> Task<Option<Vec<u64>>> {
+            let sorted = sorted.clone();
+            let boundaries = shared.clone();
+            Box::new(move || sorted.cut(&boundaries))
+        };
+        let cuts: Option<Vec<Vec<u64>>> =
+            OrderedPool::new(pass.threads, 2 * pass.threads, objects.iter().map(task))?
+                .collect::<Result<_>>()?;
+        let Some(cuts) = cuts else { return Ok(None) };
+        boundaries = Arc::into_inner(shared)
+            .ok_or_else(|| Error::internal("keys of ranges are still in use"))?;
+        let ranges = cuts
+            .iter()
+            .zip(objects)
+            .flat_map(|(cuts, sorted)| cuts.windows(2).map(move |ends| (sorted, ends[0]..ends[1])));
+        let largest = ranges.max_by_key(|(_, rows)| rows.end - rows.start);
+        match largest
+            .filter(|(_, rows)| rows.end - rows.start > 2 * rows_each && divisions < DIVISIONS)
+        {
+            Some((sorted, rows)) => boundaries = boundaries.with(sorted, &rows, rows_each)?,
+            None => return Ok(Some((boundaries, cuts))),
+        }
+        divisions += 1;
     }
 }
 

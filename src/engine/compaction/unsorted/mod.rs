@@ -9,6 +9,8 @@
 //! budget, the pass begins anew for a half of all keys, by their digests, and then for the other;
 //! or for quarters. Every such part reads every snapshot once.
 
+mod digest;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -17,29 +19,27 @@ use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
-use super::{
-    Choose, CompactionFacts, DayChanges, Ending, Observing, Pass, Sink, Snapshots, with_interval,
-    with_number,
-};
+use self::digest::{DigestedBatch, PARTS, SnapshotDigester, part_of};
+use super::facts::{CompactionFacts, DayChanges};
+use super::interval_columns::{IntervalEnding, with_interval, with_number};
+use super::observer::SnapshotObserver;
+use super::pass::{Base, Pass, Sink, Snapshots};
 use crate::domain::cast::conform;
-use crate::domain::digest::RowSum;
-use crate::domain::hash_compaction::{Changes, Compaction, TakeError};
+use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::hash_compaction::{Changes, HashCompaction, TakeError};
 use crate::domain::interval_ends::Ends;
 use crate::domain::schema::{TypeClash, TypeClashes, unify};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::to_days;
-use crate::engine::table::{Table, all_digests, show_key};
+use crate::engine::table::{Snapshot, Table, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::source::Format;
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
-use crate::storage::parquet::footer::ObservedWire;
+use crate::storage::parquet::footer::{ObservedWire, SnapshotFooter};
 use crate::storage::sorter::{BUDGET, Sorter, merge};
-
-/// The most parts that keys are divided into.
-const PARTS: u32 = 256;
 
 /// Does the pass, in as many parts as the budget needs.
 pub(super) fn run(
@@ -62,7 +62,7 @@ struct Attempt<'a> {
     pass: &'a Pass<'a>,
     days: Snapshots<'a>,
     parts: u32,
-    observing: Observing<'a>,
+    observing: SnapshotObserver<'a>,
     sorter: Sorter,
     /// How many intervals the parts before have.
     first: u32,
@@ -75,7 +75,7 @@ impl<'a> Attempt<'a> {
             pass,
             days,
             parts,
-            observing: pass.observing()?,
+            observing: SnapshotObserver::new(pass)?,
             sorter,
             first: 0,
         })
@@ -90,7 +90,7 @@ impl<'a> Attempt<'a> {
                 return Ok((!facts.as_text.is_empty()).then_some(facts));
             };
             facts.intervals += compaction.intervals();
-            facts.open += compaction.live();
+            facts.open += compaction.open_intervals();
             let first = self.first;
             let count = u32::try_from(compaction.intervals()).ok();
             self.first = count
@@ -98,7 +98,7 @@ impl<'a> Attempt<'a> {
                 .ok_or_else(|| Error::refused("there are too many intervals"))?;
             ends.push((first, compaction.finish()));
         }
-        let Observing {
+        let SnapshotObserver {
             schema,
             every,
             facts: observed,
@@ -124,7 +124,7 @@ impl<'a> Attempt<'a> {
         };
         let schema = with_interval(&table, &self.pass.settings.convention);
         sink.begin(every.as_ref().unwrap_or(&table), &schema)?;
-        let ending = Ending::new(schema, &self.pass.settings.convention, ends);
+        let ending = IntervalEnding::new(schema, &self.pass.settings.convention, ends);
         for batch in rows {
             sink.write(ending.put(&batch?)?)?;
         }
@@ -178,22 +178,17 @@ fn inferred(pass: &Pass<'_>, days: Snapshots<'_>, clashes: &TypeClashes) -> Vec<
     clashes.0.iter().map(|clash| clash.column.clone()).collect()
 }
 
-/// Which of a number of parts a key belongs to.
-fn part_of(key: u128, parts: u32) -> u32 {
-    let high = u32::try_from(key >> 120).unwrap_or(0);
-    high * parts / PARTS
-}
-
 impl Attempt<'_> {
     /// The keys of one part; nothing, if they need more memory than there is.
-    fn part(&mut self, part: u32, facts: &mut CompactionFacts) -> Result<Option<Compaction>> {
-        let mut compaction = Compaction::after(self.pass.settings.policy, self.pass.base_dates());
+    fn part(&mut self, part: u32, facts: &mut CompactionFacts) -> Result<Option<HashCompaction>> {
+        let mut compaction =
+            HashCompaction::after(self.pass.settings.policy, self.pass.base_dates());
         if !self.resume(part, &mut compaction)? {
             return Ok(None);
         }
         let total = self.days.len() as u64;
         let parts = u64::from(self.parts);
-        let mut seen = self.pass.observing()?;
+        let mut seen = SnapshotObserver::new(self.pass)?;
         for (number, (date, objects)) in (0u64..).zip(self.days) {
             (self.pass.step)((u64::from(part) * total + number) / parts, total);
             let Some(changes) =
@@ -214,12 +209,12 @@ impl Attempt<'_> {
     }
 
     /// Whether the keys fit into memory so far; the smallest part has to.
-    fn fits(&self, compaction: &Compaction) -> bool {
+    fn fits(&self, compaction: &HashCompaction) -> bool {
         compaction.bytes() <= self.pass.memory.share(2) || self.parts == PARTS
     }
 
     /// Takes over intervals; says whether they fit into memory.
-    fn resume(&self, part: u32, compaction: &mut Compaction) -> Result<bool> {
+    fn resume(&self, part: u32, compaction: &mut HashCompaction) -> Result<bool> {
         let Some(base) = self.pass.base else {
             return Ok(true);
         };
@@ -259,8 +254,8 @@ impl Attempt<'_> {
     fn take(
         &mut self,
         part: u32,
-        compaction: &mut Compaction,
-        seen: &mut Observing<'_>,
+        compaction: &mut HashCompaction,
+        seen: &mut SnapshotObserver<'_>,
         facts: &mut CompactionFacts,
         date: NaiveDate,
         objects: &[Object],
@@ -283,54 +278,66 @@ impl Attempt<'_> {
                 Ok(None)
             };
         }
-        let known = snapshot.fingerprint();
-        let footer = snapshot.footer.clone();
-        let dropped = snapshot.dropped.clone();
-        if let (Some(fingerprint), Some(footer), Some(last)) =
-            (known, &footer, seen.facts.observed.last())
-            && fingerprint == last.fingerprint
-            && (!self.pass.observes_part() || seen.has_columns_of_last(&schema))
+        if let Some(observed) = self.equal_to_last(&snapshot, &schema, seen)
             && compaction.unchanged(date)
         {
             facts.unchanged += u64::from(part == 0);
-            seen.saw(
-                ObservedWire {
-                    date,
-                    rows: footer.rows,
-                    fingerprint,
-                    stored: None,
-                    schema: 0,
-                    dropped_rows: 0,
-                },
-                &schema,
-            )?;
+            seen.saw(observed, &schema)?;
             return Ok(Some(Changes::default()));
         }
-        let digesting = Digesting::new(
-            self.pass,
-            date,
-            seen,
-            &schema,
-            known.is_some(),
-            part..self.parts,
-        );
+        let known = snapshot.fingerprint();
+        let footer = snapshot.footer.clone();
+        let dropped = snapshot.dropped.clone();
+        let is_known = known.is_some();
+        let digester =
+            SnapshotDigester::new(self.pass, date, seen, &schema, is_known, part..self.parts);
         compaction.begin(date);
-        let whole = self.pass.observes_part() && known.is_none();
-        let batches = snapshot.read(
-            self.pass
-                .part
-                .and_then(|part| part.columns.as_deref())
-                .filter(|_| !whole),
-        )?;
-        let Some(sum) = self.take_rows(compaction, &digesting, batches)? else {
+        let whole = self.pass.observes_part() && !is_known;
+        let columns = self.pass.part.and_then(|part| part.columns.as_deref());
+        let batches = snapshot.read(columns.filter(|_| !whole))?;
+        let Some(sum) = self.take_rows(compaction, &digester, batches)? else {
             return Ok(None);
         };
         let changes = compaction.end(date);
         facts.decoded += u64::from(part == 0);
-        let rows = footer.as_ref().map_or(sum.rows(), |footer| footer.rows);
-        let stored = footer
-            .filter(|_| known.is_none())
-            .map(|footer| footer.fingerprint);
+        let mut observed = self.observed(date, footer.as_ref(), known, sum)?;
+        observed.dropped_rows = dropped.map_or(0, |dropped| dropped.rows());
+        seen.saw(observed, &schema)?;
+        Ok(Some(changes))
+    }
+
+    /// What is recorded of a snapshot whose footer tells that it equals the last one.
+    fn equal_to_last(
+        &self,
+        snapshot: &Snapshot,
+        schema: &SchemaRef,
+        seen: &SnapshotObserver<'_>,
+    ) -> Option<ObservedWire> {
+        let fingerprint = snapshot.fingerprint()?;
+        let footer = snapshot.footer.as_ref()?;
+        let is_equal = seen.facts.observed.last()?.fingerprint == fingerprint
+            && (!self.pass.observes_part() || seen.has_columns_of_last(schema));
+        is_equal.then_some(ObservedWire {
+            date: snapshot.date,
+            rows: footer.rows,
+            fingerprint,
+            stored: None,
+            schema: 0,
+            dropped_rows: 0,
+        })
+    }
+
+    /// What is recorded of a snapshot whose rows were read; refuses one that has other rows than
+    /// its footer says.
+    fn observed(
+        &self,
+        date: NaiveDate,
+        footer: Option<&SnapshotFooter>,
+        known: Option<Fingerprint>,
+        sum: RowSum,
+    ) -> Result<ObservedWire> {
+        let table = self.pass.table;
+        let rows = footer.map_or(sum.rows(), |footer| footer.rows);
         if rows != sum.rows() && self.pass.part.is_none() {
             let error = table.refuse(
                 date,
@@ -338,35 +345,31 @@ impl Attempt<'_> {
             );
             return Err(error.hint(format!("asof verify {}", table.name)));
         }
-        let fingerprint = known.unwrap_or_else(|| sum.fingerprint());
-        let dropped_rows = dropped.map_or(0, |dropped| dropped.rows());
-        seen.saw(
-            ObservedWire {
-                date,
-                rows,
-                fingerprint,
-                stored,
-                schema: 0,
-                dropped_rows,
-            },
-            &schema,
-        )?;
-        Ok(Some(changes))
+        Ok(ObservedWire {
+            date,
+            rows,
+            fingerprint: known.unwrap_or_else(|| sum.fingerprint()),
+            stored: footer
+                .filter(|_| known.is_none())
+                .map(|footer| footer.fingerprint),
+            schema: 0,
+            dropped_rows: 0,
+        })
     }
 
     /// Takes the rows of a snapshot, which a thread decodes and digests a few batches ahead.
     fn take_rows(
         &mut self,
-        compaction: &mut Compaction,
-        digesting: &Digesting<'_>,
+        compaction: &mut HashCompaction,
+        digester: &SnapshotDigester<'_>,
         batches: Batches,
     ) -> Result<Option<RowSum>> {
         let mut sum = RowSum::default();
         std::thread::scope(|scope| {
-            let (send, digested): (_, Receiver<Result<Digested>>) = sync_channel(4);
+            let (send, digested): (_, Receiver<Result<DigestedBatch>>) = sync_channel(4);
             scope.spawn(move || {
                 for batch in batches {
-                    let digested = batch.and_then(|batch| digesting.digest(batch));
+                    let digested = batch.and_then(|batch| digester.digest(batch));
                     let failed = digested.is_err();
                     if send.send(digested).is_err() || failed {
                         return;
@@ -376,7 +379,7 @@ impl Attempt<'_> {
             for digested in digested {
                 let digested = digested?;
                 sum.merge(digested.sum);
-                self.take_batch(compaction, digesting.date, &digested)?;
+                self.take_batch(compaction, digester.date, &digested)?;
                 if !self.fits(compaction) {
                     return Ok(None);
                 }
@@ -387,9 +390,9 @@ impl Attempt<'_> {
 
     fn take_batch(
         &mut self,
-        compaction: &mut Compaction,
+        compaction: &mut HashCompaction,
         date: NaiveDate,
-        digested: &Digested,
+        digested: &DigestedBatch,
     ) -> Result<()> {
         let first = u64::from(self.first) + compaction.intervals();
         let mut opened = Vec::new();
@@ -425,131 +428,6 @@ impl Attempt<'_> {
     }
 }
 
-/// How the batches of one snapshot are digested.
-struct Digesting<'a> {
-    table: &'a Table,
-    date: NaiveDate,
-    compared: Vec<String>,
-    /// The compared columns of the snapshot before, if new ones appeared since.
-    compared_before: Option<Vec<String>>,
-    fingerprint_known: bool,
-    /// Which rows count, if not all do.
-    choose: Option<&'a Choose>,
-    /// Whether the sum is of the rows as they are before those are chosen.
-    sums_whole: bool,
-    /// The part of the keys that is taken, and how many parts there are.
-    part: std::ops::Range<u32>,
-}
-
-/// A batch of a snapshot, of one part of the keys, with all that the pass needs of it.
-struct Digested {
-    batch: RecordBatch,
-    keys: Vec<u128>,
-    rows: Vec<u128>,
-    without_new: Option<Vec<u128>>,
-    /// Of the rows of all parts.
-    sum: RowSum,
-}
-
-impl<'a> Digesting<'a> {
-    fn new(
-        pass: &'a Pass<'_>,
-        date: NaiveDate,
-        seen: &Observing<'_>,
-        schema: &SchemaRef,
-        fingerprint_known: bool,
-        part: std::ops::Range<u32>,
-    ) -> Self {
-        let comparison = &pass.settings.comparison;
-        let kept = pass.kept(schema);
-        let before = seen
-            .facts
-            .observed
-            .last()
-            .and_then(|observed| seen.facts.schemas.get(observed.schema));
-        let before = before.map(|last| pass.kept(last));
-        let appeared = |last: &SchemaRef| {
-            kept.fields()
-                .iter()
-                .any(|field| last.field_with_name(field.name()).is_err())
-        };
-        Digesting {
-            table: pass.table,
-            date,
-            compared: comparison.columns(&kept),
-            compared_before: before
-                .filter(appeared)
-                .map(|last| comparison.columns(&last)),
-            fingerprint_known,
-            choose: pass.part.map(|part| &part.rows),
-            sums_whole: pass.observes_part(),
-            part,
-        }
-    }
-
-    fn digest(&self, batch: RecordBatch) -> Result<Digested> {
-        let mut sum = RowSum::default();
-        if self.sums_whole && !self.fingerprint_known {
-            sum.add(&all_digests(&batch)?);
-        }
-        let batch = match self.choose {
-            Some(choose) => {
-                let chosen = Phase::Query.spend(|| choose(&batch));
-                let within = |error: Error| {
-                    error.within(format!("table {}, {}", self.table.name, self.date))
-                };
-                chosen
-                    .map_err(|error| {
-                        if self.sums_whole {
-                            within(error)
-                        } else {
-                            error
-                        }
-                    })?
-                    .0
-            }
-            None => batch,
-        };
-        let mut keys = self.table.keys(&batch, self.date)?;
-        let mut rows = row_digests(&batch, self.compared.iter().map(String::as_str))?;
-        let before = self.compared_before.as_ref();
-        let mut without_new = before
-            .map(|before| row_digests(&batch, before.iter().map(String::as_str)))
-            .transpose()?;
-        let compares_all = self.compared.len() == batch.num_columns();
-        if self.sums_whole {
-            // What is known of the whole snapshot is in its footer, or was summed up.
-        } else if self.fingerprint_known || compares_all {
-            sum.add(&rows);
-        } else {
-            sum.add(&all_digests(&batch)?);
-        }
-        let mut batch = batch;
-        if self.part.end > 1 {
-            let taken: Vec<bool> = keys
-                .iter()
-                .map(|key| part_of(*key, self.part.end) == self.part.start)
-                .collect();
-            let only = |digests: &mut Vec<u128>| {
-                let mut taken = taken.iter();
-                digests.retain(|_| taken.next().is_some_and(|taken| *taken));
-            };
-            only(&mut keys);
-            only(&mut rows);
-            without_new.iter_mut().for_each(only);
-            batch = filter_record_batch(&batch, &BooleanArray::from(taken))
-                .io_context(|| "cannot select rows".into())?;
-        }
-        Ok(Digested {
-            batch,
-            keys,
-            rows,
-            without_new,
-            sum,
-        })
-    }
-}
-
 fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<RecordBatch> {
     let mut columns = rows.columns().to_vec();
     columns.extend([starts, numbers]);
@@ -561,7 +439,7 @@ fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<Rec
 /// first number on.
 fn resumed_rows(
     table: &Table,
-    base: &super::Base,
+    base: &Base,
     schema: &SchemaRef,
     mut next: Vec<u32>,
 ) -> Result<Batches> {

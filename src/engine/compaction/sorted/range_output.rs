@@ -1,7 +1,7 @@
 //! The rows of a range that open intervals, gathered in the order in which that becomes known, and
 //! given in order of key and start, with their ends.
 //!
-//! Memory: what [`super::sorted`] says of a range.
+//! Memory: what [`super`] says of a range.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
-use super::sorted::out_of_order;
-use super::{Ending, Pass, with_number};
+use super::refusals::out_of_order;
 use crate::domain::key::{KeyOrder, KeyStep, KeySteps, gallop, one_zero, partition_point};
 use crate::domain::merge_compaction::MergeError;
+use crate::engine::compaction::interval_columns::{IntervalEnding, with_number};
+use crate::engine::compaction::pass::Pass;
 use crate::engine::intervals::to_days;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};
@@ -29,7 +30,7 @@ use crate::storage::sorter::{BUDGET, Sorter};
 /// Nearly all of them are in order as they come: those of the intervals that are reused, or
 /// else of the first snapshot. They are kept apart as the run, into which the others are woven if
 /// they are few.
-pub(super) struct Gathered {
+pub(super) struct RangeOutput {
     run: Vec<RecordBatch>,
     run_rows: usize,
     others: usize,
@@ -44,13 +45,13 @@ pub(super) struct Gathered {
 /// The others are woven into the run if it has this many times as many rows.
 const WOVEN: usize = 8;
 
-impl Gathered {
+impl RangeOutput {
     pub(super) fn new(pass: &Pass<'_>, wide: &SchemaRef) -> Self {
         let schema = with_number(wide);
         let order = pass.order();
         let sorter = Sorter::new(&order, pass.memory.share(8).min(BUDGET));
         let small = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
-        Gathered {
+        RangeOutput {
             run: Vec::new(),
             run_rows: 0,
             others: 0,
@@ -140,7 +141,7 @@ impl Gathered {
     }
 
     /// The rows in order of key and start, with their ends.
-    pub(super) fn finish(mut self, ending: Ending, threads: usize) -> Result<Batches> {
+    pub(super) fn finish(mut self, ending: IntervalEnding, threads: usize) -> Result<Batches> {
         let doing = || "cannot write rows to a temporary file".to_owned();
         self.small.finish_buffered_batch().io_context(doing)?;
         while let Some(rows) = self.small.next_completed_batch() {
