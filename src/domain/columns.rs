@@ -215,7 +215,7 @@ mod tests {
         rows
     }
 
-    /// The same by the digests of cells, which are the definition.
+    /// Whether rows differ, by the digests of cells, which are the definition.
     fn by_digests(one: &ArrayRef, other: &ArrayRef, i: usize, j: usize, n: usize) -> Vec<usize> {
         let one = cell_digests(one).expect("digests");
         let other = cell_digests(other).expect("digests");

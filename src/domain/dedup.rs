@@ -102,7 +102,7 @@ pub fn is_ordered(data_type: &DataType) -> bool {
 /// Keys with different rows that are all the latest.
 #[derive(Default)]
 pub struct Undecided {
-    /// How many there are.
+    /// How many keys there are.
     pub count: u64,
     /// One row of each of the first.
     pub rows: Vec<RecordBatch>,
@@ -113,7 +113,7 @@ pub struct Undecided {
 pub struct OrderedBatch {
     /// The rows.
     pub rows: RecordBatch,
-    /// Their keys.
+    /// The keys of the rows.
     pub keys: Rows,
     /// The columns that order rows of one key.
     pub order: Rows,
@@ -140,7 +140,7 @@ struct Pending {
 /// The latest row so far of the key that is looked at.
 #[derive(Clone, Copy)]
 struct LatestRow {
-    /// Its row in the batch, or the pending one.
+    /// The row's place in the batch; none for the pending row.
     row: Option<usize>,
     is_undecided: bool,
 }

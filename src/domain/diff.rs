@@ -13,7 +13,7 @@ use crate::error::Result;
 pub struct KeyedBatch {
     /// The rows.
     pub batch: RecordBatch,
-    /// Their keys, encoded so that bytes sort as keys do; made by one converter on both sides.
+    /// The keys of the rows, encoded so that bytes sort as keys do; made by one converter on both sides.
     pub keys: Rows,
     /// The digests of their compared columns.
     pub digests: Vec<u128>,

@@ -75,7 +75,7 @@ impl Default for Guards {
 
 /// What is known about a snapshot before it is published.
 pub struct Candidate<'a> {
-    /// Its rows.
+    /// The rows of the snapshot.
     pub rows: u64,
     /// The previous snapshot's rows, and what changed since; `None` for the first.
     pub previous: Option<(u64, Changes)>,

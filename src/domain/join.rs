@@ -171,7 +171,7 @@ impl Versions {
         self.versions.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no versions.
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }

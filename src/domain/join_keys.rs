@@ -41,7 +41,7 @@ pub enum JoinKeys {
 }
 
 impl JoinKeys {
-    /// How many there are.
+    /// How many keys there are.
     pub fn len(&self) -> usize {
         match self {
             JoinKeys::Integers(keys) => keys.len(),
@@ -49,7 +49,7 @@ impl JoinKeys {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

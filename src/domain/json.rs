@@ -38,9 +38,9 @@ pub enum Value {
 /// Why text is not a JSON value.
 #[derive(Debug)]
 pub enum Wrong {
-    /// It cannot be read.
+    /// The text cannot be read.
     Io(std::io::Error),
-    /// It is not JSON; the position is in the message.
+    /// The text is not JSON; the position is in the message.
     Syntax(String),
     /// An object has a field twice.
     Repeated(String),
@@ -208,7 +208,7 @@ fn scalar_text<'a>(value: &'a Value, to: &DataType) -> Option<Cow<'a, str>> {
     })
 }
 
-/// The same values, without those that are `null`.
+/// The value, unless it is `null`.
 fn present(value: &Value) -> Option<&Value> {
     Some(value).filter(|value| !matches!(value, Value::Null))
 }

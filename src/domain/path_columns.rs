@@ -24,7 +24,7 @@ use crate::error::{Context, Error, Result};
 
 /// A column of rows whose name a part of the partition's path has.
 struct PathColumn {
-    /// Its index among the columns.
+    /// The index of the column.
     index: usize,
     name: String,
     /// The value that the path has for it.

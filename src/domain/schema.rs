@@ -92,9 +92,9 @@ impl Drift {
 pub struct TypeClash {
     /// The column.
     pub column: String,
-    /// Its type so far.
+    /// The type of the column so far.
     pub from: DataType,
-    /// Its type now.
+    /// The type of the column now.
     pub to: DataType,
 }
 

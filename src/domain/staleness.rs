@@ -28,9 +28,9 @@ pub struct TableInput {
 pub struct EventsInput {
     /// The object's path below the events' root.
     pub path: String,
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub size: u64,
-    /// What changes when it is rewritten.
+    /// What changes when the object is rewritten.
     pub etag: String,
 }
 
@@ -55,9 +55,9 @@ pub struct Inputs {
 pub enum DateState {
     /// The output is what a run would give.
     UpToDate,
-    /// It is not, because of what is said.
+    /// The output is not current, for the reason that is said.
     Stale(String),
-    /// There is none.
+    /// There is no output.
     Missing,
     /// The last run failed, as is said.
     Failed(String),

@@ -21,7 +21,7 @@ use crate::error::Result;
 /// A stream of batches of one schema.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
-/// The same batches, whose errors begin with `context: `.
+/// Batches whose errors begin with `context: `.
 pub fn within(batches: Batches, context: String) -> Batches {
     Box::new(batches.map(move |batch| batch.map_err(|error| error.within(&context))))
 }

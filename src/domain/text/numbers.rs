@@ -31,7 +31,7 @@ pub fn integer<T: std::str::FromStr>(text: &str) -> Option<T> {
 /// A number as text: its parts, none of which has been rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number<'a> {
-    /// Whether it has a minus.
+    /// Whether the number has a minus.
     pub is_negative: bool,
     /// The digits before the point: `0`, or none that begins with a zero; empty in `.5`.
     pub whole: &'a str,
@@ -68,7 +68,7 @@ impl<'a> Number<'a> {
         (!is_code && are_digits(whole) && are_digits(fraction)).then_some(number)
     }
 
-    /// Its digits without zeros at either end.
+    /// The digits of the number without zeros at either end.
     fn significant(&self) -> Cow<'a, str> {
         let whole = self.whole.trim_start_matches('0');
         let fraction = self.fraction.trim_end_matches('0');
@@ -79,7 +79,7 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// How many digits its exact value has before and after the point, if no more than 38 of
+    /// How many digits the exact value has before and after the point, if no more than 38 of
     /// either.
     pub fn decimal_digits(&self) -> Option<(u8, u8)> {
         let significant = self.significant();
@@ -100,7 +100,7 @@ impl<'a> Number<'a> {
             .then_some((u8::try_from(before).ok()?, u8::try_from(after).ok()?))
     }
 
-    /// Its exact value times ten to the power of `scale`; `None` if that is not whole or too large.
+    /// The exact value of the number times ten to the power of `scale`; `None` if that is not whole or too large.
     fn scaled(&self, scale: i32) -> Option<i128> {
         let significant = self.significant();
         if significant.is_empty() {

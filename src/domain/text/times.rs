@@ -33,16 +33,16 @@ pub fn timestamp(text: &str, unit: TimeUnit, in_utc: bool) -> Option<i64> {
     }
 }
 
-/// A point in time as it is written.
+/// A point in time as text has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Seconds from 1970-01-01: in UTC, or on an unknown clock.
     pub seconds: i64,
-    /// Nanoseconds beyond them.
+    /// Nanoseconds beyond the seconds.
     pub nanoseconds: u32,
-    /// Whether it is written with a zone or an offset.
+    /// Whether a zone or an offset is written.
     pub in_utc: bool,
-    /// Whether it is written with a time of day.
+    /// Whether a time of day is written.
     pub has_time: bool,
     /// Whether the time of day has seconds.
     pub has_seconds: bool,
@@ -82,7 +82,7 @@ impl Moment {
         })
     }
 
-    /// Its number of days from 1970-01-01, if it is a date, or midnight without a zone.
+    /// The number of days from 1970-01-01 to a date, or to a midnight without a zone.
     pub fn day(&self) -> Option<i32> {
         let is_day = !self.in_utc && self.nanoseconds == 0 && self.seconds.rem_euclid(86_400) == 0;
         is_day
@@ -90,7 +90,7 @@ impl Moment {
             .flatten()
     }
 
-    /// How many units it is from 1970-01-01; `None` if that is not whole, or too many.
+    /// How many units there are from 1970-01-01; `None` if that is not whole, or too many.
     pub fn count(&self, unit: TimeUnit) -> Option<i64> {
         let (per_second, nanoseconds): (i128, u32) = match unit {
             TimeUnit::Second => (1, 1_000_000_000),

@@ -19,7 +19,7 @@ use crate::storage::object_store::search_outcome::without_markers;
 pub struct Entry {
     /// The name.
     pub name: String,
-    /// Whether it is a folder.
+    /// Whether the name is of a folder.
     pub is_folder: bool,
 }
 

@@ -18,7 +18,7 @@ pub(super) const MOST_SHOWN: usize = 5;
 pub struct Found {
     /// The files of each date, by path; no date without files.
     pub partitions: BTreeMap<NaiveDate, Vec<Object>>,
-    /// How many listings it took.
+    /// How many listings the search took.
     pub requests: u64,
     /// Names at a leaf that do not match the layout, up to five, for hints.
     pub unrecognized_paths: Vec<String>,

@@ -127,7 +127,7 @@ impl Location {
         self.is_within(source) || is_matched()
     }
 
-    /// The path on this machine, if that is where it is.
+    /// The path of a place on this machine.
     pub fn as_local(&self) -> Option<&Path> {
         match &self.0 {
             Place::Local(path) => Some(path),
@@ -135,7 +135,7 @@ impl Location {
         }
     }
 
-    /// The store that it is in, if it is in one.
+    /// The store of a place in a store.
     pub fn store(&self) -> Option<&Arc<Store>> {
         match &self.0 {
             Place::Local(_) => None,
@@ -155,7 +155,7 @@ impl Location {
         })
     }
 
-    /// The folder it is in; a bucket is in none.
+    /// The folder that the place is in; a bucket is in none.
     pub fn parent(&self) -> Option<Location> {
         match &self.0 {
             Place::Local(path) => path.parent().map(Location::local),
@@ -167,7 +167,7 @@ impl Location {
         }
     }
 
-    /// The last part of its name.
+    /// The last part of the place's name.
     pub fn name(&self) -> String {
         match &self.0 {
             Place::Local(path) => path
@@ -178,7 +178,7 @@ impl Location {
         }
     }
 
-    /// The ending of its name in lower case, without the dot; empty if it has none.
+    /// The ending of the place's name in lower case, without the dot; empty if there is none.
     pub fn ending(&self) -> String {
         let name = self.name();
         name.rsplit_once('.')
@@ -197,7 +197,7 @@ impl Location {
         }
     }
 
-    /// Whether it is `folder`, or lies in it.
+    /// Whether this place is `folder`, or lies in that folder.
     pub fn is_within(&self, folder: &Location) -> bool {
         match (&self.0, &folder.0) {
             (Place::Local(path), Place::Local(folder)) => plain(path).starts_with(plain(folder)),
@@ -212,7 +212,7 @@ impl Location {
         }
     }
 
-    /// The path that leads here from a folder, with `/`, if this lies in it.
+    /// The path, with `/`, that leads here from a folder, if this place lies in that folder.
     pub fn below(&self, folder: &Location) -> Option<String> {
         match (&self.0, &folder.0) {
             (Place::Local(path), Place::Local(root)) => {
@@ -286,25 +286,25 @@ impl Location {
     }
 }
 
-/// One file or object, as it was found: a partition has any number of them.
+/// One file or object that was found: a partition has any number of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Where it is.
+    /// The location of the object.
     pub location: Location,
-    /// Its path below the root, with `/`.
+    /// The path of the object below the root, with `/`.
     pub relative: String,
-    /// Its path below the root of a layout, or below a source, whose folders may hold columns;
-    /// empty if it is in none.
+    /// The path of the object below the root of a layout, or below a source, whose folders may
+    /// hold columns; empty for an object that is in neither.
     pub below: String,
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub size: u64,
-    /// What changes when it is rewritten: in a store its ETag, on a local disk its modification
-    /// time.
+    /// What changes when the object is rewritten: the ETag in a store, the modification time on a
+    /// local disk.
     pub etag: String,
 }
 
 impl Object {
-    /// Its identity, as footers record it.
+    /// The identity of the object, as footers record identities.
     pub fn identity(&self) -> EventsInput {
         EventsInput {
             path: self.relative.clone(),

@@ -64,7 +64,7 @@ pub fn find_latest(
     Ok(find(None)?.partitions)
 }
 
-/// The same by another strategy.
+/// Finds the partitions of a range, or all of them, by a strategy.
 ///
 /// # Errors
 /// As [`find`].

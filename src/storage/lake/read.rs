@@ -113,12 +113,12 @@ impl ObjectReader {
         })
     }
 
-    /// Where it is.
+    /// The location of the object.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -133,7 +133,7 @@ impl ObjectReader {
         }
     }
 
-    /// The same, with its file held open, if it is on a local disk.
+    /// A reader of the same object that holds the object's file open, on a local disk.
     ///
     /// # Errors
     /// A failure if another file has taken its name.
@@ -145,7 +145,7 @@ impl ObjectReader {
         Ok(held)
     }
 
-    /// Its file, if it is on a local disk.
+    /// The file of an object on a local disk.
     ///
     /// # Errors
     /// A failure if another file has taken its name.
@@ -288,7 +288,7 @@ struct End {
 }
 
 impl End {
-    /// Reads it; returns the size of the object, its ETag, and its end.
+    /// Reads the end of the object; returns the object's size, ETag and end.
     async fn read(self, known: Option<Known>) -> Result<(u64, Option<String>, Bytes)> {
         let any_will_do = known.is_none();
         let mut attempts_left = ATTEMPTS;

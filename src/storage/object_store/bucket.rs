@@ -54,12 +54,12 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Its URL up to the path, as the user wrote it.
+    /// The URL of the bucket up to the path, as the user wrote the URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it is the same bucket or container as another one.
+    /// Whether this is the same bucket or container as another one.
     pub(crate) fn is(&self, other: &Store) -> bool {
         self.identity == other.identity
     }

@@ -83,7 +83,7 @@ pub(super) async fn guided(
 /// A listing under way.
 struct RangeListing {
     query: PageQuery,
-    /// What it is of; nothing if it is of a prefix, which has its own end.
+    /// The span that is listed; none for the listing of a prefix, which has its own end.
     span: Option<KeySpan>,
 }
 

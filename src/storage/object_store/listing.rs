@@ -17,13 +17,13 @@ pub(crate) const PAGE: usize = 1000;
 /// One object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key.
+    /// The key of the object.
     pub key: String,
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub size: u64,
-    /// What changes when it is rewritten.
+    /// What changes when the object is rewritten.
     pub etag: Option<String>,
-    /// When it was written, if that is told.
+    /// When the object was written, if that is told.
     pub modified: Option<DateTime<Utc>>,
 }
 

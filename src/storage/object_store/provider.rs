@@ -124,11 +124,11 @@ pub enum WriteCondition {
 /// What is known of an object without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectFacts {
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub size: u64,
-    /// What changes when it is rewritten: its ETag.
+    /// What changes when the object is rewritten: the ETag.
     pub etag: Option<String>,
-    /// Its version, where the service numbers them.
+    /// The version of the object, where the service numbers versions.
     pub version: Option<String>,
 }
 

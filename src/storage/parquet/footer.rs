@@ -68,7 +68,7 @@ pub struct SnapshotFooter {
     pub key: Vec<String>,
     /// How many rows there are.
     pub rows: u64,
-    /// Their content.
+    /// The content of the rows.
     pub fingerprint: Fingerprint,
     /// Where the rows came from, without secrets.
     pub source: Option<String>,
@@ -121,9 +121,9 @@ pub struct ChangesFooter {
 /// A column of a schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnWire {
-    /// Its name.
+    /// The name of the column.
     pub name: String,
-    /// The name of its type.
+    /// The name of the column's type.
     #[serde(rename = "type")]
     pub data_type: String,
 }
@@ -163,11 +163,11 @@ pub fn read_schema(columns: &[ColumnWire]) -> Result<SchemaRef> {
 /// A snapshot that intervals were made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedWire {
-    /// Its date.
+    /// The date of the snapshot.
     pub date: NaiveDate,
-    /// How many rows it had.
+    /// How many rows the snapshot had.
     pub rows: u64,
-    /// Their content, in the types of its schema.
+    /// The content of the rows, in the types of the snapshot's schema.
     pub fingerprint: Fingerprint,
     /// The content that the snapshot's own footer says, if a declared type turned it into another
     /// one.
@@ -175,7 +175,8 @@ pub struct ObservedWire {
     pub stored: Option<Fingerprint>,
     /// The index of its schema in `schemas`.
     pub schema: usize,
-    /// How many more rows it had, which were dropped since they were not the latest of their key.
+    /// How many more rows the snapshot had, which were dropped since each was not the latest of
+    /// its key.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped_rows: u64,
 }

@@ -113,27 +113,27 @@ impl ParquetObject {
         })
     }
 
-    /// Where it is.
+    /// The location of the object.
     pub fn location(&self) -> &Location {
         self.reader.location()
     }
 
-    /// Its columns, in canonical types.
+    /// The columns of the object, in canonical types.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Its size in bytes.
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         self.reader.size()
     }
 
-    /// How many rows it has.
+    /// How many rows the object has.
     pub fn rows(&self) -> u64 {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
     }
 
-    /// What it says of itself, if asof wrote it.
+    /// What the object says of itself, if asof wrote the object.
     ///
     /// # Errors
     /// A refusal if the footer is damaged or of a later version.
@@ -204,8 +204,8 @@ impl ParquetObject {
             .collect()
     }
 
-    /// The same object, opened until it is let go: whatever takes its name meanwhile, this one is
-    /// read. It knows where pages lie, if `with_pages`.
+    /// The same object, held open: whatever takes the name meanwhile, this object is read. With
+    /// `with_pages`, the object knows where pages lie.
     ///
     /// # Errors
     /// A failure if another file has taken its name.
@@ -275,7 +275,7 @@ impl ParquetObject {
         self.decode_as(&schema, metadata, columns, choice)
     }
 
-    /// The same, in the types of `schema`.
+    /// The rows that a decoder gives, in the types of `schema`.
     fn decode_as(
         &self,
         schema: &SchemaRef,

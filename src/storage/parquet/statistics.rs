@@ -43,7 +43,7 @@ impl<'a> GroupStatistics<'a> {
         self.groups().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no row groups.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -71,7 +71,7 @@ pub struct ObjectWriter {
 enum FileState {
     Unbegun(File, SchemaRef, Vec<String>),
     Begun(Box<Encoder>),
-    /// It could not be begun.
+    /// The file could not be begun.
     Failed,
 }
 
