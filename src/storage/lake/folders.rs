@@ -301,3 +301,44 @@ fn local_entries(path: &Path, doing: impl Fn() -> String) -> Result<Vec<Entry>> 
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::object_store::registry::Stores;
+
+    #[test]
+    fn a_folder_in_a_store_is_what_lies_below_it() {
+        let store = Stores::new(Vec::new(), Default::default())
+            .expect("stores")
+            .in_memory("memory://test");
+        let root = Location::remote(store.clone(), "lake");
+        assert!(root.entries().expect("empty").is_empty() && !root.is_folder().expect("looked"));
+        for key in [
+            "lake/item/snapshots/a",
+            "lake/item/b",
+            "lake/shop/c",
+            "lake/_asof/d",
+            "lake/e",
+            "lake2/f",
+        ] {
+            store.put(key, b"x".to_vec()).expect("written");
+        }
+        assert_eq!(root.folders().expect("listed"), ["item", "shop"]);
+        assert_eq!(root.entries().expect("listed").len(), 4);
+        assert!(
+            root.join("item").is_folder().expect("looked")
+                && !root.join("e").is_folder().expect("looked")
+        );
+        assert!(
+            root.join("e").exists().expect("looked")
+                && !root.join("item").exists().expect("looked")
+        );
+        root.join("e").remove().expect("removed");
+        assert_eq!(root.join("e").read_small().expect("read"), None);
+        assert_eq!(
+            root.join("shop/c").read_small().expect("read").as_deref(),
+            Some(b"x".as_slice())
+        );
+    }
+}

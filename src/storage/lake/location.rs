@@ -41,66 +41,26 @@ impl Location {
     /// A usage error for a URL of a scheme that is not served, or of a store that is not
     /// configured.
     pub fn parse(text: &str, base: &Path, stores: &Stores) -> Result<Self> {
-        let Some((scheme, rest)) = text.split_once("://") else {
-            if text.is_empty() {
-                return Err(Error::usage("a path is empty"));
+        match text.split_once("://") {
+            None => parse_path(text, base),
+            Some(("file", rest)) if rest.starts_with('/') => Ok(Location::local(rest)),
+            Some(("file", rest)) => {
+                let error = Error::usage(format!("'{text}' is not an absolute file URL"));
+                Err(error.hint(format!("file:///{rest}")))
             }
-            if let Some((scheme, rest)) = text
-                .split_once(':')
-                .filter(|(scheme, _)| Service::of(scheme).is_some())
-            {
-                return Err(
-                    Error::usage(format!("'{text}' is neither a path nor a URL"))
-                        .hint(format!("{scheme}://{}", rest.trim_start_matches('/'))),
-                );
+            Some((scheme, rest)) => {
+                let service = Service::of(scheme).ok_or_else(|| unsupported(scheme, rest))?;
+                let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+                if bucket.is_empty() {
+                    return Err(Error::usage(format!("'{text}' names no bucket"))
+                        .hint(format!("{scheme}://bucket/path")));
+                }
+                let key = key.trim_end_matches('/');
+                check_key(text, key)?;
+                let store = stores.open(service, &format!("{scheme}://{bucket}"))?;
+                Ok(Location::remote(store, key))
             }
-            return Ok(Location(Place::Local(base.join(text))));
-        };
-        if scheme == "file" {
-            if !rest.starts_with('/') {
-                return Err(
-                    Error::usage(format!("'{text}' is not an absolute file URL"))
-                        .hint(format!("file:///{rest}")),
-                );
-            }
-            return Ok(Location(Place::Local(PathBuf::from(rest))));
         }
-        let Some(service) = Service::of(scheme) else {
-            // What is behind a '?' or before a '@' may be a secret.
-            let shown = rest.split('?').next().unwrap_or_default();
-            let shown = shown.rsplit('@').next().unwrap_or_default();
-            let error = Error::usage(format!(
-                "'{scheme}://{shown}': unsupported URL scheme {scheme}://"
-            ));
-            return Err(match scheme {
-                "gcs" => error.hint(format!("gs://{shown}")),
-                "http" | "https" => error.hint(
-                    "s3://bucket/path with \
-                     AWS_ENDPOINT_URL=http://host:port, or az://container/path",
-                ),
-                _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
-            });
-        };
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(Error::usage(format!("'{text}' names no bucket"))
-                .hint(format!("{scheme}://bucket/path")));
-        }
-        let key = key.trim_end_matches('/');
-        if !key.is_empty() && key.split('/').any(str::is_empty) {
-            return Err(Error::usage(format!("'{text}' has an empty part"))
-                .hint("write one '/' between two names"));
-        }
-        if key.split('/').any(|part| part == "." || part == "..") {
-            return Err(Error::usage(format!(
-                "'{text}' has a part '.' or '..', which is a name like any other in a store"
-            ))
-            .hint("write the path in full"));
-        }
-        Ok(Location(Place::Remote(
-            stores.open(service, &format!("{scheme}://{bucket}"))?,
-            key.to_owned(),
-        )))
     }
 
     /// A place on this machine.
@@ -314,6 +274,51 @@ impl Object {
     }
 }
 
+/// Reads a path on this machine.
+fn parse_path(text: &str, base: &Path) -> Result<Location> {
+    if text.is_empty() {
+        return Err(Error::usage("a path is empty"));
+    }
+    match text.split_once(':') {
+        Some((scheme, rest)) if Service::of(scheme).is_some() => {
+            let error = Error::usage(format!("'{text}' is neither a path nor a URL"));
+            Err(error.hint(format!("{scheme}://{}", rest.trim_start_matches('/'))))
+        }
+        _ => Ok(Location::local(base.join(text))),
+    }
+}
+
+fn unsupported(scheme: &str, rest: &str) -> Error {
+    // What is behind a '?' or before a '@' may be a secret.
+    let shown = rest.split('?').next().unwrap_or_default();
+    let shown = shown.rsplit('@').next().unwrap_or_default();
+    let error = Error::usage(format!(
+        "'{scheme}://{shown}': unsupported URL scheme {scheme}://"
+    ));
+    match scheme {
+        "gcs" => error.hint(format!("gs://{shown}")),
+        "http" | "https" => error.hint(
+            "s3://bucket/path with AWS_ENDPOINT_URL=http://host:port, or az://container/path",
+        ),
+        _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
+    }
+}
+
+/// Refuses keys that are no paths.
+fn check_key(text: &str, key: &str) -> Result<()> {
+    if !key.is_empty() && key.split('/').any(str::is_empty) {
+        return Err(Error::usage(format!("'{text}' has an empty part"))
+            .hint("write one '/' between two names"));
+    }
+    if key.split('/').any(|part| part == "." || part == "..") {
+        return Err(Error::usage(format!(
+            "'{text}' has a part '.' or '..', which is a name like any other in a store"
+        ))
+        .hint("write the path in full"));
+    }
+    Ok(())
+}
+
 /// A path without `.` and `..`, for comparisons.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -437,38 +442,5 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn a_folder_in_a_store_is_what_lies_below_it() {
-        let store = stores().in_memory("memory://test");
-        let root = Location::remote(store.clone(), "lake");
-        assert!(root.entries().expect("empty").is_empty() && !root.is_folder().expect("looked"));
-        for key in [
-            "lake/item/snapshots/a",
-            "lake/item/b",
-            "lake/shop/c",
-            "lake/_asof/d",
-            "lake/e",
-            "lake2/f",
-        ] {
-            store.put(key, b"x".to_vec()).expect("written");
-        }
-        assert_eq!(root.folders().expect("listed"), ["item", "shop"]);
-        assert_eq!(root.entries().expect("listed").len(), 4);
-        assert!(
-            root.join("item").is_folder().expect("looked")
-                && !root.join("e").is_folder().expect("looked")
-        );
-        assert!(
-            root.join("e").exists().expect("looked")
-                && !root.join("item").exists().expect("looked")
-        );
-        root.join("e").remove().expect("removed");
-        assert_eq!(root.join("e").read_small().expect("read"), None);
-        assert_eq!(
-            root.join("shop/c").read_small().expect("read").as_deref(),
-            Some(b"x".as_slice())
-        );
     }
 }

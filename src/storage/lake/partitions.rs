@@ -1,8 +1,8 @@
 //! Finding partitions: the objects of each date of a range.
 //!
-//! On a local disk by descent ([`local_search`]), in an object store by the keys of the range
-//! ([`store_search`]). Every listing is counted. Names that begin with `_` or `.` are not data. A
-//! date's folder may hold any number of files, in folders of its own too. [`super::wildcards`] are
+//! On a local disk by descent (`local_search`), in an object store by the keys of the range
+//! (`store_search`). Every listing is counted. Names that begin with `_` or `.` are not data. A
+//! date's folder may hold any number of files, in folders of its own too. Wildcards (`wildcards`) are
 //! replaced by their values first.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! | strategy | what it asks | requests |
 //! | --- | --- | --- |
-//! | [`Strategy::Guided`] | the keys of the range and no others ([`super::guided_search`]) | about as many as pages hold the range's objects |
+//! | [`Strategy::Guided`] | the keys of the range and no others (`guided_search`) | about as many as pages hold the range's objects |
 //! | [`Strategy::Paths`] | each date's path in turn | one a date at least, each waiting for the one before |
 //! | [`Strategy::Listing`] | everything below the root, and filters | as many as pages hold the whole lake |
 //!
