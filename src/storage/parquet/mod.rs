@@ -9,6 +9,7 @@
 //! | `row_choice` | which rows are decoded, and how bytes come to the decoder |
 //! | `dictionaries` | texts that are decoded once a row group |
 //! | [`writer`] | writing one: the same bytes for the same rows |
+//! | `encoding` | row groups, pages, dictionaries, compression and statistics |
 //! | `encoder` | encodes row groups in parallel |
 //! | [`stored_types`] | the names of types on disk |
 //! | [`untrusted`] | decoders of files that may be damaged |
@@ -18,6 +19,7 @@
 mod dictionaries;
 pub mod embedded_schema;
 mod encoder;
+mod encoding;
 pub mod footer;
 mod int96;
 mod metadata;
