@@ -81,7 +81,7 @@ impl Printer {
 
     /// A result as a JSON document. What object stores were asked is added to it, as
     /// `store_requests`, unless it is a list, whose parts say it of themselves.
-    pub(super) fn document(&self, document: &impl Serialize) -> Result<()> {
+    pub(super) fn document(&self, document: &(impl Serialize + ?Sized)) -> Result<()> {
         let wrong = |error: serde_json::Error| Error::io(format!("cannot write JSON: {error}"));
         let mut value = serde_json::to_value(document).map_err(wrong)?;
         if let (Some(object), Some(asked)) = (value.as_object_mut(), self.asked()) {

@@ -69,8 +69,8 @@ impl Job {
             .collect();
         for column in left {
             workspace.progress.note(&format!(
-                "column '{column}' has the value of the output's path in every row, and is left \
-                 to the path ({}), from which readers take it",
+                "column '{column}' has the value of the output's path in every row, so it is not \
+                 stored: readers take it from the path ({})",
                 self.layout
             ));
         }

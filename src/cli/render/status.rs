@@ -5,14 +5,43 @@
 
 use chrono::{Datelike, Months, NaiveDate};
 
-use super::super::printer::{
+use serde::Serialize;
+
+use super::{Render, schema, selected};
+use crate::cli::printer::{
     BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size,
 };
-use super::selected;
 use crate::commands::job_status::JobStatus;
 use crate::commands::status::TableStatus;
 use crate::error::Result;
 use crate::model::DateRange;
+
+/// Tables and jobs as they stand.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct StatusPage {
+    /// The tables that were asked for.
+    pub(in crate::cli) tables: Vec<TableStatus>,
+    /// The jobs that were asked for.
+    pub(in crate::cli) jobs: Vec<JobStatus>,
+    /// Whether the text has the columns of tables, as where one table was asked for by name.
+    #[serde(skip)]
+    pub(in crate::cli) shows_columns: bool,
+}
+
+impl Render for StatusPage {
+    const IS_LEFT_OUT_IF_QUIET: bool = false;
+
+    fn text(&self, printer: &Printer) -> Result<()> {
+        for status in &self.tables {
+            table(printer, status)?;
+            if !status.columns.is_empty() && (self.shows_columns || printer.verbose) {
+                let columns = schema::in_a_line(&status.columns);
+                printer.line(format!("  columns: {columns}"))?;
+            }
+        }
+        self.jobs.iter().try_for_each(|status| job(printer, status))
+    }
+}
 
 /// The most months that are shown day by day.
 const MONTHS_BY_DAY: usize = 24;
@@ -54,7 +83,7 @@ pub(super) fn span(range: &DateRange) -> String {
     }
 }
 
-pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
+fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     printer.line(format!(
         "{}  key {}  {}",
         paint(BOLD, &status.table),
@@ -141,7 +170,7 @@ pub(super) fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
+fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     printer.line(format!("{}  {}", paint(BOLD, &status.job), status.output))?;
     let (Some(first), Some(last)) = (status.dates.first(), status.dates.last()) else {
         return printer.line(format!(

@@ -1,0 +1,133 @@
+//! Arguments of the commands that show what exists and change nothing.
+
+use clap::{Args, ValueEnum};
+
+use super::values::{day, latest_or_day};
+use crate::model::Day;
+use crate::storage::object_store::search::Strategy;
+
+/// `asof show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The table
+    pub table: String,
+    /// The date [default: latest]
+    #[arg(value_parser = latest_or_day, value_name = "DATE")]
+    pub day: Option<Day>,
+    /// The same, as an option
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with = "day")]
+    pub date: Option<Day>,
+    /// A condition over the table's columns
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// The columns to show [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub select: Vec<String>,
+    /// Write all rows to a .parquet, .csv or .ndjson file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
+    /// How many rows to print
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `asof diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The table
+    pub table: String,
+    /// The date to compare from; alone, the date to compare with the copy before it [default:
+    /// latest]
+    #[arg(value_parser = latest_or_day, value_name = "DATE1")]
+    pub day: Option<Day>,
+    /// The date to compare to
+    #[arg(value_parser = latest_or_day, value_name = "DATE2")]
+    pub later: Option<Day>,
+    /// The date to compare from [default: that of the copy before]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
+    pub from: Option<Day>,
+    /// The date to compare to [default: latest]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
+    pub to: Option<Day>,
+    /// How many rows to print
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `asof history`
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The table
+    pub table: String,
+    /// The key: a value for each of its columns, as asof show prints it
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub key: Vec<String>,
+}
+
+/// `asof status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// A table or a job; by default all
+    pub name: Option<String>,
+    /// The first date of a job to look at [default: ten years before the last]
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Option<Day>,
+    /// The last date of a job to look at [default: today]
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
+}
+
+/// `asof schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The table
+    pub table: String,
+}
+
+/// `asof verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The tables; by default all
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+}
+
+/// `asof partitions`
+#[derive(Debug, Args)]
+pub struct PartitionsArgs {
+    /// The root of the partitions, or the name of events in asof.toml
+    pub path: String,
+    /// Their layout, such as 'year=%Y/month=%m/day=%d' [default: that of the events]
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<String>,
+    /// The first date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Day,
+    /// The last date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Day,
+    /// How to look for them; paths and listing are there to be compared with
+    #[arg(long, value_enum, default_value = "guided", value_name = "STRATEGY")]
+    pub strategy: StrategyArg,
+}
+
+/// How partitions are looked for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StrategyArg {
+    /// The keys of the range, and no others
+    Guided,
+    /// Each date's path in turn
+    Paths,
+    /// Everything, filtered
+    Listing,
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(strategy: StrategyArg) -> Self {
+        match strategy {
+            StrategyArg::Guided => Strategy::Guided,
+            StrategyArg::Paths => Strategy::Paths,
+            StrategyArg::Listing => Strategy::Listing,
+        }
+    }
+}

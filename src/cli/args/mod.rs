@@ -1,0 +1,144 @@
+//! The command line: names, flags and defaults are a contract, and docs/cli.md is made from them.
+
+mod jobs;
+mod looking;
+mod tables;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use self::jobs::{
+    AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, UsingArg,
+};
+pub use self::looking::{
+    DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs, StrategyArg,
+    VerifyArgs,
+};
+pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
+pub use self::values::ColumnTypes;
+
+use self::values::memory;
+use crate::model::MemoryBudget;
+
+/// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
+/// it was.
+///
+/// A job joins events to a table that changes slowly. Rerun last month's job today and it joins
+/// last month's events to today's table. asof keeps a dated copy of the table each night, compacts
+/// the copies into intervals, and runs the job of any past day against the table as it stood on
+/// that day.
+///
+/// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3
+/// data refused; 4 another writer published first, retry; 5 some dates failed and the others are
+/// published, retry; 70 a bug of asof, report it.
+#[derive(Debug, Parser)]
+#[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration; by default the nearest asof.toml, from here upward
+    #[arg(long, global = true, value_name = "FILE", env = "ASOF_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or
+    /// az://
+    #[arg(long, global = true, value_name = "URL", env = "ASOF_LAKE")]
+    pub lake: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print errors, and what show, diff, history, status and partitions are asked for, and nothing
+    /// else
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print more output
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// About how much memory to use at most, such as 2GiB [default: half of what the machine has]
+    #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
+    pub memory: Option<MemoryBudget>,
+    /// Write to an object store that does not enforce conditional writes, where two writers at a
+    /// time are not safe
+    #[arg(long, global = true)]
+    pub allow_unsafe_store: bool,
+    /// When to use color
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to use color.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented asof.toml
+    Init,
+    /// See the whole journey on bundled real data
+    Demo(DemoArgs),
+    /// Write one dated copy of each table into the lake
+    Snapshot(Box<SnapshotArgs>),
+    /// Show how a source is understood: format, dialect, columns, types and first rows
+    Check(CheckArgs),
+    /// Turn snapshots into validity intervals, losslessly
+    Compact(Box<CompactArgs>),
+    /// Run jobs for each date of a range, with the tables as of that date
+    Backfill(Box<BackfillArgs>),
+    /// Join events of many dates, each to the table as of its own date, into one file
+    Join(Box<JoinArgs>),
+    /// Show a table as of a date
+    Show(ShowArgs),
+    /// Show what changed in a table between two dates
+    Diff(DiffArgs),
+    /// Show every interval of one key
+    History(HistoryArgs),
+    /// Show what exists, what is missing and what is stale
+    Status(StatusArgs),
+    /// Show the history of a table's columns: their types, and when they appeared, changed and went
+    Schema(SchemaArgs),
+    /// Prove that snapshots are whole and that intervals give each of them back
+    Verify(VerifyArgs),
+    /// Write intervals back as dated copies
+    Expand(ExpandArgs),
+    /// Find the partitions of a range of dates
+    Partitions(PartitionsArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// `asof demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to put the demo's data and lake: a folder, or a URL of s3://, gs:// or az://
+    #[arg(default_value = "asof-demo")]
+    pub dir: String,
+}

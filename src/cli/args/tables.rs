@@ -1,0 +1,240 @@
+//! Arguments of the commands that take snapshots and turn them into intervals and back.
+
+use clap::{Args, ValueEnum};
+
+use super::values::{ColumnTypes, column_types, csv, day, dedup};
+use crate::commands::snapshot::IfExists;
+use crate::domain::dedup::Dedup;
+use crate::model::Day;
+use crate::source::{Dialect, Format};
+
+/// `asof snapshot`
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// The tables; by default all that asof.toml gives a source
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// The date whose events should see this state; by default today
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub date: Option<Day>,
+    /// A file, a folder with its subfolders, a quoted glob, or - for standard input
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// The format, if neither the source's name nor its first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are
+    /// refused
+    #[arg(long, value_parser = dedup, value_name = "RULE")]
+    pub dedup: Option<Dedup>,
+    /// What to do with a snapshot that exists
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub if_exists: IfExistsArg,
+    /// The source really holds the state of a past date
+    #[arg(long)]
+    pub backdate: bool,
+    /// Publish although a guard refuses; the footer will say so
+    #[arg(long)]
+    pub force: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `asof check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A table, or events of asof.toml
+    #[arg(value_name = "TABLE|EVENTS")]
+    pub name: String,
+    /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default
+    /// what asof.toml says
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// The format, if neither the source's name nor its first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The date of the events, or of the copy of an external table; by default the latest
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub date: Option<Day>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are
+    /// refused
+    #[arg(long, value_parser = dedup, value_name = "RULE")]
+    pub dedup: Option<Dedup>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
+}
+
+/// What to do with a snapshot that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IfExistsArg {
+    /// Leave it, and succeed
+    Keep,
+    /// Put another in its place, and keep the old one aside
+    Replace,
+    /// Fail with exit code 4
+    Error,
+}
+
+impl From<IfExistsArg> for IfExists {
+    fn from(arg: IfExistsArg) -> Self {
+        match arg {
+            IfExistsArg::Keep => IfExists::Keep,
+            IfExistsArg::Replace => IfExists::Replace,
+            IfExistsArg::Error => IfExists::Error,
+        }
+    }
+}
+
+/// A format of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// Apache Parquet
+    Parquet,
+    /// Comma-separated values with a header
+    Csv,
+    /// Tab-separated values with a header
+    Tsv,
+    /// One JSON object a line
+    Ndjson,
+    /// Arrow IPC, file or stream
+    Arrow,
+    /// Apache Avro
+    Avro,
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Self {
+        match arg {
+            FormatArg::Parquet => Format::Parquet,
+            FormatArg::Csv => Format::Csv,
+            FormatArg::Tsv => Format::Tsv,
+            FormatArg::Ndjson => Format::Ndjson,
+            FormatArg::Arrow => Format::Arrow,
+            FormatArg::Avro => Format::Avro,
+        }
+    }
+}
+
+/// `asof compact`
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// The tables; by default all
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// The root of dated copies that another tool wrote
+    #[arg(long, value_name = "PATH")]
+    pub snapshots: Option<String>,
+    /// The layout of those copies, such as 'snapshot_date=%Y-%m-%d'
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<String>,
+    /// The column that holds the date of each row, if PATH is a file, folder or glob with many
+    /// dates
+    #[arg(long, value_name = "COLUMN", requires = "snapshots")]
+    pub date_column: Option<String>,
+    /// The format of dates that are text, such as '%d/%m/%Y' [default: %Y-%m-%d]
+    #[arg(long, value_name = "FORMAT", requires = "date_column")]
+    pub date_format: Option<String>,
+    /// The time zone in which the day of a timestamp lies; by default that of asof.toml, or UTC
+    #[arg(long, value_name = "ZONE", requires = "date_column")]
+    pub timezone: Option<String>,
+    /// The format of those copies, if neither their names nor their first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The key columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub key: Vec<String>,
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
+    pub types: Option<ColumnTypes>,
+    /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
+    pub csv: Vec<Dialect>,
+    /// Which row of a key of those copies to keep, such as 'latest by updated_at'; for a table of
+    /// asof.toml, set dedup there
+    #[arg(long, value_parser = dedup, value_name = "RULE", requires = "snapshots")]
+    pub dedup: Option<Dedup>,
+    /// Where the intervals go: a .parquet file or a folder; by default into the lake
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<String>,
+    /// The first date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Option<Day>,
+    /// The last date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Option<Day>,
+    /// What a missing date means: carry the last copy (default), error, or split intervals
+    #[arg(long, value_name = "carry|error|split")]
+    pub gaps: Option<String>,
+    /// The most missing days in a row that are carried
+    #[arg(long, value_name = "DAYS")]
+    pub max_gap: Option<u32>,
+    /// The name of the column of first dates [default: active_start]
+    #[arg(long, value_name = "NAME")]
+    pub start_column: Option<String>,
+    /// The name of the column of ends [default: active_end]
+    #[arg(long, value_name = "NAME")]
+    pub end_column: Option<String>,
+    /// Whether the end is the last date or the day after it [default: inclusive]
+    #[arg(long, value_name = "inclusive|exclusive")]
+    pub end: Option<String>,
+    /// How an open end is written [default: 9999-12-31]
+    #[arg(long, value_name = "9999-12-31|null")]
+    pub open_end: Option<String>,
+    /// Columns whose change ends no interval
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub ignore: Vec<String>,
+    /// The only columns whose change ends an interval
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub track: Vec<String>,
+    /// A SQL condition; rows that do not meet it count as absent
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// The only columns of the intervals, beside the key
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub select: Vec<String>,
+    /// Read every snapshot anew, with the settings of the intervals that exist
+    #[arg(long)]
+    pub full: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `asof expand`
+#[derive(Debug, Args)]
+pub struct ExpandArgs {
+    /// The table
+    pub table: String,
+    /// The first date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub from: Day,
+    /// The last date, included
+    #[arg(long, value_parser = day, value_name = "DATE")]
+    pub to: Day,
+    /// The root of the dated copies
+    #[arg(long, value_name = "PATH")]
+    pub out: String,
+    /// An intervals file outside of the lake
+    #[arg(long, value_name = "FILE")]
+    pub intervals: Option<String>,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,133 @@
+//! `check`: what is understood of a source, its columns, and its first rows.
+
+use super::Render;
+use super::show::table_of;
+use crate::cli::printer::{BOLD, DIM, Printer, columns, count, number, paint, size};
+use crate::commands::check::{CheckReport, TypeOrigin};
+use crate::commands::show::ShownColumn;
+use crate::error::Result;
+use crate::source::ReadAs;
+
+/// Where a type is from, in words.
+fn in_words(origin: TypeOrigin) -> &'static str {
+    match origin {
+        TypeOrigin::Declared => "declared",
+        TypeOrigin::Pinned => "last snapshot",
+        TypeOrigin::Widened => "last snapshot, widened",
+        TypeOrigin::Inferred => "values",
+        TypeOrigin::File => "file",
+        TypeOrigin::Folder => "folder",
+    }
+}
+
+/// How files of text are written, with what was detected and is not the default.
+fn written(read_as: &ReadAs) -> String {
+    let compression = read_as
+        .compression
+        .map(|compression| compression.to_string());
+    let mark = |what: &str| {
+        if read_as.detected.contains(&what) {
+            " (detected)"
+        } else {
+            ""
+        }
+    };
+    let delimiter = read_as.delimiter.map(|delimiter| match delimiter {
+        '\t' => format!("delimiter tab{}", mark("delimiter")),
+        delimiter => format!("delimiter '{delimiter}'{}", mark("delimiter")),
+    });
+    let encoding = format!("{}{}", read_as.encoding, mark("encoding"));
+    compression
+        .into_iter()
+        .chain([encoding])
+        .chain(delimiter)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Render for CheckReport {
+    const IS_LEFT_OUT_IF_QUIET: bool = true;
+
+    fn text(&self, printer: &Printer) -> Result<()> {
+        let report = self;
+        let date = report
+            .date
+            .map_or_else(String::new, |date| format!(", {date}"));
+        printer.line(format!(
+            "{} ({}) from {}{date}",
+            paint(BOLD, &report.name),
+            report.kind,
+            report.source
+        ))?;
+        let first = match (&report.first_file, report.files) {
+            (None, _) => String::new(),
+            (Some(file), 1) => format!(": {file}"),
+            (Some(file), _) => format!(", the first is {file}"),
+        };
+        let mut facts = vec![
+            (
+                "files",
+                format!("{}, {}{first}", number(report.files), size(report.bytes)),
+            ),
+            ("format", report.format.to_string()),
+        ];
+        facts.extend(
+            report
+                .read_as
+                .iter()
+                .map(|read_as| ("written as", written(read_as))),
+        );
+        if !report.csv.is_default() {
+            facts.push(("declared", report.csv.in_words()));
+        }
+        if !report.key.is_empty() {
+            facts.push(("key", report.key.join(", ")));
+        }
+        let facts = facts
+            .into_iter()
+            .map(|(name, value)| vec![name.to_owned(), value])
+            .collect();
+        let facts = columns(&[], facts, &[]);
+        printer.line(
+            facts
+                .lines()
+                .map(|line| format!("  {line}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )?;
+        let rows = report.columns.iter().map(|column| {
+            let origin = in_words(column.type_from).to_owned();
+            let role = if column.key { "key" } else { "" };
+            vec![
+                column.name.clone(),
+                column.data_type.clone(),
+                origin,
+                number(column.nulls),
+                role.to_owned(),
+            ]
+        });
+        printer.line("")?;
+        printer.line(columns(
+            &["column", "type", "type from", "nulls", ""],
+            rows.collect(),
+            &[3],
+        ))?;
+        printer.line("")?;
+        if !report.first_rows.is_empty() {
+            let shown = report.columns.iter().map(|column| ShownColumn {
+                name: column.name.clone(),
+                data_type: column.data_type.clone(),
+            });
+            printer.line(table_of(&shown.collect::<Vec<_>>(), &report.first_rows))?;
+        }
+        let all = count(report.rows, "row");
+        let read = match report.first_rows.len() as u64 {
+            shown if shown == report.rows => format!("{all} read"),
+            shown => format!("the first {shown} of {all}, all of them read"),
+        };
+        let dropped = report.dropped_rows.map_or_else(String::new, |rows| {
+            format!("; dedup drops {}", count(rows, "other row"))
+        });
+        printer.line(paint(DIM, read + &dropped))
+    }
+}

@@ -1,0 +1,91 @@
+//! `compact`: what was read, and what the intervals hold.
+
+use super::{Render, dropped_rows, facts, selected};
+use crate::cli::printer::{BOLD, Printer, count, number, paint, size};
+use crate::commands::compact::{CompactReport, CompactionMode};
+use crate::error::Result;
+
+impl Render for [CompactReport] {
+    const IS_LEFT_OUT_IF_QUIET: bool = true;
+
+    fn text(&self, printer: &Printer) -> Result<()> {
+        self.iter().try_for_each(|report| table(printer, report))
+    }
+}
+
+fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
+    printer.line(headline(report))?;
+    if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
+        printer.line(format!("  only {selected}"))?;
+    }
+    if report.dry_run {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    if report.mode != CompactionMode::UpToDate {
+        rows.push(vec![
+            "read".to_owned(),
+            number(report.decoded),
+            read(report),
+        ]);
+    }
+    rows.push(vec![
+        "rows".to_owned(),
+        number(report.snapshot_rows),
+        "in all snapshots".to_owned(),
+    ]);
+    rows.push(vec![
+        "intervals".to_owned(),
+        number(report.intervals),
+        format!("{} open", number(report.open)),
+    ]);
+    rows.push(vec![
+        "size".to_owned(),
+        size(report.bytes),
+        report.path.clone(),
+    ]);
+    facts(printer, rows, &[1])?;
+    if let (Some(rule), Some(dropped)) = (&report.dedup, report.dropped_rows) {
+        let table = report.table.as_str();
+        dropped_rows(printer, table, rule, dropped, report.snapshot_rows)?;
+    }
+    printer.line(format!("  as of D: {}", report.condition))
+}
+
+fn headline(report: &CompactReport) -> String {
+    let what = match (report.mode, report.dry_run) {
+        (CompactionMode::UpToDate, _) => "is up to date:".to_owned(),
+        (mode, true) => format!("would compact ({}):", mode.name()),
+        (mode, false) => format!("compacted ({}):", mode.name()),
+    };
+    let span = match (report.from, report.to) {
+        (Some(from), Some(to)) => format!(" of {from} to {to}"),
+        _ => String::new(),
+    };
+    let gaps = if report.gap_days > 0 {
+        format!(", {} missing between them", count(report.gap_days, "date"))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} {what} {}{span}{gaps}",
+        paint(BOLD, &report.table),
+        count(report.snapshots, "snapshot")
+    )
+}
+
+/// How the snapshots were read.
+fn read(report: &CompactReport) -> String {
+    let snapshots = if report.decoded == 1 {
+        "snapshot"
+    } else {
+        "snapshots"
+    };
+    let by_changes = if report.by_changes > 0 {
+        format!("{} read from change files, ", number(report.by_changes))
+    } else {
+        String::new()
+    };
+    let unchanged = number(report.unchanged);
+    format!("{snapshots}; {by_changes}{unchanged} unchanged (not read)")
+}

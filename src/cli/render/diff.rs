@@ -1,0 +1,116 @@
+//! `diff`: how many rows changed, in which columns, and the first of them.
+
+use super::Render;
+use super::show::value;
+use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, count, number, paint};
+use crate::commands::ColumnChange;
+use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
+use crate::error::Result;
+
+impl Render for DiffReport {
+    const IS_LEFT_OUT_IF_QUIET: bool = false;
+
+    fn text(&self, printer: &Printer) -> Result<()> {
+        let report = self;
+        let side = |side: &DiffSide| {
+            if side.date == side.snapshot_date {
+                side.date.to_string()
+            } else {
+                format!("{} (snapshot of {})", side.date, side.snapshot_date)
+            }
+        };
+        printer.line(format!(
+            "{} from {} to {}",
+            paint(BOLD, &report.table),
+            side(&report.from),
+            side(&report.to)
+        ))?;
+        printer.line(format!(
+            "  {}  {}  {}",
+            paint(GREEN, format!("+{} added", number(report.added))),
+            paint(YELLOW, format!("~{} changed", number(report.changed))),
+            paint(RED, format!("-{} removed", number(report.removed)))
+        ))?;
+        if let Some(schema) = &report.schema {
+            printer.line(format!("  schema: {schema}"))?;
+        }
+        if !report.not_compared.is_empty() {
+            printer.line(format!(
+                "  not compared, because one of the dates exists only in the intervals: {}",
+                report.not_compared.join(", ")
+            ))?;
+        }
+        if !report.columns.is_empty() {
+            let parts: Vec<String> = report
+                .columns
+                .iter()
+                .map(|column| format!("{} {}", column.name, number(column.changed)))
+                .collect();
+            printer.line(format!("  changed columns: {}", parts.join(", ")))?;
+        }
+        for row in &report.rows {
+            printer.line(row_change(row))?;
+        }
+        let rest = report.added + report.removed + report.changed - report.rows.len() as u64;
+        if rest > 0 {
+            printer.line(paint(
+                DIM,
+                format!(
+                    "... and {} more; --limit {} shows all",
+                    count(rest, "row"),
+                    report.rows.len() as u64 + rest
+                ),
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn row_change(row: &RowChange) -> String {
+    let key = row.key.join(", ");
+    let values = |columns: &[ColumnChange], new: bool| {
+        columns
+            .iter()
+            .take(6)
+            .map(|column| {
+                format!(
+                    "{}={}",
+                    column.name,
+                    value(if new {
+                        column.new.as_ref()
+                    } else {
+                        column.old.as_ref()
+                    })
+                )
+            })
+            .collect::<Vec<_>>()
+            .join("  ")
+    };
+    match row.kind {
+        ChangeKind::Added => format!(
+            "{} {key}  {}",
+            paint(GREEN, "+"),
+            values(&row.columns, true)
+        ),
+        ChangeKind::Removed => {
+            format!("{} {key}  {}", paint(RED, "-"), values(&row.columns, false))
+        }
+        ChangeKind::Changed => format!("{} {key}  {}", paint(YELLOW, "~"), changes(&row.columns)),
+    }
+}
+
+/// Changed columns with their old and new values.
+pub(super) fn changes(columns: &[ColumnChange]) -> String {
+    columns
+        .iter()
+        .map(|column| {
+            format!(
+                "{}: {} -> {}",
+                column.name,
+                value(column.old.as_ref()),
+                value(column.new.as_ref())
+            )
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+}

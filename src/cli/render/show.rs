@@ -1,0 +1,79 @@
+//! `show`: the rows of a table as of a date. Other reports show rows in the same way.
+
+use super::Render;
+use crate::cli::printer::{DIM, Printer, columns, count, number, paint};
+use crate::commands::show::{ShowReport, ShownColumn};
+use crate::error::Result;
+
+/// The most characters of a value that are shown.
+const WIDE: usize = 40;
+
+fn short(text: &str) -> String {
+    if text.chars().count() <= WIDE {
+        return text.replace(['\n', '\r', '\t'], " ");
+    }
+    text.chars()
+        .take(WIDE - 3)
+        .collect::<String>()
+        .replace(['\n', '\r', '\t'], " ")
+        + "..."
+}
+
+/// A value as one short line of text.
+pub(super) fn value(value: Option<&String>) -> String {
+    value.map_or_else(|| "null".to_owned(), |text| short(text))
+}
+
+/// Rows as a table, numbers at the right.
+pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> String {
+    let header: Vec<&str> = schema.iter().map(|column| column.name.as_str()).collect();
+    let numeric = |data_type: &str| {
+        ["int", "uint", "float", "decimal"]
+            .iter()
+            .any(|prefix| data_type.starts_with(prefix))
+    };
+    let right: Vec<usize> = (0..schema.len())
+        .filter(|at| numeric(&schema[*at].data_type))
+        .collect();
+    let rows = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| value(cell.as_ref())).collect())
+        .collect();
+    columns(&header, rows, &right)
+}
+
+impl Render for ShowReport {
+    const IS_LEFT_OUT_IF_QUIET: bool = false;
+
+    fn text(&self, printer: &Printer) -> Result<()> {
+        let report = self;
+        let shown = report.rows.len() as u64;
+        if !report.rows.is_empty() {
+            printer.line(table_of(&report.schema, &report.rows))?;
+        }
+        let rest = report.total - shown.min(report.total);
+        let more = match (rest, &report.out) {
+            (0, _) => String::new(),
+            (rest, Some(_)) => format!("; {} more", number(rest)),
+            (rest, None) => format!("; {} more, use --out FILE to write all rows", number(rest)),
+        };
+        let served = if report.date == report.snapshot_date {
+            String::new()
+        } else {
+            format!(", from the snapshot of {}", report.snapshot_date)
+        };
+        printer.line(paint(
+            DIM,
+            format!(
+                "{} of {} as of {}{served}{more}",
+                count(report.total, "row"),
+                report.table,
+                report.date
+            ),
+        ))?;
+        if let Some(out) = &report.out {
+            printer.line(format!("wrote {out}"))?;
+        }
+        Ok(())
+    }
+}

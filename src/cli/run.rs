@@ -1,0 +1,348 @@
+//! One function for each command: from its arguments to its options, its report and its exit code.
+
+use chrono::NaiveDate;
+
+use super::args::{
+    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, EventsJoinArgs, ExpandArgs,
+    HistoryArgs, JoinArgs, PartitionsArgs, ShowArgs, SnapshotArgs, StatusArgs,
+};
+use super::printer::Printer;
+use super::render::{InitReport, StatusPage, TimedPartitions, render};
+use crate::clock::Stopwatch;
+use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
+use crate::commands::check::{CheckOptions, check};
+use crate::commands::compact::{CompactOptions, compact};
+use crate::commands::diff::{DiffOptions, diff};
+use crate::commands::expand::{ExpandOptions, expand};
+use crate::commands::history::{HistoryOptions, history};
+use crate::commands::init::init;
+use crate::commands::job_status::job_status;
+use crate::commands::join::{JoinOptions, join};
+use crate::commands::partitions::{PartitionsOptions, partitions};
+use crate::commands::schema::schema;
+use crate::commands::show::{ShowOptions, show};
+use crate::commands::snapshot::{SnapshotOptions, snapshot};
+use crate::commands::status::status;
+use crate::commands::verify::verify;
+use crate::commands::{Progress, Workspace};
+use crate::config::JobConfig;
+use crate::error::{Error, Kind, Result};
+use crate::model::{DateRange, Day};
+
+/// Runs a command and prints its report; returns the exit code.
+pub(super) fn carry_out(
+    command: Command,
+    workspace: &Workspace<'_>,
+    printer: &Printer,
+) -> Result<u8> {
+    let run = Run { workspace, printer };
+    match command {
+        Command::Init => run.init()?,
+        Command::Snapshot(args) => run.snapshot(&args)?,
+        Command::Check(args) => return run.check(args),
+        Command::Compact(args) => run.compact(*args)?,
+        Command::Backfill(args) => return run.backfill(*args),
+        Command::Join(args) => run.join(*args)?,
+        Command::Show(args) => run.show(args)?,
+        Command::Diff(args) => run.diff(args)?,
+        Command::History(args) => run.history(args)?,
+        Command::Status(args) => run.status(&args)?,
+        Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
+        Command::Verify(args) => return run.verify(&args.tables),
+        Command::Expand(args) => run.expand(args)?,
+        Command::Partitions(args) => run.partitions(args)?,
+        Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
+    }
+    Ok(0)
+}
+
+/// One run of one command.
+struct Run<'a> {
+    workspace: &'a Workspace<'a>,
+    printer: &'a Printer,
+}
+
+impl Run<'_> {
+    fn on(&self, day: Day) -> NaiveDate {
+        day.on(self.workspace.clock.today())
+    }
+
+    fn init(&self) -> Result<()> {
+        let path = init(self.workspace)?;
+        let written = self.workspace.shown(&path);
+        render(self.printer, &InitReport { written })
+    }
+
+    fn snapshot(&self, args: &SnapshotArgs) -> Result<()> {
+        let options = snapshot_options(args, |day| self.on(day));
+        let reports = snapshot(
+            self.workspace,
+            &args.tables,
+            &options,
+            &mut std::io::stdin(),
+        )?;
+        render(self.printer, reports.as_slice())
+    }
+
+    fn check(&self, args: CheckArgs) -> Result<u8> {
+        let options = CheckOptions {
+            name: args.name,
+            date: args.date.map(|day| self.on(day)),
+            source: args.source,
+            source_format: args.source_format.map(Into::into),
+            key: args.key,
+            dedup: args.dedup,
+        };
+        let report = check(self.workspace, &options, &mut std::io::stdin())?;
+        render(self.printer, &report)?;
+        report.notes.iter().for_each(|note| self.printer.note(note));
+        for problem in &report.problems {
+            self.printer.error(problem);
+        }
+        let problem = report.problems.first();
+        Ok(problem.map_or(0, |problem| problem.kind().exit_code()))
+    }
+
+    fn compact(&self, args: CompactArgs) -> Result<()> {
+        let tables = args.tables.clone();
+        let options = compact_options(args, |day| self.on(day));
+        let reports = compact(self.workspace, &tables, &options)?;
+        render(self.printer, reports.as_slice())
+    }
+
+    fn backfill(&self, args: BackfillArgs) -> Result<u8> {
+        let to = args.to.unwrap_or(Day::Today);
+        let shared = args.options;
+        let options = BackfillOptions {
+            range: DateRange::new(self.on(args.from), self.on(to))?,
+            only: args.only,
+            using: shared.using.into(),
+            workers: args.workers,
+            tolerance: shared.tolerance,
+            lag: shared.lag,
+            dry_run: shared.dry_run,
+            ad_hoc: ad_hoc(args.ad_hoc),
+        };
+        if options.workers == Some(0) {
+            return Err(Error::usage("--workers must be at least 1").hint("--workers 1"));
+        }
+        let reports = backfill(self.workspace, &args.jobs, &options)?;
+        render(self.printer, reports.as_slice())?;
+        self.failures(&reports)
+    }
+
+    /// Prints the hints of failed jobs, each once, and returns what the scheduler should do.
+    fn failures(&self, reports: &[BackfillReport]) -> Result<u8> {
+        let failures: Vec<Kind> = reports.iter().filter_map(BackfillReport::failure).collect();
+        let Some(first) = failures.first().copied() else {
+            return Ok(0);
+        };
+        let alike = failures.len() == reports.len() && failures.iter().all(|kind| *kind == first);
+        let mut hints: Vec<String> = Vec::new();
+        for hint in reports.iter().flat_map(|report| &report.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        self.printer.hints(&hints);
+        Ok(if alike { first } else { Kind::Partial }.exit_code())
+    }
+
+    fn join(&self, args: JoinArgs) -> Result<()> {
+        let mut ad_hoc = events_join(args.join);
+        ad_hoc.job.output = args.out;
+        let shared = args.options;
+        let on = |day: Day| self.on(day);
+        let options = JoinOptions {
+            ad_hoc,
+            range: DateRange::between(args.from.map(on), args.to.map(on))?,
+            using: shared.using.into(),
+            tolerance: shared.tolerance,
+            lag: shared.lag,
+            dry_run: shared.dry_run,
+        };
+        render(self.printer, &join(self.workspace, &options)?)
+    }
+
+    fn show(&self, args: ShowArgs) -> Result<()> {
+        let options = ShowOptions {
+            table: args.table,
+            date: self.on(args.day.or(args.date).unwrap_or(Day::Today)),
+            condition: args.condition,
+            select: args.select,
+            out: args.out,
+            limit: args.limit,
+        };
+        render(self.printer, &show(self.workspace, &options)?)
+    }
+
+    fn diff(&self, args: DiffArgs) -> Result<()> {
+        let (from, to) = match (args.day, args.later) {
+            (Some(from), Some(to)) => (Some(from), Some(to)),
+            (Some(to), None) => (None, Some(to)),
+            _ => (args.from, args.to),
+        };
+        let options = DiffOptions {
+            table: args.table,
+            from: from.map(|day| self.on(day)),
+            to: self.on(to.unwrap_or(Day::Today)),
+            limit: args.limit,
+        };
+        render(self.printer, &diff(self.workspace, &options)?)
+    }
+
+    fn history(&self, args: HistoryArgs) -> Result<()> {
+        let options = HistoryOptions {
+            table: args.table,
+            key: args.key,
+        };
+        render(self.printer, &history(self.workspace, &options)?)
+    }
+
+    fn status(&self, args: &StatusArgs) -> Result<()> {
+        let workspace = self.workspace;
+        let configured = &workspace.config.jobs;
+        let (jobs, tables) = match &args.name {
+            Some(job) if configured.contains_key(job) => (vec![job.clone()], None),
+            Some(table) => (Vec::new(), Some(vec![table.clone()])),
+            None => (configured.keys().cloned().collect(), Some(Vec::new())),
+        };
+        let from = args.from.map(|day| self.on(day));
+        let to = args.to.map(|day| self.on(day));
+        if let (Some(from), Some(to)) = (from, to) {
+            DateRange::new(from, to)?;
+        }
+        let is_job_alone = tables.is_none();
+        let tables = tables.map(|names| status(workspace, &names)).transpose()?;
+        let mut page = StatusPage {
+            tables: tables.map(|report| report.tables).unwrap_or_default(),
+            jobs: Vec::new(),
+            shows_columns: args.name.is_some(),
+        };
+        for name in &jobs {
+            match job_status(workspace, name, from, to) {
+                Ok(job) => page.jobs.push(job),
+                Err(error) if is_job_alone => return Err(error),
+                // The others, and the tables, can be looked at all the same.
+                Err(error) => self.printer.note(&format!("job {name}: {error}")),
+            }
+        }
+        render(self.printer, &page)
+    }
+
+    fn verify(&self, tables: &[String]) -> Result<u8> {
+        let report = verify(self.workspace, tables)?;
+        render(self.printer, &report)?;
+        Ok(if report.is_ok() {
+            0
+        } else {
+            Kind::Refused.exit_code()
+        })
+    }
+
+    fn expand(&self, args: ExpandArgs) -> Result<()> {
+        let options = ExpandOptions {
+            table: args.table,
+            from: self.on(args.from),
+            to: self.on(args.to),
+            out: args.out,
+            dry_run: args.dry_run,
+            intervals: args.intervals,
+        };
+        render(self.printer, &expand(self.workspace, &options)?)
+    }
+
+    fn partitions(&self, args: PartitionsArgs) -> Result<()> {
+        let options = PartitionsOptions {
+            path: args.path,
+            layout: args.layout,
+            from: self.on(args.from),
+            to: self.on(args.to),
+            strategy: args.strategy.into(),
+        };
+        let watch = Stopwatch::start();
+        let report = partitions(self.workspace, &options)?;
+        render(self.printer, &TimedPartitions::new(report, watch.elapsed()))
+    }
+}
+
+fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> SnapshotOptions {
+    SnapshotOptions {
+        date: args.date.map(on),
+        source: args.source.clone(),
+        source_format: args.source_format.map(Into::into),
+        key: args.key.clone(),
+        dedup: args.dedup.clone(),
+        if_exists: args.if_exists.into(),
+        backdate: args.backdate,
+        force: args.force,
+        dry_run: args.dry_run,
+    }
+}
+
+fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactOptions {
+    CompactOptions {
+        snapshots: args.snapshots,
+        layout: args.layout,
+        dedup: args.dedup,
+        date_column: args.date_column,
+        date_format: args.date_format,
+        timezone: args.timezone,
+        source_format: args.source_format.map(Into::into),
+        key: args.key,
+        out: args.out,
+        from: args.from.map(&on),
+        to: args.to.map(&on),
+        gaps: args.gaps,
+        max_gap: args.max_gap,
+        start_column: args.start_column,
+        end_column: args.end_column,
+        end: args.end,
+        open_end: args.open_end,
+        ignore: args.ignore,
+        track: args.track,
+        condition: args.condition,
+        select: args.select,
+        full: args.full,
+        dry_run: args.dry_run,
+    }
+}
+
+/// The job that the command line describes, if it describes one.
+fn ad_hoc(args: AdHocArgs) -> Option<AdHoc> {
+    let join = &args.join;
+    let described = join.events.is_some()
+        || join.table.is_some()
+        || args.sql.is_some()
+        || args.out.is_some()
+        || !join.on.is_empty();
+    let mut ad_hoc = events_join(args.join);
+    ad_hoc.job.sql_file = args.sql;
+    ad_hoc.job.names = args.names.into_iter().collect();
+    ad_hoc.job.output = args.out.unwrap_or_default();
+    ad_hoc.job.layout = args.out_layout;
+    described.then_some(ad_hoc)
+}
+
+/// A join that has no output yet.
+fn events_join(args: EventsJoinArgs) -> AdHoc {
+    let job = JobConfig {
+        table: args.table,
+        on: args.on,
+        how: args.how.map(Into::into),
+        condition: args.condition,
+        select: args.select,
+        ..JobConfig::default()
+    };
+    AdHoc {
+        events: args.events,
+        events_layout: args.events_layout,
+        events_dates: DatesInColumn {
+            column: args.events_date_column,
+            format: args.events_date_format,
+            timezone: args.events_timezone,
+        },
+        events_format: args.events_format.map(Into::into),
+        job,
+    }
+}
