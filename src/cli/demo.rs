@@ -291,14 +291,19 @@ impl Tour<'_> {
         self.command(&format!("backfill passengers --from {from} --to {to}"))?;
 
         self.say(
-            "7. Prove that nothing was lost: every snapshot comes back from the intervals, \
-             row for row.",
+            "7. Verify that nothing was lost: the intervals reproduce every snapshot, row for row.",
         )?;
         self.command("verify airport")?;
 
         self.say("8. See what there is.")?;
         self.command("status airport")?;
 
+        self.suggest()?;
+        Ok(0)
+    }
+
+    /// Prints what to try next.
+    fn suggest(&self) -> Result<()> {
         self.say("Now try")?;
         self.printer
             .line(format!("  cd {}", self.folder.display()))?;
@@ -314,7 +319,7 @@ impl Tour<'_> {
         ] {
             self.printer.line(format!("  {hint}"))?;
         }
-        Ok(0)
+        Ok(())
     }
 
     /// Prints both answers next to each other.

@@ -281,6 +281,7 @@ fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> Snaps
 }
 
 fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactOptions {
+    let of_dbt = |word: &str| args.dbt.then(|| word.to_owned());
     CompactOptions {
         snapshots: args.snapshots,
         layout: args.layout,
@@ -295,10 +296,10 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
         to: args.to.map(&on),
         gaps: args.gaps,
         max_gap: args.max_gap,
-        start_column: args.start_column,
-        end_column: args.end_column,
-        end: args.end,
-        open_end: args.open_end,
+        start_column: args.start_column.or_else(|| of_dbt("dbt_valid_from")),
+        end_column: args.end_column.or_else(|| of_dbt("dbt_valid_to")),
+        end: args.end.or_else(|| of_dbt("exclusive")),
+        open_end: args.open_end.or_else(|| of_dbt("null")),
         ignore: args.ignore,
         track: args.track,
         condition: args.condition,

@@ -26,10 +26,10 @@ pub struct BackfillArgs {
     /// whose events are gone, are removed
     #[arg(long, value_name = "STATES", default_value = "missing,stale,failed,orphaned", value_parser = only)]
     pub only: StateFilter,
-    /// How many dates run in parallel [default: the number of processors, and of a join two more]
+    /// The number of dates to run in parallel [default: the number of processors, and of a join two more]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// What runs the jobs
+    /// The engine that runs the jobs
     #[arg(long, value_name = "ENGINE", default_value = "local")]
     pub engine: EngineArg,
     /// What `join` has too.
@@ -66,16 +66,16 @@ pub struct EventsOptions {
     /// Where tables' rows come from
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub using: UsingArg,
-    /// Types of the events' columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    /// Types of the events' columns, such as zip=text,price='decimal(10, 2)'; overrides asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
-    /// How the CSV of the events is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    /// How the CSV of the events is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
-    /// How much older than its label a snapshot may be, such as 3d; overrules asof.toml
+    /// How much older than its label a snapshot may be, such as 3d; overrides asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
-    /// How many days before the events' date the snapshot's label lies, such as 1d; overrules
+    /// How many days before the events' date the snapshot's label lies, such as 1d; overrides
     /// asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub lag: Option<DaySpan>,

@@ -14,7 +14,7 @@ pub struct ShowArgs {
     /// The date [default: latest]
     #[arg(value_parser = latest_or_day, value_name = "DATE")]
     pub day: Option<Day>,
-    /// The same, as an option
+    /// The date, as an option
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with = "day")]
     pub date: Option<Day>,
     /// A condition over the table's columns
@@ -26,7 +26,7 @@ pub struct ShowArgs {
     /// Write all rows to a .parquet, .csv or .ndjson file
     #[arg(long, value_name = "FILE")]
     pub out: Option<String>,
-    /// How many rows to print
+    /// The maximum number of rows to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
 }
@@ -49,7 +49,7 @@ pub struct DiffArgs {
     /// The date to compare to [default: latest]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
     pub to: Option<Day>,
-    /// How many rows to print
+    /// The maximum number of rows to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
 }
@@ -106,7 +106,7 @@ pub struct PartitionsArgs {
     /// The last date, included
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub to: Day,
-    /// How to look for them; paths and listing are there to be compared with
+    /// The search strategy; paths and listing exist for comparison
     #[arg(long, value_enum, default_value = "guided", value_name = "STRATEGY")]
     pub strategy: StrategyArg,
 }

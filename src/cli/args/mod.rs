@@ -37,10 +37,10 @@ use crate::model::MemoryBudget;
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// What holds for every command.
+    /// The global options.
     #[command(flatten)]
     pub global: Global,
 }
@@ -49,7 +49,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The configuration; by default the nearest asof.toml, from here upward
+    /// The configuration file [default: the nearest asof.toml, from this folder upward]
     #[arg(long, global = true, value_name = "FILE", env = "ASOF_CONFIG")]
     pub config: Option<PathBuf>,
     /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or
@@ -59,17 +59,16 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print errors, and what show, diff, history, status and partitions are asked for, and nothing
-    /// else
+    /// Print only errors, and the results of show, diff, history, status and partitions
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Print more output
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Show no progress bar
+    /// Hide the progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// About how much memory to use at most, such as 2GiB [default: half of what the machine has]
+    /// Approximate memory limit, such as 2GiB [default: half of the machine's memory]
     #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
     pub memory: Option<MemoryBudget>,
     /// Write to an object store that does not enforce conditional writes, where two writers at a
@@ -98,7 +97,7 @@ pub enum Color {
 pub enum Command {
     /// Write a commented asof.toml
     Init,
-    /// See the whole journey on bundled real data
+    /// Run a guided demo on bundled real data
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
     Snapshot(Box<SnapshotArgs>),
@@ -118,9 +117,9 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
     Status(StatusArgs),
-    /// Show the history of a table's columns: their types, and when they appeared, changed and went
+    /// Show the history of a table's columns: their types, and when they appeared, changed and disappeared
     Schema(SchemaArgs),
-    /// Prove that snapshots are whole and that intervals give each of them back
+    /// Verify that snapshots are intact and that intervals reproduce each of them
     Verify(VerifyArgs),
     /// Write intervals back as dated copies
     Expand(ExpandArgs),

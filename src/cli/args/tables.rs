@@ -14,7 +14,7 @@ pub struct SnapshotArgs {
     /// The tables; by default all that asof.toml gives a source
     #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
-    /// The date whose events should see this state; by default today
+    /// The date to label this copy with [default: today]
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub date: Option<Day>,
     /// A file, a folder with its subfolders, a quoted glob, or - for standard input
@@ -26,10 +26,10 @@ pub struct SnapshotArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
-    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrides asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
-    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
     /// Which row of a key to keep, such as 'latest by updated_at'; by default duplicate keys are
@@ -42,7 +42,7 @@ pub struct SnapshotArgs {
     /// The source really holds the state of a past date
     #[arg(long)]
     pub backdate: bool,
-    /// Publish although a guard refuses; the footer will say so
+    /// Publish despite a guard (recorded in the Parquet footer)
     #[arg(long)]
     pub force: bool,
     /// Print what would be done
@@ -73,10 +73,10 @@ pub struct CheckArgs {
     /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
-    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrides asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
-    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
 }
@@ -84,9 +84,9 @@ pub struct CheckArgs {
 /// What to do with a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IfExistsArg {
-    /// Leave it, and succeed
+    /// Keep it, and exit with 0
     Keep,
-    /// Put another in its place, and keep the old one aside
+    /// Replace it, and keep the old one under superseded/
     Replace,
     /// Fail with exit code 4
     Error,
@@ -160,10 +160,10 @@ pub struct CompactArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
-    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrules asof.toml
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrides asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
-    /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrules asof.toml
+    /// How the CSV of those copies is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
     /// Which row of a key of those copies to keep, such as 'latest by updated_at'; for a table of
@@ -197,6 +197,9 @@ pub struct CompactArgs {
     /// How an open end is written [default: 9999-12-31]
     #[arg(long, value_name = "9999-12-31|null")]
     pub open_end: Option<String>,
+    /// Write ends as a dbt snapshot does: dbt_valid_from and dbt_valid_to, exclusive, null where open
+    #[arg(long, conflicts_with_all = ["start_column", "end_column", "end", "open_end"])]
+    pub dbt: bool,
     /// Columns whose change ends no interval
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub ignore: Vec<String>,
@@ -209,7 +212,7 @@ pub struct CompactArgs {
     /// The only columns of the intervals, beside the key
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub select: Vec<String>,
-    /// Read every snapshot anew, with the settings of the intervals that exist
+    /// Rebuild from all snapshots, with the settings of the existing intervals
     #[arg(long)]
     pub full: bool,
     /// Print what would be done

@@ -49,85 +49,92 @@ impl Render for CheckReport {
     const IS_LEFT_OUT_IF_QUIET: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        let report = self;
-        let date = report
+        let date = self
             .date
             .map_or_else(String::new, |date| format!(", {date}"));
         printer.line(format!(
             "{} ({}) from {}{date}",
-            paint(BOLD, &report.name),
-            report.kind,
-            report.source
+            paint(BOLD, &self.name),
+            self.kind,
+            self.source
         ))?;
-        let first = match (&report.first_file, report.files) {
-            (None, _) => String::new(),
-            (Some(file), 1) => format!(": {file}"),
-            (Some(file), _) => format!(", the first is {file}"),
-        };
-        let mut facts = vec![
-            (
-                "files",
-                format!("{}, {}{first}", number(report.files), size(report.bytes)),
-            ),
-            ("format", report.format.to_string()),
-        ];
-        facts.extend(
-            report
-                .read_as
-                .iter()
-                .map(|read_as| ("written as", written(read_as))),
-        );
-        if !report.csv.is_default() {
-            facts.push(("declared", report.csv.in_words()));
-        }
-        if !report.key.is_empty() {
-            facts.push(("key", report.key.join(", ")));
-        }
-        let facts = facts
-            .into_iter()
-            .map(|(name, value)| vec![name.to_owned(), value])
-            .collect();
-        let facts = columns(&[], facts, &[]);
-        printer.line(
-            facts
-                .lines()
-                .map(|line| format!("  {line}"))
-                .collect::<Vec<_>>()
-                .join("\n"),
-        )?;
-        let rows = report.columns.iter().map(|column| {
-            let origin = in_words(column.type_from).to_owned();
-            let role = if column.key { "key" } else { "" };
-            vec![
-                column.name.clone(),
-                column.data_type.clone(),
-                origin,
-                number(column.nulls),
-                role.to_owned(),
-            ]
-        });
+        facts_of(printer, self)?;
         printer.line("")?;
-        printer.line(columns(
-            &["column", "type", "type from", "nulls", ""],
-            rows.collect(),
-            &[3],
-        ))?;
+        columns_of(printer, self)?;
         printer.line("")?;
-        if !report.first_rows.is_empty() {
-            let shown = report.columns.iter().map(|column| ShownColumn {
-                name: column.name.clone(),
-                data_type: column.data_type.clone(),
-            });
-            printer.line(table_of(&shown.collect::<Vec<_>>(), &report.first_rows))?;
-        }
-        let all = count(report.rows, "row");
-        let read = match report.first_rows.len() as u64 {
-            shown if shown == report.rows => format!("{all} read"),
-            shown => format!("the first {shown} of {all}, all of them read"),
-        };
-        let dropped = report.dropped_rows.map_or_else(String::new, |rows| {
-            format!("; dedup drops {}", count(rows, "other row"))
-        });
-        printer.line(paint(DIM, read + &dropped))
+        rows_of(printer, self)
     }
+}
+
+/// Prints what is understood of the files.
+fn facts_of(printer: &Printer, report: &CheckReport) -> Result<()> {
+    let first = match (&report.first_file, report.files) {
+        (None, _) => String::new(),
+        (Some(file), 1) => format!(": {file}"),
+        (Some(file), _) => format!(", the first is {file}"),
+    };
+    let mut facts = vec![
+        (
+            "files",
+            format!("{}, {}{first}", number(report.files), size(report.bytes)),
+        ),
+        ("format", report.format.to_string()),
+    ];
+    facts.extend(
+        report
+            .read_as
+            .iter()
+            .map(|read_as| ("written as", written(read_as))),
+    );
+    if !report.csv.is_default() {
+        facts.push(("declared", report.csv.in_words()));
+    }
+    if !report.key.is_empty() {
+        facts.push(("key", report.key.join(", ")));
+    }
+    let rows = facts
+        .into_iter()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
+    super::facts(printer, rows, &[])
+}
+
+/// Prints the columns, with their types and where those are from.
+fn columns_of(printer: &Printer, report: &CheckReport) -> Result<()> {
+    let rows = report.columns.iter().map(|column| {
+        let origin = in_words(column.type_from).to_owned();
+        let role = if column.key { "key" } else { "" };
+        vec![
+            column.name.clone(),
+            column.data_type.clone(),
+            origin,
+            number(column.nulls),
+            role.to_owned(),
+        ]
+    });
+    printer.line(columns(
+        &["column", "type", "type from", "nulls", ""],
+        rows.collect(),
+        &[3],
+    ))
+}
+
+/// Prints the first rows, and how many there are.
+fn rows_of(printer: &Printer, report: &CheckReport) -> Result<()> {
+    if !report.first_rows.is_empty() {
+        let shown = report.columns.iter().map(|column| ShownColumn {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+        });
+        printer.line(table_of(&shown.collect::<Vec<_>>(), &report.first_rows))?;
+    }
+    let all = count(report.rows, "row");
+    let read = match report.first_rows.len() as u64 {
+        shown if shown == report.rows => format!("{all} read"),
+        shown => format!("the first {shown} of {all}, all of them read"),
+    };
+    let dropped = report.dropped_rows.map_or_else(String::new, |rows| {
+        format!("; dedup drops {}", count(rows, "other row"))
+    });
+    printer.line(paint(DIM, read + &dropped))
 }

@@ -11,7 +11,6 @@ impl Render for DiffReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        let report = self;
         let side = |side: &DiffSide| {
             if side.date == side.snapshot_date {
                 side.date.to_string()
@@ -21,44 +20,44 @@ impl Render for DiffReport {
         };
         printer.line(format!(
             "{} from {} to {}",
-            paint(BOLD, &report.table),
-            side(&report.from),
-            side(&report.to)
+            paint(BOLD, &self.table),
+            side(&self.from),
+            side(&self.to)
         ))?;
         printer.line(format!(
             "  {}  {}  {}",
-            paint(GREEN, format!("+{} added", number(report.added))),
-            paint(YELLOW, format!("~{} changed", number(report.changed))),
-            paint(RED, format!("-{} removed", number(report.removed)))
+            paint(GREEN, format!("+{} added", number(self.added))),
+            paint(YELLOW, format!("~{} changed", number(self.changed))),
+            paint(RED, format!("-{} removed", number(self.removed)))
         ))?;
-        if let Some(schema) = &report.schema {
+        if let Some(schema) = &self.schema {
             printer.line(format!("  schema: {schema}"))?;
         }
-        if !report.not_compared.is_empty() {
+        if !self.not_compared.is_empty() {
             printer.line(format!(
                 "  not compared, because one of the dates exists only in the intervals: {}",
-                report.not_compared.join(", ")
+                self.not_compared.join(", ")
             ))?;
         }
-        if !report.columns.is_empty() {
-            let parts: Vec<String> = report
+        if !self.columns.is_empty() {
+            let parts: Vec<String> = self
                 .columns
                 .iter()
                 .map(|column| format!("{} {}", column.name, number(column.changed)))
                 .collect();
             printer.line(format!("  changed columns: {}", parts.join(", ")))?;
         }
-        for row in &report.rows {
+        for row in &self.rows {
             printer.line(row_change(row))?;
         }
-        let rest = report.added + report.removed + report.changed - report.rows.len() as u64;
+        let rest = self.added + self.removed + self.changed - self.rows.len() as u64;
         if rest > 0 {
             printer.line(paint(
                 DIM,
                 format!(
                     "... and {} more; --limit {} shows all",
                     count(rest, "row"),
-                    report.rows.len() as u64 + rest
+                    self.rows.len() as u64 + rest
                 ),
             ))?;
         }

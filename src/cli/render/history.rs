@@ -16,30 +16,28 @@ impl Render for HistoryReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        let report = self;
-        let key: Vec<String> = report
+        let key: Vec<String> = self
             .key
             .iter()
             .map(|part| format!("{} {}", part.name, part.value))
             .collect();
         printer.line(format!(
             "{} {}: {} in snapshots of {} to {}",
-            paint(BOLD, &report.table),
+            paint(BOLD, &self.table),
             paint(BOLD, key.join(", ")),
-            count(report.intervals.len() as u64, "interval"),
-            report.first_observed,
-            report.last_observed
+            count(self.intervals.len() as u64, "interval"),
+            self.first_observed,
+            self.last_observed
         ))?;
-        if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
+        if let Some(selected) = selected(self.selected_rows.as_deref(), &self.select) {
             printer.line(format!("  of {selected}"))?;
         }
         let mut rows = Vec::new();
         let mut values: Values = BTreeMap::new();
-        for interval in &report.intervals {
+        for interval in &self.intervals {
             rows.push(interval_row(interval, &mut values));
             let gone = interval.end.and_then(|end| {
-                report
-                    .absent
+                self.absent
                     .iter()
                     .find(|absence| absence.from == end + Days::new(1))
             });
@@ -54,16 +52,16 @@ impl Render for HistoryReport {
             }
         }
         printer.line(columns(&["  from", "to", "", ""], rows, &[]))?;
-        if report.newer_snapshots > 0 {
-            let are = if report.newer_snapshots == 1 {
+        if self.newer_snapshots > 0 {
+            let are = if self.newer_snapshots == 1 {
                 "is"
             } else {
                 "are"
             };
             printer.line(format!(
                 "  {} {are} newer than the intervals; run: asof compact {}",
-                count(report.newer_snapshots, "snapshot"),
-                report.table
+                count(self.newer_snapshots, "snapshot"),
+                self.table
             ))?;
         }
         Ok(())

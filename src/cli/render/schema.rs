@@ -19,13 +19,12 @@ impl Render for SchemaReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        let report = self;
-        let snapshots = count(report.snapshots, "snapshot");
+        let snapshots = count(self.snapshots, "snapshot");
         printer.line(format!(
             "{}  {snapshots}, {} to {}",
-            paint(BOLD, &report.table),
-            report.first,
-            report.last
+            paint(BOLD, &self.table),
+            self.first,
+            self.last
         ))?;
         let row = |column: &ColumnHistory| {
             let roles = [
@@ -47,19 +46,19 @@ impl Render for SchemaReport {
                 changes(column),
             ]
         };
-        let rows = report.columns.iter().map(row).collect();
+        let rows = self.columns.iter().map(row).collect();
         printer.line(columns(
             &["column", "type", "type is", "in snapshots", "changes"],
             rows,
             &[],
         ))?;
-        if let Some(first) = report.unreadable.first() {
-            let unreadable = count(report.unreadable.len() as u64, "snapshot");
+        if let Some(first) = self.unreadable.first() {
+            let unreadable = count(self.unreadable.len() as u64, "snapshot");
             printer.line(paint(
                 DIM,
                 format!(
                     "  {unreadable} cannot be read, the first of {first}; asof verify {}",
-                    report.table
+                    self.table
                 ),
             ))?;
         }

@@ -46,32 +46,31 @@ impl Render for ShowReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        let report = self;
-        let shown = report.rows.len() as u64;
-        if !report.rows.is_empty() {
-            printer.line(table_of(&report.schema, &report.rows))?;
+        let shown = self.rows.len() as u64;
+        if !self.rows.is_empty() {
+            printer.line(table_of(&self.schema, &self.rows))?;
         }
-        let rest = report.total - shown.min(report.total);
-        let more = match (rest, &report.out) {
+        let rest = self.total - shown.min(self.total);
+        let more = match (rest, &self.out) {
             (0, _) => String::new(),
             (rest, Some(_)) => format!("; {} more", number(rest)),
             (rest, None) => format!("; {} more, use --out FILE to write all rows", number(rest)),
         };
-        let served = if report.date == report.snapshot_date {
+        let served = if self.date == self.snapshot_date {
             String::new()
         } else {
-            format!(", from the snapshot of {}", report.snapshot_date)
+            format!(", from the snapshot of {}", self.snapshot_date)
         };
         printer.line(paint(
             DIM,
             format!(
                 "{} of {} as of {}{served}{more}",
-                count(report.total, "row"),
-                report.table,
-                report.date
+                count(self.total, "row"),
+                self.table,
+                self.date
             ),
         ))?;
-        if let Some(out) = &report.out {
+        if let Some(out) = &self.out {
             printer.line(format!("wrote {out}"))?;
         }
         Ok(())

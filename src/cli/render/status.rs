@@ -8,11 +8,10 @@ use chrono::{Datelike, Months, NaiveDate};
 use serde::Serialize;
 
 use super::{Render, schema, selected};
-use crate::cli::printer::{
-    BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size,
-};
-use crate::commands::job_status::JobStatus;
+use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, paint, size};
+use crate::commands::job_status::{JobDate, JobStatus};
 use crate::commands::status::TableStatus;
+use crate::domain::staleness::DateState;
 use crate::error::Result;
 use crate::model::DateRange;
 
@@ -42,6 +41,9 @@ impl Render for StatusPage {
         self.jobs.iter().try_for_each(|status| job(printer, status))
     }
 }
+
+/// The most reasons that are listed for dates that are not up to date.
+const MOST_REASONS: usize = 10;
 
 /// The most months that are shown day by day.
 const MONTHS_BY_DAY: usize = 24;
@@ -112,40 +114,46 @@ fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
             printer.line(format!("    of {selected}"))?;
         }
     }
-    let mut notes: Vec<String> = Vec::new();
-    let mut note = |dates: u64, what: &str| {
-        if dates > 0 {
-            notes.push(format!("{} {what}", count(dates, "snapshot")));
-        }
+    notes(printer, status)?;
+    let stale = status.stale.clone().unwrap_or_default();
+    let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
+        Ok(_) if stale.contains(&date) || status.retyped.contains(&date) => Cell::Stale,
+        Ok(_) => Cell::Done,
+        Err(_) => Cell::Missing,
     };
-    note(
-        if status.intervals.is_some() {
-            status.not_compacted.len() as u64
-        } else {
-            0
-        },
-        "not compacted yet",
-    );
-    note(
-        status.stale.as_ref().map_or(0, Vec::len) as u64,
-        "rewritten since the compaction",
-    );
-    note(
-        status.retyped.len() as u64,
-        "with types that were declared differently since the compaction",
-    );
-    note(status.pruned.len() as u64, "only in the intervals");
-    note(status.superseded, "superseded and kept aside");
-    for note in notes {
-        printer.line(format!("  {note}"))?;
+    draw(printer, first, last, &cell)?;
+    table_gaps(printer, status)
+}
+
+/// Prints how many snapshots the intervals do not agree with, and what cannot be read.
+fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
+    let not_compacted = match status.intervals {
+        Some(_) => status.not_compacted.len(),
+        None => 0,
+    };
+    let stale = status.stale.as_ref().map_or(0, Vec::len);
+    let notes = [
+        (not_compacted as u64, "not compacted yet"),
+        (stale as u64, "rewritten since the compaction"),
+        (
+            status.retyped.len() as u64,
+            "with types that were declared differently since the compaction",
+        ),
+        (status.pruned.len() as u64, "only in the intervals"),
+        (status.superseded, "superseded and kept aside"),
+    ];
+    for (snapshots, what) in notes.into_iter().filter(|(snapshots, _)| *snapshots > 0) {
+        printer.line(format!("  {} {what}", count(snapshots, "snapshot")))?;
     }
     for unreadable in &status.unreadable {
-        printer.line(format!(
-            "  {} {}",
-            paint(RED, "unreadable:"),
-            unreadable.what
-        ))?;
+        let label = paint(RED, "unreadable:");
+        printer.line(format!("  {label} {}", unreadable.what))?;
     }
+    Ok(())
+}
+
+/// Prints how many dates have no snapshot, and each gap if there are few.
+fn table_gaps(printer: &Printer, status: &TableStatus) -> Result<()> {
     let missing = match status.missing_days {
         0 => "no date missing".to_owned(),
         days => format!(
@@ -154,13 +162,6 @@ fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
             count(status.gaps.len() as u64, "gap")
         ),
     };
-    let stale = status.stale.clone().unwrap_or_default();
-    let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
-        Ok(_) if stale.contains(&date) || status.retyped.contains(&date) => Cell::Stale,
-        Ok(_) => Cell::Done,
-        Err(_) => Cell::Missing,
-    };
-    draw(printer, first, last, &cell)?;
     printer.line(format!("  {missing}"))?;
     if status.gaps.len() <= 10 {
         for gap in &status.gaps {
@@ -181,12 +182,12 @@ fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
     };
     let cell = |date: NaiveDate| match status.dates.binary_search_by_key(&date, |date| date.date) {
         Err(_) => Cell::Outside,
-        Ok(at) => match status.dates[at].state.name() {
-            "up_to_date" => Cell::Done,
-            "stale" => Cell::Stale,
-            "failed" => Cell::Failed,
-            "orphaned" => Cell::Orphaned,
-            _ => Cell::Missing,
+        Ok(at) => match &status.dates[at].state {
+            DateState::UpToDate => Cell::Done,
+            DateState::Stale(_) => Cell::Stale,
+            DateState::Failed(_) => Cell::Failed,
+            DateState::Orphaned => Cell::Orphaned,
+            DateState::Missing => Cell::Missing,
         },
     };
     draw(printer, first.date, last.date, &cell)?;
@@ -198,23 +199,36 @@ fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
         .map(|(state, dates)| format!("{} {}", count(dates, "date"), state.replace('_', " ")))
         .collect();
     printer.line(format!("  {}", counts.join(", ")))?;
-    use crate::domain::staleness::DateState::{Failed, Orphaned, Stale};
-    let reasons = status.dates.iter().filter_map(|date| match &date.state {
-        Stale(reason) | Failed(reason) => {
-            Some(format!("    {} {}: {reason}", date.date, date.state.name()))
+    reasons(printer, &status.dates)
+}
+
+/// Prints why dates are not up to date: a line for each reason, in the order of the first dates.
+fn reasons(printer: &Printer, dates: &[JobDate]) -> Result<()> {
+    let mut groups: Vec<(String, Vec<NaiveDate>)> = Vec::new();
+    for JobDate { date, state } in dates {
+        let reason = match state {
+            DateState::Stale(reason) | DateState::Failed(reason) => reason,
+            DateState::Orphaned => "its events are gone",
+            DateState::UpToDate | DateState::Missing => continue,
+        };
+        let reason = format!("{}: {reason}", state.name());
+        match groups.iter_mut().find(|(of, _)| *of == reason) {
+            Some((_, dates)) => dates.push(*date),
+            None => groups.push((reason, vec![*date])),
         }
-        Orphaned => Some(format!("    {} orphaned: its events are gone", date.date)),
-        _ => None,
-    });
-    let reasons: Vec<String> = reasons.collect();
-    for reason in reasons.iter().take(10) {
-        printer.line(reason)?;
     }
-    if reasons.len() > 10 {
-        printer.line(format!(
-            "    ... and {} more",
-            number(reasons.len() as u64 - 10)
-        ))?;
+    for (reason, dates) in groups.iter().take(MOST_REASONS) {
+        let shown = match dates.as_slice() {
+            [first, .., last] => {
+                format!("{}, {first} to {last},", count(dates.len() as u64, "date"))
+            }
+            dates => dates.iter().map(NaiveDate::to_string).collect(),
+        };
+        printer.line(format!("    {shown} {reason}"))?;
+    }
+    if groups.len() > MOST_REASONS {
+        let rest = (groups.len() - MOST_REASONS) as u64;
+        printer.line(format!("    ... and {}", count(rest, "more reason")))?;
     }
     Ok(())
 }
