@@ -19,34 +19,30 @@
 //! compressed.
 
 mod column;
+mod splitter;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use chrono::NaiveDate;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::column::{DateColumn, NamedBy};
 use self::column::{InRange, within_range};
+use self::splitter::{PREFIX, Splitter, sweep_temporary};
 use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
 use crate::domain::staleness::EventsInput;
-use crate::engine::digests::row_digests;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{
     self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column,
 };
-use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::object::RowCondition;
@@ -210,25 +206,21 @@ impl Dated {
     }
 
     fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
-        let column = &self.column;
-        let place = self.place.as_str();
         sweep_temporary();
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
         let folder = folder.io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
-        let column_of = column.clone();
-        let root = self.root.clone();
         let empty = Split {
             folder,
             range,
             sums: BTreeMap::new(),
             columns: String::new(),
-            column: column_of,
-            root,
+            column: self.column.clone(),
+            root: self.root.clone(),
         };
         if files.is_empty() {
             return Ok(empty);
         }
-        let Opened {
+        let OpenedFiles {
             rows,
             at,
             rules,
@@ -244,26 +236,8 @@ impl Dated {
             )?,
             _ => rows.batches,
         };
-        let is_kept = |other: &usize| *other != at || self.rows_of == RowsOf::Events;
-        let kept: Vec<usize> = (0..rows.schema.fields().len()).filter(is_kept).collect();
-        let schema = Arc::new(
-            rows.schema
-                .project(&kept)
-                .io_context(|| "cannot leave out the date column".into())?,
-        );
-        let sums = (self.rows_of == RowsOf::Events).then(BTreeMap::new);
-        let mut splitter = Splitter {
-            column,
-            range,
-            at,
-            kept,
-            schema,
-            place,
-            folder: empty.folder.path(),
-            chunks: 0,
-            nulls: 0,
-            sums,
-        };
+        let folder = empty.folder.path();
+        let mut splitter = self.splitter(at, &rows.schema, range, folder)?;
         splitter.run(batches, self.chunk)?;
         let columns = splitter
             .schema
@@ -279,8 +253,34 @@ impl Dated {
         })
     }
 
+    /// What splits rows of a schema, whose date column is at an index, into a folder.
+    fn splitter<'a>(
+        &'a self,
+        at: usize,
+        schema: &SchemaRef,
+        range: Option<DateRange>,
+        folder: &'a Path,
+    ) -> Result<Splitter<'a>> {
+        let is_kept = |other: &usize| *other != at || self.rows_of == RowsOf::Events;
+        let kept: Vec<usize> = (0..schema.fields().len()).filter(is_kept).collect();
+        let without = || "cannot leave out the date column".into();
+        let schema = Arc::new(schema.project(&kept).io_context(without)?);
+        Ok(Splitter {
+            column: &self.column,
+            range,
+            at,
+            kept,
+            schema,
+            place: &self.place,
+            folder,
+            chunks: 0,
+            nulls: 0,
+            sums: (self.rows_of == RowsOf::Events).then(BTreeMap::new),
+        })
+    }
+
     /// Opens files, and finds their date column.
-    fn open(&self, files: &[Object]) -> Result<Opened> {
+    fn open(&self, files: &[Object]) -> Result<OpenedFiles> {
         let column = &self.column;
         let place = self.place.as_str();
         let format = self.format.of(files)?;
@@ -299,7 +299,7 @@ impl Dated {
             .index_of(&column.name)
             .map_err(|_| no_column(&column.name, &rows.schema, place))?;
         column.check(rows.schema.field(at).data_type(), place)?;
-        Ok(Opened {
+        Ok(OpenedFiles {
             rows,
             at,
             rules,
@@ -334,7 +334,7 @@ impl Dated {
         if survey.files.is_empty() {
             return Ok(survey);
         }
-        let Opened {
+        let OpenedFiles {
             rows,
             rules,
             format,
@@ -371,7 +371,7 @@ impl Dated {
     /// # Errors
     /// As [`Dated::find`].
     pub fn rows(&self, survey: &Survey) -> Result<Rows> {
-        let Opened {
+        let OpenedFiles {
             rows,
             at,
             rules,
@@ -444,7 +444,7 @@ pub struct Survey {
 }
 
 /// Files whose date column was found.
-struct Opened {
+struct OpenedFiles {
     rows: Rows,
     /// The index of the date column.
     at: usize,
@@ -495,129 +495,6 @@ impl Split {
     }
 }
 
-/// Rows on their way into the folders of their dates.
-struct Splitter<'a> {
-    column: &'a DateColumn,
-    range: Option<DateRange>,
-    /// The index of the date column.
-    at: usize,
-    /// The indices of the columns that stay.
-    kept: Vec<usize>,
-    /// Those columns.
-    schema: SchemaRef,
-    place: &'a str,
-    folder: &'a Path,
-    chunks: usize,
-    nulls: u64,
-    /// The rows of each date, if they are wanted.
-    sums: Option<BTreeMap<NaiveDate, RowSum>>,
-}
-
-impl Splitter<'_> {
-    fn run(&mut self, batches: Batches, chunk: usize) -> Result<()> {
-        let (mut held, mut days, mut bytes): (Vec<RecordBatch>, Vec<i32>, usize) =
-            (Vec::new(), Vec::new(), 0);
-        for batch in batches {
-            let batch = batch?;
-            let of_batch = self.column.days(batch.column(self.at), self.place)?;
-            self.nulls += of_batch.null_count() as u64;
-            if self.nulls > 0 {
-                // Nothing will come of it: only the nulls are still counted.
-                held.clear();
-                continue;
-            }
-            days.extend(of_batch.values().iter());
-            bytes += batch.get_array_memory_size();
-            held.push(
-                batch
-                    .project(&self.kept)
-                    .io_context(|| "cannot leave out the date column".into())?,
-            );
-            if bytes >= chunk {
-                self.write(&held, &days)?;
-                held.clear();
-                days.clear();
-                bytes = 0;
-            }
-        }
-        self.column.refuse_nulls(self.nulls, self.place)?;
-        if held.is_empty() {
-            Ok(())
-        } else {
-            self.write(&held, &days)
-        }
-    }
-
-    /// Writes a chunk as one file for each of its days.
-    fn write(&mut self, held: &[RecordBatch], days: &[i32]) -> Result<()> {
-        let doing = || "cannot split rows by date in the temporary folder (TMPDIR)".to_owned();
-        let rows = concat_batches(&self.schema, held).io_context(doing)?;
-        let mut order: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for (row, day) in (0..).zip(days) {
-            order.entry(*day).or_default().push(row);
-        }
-        for (day, of_day) in order {
-            let date = self.column.date(day, self.place)?;
-            if self.range.is_some_and(|range| !range.contains(date)) {
-                continue;
-            }
-            let folder = self.folder.join(date.format(LAYOUT).to_string());
-            std::fs::create_dir_all(&folder).io_context(doing)?;
-            let file =
-                File::create(folder.join(format!("{:06}.arrow", self.chunks))).io_context(doing)?;
-            let options = IpcWriteOptions::default()
-                .try_with_compression(Some(arrow::ipc::CompressionType::LZ4_FRAME))
-                .io_context(doing)?;
-            let mut writer =
-                FileWriter::try_new_with_options(BufWriter::new(file), &self.schema, options)
-                    .io_context(doing)?;
-            for part in of_day.chunks(ROWS) {
-                let part = take_record_batch(&rows, &UInt32Array::from(part.to_vec()))
-                    .io_context(doing)?;
-                if let Some(sums) = &mut self.sums {
-                    let columns = self
-                        .schema
-                        .fields()
-                        .iter()
-                        .map(|field| field.name().as_str());
-                    sums.entry(date)
-                        .or_default()
-                        .add(&row_digests(&part, columns)?);
-                }
-                writer.write(&part).io_context(doing)?;
-            }
-            writer.finish().io_context(doing)?;
-        }
-        self.chunks += 1;
-        Ok(())
-    }
-}
-
-/// Removes what killed processes left more than a day ago. Nothing is said of a failure.
-fn sweep_temporary() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
-        return;
-    };
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
-    {
-        let age = entry
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok()
-            .and_then(|modified| modified.elapsed().ok());
-        if age.is_some_and(|age| age > DAY) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// How the names of temporary folders begin.
-const PREFIX: &str = "asof-dates-";
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The rows of one batch of a split file.
-const ROWS: usize = 8192;
 /// How many days a range has at most, if files are looked for by its dates.
 const LONGEST: usize = 100_000;
 /// How many bytes are gathered at most.
@@ -625,6 +502,8 @@ const CHUNK: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use arrow::array::Date32Array;
     use chrono_tz::Tz;
     use parquet::arrow::ArrowWriter;

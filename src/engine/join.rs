@@ -13,28 +13,30 @@
 //! column more and, of intervals, a row group for each processor. Whoever builds it sets a limit;
 //! only the build side of one date is built however large it is.
 
+mod build_column;
+mod spec;
+
 use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
-    new_empty_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::{BatchCoalescer, cast, concat, filter_record_batch, interleave, take};
+use arrow::compute::{BatchCoalescer, filter_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
+use self::build_column::BuildColumn;
+pub use self::spec::JoinSpec;
 use super::expression::Condition;
 use super::intervals::EPOCH_DAYS;
 use crate::domain::cast::conform;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
 use crate::domain::join::{
-    JoinKeys, JoinKind, KeyKind, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn,
-    VersionsOnEach,
+    JoinKeys, KeyKind, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
 };
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, toml_key};
@@ -44,85 +46,6 @@ use crate::phases::Phase;
 use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
-use crate::storage::parquet::writer::DICTIONARY_BYTES;
-
-/// What to join on, keep and add.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct JoinSpec {
-    /// Pairs of an events column and a key column of the table.
-    pub on: Vec<(String, String)>,
-    /// What is kept.
-    pub how: JoinKind,
-    /// A condition over the table's columns, applied before the join.
-    pub condition: Option<String>,
-    /// The table's columns to add; all but the key if empty.
-    pub select: Vec<String>,
-}
-
-impl JoinSpec {
-    /// Reads `events_column=table_column`, or one name for both.
-    ///
-    /// # Errors
-    /// A usage error for an empty name.
-    pub fn parse_on(text: &str) -> Result<(String, String)> {
-        let (events, table) = text.split_once('=').unwrap_or((text, text));
-        let events = events.trim();
-        let table = table.trim();
-        if events.is_empty() || table.is_empty() {
-            return Err(Error::usage(format!("'{text}' is not a pair of columns"))
-                .hint("--on events_column=table_column"));
-        }
-        Ok((events.to_owned(), table.to_owned()))
-    }
-
-    /// Refuses a join that could meet more than one row: the pairs must cover the key, and nothing
-    /// else.
-    ///
-    /// # Errors
-    /// A usage error that names the key.
-    pub fn check_key(&self, table: &TableName, key: &[String]) -> Result<()> {
-        let mut joined: Vec<&String> = self.on.iter().map(|(_, column)| column).collect();
-        let mut key: Vec<&String> = key.iter().collect();
-        joined.sort();
-        key.sort();
-        if joined == key {
-            return Ok(());
-        }
-        let names = key
-            .iter()
-            .map(|name| name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let pairs = key
-            .iter()
-            .map(|name| format!("--on EVENTS_COLUMN={name}"))
-            .collect::<Vec<_>>()
-            .join(" ");
-        Err(Error::usage(format!(
-            "a join with table {table} must be on its key ({names}), so that \
-             an event meets one row at most"
-        ))
-        .hint(pairs)
-        .hint("write the job in SQL to join on other columns"))
-    }
-
-    /// The table's columns that the output has, in their order.
-    fn selected(&self, schema: &Schema, key: &[String]) -> Vec<String> {
-        if !self.how.adds_columns() {
-            return Vec::new();
-        }
-        if self.select.is_empty() {
-            return schema
-                .fields()
-                .iter()
-                .map(|field| field.name())
-                .filter(|name| !key.contains(name))
-                .cloned()
-                .collect();
-        }
-        self.select.clone()
-    }
-}
 
 /// What a join needs of a table that has certain columns.
 pub struct JoinColumns {
@@ -318,7 +241,7 @@ pub fn of_one_date(rows: Batches) -> Timed {
 /// The build side of a join.
 pub struct JoinTable {
     versions: Versions,
-    columns: Vec<Column>,
+    columns: Vec<BuildColumn>,
 }
 
 /// Rows of the build side that are still coming.
@@ -367,8 +290,8 @@ impl JoinTable {
                 .iter()
                 .map(|field| field.data_type().clone()),
         );
-        let task = |(parts, data_type)| -> Task<Column> {
-            Box::new(move || Ok(Phase::Join.spend(|| Column::of(parts, &data_type))))
+        let task = |(parts, data_type)| -> Task<BuildColumn> {
+            Box::new(move || Ok(Phase::Join.spend(|| BuildColumn::of(parts, &data_type))))
         };
         let packed = OrderedPool::new(
             columns.selected.fields().len().min(processors()),
@@ -606,151 +529,12 @@ impl Gathering {
     }
 }
 
-/// The most bytes of a text that may be in a dictionary.
-const MOST_SHORT: i32 = 64;
-
-/// A column of the build side. It is one array, unless its text is more than one array holds.
-struct Column {
-    parts: Vec<ArrayRef>,
-    /// The number of each part's first row.
-    starts: Vec<u32>,
-}
-
-impl Column {
-    fn of(parts: Vec<ArrayRef>, data_type: &DataType) -> Self {
-        let parts = packed(&parts).unwrap_or(parts);
-        let parts = if parts.is_empty() {
-            vec![new_empty_array(data_type)]
-        } else {
-            parts
-        };
-        let parts = match parts.as_slice() {
-            [whole] => vec![of_few_texts(whole).unwrap_or_else(|| whole.clone())],
-            _ => parts,
-        };
-        let starts = parts.iter().scan(0u32, |next, part| {
-            let start = *next;
-            *next = start.saturating_add(u32::try_from(part.len()).unwrap_or(u32::MAX));
-            Some(start)
-        });
-        let starts = starts.collect();
-        Column { parts, starts }
-    }
-
-    /// The values of rows by number, null where there is no row.
-    fn rows(&self, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
-        let data_type = self.parts[0].data_type();
-        if rows.null_count() == rows.len() && self.parts.iter().all(|part| part.is_empty()) {
-            return Ok(new_null_array(data_type, rows.len()));
-        }
-        if let [whole] = self.parts.as_slice() {
-            return take(whole, rows, None);
-        }
-        let null = new_null_array(data_type, 1);
-        let sources: Vec<&dyn Array> = self
-            .parts
-            .iter()
-            .chain([&null])
-            .map(AsRef::as_ref)
-            .collect();
-        let place = |row: Option<u32>| match row {
-            None => (self.parts.len(), 0),
-            Some(row) => {
-                let part = self.starts.partition_point(|start| *start <= row) - 1;
-                (part, (row - self.starts[part]) as usize)
-            }
-        };
-        interleave(&sources, &rows.iter().map(place).collect::<Vec<_>>())
-    }
-}
-
-/// A dictionary of texts, if they are short and so few that no dictionary of the output can be
-/// full, and no page for its bytes.
-///
-/// Where dictionaries and pages end would else depend on whether texts come in a dictionary, and so
-/// on what other dates the build side serves.
-fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
-    let offsets = texts.as_string_opt::<i32>()?.value_offsets();
-    let is_short = offsets
-        .windows(2)
-        .all(|ends| ends[1] - ends[0] <= MOST_SHORT);
-    // Fails if there are more texts than numbers for them.
-    let few = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-    let dictionary = if is_short {
-        cast(texts, &few).ok()?
-    } else {
-        return None;
-    };
-    let distinct = dictionary.as_any_dictionary().values().as_string::<i32>();
-    // Each has its length before it.
-    let bytes = distinct.value_data().len() + 4 * distinct.len();
-    (bytes < DICTIONARY_BYTES).then_some(dictionary)
-}
-
-/// As few arrays as hold the parts; `None` if that are no fewer.
-fn packed(parts: &[ArrayRef]) -> Option<Vec<ArrayRef>> {
-    if parts.len() < 2 {
-        return None;
-    }
-    let sources: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    if let Ok(whole) = concat(&sources) {
-        return Some(vec![whole]);
-    }
-    let (one, other) = parts.split_at(parts.len() / 2);
-    let halves = [one, other].map(|half| packed(half).unwrap_or_else(|| half.to_vec()));
-    Some(halves.concat())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use arrow::compute::cast;
 
-    #[test]
-    fn rows_are_taken_from_any_number_of_parts() {
-        use arrow::array::StringArray;
-        let parts: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(vec!["a", "b"])),
-            Arc::new(StringArray::from(vec!["c", "d", "e"])),
-        ];
-        let rows = UInt32Array::from(vec![Some(4), None, Some(1), Some(2)]);
-        let apart = Column {
-            parts: parts.clone(),
-            starts: vec![0, 2],
-        };
-        let whole = Column::of(parts, &DataType::Utf8);
-        assert_eq!(
-            (whole.parts.len(), whole.starts.as_slice()),
-            (1, [0].as_slice())
-        );
-        let expected: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("e"),
-            None,
-            Some("b"),
-            Some("c"),
-        ]));
-        for (column, is_dictionary) in [(apart, false), (whole, true)] {
-            let texts = column.rows(&rows).expect("rows");
-            assert_eq!(
-                matches!(texts.data_type(), DataType::Dictionary(..)),
-                is_dictionary
-            );
-            assert_eq!(&cast(&texts, &DataType::Utf8).expect("texts"), &expected);
-            assert_eq!(
-                column
-                    .rows(&UInt32Array::new_null(2))
-                    .expect("nulls")
-                    .logical_null_count(),
-                2
-            );
-        }
-        let none = Column::of(Vec::new(), &DataType::Utf8);
-        assert_eq!(
-            none.rows(&UInt32Array::new_null(2))
-                .expect("nulls")
-                .logical_null_count(),
-            2
-        );
-    }
+    use super::*;
+    use crate::domain::join::JoinKind;
 
     #[test]
     fn every_event_that_stays_keeps_its_place_and_its_row_however_events_come() {
@@ -901,32 +685,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn texts_that_are_long_or_many_are_no_dictionary() {
-        use arrow::array::StringArray;
-        let column = |texts: Vec<String>| {
-            Column::of(vec![Arc::new(StringArray::from(texts))], &DataType::Utf8)
-        };
-        let is_dictionary =
-            |column: &Column| matches!(column.parts[0].data_type(), DataType::Dictionary(..));
-        assert!(is_dictionary(&column(vec!["x".repeat(64); 3])));
-        assert!(!is_dictionary(&column(vec![
-            "x".repeat(65),
-            "y".to_owned()
-        ])));
-        // 4 bytes each, and 4 for the length.
-        let numbers = |count: u32| {
-            (1_000..1_000 + count)
-                .map(|number| number.to_string())
-                .chain(["1000".to_owned()])
-                .collect()
-        };
-        assert!(is_dictionary(&column(numbers(8_191))));
-        assert!(!is_dictionary(&column(numbers(8_192))));
-        assert!(!is_dictionary(&column(
-            (0..70_000).map(|number| number.to_string()).collect()
-        )));
     }
 }

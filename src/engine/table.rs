@@ -3,32 +3,34 @@
 //! A table lives in the lake (a managed table), or where another tool writes, in any layout
 //! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use self::snapshot::SnapshotContent;
+pub use self::snapshot::{Snapshot, convert};
 use super::digests::{key_digests, row_digests};
-use crate::domain::cast::{cast_exactly, display};
+use crate::domain::cast::display;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::key::one_zero;
 use crate::domain::layout::Layout;
-use crate::domain::schema::{declaration, with_types};
-use crate::domain::widening::keeps_values;
+use crate::domain::schema::with_types;
 use crate::engine::dated::Dated;
-use crate::engine::dedup::{self, Dropped};
+use crate::engine::dedup;
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::parallel::footer_threads;
 use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
-use crate::storage::parquet::footer::{Content, SnapshotFooter};
-use crate::storage::parquet::object::{ParquetObject, RowCondition};
+use crate::storage::parquet::footer::Content;
+use crate::storage::parquet::object::ParquetObject;
 use crate::storage::{Batches, within};
 
 /// A table's snapshots and their place.
@@ -59,219 +61,6 @@ pub struct Table {
     pub dedup: Option<Dedup>,
     /// Whether the command line has the last word on it, so that a hint names the option.
     pub dedup_is_given: bool,
-}
-
-/// One snapshot, opened; its rows have not been read.
-pub struct Snapshot {
-    /// Its date.
-    pub date: NaiveDate,
-    /// Its columns, in the types that are declared for the table.
-    pub schema: SchemaRef,
-    /// What asof wrote about it, of the rows as they are stored; nothing in an external table.
-    pub footer: Option<SnapshotFooter>,
-    /// How many rows of an external copy were dropped, once all are read; nothing if no rule drops
-    /// any.
-    pub dropped: Option<Dropped>,
-    table: TableName,
-    content: SnapshotContent,
-}
-
-enum SnapshotContent {
-    Own(ParquetObject),
-    External(Rows, Vec<Object>, Format, TypeRules),
-    /// The latest rows of another tool's files: what a part of them holds says nothing of a key's
-    /// latest row.
-    Latest(Rows),
-}
-
-impl Snapshot {
-    /// The columns as they are stored, or, of another tool's files, as they are read.
-    pub fn stored_schema(&self) -> &SchemaRef {
-        match &self.content {
-            SnapshotContent::Own(object) => object.schema(),
-            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => &rows.schema,
-        }
-    }
-
-    /// Whether declared types turn a column into other values, such as numbers into text.
-    fn changes_values(&self, of: impl Fn(&str) -> bool) -> bool {
-        let mut fields = self
-            .stored_schema()
-            .fields()
-            .iter()
-            .zip(self.schema.fields());
-        fields.any(|(stored, read)| {
-            of(stored.name()) && !keeps_values(stored.data_type(), read.data_type())
-        })
-    }
-
-    /// The content of the rows as they are read, if the footer tells it.
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
-        let footer = self.footer.as_ref()?;
-        (!self.changes_values(|_| true)).then_some(footer.fingerprint)
-    }
-
-    /// Whether the rows come in the order of a key.
-    pub fn is_sorted_by(&self, key: &[String]) -> bool {
-        let is_stored_so = self.footer.as_ref().is_some_and(|footer| footer.key == key);
-        is_stored_so && !self.changes_values(|name| key.iter().any(|key| key == name))
-    }
-
-    /// Reads every column as it is stored.
-    ///
-    /// # Errors
-    /// A failure or refusal of the format.
-    pub fn read_stored(self) -> Result<Batches> {
-        match self.content {
-            SnapshotContent::Own(object) => object.read(None),
-            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => Ok(rows.batches),
-        }
-    }
-
-    /// The one Parquet object that it is, if it is one: any range of its rows can be read.
-    ///
-    /// # Errors
-    /// A failure of opening it.
-    pub fn into_object(self) -> Result<Option<ParquetObject>> {
-        match self.content {
-            SnapshotContent::Own(object) => Ok(Some(object)),
-            SnapshotContent::Latest(_) => Ok(None),
-            SnapshotContent::External(_, objects, format, rules) => match objects.as_slice() {
-                [object] if format == Format::Parquet => {
-                    let object = ParquetObject::open_listed(object)?;
-                    Ok(
-                        (!source::has_path_columns(&objects, object.schema(), &rules)?)
-                            .then_some(object),
-                    )
-                }
-                _ => Ok(None),
-            },
-        }
-    }
-
-    /// Reads the named columns, or all of them.
-    ///
-    /// # Errors
-    /// A failure or refusal of the format.
-    pub fn read(self, columns: Option<&[String]>) -> Result<Batches> {
-        match self.content {
-            SnapshotContent::Own(object) => Ok(in_types(
-                object.read(columns)?,
-                self.table,
-                self.date,
-                self.schema,
-            )),
-            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => match columns {
-                None => Ok(rows.batches),
-                Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
-            },
-        }
-    }
-
-    /// Reads the named columns of the rows for which a condition holds; of Parquet no more than
-    /// that needs.
-    ///
-    /// # Errors
-    /// A failure or refusal of the format.
-    pub fn read_where(
-        self,
-        columns: &[String],
-        condition: Arc<dyn RowCondition>,
-    ) -> Result<Batches> {
-        match self.content {
-            SnapshotContent::Own(object) => Ok(in_types(
-                object.read_where(Some(columns), Some(condition))?,
-                self.table,
-                self.date,
-                self.schema,
-            )),
-            SnapshotContent::External(_, objects, Format::Parquet, rules) => {
-                let in_order: Vec<String> = self
-                    .schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name())
-                    .filter(|name| columns.contains(name))
-                    .cloned()
-                    .collect();
-                let place = format!("table {}, {}", self.table, self.date);
-                Ok(within(
-                    source::read_columns(
-                        &objects,
-                        Format::Parquet,
-                        &rules,
-                        &in_order,
-                        Some(condition),
-                    )?,
-                    place,
-                ))
-            }
-            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => {
-                let matching: Batches = Box::new(rows.batches.map(move |batch| {
-                    let batch = batch?;
-                    filter_record_batch(&batch, &condition.holds(&batch)?)
-                        .map_err(|error| Error::io(format!("cannot select rows: {error}")))
-                }));
-                Ok(project(matching, &rows.schema, columns))
-            }
-        }
-    }
-}
-
-/// Batches of a snapshot's columns in the types of its schema.
-fn in_types(batches: Batches, table: TableName, date: NaiveDate, schema: SchemaRef) -> Batches {
-    Box::new(batches.map(move |batch| convert(&batch?, &table, date, &schema)))
-}
-
-/// The columns of a snapshot's batch in the types of a schema: those that are declared, or that the
-/// table has over all dates.
-///
-/// # Errors
-/// A refusal that names table, date, column and the first value that its type cannot hold exactly,
-/// and says what to declare.
-pub fn convert(
-    batch: &RecordBatch,
-    table: &TableName,
-    date: NaiveDate,
-    schema: &SchemaRef,
-) -> Result<RecordBatch> {
-    let own = batch.schema_ref();
-    let read = with_types(own, |name| {
-        schema
-            .field_with_name(name)
-            .ok()
-            .map(|field| field.data_type())
-    });
-    if &read == own {
-        return Ok(batch.clone());
-    }
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(read.fields())
-        .map(|(column, field)| {
-            cast_exactly(column, field.data_type(), field.name()).map_err(|error| {
-                let text = [(field.name().clone(), DataType::Utf8)];
-                error
-                    .within(format!("table {table}, {date}"))
-                    .hint(declaration(table.as_str(), &text))
-            })
-        });
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(read.clone(), columns.collect::<Result<_>>()?, &options)
-        .map_err(|error| Error::io(format!("cannot convert rows: {error}")))
-}
-
-/// The named columns of batches of a schema, in its order.
-fn project(batches: Batches, schema: &Schema, columns: &[String]) -> Batches {
-    let indices: Vec<usize> = (0..schema.fields().len())
-        .filter(|at| columns.contains(schema.field(*at).name()))
-        .collect();
-    Box::new(batches.map(move |batch| {
-        batch?
-            .project(&indices)
-            .map_err(|error| Error::io(format!("cannot select columns: {error}")))
-    }))
 }
 
 impl Table {
@@ -347,89 +136,101 @@ impl Table {
         objects: &[Object],
         pinned: Option<&SchemaRef>,
     ) -> Result<Snapshot> {
-        let place = format!("table {}, {date}", self.name);
-        let at = |error: Error| error.within(&place);
         let snapshot = if self.own {
-            let [object] = objects else {
-                return Err(self.refuse(date, "there is no snapshot"));
-            };
-            let object = ParquetObject::open_listed(object).map_err(at)?;
-            let Some(Content::Snapshot(footer)) =
-                object.footer().map_err(at)?.map(|footer| footer.content)
-            else {
-                return Err(self.refuse(
-                    date,
-                    format!("'{}' was not written by asof snapshot", object.location()),
-                ));
-            };
-            if footer.snapshot_date != date || footer.table != self.name.as_str() {
-                return Err(self.refuse(
-                    date,
-                    format!(
-                        "'{}' says that it is {} of {}",
-                        object.location(),
-                        footer.table,
-                        footer.snapshot_date
-                    ),
-                ));
-            }
-            let schema = self.as_declared(object.schema());
-            let table = self.name.clone();
-            Snapshot {
-                date,
-                schema,
-                footer: Some(footer),
-                dropped: None,
-                table,
-                content: SnapshotContent::Own(object),
-            }
+            self.open_own(date, objects)?
         } else {
-            // A column may be absent on a date, though its type is declared.
-            let layout = LayoutColumns::of_table(&self.layout);
-            let rules = TypeRules {
-                pinned: pinned.cloned(),
-                external: true,
-                layout,
-                ..self.types.clone()
-            };
-            let format = self.format_of(objects).map_err(at)?;
-            let Rows { schema, batches } =
-                source::read(objects, format, &rules, None).map_err(at)?;
-            let rows = Rows {
-                schema: schema.clone(),
-                batches: within(batches, place),
-            };
-            let content = SnapshotContent::External(rows, objects.to_vec(), format, rules);
-            Snapshot {
-                date,
-                schema,
-                footer: None,
-                dropped: None,
-                table: self.name.clone(),
-                content,
-            }
+            self.open_external(date, objects, pinned)?
         };
-        for key in &self.key {
-            if let Some(dated) = self
-                .dated
-                .as_ref()
-                .filter(|dated| dated.column.name == *key)
-            {
-                let what = format!(
-                    "table {}: column '{}' holds the dates of the copies, and cannot be in the key",
-                    self.name, dated.column.name
-                );
-                return Err(Error::usage(what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"")));
-            }
-            if snapshot.schema.field_with_name(key).is_err() {
-                let what = format!("table {}, {date}: the snapshot", self.name);
-                return Err(self.no_key_column(key, &snapshot.schema, &what));
-            }
-        }
+        self.check_key_columns(&snapshot)?;
         match &self.dedup {
             Some(rule) => self.latest_of(snapshot, rule),
             None => Ok(snapshot),
         }
+    }
+
+    /// Opens a snapshot of the lake.
+    fn open_own(&self, date: NaiveDate, objects: &[Object]) -> Result<Snapshot> {
+        let place = format!("table {}, {date}", self.name);
+        let at = |error: Error| error.within(&place);
+        let [object] = objects else {
+            return Err(self.refuse(date, "there is no snapshot"));
+        };
+        let object = ParquetObject::open_listed(object).map_err(at)?;
+        let Some(Content::Snapshot(footer)) =
+            object.footer().map_err(at)?.map(|footer| footer.content)
+        else {
+            let what = format!("'{}' was not written by asof snapshot", object.location());
+            return Err(self.refuse(date, what));
+        };
+        if footer.snapshot_date != date || footer.table != self.name.as_str() {
+            let what = format!(
+                "'{}' says that it is {} of {}",
+                object.location(),
+                footer.table,
+                footer.snapshot_date
+            );
+            return Err(self.refuse(date, what));
+        }
+        Ok(Snapshot {
+            date,
+            schema: self.as_declared(object.schema()),
+            footer: Some(footer),
+            dropped: None,
+            table: self.name.clone(),
+            content: SnapshotContent::Own(object),
+        })
+    }
+
+    /// Opens a copy that another tool wrote.
+    fn open_external(
+        &self,
+        date: NaiveDate,
+        objects: &[Object],
+        pinned: Option<&SchemaRef>,
+    ) -> Result<Snapshot> {
+        let place = format!("table {}, {date}", self.name);
+        let at = |error: Error| error.within(&place);
+        // A column may be absent on a date, though its type is declared.
+        let rules = TypeRules {
+            pinned: pinned.cloned(),
+            external: true,
+            layout: LayoutColumns::of_table(&self.layout),
+            ..self.types.clone()
+        };
+        let format = self.format_of(objects).map_err(at)?;
+        let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
+        let rows = Rows {
+            schema: schema.clone(),
+            batches: within(batches, place),
+        };
+        Ok(Snapshot {
+            date,
+            schema,
+            footer: None,
+            dropped: None,
+            table: self.name.clone(),
+            content: SnapshotContent::External(rows, objects.to_vec(), format, rules),
+        })
+    }
+
+    /// Refuses a snapshot without one of the key's columns, and a key with the dates of the copies.
+    fn check_key_columns(&self, snapshot: &Snapshot) -> Result<()> {
+        let dates = self.dated.as_ref().map(|dated| &dated.column.name);
+        for key in &self.key {
+            if dates == Some(key) {
+                let what = format!(
+                    "table {}: column '{key}' holds the dates of the copies, and cannot be in the \
+                     key",
+                    self.name
+                );
+                return Err(Error::usage(what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"")));
+            }
+            if snapshot.schema.field_with_name(key).is_err() {
+                let what = format!("table {}, {}: the snapshot", self.name, snapshot.date);
+                return Err(self.no_key_column(key, &snapshot.schema, &what));
+            }
+        }
+        Ok(())
     }
 
     /// An external copy with the latest row of each key alone. Those of asof's own have no other.
