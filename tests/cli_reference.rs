@@ -1,8 +1,6 @@
 //! docs/cli.md is what the program says of itself, so it cannot drift: this test makes it and
 //! compares.
 
-use clap::CommandFactory as _;
-
 const HEADER: &str = "\
 # Command line
 
@@ -21,14 +19,14 @@ both included. Every write has `--dry-run`.
 | 3 | data refused: bad keys, guard, gap, schema, verification | alert |
 | 4 | conflict: another writer published first | retry |
 | 5 | some dates failed; the others are published | retry: only the failed ones run again |
+| 6 | `asof status --exit-code`: something is not up to date | what you decide |
 | 70 | a bug of asof | fail, and report it |
 ";
 
 fn reference() -> String {
-    let mut command = asof::cli::args::Cli::command()
+    let mut command = asof::cli::command_line()
         .term_width(100)
         .mut_args(|argument| argument.hide_env_values(true));
-    command.build();
     let mut text = format!(
         "{HEADER}\n## asof\n\n{}",
         block(&command.render_long_help().to_string())

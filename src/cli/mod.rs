@@ -10,7 +10,7 @@ mod setup;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command, Global};
 use self::printer::Printer;
@@ -24,11 +24,38 @@ pub fn main() -> u8 {
     run(std::env::args_os(), &folder)
 }
 
+/// The command line. The help of `asof` describes the global options; that of a command only names
+/// them.
+pub fn command_line() -> clap::Command {
+    let mut command = Cli::command();
+    // So that every command has the global options, which can then be hidden there.
+    command.build();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|subcommand| subcommand.get_name().to_owned())
+        .filter(|name| name != "help")
+        .collect();
+    for name in names {
+        command = command.mut_subcommand(name, |subcommand| {
+            subcommand
+                .mut_args(|argument| {
+                    let is_global = argument.is_global_set();
+                    argument.hide(is_global)
+                })
+                .after_help("Global options, such as --lake, --json and -v: asof --help")
+        });
+    }
+    command
+}
+
 /// Runs the program on arguments, the first of which is its own name, in a folder.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let wants_json = arguments.iter().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command_line()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return misused(&error, wants_json),
     };
@@ -79,13 +106,13 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
     match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "asof", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "asof", &mut script);
             printer.bytes(&script)?;
             Ok(0)
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
+            clap_mangen::Man::new(command_line())
                 .render(&mut page)
                 .map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
             printer.bytes(&page)?;

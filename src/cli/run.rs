@@ -16,18 +16,21 @@ use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
-use crate::commands::job_status::job_status;
+use crate::commands::job_status::{JobStatus, job_status};
 use crate::commands::join::{JoinOptions, join};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
-use crate::commands::status::status;
+use crate::commands::status::{TableStatus, status};
 use crate::commands::verify::verify;
 use crate::commands::{Progress, Workspace};
 use crate::config::JobConfig;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, Day};
+
+/// The exit code of `status --exit-code` where something is not up to date.
+const NOT_UP_TO_DATE: u8 = 6;
 
 /// Runs a command and prints its report; returns the exit code.
 pub(super) fn carry_out(
@@ -46,7 +49,7 @@ pub(super) fn carry_out(
         Command::Show(args) => run.show(args)?,
         Command::Diff(args) => run.diff(args)?,
         Command::History(args) => run.history(args)?,
-        Command::Status(args) => run.status(&args)?,
+        Command::Status(args) => return run.status(&args),
         Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
         Command::Verify(args) => return run.verify(&args.tables),
         Command::Expand(args) => run.expand(args)?,
@@ -167,7 +170,7 @@ impl Run<'_> {
     fn show(&self, args: ShowArgs) -> Result<()> {
         let options = ShowOptions {
             table: args.table,
-            date: self.on(args.day.or(args.date).unwrap_or(Day::Today)),
+            date: args.day.or(args.date).map(|day| self.on(day)),
             condition: args.condition,
             select: args.select,
             out: args.out,
@@ -199,7 +202,7 @@ impl Run<'_> {
         render(self.printer, &history(self.workspace, &options)?)
     }
 
-    fn status(&self, args: &StatusArgs) -> Result<()> {
+    fn status(&self, args: &StatusArgs) -> Result<u8> {
         let workspace = self.workspace;
         let configured = &workspace.config.jobs;
         let (jobs, tables) = match &args.name {
@@ -227,7 +230,14 @@ impl Run<'_> {
                 Err(error) => self.printer.note(&format!("job {name}: {error}")),
             }
         }
-        render(self.printer, &page)
+        render(self.printer, &page)?;
+        let is_up_to_date = page.tables.iter().all(TableStatus::is_up_to_date)
+            && page.jobs.iter().all(JobStatus::is_up_to_date);
+        Ok(if args.exit_code && !is_up_to_date {
+            NOT_UP_TO_DATE
+        } else {
+            0
+        })
     }
 
     fn verify(&self, tables: &[String]) -> Result<u8> {
@@ -280,6 +290,7 @@ fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> Snaps
     }
 }
 
+/// What `asof compact` was asked for. Other options overrule what `--dbt` stands for.
 fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactOptions {
     let of_dbt = |word: &str| args.dbt.then(|| word.to_owned());
     CompactOptions {

@@ -38,6 +38,13 @@ pub struct JobDate {
 }
 
 impl JobStatus {
+    /// Whether the output of every date that has events is up to date, and no other is there.
+    pub fn is_up_to_date(&self) -> bool {
+        self.dates
+            .iter()
+            .all(|date| date.state == DateState::UpToDate)
+    }
+
     /// How many dates are in a state.
     pub fn count(&self, state: &str) -> u64 {
         self.dates

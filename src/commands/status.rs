@@ -82,6 +82,16 @@ pub struct TableStatus {
     pub unreadable: Vec<Unreadable>,
 }
 
+impl TableStatus {
+    /// Whether every snapshot can be read, and the intervals, if there are any, are of all of them
+    /// as they are now.
+    pub fn is_up_to_date(&self) -> bool {
+        let is_compacted = self.intervals.is_none() || self.not_compacted.is_empty();
+        let is_stale = self.stale.as_ref().is_some_and(|dates| !dates.is_empty());
+        self.unreadable.is_empty() && is_compacted && !is_stale && self.retyped.is_empty()
+    }
+}
+
 /// The last snapshot.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastSnapshot {

@@ -6,6 +6,7 @@
 //! date failed. It is *orphaned* when the date has no events any more.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::NaiveDate;
 
@@ -49,6 +50,49 @@ pub struct Inputs {
     pub history: BTreeMap<String, Vec<TableInput>>,
 }
 
+/// Why an output is stale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleReason {
+    text: String,
+    cause: String,
+}
+
+impl StaleReason {
+    /// A reason that names no date.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        StaleReason {
+            cause: text.clone(),
+            text,
+        }
+    }
+
+    /// What happened to a table's snapshot of a date.
+    fn of_snapshot(table: &str, date: NaiveDate, what: &str) -> Self {
+        StaleReason {
+            text: format!("the snapshot of {table} on {date} {what}"),
+            cause: format!("the snapshot of {table} {what}"),
+        }
+    }
+
+    /// The same without the date of a snapshot, so that dates with one cause can be counted.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl serde::Serialize for StaleReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 /// Where one date of a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "reason")]
@@ -56,7 +100,7 @@ pub enum DateState {
     /// The output is what a run would give.
     UpToDate,
     /// The output is not current, for the reason that is said.
-    Stale(String),
+    Stale(StaleReason),
     /// There is no output.
     Missing,
     /// The last run failed, as is said.
@@ -94,23 +138,30 @@ impl DateState {
 }
 
 /// The first thing in which two inputs differ, in words.
-fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
+fn difference(recorded: &Inputs, now: &Inputs) -> Option<StaleReason> {
     if recorded.job != now.job {
-        return Some("the job has changed".into());
+        return Some(StaleReason::new("the job has changed"));
     }
     for (name, table) in &now.tables {
         match recorded.tables.get(name) {
-            None => return Some(format!("table {name} was not part of it")),
+            None => {
+                let text = format!("table {name} was not part of it");
+                return Some(StaleReason::new(text));
+            }
             Some(was) if was.snapshot_date != table.snapshot_date => {
-                return Some(format!(
-                    "table {name} was read as of {}, and is now as of {}",
-                    was.snapshot_date, table.snapshot_date
-                ));
+                return Some(StaleReason {
+                    text: format!(
+                        "table {name} was read as of {}, and is now as of {}",
+                        was.snapshot_date, table.snapshot_date
+                    ),
+                    cause: format!("table {name} is now read as of another date"),
+                });
             }
             Some(was) if was.fingerprint != table.fingerprint => {
-                return Some(format!(
-                    "the snapshot of {name} on {} was rewritten",
-                    table.snapshot_date
+                return Some(StaleReason::of_snapshot(
+                    name,
+                    table.snapshot_date,
+                    "was rewritten",
                 ));
             }
             Some(_) => {}
@@ -118,7 +169,8 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
     }
     for (name, objects) in &now.events {
         if recorded.events.get(name) != Some(objects) {
-            return Some(format!("the events {name} were rewritten"));
+            let text = format!("the events {name} were rewritten");
+            return Some(StaleReason::new(text));
         }
     }
     for (name, copies) in &now.history {
@@ -131,11 +183,15 @@ fn difference(recorded: &Inputs, now: &Inputs) -> Option<String> {
             return Some(reason);
         }
     }
-    (recorded != now).then(|| "its inputs have changed".into())
+    (recorded != now).then(|| StaleReason::new("its inputs have changed"))
 }
 
 /// The first copy in which the history of a table differs, in words.
-fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -> Option<String> {
+fn history_difference(
+    name: &str,
+    recorded: &[TableInput],
+    now: &[TableInput],
+) -> Option<StaleReason> {
     let of = |copies: &[TableInput], date: NaiveDate| {
         copies
             .iter()
@@ -145,13 +201,11 @@ fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -
     let changed = now
         .iter()
         .find_map(|copy| match of(recorded, copy.snapshot_date) {
-            None => Some(format!(
-                "the snapshot of {name} on {} is new",
-                copy.snapshot_date
-            )),
-            Some(was) if was != copy.fingerprint => Some(format!(
-                "the snapshot of {name} on {} was rewritten",
-                copy.snapshot_date
+            None => Some(StaleReason::of_snapshot(name, copy.snapshot_date, "is new")),
+            Some(was) if was != copy.fingerprint => Some(StaleReason::of_snapshot(
+                name,
+                copy.snapshot_date,
+                "was rewritten",
             )),
             Some(_) => None,
         });
@@ -161,7 +215,7 @@ fn history_difference(name: &str, recorded: &[TableInput], now: &[TableInput]) -
             .find(|copy| of(now, copy.snapshot_date).is_none())
     };
     changed.or_else(|| {
-        gone().map(|copy| format!("the snapshot of {name} on {} is gone", copy.snapshot_date))
+        gone().map(|copy| StaleReason::of_snapshot(name, copy.snapshot_date, "is gone"))
     })
 }
 
@@ -285,7 +339,7 @@ mod tests {
             let mut was = inputs();
             change(&mut was);
             match DateState::of(Some(&was), &now, None) {
-                DateState::Stale(reason) => reason,
+                DateState::Stale(reason) => reason.to_string(),
                 other => panic!("{other:?}"),
             }
         };
@@ -331,7 +385,7 @@ mod tests {
         };
         let was = with(&[copy(1, 7), copy(2, 8)]);
         let state = |now: &[TableInput]| DateState::of(Some(&was), &with(now), None);
-        let stale = |reason: &str| DateState::Stale(reason.to_owned());
+        let stale = |reason: &str| DateState::Stale(StaleReason::new(reason));
         assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::UpToDate);
         assert_eq!(
             state(&[copy(1, 7), copy(2, 9)]),
@@ -356,7 +410,7 @@ mod tests {
     fn only_selects_states() {
         let states = [
             DateState::UpToDate,
-            DateState::Stale("x".into()),
+            DateState::Stale(StaleReason::new("x")),
             DateState::Missing,
             DateState::Failed("x".into()),
             DateState::Orphaned,

@@ -9,7 +9,7 @@ use crate::storage::object_store::search::Strategy;
 /// `asof show`
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The table
+    /// The table, the job, or the path of a file of intervals
     pub table: String,
     /// The date [default: latest]
     #[arg(value_parser = latest_or_day, value_name = "DATE")]
@@ -57,7 +57,7 @@ pub struct DiffArgs {
 /// `asof history`
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// The table
+    /// The table, or the path of a file of intervals
     pub table: String,
     /// The key: a value for each of its columns, as asof show prints it
     #[arg(required = true, allow_negative_numbers = true)]
@@ -75,6 +75,10 @@ pub struct StatusArgs {
     /// The last date of a job to look at [default: today]
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub to: Option<Day>,
+    /// Exit with 6 if something is not up to date: a date of a job is missing, stale, failed or
+    /// orphaned, or a snapshot is unreadable, not compacted, or was rewritten since
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// `asof schema`
@@ -87,7 +91,7 @@ pub struct SchemaArgs {
 /// `asof verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The tables; by default all
+    /// The tables, or paths of files of intervals; by default all tables
     #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Render, schema, selected};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, paint, size};
-use crate::commands::job_status::{JobDate, JobStatus};
+use crate::commands::job_status::JobStatus;
 use crate::commands::status::TableStatus;
 use crate::domain::staleness::DateState;
 use crate::error::Result;
@@ -199,38 +199,74 @@ fn job(printer: &Printer, status: &JobStatus) -> Result<()> {
         .map(|(state, dates)| format!("{} {}", count(dates, "date"), state.replace('_', " ")))
         .collect();
     printer.line(format!("  {}", counts.join(", ")))?;
-    reasons(printer, &status.dates)
-}
-
-/// Prints why dates are not up to date: a line for each reason, in the order of the first dates.
-fn reasons(printer: &Printer, dates: &[JobDate]) -> Result<()> {
-    let mut groups: Vec<(String, Vec<NaiveDate>)> = Vec::new();
-    for JobDate { date, state } in dates {
-        let reason = match state {
-            DateState::Stale(reason) | DateState::Failed(reason) => reason,
-            DateState::Orphaned => "its events are gone",
-            DateState::UpToDate | DateState::Missing => continue,
-        };
-        let reason = format!("{}: {reason}", state.name());
-        match groups.iter_mut().find(|(of, _)| *of == reason) {
-            Some((_, dates)) => dates.push(*date),
-            None => groups.push((reason, vec![*date])),
-        }
-    }
-    for (reason, dates) in groups.iter().take(MOST_REASONS) {
-        let shown = match dates.as_slice() {
-            [first, .., last] => {
-                format!("{}, {first} to {last},", count(dates.len() as u64, "date"))
-            }
-            dates => dates.iter().map(NaiveDate::to_string).collect(),
-        };
-        printer.line(format!("    {shown} {reason}"))?;
+    let groups = by_reason(status);
+    for group in groups.iter().take(MOST_REASONS) {
+        printer.line(format!("    {}", group.in_words(printer.verbose)))?;
     }
     if groups.len() > MOST_REASONS {
         let rest = (groups.len() - MOST_REASONS) as u64;
         printer.line(format!("    ... and {}", count(rest, "more reason")))?;
     }
     Ok(())
+}
+
+/// The dates of a job that are in one state for one reason.
+struct SameReason<'a> {
+    state: &'a DateState,
+    cause: String,
+    dates: Vec<NaiveDate>,
+}
+
+impl SameReason<'_> {
+    /// One date with its own reason, or the number of dates with their common one.
+    fn in_words(&self, lists_dates: bool) -> String {
+        let name = self.state.name();
+        if let [date] = self.dates.as_slice() {
+            return match self.state {
+                DateState::Stale(reason) => format!("{date} {name}: {reason}"),
+                _ => format!("{date} {name}: {}", self.cause),
+            };
+        }
+        let (first, last) = (self.dates.first(), self.dates.last());
+        let which = match (first, last) {
+            _ if lists_dates => {
+                let dates: Vec<String> = self.dates.iter().map(NaiveDate::to_string).collect();
+                format!(" ({})", dates.join(", "))
+            }
+            (Some(first), Some(last)) => format!(", {first} to {last}"),
+            _ => String::new(),
+        };
+        let dates = count(self.dates.len() as u64, "date");
+        format!("{dates} {name}{which}: {}", self.cause)
+    }
+}
+
+/// The dates that are not simply up to date or missing, by state and cause, the largest group
+/// first.
+fn by_reason(status: &JobStatus) -> Vec<SameReason<'_>> {
+    let mut groups: Vec<SameReason<'_>> = Vec::new();
+    for date in &status.dates {
+        let cause = match &date.state {
+            DateState::Stale(reason) => reason.cause().to_owned(),
+            DateState::Failed(reason) => reason.clone(),
+            DateState::Orphaned => "its events are gone".to_owned(),
+            DateState::UpToDate | DateState::Missing => continue,
+        };
+        let name = date.state.name();
+        match groups
+            .iter_mut()
+            .find(|group| group.state.name() == name && group.cause == cause)
+        {
+            Some(group) => group.dates.push(date.date),
+            None => groups.push(SameReason {
+                state: &date.state,
+                cause,
+                dates: vec![date.date],
+            }),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.dates.len()));
+    groups
 }
 
 fn draw(

@@ -2,33 +2,8 @@
 
 use super::{Render, selected};
 use crate::cli::printer::{BOLD, GREEN, Printer, RED, YELLOW, count, number, paint};
-use crate::commands::verify::{ProblemKind, TableProof, VerifyReport};
+use crate::commands::verify::{TableProof, Verdict, VerifyReport};
 use crate::error::Result;
-use crate::model::TableName;
-
-/// What is said of a table as a whole.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Everything that was checked holds.
-    Ok,
-    /// Snapshots were rewritten since the intervals were made, and nothing is damaged.
-    OutOfDate,
-    /// Something is damaged.
-    Failed,
-}
-
-/// The verdict on one table of a report.
-fn verdict(report: &VerifyReport, table: &TableName) -> Verdict {
-    let problems = report.problems.iter();
-    let kinds = problems.filter(|problem| problem.table == *table);
-    kinds.fold(Verdict::Ok, |verdict, problem| {
-        match (verdict, problem.kind) {
-            (Verdict::Failed, _) => Verdict::Failed,
-            (_, ProblemKind::Stale) => Verdict::OutOfDate,
-            _ => Verdict::Failed,
-        }
-    })
-}
 
 impl Render for VerifyReport {
     // Problems are shown all the same.
@@ -36,7 +11,7 @@ impl Render for VerifyReport {
 
     fn text(&self, printer: &Printer) -> Result<()> {
         for table in self.tables.iter().filter(|_| !printer.quiet) {
-            let verdict = verdict(self, &table.table);
+            let verdict = self.verdict(&table.table);
             let shown = match verdict {
                 Verdict::Ok => paint(GREEN.bold(), "OK"),
                 Verdict::OutOfDate => paint(YELLOW.bold(), "out of date"),
@@ -51,7 +26,7 @@ impl Render for VerifyReport {
             let date = problem
                 .date
                 .map_or_else(String::new, |date| format!(", {date}"));
-            let label = if problem.kind != ProblemKind::Stale {
+            let label = if problem.kind.is_damage() {
                 paint(RED, "problem:")
             } else {
                 paint(YELLOW, "out of date:")

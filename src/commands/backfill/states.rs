@@ -11,7 +11,7 @@ use super::job::Job;
 #[cfg(feature = "sql")]
 use super::job::Work;
 use super::relations::{JobRelation, Reads, View};
-use crate::domain::staleness::{DateState, Inputs, TableInput};
+use crate::domain::staleness::{DateState, Inputs, StaleReason, TableInput};
 use crate::engine::as_of::TableHistory;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{self, decoding_threads, object_threads};
@@ -174,7 +174,7 @@ impl Job {
         let types = self.output_types(known);
         for (state, schema) in states.iter_mut().flatten() {
             if let Some(reason) = schema.as_ref().and_then(|schema| types.missed(schema)) {
-                (*state, *schema) = (DateState::Stale(reason), None);
+                (*state, *schema) = (DateState::Stale(StaleReason::new(reason)), None);
             }
         }
         states

@@ -65,6 +65,25 @@ pub enum ProblemKind {
     RoundTrip,
 }
 
+impl ProblemKind {
+    /// Whether something is damaged. Otherwise a compaction makes it right.
+    pub fn is_damage(self) -> bool {
+        self != ProblemKind::Stale
+    }
+}
+
+/// What verification found of one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything holds.
+    Ok,
+    /// Nothing is damaged, but snapshots were rewritten since they were compacted.
+    OutOfDate,
+    /// Something is damaged.
+    Failed,
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -127,9 +146,25 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether everything that was checked holds.
+    /// Whether nothing is damaged. Intervals may be out of date: [`VerifyReport::verdict`].
     pub fn is_ok(&self) -> bool {
-        self.problems.is_empty()
+        self.problems
+            .iter()
+            .all(|problem| !problem.kind.is_damage())
+    }
+
+    /// What was found of a table.
+    pub fn verdict(&self, table: &TableName) -> Verdict {
+        let of_table = self
+            .problems
+            .iter()
+            .filter(|problem| problem.table == *table);
+        let worst = of_table.map(|problem| problem.kind.is_damage()).max();
+        match worst {
+            None => Verdict::Ok,
+            Some(false) => Verdict::OutOfDate,
+            Some(true) => Verdict::Failed,
+        }
     }
 }
 
