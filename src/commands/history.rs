@@ -17,6 +17,7 @@ use chrono::{Days, NaiveDate};
 
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
+use super::lookup::{intervals_file, open_intervals};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::interval::Interval;
 use crate::domain::type_names::type_name;
@@ -118,11 +119,21 @@ pub struct HistoryReport {
 /// A usage error for a table that there is not, or a key of the wrong number of values or types; a
 /// refusal if there are no intervals or the key is not in them.
 pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
-    let name = workspace.known(&options.table)?;
+    let file = intervals_file(workspace, &options.table)?;
+    let file = file.map(|file| open_intervals(&file)).transpose()?;
+    let is_file = file.is_some();
+    let (name, intervals) = match file {
+        Some(file) => (file.table.name, Some(file.intervals)),
+        None => {
+            let name = workspace.known(&options.table)?;
+            let intervals = workspace.intervals(&name)?;
+            (name, intervals)
+        }
+    };
     let none = || {
         Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"))
     };
-    let intervals = workspace.intervals(&name)?.ok_or_else(none)?;
+    let intervals = intervals.ok_or_else(none)?;
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else {
@@ -145,7 +156,11 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
         key: shown.collect(),
         first_observed: *first,
         last_observed: *last,
-        newer_snapshots: newer(workspace, &name, &intervals, *last)?,
+        newer_snapshots: if is_file {
+            0
+        } else {
+            newer(workspace, &name, &intervals, *last)?
+        },
         intervals: tell(&intervals, &rows, &spans, &observed)?,
         absent: absences(&spans, &observed),
         selected_rows: intervals.footer.condition.clone(),

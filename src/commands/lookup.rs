@@ -3,9 +3,18 @@
 use chrono::NaiveDate;
 
 use super::Workspace;
-use crate::engine::as_of::{TableHistory, TableInventory, last_key};
-use crate::error::Result;
+use super::backfill::find_job;
+use crate::domain::as_of_rule::AsOfRule;
+use crate::domain::layout::Layout;
+use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
+use crate::engine::intervals::Intervals;
+use crate::engine::table::{Partitions, Table};
+use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::source::{FormatRule, TypeRules};
+use crate::storage::lake::Lake;
+use crate::storage::lake::location::Location;
+use crate::storage::lake::partitions::Found;
 
 /// The table of a name with the latest states on or before some dates.
 ///
@@ -17,6 +26,9 @@ pub(crate) fn latest_states(
     name: &str,
     dates: &[NaiveDate],
 ) -> Result<TableHistory> {
+    if let Some(file) = intervals_file(workspace, name)? {
+        return open_intervals(&file)?.history();
+    }
     let name = workspace.known(name)?;
     let intervals = workspace.intervals(&name)?;
     let mut table = workspace.configured_table(&name)?;
@@ -30,6 +42,132 @@ pub(crate) fn latest_states(
         return Err(table.key_is_unknown());
     }
     TableHistory::find_latest(table, intervals, dates)
+}
+
+/// A file of intervals that is read on its own, without its lake.
+pub(super) struct IntervalsFile {
+    /// A table with the file's name, without snapshots.
+    pub(super) table: Table,
+    /// The intervals.
+    pub(super) intervals: Intervals,
+}
+
+impl IntervalsFile {
+    /// The states that the intervals know.
+    fn history(self) -> Result<TableHistory> {
+        let using = RowSource::Intervals;
+        let rule = AsOfRule::default();
+        TableHistory::new(
+            self.table,
+            rule,
+            Partitions::new(),
+            Some(self.intervals),
+            using,
+        )
+    }
+}
+
+/// The place of the file of intervals that a name on the command line is; nothing if it is the name
+/// of a table. A path has a `/` or ends in `.parquet`.
+///
+/// # Errors
+/// A usage error for a URL that is not served.
+pub(super) fn intervals_file(workspace: &Workspace<'_>, name: &str) -> Result<Option<Location>> {
+    let is_path = name.contains('/') || name.ends_with(".parquet");
+    if !is_path || workspace.config.tables.contains_key(name) {
+        return Ok(None);
+    }
+    workspace.here(name).map(Some)
+}
+
+/// Opens a file of intervals.
+///
+/// # Errors
+/// A usage error if there is no such file; a refusal if it is damaged or asof compact did not write
+/// it.
+pub(super) fn open_intervals(file: &Location) -> Result<IntervalsFile> {
+    let intervals = Intervals::open(file)?.ok_or_else(|| {
+        Error::usage(format!("there is no file '{file}'"))
+            .hint(format!("asof compact TABLE --out {file}, to write it"))
+    })?;
+    let table = table_of_file(file, intervals.footer.key.clone())?;
+    Ok(IntervalsFile { table, intervals })
+}
+
+/// A table without snapshots, named after a file.
+fn table_of_file(file: &Location, key: Vec<String>) -> Result<Table> {
+    let name = file.name();
+    let stem = name.strip_suffix(".parquet").unwrap_or(&name);
+    Ok(Table {
+        name: stem.parse().or_else(|_| "intervals".parse())?,
+        key,
+        key_is_given: false,
+        root: file.clone(),
+        layout: Lake::layout()?,
+        own: false,
+        types: TypeRules::default(),
+        format: FormatRule::default(),
+        dated: None,
+        dedup: None,
+        dedup_is_given: false,
+    })
+}
+
+/// What exists of a file of intervals, damaged or not.
+///
+/// # Errors
+/// A usage error if there is no such file.
+pub(super) fn inventory_of_file(file: &Location) -> Result<TableInventory> {
+    let (table, intervals) = match open_intervals(file) {
+        Ok(opened) => (opened.table, Ok(Some(opened.intervals))),
+        Err(error) if error.kind() == crate::error::Kind::Refused => {
+            (table_of_file(file, Vec::new())?, Err(error))
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(TableInventory {
+        table,
+        found: Found::default(),
+        intervals_path: None,
+        intervals,
+    })
+}
+
+/// The outputs of a job of asof.toml, as if they were copies of a table.
+///
+/// # Errors
+/// A usage error for a job that does not exist, or whose output or layout is wrong; a refusal if it
+/// has no output yet.
+pub(super) fn outputs_of_job(
+    workspace: &Workspace<'_>,
+    name: &str,
+    dates: &[NaiveDate],
+) -> Result<TableHistory> {
+    let job = find_job(workspace, name)?;
+    let layout = job.layout.as_deref().unwrap_or("date=%Y-%m-%d");
+    let table = Table {
+        name: name.parse()?,
+        key: Vec::new(),
+        key_is_given: false,
+        root: workspace.configured(&job.output)?,
+        layout: Layout::parse_written(layout)?,
+        own: false,
+        types: TypeRules::default(),
+        format: FormatRule::default(),
+        dated: None,
+        dedup: None,
+        dedup_is_given: false,
+    };
+    let mut outputs = Partitions::new();
+    for date in dates {
+        outputs.extend(table.find_latest(*date)?);
+    }
+    if outputs.is_empty() {
+        return Err(Error::refused(format!("job {name} has no output yet"))
+            .hint(format!("asof backfill {name} --from DATE --to DATE")));
+    }
+    let rule = AsOfRule::default();
+    TableHistory::new(table, rule, outputs, None, RowSource::Snapshots)
 }
 
 /// Everything that exists of a table, damaged or not.

@@ -26,7 +26,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::cells::cell;
-use super::lookup::latest_states;
+use super::lookup::{latest_states, outputs_of_job};
 use super::schema::shown_columns;
 use crate::domain::cast::conform;
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
@@ -42,10 +42,10 @@ use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
 pub struct ShowOptions {
-    /// The table.
+    /// A table, a job, or a file of intervals.
     pub table: String,
-    /// The date.
-    pub date: NaiveDate,
+    /// The date; if `None`, the latest.
+    pub date: Option<NaiveDate>,
     /// Which rows; all if none.
     pub condition: Option<String>,
     /// Which columns, in which order; all if empty.
@@ -98,15 +98,29 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         .as_deref()
         .map(|out| Target::parse(workspace, out))
         .transpose()?;
-    let history = latest_states(workspace, &options.table, &[options.date])?;
+    let asked = options.date.unwrap_or_else(|| workspace.clock.today());
+    let is_job = is_job(workspace, &options.table)?;
+    let history = if is_job {
+        outputs_of_job(workspace, &options.table, &[asked])?
+    } else {
+        latest_states(workspace, &options.table, &[asked])?
+    };
     if let Some(target) = &target {
         target.check(workspace, &history)?;
     }
-    let date = history.resolve_latest(options.date, |first| {
+    let date = history.resolve_latest(asked, |first| {
         format!("asof show {} --date {first}", options.table)
     })?;
+    if is_job && options.date.is_some_and(|asked| asked != date) {
+        let name = &options.table;
+        let what = format!("job {name} has no output of {asked}; the latest before it is {date}");
+        return Err(Error::refused(what)
+            .hint(format!("asof backfill {name} --from {asked} --to {asked}"))
+            .hint(format!("asof show {name} --date {date}")));
+    }
     let as_of = history.latest(date, None)?;
-    let what = format!("table {} as of {date}", history.table.name);
+    let noun = if is_job { "job" } else { "table" };
+    let what = format!("{noun} {} as of {date}", history.table.name);
     let schema = selected(&options.select, &as_of.schema, &what)?;
     note_first_days(workspace, &as_of, &schema);
     let mut out = target
@@ -133,7 +147,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     out.map(Output::publish).transpose()?;
     Ok(ShowReport {
         table: history.table.name.clone(),
-        date: options.date,
+        date: if is_job { date } else { asked },
         snapshot_date: date,
         source: as_of.origin(),
         total,
@@ -141,6 +155,16 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         rows,
         out: target.map(|target| workspace.shown(&target.path)),
     })
+}
+
+/// Whether a name is that of a job, and not of a table.
+fn is_job(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
+    let is_table = workspace.config.tables.contains_key(name)
+        || match name.parse::<TableName>() {
+            Ok(table) if workspace.has_lake() => workspace.lake()?.has(&table)?,
+            _ => false,
+        };
+    Ok(!is_table && workspace.config.jobs.contains_key(name))
 }
 
 /// The named columns, in the order of their names; all if none is named.
@@ -396,7 +420,7 @@ mod tests {
     fn options(day: &str) -> ShowOptions {
         ShowOptions {
             table: "item".into(),
-            date: date(day),
+            date: Some(date(day)),
             limit: 10,
             ..ShowOptions::default()
         }
@@ -607,7 +631,7 @@ mod tests {
         let on_the_first = |condition: &str| {
             let options = ShowOptions {
                 table: "item".into(),
-                date: date("2024-01-01"),
+                date: Some(date("2024-01-01")),
                 condition: Some(condition.into()),
                 limit: 9,
                 ..ShowOptions::default()

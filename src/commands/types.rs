@@ -84,7 +84,7 @@ fn declare(lake: &mut TestLake, column: &str, data_type: &str) {
 fn shown(workspace: &Workspace<'_>, number: usize) -> (String, Vec<Option<String>>) {
     let options = ShowOptions {
         table: "item".into(),
-        date: date(&day(number)),
+        date: Some(date(&day(number))),
         limit: 100,
         ..ShowOptions::default()
     };

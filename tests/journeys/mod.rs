@@ -15,6 +15,7 @@ pub(crate) mod environment;
 mod external;
 #[cfg(feature = "sql")]
 mod external_duplicates;
+mod first_contact;
 mod gate;
 mod guards;
 #[cfg(feature = "sql")]

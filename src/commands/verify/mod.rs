@@ -33,7 +33,7 @@ use serde::Serialize;
 
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
-use super::lookup::inventory;
+use super::lookup::{intervals_file, inventory, inventory_of_file};
 use crate::domain::file_names::{is_data, is_staged};
 use crate::engine::as_of::TableInventory;
 use crate::engine::intervals::Intervals;
@@ -179,8 +179,7 @@ fn is_zero(count: &u64) -> bool {
 /// concerns a table as a whole; damage to an object is a problem in the report.
 pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    for name in workspace.tables(tables)? {
-        let inventory = inventory(workspace, &name)?;
+    for inventory in inventories(workspace, tables)? {
         let mut verification = Verification::begin(workspace, &inventory);
         verification.run(&inventory);
         report.tables.push(verification.proof);
@@ -212,6 +211,24 @@ pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyRepo
         ));
     }
     Ok(report)
+}
+
+/// What exists of each table or file of intervals that is named, or of all tables if none is.
+fn inventories(workspace: &Workspace<'_>, names: &[String]) -> Result<Vec<TableInventory>> {
+    let mut tables = Vec::new();
+    let mut files = Vec::new();
+    for name in names {
+        match intervals_file(workspace, name)? {
+            Some(file) => files.push(inventory_of_file(&file)?),
+            None => tables.push(name.clone()),
+        }
+    }
+    if files.is_empty() || !tables.is_empty() {
+        for name in workspace.tables(&tables)? {
+            files.push(inventory(workspace, &name)?);
+        }
+    }
+    Ok(files)
 }
 
 /// The verification of one table.
