@@ -1,0 +1,171 @@
+//! The rows of a source on their way into sorted runs: names, columns of the path, and null keys.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::NaiveDate;
+
+use crate::domain::path_columns::PathColumns;
+use crate::domain::spelling::respelled;
+use crate::engine::dedup::{self, Dropped};
+use crate::engine::pins::Watch;
+use crate::engine::table::Table;
+use crate::error::{Context, Result};
+use crate::source::Rows;
+use crate::storage::Batches;
+use crate::storage::sorter::{BUDGET, Sorter};
+
+/// The rows with the names that the table has for columns whose case changed; and those columns,
+/// with the names that they keep.
+pub(in crate::commands) fn keep_names(
+    known: Option<&SchemaRef>,
+    rows: Rows,
+) -> (Rows, Vec<(String, String)>) {
+    let respelled = known
+        .map(|known| respelled(known, &rows.schema))
+        .unwrap_or_default();
+    if respelled.is_empty() {
+        return (rows, respelled);
+    }
+    let fields = rows.schema.fields().iter().map(|field| {
+        match respelled.iter().find(|(now, _)| now == field.name()) {
+            Some((_, kept)) => Arc::new(field.as_ref().clone().with_name(kept)),
+            None => field.clone(),
+        }
+    });
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let named = schema.clone();
+    let rename = move |batch: Result<RecordBatch>| {
+        let batch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let renamed =
+            RecordBatch::try_new_with_options(named.clone(), batch.columns().to_vec(), &options);
+        renamed.io_context(|| "cannot rename columns".into())
+    };
+    (
+        Rows {
+            schema,
+            batches: Box::new(rows.batches.map(rename)),
+        },
+        respelled,
+    )
+}
+
+/// The rows without the column that the path of the snapshot has too, if it has the path's value in
+/// every row; and its name.
+pub(super) fn leave_to_path(
+    table: &Table,
+    date: NaiveDate,
+    rows: Rows,
+) -> Result<(Rows, Vec<String>)> {
+    let columns = PathColumns::of(&rows.schema, &table.layout, date);
+    let names: Vec<String> = columns.names().map(str::to_owned).collect();
+    if let Some(name) = names.iter().find(|name| table.key.contains(name)) {
+        let what = format!(
+            "the key column '{name}' has the name of the partition, and all rows of a snapshot \
+             have the same date"
+        );
+        return Err(table
+            .refuse(date, what)
+            .hint("leave it out of the key, or rename it in the source"));
+    }
+    if names.is_empty() {
+        return Ok((rows, names));
+    }
+    let schema = columns.schema().clone();
+    let leave = move |batch: Result<RecordBatch>| {
+        columns
+            .leave(batch?)
+            .map_err(|error| error.hint("rename the column in the source, or leave it out"))
+    };
+    Ok((
+        Rows {
+            schema,
+            batches: Box::new(rows.batches.map(leave)),
+        },
+        names,
+    ))
+}
+
+/// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
+/// counts, the others are dropped as the runs are merged, and counted.
+pub(super) fn sort_rows(
+    table: &Table,
+    date: NaiveDate,
+    rows: Rows,
+    watch: &mut Watch,
+) -> Result<(Batches, Option<Dropped>)> {
+    for key in &table.key {
+        if rows.schema.field_with_name(key).is_err() {
+            return Err(table.no_key_column(
+                key,
+                &rows.schema,
+                &format!("table {}, {date}: the source", table.name),
+            ));
+        }
+    }
+    let order = match &table.dedup {
+        None => table.key.clone(),
+        Some(rule) => {
+            dedup::check(
+                table,
+                rule,
+                &rows.schema,
+                &format!("table {}, {date}: the source", table.name),
+            )?;
+            dedup::sorted_by(table, rule)
+        }
+    };
+    let mut sorter = Sorter::new(&order, BUDGET);
+    let mut nulls = 0;
+    let mut shown = Vec::new();
+    for batch in rows.batches {
+        let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
+        count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
+        watch.see(&batch);
+        sorter.push(batch)?;
+    }
+    if nulls > 0 {
+        return Err(table.null_keys(date, nulls, &shown));
+    }
+    let schema = watch.schema();
+    let sorted = sorter.finish(&schema)?;
+    match &table.dedup {
+        None => Ok((sorted, None)),
+        Some(rule) => dedup::latest(table, date, rule, &schema, sorted)
+            .map(|(rows, dropped)| (rows, Some(dropped))),
+    }
+}
+
+/// Counts the rows of a batch with a null in the key, and shows the first five.
+pub(in crate::commands) fn count_null_keys(
+    batch: &RecordBatch,
+    key: &[String],
+    nulls: &mut u64,
+    shown: &mut Vec<String>,
+) {
+    let columns: Vec<_> = key
+        .iter()
+        .filter_map(|name| batch.column_by_name(name))
+        .collect();
+    if columns.iter().all(|column| column.null_count() == 0)
+        && columns
+            .iter()
+            .all(|column| column.logical_null_count() == 0)
+    {
+        return;
+    }
+    for row in 0..batch.num_rows() {
+        if columns.iter().any(|column| {
+            column
+                .logical_nulls()
+                .is_some_and(|nulls| nulls.is_null(row))
+        }) {
+            *nulls += 1;
+            if shown.len() < 5 {
+                shown.push(crate::engine::table::show_row(batch, row));
+            }
+        }
+    }
+}

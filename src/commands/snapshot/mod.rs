@@ -1,0 +1,235 @@
+//! `asof snapshot`: one dated copy of each table.
+//!
+//! The source is read once, into sorted runs; everything after works on those. They are merged in
+//! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint
+//! and counts what changed since the previous snapshot. Then the guards are asked, and only then is
+//! anything published, by one write that fails if the date has an object already. What changed is
+//! written beside it ([`crate::engine::changes`]), so that others need not decode the whole
+//! snapshot to know.
+//!
+//! Re-running a night must never relabel today's state as a past day's. So a snapshot that exists
+//! is kept, and a past date that has none is refused unless `backdate` says that the source holds
+//! that day's state.
+//!
+//! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
+
+mod input;
+mod plan;
+mod publish;
+mod take;
+mod write;
+
+use std::io::Read;
+
+use chrono::NaiveDate;
+
+pub(super) use self::input::{count_null_keys, keep_names};
+pub(super) use self::plan::{SourceFiles, find_source};
+
+use self::plan::{Decision, decide};
+use self::take::take;
+use super::Workspace;
+use super::show::ShownColumn;
+use crate::domain::dedup::Dedup;
+use crate::domain::digest::Fingerprint;
+use crate::domain::hash_compaction::Changes;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::source::{Format, ReadAs};
+use crate::storage::lake::location::Location;
+use crate::storage::object_store::http::RequestCounts;
+
+/// What to do with a snapshot that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IfExists {
+    /// Leave it, and succeed.
+    #[default]
+    Keep,
+    /// Put another in its place, and keep it aside.
+    Replace,
+    /// Fail as a conflict.
+    Error,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SnapshotOptions {
+    /// The date of the label; today if none.
+    pub date: Option<NaiveDate>,
+    /// Where the rows are, if not where the configuration says.
+    pub source: Option<String>,
+    /// Their format.
+    pub source_format: Option<Format>,
+    /// The key columns, if not those of the configuration or of the last snapshot.
+    pub key: Vec<String>,
+    /// Which row of a key counts, if not that of the configuration.
+    pub dedup: Option<Dedup>,
+    /// What to do with a snapshot that exists.
+    pub if_exists: IfExists,
+    /// Whether the source really holds the state of a past date.
+    pub backdate: bool,
+    /// Whether guards are overridden.
+    pub force: bool,
+    /// Whether nothing is to be published.
+    pub dry_run: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The date had a snapshot, which stands as it did.
+    Kept,
+    /// A new object stands.
+    Published,
+    /// A new object stands in the place of another.
+    Replaced,
+    /// It would have been published.
+    Planned,
+}
+
+/// The previous snapshot, and what changed since.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Since {
+    /// Its date.
+    pub snapshot_date: NaiveDate,
+    /// Its rows.
+    pub rows: u64,
+    /// What changed.
+    #[serde(flatten)]
+    pub changes: Changes,
+    /// What changed in the schema, in words.
+    pub schema: Option<String>,
+}
+
+/// What happened to one table.
+#[derive(Clone, Debug, serde::Serialize)]
+#[non_exhaustive]
+pub struct SnapshotReport {
+    /// The table.
+    pub table: TableName,
+    /// The label.
+    pub snapshot_date: NaiveDate,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The object.
+    pub path: String,
+    /// Its rows; not counted if it was kept.
+    pub rows: Option<u64>,
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// Its content.
+    pub fingerprint: Option<Fingerprint>,
+    /// Its columns and their types; none of one that was kept.
+    pub schema: Vec<ShownColumn>,
+    /// The snapshot before.
+    pub since: Option<Since>,
+    /// The columns that were left to the path, which has their value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_to_path: Vec<String>,
+    /// How the files of text are written, where that was detected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detected: Vec<ReadAs>,
+    /// Which row of a key was kept, such as `latest by updated_at`; absent without such a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
+    /// How many rows were dropped by that rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_rows: Option<u64>,
+    /// The guards that were overridden.
+    pub forced: Vec<String>,
+    /// What object stores were asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_requests: Option<RequestCounts>,
+}
+
+/// Takes the snapshots of the tables, one after the other; the first failure ends the run, and
+/// what was published before it stands.
+///
+/// # Errors
+/// Whatever refuses or fails; see the module.
+pub fn snapshot(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &SnapshotOptions,
+    stdin: &mut dyn Read,
+) -> Result<Vec<SnapshotReport>> {
+    let names = named(workspace, tables, options)?;
+    let mut reports = Vec::new();
+    for (done, name) in (0u64..).zip(&names) {
+        workspace
+            .progress
+            .step(&format!("snapshot {name}"), done, names.len() as u64);
+        let (report, store_requests) =
+            workspace.counting(|| match decide(workspace, name, options)? {
+                Decision::Keep { date, path } => Ok(kept(workspace, name, date, &path)),
+                Decision::Take(plan) => take(workspace, &plan, options, stdin),
+            })?;
+        reports.push(SnapshotReport {
+            store_requests,
+            ..report
+        });
+    }
+    Ok(reports)
+}
+
+/// The tables to take: those named, or all that have a source.
+fn named(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &SnapshotOptions,
+) -> Result<Vec<TableName>> {
+    if tables.is_empty() {
+        let all: Vec<TableName> = workspace
+            .config
+            .tables
+            .iter()
+            .filter(|(_, table)| table.source.is_some())
+            .map(|(name, _)| name.parse())
+            .collect::<Result<_>>()?;
+        return match (all.as_slice(), &options.source) {
+            ([], _) => Err(
+                Error::usage("no table is named, and asof.toml has none with a source")
+                    .hint("asof snapshot TABLE --source FILE --key COLUMN"),
+            ),
+            (_, Some(_)) => Err(Error::usage("--source requires exactly one table name")
+                .hint("asof snapshot TABLE --source FILE")),
+            _ => Ok(all),
+        };
+    }
+    if tables.len() > 1 && options.source.is_some() {
+        return Err(Error::usage("--source requires exactly one table name"));
+    }
+    if options.source.is_some() {
+        return tables.iter().map(|name| name.parse()).collect();
+    }
+    tables.iter().map(|name| workspace.known(name)).collect()
+}
+
+/// The report of a snapshot that stands as it did.
+fn kept(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    path: &Location,
+) -> SnapshotReport {
+    SnapshotReport {
+        table: name.clone(),
+        snapshot_date: date,
+        outcome: Outcome::Kept,
+        path: workspace.shown(path),
+        rows: None,
+        bytes: None,
+        fingerprint: None,
+        schema: Vec::new(),
+        since: None,
+        left_to_path: Vec::new(),
+        detected: Vec::new(),
+        dedup: None,
+        dropped_rows: None,
+        forced: Vec::new(),
+        store_requests: None,
+    }
+}

@@ -1,0 +1,331 @@
+//! Taking one snapshot: reading, comparing, asking the guards, publishing.
+
+use std::io::Read;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::NaiveDate;
+
+use super::input::{keep_names, leave_to_path, sort_rows};
+use super::plan::Plan;
+use super::publish::publish;
+use super::write::{Written, write};
+use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
+use crate::commands::Workspace;
+use crate::commands::schema::shown_columns;
+use crate::domain::dedup::Dedup;
+use crate::domain::digest::RowSum;
+use crate::domain::guard::Candidate;
+use crate::domain::hash_compaction::Changes;
+use crate::domain::schema::{Drift, TypeClashes, unify};
+use crate::domain::spelling::twins;
+use crate::engine::changes::{self, ChangesWriter};
+use crate::engine::dedup::Dropped;
+use crate::engine::pins::{Watch, absent_columns, pins};
+use crate::engine::table::{Snapshot, Table};
+use crate::engine::units::{UnitSource, settle};
+use crate::error::{Error, Result};
+use crate::source::{self, Rows, TypeRules};
+use crate::storage::Batches;
+use crate::storage::lake::commit::{Staged, sweep_partitions};
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::local_object;
+use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
+use crate::storage::parquet::writer::ObjectWriter;
+
+/// Takes the snapshot that was planned.
+pub(super) fn take(
+    workspace: &Workspace<'_>,
+    plan: &Plan,
+    options: &SnapshotOptions,
+    stdin: &mut dyn Read,
+) -> Result<SnapshotReport> {
+    let Plan { table, date, .. } = plan;
+    if !options.dry_run {
+        workspace.check_writes_below(workspace.lake()?.root())?;
+    }
+    let previous = previous(table, *date)?;
+    let (input, rows) = read_input(workspace, plan, previous.as_ref(), stdin)?;
+    let Input { schema, drift, .. } = &input;
+    let target = match options.dry_run {
+        true => Location::local(std::env::temp_dir().join(format!("{}.parquet", table.name))),
+        false => {
+            sweep(workspace, plan);
+            plan.path.clone()
+        }
+    };
+    let staged = Staged::create(&target)?;
+    let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
+    let mut recorder = match options.dry_run {
+        true => None,
+        false => recorder(table, *date, previous.as_ref(), &input.comparison),
+    };
+    let since = previous.as_ref().map(|previous| previous.date);
+    let before = previous
+        .as_ref()
+        .and_then(|previous| previous.snapshot.footer.clone());
+    let Written {
+        sum,
+        sum_before,
+        changes,
+    } = write(
+        table,
+        *date,
+        rows,
+        previous.map(|previous| previous.snapshot),
+        &input.comparison,
+        &mut writer,
+        recorder.as_mut(),
+    )?;
+
+    let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
+    let forced = ask_guards(
+        plan,
+        options,
+        &Candidate {
+            rows: sum.rows(),
+            previous: previous_counts,
+            drift,
+        },
+    )?;
+    let written = footer(workspace, plan, options, &input, &sum, forced);
+    let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
+    let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
+    if outcome == Outcome::Kept {
+        // Another writer was first, or the rows stand there already: what is kept is not what was
+        // staged.
+        return Ok(kept(workspace, &table.name, *date, &plan.path));
+    }
+    if let (Some(recorder), Some(before)) = (recorder, before) {
+        recorder.publish(table, &before, sum_before, &written);
+    }
+    Ok(SnapshotReport {
+        outcome,
+        rows: Some(written.rows),
+        bytes: Some(bytes),
+        fingerprint: Some(written.fingerprint),
+        schema: shown_columns(schema),
+        since: since
+            .zip(previous_counts)
+            .map(|(date, counts)| compared(date, counts, drift)),
+        left_to_path: input.left_to_path,
+        detected: table.types.observed.detected(),
+        dedup: written.dedup,
+        dropped_rows: written.dropped_rows,
+        forced: written.forced,
+        ..kept(workspace, &table.name, *date, &plan.path)
+    })
+}
+
+/// The snapshot before, opened.
+struct Previous {
+    date: NaiveDate,
+    objects: Vec<Object>,
+    snapshot: Snapshot,
+}
+
+fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
+    let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
+    let Some((before, objects)) = found.range(..date).next_back() else {
+        return Ok(None);
+    };
+    Ok(Some(Previous {
+        date: *before,
+        objects: objects.clone(),
+        snapshot: table.open(*before, objects, None)?,
+    }))
+}
+
+/// The rows of a source in order of the key, and how their columns differ from those before.
+struct Input {
+    /// Counts the rows that the rule of duplicates drops.
+    dropped: Option<Dropped>,
+    schema: SchemaRef,
+    /// The columns of both snapshots in types that hold the values of either.
+    comparison: SchemaRef,
+    drift: Drift,
+    /// The columns that the table has pinned and the source lacks.
+    absent: Vec<ColumnWire>,
+    left_to_path: Vec<String>,
+}
+
+/// Reads the source to its end, and settles the types of its columns.
+fn read_input(
+    workspace: &Workspace<'_>,
+    plan: &Plan,
+    previous: Option<&Previous>,
+    stdin: &mut dyn Read,
+) -> Result<(Input, Batches)> {
+    let Plan { table, date, .. } = plan;
+    let pinned = match previous {
+        Some(previous) => pins(table, &previous.snapshot)?,
+        None => SchemaRef::new(Schema::empty()),
+    };
+    let staged_input;
+    let read = match &plan.files {
+        Some(files) => read_files(plan, &pinned, files, None),
+        None => {
+            staged_input = source::stage(stdin)?;
+            let files = [local_object(&staged_input)?];
+            read_files(plan, &pinned, &files, Some("standard input"))
+        }
+    };
+    let (rows, respelled) = keep_names(Some(&pinned), read?);
+    note_twins(workspace, table, &rows);
+    let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
+    let mut watch = Watch::new(&rows.schema, &pinned, table);
+    let (sorted, dropped) = sort_rows(table, *date, rows, &mut watch)?;
+    let schema = watch.schema();
+    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), date);
+    unify(&pinned, &schema).map_err(clash)?;
+    let (comparison, drift) = match previous {
+        None => (schema.clone(), Drift::default()),
+        Some(previous) => {
+            let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
+            (
+                comparison(table, previous, &wide, watch.units(*date))?,
+                Drift { respelled, ..drift },
+            )
+        }
+    };
+    let input = Input {
+        dropped,
+        absent: absent_columns(&pinned, &schema),
+        schema,
+        comparison,
+        drift,
+        left_to_path,
+    };
+    Ok((input, sorted))
+}
+
+/// The rows of the files, with the types that the table has pinned.
+fn read_files(
+    plan: &Plan,
+    pinned: &SchemaRef,
+    files: &[Object],
+    name: Option<&str>,
+) -> Result<Rows> {
+    let Plan { table, date, .. } = plan;
+    let rules = TypeRules {
+        pinned: Some(pinned.clone()),
+        ..table.types.clone()
+    };
+    source::read(files, plan.format, &rules, name)
+        .map_err(|error| error.within(format!("table {}, {date}", table.name)))
+}
+
+/// Warns of two columns whose names differ only in case.
+fn note_twins(workspace: &Workspace<'_>, table: &Table, rows: &Rows) {
+    if let Some((one, other)) = twins(&rows.schema) {
+        let note = format!(
+            "{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery \
+             cannot distinguish them",
+            table.name
+        );
+        workspace.progress.note(&note);
+    }
+}
+
+/// The columns of both snapshots in types that hold the values of either.
+fn comparison(
+    table: &Table,
+    previous: &Previous,
+    wide: &SchemaRef,
+    new: UnitSource<'_>,
+) -> Result<SchemaRef> {
+    let before = UnitSource::of_snapshot(
+        table,
+        previous.date,
+        &previous.objects,
+        &previous.snapshot.schema,
+    );
+    settle(&table.name, wide, &[before, new])
+}
+
+/// Removes what interrupted writers left in the folders that are written to.
+fn sweep(workspace: &Workspace<'_>, plan: &Plan) {
+    let Plan { table, date, .. } = plan;
+    let folder = plan.path.parent().unwrap_or_else(|| table.root.clone());
+    let places = [
+        Some((table.root.clone(), folder)),
+        changes::folders(table, *date),
+    ];
+    places
+        .into_iter()
+        .flatten()
+        .for_each(|(root, folder)| sweep_partitions(&root, &folder, workspace.clock.now()));
+}
+
+/// The writer of what changed since the previous snapshot, if that can be proven later.
+fn recorder(
+    table: &Table,
+    date: NaiveDate,
+    previous: Option<&Previous>,
+    comparison: &Schema,
+) -> Option<ChangesWriter> {
+    let snapshot = &previous?.snapshot;
+    let footer = snapshot.footer.as_ref()?;
+    // Changes are proven by what footers say of rows as they are stored.
+    let as_stored = snapshot.fingerprint().is_some();
+    if footer.key != table.key || !as_stored {
+        return None;
+    }
+    ChangesWriter::new(table, date, footer.rows, comparison)
+}
+
+/// The guards that are overridden; a refusal if one is broken and not overridden.
+fn ask_guards(
+    plan: &Plan,
+    options: &SnapshotOptions,
+    candidate: &Candidate<'_>,
+) -> Result<Vec<String>> {
+    let broken = plan.guards.broken(candidate);
+    if broken.is_empty() || options.force {
+        return Ok(broken);
+    }
+    Err(Error::refused(format!(
+        "table {}, {}: the snapshot was not published: {}",
+        plan.table.name,
+        plan.date,
+        broken.join("; ")
+    ))
+    .hint("--force, if this is the true state of the table; the snapshot's footer will say so"))
+}
+
+/// What the snapshot says of itself.
+fn footer(
+    workspace: &Workspace<'_>,
+    plan: &Plan,
+    options: &SnapshotOptions,
+    input: &Input,
+    sum: &RowSum,
+    forced: Vec<String>,
+) -> SnapshotFooter {
+    let Plan { table, date, .. } = plan;
+    SnapshotFooter {
+        table: table.name.to_string(),
+        snapshot_date: *date,
+        key: table.key.clone(),
+        rows: sum.rows(),
+        fingerprint: sum.fingerprint(),
+        source: Some(plan.source.clone()),
+        taken_at: Some(workspace.clock.now()),
+        backdated: options.backdate && *date < workspace.clock.today(),
+        forced,
+        absent: Some(input.absent.clone()),
+        dedup: table.dedup.as_ref().map(Dedup::to_string),
+        dropped_rows: input.dropped.as_ref().map(Dropped::rows),
+        asof_version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+/// What the report says of the previous snapshot, its rows, and what changed since.
+fn compared(snapshot_date: NaiveDate, counts: (u64, Changes), drift: &Drift) -> Since {
+    let (rows, changes) = counts;
+    Since {
+        snapshot_date,
+        rows,
+        changes,
+        schema: (!drift.is_empty()).then(|| drift.in_words()),
+    }
+}
