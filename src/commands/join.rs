@@ -31,13 +31,13 @@ use super::backfill::{
     AdHoc, BackfillOptions, EventsDatedByColumn, Need, ServedBy, Sides, Source, View,
 };
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
+use crate::domain::days::to_days;
 use crate::domain::join::JoinKind;
 use crate::domain::schema::unify;
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::{RowSource, TableHistory};
 use crate::engine::dated::{Dated, RowsOf, Survey};
-use crate::engine::intervals::to_days;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
 use crate::engine::join_input::intervals::of_intervals;
 use crate::engine::join_input::snapshots::{Dated as DatedSnapshot, versions_of_snapshots};

@@ -17,12 +17,13 @@ pub(crate) mod lookup;
 pub mod partitions;
 pub mod schema;
 pub mod show;
+pub mod shown_columns;
 pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod types;
+mod types_tests;
 pub mod verify;
 pub mod workspace;
 

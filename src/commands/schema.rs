@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::lookup::inventory;
-use super::show::ShownColumn;
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::TableInventory;
 use crate::error::{Error, Result};
@@ -85,15 +84,6 @@ pub struct SchemaReport {
     pub columns: Vec<ColumnHistory>,
     /// The dates whose snapshots cannot be read.
     pub unreadable: Vec<NaiveDate>,
-}
-
-/// The columns of a schema with the names of their types.
-pub(super) fn shown_columns(schema: &SchemaRef) -> Vec<ShownColumn> {
-    let shown = |field: &std::sync::Arc<arrow::datatypes::Field>| ShownColumn {
-        name: field.name().clone(),
-        data_type: type_name(field.data_type()),
-    };
-    schema.fields().iter().map(shown).collect()
 }
 
 /// Tells the history of a table's columns.

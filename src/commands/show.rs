@@ -27,7 +27,7 @@ use parquet::file::properties::WriterProperties;
 use super::Workspace;
 use super::cells::cell;
 use super::lookup::{latest_states, outputs_of_job};
-use super::schema::shown_columns;
+use super::shown_columns::{ShownColumn, shown_columns};
 use crate::domain::cast::conform;
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::expression::Condition;
@@ -54,16 +54,6 @@ pub struct ShowOptions {
     pub out: Option<String>,
     /// How many rows the report holds.
     pub limit: usize,
-}
-
-/// A column and its type, as users know it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ShownColumn {
-    /// Its name.
-    pub name: String,
-    /// The name of its type.
-    #[serde(rename = "type")]
-    pub data_type: String,
 }
 
 /// The table as of a date.

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::lookup::inventory;
-use super::schema::shown_columns;
-use super::show::ShownColumn;
+use super::shown_columns::ShownColumn;
+use super::shown_columns::shown_columns;
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::engine::as_of::{TableInventory, footer_of, schema_on, sentence};

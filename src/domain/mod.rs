@@ -13,7 +13,7 @@
 //! | which columns appeared, went or widened between two snapshots | [`schema`] |
 //! | which dates no calendar has | [`calendar`] |
 //! | which values survive a change of type | [`cast`] |
-//! | which value a text or a JSON value is | [`text`], [`json`]; in another notation, [`notation`] |
+//! | which value a text or a JSON value is | [`text`], [`text::json`]; in another notation, [`notation`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
@@ -37,6 +37,7 @@ pub mod canonical_types;
 pub mod cast;
 pub mod columns;
 pub mod comparison;
+pub mod days;
 pub mod dedup;
 pub mod diff;
 pub mod digest;
@@ -49,7 +50,6 @@ pub mod interval;
 pub mod interval_ends;
 pub mod join;
 pub mod join_keys;
-pub mod json;
 pub mod key;
 mod key_places;
 pub mod layout;

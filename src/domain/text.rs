@@ -14,7 +14,7 @@
 //! | timestamps | a date; `2024-01-31 10:00:00.5`, also with `T` | digits finer than the unit; a zone in a zoneless type, and the reverse |
 //! | timestamps in UTC | `2024-01-31T10:00:00Z`, `+02:00`, ` UTC`, ` Europe/Paris` | a local time that the zone skips or repeats |
 //! | `binary` | hexadecimal digits, as asof prints it | anything else |
-//! | lists, structs, maps | JSON of that type ([`super::json`]) | anything else |
+//! | lists, structs, maps | JSON of that type ([`json`]) | anything else |
 //!
 //! A float is read where it keeps every digit that is written: as many digits of the float, rounded
 //! as decimals, are the same digits. So what a program wrote for a float reads back, whether it
@@ -34,13 +34,13 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
+pub mod json;
 mod numbers;
 mod times;
 
 pub use self::numbers::{Number, boolean, decimal, float32, float64, integer, is_whole};
 use self::times::time_in_milliseconds;
 pub use self::times::{Moment, date, time, timestamp};
-use super::json;
 
 /// Whether text holds a value of a canonical type.
 pub fn fits(text: &str, to: &DataType) -> bool {

@@ -75,20 +75,8 @@ impl Condition {
         let batch = conform(batch, &self.schema)?;
         #[cfg(feature = "sql")]
         {
-            use arrow::array::{Array, AsArray};
-            let wrong = |error| super::sql::wrong(&error, &format!("--where \"{}\"", self.text));
-            let value = self
-                .expression
-                .evaluate(&batch)
-                .and_then(|value| value.into_array(batch.num_rows()))
-                .map_err(wrong)?;
-            let truth = value.as_boolean_opt().ok_or_else(|| {
-                Error::refused(format!("--where \"{}\" is not true or false", self.text))
-            })?;
-            Ok(match truth.nulls() {
-                None => truth.clone(),
-                Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
-            })
+            let what = format!("--where \"{}\"", self.text);
+            super::sql::rows_that_hold(self.expression.as_ref(), &batch, &what)
         }
         #[cfg(not(feature = "sql"))]
         {

@@ -11,13 +11,14 @@ use arrow::array::{
 };
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono::{Datelike, NaiveDate};
+use chrono::NaiveDate;
 
 pub use self::rows::IntervalBatch;
 pub(super) use self::rows::split;
 use self::rows::{OnDate, split_all};
 use crate::domain::cast::cast_exactly;
 use crate::domain::comparison::Comparison;
+use crate::domain::days::to_days;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
 use crate::domain::schema::unify;
@@ -29,24 +30,6 @@ use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
 pub use crate::storage::parquet::footer::{read_schema, write_schema};
 use crate::storage::parquet::object::{ParquetObject, RowCondition};
-
-/// Days from the common era's first day to 1970-01-01.
-pub(super) const EPOCH_DAYS: i32 = 719_163;
-
-/// Days since 1970-01-01, as Arrow writes dates.
-pub fn to_days(date: NaiveDate) -> i32 {
-    date.num_days_from_ce() - EPOCH_DAYS
-}
-
-/// A date from days since 1970-01-01.
-///
-/// # Errors
-/// A refusal for a number that is not a date.
-pub fn from_days(days: i32) -> Result<NaiveDate> {
-    days.checked_add(EPOCH_DAYS)
-        .and_then(NaiveDate::from_num_days_from_ce_opt)
-        .ok_or_else(|| Error::refused(format!("{days} days since 1970 is not a date")))
-}
 
 /// An intervals object whose footer has been read.
 pub struct Intervals {
@@ -543,16 +526,5 @@ mod tests {
                 .as_ref(),
             &schema
         );
-    }
-
-    #[test]
-    fn days_and_dates_agree() {
-        let date = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
-        assert_eq!(
-            to_days(NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date")),
-            0
-        );
-        assert_eq!(from_days(to_days(date)).expect("a date"), date);
-        assert!(from_days(i32::MAX).is_err());
     }
 }

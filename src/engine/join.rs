@@ -31,8 +31,8 @@ use chrono::NaiveDate;
 use self::build_column::BuildColumn;
 pub use self::spec::JoinSpec;
 use super::expression::Condition;
-use super::intervals::EPOCH_DAYS;
 use crate::domain::cast::conform;
+use crate::domain::days::EPOCH_DAYS;
 use crate::domain::digest::comparable;
 use crate::domain::interval::Interval;
 use crate::domain::join::{

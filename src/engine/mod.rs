@@ -5,7 +5,6 @@ pub mod changes;
 pub mod command;
 pub mod compaction;
 pub mod dated;
-pub mod dedup;
 pub mod digests;
 pub mod duplicate_keys;
 pub mod expression;

@@ -3,6 +3,7 @@
 //! A table lives in the lake (a managed table), or where another tool writes, in any layout
 //! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
+pub mod dedup;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,6 @@ use crate::domain::key::one_zero;
 use crate::domain::layout::Layout;
 use crate::domain::schema::with_types;
 use crate::engine::dated::Dated;
-use crate::engine::dedup;
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::parallel::footer_threads;

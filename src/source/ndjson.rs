@@ -2,7 +2,7 @@
 //!
 //! The text is set aside decompressed and read twice: once for what the values of each column have
 //! in common ([`Shape`]), once for the values. Numbers are digits until their type is known
-//! ([`crate::domain::json`]), and strings are text, unless the column had another type so far or
+//! ([`crate::domain::text::json`]), and strings are text, unless the column had another type so far or
 //! one is declared. A field that only some objects have is null in the others. An object that never
 //! has a field is kept as its JSON text, since Parquet has no type without fields.
 //!
@@ -23,7 +23,7 @@ use super::type_inference::{Guess, Place, Written};
 use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::shortened;
-use crate::domain::json::{self, Value, Wrong};
+use crate::domain::text::json::{self, Value, Wrong};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
 use crate::error::{Context, Error, Result};

@@ -4,7 +4,7 @@ use super::Render;
 use super::show::table_of;
 use crate::cli::printer::{BOLD, DIM, Printer, columns, count, number, paint, size};
 use crate::commands::check::{CheckReport, TypeOrigin};
-use crate::commands::show::ShownColumn;
+use crate::commands::shown_columns::ShownColumn;
 use crate::error::Result;
 use crate::source::ReadAs;
 

@@ -3,7 +3,7 @@
 use super::Render;
 use crate::cli::printer::{BOLD, DIM, Printer, columns, count, paint};
 use crate::commands::schema::{ColumnEvent, ColumnHistory, SchemaReport};
-use crate::commands::show::ShownColumn;
+use crate::commands::shown_columns::ShownColumn;
 use crate::error::Result;
 
 /// Columns with their types, in one line.

@@ -2,7 +2,8 @@
 
 use super::Render;
 use crate::cli::printer::{DIM, Printer, columns, count, number, paint};
-use crate::commands::show::{ShowReport, ShownColumn};
+use crate::commands::show::ShowReport;
+use crate::commands::shown_columns::ShownColumn;
 use crate::error::Result;
 
 /// The most characters of a value that are shown.

@@ -8,9 +8,9 @@ use chrono::NaiveDate;
 
 use crate::domain::path_columns::PathColumns;
 use crate::domain::spelling::respelled;
-use crate::engine::dedup::{self, Dropped};
 use crate::engine::pins::Watch;
 use crate::engine::table::Table;
+use crate::engine::table::dedup::{self, Dropped};
 use crate::error::{Context, Result};
 use crate::source::Rows;
 use crate::storage::Batches;

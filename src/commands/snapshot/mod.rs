@@ -29,7 +29,7 @@ pub(super) use self::plan::{SourceFiles, find_source};
 use self::plan::{Decision, decide};
 use self::take::take;
 use super::Workspace;
-use super::show::ShownColumn;
+use super::shown_columns::ShownColumn;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::hash_compaction::Changes;

@@ -8,7 +8,7 @@ use super::*;
 use crate::commands::compact::CompactOptions;
 use crate::commands::testing::{TestLake, date, pick, rewrite};
 use crate::config::TableConfig;
-use crate::engine::intervals::to_days;
+use crate::domain::days::to_days;
 use crate::storage::parquet::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
 
 fn compacted() -> TestLake {

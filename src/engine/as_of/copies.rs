@@ -17,16 +17,14 @@ use super::as_of_table::AsOfTable;
 use super::history::TableHistory;
 use super::{RowSource, select};
 use crate::domain::cast::{cast_exactly, display};
+use crate::domain::days::to_days;
 use crate::domain::path_columns::first_disagreeing;
 use crate::domain::schema::{TypeClashes, unify};
-use crate::engine::intervals::to_days;
 use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
+use crate::storage::lake::paths::SNAPSHOT_DATE;
 use crate::storage::parquet::object::BATCH_ROWS;
 use crate::storage::{Batches, within};
-
-/// The column of a table's copies that says which copy a row is of.
-pub const SNAPSHOT_DATE: &str = "snapshot_date";
 
 /// Some copies of a table, opened: their columns with `snapshot_date`, and how to read them.
 #[derive(Clone)]

@@ -41,7 +41,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use self::as_of_table::{AsOfTable, Origin};
 pub use self::columns::schema_on;
-pub use self::copies::{Copies, SNAPSHOT_DATE};
+pub use self::copies::Copies;
 pub use self::facts::SnapshotFacts;
 pub use self::history::TableHistory;
 pub use self::inventory::{TableInventory, footer_of, last_key, sentence};

@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, UInt32Type};
 use chrono::NaiveDate;
 
+use crate::domain::days::to_days;
 use crate::domain::interval::Convention;
 use crate::domain::interval_ends::Ends;
-use crate::engine::intervals::to_days;
 use crate::error::{Context, Error, Result};
 
 /// The sorter's columns beside the table's: the interval's first date and number.

@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
 
-use super::from_days;
+use crate::domain::days::from_days;
 use crate::domain::interval::{Convention, Interval};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;

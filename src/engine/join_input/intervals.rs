@@ -11,8 +11,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
 
+use crate::domain::days::to_days;
 use crate::domain::interval::{Convention, Interval};
-use crate::engine::intervals::{Intervals, to_days};
+use crate::engine::intervals::Intervals;
 use crate::engine::join::{JoinColumns, Timed};
 use crate::error::{Context, Result};
 use crate::parallel::processors;

@@ -25,10 +25,9 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use crate::engine::as_of::SNAPSHOT_DATE;
-use crate::engine::expression::Condition;
-use crate::engine::intervals::to_days;
+use crate::domain::days::to_days;
 use crate::error::Result;
+use crate::storage::lake::paths::SNAPSHOT_DATE;
 
 /// The dates, of those that there are, whose copies a query reads of a relation.
 ///
@@ -92,13 +91,13 @@ impl Named {
         if VisitMut::visit(&mut condition, &mut bare).is_break() || !bare.found {
             return None;
         }
-        let condition = Condition::parse(&condition.to_string(), &date_schema()).ok()?;
+        let text = condition.to_string();
+        let (condition, _) = super::condition(&text, &date_schema(), &text).ok()?;
         let null = [None];
         let with_null =
             Date32Array::from_iter(dates.iter().map(|date| Some(to_days(*date))).chain(null));
-        let mask = condition
-            .mask(&RecordBatch::try_new(date_schema(), vec![Arc::new(with_null)]).ok()?)
-            .ok()?;
+        let batch = RecordBatch::try_new(date_schema(), vec![Arc::new(with_null)]).ok()?;
+        let mask = super::rows_that_hold(condition.as_ref(), &batch, &text).ok()?;
         let holds_for_null = mask.value(dates.len());
         (!holds_for_null).then(|| (0..dates.len()).map(|at| mask.value(at)).collect())
     }

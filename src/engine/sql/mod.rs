@@ -25,7 +25,7 @@ mod tests_of_values;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
@@ -368,6 +368,28 @@ fn check_stable(expression: &Expr) -> Result<()> {
         ))
         .hint("in a job, {date} is the date being run")),
     }
+}
+
+/// The rows of a batch for which a condition holds; where it is null, it does not.
+///
+/// # Errors
+/// A refusal if a value cannot be computed, such as a division by zero.
+pub(super) fn rows_that_hold(
+    condition: &dyn PhysicalExpr,
+    batch: &RecordBatch,
+    what: &str,
+) -> Result<BooleanArray> {
+    let value = condition
+        .evaluate(batch)
+        .and_then(|value| value.into_array(batch.num_rows()))
+        .map_err(|error| wrong(&error, what))?;
+    let truth = value
+        .as_boolean_opt()
+        .ok_or_else(|| Error::refused(format!("{what} is not true or false")))?;
+    Ok(match truth.nulls() {
+        None => truth.clone(),
+        Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
+    })
 }
 
 /// A condition over the columns of a schema as DataFusion will compute it, and the columns that it

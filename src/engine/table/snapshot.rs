@@ -11,7 +11,7 @@ use crate::domain::cast::cast_exactly;
 use crate::domain::digest::Fingerprint;
 use crate::domain::schema::{declaration, with_types};
 use crate::domain::widening::keeps_values;
-use crate::engine::dedup::Dropped;
+use crate::engine::table::dedup::Dropped;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, Format, Rows, TypeRules};

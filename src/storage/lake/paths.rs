@@ -26,6 +26,9 @@ use crate::error::Result;
 use crate::model::TableName;
 use crate::storage::lake::location::Location;
 
+/// The column that the folders of snapshots hold: the date of each.
+pub const SNAPSHOT_DATE: &str = "snapshot_date";
+
 impl Lake {
     fn table(&self, table: &TableName) -> Location {
         self.root().join(table.as_str())
@@ -76,7 +79,7 @@ impl Lake {
 
 /// The folder of a date, by [`Layout::SNAPSHOTS`].
 pub fn partition(root: &Location, date: NaiveDate) -> Location {
-    root.join(&format!("snapshot_date={date}"))
+    root.join(&format!("{SNAPSHOT_DATE}={date}"))
 }
 
 /// The root of what a table's snapshots changed, by the root of the snapshots.

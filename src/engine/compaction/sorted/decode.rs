@@ -9,10 +9,11 @@ use chrono::NaiveDate;
 
 use super::ranges::SortedObject;
 use crate::domain::cast::conform;
+use crate::domain::days::to_days;
 use crate::domain::digest::RowSum;
 use crate::domain::interval::Interval;
 use crate::domain::merge_compaction::SortedRows;
-use crate::engine::intervals::{IntervalBatch, to_days};
+use crate::engine::intervals::IntervalBatch;
 use crate::engine::table::{Table, all_digests, convert};
 use crate::engine::table_part::TablePart;
 use crate::error::{Context, Error, Result};

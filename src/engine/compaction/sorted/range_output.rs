@@ -13,11 +13,11 @@ use arrow::error::ArrowError;
 use chrono::NaiveDate;
 
 use super::refusals::out_of_order;
+use crate::domain::days::to_days;
 use crate::domain::key::{KeyOrder, KeyStep, KeySteps, gallop, one_zero, partition_point};
 use crate::domain::merge_compaction::MergeError;
 use crate::engine::compaction::interval_columns::{IntervalEnding, with_number};
 use crate::engine::compaction::pass::Pass;
-use crate::engine::intervals::to_days;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};
 use crate::phases::Phase;

@@ -16,7 +16,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::table::Table;
+use super::Table;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
 use crate::domain::key::KeyEncoder;

@@ -721,7 +721,7 @@ fn a_type_that_was_inferred_from_text_gives_way_to_text() {
         for (at, value) in values.iter().enumerate() {
             assert_eq!(
                 shown(&workspace, at + 1).1,
-                super::types::values(&[*value, *value]),
+                super::types_tests::values(&[*value, *value]),
                 "as it is written"
             );
         }

@@ -1,7 +1,7 @@
 //! JSON values as typed values: exactly the value that is written, or none.
 //!
 //! A number is kept as its digits until its type is known, so none is rounded on the way. What a
-//! string or a number may become is said in [`super::text`]; besides, a JSON number such as `7.0`
+//! string or a number may become is said in [`super`]; besides, a JSON number such as `7.0`
 //! or `1e3` is a whole number, and a number is never a date or a time: nothing says in what unit it
 //! counts. In a text column a number keeps its digits, and a list or an object is its JSON text.
 //!
@@ -16,7 +16,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields};
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
-use super::text;
+use crate::domain::text;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
