@@ -385,19 +385,32 @@ mod tests {
         };
         let was = with(&[copy(1, 7), copy(2, 8)]);
         let state = |now: &[TableInput]| DateState::of(Some(&was), &with(now), None);
-        let stale = |reason: &str| DateState::Stale(StaleReason::new(reason));
         assert_eq!(state(&[copy(1, 7), copy(2, 8)]), DateState::UpToDate);
+        let reason = |now: &[TableInput]| match state(now) {
+            DateState::Stale(reason) => (reason.to_string(), reason.cause().to_owned()),
+            other => panic!("{other:?}"),
+        };
+        let of = |text: &str, cause: &str| (text.to_owned(), cause.to_owned());
         assert_eq!(
-            state(&[copy(1, 7), copy(2, 9)]),
-            stale("the snapshot of item on 2024-01-02 was rewritten")
+            reason(&[copy(1, 7), copy(2, 9)]),
+            of(
+                "the snapshot of item on 2024-01-02 was rewritten",
+                "the snapshot of item was rewritten"
+            )
         );
         assert_eq!(
-            state(&[copy(1, 7), copy(2, 8), copy(3, 8)]),
-            stale("the snapshot of item on 2024-01-03 is new")
+            reason(&[copy(1, 7), copy(2, 8), copy(3, 8)]),
+            of(
+                "the snapshot of item on 2024-01-03 is new",
+                "the snapshot of item is new"
+            )
         );
         assert_eq!(
-            state(&[copy(2, 8)]),
-            stale("the snapshot of item on 2024-01-01 is gone")
+            reason(&[copy(2, 8)]),
+            of(
+                "the snapshot of item on 2024-01-01 is gone",
+                "the snapshot of item is gone"
+            )
         );
         let read = serde_json::to_string(&inputs()).expect("JSON");
         assert!(
