@@ -33,10 +33,12 @@ pub fn command_line() -> clap::Command {
     let names: Vec<String> = command
         .get_subcommands()
         .map(|subcommand| subcommand.get_name().to_owned())
-        .filter(|name| name != "help")
         .collect();
     for name in names {
         command = command.mut_subcommand(name, |subcommand| {
+            if subcommand.get_name() == "help" {
+                return subcommand;
+            }
             subcommand
                 .mut_args(|argument| {
                     let is_global = argument.is_global_set();

@@ -46,7 +46,7 @@ pub(crate) fn latest_states(
 
 /// A file of intervals that is read on its own, without its lake.
 pub(super) struct IntervalsFile {
-    /// A table with the file's name, without snapshots.
+    /// The table that the footer names, without snapshots.
     pub(super) table: Table,
     /// The intervals.
     pub(super) intervals: Intervals,
@@ -90,7 +90,8 @@ pub(super) fn open_intervals(file: &Location) -> Result<IntervalsFile> {
         Error::usage(format!("there is no file '{file}'"))
             .hint(format!("asof compact TABLE --out {file}, to write it"))
     })?;
-    let table = table_of_file(file, intervals.footer.key.clone())?;
+    let mut table = table_of_file(file, intervals.footer.key.clone())?;
+    table.name = intervals.footer.table.parse()?;
     Ok(IntervalsFile { table, intervals })
 }
 

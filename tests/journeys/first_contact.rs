@@ -1,6 +1,6 @@
 //! What the program says to those who use it for the first time.
 
-use super::environment::World;
+use super::environment::{SHOP, World};
 
 #[test]
 fn status_groups_dates_by_reason_and_tells_by_its_exit_code() {
@@ -97,6 +97,9 @@ fn a_file_of_intervals_is_read_without_its_lake() {
 #[test]
 fn the_output_of_a_job_is_shown_by_its_name() {
     let mut world = World::shop(3);
+    let job = "[jobs.active_item_events]\nsql = \"select * from item_events where item_id in (select \
+               id from item where status = 'ACTIVE')\"\noutput = 'active_item_events'\n";
+    world.write("asof.toml", format!("{SHOP}{job}"));
     world.refuses(3, "show active_item_events");
     world.succeeds("backfill active_item_events --from 2024-03-01 --to 2024-03-02");
     world.succeeds("show active_item_events");
