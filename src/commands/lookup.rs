@@ -160,8 +160,10 @@ pub(super) fn outputs_of_job(
         dedup_is_given: false,
     };
     let mut outputs = Partitions::new();
-    for date in dates {
-        outputs.extend(table.find_latest(*date)?);
+    if table.root.is_folder()? {
+        for date in dates {
+            outputs.extend(table.find_latest(*date)?);
+        }
     }
     if outputs.is_empty() {
         return Err(Error::refused(format!("job {name} has no output yet"))
