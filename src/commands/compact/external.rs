@@ -1,9 +1,11 @@
 //! Compacts external copies that the command line names: files of one date each, under a layout, or
 //! rows of many dates, which a column tells apart.
 
+use super::existing::Existing;
 use super::settings::CompactOptions;
-use super::{CompactReport, Existing, Workspace, run};
-use crate::config::zone;
+use super::{CompactReport, Workspace, run};
+use crate::config::{TableConfig, zone};
+use crate::domain::dedup::Dedup;
 use crate::domain::layout::Layout;
 use crate::engine::dated::{DateColumn, Dated, NamedBy};
 use crate::engine::table::Table;
@@ -29,47 +31,14 @@ pub(super) fn external(
         .hint("--out FILE.parquet"));
     };
     let layout = options.layout.as_deref().map(Layout::parse).transpose()?;
-    let name: TableName = match tables {
-        [] => {
-            let name = workspace.here(out)?.name();
-            name.rsplit_once('.')
-                .map_or(name.as_str(), |(stem, _)| stem)
-                .parse()?
-        }
-        [name] => name.parse()?,
-        _ => return Err(Error::usage("--snapshots requires exactly one table name")),
-    };
+    let name = name_of(workspace, tables, out)?;
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
     refuse_to_write_into(&root, layout.as_ref(), &path, out)?;
     let existing = Existing::at(&path, &name, options)?;
     let config = workspace.table_config(&name);
-    let key = [&options.key, &config.key]
-        .into_iter()
-        .find(|key| !key.is_empty())
-        .cloned();
-    let key = key.or_else(|| {
-        existing
-            .intervals
-            .as_ref()
-            .map(|existing| existing.footer.key.clone())
-    });
-    let key = key.ok_or_else(|| {
-        Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]")
-    })?;
-    let recorded = || {
-        existing
-            .footer
-            .as_ref()
-            .and_then(|footer| footer.dedup.as_ref())
-            .map(|rule| rule.parse())
-            .transpose()
-    };
-    let dedup = options
-        .dedup
-        .clone()
-        .or(config.dedup.clone())
-        .map_or_else(recorded, |rule| Ok(Some(rule)))?;
+    let key = key_of(options, &config, &existing)?;
+    let dedup = dedup_of(options, &config, &existing)?;
     let declared = options.source_format.or(config.source_format);
     let format = FormatRule {
         declared,
@@ -108,6 +77,62 @@ pub(super) fn external(
         (None, None) => return Err(no_dates()),
     };
     run(workspace, table, &path, existing, options)
+}
+
+/// The name of the table: the one that is given, or that of the object of intervals.
+fn name_of(workspace: &Workspace<'_>, tables: &[String], out: &str) -> Result<TableName> {
+    match tables {
+        [] => {
+            let name = workspace.here(out)?.name();
+            name.rsplit_once('.')
+                .map_or(name.as_str(), |(stem, _)| stem)
+                .parse()
+        }
+        [name] => name.parse(),
+        _ => Err(Error::usage("--snapshots requires exactly one table name")),
+    }
+}
+
+/// The key columns: as given, else as configured, else those of the existing intervals.
+fn key_of(
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: &Existing,
+) -> Result<Vec<String>> {
+    let key = [&options.key, &config.key]
+        .into_iter()
+        .find(|key| !key.is_empty())
+        .cloned();
+    let key = key.or_else(|| {
+        existing
+            .intervals
+            .as_ref()
+            .map(|existing| existing.footer.key.clone())
+    });
+    key.ok_or_else(|| {
+        Error::usage("--snapshots needs the key columns").hint("--key COLUMN[,COLUMN]")
+    })
+}
+
+/// The rule for duplicate keys: as given, else as configured, else that of the existing intervals.
+fn dedup_of(
+    options: &CompactOptions,
+    config: &TableConfig,
+    existing: &Existing,
+) -> Result<Option<Dedup>> {
+    let recorded = || {
+        existing
+            .footer
+            .as_ref()
+            .and_then(|footer| footer.dedup.as_ref())
+            .map(|rule| rule.parse())
+            .transpose()
+    };
+    options
+        .dedup
+        .clone()
+        .or(config.dedup.clone())
+        .map_or_else(recorded, |rule| Ok(Some(rule)))
 }
 
 /// The error for copies of which nothing tells the dates.

@@ -1,0 +1,155 @@
+//! Doing a planned compaction, and publishing its intervals.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::plan::Run;
+use super::{CompactReport, CompactionMode, Done};
+use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
+use crate::error::{Error, Result};
+use crate::parallel::decoding_threads;
+use crate::storage::lake::commit::{Staged, sweep};
+use crate::storage::parquet::writer::ObjectWriter;
+
+impl Run<'_> {
+    /// Reads the snapshots and writes the intervals, unless they stand or this is a dry run.
+    pub(super) fn apply(mut self) -> Result<Done> {
+        if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
+            self.mode = CompactionMode::UpToDate;
+            self.base
+                .iter()
+                .try_for_each(|base| self.check_declared(&base.intervals.every_column()?))?;
+            if !self.dry_run {
+                self.recall.save();
+            }
+            return Ok(Done::Report(Box::new(self.report(None, 0)?)));
+        }
+        if self.dry_run {
+            return Ok(Done::Report(Box::new(self.report(None, 0)?)));
+        }
+        let mut output = Output {
+            run: &self,
+            staged: None,
+            writer: None,
+        };
+        let pass = Pass {
+            table: &self.table,
+            settings: &self.settings,
+            base: self.base.as_ref(),
+            part: None,
+            memory: self.workspace.memory,
+            threads: decoding_threads(),
+            step: &|done, total| {
+                self.workspace
+                    .progress
+                    .step(&format!("compact {}", self.table.name), done, total)
+            },
+        };
+        let facts = pass.run(&self.new, &mut output)?;
+        if !facts.as_text.is_empty() {
+            return Ok(Done::AsText(facts.as_text));
+        }
+        self.note_new_columns(&facts);
+        self.note_twins(&facts)?;
+        let bytes = output.finish(&facts)?;
+        if let (0, Some(condition)) = (facts.intervals, &self.settings.selection.condition) {
+            self.workspace.progress.note(&format!(
+                "{}: no row of any snapshot meets the condition {condition}",
+                self.table.name
+            ));
+        }
+        let volatile_columns = self.note_volatile_columns(&facts);
+        self.remember(&facts);
+        Ok(Done::Report(Box::new(CompactReport {
+            volatile_columns,
+            ..self.report(Some(&facts), bytes)?
+        })))
+    }
+
+    /// Remembers the fingerprints of the snapshots that were read.
+    fn remember(&mut self, facts: &CompactionFacts) {
+        for (date, objects) in &self.new {
+            if let Some(observed) = facts
+                .observed
+                .iter()
+                .find(|observed| observed.date == *date)
+            {
+                self.recall.learn(
+                    *date,
+                    objects,
+                    observed.stored.unwrap_or(observed.fingerprint),
+                );
+            }
+        }
+        self.recall.save();
+    }
+}
+
+/// The object of intervals on its way.
+struct Output<'a> {
+    run: &'a Run<'a>,
+    staged: Option<Staged>,
+    writer: Option<ObjectWriter>,
+}
+
+impl Sink for Output<'_> {
+    fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
+        let Run {
+            settings,
+            path,
+            workspace,
+            ..
+        } = self.run;
+        settings.check(table, &self.run.table)?;
+        self.run.check_declared(table)?;
+        if let Some(folder) = path.parent() {
+            sweep(&folder, workspace.clock.now());
+        }
+        (self.writer, self.staged) = (None, None);
+        let staged = Staged::create(path)?;
+        let mut sorted_by = self.run.table.key.clone();
+        sorted_by.push(settings.convention.start_column.clone());
+        self.writer = Some(ObjectWriter::create(
+            staged.writer()?,
+            schema,
+            &sorted_by,
+            path,
+        )?);
+        self.staged = Some(staged);
+        Ok(())
+    }
+
+    fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.writer.as_mut().map_or_else(
+            || Err(Error::internal("nothing was begun")),
+            |writer| writer.write(rows),
+        )
+    }
+}
+
+impl Output<'_> {
+    /// Publishes the object whole; gives its size.
+    fn finish(self, facts: &CompactionFacts) -> Result<u64> {
+        let (Some(staged), Some(writer)) = (self.staged, self.writer) else {
+            return Err(Error::internal("nothing was begun"));
+        };
+        if writer.rows() != facts.intervals {
+            let counted = format!(
+                "{} intervals were counted and {} written",
+                facts.intervals,
+                writer.rows()
+            );
+            return Err(Error::internal(format!(
+                "table {}: {counted}",
+                self.run.table.name
+            )));
+        }
+        let bytes = writer.finish(&self.run.settings.footer(
+            &self.run.table,
+            facts,
+            &self.run.types,
+        ))?;
+        staged.publish_over()?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,245 @@
+//! Planning a compaction: the snapshots to read, and what would lose rows and is refused.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::existing::Existing;
+use super::{CompactOptions, CompactionMode, settings};
+use crate::commands::Workspace;
+use crate::engine::compaction::{Base, Settings};
+use crate::engine::intervals::Intervals;
+use crate::engine::table::Table;
+use crate::error::{Error, Result};
+use crate::model::DateRange;
+use crate::storage::lake::fingerprint_cache::FingerprintRecall;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::Found;
+
+/// One compaction, planned.
+pub(super) struct Run<'a> {
+    pub(super) workspace: &'a Workspace<'a>,
+    pub(super) table: Table,
+    pub(super) settings: Settings,
+    pub(super) path: Location,
+    pub(super) base: Option<Base>,
+    /// The snapshots to take, ascending.
+    pub(super) new: Vec<(NaiveDate, Vec<Object>)>,
+    pub(super) mode: CompactionMode,
+    pub(super) recall: FingerprintRecall,
+    /// The types that are declared, by column.
+    pub(super) types: BTreeMap<String, String>,
+    pub(super) dry_run: bool,
+}
+
+impl<'a> Run<'a> {
+    /// Decides which snapshots are read, and what of the existing intervals is reused.
+    pub(super) fn plan(
+        workspace: &'a Workspace<'a>,
+        table: Table,
+        types: BTreeMap<String, String>,
+        path: Location,
+        existing: Existing,
+        options: &CompactOptions,
+    ) -> Result<Self> {
+        let config = workspace.table_config(&table.name);
+        let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
+        // Text that is not a condition is refused before anything is read.
+        settings.selection.part()?;
+        let existing = existing.intervals;
+        let range = options.range()?;
+        let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
+        let (found, lost) = snapshots_within(range, &table, existing.as_ref(), options)?;
+        let dates = found.dates();
+        if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
+            workspace
+                .progress
+                .note(&format!("table {}: {other}, and is not read", table.name));
+        }
+        if dates.is_empty() && existing.is_none() {
+            return Err(no_snapshots(&table, range, &found));
+        }
+        let recall = FingerprintRecall::beside(&path, read_with(&table, &types));
+        let mut run = Run {
+            workspace,
+            table,
+            settings,
+            path,
+            base: None,
+            new: Vec::new(),
+            mode: CompactionMode::Full,
+            recall,
+            types,
+            dry_run: options.dry_run,
+        };
+        let mut observed = dates.clone();
+        if let Some(existing) = existing {
+            run.refuse_pruned("a compaction of this range", &lost)?;
+            let pruned = existing
+                .observed()
+                .into_iter()
+                .filter(|date| !found.partitions.contains_key(date) && !outside(date));
+            let pruned: Vec<NaiveDate> = pruned.collect();
+            observed.extend(&pruned);
+            observed.sort();
+            run.take_over(existing, &found.partitions, &pruned)?;
+        } else if options.full {
+            run.refuse_to_lose()?;
+        }
+        let kept = run.base.as_ref().map(Base::last);
+        run.new = found
+            .partitions
+            .into_iter()
+            .filter(|(date, _)| kept.is_none_or(|kept| *date > kept))
+            .collect();
+        run.settings
+            .policy
+            .check(run.table.name.as_str(), &observed)?;
+        Ok(run)
+    }
+
+    /// Refuses a full compaction over intervals that know dates which the lake no longer has.
+    fn refuse_to_lose(&self) -> Result<()> {
+        match Intervals::open(&self.path) {
+            Ok(None) => Ok(()),
+            Ok(Some(existing)) => {
+                let all = self.table.find(None)?;
+                let lost: Vec<NaiveDate> = existing
+                    .observed()
+                    .into_iter()
+                    .filter(|date| !all.partitions.contains_key(date))
+                    .collect();
+                self.refuse_pruned("a full compaction", &lost)
+            }
+            Err(error)
+                if self
+                    .workspace
+                    .intervals_path(&self.table.name, None)
+                    .ok()
+                    .as_ref()
+                    != Some(&self.path) =>
+            {
+                // Elsewhere it may be anything, and whose it is cannot be told.
+                Err(error.hint(format!(
+                    "rm '{}', if it is not needed",
+                    self.workspace.shown(&self.path)
+                )))
+            }
+            Err(error) => {
+                let note = format!(
+                    "{}: the existing intervals cannot be read ({error}); data that existed only \
+                     in them is lost",
+                    self.table.name
+                );
+                self.workspace.progress.note(&note);
+                Ok(())
+            }
+        }
+    }
+
+    /// Refuses what needs the rows of snapshots that were removed.
+    pub(super) fn refuse_pruned(&self, what: &str, dates: &[NaiveDate]) -> Result<()> {
+        let [first, ..] = dates else { return Ok(()) };
+        let more = if dates.len() > 1 {
+            format!(" and {} more", dates.len() - 1)
+        } else {
+            String::new()
+        };
+        let name = &self.table.name;
+        let what = format!(
+            "table {name}: {what} needs the snapshot of {first}{more}, which was removed and \
+             exists only in the intervals"
+        );
+        let mut error = Error::refused(what);
+        let last = dates[dates.len() - 1];
+        if !self.table.own {
+            // asof never writes among external copies.
+            error = error.hint(format!(
+                "put the copies of {first} to {last} back, if they should be there"
+            ));
+        } else if Intervals::open(&self.path)
+            .ok()
+            .flatten()
+            .is_none_or(|existing| existing.is_whole())
+        {
+            let root = self.workspace.shown(&self.table.root);
+            error = error.hint(format!(
+                "asof expand {name} --from {first} --to {last} --out '{root}', to have them back"
+            ));
+        }
+        Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
+    }
+}
+
+/// The snapshots of a table within a range, and the dates of existing intervals outside of it that
+/// the lake no longer has.
+fn snapshots_within(
+    range: Option<DateRange>,
+    table: &Table,
+    existing: Option<&Intervals>,
+    options: &CompactOptions,
+) -> Result<(Found, Vec<NaiveDate>)> {
+    let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
+    // What the range leaves out is dropped from the intervals, and must be had again from the
+    // lake.
+    let left_out: Vec<NaiveDate> = existing
+        .into_iter()
+        .flat_map(Intervals::observed)
+        .filter(outside)
+        .collect();
+    // A range that is open at one end has millions of dates: what there is is filtered instead.
+    let is_narrow = left_out.is_empty()
+        && (table.dated.is_some() || options.from.is_some() && options.to.is_some());
+    let mut found = table.find(range.filter(|_| is_narrow))?;
+    let lost: Vec<NaiveDate> = left_out
+        .into_iter()
+        .filter(|date| !found.partitions.contains_key(date))
+        .collect();
+    found.partitions.retain(|date, _| !outside(date));
+    Ok((found, lost))
+}
+
+/// What decides how a snapshot is read: the declared types, and the rules for text and duplicates.
+fn read_with(table: &Table, types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut read_with = types.clone();
+    if table.types.csv_as_text {
+        // No column has this name.
+        read_with.insert(String::new(), "csv_types = text".to_owned());
+    }
+    if !table.own && !table.types.csv.is_default() {
+        read_with.insert(",".to_owned(), table.types.csv.in_words());
+    }
+    if let Some(rule) = table.dedup.as_ref().filter(|_| !table.own) {
+        read_with.insert(",dedup".to_owned(), rule.to_string());
+    }
+    read_with
+}
+
+/// The refusal to compact a table of which no snapshot is found.
+fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error {
+    let within = range.map_or(String::new(), |range| format!(" from {range}"));
+    let error = Error::refused(format!(
+        "table {} has no snapshots{within} to compact",
+        table.name
+    ));
+    if let Some(other) = &found.other_padding {
+        return error.hint(format!(
+            "--layout '{}' reads '{}'",
+            other.layout, other.path
+        ));
+    }
+    match found.unrecognized_paths.as_slice() {
+        [] if range.is_some() => {
+            error.hint("choose another range with --from and --to, or leave them out")
+        }
+        [] if !table.own => error.hint(table.filling()),
+        [] => error.hint(format!(
+            "asof snapshot {} --source FILE --key COLUMN",
+            table.name
+        )),
+        unrecognized_paths => error.hint(format!(
+            "'{}' does not match the layout '{}'",
+            unrecognized_paths[0], table.layout
+        )),
+    }
+}
