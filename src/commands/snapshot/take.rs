@@ -46,19 +46,10 @@ pub(super) fn take(
     let previous = previous(table, *date)?;
     let (input, rows) = read_input(workspace, plan, previous.as_ref(), stdin)?;
     let Input { schema, drift, .. } = &input;
-    let target = match options.dry_run {
-        true => Location::local(std::env::temp_dir().join(format!("{}.parquet", table.name))),
-        false => {
-            sweep(workspace, plan);
-            plan.path.clone()
-        }
-    };
-    let staged = Staged::create(&target)?;
+    let staged = stage(workspace, plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
-    let mut recorder = match options.dry_run {
-        true => None,
-        false => recorder(table, *date, previous.as_ref(), &input.comparison),
-    };
+    let recorded_since = previous.as_ref().filter(|_| !options.dry_run);
+    let mut recorder = recorder(table, *date, recorded_since, &input.comparison);
     let since = previous.as_ref().map(|previous| previous.date);
     let before = previous
         .as_ref()
@@ -78,15 +69,12 @@ pub(super) fn take(
     )?;
 
     let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
-    let forced = ask_guards(
-        plan,
-        options,
-        &Candidate {
-            rows: sum.rows(),
-            previous: previous_counts,
-            drift,
-        },
-    )?;
+    let candidate = Candidate {
+        rows: sum.rows(),
+        previous: previous_counts,
+        drift,
+    };
+    let forced = ask_guards(plan, options, &candidate)?;
     let written = footer(workspace, plan, options, &input, &sum, forced);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
@@ -240,6 +228,16 @@ fn comparison(
         &previous.snapshot.schema,
     );
     settle(&table.name, wide, &[before, new])
+}
+
+/// The object that is staged: beside the snapshot's path, or, for a dry run, in a temporary folder.
+fn stage(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions) -> Result<Staged> {
+    if options.dry_run {
+        let name = format!("{}.parquet", plan.table.name);
+        return Staged::create(&Location::local(std::env::temp_dir().join(name)));
+    }
+    sweep(workspace, plan);
+    Staged::create(&plan.path)
 }
 
 /// Removes what interrupted writers left in the folders that are written to.

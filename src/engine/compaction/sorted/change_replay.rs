@@ -6,7 +6,7 @@
 //!
 //! Memory: a row for each key that is edited.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{take_arrays, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
@@ -63,23 +63,7 @@ impl DayEdits {
         };
         let pairs = recorded.pairs()?;
         check_order(&shape.table.key_columns(&recorded.rows, date)?, &pairs)?;
-        // The position of a row among the chosen ones.
-        let positions: Vec<Option<usize>> = match &chosen {
-            None => (0..recorded.rows.num_rows()).map(Some).collect(),
-            Some(chosen) => {
-                let mut next = 0..;
-                chosen
-                    .iter()
-                    .map(|chosen| {
-                        if chosen == Some(true) {
-                            next.next()
-                        } else {
-                            None
-                        }
-                    })
-                    .collect()
-            }
-        };
+        let positions = positions_among_chosen(recorded.rows.num_rows(), chosen.as_ref());
         let rows = conform(&rows, &shape.wide)?;
         let columns = shape.compared.iter().map(|at| rows.column(*at));
         let differs = columns
@@ -171,5 +155,25 @@ fn check_order(keys: &[ArrayRef], pairs: &[(Option<usize>, Option<usize>)]) -> R
         Ok(())
     } else {
         Err(Error::refused("changes are not in order of the key"))
+    }
+}
+
+/// The position of each row among the chosen ones, if it is chosen.
+fn positions_among_chosen(rows: usize, chosen: Option<&BooleanArray>) -> Vec<Option<usize>> {
+    match chosen {
+        None => (0..rows).map(Some).collect(),
+        Some(chosen) => {
+            let mut next = 0..;
+            chosen
+                .iter()
+                .map(|chosen| {
+                    if chosen == Some(true) {
+                        next.next()
+                    } else {
+                        None
+                    }
+                })
+                .collect()
+        }
     }
 }
