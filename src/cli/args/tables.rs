@@ -36,7 +36,7 @@ pub struct SnapshotArgs {
     /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
-    /// What to do with a snapshot that exists
+    /// How to treat a snapshot that exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
     /// The source really holds the state of a past date
@@ -81,7 +81,7 @@ pub struct CheckArgs {
     pub csv: Vec<Dialect>,
 }
 
-/// What to do with a snapshot that exists.
+/// How to treat a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IfExistsArg {
     /// Keep it, and exit with 0

@@ -39,7 +39,7 @@ use crate::source::{Format, ReadAs};
 use crate::storage::lake::location::Location;
 use crate::storage::object_store::http::RequestCounts;
 
-/// What to do with a snapshot that exists.
+/// How to treat a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum IfExists {
     /// Leave it, and succeed.
@@ -65,7 +65,7 @@ pub struct SnapshotOptions {
     pub key: Vec<String>,
     /// Which row of a key counts, if not that of the configuration.
     pub dedup: Option<Dedup>,
-    /// What to do with a snapshot that exists.
+    /// How to treat a snapshot that exists.
     pub if_exists: IfExists,
     /// Whether the source really holds the state of a past date.
     pub backdate: bool,
