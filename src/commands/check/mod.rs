@@ -11,35 +11,28 @@
 //!
 //! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
 
-use std::io::Read;
-use std::sync::Arc;
+mod examine;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use serde::{Serialize, Serializer};
+use std::io::Read;
 
+use self::examine::examine;
 use super::Workspace;
 use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
-use super::cells::cell;
-use super::snapshot::{SourceFiles, count_null_keys, find_source, keep_names};
+use super::snapshot::{SourceFiles, find_source, keep_names};
 use crate::domain::dedup::Dedup;
-use crate::domain::key::KeyEncoder;
-use crate::domain::schema::unify;
-use crate::domain::spelling::twins;
-use crate::domain::type_names::type_name;
 use crate::engine::dated::{Dated, RowsOf};
-use crate::engine::duplicate_keys::DuplicateKeys;
-use crate::engine::pins::{Watch, pins};
+use crate::engine::pins::pins;
 use crate::engine::table::Table;
-use crate::engine::table::dedup;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::{self, local_object};
-use crate::storage::sorter::{BUDGET, Sorter};
 
 /// How many rows are shown.
 const SHOWN: usize = 3;
@@ -468,216 +461,4 @@ fn nothing(what: &str, options: &CheckOptions) -> Error {
         None => Error::refused(format!("{what}: there are no rows of any date"))
             .hint("check the path and the layout, or the date column, in asof.toml"),
     }
-}
-
-/// Looks for nulls in the key and for duplicate keys.
-struct Keys<'a> {
-    key: &'a [String],
-    columns: Vec<usize>,
-    sorter: Sorter,
-    nulls: u64,
-    shown: Vec<String>,
-}
-
-impl<'a> Keys<'a> {
-    fn new(key: &'a [String], schema: &Schema) -> Option<Self> {
-        let columns = key
-            .iter()
-            .map(|name| schema.index_of(name).ok())
-            .collect::<Option<Vec<_>>>()?;
-        (!key.is_empty()).then(|| Keys {
-            key,
-            columns,
-            sorter: Sorter::new(key, BUDGET),
-            nulls: 0,
-            shown: Vec::new(),
-        })
-    }
-
-    fn see(&mut self, batch: &RecordBatch) -> Result<()> {
-        count_null_keys(batch, self.key, &mut self.nulls, &mut self.shown);
-        self.sorter.push(
-            batch
-                .project(&self.columns)
-                .io_context(|| "cannot select the key".into())?,
-        )
-    }
-
-    /// What is wrong with the keys of a table, if something is.
-    fn problem(self, table: &Table, date: NaiveDate, schema: &Schema) -> Result<Option<Error>> {
-        if self.nulls > 0 {
-            return Ok(Some(table.null_keys(date, self.nulls, &self.shown)));
-        }
-        let schema = Arc::new(
-            schema
-                .project(&self.columns)
-                .io_context(|| "cannot select the key".into())?,
-        );
-        let encoder = KeyEncoder::new(&schema, self.key)?;
-        let mut duplicates = DuplicateKeys::default();
-        for batch in self.sorter.finish(&schema)? {
-            let batch = batch?;
-            duplicates.look(&batch, &encoder.encode(&batch)?, self.key);
-        }
-        Ok(duplicates.refusal(table, date))
-    }
-}
-
-/// Reads the rows.
-fn examine(
-    workspace: &Workspace<'_>,
-    options: &CheckOptions,
-    opened: Opened,
-) -> Result<CheckReport> {
-    let Opened {
-        source,
-        date,
-        files,
-        is_standard_input,
-        format,
-        rules,
-        rows,
-        table,
-    } = opened;
-    let kind = if table.is_some() { "table" } else { "events" };
-    let what = date.map_or_else(
-        || format!("{kind} {}", options.name),
-        |date| format!("{kind} {}, {date}", options.name),
-    );
-    let label = date.unwrap_or_else(|| workspace.clock.today());
-    let key = table
-        .as_ref()
-        .map(|table| table.key.clone())
-        .unwrap_or_default();
-    let mut problems = Vec::new();
-    let mut notes = Vec::new();
-    if let Some(table) = &table {
-        let absent = key
-            .iter()
-            .filter(|name| rows.schema.field_with_name(name).is_err());
-        problems.extend(
-            absent.map(|name| {
-                table.no_key_column(name, &rows.schema, &format!("{what}: the source"))
-            }),
-        );
-        if key.is_empty() {
-            notes.push(
-                "the key is unknown: --key COLUMN, or key = [\"COLUMN\"] in asof.toml".to_owned(),
-            );
-        }
-    }
-    let mut keys = Keys::new(&key, &rows.schema);
-    let (batches, dropped) = match table
-        .as_ref()
-        .and_then(|table| Some((table, table.dedup.as_ref()?)))
-    {
-        Some((table, rule)) if keys.is_some() => {
-            dedup::check(table, rule, &rows.schema, &format!("{what}: the source"))?;
-            let (batches, dropped) =
-                dedup::latest_of_copy(table, label, rule, &rows.schema, rows.batches);
-            (batches, Some(dropped))
-        }
-        _ => (rows.batches, None),
-    };
-    let empty = SchemaRef::new(Schema::empty());
-    let pinned = rules.pinned.as_ref().unwrap_or(&empty);
-    let mut watch = table
-        .as_ref()
-        .map(|table| Watch::new(&rows.schema, pinned, table));
-    let (mut count, mut first_rows, mut nulls) =
-        (0, Vec::new(), vec![0; rows.schema.fields().len()]);
-    for batch in batches {
-        let batch = batch.map_err(|error| error.within(&what))?;
-        let shown = batch.num_rows().min(SHOWN - first_rows.len());
-        first_rows.extend((0..shown).map(|row| {
-            batch
-                .columns()
-                .iter()
-                .map(|column| cell(column, row))
-                .collect()
-        }));
-        for (nulls, column) in nulls.iter_mut().zip(batch.columns()) {
-            *nulls += column.logical_null_count() as u64;
-        }
-        count += batch.num_rows() as u64;
-        watch.iter_mut().for_each(|watch| watch.see(&batch));
-        keys.iter_mut().try_for_each(|keys| keys.see(&batch))?;
-    }
-    let schema = watch.map_or_else(|| rows.schema.clone(), |watch| watch.schema());
-    if let Some(table) = &table {
-        if let Err(clash) = unify(pinned, &schema) {
-            problems.push(clash.refusal(table.name.as_str(), label));
-        }
-        problems.extend(
-            keys.map(|keys| keys.problem(table, label, &rows.schema))
-                .transpose()?
-                .flatten(),
-        );
-    }
-    if let Some((one, other)) = twins(&schema) {
-        notes.push(format!(
-            "columns '{one}' and '{other}' differ only in case; Spark, Hive and \
-             BigQuery cannot distinguish them"
-        ));
-    }
-    notes.extend(rules.observed.notes());
-    let in_folders = rules.observed.in_folders();
-    let columns = schema
-        .fields()
-        .iter()
-        .zip(&rows.schema.fields)
-        .zip(nulls)
-        .map(|((field, read), nulls)| CheckedColumn {
-            name: field.name().clone(),
-            data_type: type_name(field.data_type()),
-            type_from: match pinned
-                .field_with_name(field.name())
-                .map(|pinned| pinned.data_type())
-            {
-                _ if rules.declared.contains_key(field.name()) => TypeOrigin::Declared,
-                _ if in_folders.contains(field.name()) => TypeOrigin::Folder,
-                _ if rules.csv_as_text && matches!(format, Format::Csv | Format::Tsv) => {
-                    TypeOrigin::Declared
-                }
-                Ok(pinned)
-                    if pinned == field.data_type()
-                        && (!format.carries_types() || read.data_type() != pinned) =>
-                {
-                    TypeOrigin::Pinned
-                }
-                Ok(pinned) if pinned != &DataType::Null && !format.carries_types() => {
-                    TypeOrigin::Widened
-                }
-                _ if format.carries_types() => TypeOrigin::File,
-                _ => TypeOrigin::Inferred,
-            },
-            key: key.contains(field.name()),
-            nulls,
-        });
-    Ok(CheckReport {
-        name: options.name.clone(),
-        kind,
-        source,
-        date,
-        files: files.len() as u64,
-        first_file: files
-            .first()
-            .filter(|_| !is_standard_input)
-            .map(|file| workspace.shown(&file.location)),
-        bytes: files.iter().map(|file| file.size).sum(),
-        format,
-        csv: if matches!(format, Format::Csv | Format::Tsv) {
-            rules.csv.as_ref().clone()
-        } else {
-            Dialect::default()
-        },
-        read_as: rules.observed.all(),
-        columns: columns.collect(),
-        key,
-        rows: count,
-        dropped_rows: dropped.map(|dropped| dropped.rows()),
-        first_rows,
-        notes,
-        problems,
-    })
 }
