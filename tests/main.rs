@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod architecture;
 mod cli_reference;
 mod damaged;
 #[cfg(feature = "sql")]
