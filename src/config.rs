@@ -249,63 +249,12 @@ impl Config {
             )));
         }
         for (name, table) in &self.tables {
-            table
-                .guards()
-                .and(table.type_rules(name).map(|_| ()))
+            self.check_table(name, table)
                 .map_err(|error| error.within(format!("[tables.{name}]")))?;
-            let within = |error: Error| error.within(format!("[tables.{name}]"));
-            let is_told = table.layout.is_some() || table.date_column.is_some();
-            if table.snapshots.is_some() && !is_told {
-                return Err(within(Error::usage(
-                    "'snapshots' needs a 'layout' or a 'date_column'",
-                )));
-            }
-            if table.snapshots.is_none() && is_told {
-                let given = if table.layout.is_some() {
-                    "layout"
-                } else {
-                    "date_column"
-                };
-                return Err(within(Error::usage(format!(
-                    "'{given}' requires 'snapshots'"
-                ))));
-            }
-            self.check_dates(
-                table.date_column.as_ref(),
-                table.date_format.as_ref(),
-                table.timezone.as_ref(),
-            )
-            .map_err(within)?;
         }
         for (name, events) in &self.events {
-            let within = |error: Error| error.within(format!("[events.{name}]"));
-            events.type_rules(name).map_err(within)?;
-            // Types alone are those of events that the command line places.
-            let is_told = !events.layout.is_empty() || events.date_column.is_some();
-            if !events.path.is_empty() && !is_told {
-                return Err(within(Error::usage(
-                    "'path' needs a 'layout' or a 'date_column'",
-                )));
-            }
-            if events.path.is_empty() && is_told {
-                let given = if events.layout.is_empty() {
-                    "date_column"
-                } else {
-                    "layout"
-                };
-                return Err(within(Error::usage(format!("'{given}' requires 'path'"))));
-            }
-            self.check_dates(
-                events.date_column.as_ref(),
-                events.date_format.as_ref(),
-                events.timezone.as_ref(),
-            )
-            .map_err(within)?;
-            let says_types =
-                !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
-            if events.path.is_empty() && events.format.is_none() && !says_types {
-                return Err(within(Error::usage("'path' is missing")));
-            }
+            self.check_events(name, events)
+                .map_err(|error| error.within(format!("[events.{name}]")))?;
         }
         for (name, job) in &self.jobs {
             let within = |error: Error| error.within(format!("[jobs.{name}]"));
@@ -313,6 +262,59 @@ impl Config {
             job.check().map_err(within)?;
         }
         self.zone().map(|_| ())
+    }
+
+    /// Refuses options of a table that contradict each other.
+    fn check_table(&self, name: &str, table: &TableConfig) -> Result<()> {
+        table.guards().and(table.type_rules(name).map(|_| ()))?;
+        let is_told = table.layout.is_some() || table.date_column.is_some();
+        if table.snapshots.is_some() && !is_told {
+            return Err(Error::usage(
+                "'snapshots' needs a 'layout' or a 'date_column'",
+            ));
+        }
+        if table.snapshots.is_none() && is_told {
+            let given = if table.layout.is_some() {
+                "layout"
+            } else {
+                "date_column"
+            };
+            return Err(Error::usage(format!("'{given}' requires 'snapshots'")));
+        }
+        self.check_dates(
+            table.date_column.as_ref(),
+            table.date_format.as_ref(),
+            table.timezone.as_ref(),
+        )
+    }
+
+    /// Refuses options of events that contradict each other.
+    fn check_events(&self, name: &str, events: &EventsConfig) -> Result<()> {
+        events.type_rules(name)?;
+        // Types alone are those of events that the command line places.
+        let is_told = !events.layout.is_empty() || events.date_column.is_some();
+        if !events.path.is_empty() && !is_told {
+            return Err(Error::usage("'path' needs a 'layout' or a 'date_column'"));
+        }
+        if events.path.is_empty() && is_told {
+            let given = if events.layout.is_empty() {
+                "date_column"
+            } else {
+                "layout"
+            };
+            return Err(Error::usage(format!("'{given}' requires 'path'")));
+        }
+        self.check_dates(
+            events.date_column.as_ref(),
+            events.date_format.as_ref(),
+            events.timezone.as_ref(),
+        )?;
+        let says_types =
+            !events.types.is_empty() || events.csv_types.is_some() || !events.csv.is_default();
+        if events.path.is_empty() && events.format.is_none() && !says_types {
+            return Err(Error::usage("'path' is missing"));
+        }
+        Ok(())
     }
 
     /// Refuses what says how dates are written, if no column holds them.

@@ -10,6 +10,8 @@
 //! are rewritten when their types are known, so that text stays as it is and errors show what the
 //! file has.
 
+mod quotes;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Seek};
@@ -21,6 +23,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
+use self::quotes::quote_fault;
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
 use super::type_inference::{Guess, Place};
@@ -111,37 +114,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
         section: rules.section.clone(),
         ..Form::of(&rules.csv, delimiter)?
     };
-    let is_part = inputs.len() > 1;
-    // Many parts may be more than the files that may be open.
-    let released = |input: &Input| {
-        input
-            .reader()
-            .map(|mut object| (object.release(), object).1)
-    };
-    let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
-    let mut is_comma_free = true;
-    let mut aside = if is_part {
-        Some(Aside::new(
-            columns_of_all(inputs, &objects, &form)?,
-            rules,
-            &form,
-        )?)
-    } else {
-        None
-    };
-    for (file, (input, object)) in inputs.iter().zip(&objects).enumerate() {
-        let Some(mut text) = Text::open(input, object, &form, is_part)? else {
-            continue;
-        };
-        rules.observed.note(text.read_as());
-        is_comma_free &= text.delimiter != b',';
-        let aside = match &mut aside {
-            Some(aside) => aside,
-            none => none.insert(Aside::new(text.header.clone(), rules, &form)?),
-        };
-        text.take_rows(file, aside)?;
-    }
-    let aside = aside.ok_or_else(|| Error::usage("there are no files to read"))?;
+    let (aside, is_comma_free) = set_aside(inputs, &form, rules)?;
     rules.check(&aside.schema, &inputs[0].name)?;
     let (reader, guesses) = aside.into_reader()?;
     let text = reader.schema();
@@ -172,6 +145,42 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
         schema,
         batches: Box::new(batches),
     })
+}
+
+/// The text of all files, and whether no file has the comma as its delimiter.
+fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(Aside, bool)> {
+    let is_part = inputs.len() > 1;
+    // Many parts may be more than the files that may be open.
+    let released = |input: &Input| {
+        input
+            .reader()
+            .map(|mut object| (object.release(), object).1)
+    };
+    let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
+    let mut is_comma_free = true;
+    let mut aside = if is_part {
+        Some(Aside::new(
+            columns_of_all(inputs, &objects, form)?,
+            rules,
+            form,
+        )?)
+    } else {
+        None
+    };
+    for (file, (input, object)) in inputs.iter().zip(&objects).enumerate() {
+        let Some(mut text) = Text::open(input, object, form, is_part)? else {
+            continue;
+        };
+        rules.observed.note(text.read_as());
+        is_comma_free &= text.delimiter != b',';
+        let aside = match &mut aside {
+            Some(aside) => aside,
+            none => none.insert(Aside::new(text.header.clone(), rules, form)?),
+        };
+        text.take_rows(file, aside)?;
+    }
+    let aside = aside.ok_or_else(|| Error::usage("there are no files to read"))?;
+    Ok((aside, is_comma_free))
 }
 
 /// The text of a batch with every value in the standard spelling of its type.
@@ -258,6 +267,24 @@ impl Kept {
     }
 }
 
+/// A reader of records whose lengths may differ, in a form and with a delimiter.
+fn reader_of(kept: Kept, form: &Form, delimiter: u8) -> csv::Reader<Kept> {
+    let mut builder = ReaderBuilder::new();
+    builder
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .buffer_capacity(1 << 16)
+        .comment(form.comment);
+    builder
+        .quoting(form.quote.is_some())
+        .quote(form.quote.unwrap_or(b'"'));
+    builder
+        .double_quote(form.escape.is_none())
+        .escape(form.escape);
+    builder.from_reader(kept)
+}
+
 /// A file whose header has been read.
 struct Text<'a> {
     input: &'a Input,
@@ -314,20 +341,7 @@ impl<'a> Text<'a> {
             bytes: Vec::new(),
             start: 0,
         };
-        let mut builder = ReaderBuilder::new();
-        builder
-            .delimiter(delimiter)
-            .flexible(true)
-            .has_headers(false)
-            .buffer_capacity(1 << 16)
-            .comment(form.comment);
-        builder
-            .quoting(form.quote.is_some())
-            .quote(form.quote.unwrap_or(b'"'));
-        builder
-            .double_quote(form.escape.is_none())
-            .escape(form.escape);
-        let reader = builder.from_reader(kept);
+        let reader = reader_of(kept, form, delimiter);
         let mut text = Text {
             input,
             form,
@@ -537,142 +551,6 @@ fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
         }
     }
     at
-}
-
-/// What is wrong with the quotes of a record, so that programs read different values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum QuoteFault {
-    /// A quoted value goes on after its closing quote, as where a program puts a backslash before a
-    /// quote.
-    GoesOn,
-    /// White space comes before an opening quote, and is to be dropped.
-    SpaceBefore,
-    /// The escape character comes before a character that needs none.
-    NeedlessEscape,
-    /// The escape character comes before a special character outside of quotes.
-    EscapeOutside,
-}
-
-impl QuoteFault {
-    fn refusal(self, place: &str, form: &Form, record: &[u8]) -> Error {
-        let escape = form.escape.map(char::from).unwrap_or_default();
-        let has_backslash =
-            form.escape.is_none() && memchr::memmem::find(record, b"\\\"").is_some();
-        let (what, hint) = match self {
-            QuoteFault::GoesOn => {
-                let hint = match form.escape {
-                    _ if has_backslash => format!(
-                        "if a backslash precedes a quote: {}",
-                        form.declare("escape", "\\")
-                    ),
-                    Some(_) => format!(
-                        "inside a quoted value, write {escape} before a quote: \"a \
-                         {escape}\"b{escape}\" c\""
-                    ),
-                    None => {
-                        "inside a quoted value, write a quote twice: \"a \"\"b\"\" c\"".to_owned()
-                    }
-                };
-                (
-                    "a quoted value goes on after its closing quote".to_owned(),
-                    hint,
-                )
-            }
-            QuoteFault::SpaceBefore => (
-                "there is white space before an opening quote".to_owned(),
-                "remove the white space, or the quotes".to_owned(),
-            ),
-            QuoteFault::NeedlessEscape => (
-                format!(
-                    "inside quotes, the escape character {escape} precedes neither a quote nor \
-                     another {escape}"
-                ),
-                format!("write {escape}{escape} for one {escape}"),
-            ),
-            QuoteFault::EscapeOutside => (
-                format!(
-                    "outside quotes, the escape character {escape} precedes a special character"
-                ),
-                "write the value in quotes: without them, programs read different values"
-                    .to_owned(),
-            ),
-        };
-        Error::refused(format!("{place}: {what}")).hint(hint)
-    }
-}
-
-/// Whether each quoted value of a record ends where its closing quote is, and every escape
-/// character says what it means.
-fn quote_fault(record: &[u8], delimiter: u8, form: &Form) -> Option<QuoteFault> {
-    let end = record
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
-        .map_or(0, |last| last + 1);
-    let mut at = 0;
-    while at < record.len() {
-        let spaces = record[at..]
-            .iter()
-            .take_while(|byte| form.trim && matches!(byte, b' ' | b'\t') && **byte != delimiter)
-            .count();
-        if form.quote.is_some() && record.get(at + spaces) == form.quote.as_ref() {
-            if spaces > 0 {
-                return Some(QuoteFault::SpaceBefore);
-            }
-            match quoted_value(record, at, delimiter, form) {
-                Ok(Some(next)) => at = next,
-                Ok(None) => return None,
-                Err(fault) => return Some(fault),
-            }
-            continue;
-        }
-        let next = memchr::memchr(delimiter, &record[at..]).map_or(record.len(), |next| at + next);
-        if let Some(escape) = form.escape {
-            let escaped = memchr::memchr_iter(escape, &record[at..next])
-                .map(|found| record.get(at + found + 1).filter(|_| at + found + 1 < end));
-            let is_special =
-                |byte: &u8| Some(*byte) == form.quote || *byte == escape || *byte == delimiter;
-            if escaped.into_iter().any(|byte| byte.is_none_or(is_special)) {
-                return Some(QuoteFault::EscapeOutside);
-            }
-        }
-        at = next + 1;
-    }
-    None
-}
-
-/// Goes from an opening quote to the field behind it; `None` at the end of the record.
-fn quoted_value(
-    record: &[u8],
-    opening: usize,
-    delimiter: u8,
-    form: &Form,
-) -> std::result::Result<Option<usize>, QuoteFault> {
-    let Some(quote) = form.quote else {
-        return Ok(None);
-    };
-    let mut at = opening + 1;
-    loop {
-        let found = match form.escape {
-            Some(escape) => memchr::memchr2(quote, escape, &record[at..]),
-            None => memchr::memchr(quote, &record[at..]),
-        };
-        let Some(found) = found else { return Ok(None) };
-        at += found;
-        let next = record.get(at + 1);
-        if record[at] != quote {
-            if !next.is_some_and(|next| *next == quote || *next == record[at]) {
-                return Err(QuoteFault::NeedlessEscape);
-            }
-            at += 2;
-            continue;
-        }
-        match next {
-            Some(next) if *next == quote && form.escape.is_none() => at += 2,
-            Some(b'\r' | b'\n') | None => return Ok(None),
-            Some(next) if *next == delimiter => return Ok(Some(at + 2)),
-            Some(_) => return Err(QuoteFault::GoesOn),
-        }
-    }
 }
 
 /// Whether a row is the mark of the end.

@@ -18,6 +18,9 @@ use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
 use crate::error::{Error, Result};
 
+/// The type of a column in which no file has a value, and that had none so far.
+const TYPE_OF_EMPTY_COLUMN: DataType = DataType::Null;
+
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -427,7 +430,7 @@ impl Guess {
                 .map(|unit| DataType::Timestamp(unit, zone.map(Into::into)))
         };
         let agreed = match () {
-            () if !self.seen => Some(DataType::Null),
+            () if !self.seen => Some(TYPE_OF_EMPTY_COLUMN),
             () if self.not_whole.is_none() && self.integers() == Some(DataType::Int64) => {
                 Some(DataType::Int64)
             }

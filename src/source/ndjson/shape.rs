@@ -1,0 +1,334 @@
+//! What JSON values have in common, and the type that follows from it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Take};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields};
+use struson::reader::{JsonReader, JsonStreamReader, ValueType};
+
+use crate::domain::cast::shortened;
+use crate::domain::text::json::Wrong;
+use crate::domain::type_names::type_name;
+use crate::domain::widening::widen;
+use crate::error::{Error, Result};
+use crate::source::Input;
+use crate::source::type_inference::{Guess, Place, Written};
+
+/// A reader in the text of one file.
+pub(super) type Reader = JsonStreamReader<BufReader<Take<File>>>;
+
+const KINDS: [ValueType; 5] = [
+    ValueType::Boolean,
+    ValueType::Number,
+    ValueType::String,
+    ValueType::Array,
+    ValueType::Object,
+];
+
+/// What a message calls a value of a kind.
+pub(super) fn kind(of: ValueType) -> &'static str {
+    match of {
+        ValueType::Array => "an array",
+        ValueType::Object => "an object",
+        ValueType::String => "a string",
+        ValueType::Number => "a number",
+        ValueType::Boolean => "true or false",
+        ValueType::Null => "null",
+    }
+}
+
+/// What the values of one column, of one field or of the items of one list have in common.
+#[derive(Default)]
+pub(super) struct Shape {
+    pinned: Option<DataType>,
+    numbers: Guess,
+    strings: Guess,
+    /// The first value of each kind, by [`KINDS`], with what it is if it is neither a list nor an
+    /// object.
+    first: [Option<(Place, Option<String>)>; KINDS.len()],
+    items: Option<Box<Shape>>,
+    /// What the fields of its objects have in common.
+    pub(super) fields: ShapesOfFields,
+}
+
+/// The fields of objects, in the order of their first appearance.
+#[derive(Default)]
+pub(super) struct ShapesOfFields {
+    /// Each field's name and shape.
+    pub(super) shapes: Vec<(String, Shape)>,
+    at: HashMap<String, usize>,
+    /// For each field the number of the object that had it last.
+    last: Vec<u64>,
+    /// How many objects there were.
+    objects: u64,
+}
+
+impl ShapesOfFields {
+    /// The number of the field of a name in the object that is being read, most likely the one
+    /// after `before`.
+    fn find(
+        &mut self,
+        name: &str,
+        before: Option<usize>,
+        pinned: Option<&DataType>,
+    ) -> Result<usize, Wrong> {
+        let next = before.map_or(0, |before| before + 1);
+        let at = match self
+            .shapes
+            .get(next)
+            .is_some_and(|(expected, _)| expected == name)
+        {
+            true => next,
+            false => self.at.get(name).copied().unwrap_or(self.shapes.len()),
+        };
+        if at == self.shapes.len() {
+            self.shapes
+                .push((name.to_owned(), Shape::new(field_of(pinned, name))));
+            self.last.push(0);
+            self.at.insert(name.to_owned(), at);
+        }
+        if std::mem::replace(&mut self.last[at], self.objects) == self.objects {
+            return Err(Wrong::Repeated(name.to_owned()));
+        }
+        Ok(at)
+    }
+}
+
+/// The type that a field had so far.
+fn field_of<'a>(pinned: Option<&'a DataType>, name: &str) -> Option<&'a DataType> {
+    let Some(DataType::Struct(fields)) = pinned else {
+        return None;
+    };
+    fields
+        .iter()
+        .find(|field| field.name() == name)
+        .map(|field| field.data_type())
+}
+
+impl Shape {
+    /// The shape of values that had a type so far, or none.
+    pub(super) fn new(pinned: Option<&DataType>) -> Self {
+        let pinned = pinned.filter(|pinned| *pinned != &DataType::Null);
+        Shape {
+            numbers: Guess::pinned(pinned, Written::JsonNumbers),
+            strings: Guess::pinned(pinned, Written::JsonStrings),
+            pinned: pinned.cloned(),
+            ..Shape::default()
+        }
+    }
+
+    /// Looks at the next value.
+    fn see(&mut self, reader: &mut Reader, place: Place) -> Result<(), Wrong> {
+        let of = reader.peek()?;
+        if of == ValueType::Null {
+            return Ok(reader.next_null()?);
+        }
+        let first = KINDS
+            .iter()
+            .position(|kind| *kind == of)
+            .map(|at| &mut self.first[at]);
+        let note = |value: Option<&str>| {
+            if let Some(first) = first.filter(|first| first.is_none()) {
+                *first = Some((place, value.map(str::to_owned)));
+            }
+        };
+        match of {
+            ValueType::Null => reader.next_null()?,
+            ValueType::Boolean => note(Some(if reader.next_bool()? { "true" } else { "false" })),
+            ValueType::Number => {
+                let digits = reader.next_number_as_str()?;
+                note(Some(digits));
+                self.numbers.see(digits, place);
+            }
+            ValueType::String => {
+                let text = reader.next_str()?;
+                note(Some(text));
+                self.strings.see(text, place);
+            }
+            ValueType::Array => {
+                note(None);
+                let item = match &self.pinned {
+                    Some(DataType::List(item)) => Some(item.data_type()),
+                    _ => None,
+                };
+                let items = self.items.get_or_insert_with(|| Box::new(Shape::new(item)));
+                reader.begin_array()?;
+                while reader.has_next()? {
+                    items.see(reader, place)?;
+                }
+                reader.end_array()?;
+            }
+            ValueType::Object => {
+                note(None);
+                self.see_object(reader, place, &BTreeMap::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the fields of the next value, which is an object, but not into those whose types
+    /// are declared.
+    pub(super) fn see_object(
+        &mut self,
+        reader: &mut Reader,
+        place: Place,
+        declared: &BTreeMap<String, DataType>,
+    ) -> Result<(), Wrong> {
+        self.fields.objects += 1;
+        let mut before = None;
+        reader.begin_object()?;
+        while reader.has_next()? {
+            let name = reader.next_name()?;
+            let is_declared = !declared.is_empty() && declared.contains_key(name);
+            let at = self.fields.find(name, before, self.pinned.as_ref())?;
+            before = Some(at);
+            if is_declared {
+                reader.skip_value()?
+            } else {
+                self.fields.shapes[at].1.see(reader, place)?
+            }
+        }
+        Ok(reader.end_object()?)
+    }
+
+    /// The first value of a kind that a type does not take.
+    fn first_but(&self, kinds: &[ValueType]) -> Option<(String, Place)> {
+        let others = self.seen().filter(|(of, ..)| !kinds.contains(of));
+        let (of, place, value) = others.min_by_key(|(_, place, _)| (place.file, place.line))?;
+        let name = kind(of);
+        let value = value.map(|value| format!(", '{}'", shortened(value)));
+        Some((format!("{name}{}", value.unwrap_or_default()), place))
+    }
+
+    /// The kinds of its values, with the first of each.
+    fn seen(&self) -> impl Iterator<Item = (ValueType, Place, Option<&String>)> {
+        KINDS.iter().zip(&self.first).filter_map(|(of, first)| {
+            first
+                .as_ref()
+                .map(|(place, value)| (*of, *place, value.as_ref()))
+        })
+    }
+
+    /// The column's type: the one it had so far, or a wider one, or what the values have in common.
+    pub(super) fn decide(&self, column: &str, inputs: &[Input]) -> Result<DataType> {
+        let Some(pinned) = &self.pinned else {
+            return self.inferred(column, inputs);
+        };
+        if let Some((found, place)) = self.first_but(kinds_of(pinned)) {
+            let place = place.in_words(inputs);
+            let was = type_name(pinned);
+            return Err(Error::refused(format!(
+                "{place}: column '{column}' was {was} in the previous copy, and is {found} here"
+            )));
+        }
+        match pinned {
+            DataType::List(item) => match &self.items {
+                None => Ok(pinned.clone()),
+                Some(items) => Ok(list_of(widened(
+                    item.data_type(),
+                    items.decide(column, inputs)?,
+                ))),
+            },
+            DataType::Struct(fields) => self.decide_fields(fields, column, inputs),
+            DataType::Utf8 | DataType::Boolean if !self.strings.is_seen() => Ok(pinned.clone()),
+            _ => {
+                let strings = self.strings.decide(column, inputs)?;
+                if self.numbers.is_seen() {
+                    Ok(widened(&self.numbers.decide(column, inputs)?, strings))
+                } else {
+                    Ok(strings)
+                }
+            }
+        }
+    }
+
+    /// The type of objects whose fields had types so far: those, or wider ones, and new fields.
+    fn decide_fields(&self, fields: &Fields, column: &str, inputs: &[Input]) -> Result<DataType> {
+        let mut wide: Vec<Field> = fields.iter().map(|field| field.as_ref().clone()).collect();
+        for (name, shape) in &self.fields.shapes {
+            let data_type = shape.decide(&format!("{column}.{name}"), inputs)?;
+            match wide.iter_mut().find(|field| field.name() == name) {
+                Some(field) => {
+                    *field = Field::new(name, widened(field.data_type(), data_type), true)
+                }
+                None => wide.push(Field::new(name, data_type, true)),
+            }
+        }
+        Ok(DataType::Struct(wide.into()))
+    }
+
+    /// What the values have in common.
+    fn inferred(&self, column: &str, inputs: &[Input]) -> Result<DataType> {
+        use ValueType as V;
+        let only = |kinds: &[V]| self.first_but(kinds).is_none();
+        Ok(match &self.items {
+            _ if self.seen().next().is_none() => DataType::Null,
+            _ if only(&[V::Boolean]) => DataType::Boolean,
+            _ if only(&[V::Number]) => self.numbers.decide(column, inputs)?,
+            _ if only(&[V::String, V::Number, V::Boolean]) => DataType::Utf8,
+            Some(items) if only(&[V::Array]) => list_of(items.decide(column, inputs)?),
+            _ if only(&[V::Object]) && self.fields.shapes.is_empty() => DataType::Utf8,
+            _ if only(&[V::Object]) => {
+                let fields = self.fields.shapes.iter();
+                let fields = fields.map(|(name, shape)| {
+                    Ok(Field::new(
+                        name,
+                        shape.decide(&format!("{column}.{name}"), inputs)?,
+                        true,
+                    ))
+                });
+                DataType::Struct(fields.collect::<Result<Vec<_>>>()?.into())
+            }
+            _ => return Err(self.mixed(column, inputs)),
+        })
+    }
+
+    /// The refusal of values that have no type in common.
+    fn mixed(&self, column: &str, inputs: &[Input]) -> Error {
+        let mut kinds: Vec<_> = self
+            .seen()
+            .map(|(of, place, _)| (place.file, place.line, kind(of)))
+            .collect();
+        kinds.sort_unstable();
+        let (last, place) = kinds
+            .last()
+            .map_or(("", Place::default()), |(file, line, name)| {
+                (
+                    name,
+                    Place {
+                        file: *file,
+                        line: *line,
+                    },
+                )
+            });
+        let first = kinds.first().map_or("", |(_, _, name)| name);
+        let place = place.in_words(inputs);
+        Error::refused(format!(
+            "{place}: column '{column}' is {last} here, and {first} in earlier rows"
+        ))
+    }
+}
+
+/// The kinds of values that a type takes.
+fn kinds_of(pinned: &DataType) -> &'static [ValueType] {
+    use ValueType as V;
+    match pinned {
+        DataType::Utf8 => &[V::String, V::Number, V::Boolean],
+        DataType::Boolean => &[V::Boolean, V::String],
+        DataType::List(_) => &[V::Array],
+        DataType::Struct(_) | DataType::Map(..) => &[V::Object],
+        data_type if data_type.is_numeric() => &[V::Number, V::String],
+        _ => &[V::String],
+    }
+}
+
+fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+/// The wider of two types, of which the second was decided with the first in mind.
+fn widened(pinned: &DataType, decided: DataType) -> DataType {
+    widen(pinned, &decided).unwrap_or(decided)
+}
