@@ -12,10 +12,10 @@
 //!
 //! The rule comes before DataFusion's coercion of types, which then finds nothing to do here.
 
+mod points;
+
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::array::types::{Date32Type, TimestampNanosecondType};
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -28,8 +28,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use self::points::{Point, align_points, is_point, literal, point, zone_of};
 use super::checked::rewrite;
-use super::functions::{INSTANT, Instant, Microseconds, nanoseconds_in};
+use super::functions::{Instant, Microseconds};
 
 /// The rule; see the module.
 #[derive(Debug)]
@@ -59,23 +60,9 @@ enum Purpose {
 }
 
 fn align(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    use Purpose::{Combine, Compare};
+    use Purpose::Compare;
     let aligned = match expression {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let [left, right] = match op {
-                Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => {
-                    together([*left, *right], schema, Compare)?
-                }
-                Operator::Divide => divided([*left, *right], schema)?,
-                Operator::Minus => together([*left, *right], schema, Combine)?,
-                Operator::Plus | Operator::Multiply | Operator::Modulo => {
-                    numbers([*left, *right], schema)?
-                }
-                _ => [*left, *right],
-            };
-            Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
-        }
+        Expr::BinaryExpr(binary) => align_binary(binary, schema)?,
         Expr::Between(Between {
             expr,
             negated,
@@ -112,43 +99,66 @@ fn align(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, negated))
         }
         Expr::Case(case) => align_case(case, schema)?,
-        Expr::Cast(Cast { expr, field }) => {
-            let data_type = expr.get_type(schema)?;
-            let from_more_digits = matches!(
-                data_type,
-                DataType::Timestamp(TimeUnit::Nanosecond, None) | DataType::Utf8
-            );
-            let to_microseconds = matches!(
-                field.data_type(),
-                DataType::Timestamp(TimeUnit::Microsecond, None)
-            );
-            if from_more_digits && to_microseconds {
-                microseconds(*expr)
-            } else {
-                Expr::Cast(Cast { expr, field })
-            }
-        }
-        Expr::ScalarFunction(ScalarFunction { func, args }) => {
-            let args = match func.name() {
-                "coalesce" | "greatest" | "least" | "nvl" | "nullif" | "make_array" => {
-                    aligned(args, schema, Combine)?
-                }
-                "nvl2" => {
-                    let mut args = args;
-                    let rest = aligned(args.split_off(1), schema, Combine)?;
-                    args.into_iter().chain(rest).collect()
-                }
-                "date_trunc" => args
-                    .into_iter()
-                    .map(|argument| of_microseconds(argument, schema))
-                    .collect::<Result<_>>()?,
-                _ => args,
-            };
-            Expr::ScalarFunction(ScalarFunction { func, args })
-        }
+        Expr::Cast(cast) => align_cast(cast, schema)?,
+        Expr::ScalarFunction(call) => align_call(call, schema)?,
         other => return Ok(Transformed::no(other)),
     };
     Ok(Transformed::yes(aligned))
+}
+
+fn align_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    let BinaryExpr { left, op, right } = binary;
+    let [left, right] = match op {
+        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => {
+            together([*left, *right], schema, Purpose::Compare)?
+        }
+        Operator::Divide => divided([*left, *right], schema)?,
+        Operator::Minus => together([*left, *right], schema, Purpose::Combine)?,
+        Operator::Plus | Operator::Multiply | Operator::Modulo => numbers([*left, *right], schema)?,
+        _ => [*left, *right],
+    };
+    Ok(Expr::BinaryExpr(BinaryExpr::new(
+        Box::new(left),
+        op,
+        Box::new(right),
+    )))
+}
+
+/// A cast to microseconds, which refuses more digits; any other cast as it is.
+fn align_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
+    let from_more_digits = matches!(
+        cast.expr.get_type(schema)?,
+        DataType::Timestamp(TimeUnit::Nanosecond, None) | DataType::Utf8
+    );
+    let to_microseconds = matches!(
+        cast.field.data_type(),
+        DataType::Timestamp(TimeUnit::Microsecond, None)
+    );
+    Ok(if from_more_digits && to_microseconds {
+        microseconds(*cast.expr)
+    } else {
+        Expr::Cast(cast)
+    })
+}
+
+fn align_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    let ScalarFunction { func, mut args } = call;
+    let args = match func.name() {
+        "coalesce" | "greatest" | "least" | "nvl" | "nullif" | "make_array" => {
+            aligned(args, schema, Purpose::Combine)?
+        }
+        "nvl2" => {
+            let rest = aligned(args.split_off(1), schema, Purpose::Combine)?;
+            args.into_iter().chain(rest).collect()
+        }
+        "date_trunc" => args
+            .into_iter()
+            .map(|argument| of_microseconds(argument, schema))
+            .collect::<Result<_>>()?,
+        _ => args,
+    };
+    Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
 }
 
 fn align_case(case: Case, schema: &DFSchema) -> Result<Expr> {
@@ -423,243 +433,6 @@ fn floating(expr: Expr, to: &DataType) -> Expr {
         Some(scalar) => Expr::Literal(scalar, None),
         None => cast_to(expr, to),
     }
-}
-
-/// Whether a type is one of points in time.
-fn is_point(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
-}
-
-fn zone_of(data_type: &DataType) -> Option<Arc<str>> {
-    match data_type {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => None,
-    }
-}
-
-/// An expression among dates and timestamps.
-enum Point {
-    /// A moment in nanoseconds that is known, and whether it is a day.
-    Known {
-        moment: i128,
-        is_day: bool,
-        zone: Option<Arc<str>>,
-    },
-    /// Whatever the expression gives.
-    Unknown(DataType),
-    Null,
-}
-
-/// Dates and timestamps beside one another, of several types or beside literals.
-fn align_points(exprs: Vec<Expr>, types: &[DataType], purpose: Purpose) -> Vec<Expr> {
-    let points: Option<Vec<Point>> = exprs
-        .iter()
-        .zip(types)
-        .map(|(expr, data_type)| point(expr, data_type))
-        .collect();
-    let Some(points) = points else { return exprs };
-    if !types.iter().any(is_point) {
-        return exprs;
-    }
-    let mut unknown: Vec<&DataType> = points
-        .iter()
-        .filter_map(|point| {
-            if let Point::Unknown(of) = point {
-                Some(of)
-            } else {
-                None
-            }
-        })
-        .collect();
-    unknown.dedup();
-    let zones = points.iter().filter_map(|point| match point {
-        Point::Known { zone, is_day, .. } if !is_day => Some(zone.clone()),
-        Point::Unknown(data_type @ DataType::Timestamp(..)) => Some(zone_of(data_type)),
-        _ => None,
-    });
-    let zone = zones.clone().flatten().next();
-    let known = || {
-        points.iter().filter_map(|point| {
-            if let Point::Known { moment, is_day, .. } = point {
-                Some((*moment, *is_day))
-            } else {
-                None
-            }
-        })
-    };
-    // The type that all of them have already, or that literals can take exactly.
-    let same = match unknown.as_slice() {
-        [] => {
-            let days = known().all(|(_, is_day)| is_day);
-            Some(if days {
-                DataType::Date32
-            } else {
-                DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
-            })
-        }
-        [one] => Some((*one).clone()),
-        _ => None,
-    };
-    let fits =
-        |data_type: &DataType| known().all(|(moment, _)| literal(moment, data_type).is_some());
-    let target = match same {
-        Some(data_type) if fits(&data_type) && zone_of(&data_type) == zone => Some(data_type),
-        _ => None,
-    };
-    let microseconds_of = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-    let finest_is_coarse = unknown
-        .iter()
-        .all(|data_type| !matches!(data_type, DataType::Timestamp(TimeUnit::Nanosecond, _)));
-    let target = match (target, purpose) {
-        (Some(target), _) => Some(target),
-        // Nothing of these loses anything in microseconds.
-        (None, _) if finest_is_coarse && fits(&microseconds_of) => Some(microseconds_of),
-        (None, Purpose::Compare) => None,
-        (None, Purpose::Combine) if fits(&microseconds_of) => Some(microseconds_of),
-        (None, Purpose::Combine) => return exprs,
-    };
-    let rewritten = exprs
-        .into_iter()
-        .zip(points)
-        .map(|(expr, point)| match (point, &target) {
-            (Point::Null, Some(target)) => cast_to(expr, target),
-            (Point::Null, None) => cast_to(expr, &INSTANT),
-            (Point::Known { moment, .. }, Some(target)) => literal(moment, target).unwrap_or(expr),
-            (Point::Known { moment, .. }, None) => {
-                Expr::Literal(ScalarValue::Decimal128(Some(moment), 38, 0), None)
-            }
-            (Point::Unknown(data_type), Some(target)) if data_type == *target => expr,
-            (Point::Unknown(data_type), Some(target)) => combined(expr, &data_type, target),
-            (Point::Unknown(_), None) => instant(expr),
-        });
-    rewritten.collect()
-}
-
-/// What is known of an expression as a point in time; `None` if it is not one.
-fn point(expr: &Expr, data_type: &DataType) -> Option<Point> {
-    let known = match expr {
-        Expr::Literal(scalar, _) if scalar.is_null() => return Some(Point::Null),
-        Expr::Literal(scalar, _) => moment_of(scalar, None),
-        Expr::Cast(Cast { expr, field }) => match expr.as_ref() {
-            Expr::Literal(scalar, _) if is_point(field.data_type()) => {
-                moment_of(scalar, Some(field.data_type()))
-            }
-            _ => None,
-        },
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "microseconds" => {
-            match args.as_slice() {
-                [Expr::Literal(scalar, _)] => moment_of(scalar, Some(data_type)),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
-    match known {
-        Some(known) => Some(known),
-        None if is_point(data_type) => Some(Point::Unknown(data_type.clone())),
-        None => None,
-    }
-}
-
-/// The moment of a literal, which may be text that is read as `wanted`, or as whatever it is.
-fn moment_of(scalar: &ScalarValue, wanted: Option<&DataType>) -> Option<Point> {
-    let known = |moment, is_day, zone| {
-        Some(Point::Known {
-            moment,
-            is_day,
-            zone,
-        })
-    };
-    const DAY: i128 = 86_400_000_000_000;
-    match scalar {
-        ScalarValue::Utf8(Some(text)) => {
-            let text = text.trim();
-            let zone = wanted.and_then(zone_of);
-            let is_day = !text.contains([':', 'T', ' ']);
-            let day = |text: &str| {
-                read(text, &DataType::Date32)
-                    .map(|array| i128::from(array.as_primitive::<Date32Type>().value(0)) * DAY)
-            };
-            match wanted {
-                Some(DataType::Date32) => known(day(text)?, true, None),
-                _ if is_day => known(day(text)?, wanted.is_none(), zone),
-                _ => known(moment_of_text(text)?, false, zone),
-            }
-        }
-        ScalarValue::Date32(Some(days)) => known(i128::from(*days) * DAY, true, None),
-        ScalarValue::TimestampSecond(Some(value), zone) => {
-            known(i128::from(*value) * 1_000_000_000, false, zone.clone())
-        }
-        ScalarValue::TimestampMillisecond(Some(value), zone) => {
-            known(i128::from(*value) * 1_000_000, false, zone.clone())
-        }
-        ScalarValue::TimestampMicrosecond(Some(value), zone) => {
-            known(i128::from(*value) * 1_000, false, zone.clone())
-        }
-        ScalarValue::TimestampNanosecond(Some(value), zone) => {
-            known(i128::from(*value), false, zone.clone())
-        }
-        _ => None,
-    }
-}
-
-fn read(text: &str, data_type: &DataType) -> Option<arrow::array::ArrayRef> {
-    let options = arrow::compute::CastOptions {
-        safe: false,
-        ..Default::default()
-    };
-    arrow::compute::cast_with_options(
-        &arrow::array::StringArray::from(vec![text]),
-        data_type,
-        &options,
-    )
-    .ok()
-}
-
-/// The moment of a date with a time, in nanoseconds.
-fn moment_of_text(text: &str) -> Option<i128> {
-    if let Some(array) = read(text, &DataType::Timestamp(TimeUnit::Nanosecond, None)) {
-        return Some(i128::from(
-            array.as_primitive::<TimestampNanosecondType>().value(0),
-        ));
-    }
-    // Beyond the range of nanoseconds: whole seconds, and the digits after them.
-    let whole = text.split('.').next().unwrap_or(text);
-    let seconds = read(whole, &DataType::Timestamp(TimeUnit::Second, None))?;
-    let seconds = i128::from(
-        seconds
-            .as_primitive::<arrow::array::types::TimestampSecondType>()
-            .value(0),
-    ) * 1_000_000_000;
-    let fraction = match text.split_once('.') {
-        None => 0,
-        Some((_, digits))
-            if digits.len() <= 9 && digits.bytes().all(|digit| digit.is_ascii_digit()) =>
-        {
-            format!("{digits:0<9}").parse().ok()?
-        }
-        Some(_) => return None,
-    };
-    Some(seconds + fraction)
-}
-
-/// A moment as a literal of a type, if the type holds it exactly.
-fn literal(moment: i128, data_type: &DataType) -> Option<Expr> {
-    let of = |nanoseconds: i128| (moment % nanoseconds == 0).then_some(moment / nanoseconds);
-    let scalar = match data_type {
-        DataType::Date32 => ScalarValue::Date32(Some(i32::try_from(of(86_400_000_000_000)?).ok()?)),
-        DataType::Timestamp(unit, zone) => {
-            let value = Some(i64::try_from(of(nanoseconds_in(*unit))?).ok()?);
-            match unit {
-                TimeUnit::Second => ScalarValue::TimestampSecond(value, zone.clone()),
-                TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(value, zone.clone()),
-                TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(value, zone.clone()),
-                TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(value, zone.clone()),
-            }
-        }
-        _ => return None,
-    };
-    Some(Expr::Literal(scalar, None))
 }
 
 /// A date, or text that is one, as a timestamp in microseconds; anything else as it is.

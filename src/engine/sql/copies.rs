@@ -268,7 +268,7 @@ pub(super) fn is_on_date(filter: &LogicalExpr) -> bool {
     let columns = filter.column_refs();
     !columns.is_empty()
         && columns.iter().all(|column| column.name == SNAPSHOT_DATE)
-        && !super::has_subquery(filter)
+        && !super::conditions::has_subquery(filter)
 }
 
 /// The dates for which every condition on `snapshot_date` holds that is handed to a scan.

@@ -14,9 +14,12 @@
 
 mod alignment;
 mod checked;
+mod conditions;
 mod copies;
+mod failures;
 mod functions;
 mod placeholders;
+mod provider;
 mod session;
 mod syntax;
 #[cfg(test)]
@@ -25,37 +28,26 @@ mod tests_of_values;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{
-    EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
-    TableProviderFilterPushDown, TableType, Volatility,
-};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
+pub(super) use self::conditions::{condition, names_in, rows_that_hold};
 pub use self::copies::dates_read;
+pub(super) use self::failures::wrong;
 pub use self::placeholders::{JobDay, bind};
+use self::provider::Provider;
 use self::session::session;
 use crate::domain::canonical_types::canonical_schema;
-use crate::domain::cast::conform;
-use crate::domain::type_names::type_name;
-use crate::error::{Error, Kind, Result, nearest};
+use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
 use crate::phases::Phase;
 use crate::storage::Batches;
@@ -370,379 +362,10 @@ fn check_stable(expression: &Expr) -> Result<()> {
     }
 }
 
-/// The rows of a batch for which a condition holds; where it is null, it does not.
-///
-/// # Errors
-/// A refusal if a value cannot be computed, such as a division by zero.
-pub(super) fn rows_that_hold(
-    condition: &dyn PhysicalExpr,
-    batch: &RecordBatch,
-    what: &str,
-) -> Result<BooleanArray> {
-    let value = condition
-        .evaluate(batch)
-        .and_then(|value| value.into_array(batch.num_rows()))
-        .map_err(|error| wrong(&error, what))?;
-    let truth = value
-        .as_boolean_opt()
-        .ok_or_else(|| Error::refused(format!("{what} is not true or false")))?;
-    Ok(match truth.nulls() {
-        None => truth.clone(),
-        Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
-    })
-}
-
-/// A condition over the columns of a schema as DataFusion will compute it, and the columns that it
-/// names.
-///
-/// # Errors
-/// A usage error that says what is wrong with it.
-pub(super) fn condition(
-    text: &str,
-    schema: &SchemaRef,
-    what: &str,
-) -> Result<(Arc<dyn PhysicalExpr>, Vec<String>)> {
-    let failed = |error: DataFusionError| wrong(&error, what);
-    let context = session(None).map_err(failed)?;
-    let state = context.state();
-    let all = DFSchema::try_from(schema.as_ref().clone()).map_err(failed)?;
-    let mut parsed = state
-        .sql_to_expr_with_alias(text, &state.config_options().sql_parser.dialect)
-        .map_err(failed)?;
-    syntax::check(&mut parsed.expr).map_err(|error| error.within(what))?;
-    let expression = state
-        .create_logical_expr_from_sql_expr(parsed, &all)
-        .map_err(failed)?;
-    check_stable(&expression).map_err(|error| error.within(what))?;
-    if has_subquery(&expression) {
-        return Err(Error::usage(format!(
-            "{what}: a condition over a table's columns can hold no query"
-        ))
-        .hint("write the job in SQL: --sql FILE, or sql = \"...\" in asof.toml"));
-    }
-    if let Ok(data_type) = expression.get_type(&all)
-        && !matches!(data_type, DataType::Boolean | DataType::Null)
-    {
-        return Err(Error::usage(format!(
-            "{what} is {}, and not true or false",
-            type_name(&data_type)
-        )));
-    }
-    // The rules for a query's expressions apply to a plan: this is the smallest one that has it.
-    let nothing = LogicalPlan::EmptyRelation(EmptyRelation {
-        produce_one_row: false,
-        schema: Arc::new(all.clone()),
-    });
-    let plan = LogicalPlanBuilder::from(nothing)
-        .filter(expression)
-        .and_then(LogicalPlanBuilder::build);
-    let plan = plan
-        .and_then(|plan| {
-            state
-                .analyzer()
-                .execute_and_check(plan, state.config_options(), |_, _| {})
-        })
-        .map_err(failed)?;
-    let LogicalPlan::Filter(filter) = plan else {
-        return Err(Error::usage(format!("{what} is empty")));
-    };
-    let expression = filter.predicate;
-    // Some functions, such as coalesce, are known to the simplifier alone.
-    let simplifier = ExprSimplifier::new(
-        SimplifyContext::builder()
-            .with_schema(Arc::new(all))
-            .build(),
-    );
-    let expression = simplifier.simplify(expression).map_err(failed)?;
-    let named = expression.column_refs();
-    let columns: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .filter(|name| named.iter().any(|column| column.name == *name))
-        .collect();
-    let fields: Vec<_> = schema
-        .fields()
-        .iter()
-        .filter(|field| columns.contains(field.name()))
-        .cloned()
-        .collect();
-    let its_own = DFSchema::try_from(Schema::new(fields)).map_err(failed)?;
-    Ok((
-        context
-            .create_physical_expr(expression, &its_own)
-            .map_err(failed)?,
-        columns,
-    ))
-}
-
-/// The names in an expression that may be columns.
-pub(super) fn names_in(text: &str, what: &str) -> Result<Vec<String>> {
-    let failed = |error: DataFusionError| wrong(&error, what);
-    let state = session(None).map_err(failed)?.state();
-    let parsed = state
-        .sql_to_expr_with_alias(text, &state.config_options().sql_parser.dialect)
-        .map_err(failed)?;
-    Ok(syntax::names_in(&parsed.expr))
-}
-
-/// Whether an expression holds a query of its own.
-fn has_subquery(expression: &Expr) -> bool {
-    let is_query = |node: &Expr| {
-        Ok(matches!(
-            node,
-            Expr::InSubquery(_)
-                | Expr::Exists(_)
-                | Expr::ScalarSubquery(_)
-                | Expr::SetComparison(_)
-        ))
-    };
-    expression.exists(is_query).unwrap_or(true)
-}
-
-/// A failure of DataFusion's as one of ours: what the user wrote, what a value refused, or what
-/// failed.
-pub(super) fn wrong(error: &DataFusionError, what: &str) -> Error {
-    let root = error.find_root();
-    if let DataFusionError::External(inner) = root
-        && let Some(ours) = inner.downcast_ref::<Error>()
-    {
-        return ours.duplicate();
-    }
-    if let DataFusionError::SchemaError(schema_error, _) = root
-        && let SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } = schema_error.as_ref()
-    {
-        let error = Error::usage(format!("{what}: there is no column '{}'", field.name));
-        let names: Vec<&str> = valid_fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
-        let upper = valid_fields.iter().find(|valid| {
-            valid.name != field.name && valid.name.to_lowercase() == field.name.to_lowercase()
-        });
-        return match (upper, nearest(&field.name, names.iter().copied())) {
-            (Some(upper), _) => error.hint(format!(
-                "a name without quotes is read in lower case; write \"{}\"",
-                upper.name
-            )),
-            (None, Some(near)) => error.hint(format!("did you mean '{near}'?")),
-            (None, None) => error.hint(format!("the columns are {}", names.join(", "))),
-        };
-    }
-    if let DataFusionError::SQL(parser_error, _) = root {
-        use datafusion::sql::sqlparser::parser::ParserError::{
-            ParserError, RecursionLimitExceeded, TokenizerError,
-        };
-        let why = match parser_error.as_ref() {
-            ParserError(why) | TokenizerError(why) => why.clone(),
-            RecursionLimitExceeded => "it is nested too deeply".to_owned(),
-        };
-        return Error::usage(format!("{what}: {why}"));
-    }
-    let message = root.strip_backtrace();
-    let message = [
-        "SQL error: ",
-        "Error during planning: ",
-        "Schema error: ",
-        "Execution error: ",
-        "Arrow error: ",
-        "Compute error: ",
-        "Cast error: ",
-        "This feature is not implemented: ",
-    ]
-    .iter()
-    .fold(message.as_str(), |text, prefix| {
-        text.strip_prefix(prefix).unwrap_or(text)
-    });
-    let no_function = message
-        .split_once("No function matches the given name and argument types '")
-        .and_then(|(_, rest)| rest.split_once('\''));
-    if let Some((call, _)) = no_function {
-        return Error::usage(format!("{what}: there is no function {call}"))
-            .hint("write CAST(x AS type) where a type is not the intended one");
-    }
-    if message.contains("Physical plan does not support logical expression") {
-        return Error::usage(format!("{what}: this correlated subquery is not supported"))
-            .hint("write a join or a window function");
-    }
-    let kind = match root {
-        DataFusionError::SQL(..)
-        | DataFusionError::Plan(_)
-        | DataFusionError::SchemaError(..)
-        | DataFusionError::NotImplemented(_) => Kind::Usage,
-        DataFusionError::IoError(_) | DataFusionError::ResourcesExhausted(_) => Kind::Io,
-        _ => Kind::Refused,
-    };
-    match kind {
-        Kind::Usage => {
-            let error = Error::usage(format!(
-                "{what}: {}",
-                sentence(message).trim_end_matches('.')
-            ));
-            match message
-                .lines()
-                .find_map(|line| line.strip_prefix("Did you mean "))
-            {
-                Some(near) => error.hint(format!("did you mean {near}")),
-                None => error,
-            }
-        }
-        Kind::Refused => Error::refused(format!(
-            "{what}: {}",
-            message.lines().next().unwrap_or(message)
-        )),
-        _ => Error::io(format!("{what}: {message}")),
-    }
-}
-
-/// The first line of a message of DataFusion's, without dumps of syntax trees.
-fn sentence(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    // A dump begins with a name and a bracket, as in `Function(Function {` or `Some(Ident`.
-    let mut end = first.len();
-    for (at, character) in first.char_indices() {
-        if !matches!(character, '(' | '{') {
-            continue;
-        }
-        let before = first[..at].trim_end();
-        let word = before
-            .rsplit(|c: char| !c.is_alphanumeric())
-            .next()
-            .unwrap_or_default();
-        let inside = first[at + 1..].trim_start();
-        let is_type = word.starts_with(|c: char| c.is_ascii_uppercase())
-            && word.chars().any(|c| c.is_ascii_lowercase());
-        let opens = [
-            "Some(",
-            "None",
-            "Ident",
-            "Function {",
-            "ObjectName",
-            "Value",
-            "Identifier",
-            "CompoundIdentifier",
-        ];
-        let is_field = character == '{'
-            && inside
-                .split_once(':')
-                .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-        if is_type && (is_field || opens.iter().any(|open| inside.starts_with(open))) {
-            end = before.len() - word.len();
-            break;
-        }
-    }
-    let text = first[..end]
-        .trim_end()
-        .trim_end_matches([':', ',', '(', '['])
-        .trim_end();
-    match (end == first.len(), text.is_empty()) {
-        (_, true) => "a part of the query is not supported".to_owned(),
-        (true, false) => text.to_owned(),
-        (false, false) => format!("this is not supported: {text}"),
-    }
-}
-
-/// A relation as DataFusion wants it.
-#[derive(Debug)]
-struct Provider(Relation);
-
-#[async_trait::async_trait]
-impl TableProvider for Provider {
-    fn schema(&self) -> SchemaRef {
-        self.0.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
-        let of = |filter: &&Expr| match self.0.copies.is_some() && copies::is_on_date(filter) {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(of).collect())
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        let schema = match projection {
-            Some(indices) => Arc::new(self.0.schema.project(indices)?),
-            None => self.0.schema.clone(),
-        };
-        let mut relation = self.0.clone();
-        if let (Some(copies), Some(state)) = (
-            &self.0.copies,
-            state.as_any().downcast_ref::<SessionState>(),
-        ) {
-            relation.open = (copies.only)(&copies::passing(state, filters, &copies.dates));
-        }
-        let scan = Arc::new(Scan {
-            relation,
-            schema: schema.clone(),
-        });
-        Ok(Arc::new(StreamingTableExec::try_new(
-            schema,
-            vec![scan],
-            None,
-            vec![],
-            false,
-            limit,
-        )?))
-    }
-}
-
-/// The projected columns of a relation.
-#[derive(Debug)]
-struct Scan {
-    relation: Relation,
-    schema: SchemaRef,
-}
-
-impl PartitionStream for Scan {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let columns: Vec<String> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect();
-        let external = |error: Error| DataFusionError::External(Box::new(error));
-        let schema = self.schema.clone();
-        let batches: Box<dyn Iterator<Item = datafusion::error::Result<RecordBatch>> + Send> =
-            match (self.relation.open)(&columns) {
-                Err(error) => Box::new(std::iter::once(Err(external(error)))),
-                Ok(batches) => Box::new(batches.map(move |batch| {
-                    batch
-                        .and_then(|batch| conform(&batch, &schema))
-                        .map_err(external)
-                })),
-            };
-        Box::pin(RecordBatchStreamAdapter::new(
-            self.schema.clone(),
-            futures::stream::iter(batches),
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn a_query_names_what_it_reads_and_not_what_it_defines() {

@@ -11,6 +11,7 @@ use arrow::util::display::array_value_to_string;
 
 use super::*;
 use crate::engine::expression::Condition;
+use crate::error::Kind;
 
 const ALL: QueryMemory = QueryMemory {
     budget: MemoryBudget(2 << 30),
