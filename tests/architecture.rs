@@ -1,5 +1,5 @@
-//! What docs/architecture.md promises about the structure of the code: imports point down, and modules
-//! of one layer do not import each other in a circle.
+//! What docs/architecture.md promises about the structure of the code: imports point down, modules
+//! of one layer do not import each other in a circle, and no file is too long to be read in one go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,12 +17,17 @@ const LAYERS: [&[&str]; 8] = [
     &["cli", "lib", "library", "main"],
 ];
 
+/// How many lines a file may have, its tests left out.
+const LONGEST: usize = 600;
+
 /// A file under `src` without its tests and comments.
 struct Source {
     /// Its path below `src`, such as `engine/dated/column.rs`.
     path: String,
     /// Its code.
     code: String,
+    /// How many lines it has, comments included and tests left out.
+    lines: usize,
 }
 
 impl Source {
@@ -121,12 +126,13 @@ fn sources() -> Vec<Source> {
                 .to_owned();
             let text = fs::read_to_string(&file).unwrap();
             // Tests stand at the end of a file.
-            let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+            let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
             let text = &text[..tests];
             let code = text.lines().map(|line| line.split("//").next().unwrap());
             Source {
                 path,
                 code: code.collect::<Vec<_>>().join("\n"),
+                lines: text.lines().count(),
             }
         })
         .filter(|source| !is_test(&source.path))
@@ -190,12 +196,23 @@ fn modules_of_a_layer_do_not_import_each_other_in_a_circle() {
 }
 
 #[test]
+fn no_file_is_too_long_to_be_read_in_one_go() {
+    let long: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| source.lines > LONGEST)
+        .map(|source| format!("{} has {} lines", source.path, source.lines))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
 fn use_trees_are_spelt_out() {
     let code =
         "use crate::a::{B, c::{D, E as F}, g};\nlet x = crate::h::I::new(); mycrate::j; super::K";
     let source = Source {
         path: "a/b.rs".to_owned(),
         code: code.to_owned(),
+        lines: 2,
     };
     let found: Vec<String> = source.imports().into_iter().collect();
     assert_eq!(
