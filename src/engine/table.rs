@@ -4,13 +4,14 @@
 //! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
 pub mod dedup;
+mod key_errors;
 mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use self::snapshot::SnapshotContent;
@@ -26,7 +27,7 @@ use crate::engine::dated::Dated;
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::parallel::footer_threads;
-use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules, no_column};
+use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::footer::Content;
@@ -265,25 +266,6 @@ impl Table {
         }
     }
 
-    /// The error for a table whose key nothing tells.
-    pub fn key_is_unknown(&self) -> Error {
-        Error::usage(format!("the key of table {} is unknown", self.name)).hint(format!(
-            "[tables.{}] key = [\"COLUMN\"] in asof.toml",
-            toml_key(self.name.as_str())
-        ))
-    }
-
-    /// The error for a key column that is not there.
-    pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
-        let error =
-            no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
-        if self.key_is_given {
-            error
-        } else {
-            error.into_refusal()
-        }
-    }
-
     /// What to do if it has no snapshots.
     pub fn filling(&self) -> String {
         let name = &self.name;
@@ -303,19 +285,6 @@ impl Table {
         }
     }
 
-    /// What to write to choose another key: the option, if the command line has it and so overrules
-    /// the configuration.
-    fn key_hint(&self, option: &str, configured: &str) -> String {
-        if self.key_is_given {
-            format!("--key {option}")
-        } else {
-            format!(
-                "[tables.{}] key = [{configured}] in asof.toml",
-                toml_key(self.name.as_str())
-            )
-        }
-    }
-
     /// What to write to have the latest row of each key, by `rule`.
     pub fn dedup_hint(&self, rule: &str) -> String {
         match self.dedup_is_given {
@@ -324,46 +293,6 @@ impl Table {
                 "[tables.{}] dedup = \"{rule}\" in asof.toml",
                 toml_key(self.name.as_str())
             ),
-        }
-    }
-
-    /// The refusal of null keys.
-    pub fn null_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
-        let rows = if count == 1 { "row has" } else { "rows have" };
-        let hint = self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"");
-        self.refuse(
-            date,
-            format!(
-                "{count} {rows} a null in the key ({}): {}",
-                self.key.join(", "),
-                shown.join("; ")
-            ),
-        )
-        .hint(format!(
-            "correct the source, or choose a key without nulls: {hint}"
-        ))
-    }
-
-    /// The refusal of duplicate keys.
-    pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
-        let what = if count == 1 {
-            "duplicate key".to_owned()
-        } else {
-            format!("{count} duplicate keys")
-        };
-        let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
-        let error = self
-            .refuse(
-                date,
-                format!("{what} ({}): {}", self.key.join(", "), shown.join("; ")),
-            )
-            .hint(format!(
-                "correct the source, or add columns that make the key unique: {hint}"
-            ));
-        if self.own {
-            error
-        } else {
-            error.hint(self.latest_hint())
         }
     }
 

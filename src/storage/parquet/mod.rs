@@ -19,12 +19,12 @@
 mod dictionaries;
 pub mod embedded_schema;
 mod encoder;
-mod encoding;
 pub mod footer;
 mod int96;
 mod metadata;
 pub mod object;
 mod row_choice;
+mod row_groups;
 pub mod statistics;
 pub mod stored_types;
 pub mod untrusted;

@@ -16,8 +16,8 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
-pub use super::encoding::DICTIONARY_BYTES;
-use super::encoding::{ROW_GROUP_ROWS, properties};
+pub use super::row_groups::DICTIONARY_BYTES;
+use super::row_groups::{ROW_GROUP_ROWS, properties};
 use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};

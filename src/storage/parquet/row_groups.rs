@@ -1,4 +1,5 @@
-//! How columns are encoded: row groups, pages, dictionaries, compression and statistics.
+//! Row groups as they are written: how many rows they have, and how their columns are encoded, in
+//! pages, with dictionaries, compression and statistics.
 //!
 //! Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up
 //! reads one row group's key and one page of each other column.

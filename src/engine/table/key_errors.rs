@@ -1,0 +1,83 @@
+//! What is said of keys that are wrong: an unknown key, a column that is not there, nulls, and
+//! duplicates; with the hint that says where the key is named.
+
+use arrow::datatypes::Schema;
+use chrono::NaiveDate;
+
+use super::Table;
+use crate::error::{Error, toml_key};
+use crate::source::no_column;
+
+impl Table {
+    /// The error for a table whose key nothing tells.
+    pub fn key_is_unknown(&self) -> Error {
+        Error::usage(format!("the key of table {} is unknown", self.name)).hint(format!(
+            "[tables.{}] key = [\"COLUMN\"] in asof.toml",
+            toml_key(self.name.as_str())
+        ))
+    }
+
+    /// The error for a key column that is not there.
+    pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
+        let error =
+            no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
+        if self.key_is_given {
+            error
+        } else {
+            error.into_refusal()
+        }
+    }
+
+    /// The refusal of null keys.
+    pub fn null_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
+        let rows = if count == 1 { "row has" } else { "rows have" };
+        let hint = self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\"");
+        self.refuse(
+            date,
+            format!(
+                "{count} {rows} a null in the key ({}): {}",
+                self.key.join(", "),
+                shown.join("; ")
+            ),
+        )
+        .hint(format!(
+            "correct the source, or choose a key without nulls: {hint}"
+        ))
+    }
+
+    /// The refusal of duplicate keys.
+    pub fn duplicate_keys(&self, date: NaiveDate, count: u64, shown: &[String]) -> Error {
+        let what = if count == 1 {
+            "duplicate key".to_owned()
+        } else {
+            format!("{count} duplicate keys")
+        };
+        let hint = self.key_hint("COLUMN,COLUMN", "\"COLUMN\", \"COLUMN\"");
+        let error = self
+            .refuse(
+                date,
+                format!("{what} ({}): {}", self.key.join(", "), shown.join("; ")),
+            )
+            .hint(format!(
+                "correct the source, or add columns that make the key unique: {hint}"
+            ));
+        if self.own {
+            error
+        } else {
+            error.hint(self.latest_hint())
+        }
+    }
+
+    /// What to write to choose another key: the option, if the command line has it and so overrules
+    /// the configuration.
+    pub(super) fn key_hint(&self, option: &str, configured: &str) -> String {
+        if self.key_is_given {
+            format!("--key {option}")
+        } else {
+            format!(
+                "[tables.{}] key = [{configured}] in asof.toml",
+                toml_key(self.name.as_str())
+            )
+        }
+    }
+}
