@@ -166,8 +166,10 @@ pub(super) fn outputs_of_job(
         }
     }
     if outputs.is_empty() {
-        return Err(Error::refused(format!("job {name} has no output yet"))
-            .hint(format!("asof backfill {name} --from DATE --to DATE")));
+        let error = Error::refused(format!("job {name} has no output yet"));
+        return Err(dates.iter().fold(error, |error, date| {
+            error.hint(format!("asof backfill {name} --from {date} --to {date}"))
+        }));
     }
     let rule = AsOfRule::default();
     TableHistory::new(table, rule, outputs, None, RowSource::Snapshots)
