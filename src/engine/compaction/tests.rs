@@ -1,11 +1,13 @@
+#[cfg(feature = "sql")]
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "sql")]
+use arrow::array::Array;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use chrono::{Days, NaiveDate};
@@ -17,7 +19,9 @@ use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::layout::Layout;
 use crate::engine::changes;
-use crate::engine::intervals::{IntervalBatch, Intervals, split};
+#[cfg(feature = "sql")]
+use crate::engine::intervals::split;
+use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::selection::Selection;
 use crate::engine::table::{Table, all_digests};
 use crate::engine::table_part::{ChooseRows, TablePart};
