@@ -74,10 +74,22 @@ impl IntervalsFile {
 /// A usage error for a URL that is not served.
 pub(super) fn intervals_file(workspace: &Workspace<'_>, name: &str) -> Result<Option<Location>> {
     let is_path = name.contains('/') || name.ends_with(".parquet");
-    if !is_path || workspace.config.tables.contains_key(name) {
+    if !is_path || is_table(workspace, name)? {
         return Ok(None);
     }
     workspace.here(name).map(Some)
+}
+
+/// Whether asof.toml or the lake has a table of this name.
+///
+/// # Errors
+/// A failure to look into the lake.
+pub(super) fn is_table(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
+    Ok(workspace.config.tables.contains_key(name)
+        || match name.parse::<TableName>() {
+            Ok(table) if workspace.has_lake() => workspace.lake()?.has(&table)?,
+            _ => false,
+        })
 }
 
 /// Opens a file of intervals.
@@ -99,19 +111,25 @@ pub(super) fn open_intervals(file: &Location) -> Result<IntervalsFile> {
 fn table_of_file(file: &Location, key: Vec<String>) -> Result<Table> {
     let name = file.name();
     let stem = name.strip_suffix(".parquet").unwrap_or(&name);
-    Ok(Table {
-        name: stem.parse().or_else(|_| "intervals".parse())?,
+    let name = stem.parse().or_else(|_| "intervals".parse())?;
+    Ok(unconfigured(name, key, file.clone(), Lake::layout()?))
+}
+
+/// A table of which asof.toml says nothing, and whose files asof does not change.
+fn unconfigured(name: TableName, key: Vec<String>, root: Location, layout: Layout) -> Table {
+    Table {
+        name,
         key,
         key_is_given: false,
-        root: file.clone(),
-        layout: Lake::layout()?,
+        root,
+        layout,
         own: false,
         types: TypeRules::default(),
         format: FormatRule::default(),
         dated: None,
         dedup: None,
         dedup_is_given: false,
-    })
+    }
 }
 
 /// What exists of a file of intervals, damaged or not.
@@ -146,19 +164,13 @@ pub(super) fn outputs_of_job(
 ) -> Result<TableHistory> {
     let job = find_job(workspace, name)?;
     let layout = job.layout.as_deref().unwrap_or("date=%Y-%m-%d");
-    let table = Table {
-        name: name.parse()?,
-        key: Vec::new(),
-        key_is_given: false,
-        root: workspace.configured(&job.output)?,
-        layout: Layout::parse_written(layout)?,
-        own: false,
-        types: TypeRules::default(),
-        format: FormatRule::default(),
-        dated: None,
-        dedup: None,
-        dedup_is_given: false,
-    };
+    let root = workspace.configured(&job.output)?;
+    let table = unconfigured(
+        name.parse()?,
+        Vec::new(),
+        root,
+        Layout::parse_written(layout)?,
+    );
     let mut outputs = Partitions::new();
     if table.root.is_folder()? {
         for date in dates {

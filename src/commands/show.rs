@@ -26,7 +26,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::cells::cell;
-use super::lookup::{latest_states, outputs_of_job};
+use super::lookup::{is_table, latest_states, outputs_of_job};
 use super::shown_columns::{ShownColumn, shown_columns};
 use crate::domain::cast::conform;
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
@@ -149,12 +149,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
 
 /// Whether a name is that of a job, and not of a table.
 fn is_job(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
-    let is_table = workspace.config.tables.contains_key(name)
-        || match name.parse::<TableName>() {
-            Ok(table) if workspace.has_lake() => workspace.lake()?.has(&table)?,
-            _ => false,
-        };
-    Ok(!is_table && workspace.config.jobs.contains_key(name))
+    Ok(workspace.config.jobs.contains_key(name) && !is_table(workspace, name)?)
 }
 
 /// The named columns, in the order of their names; all if none is named.

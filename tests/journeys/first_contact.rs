@@ -95,6 +95,20 @@ fn a_file_of_intervals_is_read_without_its_lake() {
 }
 
 #[test]
+fn a_table_may_have_the_name_of_a_file() {
+    let world = World::new();
+    world.write("item.csv", "id,v\n1,a\n");
+    let taken = world.quietly("snapshot odd.parquet --lake lake --source item.csv --key id");
+    assert_eq!(taken.status.code(), Some(0));
+    for line in [
+        "show odd.parquet --lake lake",
+        "verify odd.parquet --lake lake",
+    ] {
+        assert_eq!(world.quietly(line).status.code(), Some(0), "{line}");
+    }
+}
+
+#[test]
 fn the_output_of_a_job_is_shown_by_its_name() {
     let mut world = World::shop(3);
     let job = "[jobs.active_item_events]\nsql = \"select * from item_events where item_id in (select \
