@@ -60,7 +60,7 @@ pub struct DateReport {
     pub date: NaiveDate,
     /// Where it stood before.
     pub was: Option<DateState>,
-    /// What became of it.
+    /// What the run did.
     pub action: DateAction,
     /// The rows of the output, if it was written.
     pub rows: Option<u64>,

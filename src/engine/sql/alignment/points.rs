@@ -114,7 +114,7 @@ fn target_of(points: &[Point], purpose: Purpose) -> Option<Target> {
     }
 }
 
-/// The types of the points whose values are not known, without repetitions side by side.
+/// The types of the points whose values are not known; several in a row of one type are one.
 fn types_of_unknown(points: &[Point]) -> Vec<&DataType> {
     let mut types: Vec<&DataType> = points
         .iter()
