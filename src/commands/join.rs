@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Workspace;
 use super::backfill::{
-    AdHoc, BackfillOptions, EventsDatedByColumn, Need, ServedBy, Sides, Source, View,
+    AdHoc, BackfillOptions, BuildSource, EventsDatedByColumn, Need, Needs, ServedBy, View,
 };
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
 use crate::domain::days::to_days;
@@ -38,6 +38,7 @@ use crate::domain::staleness::{Inputs, StateFilter, TableInput};
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::{RowSource, TableHistory};
 use crate::engine::dated::{Dated, RowsOf, Survey};
+use crate::engine::intervals::Intervals;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
 use crate::engine::join_input::intervals::of_intervals;
 use crate::engine::join_input::snapshots::{Dated as DatedSnapshot, versions_of_snapshots};
@@ -207,103 +208,74 @@ impl Run {
     fn run(mut self, workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinReport> {
         let inputs = self.inputs(options)?;
         let recorded = recorded(&self.output)?;
-        let observed: Vec<NaiveDate> = self
-            .served
-            .values()
-            .copied()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        let sides = Sides::new(
-            &self.spec,
-            &self.history,
-            std::iter::empty(),
-            true,
-            decoding_threads(),
-            workspace.memory,
-        );
-        let needs = self
+        let needs = Needs::new(&self.spec, &self.history, true);
+        let needs: Vec<Need> = self
             .served
             .keys()
-            .map(|date| sides.need(*date))
-            .collect::<Result<Vec<_>>>()?;
-        let is_by_intervals = needs
-            .iter()
-            .all(|need| matches!(need.source, Source::Intervals(_)));
+            .map(|date| needs.of(*date))
+            .collect::<Result<_>>()?;
         let columns = Arc::new(self.columns(&needs)?);
-        let text_keys = needs.last().map(|need| need.text_keys(&self.spec));
-        drop(sides);
-        self.events.types.pinned = text_keys;
-        let first = self.survey.dates.keys().next().copied();
-        let last = self.survey.dates.keys().next_back().copied();
-        let mut report = JoinReport {
-            output: workspace.shown(&self.output),
-            action: JoinAction::Planned,
-            table: self.history.table.name.clone(),
-            rule: self.history.rule.in_words(),
-            using: if is_by_intervals {
-                ServedBy::Intervals
-            } else {
-                ServedBy::Snapshots
-            },
-            from: first.unwrap_or_default(),
-            to: last.unwrap_or_default(),
-            dates: self.survey.dates.len() as u64,
-            events: self.survey.dates.values().sum(),
-            matched: None,
-            rows: None,
-            detected: Vec::new(),
-            store_requests: None,
-        };
+        self.events.types.pinned = needs.last().map(|need| need.text_keys(&self.spec));
+        let mut report = self.planned(workspace, &needs);
         if let Some(footer) = recorded.filter(|footer| footer.inputs == inputs) {
-            (report.action, report.rows) = (JoinAction::UpToDate, Some(footer.rows));
+            report.action = JoinAction::UpToDate;
+            report.rows = Some(footer.rows);
             return Ok(report);
         }
         let rows = self.events.rows(&self.survey)?;
-        let schema = columns.output_schema(
-            &self.spec,
-            &rows.schema,
-            &self.events_name,
-            &self.history.table.name,
-        )?;
+        let name = &self.history.table.name;
+        let schema = columns.output_schema(&self.spec, &rows.schema, &self.events_name, name)?;
         report.detected = self.events.types.observed.detected();
         if options.dry_run {
             return Ok(report);
         }
-        let versions = match &needs[..] {
-            [
-                Need {
-                    source: Source::Intervals(intervals),
-                    ..
-                },
-                ..,
-            ] if is_by_intervals => of_intervals(intervals, &columns, &observed)?,
-            _ => self.versions(workspace, &columns, &observed)?,
-        };
-        let name = &self.history.table.name;
+        let versions = self.versions(workspace, &needs, &columns)?;
         let limit = workspace.memory.share(2);
         let table = JoinTable::build(&columns, versions, Some(limit))
             .map_err(|error| error.within(format!("table {name}")))?;
         let table = table.ok_or_else(|| self.too_large())?;
         let (matched, rows) = self.write(workspace, &table, rows.batches, &schema, inputs)?;
-        (report.action, report.matched, report.rows) =
-            (JoinAction::Written, Some(matched), Some(rows));
+        report.action = JoinAction::Written;
+        report.matched = Some(matched);
+        report.rows = Some(rows);
         Ok(report)
+    }
+
+    /// The report of a join that is planned and not run.
+    fn planned(&self, workspace: &Workspace<'_>, needs: &[Need]) -> JoinReport {
+        let dates = &self.survey.dates;
+        JoinReport {
+            output: workspace.shown(&self.output),
+            action: JoinAction::Planned,
+            table: self.history.table.name.clone(),
+            rule: self.history.rule.in_words(),
+            using: match intervals_of_all(needs) {
+                Some(_) => ServedBy::Intervals,
+                None => ServedBy::Snapshots,
+            },
+            from: dates.keys().next().copied().unwrap_or_default(),
+            to: dates.keys().next_back().copied().unwrap_or_default(),
+            dates: dates.len() as u64,
+            events: dates.values().sum(),
+            matched: None,
+            rows: None,
+            detected: Vec::new(),
+            store_requests: None,
+        }
+    }
+
+    /// The copies that serve the events, ascending.
+    fn observed(&self) -> Vec<NaiveDate> {
+        let observed: BTreeSet<NaiveDate> = self.served.values().copied().collect();
+        observed.into_iter().collect()
     }
 
     /// What the output would be made from now.
     fn inputs(&self, options: &JoinOptions) -> Result<Inputs> {
         let table = &self.history.table;
-        let observed: Vec<NaiveDate> = self
-            .served
-            .values()
-            .copied()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
         let read = parallel::map(
             object_threads(table.root.store().is_some()),
-            &observed,
+            &self.observed(),
             |date| {
                 let fingerprint = self.history.facts(*date)?.fingerprint;
                 Ok(TableInput {
@@ -355,25 +327,28 @@ impl Run {
         JoinColumns::of(&self.spec, &table.name, &table.key, &all)
     }
 
-    /// The versions of the table's rows on the observed dates, from snapshots.
+    /// The versions of the table's rows on the dates that serve the events: from intervals if they
+    /// have all of them, or else from snapshots.
     fn versions(
         &self,
         workspace: &Workspace<'_>,
+        needs: &[Need],
         columns: &Arc<JoinColumns>,
-        observed: &[NaiveDate],
     ) -> Result<Timed> {
+        let observed = self.observed();
+        if let Some(intervals) = intervals_of_all(needs) {
+            return of_intervals(intervals, columns, &observed);
+        }
         let table = &self.history.table;
-        let snapshots: Vec<DatedSnapshot> =
-            self.history
-                .snapshots_of(observed)
-                .map_err(|error| match error.kind() {
-                    // A date that only the intervals know, beside one that they do not.
-                    Kind::Refused => error.hint(format!(
-                        "asof compact {}, so that intervals have every date",
-                        table.name
-                    )),
-                    _ => error,
-                })?;
+        let snapshots = self.history.snapshots_of(&observed);
+        let snapshots: Vec<DatedSnapshot> = snapshots.map_err(|error| match error.kind() {
+            // A date that only the intervals know, beside one that they do not.
+            Kind::Refused => error.hint(format!(
+                "asof compact {}, so that intervals have every date",
+                table.name
+            )),
+            _ => error,
+        })?;
         let limit = Some(workspace.memory.share(2));
         let versions = versions_of_snapshots(
             table,
@@ -467,6 +442,18 @@ impl Run {
                 .map_err(|error| Error::io(format!("cannot add the dates of rows: {error}")))
         }))
     }
+}
+
+/// The intervals, if they serve all dates.
+fn intervals_of_all(needs: &[Need]) -> Option<&Intervals> {
+    let mut first = None;
+    for need in needs {
+        let BuildSource::Intervals(intervals) = &need.source else {
+            return None;
+        };
+        first.get_or_insert(intervals.as_ref());
+    }
+    first
 }
 
 fn changed(place: &str) -> Error {

@@ -102,11 +102,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         format!("asof show {} --date {first}", options.table)
     })?;
     if is_job && options.date.is_some_and(|asked| asked != date) {
-        let name = &options.table;
-        let what = format!("job {name} has no output of {asked}; the latest before it is {date}");
-        return Err(Error::refused(what)
-            .hint(format!("asof backfill {name} --from {asked} --to {asked}"))
-            .hint(format!("asof show {name} --date {date}")));
+        return Err(no_output(&options.table, asked, date));
     }
     let as_of = history.latest(date, None)?;
     let noun = if is_job { "job" } else { "table" };
@@ -145,6 +141,14 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         rows,
         out: target.map(|target| workspace.shown(&target.path)),
     })
+}
+
+/// The refusal of a date that a job has no output of.
+fn no_output(job: &str, asked: NaiveDate, latest: NaiveDate) -> Error {
+    let what = format!("job {job} has no output of {asked}; the latest before it is {latest}");
+    Error::refused(what)
+        .hint(format!("asof backfill {job} --from {asked} --to {asked}"))
+        .hint(format!("asof show {job} --date {latest}"))
 }
 
 /// Whether a name is that of a job, and not of a table.

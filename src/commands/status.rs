@@ -3,7 +3,7 @@
 //! Read: one listing of each table's snapshots and superseded objects, and the footers of the
 //! intervals and of asof's own snapshots, once each. No rows. Memory: a few words a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
@@ -167,83 +167,103 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
             what: error.to_string(),
         });
     }
-    let known: BTreeMap<NaiveDate, &ObservedWire> = intervals
-        .map(|intervals| {
-            intervals
-                .footer
-                .observed
-                .iter()
-                .map(|seen| (seen.date, seen))
-                .collect()
-        })
-        .unwrap_or_default();
-    let mut observed: Vec<NaiveDate> = found
-        .partitions
-        .keys()
-        .chain(known.keys())
-        .copied()
-        .collect();
-    observed.sort();
-    observed.dedup();
-    let has_other_types = |date: &NaiveDate| {
-        let schema = intervals.and_then(|intervals| schema_on(intervals, *date).ok());
-        schema.is_some_and(|schema| table.as_declared(&schema) != schema)
-    };
-    let stale = footers.iter().filter(|(date, footer)| {
-        known
-            .get(date)
-            .is_some_and(|known| !known.is(footer.fingerprint))
-    });
-    let last = footers
-        .last_key_value()
-        .filter(|(date, _)| found.partitions.keys().next_back() == Some(date));
+    let dates = Dates::of(inventory, &footers, intervals);
+    let bytes = found.partitions.values().flatten();
+    let is_whole = table.own && footers.len() == found.partitions.len();
     Ok(TableStatus {
         table: table.name.clone(),
         key: table.key.clone(),
         own: table.own,
         root: workspace.shown(&table.root),
         layout: table.layout.to_string(),
-        first: observed.first().copied(),
-        last: observed.last().copied(),
-        gaps: missing(&observed)?,
-        missing_days: gaps(&observed).map(|gap| u64::from(gap.days())).sum(),
-        observed,
+        first: dates.observed.first().copied(),
+        last: dates.observed.last().copied(),
+        gaps: missing(&dates.observed)?,
+        missing_days: gaps(&dates.observed).map(|gap| u64::from(gap.days())).sum(),
+        observed: dates.observed,
         snapshots: found.partitions.len() as u64,
-        bytes: found
-            .partitions
-            .values()
-            .flatten()
-            .map(|object| object.size)
-            .sum(),
-        rows: (table.own && footers.len() == found.partitions.len())
-            .then(|| footers.values().map(|footer| footer.rows).sum()),
+        bytes: bytes.map(|object| object.size).sum(),
+        rows: is_whole.then(|| footers.values().map(|footer| footer.rows).sum()),
         columns: last_columns(inventory),
-        last_snapshot: last.map(|(date, footer)| LastSnapshot {
-            snapshot_date: *date,
-            rows: footer.rows,
-            dropped_rows: footer.dropped_rows,
-            fingerprint: footer.fingerprint,
-        }),
+        last_snapshot: last_snapshot(inventory, &footers),
         superseded: superseded(workspace, inventory)?,
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
-        not_compacted: found
-            .partitions
-            .keys()
-            .filter(|date| !known.contains_key(date))
-            .copied()
-            .collect(),
-        retyped: known
-            .keys()
-            .filter(|date| has_other_types(date))
-            .copied()
-            .collect(),
-        stale: table.own.then(|| stale.map(|(date, _)| *date).collect()),
-        pruned: known
-            .keys()
-            .filter(|date| !found.partitions.contains_key(date))
-            .copied()
-            .collect(),
+        not_compacted: dates.not_compacted,
+        retyped: dates.retyped,
+        stale: table.own.then_some(dates.stale),
+        pruned: dates.pruned,
         unreadable,
+    })
+}
+
+/// The dates of a table, and those that its snapshots and intervals disagree about.
+struct Dates {
+    /// Those of snapshots and of intervals, ascending.
+    observed: Vec<NaiveDate>,
+    /// Those that the intervals do not have.
+    not_compacted: Vec<NaiveDate>,
+    /// Those whose columns have other types now than the intervals have.
+    retyped: Vec<NaiveDate>,
+    /// Those whose snapshot is another than the one that the intervals are from.
+    stale: Vec<NaiveDate>,
+    /// Those that only the intervals have.
+    pruned: Vec<NaiveDate>,
+}
+
+impl Dates {
+    fn of(
+        inventory: &TableInventory,
+        footers: &BTreeMap<NaiveDate, SnapshotFooter>,
+        intervals: Option<&Intervals>,
+    ) -> Self {
+        let TableInventory { table, found, .. } = inventory;
+        let seen = intervals.map_or(&[][..], |intervals| &intervals.footer.observed);
+        let known: BTreeMap<NaiveDate, &ObservedWire> =
+            seen.iter().map(|seen| (seen.date, seen)).collect();
+        let copies = found.partitions.keys();
+        let all: BTreeSet<NaiveDate> = copies.clone().chain(known.keys()).copied().collect();
+        let has_other_types = |date: &NaiveDate| {
+            let schema = intervals.and_then(|intervals| schema_on(intervals, *date).ok());
+            schema.is_some_and(|schema| table.as_declared(&schema) != schema)
+        };
+        let is_stale = |(date, footer): &(&NaiveDate, &SnapshotFooter)| {
+            known
+                .get(date)
+                .is_some_and(|known| !known.is(footer.fingerprint))
+        };
+        Dates {
+            observed: all.into_iter().collect(),
+            not_compacted: copies
+                .filter(|date| !known.contains_key(date))
+                .copied()
+                .collect(),
+            retyped: known.keys().copied().filter(has_other_types).collect(),
+            stale: footers
+                .iter()
+                .filter(is_stale)
+                .map(|(date, _)| *date)
+                .collect(),
+            pruned: known
+                .keys()
+                .filter(|date| !found.partitions.contains_key(date))
+                .copied()
+                .collect(),
+        }
+    }
+}
+
+/// What the last snapshot says of itself; nothing if it cannot be read.
+fn last_snapshot(
+    inventory: &TableInventory,
+    footers: &BTreeMap<NaiveDate, SnapshotFooter>,
+) -> Option<LastSnapshot> {
+    let last = inventory.found.partitions.keys().next_back()?;
+    let footer = footers.get(last)?;
+    Some(LastSnapshot {
+        snapshot_date: *last,
+        rows: footer.rows,
+        dropped_rows: footer.dropped_rows,
+        fingerprint: footer.fingerprint,
     })
 }
 

@@ -88,7 +88,7 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
 ///
 /// # Errors
 /// A failure of the temporary disk.
-pub fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
+pub(super) fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
     let doing = || "cannot write standard input to the temporary folder (TMPDIR)".to_owned();
     let mut file = tempfile::NamedTempFile::new().io_context(doing)?;
     std::io::copy(input, &mut file).io_context(doing)?;

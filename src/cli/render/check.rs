@@ -73,13 +73,9 @@ fn facts_of(printer: &Printer, report: &CheckReport) -> Result<()> {
         (Some(file), 1) => format!(": {file}"),
         (Some(file), _) => format!(", the first is {file}"),
     };
-    let mut facts = vec![
-        (
-            "files",
-            format!("{}, {}{first}", number(report.files), size(report.bytes)),
-        ),
-        ("format", report.format.to_string()),
-    ];
+    let files = format!("{}, {}{first}", number(report.files), size(report.bytes));
+    let mut facts = vec![("files", files)];
+    facts.extend(report.format.map(|format| ("format", format.to_string())));
     facts.extend(
         report
             .read_as

@@ -10,11 +10,11 @@
 //! atomically; other dates are never touched. A failure of one date is remembered beside the
 //! outputs, in `_asof/failed/`, and does not stop the others.
 //!
-//! Memory: for a join two build sides (`build_side_cache`), shared by all threads; a batch of events a thread.
-//! For SQL what the query needs, up to its share of the memory that may be used.
+//! Memory: for a join two build sides (`build_sides`), shared by all threads; a batch of events for
+//! each thread. For SQL what the query needs, up to its share of the memory that may be used.
 
 mod bound;
-mod build_side_cache;
+mod build_sides;
 mod date;
 mod events;
 mod executors;
@@ -33,7 +33,7 @@ mod schema;
 mod states;
 mod warnings;
 
-pub(super) use self::build_side_cache::{Need, Sides, Source};
+pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, EventsDatedByColumn, configured_events};
 pub(super) use self::job::Job;
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};

@@ -141,23 +141,23 @@ fn type_origin(
     read: &Field,
     pinned: &Schema,
     rules: &TypeRules,
-    format: Format,
+    format: Option<Format>,
 ) -> TypeOrigin {
+    let carries_types = format.is_none_or(Format::carries_types);
     let pinned = pinned
         .field_with_name(field.name())
         .map(|pinned| pinned.data_type());
     match pinned {
         _ if rules.declared.contains_key(field.name()) => TypeOrigin::Declared,
         _ if rules.observed.in_folders().contains(field.name()) => TypeOrigin::Folder,
-        _ if rules.csv_as_text && is_csv(format) => TypeOrigin::Declared,
+        _ if rules.csv_as_text && format.is_some_and(is_csv) => TypeOrigin::Declared,
         Ok(pinned)
-            if pinned == field.data_type()
-                && (!format.carries_types() || read.data_type() != pinned) =>
+            if pinned == field.data_type() && (!carries_types || read.data_type() != pinned) =>
         {
             TypeOrigin::Pinned
         }
-        Ok(pinned) if pinned != &DataType::Null && !format.carries_types() => TypeOrigin::Widened,
-        _ if format.carries_types() => TypeOrigin::File,
+        Ok(pinned) if pinned != &DataType::Null && !carries_types => TypeOrigin::Widened,
+        _ if carries_types => TypeOrigin::File,
         _ => TypeOrigin::Inferred,
     }
 }
@@ -182,12 +182,8 @@ pub(super) fn examine(
         .map_or_else(String::new, |date| format!(", {date}"));
     let what = format!("{kind} {}{date}", options.name);
     let label = opened.date.unwrap_or_else(|| workspace.clock.today());
-    let read = opened.rows.schema.clone();
-    let rest: Batches = Box::new(std::iter::empty());
-    let rows = Rows {
-        schema: read.clone(),
-        batches: std::mem::replace(&mut opened.rows.batches, rest),
-    };
+    let rows = opened.take_rows();
+    let read = rows.schema.clone();
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let key = table.as_ref().map(|table| table.key.clone());
     let key = key.unwrap_or_default();
@@ -200,8 +196,8 @@ pub(super) fn examine(
     }
     let mut keys = KeyCheck::new(&key, &read);
     let (batches, dropped) = rows_that_count(table.as_ref(), keys.is_some(), label, rows, &what)?;
-    let empty = SchemaRef::new(Schema::empty());
-    let pinned = opened.rules.pinned.clone().unwrap_or(empty);
+    let pinned = opened.rules.pinned.clone();
+    let pinned = pinned.unwrap_or_else(|| SchemaRef::new(Schema::empty()));
     let mut watch = table
         .as_ref()
         .map(|table| Watch::new(&read, &pinned, table));
@@ -283,7 +279,7 @@ fn of_files(
         first_file: first,
         bytes: opened.files.iter().map(|file| file.size).sum(),
         format: opened.format,
-        csv: if is_csv(opened.format) {
+        csv: if opened.format.is_some_and(is_csv) {
             opened.rules.csv.as_ref().clone()
         } else {
             Dialect::default()

@@ -22,17 +22,19 @@ use std::io::Read;
 use self::examine::examine;
 use super::Workspace;
 use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
-use super::snapshot::{SourceFiles, find_source, keep_names};
+use super::snapshot::{find_source, keep_names};
 use crate::domain::dedup::Dedup;
 use crate::engine::dated::{Dated, RowsOf};
 use crate::engine::pins::pins;
 use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
-use crate::source::{self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, TypeRules};
+use crate::source::{
+    self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, SnapshotSource, TypeRules,
+};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
-use crate::storage::lake::partitions::{self, local_object};
+use crate::storage::lake::partitions;
 
 /// How many rows are shown.
 const SHOWN: usize = 3;
@@ -105,8 +107,9 @@ pub struct CheckReport {
     pub first_file: Option<String>,
     /// Their size.
     pub bytes: u64,
-    /// Their format.
-    pub format: Format,
+    /// Their format; none of a source that is not made of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// What is declared of how CSV is written.
     #[serde(skip_serializing_if = "Dialect::is_default")]
     pub csv: Dialect,
@@ -146,11 +149,43 @@ struct Opened {
     date: Option<NaiveDate>,
     files: Vec<Object>,
     is_standard_input: bool,
-    format: Format,
+    format: Option<Format>,
     rules: TypeRules,
     rows: Rows,
     /// Nothing of events.
     table: Option<Table>,
+}
+
+impl Opened {
+    /// The rows; a source is read once, so there are none the second time.
+    fn take_rows(&mut self) -> Rows {
+        let read: Batches = Box::new(std::iter::empty());
+        Rows {
+            schema: self.rows.schema.clone(),
+            batches: std::mem::replace(&mut self.rows.batches, read),
+        }
+    }
+
+    /// The rows of files, which belong to one date or to none.
+    fn of_files(
+        source: String,
+        date: Option<NaiveDate>,
+        files: Vec<Object>,
+        format: Format,
+        rules: TypeRules,
+    ) -> Result<Self> {
+        let rows = source::read(&files, format, &rules, None)?;
+        Ok(Opened {
+            source,
+            date,
+            files,
+            is_standard_input: false,
+            format: Some(format),
+            rules,
+            rows,
+            table: None,
+        })
+    }
 }
 
 /// Reads a source, and says how it is understood.
@@ -176,43 +211,38 @@ pub fn check(
             options.name
         )));
     }
-    let staged;
     let opened = match (&options.source, is_events) {
         (Some(source), true) => events_in(workspace, options, source)?,
         (None, true) => events(workspace, options)?,
-        (_, false) => {
-            let name = match options.source {
-                Some(_) => options.name.parse()?,
-                None => workspace.known(&options.name)?,
-            };
-            match (&options.source, &workspace.table_config(&name).snapshots) {
-                (None, Some(root)) => copies(workspace, &name, root, options)?,
-                _ => {
-                    let today = workspace.clock.today();
-                    let found = find_source(
-                        workspace,
-                        &name,
-                        today,
-                        options.source.as_deref(),
-                        options.source_format,
-                    );
-                    let found = found.map_err(|error| {
-                        error.with_hints(|hint| hint.replace("asof snapshot", "asof check"))
-                    })?;
-                    staged = found
-                        .files
-                        .is_none()
-                        .then(|| source::stage(stdin))
-                        .transpose()?;
-                    let staged = staged
-                        .as_ref()
-                        .map(|staged| local_object(staged))
-                        .transpose()?;
-                    table(workspace, &name, options, found, staged)?
-                }
-            }
-        }
+        (_, false) => return check_table(workspace, options, stdin),
     };
+    examine(workspace, options, opened)
+}
+
+/// Reads a table's source or the latest copy of an external table.
+fn check_table(
+    workspace: &Workspace<'_>,
+    options: &CheckOptions,
+    stdin: &mut dyn Read,
+) -> Result<CheckReport> {
+    let name = match options.source {
+        Some(_) => options.name.parse()?,
+        None => workspace.known(&options.name)?,
+    };
+    if let (None, Some(root)) = (&options.source, &workspace.table_config(&name).snapshots) {
+        return examine(workspace, options, copies(workspace, &name, root, options)?);
+    }
+    let found = find_source(
+        workspace,
+        &name,
+        workspace.clock.today(),
+        options.source.as_deref(),
+        options.source_format,
+        stdin,
+    );
+    let mut source = found
+        .map_err(|error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check")))?;
+    let opened = table(workspace, &name, options, source.as_mut())?;
     examine(workspace, options, opened)
 }
 
@@ -242,8 +272,7 @@ fn table(
     workspace: &Workspace<'_>,
     name: &TableName,
     options: &CheckOptions,
-    found: SourceFiles,
-    staged: Option<Object>,
+    source: &mut dyn SnapshotSource,
 ) -> Result<Opened> {
     refuse_date(options)?;
     let table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
@@ -260,23 +289,17 @@ fn table(
         pinned: Some(pinned.clone()),
         ..workspace.table_types(name)?
     };
-    let is_standard_input = staged.is_some();
-    let format = found.format;
-    let files = found.files.unwrap_or_else(|| staged.into_iter().collect());
-    let rows = source::read(
-        &files,
-        format,
-        &rules,
-        is_standard_input.then_some("standard input"),
-    );
-    let rows = rows.map_err(|error| error.within(format!("table {name}")))?;
+    let rows = source
+        .read(&rules)
+        .map_err(|error| error.within(format!("table {name}")))?;
     let (rows, _) = keep_names(Some(&pinned), rows);
+    let files = source.files();
     Ok(Opened {
-        source: found.source,
+        source: source.name().to_owned(),
         date: None,
-        files,
-        is_standard_input,
-        format,
+        files: files.map_or_else(Vec::new, |files| files.objects.to_vec()),
+        is_standard_input: files.is_some_and(|files| files.is_standard_input),
+        format: files.map(|files| files.format),
         rules,
         rows,
         table: Some(table),
@@ -311,17 +334,7 @@ fn copies(
             };
             let at = |error: Error| error.within(format!("table {name}, {date}"));
             let format = table.format_of(&files).map_err(at)?;
-            let rows = source::read(&files, format, &rules, None).map_err(at)?;
-            Opened {
-                source: root.to_owned(),
-                date: Some(date),
-                files,
-                is_standard_input: false,
-                format,
-                rules,
-                rows,
-                table: None,
-            }
+            Opened::of_files(root.to_owned(), Some(date), files, format, rules).map_err(at)?
         }
     };
     Ok(Opened {
@@ -346,17 +359,7 @@ fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
             };
             let at = |error: Error| error.within(format!("events {}, {date}", place.name));
             let format = place.format.of(&files).map_err(at)?;
-            let rows = source::read(&files, format, &rules, None).map_err(at)?;
-            Ok(Opened {
-                source: root,
-                date: Some(date),
-                files,
-                is_standard_input: false,
-                format,
-                rules,
-                rows,
-                table: None,
-            })
+            Opened::of_files(root, Some(date), files, format, rules).map_err(at)
         }
         EventDates::Column(EventsDatedByColumn { column, layout }) => {
             let columns = layout
@@ -397,17 +400,7 @@ fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) ->
         option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
     let format = rule.of(&files).map_err(at)?;
-    let rows = source::read(&files, format, &rules, None).map_err(at)?;
-    Ok(Opened {
-        source: source.to_owned(),
-        date: None,
-        files,
-        is_standard_input: false,
-        format,
-        rules,
-        rows,
-        table: None,
-    })
+    Opened::of_files(source.to_owned(), None, files, format, rules).map_err(at)
 }
 
 /// The rows of one date, which a column tells.
@@ -431,7 +424,7 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
         date: Some(date),
         files: survey.files,
         is_standard_input: false,
-        format,
+        format: Some(format),
         rules: dated.types.clone(),
         rows: Rows { schema, batches },
         table: None,

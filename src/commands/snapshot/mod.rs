@@ -24,7 +24,7 @@ use std::io::Read;
 use chrono::NaiveDate;
 
 pub(super) use self::input::{count_null_keys, keep_names};
-pub(super) use self::plan::{SourceFiles, find_source};
+pub(super) use self::plan::find_source;
 
 use self::plan::{Decision, decide};
 use self::take::take;
@@ -163,9 +163,9 @@ pub fn snapshot(
             .progress
             .step(&format!("snapshot {name}"), done, names.len() as u64);
         let (report, store_requests) =
-            workspace.counting(|| match decide(workspace, name, options)? {
+            workspace.counting(|| match decide(workspace, name, options, stdin)? {
                 Decision::Keep { date, path } => Ok(kept(workspace, name, date, &path)),
-                Decision::Take(plan) => take(workspace, &plan, options, stdin),
+                Decision::Take(mut plan) => take(workspace, &mut plan, options),
             })?;
         reports.push(SnapshotReport {
             store_requests,

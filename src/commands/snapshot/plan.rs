@@ -1,5 +1,7 @@
 //! Deciding whether a snapshot is to be taken, and from which files, before any of them is read.
 
+use std::io::Read;
+
 use chrono::NaiveDate;
 
 use super::{IfExists, SnapshotOptions};
@@ -8,35 +10,34 @@ use crate::domain::guard::Guards;
 use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{self, Format, FormatRule};
-use crate::storage::lake::location::{Location, Object};
+use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
+use crate::storage::lake::location::Location;
 
 /// A snapshot that has been decided on and not been read yet.
-pub(super) struct Plan {
+pub(super) struct Plan<'s> {
     pub(super) table: Table,
     pub(super) date: NaiveDate,
     pub(super) path: Location,
-    pub(super) source: String,
-    pub(super) files: Option<Vec<Object>>,
-    pub(super) format: Format,
+    pub(super) source: Box<dyn SnapshotSource + 's>,
     pub(super) guards: Guards,
     pub(super) replaces: bool,
 }
 
 /// What is to be done for a table and a date.
-pub(super) enum Decision {
+pub(super) enum Decision<'s> {
     /// The date has a snapshot, which is to stand.
     Keep { date: NaiveDate, path: Location },
     /// A snapshot is to be taken.
-    Take(Box<Plan>),
+    Take(Box<Plan<'s>>),
 }
 
 /// Decides what is to be done, without reading the source.
-pub(super) fn decide(
+pub(super) fn decide<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
     options: &SnapshotOptions,
-) -> Result<Decision> {
+    stdin: &'s mut dyn Read,
+) -> Result<Decision<'s>> {
     let config = workspace.table_config(name);
     if config.snapshots.is_some() {
         return Err(Error::usage(format!(
@@ -61,16 +62,13 @@ pub(super) fn decide(
     if date < today && !options.backdate {
         return Err(is_past(name, date, exists));
     }
-    let SourceFiles {
-        source,
-        files,
-        format,
-    } = find_source(
+    let source = find_source(
         workspace,
         name,
         date,
         options.source.as_deref(),
         options.source_format,
+        stdin,
     )?;
     let mut table = workspace.table(name, &options.key)?;
     table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
@@ -80,8 +78,6 @@ pub(super) fn decide(
         date,
         path,
         source,
-        files,
-        format,
         guards: config.guards()?,
         replaces: exists,
     })))
@@ -116,53 +112,44 @@ fn is_past(name: &TableName, date: NaiveDate, exists: bool) -> Error {
     .hint("--backdate, if the source really holds the state of that day")
 }
 
-/// The files of a table's source, which have not been read.
-pub(in crate::commands) struct SourceFiles {
-    /// The source as it is written.
-    pub(in crate::commands) source: String,
-    /// Nothing of standard input.
-    pub(in crate::commands) files: Option<Vec<Object>>,
-    pub(in crate::commands) format: Format,
-}
-
-/// Finds the files of a table's source: the one that is `given`, or that of asof.toml.
-pub(in crate::commands) fn find_source(
+/// Finds a table's source, the one that is `given` or that of asof.toml, without reading it.
+pub(in crate::commands) fn find_source<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
     date: NaiveDate,
     given: Option<&str>,
     format: Option<Format>,
-) -> Result<SourceFiles> {
+    stdin: &'s mut dyn Read,
+) -> Result<Box<dyn SnapshotSource + 's>> {
     let config = workspace.table_config(name);
-    let Some(source) = given.map(str::to_owned).or(config.source) else {
-        return Err(Error::usage(format!("table {name} has no source"))
-            .hint(format!("asof snapshot {name} --source FILE")));
-    };
-    let files = |place: Location| {
-        source::files_of(&place).map_err(|error| error.within(format!("table {name}, {date}")))
-    };
-    let files = match (source.as_str(), given) {
-        ("-", _) => None,
-        (_, Some(given)) => Some(files(workspace.here(given)?)?),
-        (configured, None) => Some(files(workspace.configured(configured)?)?),
+    let place = match (given, &config.source) {
+        (Some(given), _) if given != "-" => Some(workspace.here(given)?),
+        (None, Some(configured)) if configured != "-" => Some(workspace.configured(configured)?),
+        (None, None) => {
+            return Err(Error::usage(format!("table {name} has no source"))
+                .hint(format!("asof snapshot {name} --source FILE")));
+        }
+        _ => None,
     };
     let declared = format.or(config.source_format);
     let rule = FormatRule {
         declared,
         option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
-    let format = match (&files, declared) {
-        (Some(files), _) => rule
-            .of(files)
-            .map_err(|error| error.within(format!("table {name}, {date}")))?,
-        (None, Some(declared)) => declared,
-        (None, None) => {
-            return Err(Error::usage("the format of standard input is unknown").hint(rule.option));
-        }
+    let Some(place) = place else {
+        let format = declared.ok_or_else(|| {
+            Error::usage("the format of standard input is unknown").hint(rule.option)
+        })?;
+        return Ok(Box::new(StandardInput::new(stdin, format)));
     };
-    Ok(SourceFiles {
-        source,
-        files,
-        format,
-    })
+    let within = |error: Error| error.within(format!("table {name}, {date}"));
+    let objects = source::files_of(&place).map_err(within)?;
+    Ok(Box::new(FileSource {
+        name: given
+            .map(str::to_owned)
+            .or(config.source)
+            .unwrap_or_default(),
+        format: rule.of(&objects).map_err(within)?,
+        objects,
+    }))
 }

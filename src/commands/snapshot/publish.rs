@@ -15,7 +15,7 @@ use crate::storage::parquet::object::ParquetObject;
 /// Publishes the staged object by one conditional write.
 pub(super) fn publish(
     workspace: &Workspace<'_>,
-    plan: &Plan,
+    plan: &Plan<'_>,
     options: &SnapshotOptions,
     staged: Staged,
     fingerprint: Fingerprint,

@@ -1,7 +1,5 @@
 //! Taking one snapshot: reading, comparing, asking the guards, publishing.
 
-use std::io::Read;
-
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
@@ -24,36 +22,33 @@ use crate::engine::table::dedup::Dropped;
 use crate::engine::table::{Snapshot, Table};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
-use crate::source::{self, Rows, TypeRules};
+use crate::source::{Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::commit::{Staged, sweep_partitions};
 use crate::storage::lake::location::{Location, Object};
-use crate::storage::lake::partitions::local_object;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
 
 /// Takes the snapshot that was planned.
 pub(super) fn take(
     workspace: &Workspace<'_>,
-    plan: &Plan,
+    plan: &mut Plan<'_>,
     options: &SnapshotOptions,
-    stdin: &mut dyn Read,
 ) -> Result<SnapshotReport> {
-    let Plan { table, date, .. } = plan;
     if !options.dry_run {
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
-    let previous = previous(table, *date)?;
-    let (input, rows) = read_input(workspace, plan, previous.as_ref(), stdin)?;
+    let previous = previous(&plan.table, plan.date)?;
+    let (input, rows) = read_input(workspace, plan, previous.as_ref())?;
+    let plan = &*plan;
+    let Plan { table, date, .. } = plan;
     let Input { schema, drift, .. } = &input;
     let staged = stage(workspace, plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
     let recorded_since = previous.as_ref().filter(|_| !options.dry_run);
     let mut recorder = recorder(table, *date, recorded_since, &input.comparison);
     let since = previous.as_ref().map(|previous| previous.date);
-    let before = previous
-        .as_ref()
-        .and_then(|previous| previous.snapshot.footer.clone());
+    let before = previous.as_ref().and_then(Previous::footer);
     let Written {
         sum,
         sum_before,
@@ -111,6 +106,12 @@ struct Previous {
     snapshot: Snapshot,
 }
 
+impl Previous {
+    fn footer(&self) -> Option<SnapshotFooter> {
+        self.snapshot.footer.clone()
+    }
+}
+
 fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
     let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
     let Some((before, objects)) = found.range(..date).next_back() else {
@@ -139,31 +140,33 @@ struct Input {
 /// Reads the source to its end, and settles the types of its columns.
 fn read_input(
     workspace: &Workspace<'_>,
-    plan: &Plan,
+    plan: &mut Plan<'_>,
     previous: Option<&Previous>,
-    stdin: &mut dyn Read,
 ) -> Result<(Input, Batches)> {
-    let Plan { table, date, .. } = plan;
+    let Plan {
+        table,
+        date,
+        source,
+        ..
+    } = plan;
     let pinned = match previous {
         Some(previous) => pins(table, &previous.snapshot)?,
         None => SchemaRef::new(Schema::empty()),
     };
-    let staged_input;
-    let read = match &plan.files {
-        Some(files) => read_files(plan, &pinned, files, None),
-        None => {
-            staged_input = source::stage(stdin)?;
-            let files = [local_object(&staged_input)?];
-            read_files(plan, &pinned, &files, Some("standard input"))
-        }
+    let rules = TypeRules {
+        pinned: Some(pinned.clone()),
+        ..table.types.clone()
     };
-    let (rows, respelled) = keep_names(Some(&pinned), read?);
+    let rows = source
+        .read(&rules)
+        .map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
+    let (rows, respelled) = keep_names(Some(&pinned), rows);
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
     let (sorted, dropped) = sort_rows(table, *date, rows, &mut watch)?;
     let schema = watch.schema();
-    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), date);
+    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
     unify(&pinned, &schema).map_err(clash)?;
     let (comparison, drift) = match previous {
         None => (schema.clone(), Drift::default()),
@@ -184,22 +187,6 @@ fn read_input(
         left_to_path,
     };
     Ok((input, sorted))
-}
-
-/// The rows of the files, with the types that the table has pinned.
-fn read_files(
-    plan: &Plan,
-    pinned: &SchemaRef,
-    files: &[Object],
-    name: Option<&str>,
-) -> Result<Rows> {
-    let Plan { table, date, .. } = plan;
-    let rules = TypeRules {
-        pinned: Some(pinned.clone()),
-        ..table.types.clone()
-    };
-    source::read(files, plan.format, &rules, name)
-        .map_err(|error| error.within(format!("table {}, {date}", table.name)))
 }
 
 /// Warns of two columns whose names differ only in case.
@@ -231,7 +218,7 @@ fn comparison(
 }
 
 /// The object that is staged: beside the snapshot's path, or, for a dry run, in a temporary folder.
-fn stage(workspace: &Workspace<'_>, plan: &Plan, options: &SnapshotOptions) -> Result<Staged> {
+fn stage(workspace: &Workspace<'_>, plan: &Plan<'_>, options: &SnapshotOptions) -> Result<Staged> {
     if options.dry_run {
         let name = format!("{}.parquet", plan.table.name);
         return Staged::create(&Location::local(std::env::temp_dir().join(name)));
@@ -273,7 +260,7 @@ fn recorder(
 
 /// The guards that are overridden; a refusal if one is broken and not overridden.
 fn ask_guards(
-    plan: &Plan,
+    plan: &Plan<'_>,
     options: &SnapshotOptions,
     candidate: &Candidate<'_>,
 ) -> Result<Vec<String>> {
@@ -293,7 +280,7 @@ fn ask_guards(
 /// What the snapshot says of itself.
 fn footer(
     workspace: &Workspace<'_>,
-    plan: &Plan,
+    plan: &Plan<'_>,
     options: &SnapshotOptions,
     input: &Input,
     sum: &RowSum,
@@ -306,7 +293,7 @@ fn footer(
         key: table.key.clone(),
         rows: sum.rows(),
         fingerprint: sum.fingerprint(),
-        source: Some(plan.source.clone()),
+        source: Some(plan.source.name().to_owned()),
         taken_at: Some(workspace.clock.now()),
         backdated: options.backdate && *date < workspace.clock.today(),
         forced,

@@ -25,6 +25,7 @@ mod snapshots;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, RecordBatch};
@@ -34,6 +35,7 @@ use serde::Serialize;
 use self::snapshots::{Compared, Job, Look, jobs, look};
 use super::Workspace;
 use super::lookup::{intervals_file, inventory, inventory_of_file};
+use crate::domain::digest::RowSum;
 use crate::domain::file_names::{is_data, is_staged};
 use crate::engine::as_of::TableInventory;
 use crate::engine::intervals::Intervals;
@@ -288,62 +290,75 @@ impl<'a> Verification<'a> {
     }
 
     fn run(&mut self, inventory: &TableInventory) {
+        let unreadable = |error: &Error| format!("the intervals cannot be read: {error}");
         let intervals = match &inventory.intervals {
             Ok(intervals) => intervals.as_ref(),
             Err(error) => {
-                self.problem(
-                    None,
-                    ProblemKind::Unreadable,
-                    format!("the intervals cannot be read: {error}"),
-                );
+                self.problem(None, ProblemKind::Unreadable, unreadable(error));
                 None
             }
         };
         let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
         let jobs = jobs(inventory, intervals);
         if let Some(intervals) = intervals {
-            (self.proof.selected_rows, self.proof.select) = (
-                intervals.footer.condition.clone(),
-                intervals.footer.select.clone(),
-            );
+            self.proof.selected_rows = intervals.footer.condition.clone();
+            self.proof.select = intervals.footer.select.clone();
         }
         let compared = match intervals.map(Compared::new).transpose() {
             Ok(compared) => compared,
             Err(error) => {
-                return self.problem(
-                    None,
-                    ProblemKind::Unreadable,
-                    format!("the intervals cannot be read: {error}"),
-                );
+                return self.problem(None, ProblemKind::Unreadable, unreadable(&error));
             }
         };
-        let done = AtomicU64::new(0);
-        let looks = parallel::map(
-            object_threads(self.table.root.store().is_some()),
-            &jobs,
-            |job| {
-                let done = done.fetch_add(1, Ordering::Relaxed);
-                self.workspace.progress.step(
-                    &format!("verify {}", self.table.name),
-                    done,
-                    jobs.len() as u64,
-                );
-                look(self.table, job, compared.as_ref())
-            },
-        );
-        let mut pairs = jobs.iter().zip(looks).peekable();
-        for (at, observed) in intervals
+        let looks = self.look_at_all(&jobs, compared.as_ref());
+        let mut looks = jobs.iter().zip(looks).peekable();
+        if let Some(intervals) = intervals {
+            self.round_trips(inventory, intervals, expanded.as_deref(), &mut looks);
+        }
+        for (job, look) in looks {
+            self.take(job, look);
+        }
+        let known: BTreeSet<NaiveDate> = intervals
+            .map(Intervals::observed)
+            .unwrap_or_default()
             .into_iter()
-            .flat_map(|intervals| intervals.footer.observed.iter().enumerate())
-        {
-            while let Some((job, look)) = pairs.next_if(|(job, _)| job.date < observed.date) {
+            .collect();
+        let dates = inventory.found.partitions.keys();
+        self.proof.not_compacted = dates.filter(|date| !known.contains(date)).count() as u64;
+    }
+
+    /// Reads the snapshots, in parallel.
+    fn look_at_all(&self, jobs: &[Job<'_>], compared: Option<&Compared>) -> Vec<Look> {
+        let done = AtomicU64::new(0);
+        let threads = object_threads(self.table.root.store().is_some());
+        parallel::map(threads, jobs, |job| {
+            let done = done.fetch_add(1, Ordering::Relaxed);
+            let doing = format!("verify {}", self.table.name);
+            self.workspace
+                .progress
+                .step(&doing, done, jobs.len() as u64);
+            look(self.table, job, compared)
+        })
+    }
+
+    /// Compares each observed date of the intervals with its snapshot, or, if that was pruned, with
+    /// what the intervals recorded of it. Without `expanded`, the intervals cannot be expanded and
+    /// the snapshots are only taken down.
+    fn round_trips<'j>(
+        &mut self,
+        inventory: &TableInventory,
+        intervals: &Intervals,
+        expanded: Option<&[RowSum]>,
+        looks: &mut Peekable<impl Iterator<Item = (&'j Job<'j>, Look)>>,
+    ) {
+        for (at, observed) in intervals.footer.observed.iter().enumerate() {
+            while let Some((job, look)) = looks.next_if(|(job, _)| job.date < observed.date) {
                 self.take(job, look);
             }
-            let pair = pairs
+            let pair = looks
                 .next_if(|(job, _)| job.date == observed.date)
                 .and_then(|(job, look)| Some((job, self.take(job, look)?)));
-            let Some((intervals, sum)) = intervals.zip(expanded.as_ref().map(|sums| sums[at]))
-            else {
+            let Some(sum) = expanded.map(|sums| sums[at]) else {
                 continue;
             };
             match pair {
@@ -352,20 +367,6 @@ impl<'a> Verification<'a> {
                 None => self.pruned_round_trip(intervals, at, sum),
             }
         }
-        for (job, look) in pairs {
-            self.take(job, look);
-        }
-        let known: BTreeSet<NaiveDate> = intervals
-            .map(Intervals::observed)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        self.proof.not_compacted = inventory
-            .found
-            .partitions
-            .keys()
-            .filter(|date| !known.contains(date))
-            .count() as u64;
     }
 
     /// Records what a snapshot showed; gives it back if it was read to its end.

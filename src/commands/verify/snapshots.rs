@@ -15,7 +15,7 @@ use crate::engine::as_of::{TableInventory, sentence};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::{SelectedRows, Selection};
-use crate::engine::table::{Table, all_digests, convert, show_key};
+use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
@@ -120,6 +120,29 @@ pub(super) fn look(table: &Table, job: &Job<'_>, compared: Option<&Compared>) ->
     look
 }
 
+/// Opens a snapshot; what keeps it from being read is a problem of its footer if it is whole.
+fn open(table: &Table, job: &Job<'_>) -> Result<Snapshot, (ProblemKind, Error)> {
+    if table.own && job.objects.len() > 1 {
+        let what = format!(
+            "expected one snapshot file, found {}: {}",
+            job.objects.len(),
+            job.objects[1].location
+        );
+        return Err((ProblemKind::Unreadable, Error::refused(what)));
+    }
+    table
+        .open(job.date, job.objects, job.pinned.as_ref())
+        .map_err(|error| {
+            let is_whole = table.own && ParquetObject::open_listed(&job.objects[0]).is_ok();
+            let kind = if is_whole {
+                ProblemKind::Footer
+            } else {
+                ProblemKind::Unreadable
+            };
+            (kind, error)
+        })
+}
+
 impl Look {
     fn read(
         &mut self,
@@ -128,27 +151,7 @@ impl Look {
         compared: Option<&Compared>,
     ) -> Result<(), (ProblemKind, Error)> {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);
-        if table.own && job.objects.len() > 1 {
-            let what = format!(
-                "expected one snapshot file, found {}: {}",
-                job.objects.len(),
-                job.objects[1].location
-            );
-            return Err((ProblemKind::Unreadable, Error::refused(what)));
-        }
-        let snapshot = table
-            .open(job.date, job.objects, job.pinned.as_ref())
-            .map_err(|error| {
-                let whole = !table.own || ParquetObject::open_listed(&job.objects[0]).is_ok();
-                (
-                    if whole && table.own {
-                        ProblemKind::Footer
-                    } else {
-                        ProblemKind::Unreadable
-                    },
-                    error,
-                )
-            })?;
+        let snapshot = open(table, job)?;
         let schema = snapshot.schema.clone();
         let stored = snapshot.stored_schema().clone();
         let footer = snapshot.footer.clone();
@@ -171,16 +174,11 @@ impl Look {
                 if let Some(selected) = selected {
                     read = selected.of(&read).map_err(unreadable)?.0;
                 }
-                let names = names.clone().unwrap_or_else(|| {
-                    schema
-                        .fields()
-                        .iter()
-                        .map(|field| field.name().clone())
-                        .collect()
-                });
-                self.compared.add(
-                    &row_digests(&read, names.iter().map(String::as_str)).map_err(unreadable)?,
-                );
+                let digests = match &names {
+                    Some(names) => row_digests(&read, names.iter().map(String::as_str)),
+                    None => all_digests(&read),
+                };
+                self.compared.add(&digests.map_err(unreadable)?);
             }
             if table.own {
                 order.look(&batch).map_err(unreadable)?;

@@ -179,47 +179,23 @@ impl DateColumn {
                 days.collect()
             }
             DataType::Timestamp(unit, zone) => {
-                let per_second = match unit {
-                    TimeUnit::Second => 1,
-                    TimeUnit::Millisecond => 1_000,
-                    TimeUnit::Microsecond => 1_000_000,
-                    TimeUnit::Nanosecond => 1_000_000_000,
+                let zone = zone.is_some().then_some(self.zone);
+                let no_day = |row| {
+                    Error::refused(format!(
+                        "{}: '{}' has no day",
+                        failed(),
+                        display(values, row)
+                    ))
                 };
                 let instants = cast(values, &DataType::Int64).io_context(failed)?;
-                let instants = instants.as_primitive::<Int64Type>();
-                let zone = zone.is_some().then_some(self.zone);
-                let days = (0..instants.len()).map(|row| {
-                    if instants.is_null(row) {
-                        return Ok(None);
-                    }
-                    let instant = DateTime::<Utc>::from_timestamp(
-                        instants.value(row).div_euclid(per_second),
-                        0,
-                    )
-                    .ok_or_else(|| {
-                        Error::refused(format!(
-                            "{}: '{}' has no day",
-                            failed(),
-                            display(values, row)
-                        ))
-                    })?;
-                    let local = match zone {
-                        None => Some(instant.naive_utc()),
-                        Some(zone) => {
-                            let offset = zone.offset_from_utc_datetime(&instant.naive_utc()).fix();
-                            instant.naive_utc().checked_add_offset(offset)
-                        }
-                    };
-                    let no_day = || {
-                        Error::refused(format!(
-                            "{}: '{}' has no day",
-                            failed(),
-                            display(values, row)
-                        ))
-                    };
-                    let date = local.ok_or_else(no_day)?.date();
-                    Ok(Some(Date32Type::from_naive_date(date)))
-                });
+                let days = instants.as_primitive::<Int64Type>().iter().enumerate().map(
+                    |(row, instant)| match instant {
+                        None => Ok(None),
+                        Some(instant) => day_of(instant, *unit, zone)
+                            .map(Some)
+                            .ok_or_else(|| no_day(row)),
+                    },
+                );
                 days.collect()
             }
             _ => Ok(cast(values, &DataType::Date32)
@@ -228,6 +204,23 @@ impl DateColumn {
                 .clone()),
         }
     }
+}
+
+/// The day of an instant, in a time zone or, without one, as it is written; `None` if it is beyond
+/// the calendar.
+fn day_of(instant: i64, unit: TimeUnit, zone: Option<Tz>) -> Option<i32> {
+    let per_second = match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    };
+    let utc = DateTime::<Utc>::from_timestamp(instant.div_euclid(per_second), 0)?.naive_utc();
+    let local = match zone {
+        None => utc,
+        Some(zone) => utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix())?,
+    };
+    Some(Date32Type::from_naive_date(local.date()))
 }
 
 /// Rows whose date lies in a range, or is null: nulls are counted and refused.

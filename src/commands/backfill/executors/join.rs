@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::{Execution, Executor};
 use crate::commands::backfill::bound::{BoundEvents, BoundJob, EventRows, RelationRows};
-use crate::commands::backfill::build_side_cache::{Need, Sides};
+use crate::commands::backfill::build_sides::{JoinBuildSides, Need, build_sides};
 use crate::commands::backfill::job::Job;
 use crate::commands::backfill::output::DateOutput;
 use crate::domain::join::JoinKind;
@@ -16,7 +16,7 @@ use crate::model::{MemoryBudget, TableName};
 pub(super) struct LocalJoin<'a> {
     spec: &'a JoinSpec,
     table: &'a TableName,
-    build_sides: Option<Sides<'a>>,
+    build_sides: Option<JoinBuildSides<'a>>,
 }
 
 impl<'a> LocalJoin<'a> {
@@ -32,7 +32,7 @@ impl<'a> LocalJoin<'a> {
         let history = job.tables.get(table.as_str());
         let build_sides = history.map(|history| {
             let dates = dates.iter().copied();
-            Sides::new(spec, history, dates, many, workers, memory)
+            build_sides(spec, history, dates, many, workers, memory)
         });
         LocalJoin {
             spec,
@@ -54,7 +54,7 @@ impl<'a> LocalJoin<'a> {
     fn sides_and_events<'b>(
         &self,
         bound: &'b BoundJob<'_>,
-    ) -> Result<(&Sides<'a>, &'b BoundEvents<'b>)> {
+    ) -> Result<(&JoinBuildSides<'a>, &'b BoundEvents<'b>)> {
         let events = bound
             .relations
             .iter()
@@ -90,7 +90,7 @@ impl Executor for LocalJoin<'_> {
         let (sides, events) = self.sides_and_events(bound)?;
         let need = sides.need(bound.date)?;
         told.note(self.table, need.source.served_by());
-        let table = sides.table(bound.date, &need)?;
+        let table = sides.side(bound.date, &need)?;
         let rows = self.open_events(events, &need)?;
         let name = &events.source.name;
         let schema = need

@@ -1,0 +1,113 @@
+//! [`SnapshotSource`]: where the rows of one snapshot come from.
+//!
+//! A source is found before anything is read ([`FileSource`], [`StandardInput`]), so that a wrong
+//! path or format is refused before the lake is touched. It is then read once, as one table. A
+//! source that is not made of files, such as a database, has no [`FilesRead`] and decides the types
+//! of its columns itself.
+
+use std::io::Read;
+
+use super::files::stage;
+use super::{Format, Rows, TypeRules, read};
+use crate::error::Result;
+use crate::storage::lake::location::Object;
+use crate::storage::lake::partitions::local_object;
+
+/// Where the rows of one snapshot come from.
+pub trait SnapshotSource {
+    /// The source as the user gave it. Reports show it and footers record it, so it never holds a
+    /// password.
+    fn name(&self) -> &str;
+
+    /// Reads the rows, in canonical types and in the source's own order. The rows may be read from
+    /// the source while they are consumed, so it has to outlive them.
+    ///
+    /// # Errors
+    /// A failure to read; a refusal of a value that its column's type does not hold.
+    fn read(&mut self, rules: &TypeRules) -> Result<Rows>;
+
+    /// The files that [`read`](Self::read) read; none of a source that is not made of files.
+    fn files(&self) -> Option<FilesRead<'_>>;
+}
+
+/// The files that a source was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct FilesRead<'a> {
+    /// The files, in the order of their rows.
+    pub objects: &'a [Object],
+    /// Their format.
+    pub format: Format,
+    /// Whether they are a copy of standard input, whose path means nothing to a user.
+    pub is_standard_input: bool,
+}
+
+/// A path, a glob or a folder, on a disk or in a store.
+#[derive(Debug)]
+pub struct FileSource {
+    /// The source as the user gave it.
+    pub name: String,
+    /// The files that it names.
+    pub objects: Vec<Object>,
+    /// Their format.
+    pub format: Format,
+}
+
+impl SnapshotSource for FileSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&mut self, rules: &TypeRules) -> Result<Rows> {
+        read(&self.objects, self.format, rules, None)
+    }
+
+    fn files(&self) -> Option<FilesRead<'_>> {
+        Some(FilesRead {
+            objects: &self.objects,
+            format: self.format,
+            is_standard_input: false,
+        })
+    }
+}
+
+/// Standard input, which is set aside in a temporary file.
+pub struct StandardInput<'a> {
+    input: &'a mut dyn Read,
+    format: Format,
+    staged: Vec<Object>,
+    /// Removes the file when the source is dropped.
+    _file: Option<tempfile::TempPath>,
+}
+
+impl<'a> StandardInput<'a> {
+    /// Standard input that holds one table in a format.
+    pub fn new(input: &'a mut dyn Read, format: Format) -> Self {
+        StandardInput {
+            input,
+            format,
+            staged: Vec::new(),
+            _file: None,
+        }
+    }
+}
+
+impl SnapshotSource for StandardInput<'_> {
+    fn name(&self) -> &str {
+        "-"
+    }
+
+    fn read(&mut self, rules: &TypeRules) -> Result<Rows> {
+        let file = stage(self.input)?;
+        self.staged = vec![local_object(&file)?];
+        self._file = Some(file);
+        read(&self.staged, self.format, rules, Some("standard input"))
+    }
+
+    fn files(&self) -> Option<FilesRead<'_>> {
+        Some(FilesRead {
+            objects: &self.staged,
+            format: self.format,
+            is_standard_input: true,
+        })
+    }
+}
