@@ -9,8 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What the caller should do, and so the exit code of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
     /// Reading or writing failed: try again (exit 1).
@@ -38,6 +37,24 @@ impl Kind {
             Kind::Partial => 5,
             Kind::Internal => 70,
         }
+    }
+
+    /// Its name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Io => "io",
+            Kind::Usage => "usage",
+            Kind::Refused => "refused",
+            Kind::Conflict => "conflict",
+            Kind::Partial => "partial",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
+impl serde::Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod demo;
+mod log;
 mod printer;
 mod render;
 mod run;
@@ -63,7 +64,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
     };
     let printer = Printer::new(&cli.global);
     let json = cli.global.json;
-    match dispatch(cli, folder, &printer) {
+    let started = printer.start_log(&cli.global);
+    match started.and_then(|()| dispatch(cli, folder, &printer)) {
         Ok(code) => code,
         Err(error) => {
             printer.error(&error);

@@ -11,8 +11,10 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use tracing::{error, info, warn};
 
-use super::args::{Color, Global};
+use super::args::{Color, Global, LogFormat};
+use super::log::{self, PRINTED};
 use crate::clock::Stopwatch;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
@@ -35,6 +37,7 @@ pub(super) struct Printer {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) verbose: bool,
+    log_format: LogFormat,
     choice: ColorChoice,
     bar: Option<ProgressBar>,
     /// What object stores are asked, once a command can ask them.
@@ -50,8 +53,11 @@ impl Printer {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let shows_progress =
-            !global.no_progress && !global.quiet && !global.json && io::stderr().is_terminal();
+        let shows_progress = !global.no_progress
+            && !global.quiet
+            && !global.json
+            && global.log_format == LogFormat::Text
+            && io::stderr().is_terminal();
         let bar = shows_progress.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
             let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}")
@@ -62,13 +68,19 @@ impl Printer {
         Printer {
             json: global.json,
             quiet: global.quiet,
-            verbose: global.verbose,
+            verbose: global.verbose > 0,
+            log_format: global.log_format,
             choice,
             bar,
             asked: OnceLock::new(),
             started: Stopwatch::start(),
             out: Mutex::new(out),
         }
+    }
+
+    /// Starts the log, which is printed above the progress bar.
+    pub(super) fn start_log(&self, global: &Global) -> Result<()> {
+        log::start(global, self.choice, self.bar.clone())
     }
 
     /// A line of the result.
@@ -119,7 +131,7 @@ impl Printer {
             count(asked.total(), "request"),
             verbs.join(", ")
         );
-        self.aside(&paint(DIM, text));
+        self.detail(&text);
     }
 
     /// Tells, if asked to say more, how the time divides.
@@ -145,12 +157,20 @@ impl Printer {
             duration(self.started.elapsed()),
             shares.join(", ")
         );
-        self.aside(&paint(DIM, text));
+        self.detail(&text);
     }
 
     /// Raw bytes of the result.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
         finish_write(io::stdout().write_all(bytes))
+    }
+
+    /// What only `-v` asks for.
+    fn detail(&self, text: &str) {
+        match self.log_format {
+            LogFormat::Json => info!(target: PRINTED, "{text}"),
+            LogFormat::Text => self.aside(&paint(DIM, text)),
+        }
     }
 
     fn aside(&self, text: &str) {
@@ -167,14 +187,28 @@ impl Printer {
     /// Tells a failure and what to try.
     pub(super) fn error(&self, error: &Error) {
         self.clear();
-        self.aside(&format!("{}: {error}", paint(RED.bold(), "error")));
-        self.hints(error.hints());
+        match self.log_format {
+            LogFormat::Json => error!(
+                target: PRINTED,
+                kind = error.kind().name(),
+                exit_code = error.kind().exit_code(),
+                hints = error.hints().join("\n"),
+                "{error}"
+            ),
+            LogFormat::Text => {
+                self.aside(&format!("{}: {error}", paint(RED.bold(), "error")));
+                self.hints(error.hints());
+            }
+        }
     }
 
     /// Tells what to try.
     pub(super) fn hints(&self, hints: &[String]) {
         for hint in hints {
-            self.aside(&format!("  {}: {hint}", paint(BOLD, "hint")));
+            match self.log_format {
+                LogFormat::Json => warn!(target: PRINTED, hint, "a hint for the failures above"),
+                LogFormat::Text => self.aside(&format!("  {}: {hint}", paint(BOLD, "hint"))),
+            }
         }
     }
 
@@ -193,13 +227,15 @@ impl Progress for Printer {
             bar.set_position(done);
             bar.set_message(what.to_owned());
         } else if self.verbose && !self.quiet {
-            self.aside(&paint(DIM, format!("{what}: {done} of {total}")));
+            self.detail(&format!("{what}: {done} of {total}"));
         }
     }
 
     fn note(&self, text: &str) {
-        if !self.quiet {
-            self.aside(&format!("{}: {text}", paint(YELLOW, "note")));
+        match self.log_format {
+            _ if self.quiet => {}
+            LogFormat::Json => warn!(target: PRINTED, "{text}"),
+            LogFormat::Text => self.aside(&format!("{}: {text}", paint(YELLOW, "note"))),
         }
     }
 }

@@ -28,6 +28,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
+use tracing::debug;
 
 use super::table::{Snapshot, Table, all_digests};
 use crate::domain::cast::conform;
@@ -177,7 +178,8 @@ impl ChangesWriter {
         }
         let is_same = |known: &RecordBatch| Arc::ptr_eq(known.column(0), batch.column(0));
         if !self.batches[side].as_ref().is_some_and(is_same) || self.picked.len() >= BATCH_ROWS {
-            if self.flush().is_err() {
+            if let Err(error) = self.flush() {
+                debug!(path = %self.path, %error, "changes are not recorded");
                 self.give_up();
                 return;
             }
@@ -229,7 +231,7 @@ impl ChangesWriter {
         writer.write(rows)
     }
 
-    /// Publishes the object, unless there are no changes or too many; nothing is said of a failure.
+    /// Publishes the object, unless there are no changes or too many; a failure is only logged.
     /// `sum` is that of the rows before.
     pub fn publish(
         mut self,
@@ -238,8 +240,13 @@ impl ChangesWriter {
         sum: RowSum,
         after: &SnapshotFooter,
     ) {
-        if self.flush().is_err() || self.is_over {
-            return;
+        let path = self.path.clone();
+        let log = |error: Error| debug!(%path, %error, "changes are not recorded");
+        if let Err(error) = self.flush() {
+            return log(error);
+        }
+        if self.is_over {
+            return debug!(%path, "changes are not recorded: there are too many");
         }
         let footer = ChangesFooter {
             table: table.name.to_string(),
@@ -253,11 +260,11 @@ impl ChangesWriter {
             asof_version: env!("CARGO_PKG_VERSION").into(),
         };
         if let Some((staged, writer)) = self.writer
-            && writer
+            && let Err(error) = writer
                 .finish(&Footer::new(Content::Changes(footer)))
-                .is_ok()
+                .and_then(|_| staged.publish_over())
         {
-            let _ = staged.publish_over();
+            log(error);
         }
     }
 }
@@ -314,9 +321,19 @@ pub fn read(
     limit: u64,
 ) -> Option<RecordedChanges> {
     // Whatever is wrong with it, the snapshot itself can be read instead.
-    read_verified(table, object, before, after, limit)
-        .ok()
-        .flatten()
+    let path = &object.location;
+    let instead = "recorded changes are passed over, and the snapshot is read";
+    match read_verified(table, object, before, after, limit) {
+        Ok(Some(changes)) => Some(changes),
+        Ok(None) => {
+            debug!(%path, "{instead}: they are too large, or not those of these two snapshots");
+            None
+        }
+        Err(error) => {
+            debug!(%path, %error, "{instead}");
+            None
+        }
+    }
 }
 
 fn read_verified(

@@ -63,9 +63,18 @@ pub struct Global {
     /// Print only errors, and the results of show, diff, history, status and partitions
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more output
-    #[arg(short, long, global = true)]
-    pub verbose: bool,
+    /// Print more output; -vv also logs what asof does about damage, races and busy stores
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// The format of what goes to standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "ASOF_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
     /// Hide the progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
@@ -91,6 +100,16 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+/// The format of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object on each line, without progress bars.
+    Json,
 }
 
 /// The commands.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use tracing::{debug, warn};
+
 use super::{DeclaredTypes, Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -10,12 +12,17 @@ use crate::error::Result;
 use crate::model::MemoryBudget;
 use crate::storage::object_store::registry::Stores;
 
-/// Progress that nobody is told of.
-struct Silent;
+/// Progress that goes to the log.
+struct Logged;
 
-impl Progress for Silent {
-    fn step(&self, _what: &str, _done: u64, _total: u64) {}
-    fn note(&self, _text: &str) {}
+impl Progress for Logged {
+    fn step(&self, what: &str, done: u64, total: u64) {
+        debug!("{what}: {done} of {total}");
+    }
+
+    fn note(&self, text: &str) {
+        warn!("{text}");
+    }
 }
 
 /// Builds a [`Workspace`].
@@ -51,7 +58,7 @@ impl<'a> WorkspaceBuilder<'a> {
             environment: BTreeMap::new(),
             allow_unsafe_store: false,
             declared: DeclaredTypes::default(),
-            progress: &Silent,
+            progress: &Logged,
         }
     }
 
@@ -98,7 +105,7 @@ impl<'a> WorkspaceBuilder<'a> {
         self
     }
 
-    /// Sets who is told of progress; by default nobody.
+    /// Sets who is told of progress; by default the log is, by events of `tracing`.
     pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
         self.progress = progress;
         self

@@ -15,13 +15,14 @@
 //! first ([`super::conditional_writes`]).
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tempfile::NamedTempFile;
+use tracing::{debug, info};
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX, is_staged};
 use crate::error::{Context, Error, Result};
@@ -308,15 +309,17 @@ fn sync_folder(path: &Path) -> Result<()> {
         .map_err(|error| write_error(error, &Location::local(folder)))
 }
 
-/// Publishes a small JSON file that is a hint and never needed: nothing is said of a failure.
+/// Publishes a small JSON file that is a hint and never needed: a failure is only logged.
 pub fn publish_hint(path: &Location, hint: &impl Serialize) {
-    if let Ok(bytes) = serde_json::to_vec(hint)
-        && let Ok(staged) = Staged::create(path)
-        && staged
-            .writer()
-            .is_ok_and(|mut file| io::Write::write_all(&mut file, &bytes).is_ok())
-    {
-        let _ = staged.publish_over();
+    let publish = || -> Result<()> {
+        let bytes = serde_json::to_vec(hint).io_context(|| "cannot write JSON".into())?;
+        let staged = Staged::create(path)?;
+        io::Write::write_all(&mut staged.writer()?, &bytes)
+            .map_err(|error| write_error(error, path))?;
+        staged.publish_over().map(|_| ())
+    };
+    if let Err(error) = publish() {
+        debug!(%path, %error, "a hint for later runs is not written");
     }
 }
 
@@ -379,8 +382,8 @@ impl FolderLock {
     }
 }
 
-/// Removes from a folder what killed processes left there more than a day before `now`. Nothing is
-/// said of a failure.
+/// Removes from a folder what killed processes left there more than a day before `now`. A failure
+/// is only logged.
 pub fn sweep(folder: &Location, now: DateTime<Utc>) {
     match folder.place() {
         Place::Local(folder) => sweep_local(folder, now),
@@ -408,8 +411,15 @@ pub(crate) fn sweep_objects(store: &Store, prefix: &str, ending: &str, now: Date
                 .modified
                 .is_some_and(|modified| modified + LEFTOVER_AGE < now)
         {
-            let _ = store.delete(&object.key);
+            log_removal(&object.key, store.delete(&object.key));
         }
+    }
+}
+
+fn log_removal<E: fmt::Display>(path: &impl fmt::Display, removed: Result<(), E>) {
+    match removed {
+        Ok(()) => info!(%path, "removed what an interrupted run left"),
+        Err(error) => debug!(%path, %error, "what an interrupted run left is not removed"),
     }
 }
 
@@ -426,7 +436,8 @@ fn sweep_local(folder: &Path, now: DateTime<Utc>) {
             .and_then(|metadata| metadata.modified().ok())
             .is_some_and(|modified| DateTime::<Utc>::from(modified) + LEFTOVER_AGE < now);
         if old && is_staged(&name) {
-            let _ = fs::remove_file(entry.path());
+            let path = entry.path();
+            log_removal(&path.display(), fs::remove_file(&path));
         }
     }
 }

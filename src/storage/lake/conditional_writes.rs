@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
 use crate::error::Result;
 use crate::storage::lake::commit::{publish_hint, sweep_objects};
@@ -81,6 +82,7 @@ pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
         let _ = asked.reads.delete(&path).await;
         honoured.map_err(|error| failure(&doing, error))
     })?;
+    debug!(%root, conditional_writes = honoured, "the store's conditional writes were tried");
     publish_hint(
         &memory,
         &ProbeResult {

@@ -10,9 +10,11 @@ use std::os::unix::fs::MetadataExt;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
 use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
+use crate::error::{Context, Result};
 use crate::storage::lake::commit::publish_hint;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::paths;
@@ -52,15 +54,22 @@ fn identity(object: &Object) -> EventsInput {
     identity
 }
 
+fn read(path: &Location) -> Result<BTreeMap<NaiveDate, CacheEntry>> {
+    path.read_small()?.map_or_else(
+        || Ok(BTreeMap::new()),
+        |bytes| serde_json::from_slice(&bytes).io_context(|| "it is not what asof writes".into()),
+    )
+}
+
 impl FingerprintRecall {
     /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other
     /// declared `types` than these is not recalled.
     pub fn beside(intervals: &Location, types: BTreeMap<String, String>) -> Self {
         let path = paths::fingerprint_cache(intervals);
-        let read = path.read_small().ok().flatten();
-        let dates = read
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
+        let dates = read(&path).unwrap_or_else(|error| {
+            debug!(%path, %error, "remembered fingerprints are passed over");
+            BTreeMap::new()
+        });
         FingerprintRecall {
             path: Some(path),
             types,

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
 use parquet::file::reader::{ChunkReader, Length};
+use tracing::debug;
 
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -305,6 +306,7 @@ impl End {
                     if any_will_do && attempts_left > 1 =>
                 {
                     attempts_left -= 1;
+                    debug!(path = %self.path, "the object was replaced while it was opened; opening it again");
                 }
                 // An empty object has no end to be read.
                 Err(_) if !is_known && self.is_empty().await => {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::ClientOptions;
 use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{
@@ -24,6 +24,7 @@ use object_store::client::{
     ReqwestConnector,
 };
 use serde::Serialize;
+use tracing::debug;
 
 use crate::storage::object_store::provider::WriteCondition;
 
@@ -217,14 +218,23 @@ impl HttpService for CountingClient {
             self.impose(&mut request, &condition).await?;
         }
         self.connector.requests.count(&request);
-        let is_head = *request.method() == Method::HEAD;
-        let asks = is_head || *request.method() == Method::GET;
-        let response = match asks {
-            false => self.inner.execute(request).await?,
+        let method = request.method().clone();
+        // Not the query, which may hold a signature.
+        let path = request.uri().path().to_owned();
+        let is_head = method == Method::HEAD;
+        let answer = match is_head || method == Method::GET {
+            false => self.inner.execute(request).await,
             true => tokio::time::timeout(SILENCE, self.inner.execute(request))
                 .await
-                .map_err(|silence| HttpError::new(HttpErrorKind::Timeout, silence))??,
+                .unwrap_or_else(|silence| Err(HttpError::new(HttpErrorKind::Timeout, silence))),
         };
+        let response = answer.inspect_err(|error| {
+            debug!(%method, path, kind = ?error.kind(), "a request has no answer");
+        })?;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            debug!(%method, path, %status, "a store is busy or failed");
+        }
         if !is_head {
             self.connector
                 .requests

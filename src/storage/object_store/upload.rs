@@ -30,6 +30,7 @@ use object_store::path::Path as StorePath;
 use object_store::{
     CopyMode, CopyOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
+use tracing::debug;
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX};
 use crate::error::{Context, Error, Result};
@@ -237,6 +238,10 @@ impl Upload {
                         .map_err(|error| self.failure(error))?,
                     _ => false,
                 };
+                debug!(
+                    key = self.key,
+                    ours, "another object stands where one was to be written"
+                );
                 return Ok(if ours {
                     UploadOutcome::Published
                 } else {
@@ -251,6 +256,10 @@ impl Upload {
             {
                 return Err(self.failure(failed));
             }
+            debug!(
+                key = self.key,
+                attempt, "nothing was written; the write is tried again"
+            );
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }

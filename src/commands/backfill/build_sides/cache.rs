@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
+use tracing::{debug, info};
 
 use crate::error::Result;
 
@@ -173,8 +174,16 @@ impl<B: BuildWindow> BuildSides<B> {
             }
             match self.builder.build(&dates, need) {
                 Ok(Some(side)) => return Ok(built.insert(Arc::new(side)).clone()),
-                Ok(None) => self.state().cut(&slot, &Cut::TooLarge),
-                Err(_) if dates.len() > 1 => self.state().cut(&slot, &Cut::Failed),
+                Ok(None) => {
+                    let dates = dates.len();
+                    info!(%date, dates, "a build side is too large; it will serve half the dates");
+                    self.state().cut(&slot, &Cut::TooLarge);
+                }
+                Err(error) if dates.len() > 1 => {
+                    let dates = dates.len();
+                    debug!(%date, dates, %error, "a build side failed; each date is tried alone");
+                    self.state().cut(&slot, &Cut::Failed);
+                }
                 Err(error) => return Err(error),
             }
         }

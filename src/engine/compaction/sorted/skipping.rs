@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
+use tracing::debug;
 
 use super::change_replay::DayEdits;
 use super::decode::{RangedObject, RowShape};
@@ -14,6 +15,7 @@ use crate::engine::compaction::pass::Pass;
 use crate::error::Result;
 use crate::model::DateRange;
 use crate::parallel::{OrderedPool, Task};
+use crate::storage::lake::partitions::Found;
 
 /// A snapshot of the pass.
 pub(super) struct PlannedSnapshot {
@@ -66,8 +68,12 @@ pub(super) fn find_edits(
     };
     let limit = pass.memory.share(8) as u64;
     // Without them snapshots are decoded, whatever the reason.
-    let mut found = changes::find(pass.table, DateRange::new(first.date, last.date)?)
-        .unwrap_or_default()
+    let range = DateRange::new(first.date, last.date)?;
+    let mut found = changes::find(pass.table, range)
+        .unwrap_or_else(|error| {
+            debug!(table = %pass.table.name, %error, "recorded changes are not found");
+            Found::default()
+        })
         .partitions;
     let waiting = pass.table.footer_threads();
     let limit_each = limit / (2 * waiting as u64);
@@ -94,7 +100,12 @@ pub(super) fn find_edits(
                 else {
                     return Ok(None);
                 };
-                Ok(DayEdits::of(&shape, &recorded, date, &schema, &appeared).ok())
+                let edits = DayEdits::of(&shape, &recorded, date, &schema, &appeared);
+                Ok(edits
+                    .inspect_err(|error| {
+                        debug!(%date, %error, "recorded changes do not fit; the snapshot is read");
+                    })
+                    .ok())
             });
             Some((number, task))
         })
