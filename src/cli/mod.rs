@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
 
-use self::args::{Cli, Command, Global};
+use self::args::{Cli, Command, Global, LogFormat};
 use self::printer::Printer;
 use crate::commands::Progress;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Runs the program on this process's arguments, and returns its exit code.
 pub fn main() -> u8 {
@@ -54,13 +54,13 @@ pub fn command_line() -> clap::Command {
 /// Runs the program on arguments, the first of which is its own name, in a folder.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let wants_json = arguments.iter().any(|argument| argument == "--json");
+    let asked = asked(&arguments);
     let parsed = command_line()
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return misused(&error, wants_json),
+        Err(error) => return misused(&error, &asked),
     };
     let printer = Printer::new(&cli.global);
     let json = cli.global.json;
@@ -77,26 +77,48 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
     }
 }
 
+/// The options that say how to print, of arguments that may not be valid.
+fn asked(arguments: &[OsString]) -> Global {
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    let logs_json = has("--log-format=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+        || std::env::var_os("ASOF_LOG_FORMAT").is_some_and(|format| format == "json");
+    Global {
+        json: has("--json"),
+        log_format: if logs_json {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
+        ..Global::default()
+    }
+}
+
 /// Prints what clap has to say: the help that was asked for, or what is wrong with the arguments.
-fn misused(error: &clap::Error, wants_json: bool) -> u8 {
-    let _ = error.print();
+fn misused(error: &clap::Error, asked: &Global) -> u8 {
     if !error.use_stderr() {
+        let _ = error.print();
         return 0;
     }
-    if wants_json {
-        let text = error.to_string();
-        let message = text
-            .split("\n\n")
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches("error: ");
-        let printer = Printer::new(&Global {
-            json: true,
-            ..Global::default()
-        });
-        let _ = failure(&printer, &Error::usage(message));
+    let text = error.to_string();
+    let message = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    let usage = Error::usage(message);
+    let printer = Printer::new(asked);
+    if asked.log_format == LogFormat::Json && printer.start_log(asked).is_ok() {
+        printer.error(&usage);
+    } else {
+        let _ = error.print();
     }
-    Kind::Usage.exit_code()
+    if asked.json {
+        let _ = failure(&printer, &usage);
+    }
+    usage.kind().exit_code()
 }
 
 /// Prints a failure as the one JSON document.

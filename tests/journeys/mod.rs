@@ -22,6 +22,7 @@ mod guards;
 mod histories;
 mod json;
 mod kills;
+mod logs;
 mod nights;
 mod one_schema;
 #[cfg(feature = "sql")]
