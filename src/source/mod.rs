@@ -49,7 +49,7 @@ pub use self::encoding::Encoding;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
-use self::parts::{Part, Parts};
+use self::parts::Parts;
 pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
 pub use self::rules::{TypeRules, no_column};
@@ -217,10 +217,9 @@ fn read_files(
         Format::Parquet | Format::Arrow | Format::Avro => {
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
-            Ok(Rows {
-                batches: parts.read(schema.clone(), true, Part::read),
-                schema,
-            })
+            let is_alone = rules.is_alone;
+            let batches = parts.read(schema.clone(), true, move |part| part.read(is_alone));
+            Ok(Rows { schema, batches })
         }
     }
 }

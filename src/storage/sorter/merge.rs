@@ -17,7 +17,7 @@ use super::gather::in_order;
 use super::order::order;
 use crate::domain::key::{KeyEncoder, partition_point};
 use crate::error::Result;
-use crate::parallel::{OrderedPool, Task, processors};
+use crate::parallel::{each, flatten};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::parquet::BATCH_ROWS;
@@ -37,19 +37,10 @@ pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Resu
         encoder: encoder.clone(),
         streams: streams.collect(),
     };
-    let tasks = rounds.map(move |round| -> Task<Vec<RecordBatch>> {
-        let encoder = encoder.clone();
-        Box::new(move || Phase::Sort.spend(|| put_in_order(&encoder, round?)))
-    });
-    let threads = processors();
-    let merged = OrderedPool::new(threads, threads + 1, tasks)?;
-    Ok(Box::new(merged.flat_map(|batches| {
-        let (batches, error) = match batches {
-            Ok(batches) => (batches, None),
-            Err(error) => (Vec::new(), Some(Err(error))),
-        };
-        batches.into_iter().map(Ok).chain(error)
-    })))
+    let merged = each(rounds, move |round| {
+        Phase::Sort.spend(|| put_in_order(&encoder, round))
+    })?;
+    Ok(Box::new(flatten(merged)))
 }
 
 fn put_in_order(encoder: &KeyEncoder, round: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
