@@ -11,7 +11,8 @@
 //! Text may be compressed (`compression`), which its first bytes tell. CSV may be of any dialect
 //! (`dialect`). A source is read once: what has to be looked at twice is set aside in an unnamed
 //! temporary file, so that a source that changes meanwhile cannot give half of one state and half
-//! of another. Memory is a batch, whatever the format.
+//! of another. Memory is a batch, whatever the format; or a few, and a row group of Parquet, for
+//! each processor, if nothing else is read meanwhile ([`TypeRules::is_alone`]).
 //!
 //! Text has no types, so they are decided in this order ([`TypeRules`]): the declared one; the one
 //! the previous snapshot had, so that a code `007` stays text if it was text; what all values agree
@@ -403,6 +404,45 @@ mod tests {
         TypeRules {
             pinned: Some(std::sync::Arc::new(Schema::new(fields))),
             ..TypeRules::default()
+        }
+    }
+
+    #[test]
+    fn all_processors_read_what_one_reads() {
+        let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<String>();
+        let csv = many(&|id| {
+            format!(
+                "{id},\"a, {id}\n\",{}.5,2024-01-{:02}\n",
+                id % 7,
+                id % 28 + 1
+            )
+        });
+        let lines = many(&|id| format!("{{\"id\":{id},\"x\":{{\"y\":[{id}.0]}}}}\n\n"));
+        let array = format!("[{}{{}}]", many(&|id| format!("{{\"id\":{id}}},\n")));
+        let texts = [
+            ("x.csv", format!("id,name,x,day\n{csv}")),
+            (
+                "x.csv",
+                format!("id,name,x,day\n{csv}7,a,oops,2024-02-30\n"),
+            ),
+            ("x.ndjson", lines.clone()),
+            ("x.ndjson", format!("{lines}{{\"id\":\"z\"}}")),
+            (
+                "x.ndjson",
+                format!("{lines}{{\"id\":1}}{{\"id\":2}}\n{{\n\"z\":1}}"),
+            ),
+            ("x.ndjson", format!("{lines}{{\"id\":1,\"id\":2}}")),
+            ("x.ndjson", format!("{lines}{{\"id\":01}}")),
+            ("x.ndjson", array),
+        ];
+        for (name, text) in texts {
+            let alone = TypeRules {
+                is_alone: true,
+                ..TypeRules::default()
+            };
+            let [one, all] = [TypeRules::default(), alone]
+                .map(|rules| read_text(name, &text, &rules).map_err(|error| error.to_string()));
+            assert!(one == all, "{name}: {:?}", one.err().or(all.err()));
         }
     }
 

@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// The type of a column in which no file has a value, and that had none so far.
 const TYPE_OF_EMPTY_COLUMN: DataType = DataType::Null;
 
+/// Every float64 near a whole number up to here is that number alone.
+const EXACT_WHOLE: u128 = 1 << 53;
+
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -297,6 +300,11 @@ impl Guess {
             }
             None => note(&mut self.not_whole, place, text),
         }
+        let is_exact = |value: i128| value.unsigned_abs() <= EXACT_WHOLE;
+        if whole.is_some_and(is_exact) && !is_decimal && !is_float32 {
+            // It is a number and a float64, without a fraction or an exponent.
+            return;
+        }
         let number = Number::parse(&digits);
         self.has_exponent |= number.is_some_and(|number| number.exponent.is_some());
         self.has_fraction |= number.is_some_and(|number| !number.fraction.is_empty());
@@ -319,11 +327,11 @@ impl Guess {
             if float.is_none() {
                 note(&mut self.not_float64, place, text);
             }
-            // Every float64 near a whole number up to here is that number alone: a longer code
-            // among numbers is text.
+            // A longer code among numbers is text.
             let is_plain = number
                 .is_some_and(|number| number.fraction.is_empty() && number.exponent.is_none());
-            let is_sure = |value: f64| !is_plain || value.abs() <= 9_007_199_254_740_992.0;
+            #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+            let is_sure = |value: f64| !is_plain || value.abs() <= EXACT_WHOLE as f64;
             let is_number =
                 number.is_some_and(|number| !number.whole.is_empty()) && float.is_some_and(is_sure);
             if !is_number {

@@ -22,7 +22,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use self::gather::in_order;
+use self::gather::{in_order, sorted};
 pub use self::merge::merge;
 use self::order::{BYTES_PER_ROW, order};
 use super::Batches;
@@ -31,7 +31,7 @@ use crate::domain::cast::conform;
 use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Result};
-use crate::parallel::processors;
+use crate::parallel::{each, processors};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
 
@@ -94,16 +94,14 @@ impl Sorter {
     fn sorted(&mut self, schema: &SchemaRef) -> Result<Batches> {
         self.bytes = 0;
         let gathered = std::mem::take(&mut self.gathered);
-        let (batches, order) = Phase::Sort.spend(|| {
-            let batches = gathered.into_iter().map(|batch| conform(&batch, schema));
-            let batches = batches.collect::<Result<Vec<_>>>()?;
-            let order = order(
-                &KeyEncoder::new(schema, &self.keys)?,
-                &batches,
-                processors(),
-            )?;
-            Ok((batches, order))
+        let encoder = Arc::new(KeyEncoder::new(schema, &self.keys)?);
+        let target = schema.clone();
+        let by_batch = encoder.clone();
+        let batches = each(gathered.into_iter().map(Ok), move |batch| {
+            Phase::Sort.spend(|| sorted(&by_batch, conform(&batch, &target)?))
         })?;
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let order = Phase::Sort.spend(|| order(&encoder, &batches, processors()))?;
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
         let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let rows = (RUN_BATCH_BYTES.saturating_mul(count) / bytes.max(1)).clamp(1, BATCH_ROWS);
@@ -240,6 +238,21 @@ mod tests {
             expected.sort_by_key(|(id, _)| *id);
             let schema = batch(&[]).schema();
             prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn keys_that_differ_late_or_in_length_are_sorted_too(keys in prop::collection::vec(("[ab]{0,3}(common beginning){0,3}[ab]{0,12}", -2i64..2), 0..300), size in 1usize..60, budget in prop::sample::select(vec![0usize, 9000, 1 << 30])) {
+            let mut values: Vec<(i64, String)> = keys.into_iter().map(|(tag, id)| (id, tag)).collect();
+            let mut sorter = Sorter::new(&["tag".to_owned(), "id".to_owned()], budget);
+            for chunk in values.chunks(size) {
+                sorter.push(batch(chunk)).expect("taken");
+            }
+            values.sort_by(|(one, tag), (other, other_tag)| (tag, one).cmp(&(other_tag, other)));
+            let schema = batch(&[]).schema();
+            prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), values);
         }
     }
 

@@ -16,30 +16,40 @@ use crate::domain::key::KeyEncoder;
 use crate::error::Result;
 use crate::parallel::map;
 
-/// What the order of a row takes in memory: a [`Place`], and half of one while they are merged.
+/// What the order of a row takes in memory: an [`Entry`], and half of one while they are merged.
 pub(super) const BYTES_PER_ROW: usize = 24;
 
 /// How many bytes a prefix has.
 const PREFIX: usize = 8;
 
-/// The prefix of a row's key, the number of its batch and the number of the row in it, from the
-/// high bits to the low ones. So rows with equal prefixes are in the order in which they came.
+/// The number of a batch, and that of a row in it, in the high bits and the low ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u128);
+pub(super) struct Place(u64);
 
 impl Place {
+    /// The number of the batch, and that of the row in it.
+    pub(super) fn indices(self) -> (usize, usize) {
+        ((self.0 >> 32) as usize, (self.0 & 0xffff_ffff) as usize)
+    }
+}
+
+/// The prefix of a row's key and its place, in the high bits and the low ones. So rows with equal
+/// prefixes are in the order in which they came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry(u128);
+
+impl Entry {
     fn new(prefix: u64, batch: usize, row: usize) -> Self {
-        Place(u128::from(prefix) << 64 | (batch as u128 & 0xffff_ffff) << 32 | row as u128)
+        let place = (batch as u64) << 32 | row as u64;
+        Entry(u128::from(prefix) << 64 | u128::from(place))
     }
 
     fn prefix(self) -> u128 {
         self.0 >> 64
     }
 
-    /// The number of the batch, and that of the row in it.
-    pub(super) fn indices(self) -> (usize, usize) {
-        let low = |bits: u128| (bits & 0xffff_ffff) as usize;
-        (low(self.0 >> 32), low(self.0))
+    fn place(self) -> Place {
+        Place((self.0 & u128::from(u64::MAX)) as u64)
     }
 }
 
@@ -70,48 +80,48 @@ pub(super) fn order(
         None
     };
     let prefix = &differing[..differing.len().min(PREFIX)];
-    let compare = |one: &Place, other: &Place| compare(keys.as_deref(), *one, *other);
+    let compare = |one: &Entry, other: &Entry| compare(keys.as_deref(), *one, *other);
     let share = batches.len().div_ceil(threads.max(1)).max(1);
     let starts: Vec<usize> = (0..batches.len()).step_by(share).collect();
-    let sorted = map(threads, &starts, |start| -> Result<Vec<Place>> {
+    let sorted = map(threads, &starts, |start| -> Result<Vec<Entry>> {
         let batches = &batches[*start..(start + share).min(batches.len())];
-        let mut places = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        let mut entries = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (*start..).zip(batches) {
             match &keys {
-                Some(keys) => add_places(&mut places, number, &keys[number], prefix),
-                None => add_places(&mut places, number, &encoder.encode(batch)?, prefix),
+                Some(keys) => add_entries(&mut entries, number, &keys[number], prefix),
+                None => add_entries(&mut entries, number, &encoder.encode(batch)?, prefix),
             }
         }
-        places.sort_unstable_by(compare);
-        Ok(places)
+        // The sort finds what is sorted already, as each batch is, and merges it.
+        entries.sort_by(compare);
+        Ok(entries)
     });
     let mut sorted = sorted.into_iter();
-    let mut places = sorted.next().unwrap_or_else(|| Ok(Vec::new()))?;
+    let mut entries = sorted.next().unwrap_or_else(|| Ok(Vec::new()))?;
     for others in sorted {
-        places.append(&mut others?);
+        entries.append(&mut others?);
     }
-    // A sort that finds what is sorted already, and merges it.
-    places.sort_by(compare);
-    Ok(Some(places))
+    entries.sort_by(compare);
+    Ok(Some(entries.into_iter().map(Entry::place).collect()))
 }
 
-fn add_places(places: &mut Vec<Place>, batch: usize, keys: &Rows, prefix: &[usize]) {
+fn add_entries(entries: &mut Vec<Entry>, batch: usize, keys: &Rows, prefix: &[usize]) {
     for (row, key) in keys.iter().enumerate() {
         let key = key.data();
         let prefix = prefix.iter().fold(0, |prefix, at| {
             prefix << 8 | u64::from(key.get(*at).copied().unwrap_or(0))
         });
-        places.push(Place::new(prefix, batch, row));
+        entries.push(Entry::new(prefix, batch, row));
     }
 }
 
 /// Compares two rows by their keys, where prefixes do not tell all of them, and else as they came.
-fn compare(keys: Option<&[Rows]>, one: Place, other: Place) -> Ordering {
+fn compare(keys: Option<&[Rows]>, one: Entry, other: Entry) -> Ordering {
     let Some(keys) = keys else {
         return one.cmp(&other);
     };
-    let key = |place: Place| {
-        let (batch, row) = place.indices();
+    let key = |entry: Entry| {
+        let (batch, row) = entry.place().indices();
         keys[batch].row(row)
     };
     let by_prefix = one.prefix().cmp(&other.prefix());
