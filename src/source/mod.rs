@@ -39,6 +39,7 @@ mod testing;
 mod type_inference;
 
 use std::io::{ErrorKind, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
@@ -166,13 +167,7 @@ pub fn read(
         pinned: Some(whole),
         ..rules
     };
-    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
-    for file in 0..files.len() {
-        match groups.last_mut() {
-            Some(group) if folders.are_same(group.start, file) => group.end = file + 1,
-            _ => groups.push(file..file + 1),
-        }
-    }
+    let groups = groups(&folders, files.len());
     let files = files.to_vec();
     let target = schema.clone();
     let folders = Arc::new(folders);
@@ -192,6 +187,18 @@ pub fn read(
         schema,
         batches: Box::new(batches),
     })
+}
+
+/// The files that follow one another and have the same values in their folders.
+fn groups(folders: &PathColumns, files: usize) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    for file in 0..files {
+        match groups.last_mut() {
+            Some(group) if folders.are_same(group.start, file) => group.end = file + 1,
+            _ => groups.push(file..file + 1),
+        }
+    }
+    groups
 }
 
 /// [`read`] without the columns that folders hold.
