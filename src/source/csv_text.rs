@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
@@ -77,7 +77,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
         conform(&batch, &target).map_err(|error| error.within(&name))
     };
     let batches: Batches = if rules.is_alone {
-        Box::new(each(texts, convert)?)
+        Box::new(each(texts, move |batch| own_text(&convert(batch)?))?)
     } else {
         Box::new(texts.map(move |batch| convert(batch?)))
     };
@@ -139,6 +139,21 @@ fn in_standard_notation(
         });
     RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?)
         .io_context(|| "cannot rewrite text".into())
+}
+
+/// The batch with text of its own. Text that was set aside is a part of a buffer that has the text
+/// of all columns, and would keep all of it in memory.
+fn own_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let doing = || "cannot copy text".to_owned();
+    let columns = batch.columns().iter().map(|column| {
+        let Some(texts) = column.as_string_opt::<i32>() else {
+            return Ok(column.clone());
+        };
+        let mut own = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+        own.append_array(texts).internal_context(doing)?;
+        Ok(Arc::new(own.finish()) as ArrayRef)
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).internal_context(doing)
 }
 
 /// The columns of all files, in the order of their first appearance.
