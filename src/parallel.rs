@@ -1,8 +1,9 @@
-//! Threads: how many there are for which work, and the two ways in which work is divided.
+//! Threads: how many there are for which work, and the ways in which work is divided.
 //!
 //! | work | function |
 //! | --- | --- |
 //! | the same for each item of a slice, all results wanted | [`map`] |
+//! | the same for each item of a stream, results wanted one by one, in order | [`each`] |
 //! | tasks whose results are taken one by one, in order, a few ahead of whoever takes them | [`OrderedPool`] |
 //!
 //! | threads | function |
@@ -182,6 +183,35 @@ impl<R, I> Drop for OrderedPool<R, I> {
             let _ = thread.join();
         }
     }
+}
+
+/// Does the work for each item of a stream on all processors; results are in the order of the
+/// items, and at most a few wait.
+///
+/// # Errors
+/// A failure to start a thread.
+pub fn each<T: Send + 'static, R: Send + 'static>(
+    items: impl Iterator<Item = Result<T>>,
+    work: impl Fn(T) -> Result<R> + Send + Sync + 'static,
+) -> Result<impl Iterator<Item = Result<R>>> {
+    let work = Arc::new(work);
+    let tasks = items.map(move |item| -> Task<R> {
+        let work = work.clone();
+        Box::new(move || work(item?))
+    });
+    let threads = processors();
+    OrderedPool::new(threads, threads + 2, tasks)
+}
+
+/// The items of lists, one by one, and the errors between them.
+pub fn flatten<T>(lists: impl Iterator<Item = Result<Vec<T>>>) -> impl Iterator<Item = Result<T>> {
+    lists.flat_map(|list| {
+        let (items, error) = match list {
+            Ok(items) => (items, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        items.into_iter().map(Ok).chain(error)
+    })
 }
 
 #[cfg(test)]

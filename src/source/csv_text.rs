@@ -10,30 +10,30 @@
 //! are rewritten when their types are known, so that text stays as it is and errors show what the
 //! file has.
 
+mod aside;
 mod quotes;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
+use self::aside::Aside;
 use self::quotes::quote_fault;
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
-use super::type_inference::{Guess, Place};
+use super::type_inference::Place;
 use super::{Input, Rows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
 use crate::error::{Context, Error, Result};
+use crate::parallel::each;
+use crate::storage::Batches;
 use crate::storage::lake::read::ObjectReader;
-use crate::storage::parquet::object::BATCH_ROWS;
 
 /// Appended to every file. It is a row of its own, unless the file ends inside a quoted value and
 /// swallows it. No text has its first two bytes, which are not valid in UTF-8, and no delimiter or
@@ -42,71 +42,6 @@ const END: &[u8] = b"\n\xff\xffasofEndOfFile";
 /// The most text that is looked at to detect a delimiter.
 const HEAD: u64 = 1 << 16;
 const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
-
-/// Text on its way to the temporary file.
-struct Aside {
-    schema: SchemaRef,
-    guesses: Vec<Guess>,
-    builders: Vec<StringBuilder>,
-    rows: usize,
-    writer: StreamWriter<BufWriter<File>>,
-}
-
-impl Aside {
-    fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
-        let file = tempfile::tempfile().io_context(|| SPILL.into())?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .io_context(|| SPILL.into())?;
-        let guesses = schema
-            .fields()
-            .iter()
-            .map(|field| Guess::of(field.name(), rules).in_notation(&form.notation))
-            .collect();
-        let builders = schema
-            .fields()
-            .iter()
-            .map(|_| StringBuilder::new())
-            .collect();
-        Ok(Aside {
-            guesses,
-            builders,
-            schema,
-            rows: 0,
-            writer,
-        })
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let columns = self
-            .builders
-            .iter_mut()
-            .map(|builder| Arc::new(builder.finish()) as ArrayRef)
-            .collect();
-        self.rows = 0;
-        let batch =
-            RecordBatch::try_new(self.schema.clone(), columns).io_context(|| SPILL.into())?;
-        self.writer.write(&batch).io_context(|| SPILL.into())
-    }
-
-    fn into_reader(mut self) -> Result<(StreamReader<BufReader<File>>, Vec<Guess>)> {
-        if self.rows > 0 {
-            self.flush()?;
-        }
-        self.writer.finish().io_context(|| SPILL.into())?;
-        let file = self
-            .writer
-            .into_inner()
-            .io_context(|| SPILL.into())?
-            .into_inner();
-        let mut file = file
-            .map_err(|error| error.into_error())
-            .io_context(|| SPILL.into())?;
-        file.rewind().io_context(|| SPILL.into())?;
-        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
-            .io_context(|| SPILL.into())?;
-        Ok((reader, self.guesses))
-    }
-}
 
 /// Reads files with a declared delimiter, the `delimiter` of their format, or one that is detected.
 pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -> Result<Rows> {
@@ -132,19 +67,21 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     let target = schema.clone();
     let name = inputs[0].name.clone();
     let notation = form.notation;
-    let batches = reader.map(move |batch| {
-        let batch = batch.io_context(|| SPILL.into())?;
+    let texts = reader.map(|batch| batch.io_context(|| SPILL.into()));
+    let convert = move |batch: RecordBatch| {
         let batch = if notation.is_standard() {
             batch
         } else {
             in_standard_notation(&batch, &target, &notation)?
         };
         conform(&batch, &target).map_err(|error| error.within(&name))
-    });
-    Ok(Rows {
-        schema,
-        batches: Box::new(batches),
-    })
+    };
+    let batches: Batches = if rules.is_alone {
+        Box::new(each(texts, move |batch| own_text(&convert(batch)?))?)
+    } else {
+        Box::new(texts.map(move |batch| convert(batch?)))
+    };
+    Ok(Rows { schema, batches })
 }
 
 /// The text of all files, and whether no file has the comma as its delimiter.
@@ -202,6 +139,21 @@ fn in_standard_notation(
         });
     RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?)
         .io_context(|| "cannot rewrite text".into())
+}
+
+/// The batch with text of its own. Text that was set aside is a part of a buffer that has the text
+/// of all columns, and would keep all of it in memory.
+fn own_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let doing = || "cannot copy text".to_owned();
+    let columns = batch.columns().iter().map(|column| {
+        let Some(texts) = column.as_string_opt::<i32>() else {
+            return Ok(column.clone());
+        };
+        let mut own = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+        own.append_array(texts).internal_context(doing)?;
+        Ok(Arc::new(own.finish()) as ArrayRef)
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).internal_context(doing)
 }
 
 /// The columns of all files, in the order of their first appearance.
@@ -456,7 +408,7 @@ impl<'a> Text<'a> {
         let places =
             places.ok_or_else(|| Error::io(format!("{name} was replaced while it was read")))?;
         let present: HashSet<usize> = places.iter().copied().collect();
-        let absent: Vec<usize> = (0..aside.builders.len())
+        let absent: Vec<usize> = (0..aside.schema.fields().len())
             .filter(|at| !present.contains(at))
             .collect();
         drop(at);
@@ -484,20 +436,12 @@ impl<'a> Text<'a> {
                     not_utf8(&format!("{name}, line {line}: column '{column}'"), form)
                 })?;
                 let text = if form.trim { text.trim() } else { text };
-                if form.is_null(text) {
-                    aside.builders[*place].append_null();
-                    continue;
-                }
-                aside.guesses[*place].see(text, Place { file, line });
-                aside.builders[*place].append_value(text);
+                aside.append(*place, (!form.is_null(text)).then_some(text));
             }
             for place in absent.iter().chain(&places[record.len()..]) {
-                aside.builders[*place].append_null();
+                aside.append(*place, None);
             }
-            aside.rows += 1;
-            if aside.rows == BATCH_ROWS {
-                aside.flush()?;
-            }
+            aside.end_row(Place { file, line })?;
         }
         Err(Error::refused(format!(
             "{name} ends inside a quoted value, in the row that begins on line {last}"

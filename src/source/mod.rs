@@ -11,7 +11,8 @@
 //! Text may be compressed (`compression`), which its first bytes tell. CSV may be of any dialect
 //! (`dialect`). A source is read once: what has to be looked at twice is set aside in an unnamed
 //! temporary file, so that a source that changes meanwhile cannot give half of one state and half
-//! of another. Memory is a batch, whatever the format.
+//! of another. Memory is a batch, whatever the format; or a few, and a row group of Parquet, for
+//! each processor, if nothing else is read meanwhile ([`TypeRules::is_alone`]).
 //!
 //! Text has no types, so they are decided in this order ([`TypeRules`]): the declared one; the one
 //! the previous snapshot had, so that a code `007` stays text if it was text; what all values agree
@@ -38,6 +39,7 @@ mod testing;
 mod type_inference;
 
 use std::io::{ErrorKind, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
@@ -49,7 +51,7 @@ pub use self::encoding::Encoding;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
-use self::parts::{Part, Parts};
+use self::parts::Parts;
 pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
 pub use self::rules::{TypeRules, no_column};
@@ -165,13 +167,7 @@ pub fn read(
         pinned: Some(whole),
         ..rules
     };
-    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
-    for file in 0..files.len() {
-        match groups.last_mut() {
-            Some(group) if folders.are_same(group.start, file) => group.end = file + 1,
-            _ => groups.push(file..file + 1),
-        }
-    }
+    let groups = groups(&folders, files.len());
     let files = files.to_vec();
     let target = schema.clone();
     let folders = Arc::new(folders);
@@ -191,6 +187,18 @@ pub fn read(
         schema,
         batches: Box::new(batches),
     })
+}
+
+/// The files that follow one another and have the same values in their folders.
+fn groups(folders: &PathColumns, files: usize) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    for file in 0..files {
+        match groups.last_mut() {
+            Some(group) if folders.are_same(group.start, file) => group.end = file + 1,
+            _ => groups.push(file..file + 1),
+        }
+    }
+    groups
 }
 
 /// [`read`] without the columns that folders hold.
@@ -217,10 +225,9 @@ fn read_files(
         Format::Parquet | Format::Arrow | Format::Avro => {
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
-            Ok(Rows {
-                batches: parts.read(schema.clone(), true, Part::read),
-                schema,
-            })
+            let is_alone = rules.is_alone;
+            let batches = parts.read(schema.clone(), true, move |part| part.read(is_alone));
+            Ok(Rows { schema, batches })
         }
     }
 }
@@ -404,6 +411,45 @@ mod tests {
         TypeRules {
             pinned: Some(std::sync::Arc::new(Schema::new(fields))),
             ..TypeRules::default()
+        }
+    }
+
+    #[test]
+    fn all_processors_read_what_one_reads() {
+        let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<String>();
+        let csv = many(&|id| {
+            format!(
+                "{id},\"a, {id}\n\",{}.5,2024-01-{:02}\n",
+                id % 7,
+                id % 28 + 1
+            )
+        });
+        let lines = many(&|id| format!("{{\"id\":{id},\"x\":{{\"y\":[{id}.0]}}}}\n\n"));
+        let array = format!("[{}{{}}]", many(&|id| format!("{{\"id\":{id}}},\n")));
+        let texts = [
+            ("x.csv", format!("id,name,x,day\n{csv}")),
+            (
+                "x.csv",
+                format!("id,name,x,day\n{csv}7,a,oops,2024-02-30\n"),
+            ),
+            ("x.ndjson", lines.clone()),
+            ("x.ndjson", format!("{lines}{{\"id\":\"z\"}}")),
+            (
+                "x.ndjson",
+                format!("{lines}{{\"id\":1}}{{\"id\":2}}\n{{\n\"z\":1}}"),
+            ),
+            ("x.ndjson", format!("{lines}{{\"id\":1,\"id\":2}}")),
+            ("x.ndjson", format!("{lines}{{\"id\":01}}")),
+            ("x.ndjson", array),
+        ];
+        for (name, text) in texts {
+            let alone = TypeRules {
+                is_alone: true,
+                ..TypeRules::default()
+            };
+            let [one, all] = [TypeRules::default(), alone]
+                .map(|rules| read_text(name, &text, &rules).map_err(|error| error.to_string()));
+            assert!(one == all, "{name}: {:?}", one.err().or(all.err()));
         }
     }
 

@@ -1,26 +1,31 @@
 //! JSON: objects one after another, as lines or in one array, each a row.
 //!
 //! The text is set aside decompressed and read twice: once for what the values of each column have
-//! in common ([`Shape`]), once for the values. Numbers are digits until their type is known
+//! in common ([`Shape`]), once for the values. Where nothing else is read meanwhile, and every line
+//! has one object without faults, both are done a piece of some lines at a time, on all processors
+//! ([`lines`]); any other text is read again from its beginning, by a reader that names what is
+//! wrong. Numbers are digits until their type is known
 //! ([`crate::domain::text::json`]), and strings are text, unless the column had another type so far or
 //! one is declared. A field that only some objects have is null in the others. An object that never
 //! has a field is kept as its JSON text, since Parquet has no type without fields.
 //!
-//! Memory: a batch of rows, twice; and what shapes hold, which is bounded by the number of distinct
+//! Memory: a batch of rows, twice, or a few pieces of lines; and what shapes hold, which is bounded by the number of distinct
 //! fields.
 
+mod lines;
 mod shape;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use struson::reader::{JsonReader, ValueType};
+use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
-use self::shape::{Reader, Shape, kind};
+use self::lines::{Piece, Pieces, PlacedObject};
+use self::shape::{Shape, kind};
 use super::type_inference::Place;
 use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
@@ -28,30 +33,86 @@ use crate::domain::cast::shortened;
 use crate::domain::text::json::{self, Value, Wrong};
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result};
+use crate::parallel::each;
+use crate::storage::Batches;
 use crate::storage::parquet::object::BATCH_ROWS;
 
 const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
+
+/// A reader in the text of one file.
+type Reader = JsonStreamReader<BufReader<Take<File>>>;
 
 /// What is kept of a column that is declared text.
 const JSON_TEXT: &str = "the column as its JSON text";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     let mut aside = set_aside(inputs, &rules.observed)?;
-    let mut rows = Shape::new(
-        rules
-            .pinned
-            .as_ref()
-            .map(|schema| DataType::Struct(schema.fields().clone()))
-            .as_ref(),
-    );
-    while let Some(place) = aside.next_object(inputs)? {
-        let seen = rows.see_object(aside.reader()?, place, &rules.declared);
-        seen.map_err(|wrong| aside.refusal(wrong, inputs, place))?;
+    let of_lines = if rules.is_alone {
+        shape_of_lines(&aside, rules)?
+    } else {
+        None
+    };
+    let are_lines = of_lines.is_some();
+    let shape = match of_lines {
+        Some(shape) => shape,
+        None => shape_of_objects(&mut aside, inputs, rules)?,
+    };
+    let schema = decide(&shape, inputs, rules)?;
+    let target = Target {
+        schema: schema.clone(),
+        inputs: inputs.to_vec(),
+        rules: rules.clone(),
+    };
+    let batches: Batches = if are_lines {
+        let batch = move |piece: Piece| match piece.objects() {
+            Some(objects) => target.batch(&objects),
+            None => Err(Error::internal("lines that were read are not read again")),
+        };
+        Box::new(each(aside.pieces()?, batch)?)
+    } else {
+        aside.rewind();
+        Box::new(Objects { aside, target })
+    };
+    Ok(Rows { schema, batches })
+}
+
+/// What objects have in common, before one is seen.
+fn shape_of_pinned(rules: &TypeRules) -> Shape {
+    let pinned = rules.pinned.as_ref();
+    let pinned = pinned.map(|schema| DataType::Struct(schema.fields().clone()));
+    Shape::new(pinned.as_ref())
+}
+
+/// What objects have in common that stand on a line each, parsed on all processors; `None` if a
+/// line is anything else than one object, or wrong.
+fn shape_of_lines(aside: &Aside, rules: &TypeRules) -> Result<Option<Shape>> {
+    let mut shape = shape_of_pinned(rules);
+    for objects in each(aside.pieces()?, |piece: Piece| Ok(piece.objects()))? {
+        let Some(objects) = objects? else {
+            return Ok(None);
+        };
+        for (place, fields) in &objects {
+            shape.see_object(fields, *place, &rules.declared);
+        }
     }
+    Ok(Some(shape))
+}
+
+/// What objects have in common, however they stand.
+fn shape_of_objects(aside: &mut Aside, inputs: &[Input], rules: &TypeRules) -> Result<Shape> {
+    let mut shape = shape_of_pinned(rules);
+    while let Some((place, fields)) = aside.read_object(inputs)? {
+        shape.see_object(&fields, place, &rules.declared);
+    }
+    Ok(shape)
+}
+
+/// The columns, with the types that are declared, or that the values decide.
+fn decide(shape: &Shape, inputs: &[Input], rules: &TypeRules) -> Result<SchemaRef> {
     let name = inputs
         .first()
         .map_or("the source", |input| input.name.as_str());
-    let fields = rows.fields.shapes.iter().map(|(column, shape)| {
+    let fields = shape.fields.shapes.iter().map(|(column, shape)| {
         let data_type = match rules.declared.get(column) {
             Some(declared) => declared.clone(),
             None => shape
@@ -62,17 +123,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     });
     let schema = canonical_schema(&Schema::new(fields.collect::<Result<Vec<_>>>()?), name)?;
     rules.check(&schema, name)?;
-    aside.rewind();
-    let batches = Objects {
-        aside,
-        schema: schema.clone(),
-        inputs: inputs.to_vec(),
-        rules: rules.clone(),
-    };
-    Ok(Rows {
-        schema,
-        batches: Box::new(batches),
-    })
+    Ok(schema)
 }
 
 /// The decompressed text of all files, one behind the other.
@@ -131,10 +182,22 @@ impl Aside {
         (self.current, self.reader, self.in_array) = (0, None, false);
     }
 
-    fn reader(&mut self) -> Result<&mut Reader> {
-        self.reader
-            .as_mut()
-            .ok_or_else(|| Error::internal("no JSON is being read"))
+    /// The text from its beginning, in pieces of whole lines.
+    fn pieces(&self) -> Result<Pieces> {
+        let file = self.file.try_clone().io_context(|| SPILL.into())?;
+        Ok(Pieces::new(file, self.texts.clone()))
+    }
+
+    /// Reads the next object, and says where it begins. `None` if there is none left.
+    fn read_object(&mut self, inputs: &[Input]) -> Result<Option<PlacedObject>> {
+        let (Some(place), Some(reader)) = (self.next_object(inputs)?, &mut self.reader) else {
+            return Ok(None);
+        };
+        match Value::read(reader) {
+            Ok(Value::Object(fields)) => Ok(Some((place, fields))),
+            Ok(_) => Err(Error::internal("an object has become another value")),
+            Err(wrong) => Err(self.refusal(wrong, inputs, place)),
+        }
     }
 
     /// Goes to the next object, and says where it begins. `None` if there is none left.
@@ -234,73 +297,76 @@ impl Aside {
     }
 }
 
-/// The objects as batches of a schema that takes all of their fields.
-struct Objects {
-    aside: Aside,
+/// The columns that objects are brought into.
+struct Target {
     schema: SchemaRef,
     inputs: Vec<Input>,
     rules: TypeRules,
 }
 
-impl Objects {
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let at: HashMap<&String, usize> = self
-            .schema
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(at, field)| (field.name(), at))
+impl Target {
+    /// Objects as a batch. The schema takes all of their fields.
+    fn batch(&self, objects: &[PlacedObject]) -> Result<RecordBatch> {
+        let columns = self.schema.fields();
+        let at: HashMap<&String, usize> = (0..columns.len())
+            .map(|at| (columns[at].name(), at))
             .collect();
-        let mut columns: Vec<Vec<Option<Value>>> = vec![Vec::with_capacity(BATCH_ROWS); at.len()];
-        let mut places = Vec::with_capacity(BATCH_ROWS);
-        while places.len() < BATCH_ROWS
-            && let Some(place) = self.aside.next_object(&self.inputs)?
-        {
-            let read = Value::read(self.aside.reader()?);
-            let Value::Object(fields) =
-                read.map_err(|wrong| self.aside.refusal(wrong, &self.inputs, place))?
-            else {
-                continue;
-            };
-            places.push(place);
-            for (name, value) in fields {
-                if let Some(at) = at.get(&name) {
-                    columns[*at].push(Some(value));
+        let mut values: Vec<Vec<Option<&Value>>> = vec![vec![None; objects.len()]; columns.len()];
+        for (row, (_, fields)) in objects.iter().enumerate() {
+            for (field, (name, value)) in fields.iter().enumerate() {
+                // Most objects have all fields, in one order.
+                let is_next = columns
+                    .get(field)
+                    .is_some_and(|column| column.name() == name);
+                if let Some(at) = is_next.then_some(field).or_else(|| at.get(name).copied()) {
+                    values[at][row] = Some(value);
                 }
             }
-            columns
-                .iter_mut()
-                .for_each(|column| column.resize(places.len(), None));
         }
-        if places.is_empty() {
+        let arrays = columns.iter().zip(&values).map(|(field, values)| {
+            let of_rows = values.iter().map(|value| value.map(Cow::Borrowed));
+            json::column(of_rows, field.data_type()).map_err(|row| {
+                let place = objects[row].0;
+                self.refusal(field, place, values[row])
+            })
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(objects.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
+    }
+
+    /// The refusal of a value that is not of its column's type.
+    fn refusal(&self, field: &Field, place: Place, value: Option<&Value>) -> Error {
+        let name = field.name();
+        let place = place.in_words(&self.inputs);
+        let value = shortened(&value.map(Value::to_json).unwrap_or_default());
+        let data_type = type_name(field.data_type());
+        Error::refused(format!(
+            "{place}: column '{name}' is {data_type}, and {value} is not a valid {data_type}"
+        ))
+        .hint(self.rules.as_text(name, JSON_TEXT))
+    }
+}
+
+/// The objects as batches.
+struct Objects {
+    aside: Aside,
+    target: Target,
+}
+
+impl Objects {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut objects = Vec::with_capacity(BATCH_ROWS);
+        while objects.len() < BATCH_ROWS
+            && let Some(object) = self.aside.read_object(&self.target.inputs)?
+        {
+            objects.push(object);
+        }
+        if objects.is_empty() {
             return Ok(None);
         }
-        let arrays = columns
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(values, field)| {
-                json::column(
-                    values.iter().map(|value| value.as_ref().map(Cow::Borrowed)),
-                    field.data_type(),
-                )
-                .map_err(|row| {
-                    let name = field.name();
-                    let place = places[row].in_words(&self.inputs);
-                    let value = values[row].as_ref().map(Value::to_json).unwrap_or_default();
-                    let value = shortened(&value);
-                    let data_type = type_name(field.data_type());
-                    Error::refused(format!(
-                        "{place}: column '{name}' is {data_type}, and {value} is \
-                         not a valid {data_type}"
-                    ))
-                    .hint(self.rules.as_text(name, JSON_TEXT))
-                })
-            });
-        let arrays = arrays.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map(Some)
-            .map_err(|error| Error::io(format!("cannot bring rows into one schema: {error}")))
+        self.target.batch(&objects).map(Some)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct TypeRules {
     /// absent on their date, and a column of CSV that is not of the type that it had so far is
     /// text.
     pub external: bool,
+    /// Whether nothing else is read meanwhile, so that all processors may be used.
+    pub is_alone: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
     /// Whether the command line declares them, for this command alone.

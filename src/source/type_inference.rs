@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// The type of a column in which no file has a value, and that had none so far.
 const TYPE_OF_EMPTY_COLUMN: DataType = DataType::Null;
 
+/// Every float64 near a whole number up to here is that number alone.
+const EXACT_WHOLE: u128 = 1 << 53;
+
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -297,33 +300,27 @@ impl Guess {
             }
             None => note(&mut self.not_whole, place, text),
         }
+        let is_exact = |value: i128| value.unsigned_abs() <= EXACT_WHOLE;
+        if whole.is_some_and(is_exact) && !is_decimal && !is_float32 {
+            // It is a number and a float64, without a fraction or an exponent.
+            return;
+        }
         let number = Number::parse(&digits);
         self.has_exponent |= number.is_some_and(|number| number.exponent.is_some());
         self.has_fraction |= number.is_some_and(|number| !number.fraction.is_empty());
         if is_decimal {
-            match number.and_then(|number| number.decimal_digits()) {
-                Some((before, after)) => {
-                    let most = (
-                        self.decimal_digits.0.max(before),
-                        self.decimal_digits.1.max(after),
-                    );
-                    if most != self.decimal_digits {
-                        (self.decimal_digits, self.longest) = (most, (place, text.to_owned()));
-                    }
-                }
-                None => note(&mut self.not_decimal, place, text),
-            }
+            self.see_decimal(number, text, place);
         }
         if self.not_number.is_none() || is_float {
             let float = text::float64(&digits);
             if float.is_none() {
                 note(&mut self.not_float64, place, text);
             }
-            // Every float64 near a whole number up to here is that number alone: a longer code
-            // among numbers is text.
+            // A longer code among numbers is text.
             let is_plain = number
                 .is_some_and(|number| number.fraction.is_empty() && number.exponent.is_none());
-            let is_sure = |value: f64| !is_plain || value.abs() <= 9_007_199_254_740_992.0;
+            #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+            let is_sure = |value: f64| !is_plain || value.abs() <= EXACT_WHOLE as f64;
             let is_number =
                 number.is_some_and(|number| !number.whole.is_empty()) && float.is_some_and(is_sure);
             if !is_number {
@@ -332,6 +329,20 @@ impl Guess {
         }
         if is_float32 && self.not_float32.is_none() && text::float32(&digits).is_none() {
             note(&mut self.not_float32, place, text);
+        }
+    }
+
+    fn see_decimal(&mut self, number: Option<Number<'_>>, text: &str, place: Place) {
+        let Some((before, after)) = number.and_then(|number| number.decimal_digits()) else {
+            note(&mut self.not_decimal, place, text);
+            return;
+        };
+        let most = (
+            self.decimal_digits.0.max(before),
+            self.decimal_digits.1.max(after),
+        );
+        if most != self.decimal_digits {
+            (self.decimal_digits, self.longest) = (most, (place, text.to_owned()));
         }
     }
 
@@ -482,21 +493,7 @@ impl Guess {
             T::Float32 | T::Float64 => or(&self.not_float64, T::Float64),
             T::Decimal128(precision, scale) => {
                 or(&self.not_decimal, T::Null)?;
-                let (before, after) = self.decimal_digits;
-                let needed = T::Decimal128(
-                    (before + after).clamp(1, 38),
-                    i8::try_from(after).unwrap_or(0),
-                );
-                let has_room = i16::from(*precision) - i16::from(*scale) >= i16::from(before)
-                    && i16::from(*scale) >= i16::from(after);
-                if has_room {
-                    return Ok(pinned.clone());
-                }
-                let wide = if before + after > 38 || !widens {
-                    None
-                } else {
-                    widen(pinned, &needed)
-                };
+                let wide = self.widened_decimal(*precision, *scale, widens);
                 wide.ok_or_else(|| self.longest.clone())
             }
             T::Date32 if self.not_day.is_none() => Ok(T::Date32),
@@ -535,6 +532,22 @@ impl Guess {
             }
             _ => or(&self.not_fixed, pinned.clone()),
         }
+    }
+
+    /// A decimal type, or a wider one, that holds all decimals, if there is one.
+    fn widened_decimal(&self, precision: u8, scale: i8, widens: bool) -> Option<DataType> {
+        let pinned = DataType::Decimal128(precision, scale);
+        let (before, after) = self.decimal_digits;
+        let has_room = i16::from(precision) - i16::from(scale) >= i16::from(before)
+            && i16::from(scale) >= i16::from(after);
+        if has_room {
+            return Some(pinned);
+        }
+        if before + after > 38 || !widens {
+            return None;
+        }
+        let needed = DataType::Decimal128((before + after).clamp(1, 38), i8::try_from(after).ok()?);
+        widen(&pinned, &needed)
     }
 
     fn widened_integer(&self, pinned: &DataType) -> Result<DataType, (Place, String)> {

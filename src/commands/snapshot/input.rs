@@ -14,7 +14,7 @@ use crate::engine::table::dedup::{self, Dropped};
 use crate::error::{Context, Result};
 use crate::source::Rows;
 use crate::storage::Batches;
-use crate::storage::sorter::{BUDGET, Sorter};
+use crate::storage::sorter::Sorter;
 
 /// The rows with the names that the table has for columns whose case changed; and those columns,
 /// with the names that they keep.
@@ -89,12 +89,13 @@ pub(super) fn leave_to_path(
 }
 
 /// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
-/// counts, the others are dropped as the runs are merged, and counted.
+/// counts, the others are dropped as the runs are merged, and counted. `budget` is the sorter's.
 pub(super) fn sort_rows(
     table: &Table,
     date: NaiveDate,
     rows: Rows,
     watch: &mut Watch,
+    budget: usize,
 ) -> Result<(Batches, Option<Dropped>)> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
@@ -117,7 +118,7 @@ pub(super) fn sort_rows(
             dedup::sorted_by(table, rule)
         }
     };
-    let mut sorter = Sorter::new(&order, BUDGET);
+    let mut sorter = Sorter::new(&order, budget);
     let mut nulls = 0;
     let mut shown = Vec::new();
     for batch in rows.batches {

@@ -11,7 +11,8 @@
 //! is kept, and a past date that has none is refused unless `backdate` says that the source holds
 //! that day's state.
 //!
-//! Memory: the sorter's budget, a batch of this snapshot and one of the previous.
+//! Memory: the sorter's budget, which is a quarter of what may be used, and a few batches of this
+//! snapshot and of the previous one.
 
 mod input;
 mod plan;

@@ -155,6 +155,7 @@ fn read_input(
     };
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
+        is_alone: true,
         ..table.types.clone()
     };
     let rows = source
@@ -164,7 +165,7 @@ fn read_input(
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let (sorted, dropped) = sort_rows(table, *date, rows, &mut watch)?;
+    let (sorted, dropped) = sort_rows(table, *date, rows, &mut watch, workspace.memory.share(4))?;
     let schema = watch.schema();
     let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
     unify(&pinned, &schema).map_err(clash)?;

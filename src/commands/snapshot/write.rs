@@ -1,5 +1,7 @@
 //! Writing the rows, and comparing them with the previous snapshot's in the same pass.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
@@ -13,6 +15,8 @@ use crate::engine::changes::ChangesWriter;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::table::{Snapshot, Table, all_digests, convert};
 use crate::error::Result;
+use crate::model::TableName;
+use crate::parallel::each;
 use crate::storage::Batches;
 use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::sorter::sort;
@@ -37,18 +41,16 @@ pub(super) fn write(
     writer: &mut ObjectWriter,
     mut recorder: Option<&mut ChangesWriter>,
 ) -> Result<Written> {
-    let encoder = KeyEncoder::new(comparison, &table.key)?;
-    let keyed = |batch: &RecordBatch, date: NaiveDate| -> Result<KeyedBatch> {
-        let digests = all_digests(batch)?;
-        let batch = conform(&convert(batch, &table.name, date, comparison)?, comparison)?;
-        KeyedBatch::new(&encoder, batch, digests)
-    };
+    let keying = Arc::new(Keying {
+        encoder: KeyEncoder::new(comparison, &table.key)?,
+        table: table.name.clone(),
+        comparison: comparison.clone(),
+    });
     let mut sum = RowSum::default();
     let mut sum_before = RowSum::default();
     let mut duplicates = DuplicateKeys::default();
-    let mut later = sorted.map(|batch| {
-        let batch = batch?;
-        let keyed = keyed(&batch, date)?;
+    let mut later = keying.clone().each(sorted, date)?.map(|rows| {
+        let (keyed, batch) = rows?;
         sum.add(&keyed.digests);
         duplicates.look(&keyed.batch, &keyed.keys, &table.key);
         writer.write(batch)?;
@@ -63,14 +65,14 @@ pub(super) fn write(
             // It is sorted by its own key, which need not be today's.
             let same_key = previous.is_sorted_by(&table.key);
             let before = previous.date;
-            let rows = previous.read(None)?;
+            let rows = previous.read_alone()?;
             let rows = if same_key {
                 rows
             } else {
                 sort(rows, &table.key, comparison)?
             };
-            let mut earlier = rows.map(|batch| {
-                let keyed = keyed(&batch?, before)?;
+            let mut earlier = keying.each(rows, before)?.map(|rows| {
+                let (keyed, _) = rows?;
                 sum_before.add(&keyed.digests);
                 Ok(keyed)
             });
@@ -91,4 +93,29 @@ pub(super) fn write(
         sum_before,
         changes,
     })
+}
+
+/// What is worked out of each batch before it is compared.
+struct Keying {
+    encoder: KeyEncoder,
+    table: TableName,
+    /// The types in which both snapshots are compared.
+    comparison: SchemaRef,
+}
+
+impl Keying {
+    /// The batches of a date, each with its keys and digests, which are made on all processors.
+    fn each(
+        self: Arc<Self>,
+        rows: Batches,
+        date: NaiveDate,
+    ) -> Result<impl Iterator<Item = Result<(KeyedBatch, RecordBatch)>>> {
+        each(rows, move |batch| {
+            let digests = all_digests(&batch)?;
+            let compared = convert(&batch, &self.table, date, &self.comparison)?;
+            let compared = conform(&compared, &self.comparison)?;
+            let keyed = KeyedBatch::new(&self.encoder, compared, digests)?;
+            Ok((keyed, batch))
+        })
+    }
 }

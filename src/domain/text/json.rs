@@ -13,10 +13,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ListArray, MapArray, NullArray, StringArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields};
+use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
 use crate::domain::text;
+
+/// The fields of an object, in order.
+pub type Fields = Vec<(String, Value)>;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub enum Value {
     /// An array.
     Array(Vec<Value>),
     /// An object, with its fields in order. No name is there twice.
-    Object(Vec<(String, Value)>),
+    Object(Fields),
 }
 
 /// Why text is not a JSON value.
@@ -116,7 +119,7 @@ impl Value {
             }
             ValueType::Object => {
                 reader.begin_object()?;
-                let mut fields: Vec<(String, Value)> = Vec::new();
+                let mut fields = Fields::new();
                 while reader.has_next()? {
                     let name = reader.next_name_owned()?;
                     if fields.iter().any(|(seen, _)| *seen == name) {
@@ -240,7 +243,7 @@ fn list(values: &[Option<&Value>], item: &FieldRef) -> Result<ArrayRef, usize> {
     .map_err(|_| 0)
 }
 
-fn structs(values: &[Option<&Value>], fields: &Fields) -> Result<ArrayRef, usize> {
+fn structs(values: &[Option<&Value>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
     let mut columns: Vec<Vec<Option<&Value>>> = vec![vec![None; values.len()]; fields.len()];
     for (row, value) in values.iter().enumerate() {
         let own = match value {

@@ -88,6 +88,21 @@ impl Snapshot {
         }
     }
 
+    /// Reads every column, on all processors where that is possible, for whoever reads nothing else
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read_alone(self) -> Result<Batches> {
+        match &self.content {
+            SnapshotContent::Own(object) => {
+                let rows = object.read_on_all_processors()?;
+                Ok(in_types(rows, self.table, self.date, self.schema))
+            }
+            SnapshotContent::External(..) | SnapshotContent::Latest(_) => self.read(None),
+        }
+    }
+
     /// The one Parquet object that it is, if it is one: any range of its rows can be read.
     ///
     /// # Errors

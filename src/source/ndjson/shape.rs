@@ -1,23 +1,18 @@
 //! What JSON values have in common, and the type that follows from it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufReader, Take};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
-use struson::reader::{JsonReader, JsonStreamReader, ValueType};
+use struson::reader::ValueType;
 
 use crate::domain::cast::shortened;
-use crate::domain::text::json::Wrong;
+use crate::domain::text::json::{self, Value};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
 use crate::error::{Error, Result};
 use crate::source::Input;
 use crate::source::type_inference::{Guess, Place, Written};
-
-/// A reader in the text of one file.
-pub(super) type Reader = JsonStreamReader<BufReader<Take<File>>>;
 
 const KINDS: [ValueType; 5] = [
     ValueType::Boolean,
@@ -36,6 +31,18 @@ pub(super) fn kind(of: ValueType) -> &'static str {
         ValueType::Number => "a number",
         ValueType::Boolean => "true or false",
         ValueType::Null => "null",
+    }
+}
+
+/// The kind of a value; nothing of a null.
+fn kind_of(value: &Value) -> Option<ValueType> {
+    match value {
+        Value::Null => None,
+        Value::Bool(_) => Some(ValueType::Boolean),
+        Value::Number(_) => Some(ValueType::Number),
+        Value::String(_) => Some(ValueType::String),
+        Value::Array(_) => Some(ValueType::Array),
+        Value::Object(_) => Some(ValueType::Object),
     }
 }
 
@@ -59,21 +66,12 @@ pub(super) struct ShapesOfFields {
     /// Each field's name and shape.
     pub(super) shapes: Vec<(String, Shape)>,
     at: HashMap<String, usize>,
-    /// For each field the number of the object that had it last.
-    last: Vec<u64>,
-    /// How many objects there were.
-    objects: u64,
 }
 
 impl ShapesOfFields {
     /// The number of the field of a name in the object that is being read, most likely the one
     /// after `before`.
-    fn find(
-        &mut self,
-        name: &str,
-        before: Option<usize>,
-        pinned: Option<&DataType>,
-    ) -> Result<usize, Wrong> {
+    fn find(&mut self, name: &str, before: Option<usize>, pinned: Option<&DataType>) -> usize {
         let next = before.map_or(0, |before| before + 1);
         let at = match self
             .shapes
@@ -86,13 +84,9 @@ impl ShapesOfFields {
         if at == self.shapes.len() {
             self.shapes
                 .push((name.to_owned(), Shape::new(field_of(pinned, name))));
-            self.last.push(0);
             self.at.insert(name.to_owned(), at);
         }
-        if std::mem::replace(&mut self.last[at], self.objects) == self.objects {
-            return Err(Wrong::Repeated(name.to_owned()));
-        }
-        Ok(at)
+        at
     }
 }
 
@@ -119,12 +113,9 @@ impl Shape {
         }
     }
 
-    /// Looks at the next value.
-    fn see(&mut self, reader: &mut Reader, place: Place) -> Result<(), Wrong> {
-        let of = reader.peek()?;
-        if of == ValueType::Null {
-            return Ok(reader.next_null()?);
-        }
+    /// Looks at a value.
+    fn see(&mut self, value: &Value, place: Place) {
+        let Some(of) = kind_of(value) else { return };
         let first = KINDS
             .iter()
             .position(|kind| *kind == of)
@@ -134,63 +125,48 @@ impl Shape {
                 *first = Some((place, value.map(str::to_owned)));
             }
         };
-        match of {
-            ValueType::Null => reader.next_null()?,
-            ValueType::Boolean => note(Some(if reader.next_bool()? { "true" } else { "false" })),
-            ValueType::Number => {
-                let digits = reader.next_number_as_str()?;
+        match value {
+            Value::Null => {}
+            Value::Bool(value) => note(Some(if *value { "true" } else { "false" })),
+            Value::Number(digits) => {
                 note(Some(digits));
                 self.numbers.see(digits, place);
             }
-            ValueType::String => {
-                let text = reader.next_str()?;
+            Value::String(text) => {
                 note(Some(text));
                 self.strings.see(text, place);
             }
-            ValueType::Array => {
+            Value::Array(values) => {
                 note(None);
                 let item = match &self.pinned {
                     Some(DataType::List(item)) => Some(item.data_type()),
                     _ => None,
                 };
                 let items = self.items.get_or_insert_with(|| Box::new(Shape::new(item)));
-                reader.begin_array()?;
-                while reader.has_next()? {
-                    items.see(reader, place)?;
-                }
-                reader.end_array()?;
+                values.iter().for_each(|value| items.see(value, place));
             }
-            ValueType::Object => {
+            Value::Object(fields) => {
                 note(None);
-                self.see_object(reader, place, &BTreeMap::new())?;
+                self.see_object(fields, place, &BTreeMap::new());
             }
         }
-        Ok(())
     }
 
-    /// Looks at the fields of the next value, which is an object, but not into those whose types
-    /// are declared.
+    /// Looks at the fields of an object, but not into those whose types are declared.
     pub(super) fn see_object(
         &mut self,
-        reader: &mut Reader,
+        fields: &json::Fields,
         place: Place,
         declared: &BTreeMap<String, DataType>,
-    ) -> Result<(), Wrong> {
-        self.fields.objects += 1;
+    ) {
         let mut before = None;
-        reader.begin_object()?;
-        while reader.has_next()? {
-            let name = reader.next_name()?;
-            let is_declared = !declared.is_empty() && declared.contains_key(name);
-            let at = self.fields.find(name, before, self.pinned.as_ref())?;
+        for (name, value) in fields {
+            let at = self.fields.find(name, before, self.pinned.as_ref());
             before = Some(at);
-            if is_declared {
-                reader.skip_value()?
-            } else {
-                self.fields.shapes[at].1.see(reader, place)?
+            if !declared.contains_key(name) {
+                self.fields.shapes[at].1.see(value, place);
             }
         }
-        Ok(reader.end_object()?)
     }
 
     /// The first value of a kind that a type does not take.

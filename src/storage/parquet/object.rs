@@ -39,6 +39,7 @@ use crate::domain::calendar::check_calendar;
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Result};
+use crate::parallel::{each, flatten};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
@@ -49,6 +50,8 @@ use crate::storage::parquet::footer::Footer;
 const RANGE_BATCH_ROWS: usize = 32_768;
 /// A row group of a local file that has so few bytes is read at once.
 const SMALL_GROUP_BYTES: i64 = 8 << 20;
+/// Several row groups are decoded at a time if they have no more bytes in memory than this each.
+const GROUP_DECODED_AT_ONCE: u64 = 32 << 20;
 
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
@@ -151,6 +154,25 @@ impl ParquetObject {
     /// A failure if the object cannot be read any more.
     pub fn read(&self, columns: Option<&[String]>) -> Result<Batches> {
         self.read_where(columns, None)
+    }
+
+    /// Reads every row, several row groups at a time if they are not large; for whoever reads
+    /// nothing else meanwhile.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::read`].
+    pub fn read_on_all_processors(&self) -> Result<Batches> {
+        let groups = self.metadata.metadata().num_row_groups();
+        let is_large = self.bytes_in_memory(None) > GROUP_DECODED_AT_ONCE * groups as u64;
+        if groups < 2 || is_large {
+            return self.read(None);
+        }
+        let object = self.held(false)?;
+        let decoded = each((0..groups).map(Ok), move |group| {
+            let rows = object.read_groups_where(None, None, vec![group])?;
+            rows.collect::<Result<Vec<_>>>()
+        })?;
+        Ok(Box::new(flatten(decoded)))
     }
 
     /// Reads the rows for which a condition holds.

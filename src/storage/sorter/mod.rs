@@ -1,35 +1,41 @@
 //! Rows by key in bounded memory.
 //!
-//! Rows are gathered up to a budget, sorted, and spilled as a run to an unnamed temporary file,
-//! which the system removes even if the process is killed; in the end the runs are merged. Rows of
-//! equal keys stay in the order in which they came.
+//! Rows are gathered up to a budget, sorted ([`order`]), and spilled as a run to an unnamed
+//! temporary file, which the system removes even if the process is killed; in the end the runs are
+//! merged ([`merge`]). Rows that came in order are left as they are. Rows of equal keys stay in the
+//! order in which they came. All of it is done on all processors.
 //!
-//! Memory: the budget, once more for the sort's keys and order, and while merging one batch a run,
-//! of two megabytes at most, however wide rows are.
+//! Memory: the budget, which counts rows and what their order takes; keys of which more than a few
+//! bytes differ once more while they are sorted; and while merging a few batches a run, of two
+//! megabytes at most, however wide rows are.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+mod gather;
+mod merge;
+mod order;
+
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use arrow::row::Rows;
 
+use self::gather::{in_order, sorted};
+pub use self::merge::merge;
+use self::order::{BYTES_PER_ROW, order};
 use super::Batches;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::conform;
 use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Result};
+use crate::parallel::{each, processors};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
 
-/// What a sorter gathers before it spills, in bytes of Arrow buffers.
+/// What a sorter gathers before it spills, in bytes, where its user has no better measure.
 pub const BUDGET: usize = 128 << 20;
 
 /// About how large a batch of a run is at most: while runs are merged, each holds one.
@@ -76,7 +82,7 @@ impl Sorter {
             }
         };
         self.schema = Some(wide);
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += batch.get_array_memory_size() + batch.num_rows() * BYTES_PER_ROW;
         self.gathered.push(batch);
         if self.bytes > self.budget {
             self.spill()?;
@@ -85,39 +91,21 @@ impl Sorter {
     }
 
     /// Sorts what is gathered.
-    fn sorted(&mut self, schema: &SchemaRef) -> Result<SortedBatches> {
-        Phase::Sort.spend(|| self.sort_gathered(schema))
-    }
-
-    fn sort_gathered(&mut self, schema: &SchemaRef) -> Result<SortedBatches> {
+    fn sorted(&mut self, schema: &SchemaRef) -> Result<Batches> {
         self.bytes = 0;
-        let batches = std::mem::take(&mut self.gathered)
-            .iter()
-            .map(|batch| conform(batch, schema))
-            .collect::<Result<Vec<_>>>()?;
-        let encoder = KeyEncoder::new(schema, &self.keys)?;
-        let keys = batches
-            .iter()
-            .map(|batch| encoder.encode(batch))
-            .collect::<Result<Vec<_>>>()?;
-        let mut order: Vec<(u32, u32)> =
-            Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-        for (number, batch) in (0u32..).zip(&batches) {
-            order.extend((0u32..).take(batch.num_rows()).map(|row| (number, row)));
-        }
-        let key = |at: &(u32, u32)| keys[at.0 as usize].row(at.1 as usize);
-        if !order.is_sorted_by(|a, b| key(a) <= key(b)) {
-            order.sort_by(|a, b| key(a).cmp(&key(b)));
-        }
+        let gathered = std::mem::take(&mut self.gathered);
+        let encoder = Arc::new(KeyEncoder::new(schema, &self.keys)?);
+        let target = schema.clone();
+        let by_batch = encoder.clone();
+        let batches = each(gathered.into_iter().map(Ok), move |batch| {
+            Phase::Sort.spend(|| sorted(&by_batch, conform(&batch, &target)?))
+        })?;
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let order = Phase::Sort.spend(|| order(&encoder, &batches, processors()))?;
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let rows =
-            (RUN_BATCH_BYTES.saturating_mul(order.len()) / bytes.max(1)).clamp(1, BATCH_ROWS);
-        Ok(SortedBatches {
-            batches,
-            order,
-            rows,
-            next: 0,
-        })
+        let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let rows = (RUN_BATCH_BYTES.saturating_mul(count) / bytes.max(1)).clamp(1, BATCH_ROWS);
+        in_order(batches, order, rows)
     }
 
     /// The columns of a run: timestamps in microseconds, where nanoseconds do not hold all that is
@@ -174,7 +162,7 @@ impl Sorter {
     /// A failure of the temporary disk.
     pub fn finish(mut self, schema: &SchemaRef) -> Result<Batches> {
         if self.runs.is_empty() {
-            return Ok(Box::new(self.sorted(schema)?));
+            return self.sorted(schema);
         }
         if !self.gathered.is_empty() {
             self.spill()?;
@@ -190,176 +178,6 @@ impl Sorter {
             ));
         }
         merge(streams, schema, &self.keys)
-    }
-}
-
-/// Rows of batches in a given order, a batch at a time.
-struct SortedBatches {
-    batches: Vec<RecordBatch>,
-    order: Vec<(u32, u32)>,
-    /// How many rows a batch has.
-    rows: usize,
-    next: usize,
-}
-
-impl Iterator for SortedBatches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = (self.next + self.rows).min(self.order.len());
-        let chunk = &self.order[self.next..end];
-        if chunk.is_empty() {
-            return None;
-        }
-        self.next = end;
-        let indices: Vec<(usize, usize)> = chunk
-            .iter()
-            .map(|(batch, row)| (*batch as usize, *row as usize))
-            .collect();
-        Some(Phase::Sort.spend(|| gather(&self.batches, &indices)))
-    }
-}
-
-fn gather(batches: &[RecordBatch], indices: &[(usize, usize)]) -> Result<RecordBatch> {
-    let references: Vec<&RecordBatch> = batches.iter().collect();
-    interleave_record_batch(&references, indices)
-        .internal_context(|| "cannot put rows in order".into())
-}
-
-/// Merges streams that are each sorted by `keys`; rows of equal keys come in the order of the
-/// streams.
-///
-/// # Errors
-/// Whatever the streams fail with.
-pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Result<Batches> {
-    let encoder = KeyEncoder::new(schema, keys)?;
-    let mut merge = RunMerge {
-        encoder,
-        runs: Vec::new(),
-        heap: BinaryHeap::new(),
-    };
-    for stream in streams {
-        let number = merge.runs.len();
-        merge.runs.push(SortedRun {
-            stream,
-            current: None,
-            row: 0,
-        });
-        merge.refill(number)?;
-    }
-    Ok(Box::new(merge))
-}
-
-struct SortedRun {
-    stream: Batches,
-    current: Option<(RecordBatch, Rows)>,
-    row: usize,
-}
-
-/// The head of a run; the greatest in the heap is the smallest key, of the first run.
-struct RunHead {
-    key: Box<[u8]>,
-    run: usize,
-}
-
-impl Ord for RunHead {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (&other.key, other.run).cmp(&(&self.key, self.run))
-    }
-}
-
-impl PartialOrd for RunHead {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for RunHead {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for RunHead {}
-
-struct RunMerge {
-    encoder: KeyEncoder,
-    runs: Vec<SortedRun>,
-    heap: BinaryHeap<RunHead>,
-}
-
-impl RunMerge {
-    /// Loads the next batch of a run that is used up, and puts its head into the heap.
-    fn refill(&mut self, number: usize) -> Result<()> {
-        let run = &mut self.runs[number];
-        while run
-            .current
-            .as_ref()
-            .is_none_or(|(batch, _)| run.row >= batch.num_rows())
-        {
-            run.row = 0;
-            run.current = None;
-            let Some(batch) = run.stream.next().transpose()? else {
-                return Ok(());
-            };
-            let keys = self.encoder.encode(&batch)?;
-            run.current = Some((batch, keys));
-        }
-        if let Some((_, keys)) = &run.current {
-            self.heap.push(RunHead {
-                key: keys.row(run.row).data().into(),
-                run: number,
-            });
-        }
-        Ok(())
-    }
-
-    /// The next rows, up to a batch; stops where a run needs another batch, so that each run holds
-    /// one.
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let mut indices: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
-        let mut used_up = None;
-        while indices.len() < BATCH_ROWS {
-            let Some(head) = self.heap.pop() else { break };
-            let run = &mut self.runs[head.run];
-            indices.push((head.run, run.row));
-            run.row += 1;
-            if run
-                .current
-                .as_ref()
-                .is_some_and(|(batch, _)| run.row < batch.num_rows())
-            {
-                self.refill(head.run)?;
-            } else {
-                used_up = Some(head.run);
-                break;
-            }
-        }
-        if indices.is_empty() {
-            return Ok(None);
-        }
-        let mut place = vec![usize::MAX; self.runs.len()];
-        let mut batches = Vec::new();
-        for (number, run) in self.runs.iter().enumerate() {
-            if let Some((batch, _)) = &run.current {
-                place[number] = batches.len();
-                batches.push(batch.clone());
-            }
-        }
-        indices.iter_mut().for_each(|(run, _)| *run = place[*run]);
-        let merged = gather(&batches, &indices)?;
-        if let Some(number) = used_up {
-            self.refill(number)?;
-        }
-        Ok(Some(merged))
-    }
-}
-
-impl Iterator for RunMerge {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Phase::Sort.spend(|| self.next_batch()).transpose()
     }
 }
 
@@ -420,6 +238,21 @@ mod tests {
             expected.sort_by_key(|(id, _)| *id);
             let schema = batch(&[]).schema();
             prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn keys_that_differ_late_or_in_length_are_sorted_too(keys in prop::collection::vec(("[ab]{0,3}(common beginning){0,3}[ab]{0,12}", -2i64..2), 0..300), size in 1usize..60, budget in prop::sample::select(vec![0usize, 9000, 1 << 30])) {
+            let mut values: Vec<(i64, String)> = keys.into_iter().map(|(tag, id)| (id, tag)).collect();
+            let mut sorter = Sorter::new(&["tag".to_owned(), "id".to_owned()], budget);
+            for chunk in values.chunks(size) {
+                sorter.push(batch(chunk)).expect("taken");
+            }
+            values.sort_by(|(one, tag), (other, other_tag)| (tag, one).cmp(&(other_tag, other)));
+            let schema = batch(&[]).schema();
+            prop_assert_eq!(rows(sorter.finish(&schema).expect("sorted")), values);
         }
     }
 
