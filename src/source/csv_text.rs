@@ -144,6 +144,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     Ok(Rows {
         schema,
         batches: Box::new(batches),
+        count: None,
     })
 }
 

@@ -69,6 +69,8 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// The rows, in the order of the files and within them.
     pub batches: Batches,
+    /// How many there are, if the files say so.
+    pub count: Option<u64>,
 }
 
 /// A file with the name that users know it by.
@@ -154,11 +156,14 @@ pub fn read(
         return Ok(Rows {
             schema,
             batches: Box::new(batches),
+            count: rows.count,
         });
     }
     // Types are those that all files agree on. So they are all looked at, and then read by folder,
     // with types known.
-    let whole = read_files(files, format, &rules, name)?.schema;
+    let whole = read_files(files, format, &rules, name)?;
+    let count = whole.count;
+    let whole = whole.schema;
     let schema = schema_of(&whole);
     let known = TypeRules {
         declared: Default::default(),
@@ -190,6 +195,7 @@ pub fn read(
     Ok(Rows {
         schema,
         batches: Box::new(batches),
+        count,
     })
 }
 
@@ -218,6 +224,7 @@ fn read_files(
             let parts = Parts::open(&inputs, format, rules)?;
             let schema = parts.schema.clone();
             Ok(Rows {
+                count: parts.count(),
                 batches: parts.read(schema.clone(), true, Part::read),
                 schema,
             })
@@ -278,15 +285,21 @@ pub fn read_as_dictionaries(
     let of_files = parts.schema.clone();
     let schema = folders.schema(&of_files);
     let target = with_dictionaries(&schema, &texts);
+    let count = parts.count();
     let batches = parts.read(with_dictionaries(&of_files, &texts), true, move |part| {
         part.read_as_dictionaries(&texts)
     });
     if folders.is_empty() {
-        return Ok(Rows { schema, batches });
+        return Ok(Rows {
+            schema,
+            batches,
+            count,
+        });
     }
     Ok(Rows {
         schema,
         batches: Box::new(batches.map(move |batch| folders.added(&batch?, 0, &target))),
+        count,
     })
 }
 

@@ -72,6 +72,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
     Ok(Rows {
         schema,
         batches: Box::new(batches),
+        count: None,
     })
 }
 

@@ -118,6 +118,17 @@ impl Parts {
         Ok(Parts { schema, parts })
     }
 
+    /// How many rows all files have, if each says so.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.parts
+            .iter()
+            .map(|(part, _)| match part {
+                Part::Parquet(object) => Some(object.rows()),
+                _ => None,
+            })
+            .sum()
+    }
+
     /// Whether each file has a text column in short dictionaries, or has no text in it.
     pub(super) fn have_in_dictionaries(&self, text: &String) -> bool {
         self.parts.iter().all(|(part, _)| match part {

@@ -20,6 +20,7 @@ mod failures;
 mod functions;
 mod placeholders;
 mod provider;
+mod row_filter;
 mod session;
 mod syntax;
 #[cfg(test)]
@@ -40,21 +41,24 @@ use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
-pub(super) use self::conditions::{condition, names_in, rows_that_hold};
+pub(super) use self::conditions::{condition, names_in};
 pub use self::copies::dates_read;
 pub(super) use self::failures::wrong;
 pub use self::placeholders::{JobDay, bind};
 use self::provider::Provider;
+pub(super) use self::row_filter::RowFilter;
 use self::session::session;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
 use crate::phases::Phase;
 use crate::storage::Batches;
-use crate::storage::parquet::object::to_canonical;
+use crate::storage::parquet::object::{RowCondition, to_canonical};
 
-/// Opens a relation's rows, with the named columns.
-pub type Open = Arc<dyn Fn(&[String]) -> Result<Batches> + Send + Sync>;
+/// Opens a relation's rows, with the named columns; those for which a condition holds, if there is
+/// one, which only a relation that filters is given.
+pub type Open =
+    Arc<dyn Fn(&[String], Option<Arc<dyn RowCondition>>) -> Result<Batches> + Send + Sync>;
 
 /// Something that a query can name: its columns, and how to read them.
 #[derive(Clone)]
@@ -63,6 +67,10 @@ pub struct Relation {
     pub schema: SchemaRef,
     /// How to read them.
     pub open: Open,
+    /// How many there are, if that is known before they are read: a join holds the smaller side.
+    pub count: Option<u64>,
+    /// Whether the rows for which a condition holds can be read without the others.
+    pub filters: bool,
     /// The copies that the rows are of, if they are of copies of several dates.
     pub copies: Option<RelationCopies>,
 }
@@ -80,11 +88,13 @@ pub struct RelationCopies {
 pub type OpenOnly = Arc<dyn Fn(&[NaiveDate]) -> Open + Send + Sync>;
 
 impl Relation {
-    /// A relation whose rows are read whole.
+    /// A relation whose rows are read whole; nobody knows how many there are.
     pub fn new(schema: SchemaRef, open: Open) -> Self {
         Relation {
             schema,
             open,
+            count: None,
+            filters: false,
             copies: None,
         }
     }
@@ -427,9 +437,9 @@ mod tests {
         let schema = batch(0).schema();
         Relation::new(
             schema,
-            Arc::new(
-                move |_| Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches),
-            ),
+            Arc::new(move |_, _| {
+                Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches)
+            }),
         )
     }
 

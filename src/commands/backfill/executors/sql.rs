@@ -118,22 +118,28 @@ impl Executor for LocalSql<'_> {
 /// the columns that it asks for; text is read once and kept.
 fn events_relation(events: &BoundEvents<'_>) -> Result<Relation> {
     let rows = events.open(None, None)?;
-    let open: Open = if rows.format.carries_types() {
+    let filters = rows.format.carries_types();
+    let count = rows.count;
+    let open: Open = if filters {
         let objects = events.files().to_vec();
         let format = rows.format;
         let types = events.source.types.clone();
         let place = events.place();
-        Arc::new(move |columns: &[String]| {
+        Arc::new(move |columns, condition| {
             Ok(within(
-                read_columns(&objects, format, &types, columns, None)?,
+                read_columns(&objects, format, &types, columns, condition)?,
                 place.clone(),
             ))
         })
     } else {
         let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
-        Arc::new(move |columns: &[String]| select(&kept, columns))
+        Arc::new(move |columns, _| select(&kept, columns))
     };
-    Ok(Relation::new(rows.schema, open))
+    Ok(Relation {
+        count,
+        filters,
+        ..Relation::new(rows.schema, open)
+    })
 }
 
 /// Adds to tables' columns those that the query names and that were absent on the date: nulls,
@@ -143,7 +149,7 @@ fn add_absent_columns(
     relations: &[(String, Relation)],
     tables: &mut [TableRelation<'_>],
 ) -> Result<()> {
-    let nothing: Open = Arc::new(|_| Ok(Box::new(std::iter::empty()) as Batches));
+    let nothing: Open = Arc::new(|_, _| Ok(Box::new(std::iter::empty()) as Batches));
     for _ in 0..64 {
         let mut all = relations.to_vec();
         all.extend(tables.iter().map(|table| {
@@ -196,15 +202,22 @@ struct TableRelation<'a> {
 /// How a scan reads rows of a table, with columns that they lack as nulls.
 fn scan(rows: TableRows, schema: &SchemaRef) -> Open {
     let schema = schema.clone();
-    Arc::new(move |columns: &[String]| {
+    Arc::new(move |columns, condition| {
         let fields: Vec<_> = columns
             .iter()
             .filter_map(|name| schema.field_with_name(name).ok().cloned())
             .collect();
         let wanted: SchemaRef = Arc::new(Schema::new(fields));
+        let batches = match (&rows, condition) {
+            (TableRows::AsOf(as_of), Some(condition)) => {
+                let own = |name: &&String| as_of.schema.field_with_name(name).is_ok();
+                let own: Vec<String> = columns.iter().filter(own).cloned().collect();
+                as_of.read_where(&own, condition)?
+            }
+            _ => rows.read(columns)?,
+        };
         Ok(Box::new(
-            rows.read(columns)?
-                .map(move |batch| conform(&batch?, &wanted)),
+            batches.map(move |batch| conform(&batch?, &wanted)),
         ))
     })
 }
@@ -238,6 +251,8 @@ impl TableRelation<'_> {
         (
             name.to_owned(),
             Relation {
+                count: rows.count(),
+                filters: matches!(rows, TableRows::AsOf(_)),
                 open: scan(rows, &schema),
                 schema,
                 copies,
