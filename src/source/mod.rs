@@ -29,6 +29,7 @@ mod files;
 mod format;
 mod ndjson;
 mod observed;
+mod parquet_files;
 mod parts;
 mod path_columns;
 mod rules;
@@ -49,7 +50,8 @@ pub use self::encoding::Encoding;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
-use self::parts::{Part, Parts};
+pub use self::parquet_files::ParquetFiles;
+use self::parts::Parts;
 pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
 pub use self::rules::{TypeRules, no_column};
@@ -221,11 +223,11 @@ fn read_files(
             ndjson::read(&inputs, rules)
         }
         Format::Parquet | Format::Arrow | Format::Avro => {
-            let parts = Parts::open(&inputs, format, rules)?;
+            let parts = Arc::new(Parts::open(&inputs, format, rules)?);
             let schema = parts.schema.clone();
             Ok(Rows {
                 count: parts.count(),
-                batches: parts.read(schema.clone(), true, Part::read),
+                batches: parts.read(schema.clone(), true, |_, part| part.read()),
                 schema,
             })
         }
@@ -263,7 +265,8 @@ pub fn read_as_dictionaries(
     if format != Format::Parquet || !folders.are_constant() {
         return read(files, format, rules, None);
     }
-    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
+    let rules_of_files = folders.rules_of_files(rules);
+    let parts = Arc::new(Parts::open(&inputs_of(files), format, &rules_of_files)?);
     let is_in_folder = |name: &str| {
         folders
             .names()
@@ -286,9 +289,11 @@ pub fn read_as_dictionaries(
     let schema = folders.schema(&of_files);
     let target = with_dictionaries(&schema, &texts);
     let count = parts.count();
-    let batches = parts.read(with_dictionaries(&of_files, &texts), true, move |part| {
-        part.read_as_dictionaries(&texts)
-    });
+    let batches = parts.read(
+        with_dictionaries(&of_files, &texts),
+        true,
+        move |_, part| part.read_as_dictionaries(&texts),
+    );
     if folders.is_empty() {
         return Ok(Rows {
             schema,
@@ -325,8 +330,7 @@ pub fn read_columns(
             .any(|folder| folder.eq_ignore_ascii_case(name))
     };
     if format != Format::Parquet
-        || columns.iter().chain(conditioned).any(is_in_folder)
-            && !(folders.are_constant() && condition.is_none())
+        || !folders.are_constant() && columns.iter().chain(conditioned).any(is_in_folder)
     {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns
@@ -345,29 +349,7 @@ pub fn read_columns(
                 .io_context(|| "cannot select columns".into())
         })));
     }
-    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
-    let whole = folders.schema(&parts.schema);
-    let target = columns
-        .iter()
-        .filter_map(|name| whole.field_with_name(name).ok().cloned())
-        .collect::<Vec<_>>();
-    let fields: Vec<_> = columns
-        .iter()
-        .filter_map(|name| parts.schema.field_with_name(name).ok().cloned())
-        .collect();
-    let columns = columns.to_vec();
-    let is_all = condition.is_none();
-    let is_whole = fields.len() == target.len();
-    let batches = parts.read(Arc::new(Schema::new(fields)), is_all, move |part| {
-        part.read_where(&columns, condition.as_ref())
-    });
-    if is_whole && !target.iter().any(|field| is_in_folder(field.name())) {
-        return Ok(batches);
-    }
-    let target: SchemaRef = Arc::new(Schema::new(target));
-    Ok(Box::new(
-        batches.map(move |batch| folders.added(&batch?, 0, &target)),
-    ))
+    ParquetFiles::of(files, rules, folders)?.read(columns, condition, None)
 }
 
 fn inputs_of(files: &[Object]) -> Vec<Input> {

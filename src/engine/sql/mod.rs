@@ -5,8 +5,11 @@
 //! nothing but its events, its tables and the job. `{date}` and other placeholders stand for the
 //! date (`placeholders`).
 //!
-//! One partition and one thread a query, so that rows come in the same order on every run; dates
-//! run in parallel instead. A relation decodes only the columns that the query names.
+//! Rows come in the same order on every run, on any number of processors: a query is one partition.
+//! Only what needs one row at a time, such as a filter, or the side of a join that is streamed past
+//! the other, is done in pieces, whose rows are put together in their order (`in_order`). They are
+//! worked on by several threads if fewer dates run in parallel than there are processors. A relation
+//! decodes only the columns that the query names.
 //!
 //! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory
 //! that may be used. One that needs more is refused, and does not go to a disk: rows that were set
@@ -18,6 +21,7 @@ mod conditions;
 mod copies;
 mod failures;
 mod functions;
+mod in_order;
 mod placeholders;
 mod provider;
 mod row_filter;
@@ -51,14 +55,26 @@ use self::session::session;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
+use crate::parallel::processors;
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::parquet::object::{RowCondition, to_canonical};
 
-/// Opens a relation's rows, with the named columns; those for which a condition holds, if there is
-/// one, which only a relation that filters is given.
-pub type Open =
-    Arc<dyn Fn(&[String], Option<Arc<dyn RowCondition>>) -> Result<Batches> + Send + Sync>;
+/// How large the stack of a thread is: an expression is walked recursively.
+const STACK: usize = 16 << 20;
+
+/// What a query asks for of a relation's rows.
+pub struct Scanned<'a> {
+    /// The columns.
+    pub columns: &'a [String],
+    /// The condition that has to hold, which only a relation that filters is given.
+    pub condition: Option<Arc<dyn RowCondition>>,
+    /// The piece, if it is not all of them.
+    pub piece: Option<usize>,
+}
+
+/// Opens a relation's rows.
+pub type Open = Arc<dyn Fn(Scanned<'_>) -> Result<Batches> + Send + Sync>;
 
 /// Something that a query can name: its columns, and how to read them.
 #[derive(Clone)]
@@ -71,6 +87,8 @@ pub struct Relation {
     pub count: Option<u64>,
     /// Whether the rows for which a condition holds can be read without the others.
     pub filters: bool,
+    /// In how many pieces the rows can be read, which follow one another; 0 if only as a whole.
+    pub pieces: usize,
     /// The copies that the rows are of, if they are of copies of several dates.
     pub copies: Option<RelationCopies>,
 }
@@ -95,6 +113,7 @@ impl Relation {
             open,
             count: None,
             filters: false,
+            pieces: 0,
             copies: None,
         }
     }
@@ -170,6 +189,11 @@ impl QueryMemory {
         self.budget.share(self.queries as u64)
     }
 
+    /// How many threads a query may use: those that other dates leave.
+    fn threads(self) -> usize {
+        (processors() / self.queries.max(1)).max(1)
+    }
+
     /// The refusal of a query that needs more.
     fn exceeded(self) -> Error {
         let share = self.bytes() >> 20;
@@ -198,10 +222,16 @@ pub fn run(
     memory: QueryMemory,
     sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
-    runtime.block_on(run_async(sql, relations, memory, sink))
+    let runtime = match memory.threads() {
+        1 => tokio::runtime::Builder::new_current_thread().build(),
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_stack_size(STACK)
+            .build(),
+    };
+    runtime
+        .map_err(|error| Error::io(format!("cannot run SQL: {error}")))?
+        .block_on(run_async(sql, relations, memory, sink))
 }
 
 async fn run_async(
@@ -437,9 +467,9 @@ mod tests {
         let schema = batch(0).schema();
         Relation::new(
             schema,
-            Arc::new(move |_, _| {
-                Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches)
-            }),
+            Arc::new(
+                move |_| Ok(Box::new((0..500).map(move |at| Ok(batch(at * 8192)))) as Batches),
+            ),
         )
     }
 

@@ -17,15 +17,13 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{
-    Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
-};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 use super::row_filter::{RowFilter, only_compares};
-use super::{Relation, copies};
+use super::{Relation, Scanned, copies};
 use crate::domain::cast::conform;
 use crate::error::Error;
 use crate::storage::parquet::object::RowCondition;
@@ -85,15 +83,24 @@ impl TableProvider for Provider {
                 condition = Some(Arc::new(filter));
             }
         }
-        Ok(Arc::new(Scan::new(relation, schema, condition)))
+        Ok(Arc::new(Scan::new(relation, schema, condition, false)))
     }
 }
 
+/// About how many bytes a row has in memory.
+pub(super) fn row_bytes(schema: &SchemaRef) -> usize {
+    let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(VALUE_BYTES);
+    let fields = schema.fields().iter();
+    fields.map(|field| width(field.data_type())).sum()
+}
+
 /// The rows of a relation for which a condition holds, with some of its columns.
-struct Scan {
+pub(super) struct Scan {
     relation: Relation,
     schema: SchemaRef,
     condition: Option<Arc<dyn RowCondition>>,
+    /// Whether its partitions are the relation's pieces; if not, it has one.
+    in_pieces: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -102,10 +109,12 @@ impl Scan {
         relation: Relation,
         schema: SchemaRef,
         condition: Option<Arc<dyn RowCondition>>,
+        in_pieces: bool,
     ) -> Self {
+        let partitions = if in_pieces { relation.pieces } else { 1 };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
-            Partitioning::UnknownPartitioning(1),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
@@ -113,9 +122,22 @@ impl Scan {
             relation,
             schema,
             condition,
+            in_pieces,
             // Its thread runs this query alone, so there is nobody to yield to.
             properties: Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
         }
+    }
+
+    /// The same scan with a partition for each piece of the relation, if it has several.
+    pub(super) fn in_pieces(&self) -> Option<Self> {
+        (self.relation.pieces > 1).then(|| {
+            Scan::new(
+                self.relation.clone(),
+                self.schema.clone(),
+                self.condition.clone(),
+                true,
+            )
+        })
     }
 
     /// How many rows and bytes there will be, if that can be guessed.
@@ -126,10 +148,7 @@ impl Scan {
             1
         };
         let rows = usize::try_from(self.relation.count?.div_ceil(filtered)).ok()?;
-        let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(VALUE_BYTES);
-        let fields = self.schema.fields().iter();
-        let width: usize = fields.map(|field| width(field.data_type())).sum();
-        Some((rows, rows.saturating_mul(width)))
+        Some((rows, rows.saturating_mul(row_bytes(&self.schema))))
     }
 }
 
@@ -167,14 +186,6 @@ impl ExecutionPlan for Scan {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
     fn with_new_children(
         self: Arc<Self>,
         _: Vec<Arc<dyn ExecutionPlan>>,
@@ -195,13 +206,17 @@ impl ExecutionPlan for Scan {
         Ok(Arc::new(statistics))
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let fields = self.schema.fields().iter();
         let columns: Vec<String> = fields.map(|field| field.name().clone()).collect();
         let external = |error: Error| DataFusionError::External(Box::new(error));
         let schema = self.schema.clone();
         let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
-            match (self.relation.open)(&columns, self.condition.clone()) {
+            match (self.relation.open)(Scanned {
+                columns: &columns,
+                condition: self.condition.clone(),
+                piece: self.in_pieces.then_some(partition),
+            }) {
                 Err(error) => Box::new(std::iter::once(Err(external(error)))),
                 Ok(batches) => Box::new(batches.map(move |batch| {
                     batch

@@ -84,13 +84,14 @@ fn answer(sql: &str) -> Result<Vec<String>> {
 fn answer_of(sql: &str, filters: bool) -> Result<Vec<String>> {
     let rows = rows();
     let schema = rows.schema();
-    let open: Open = Arc::new(move |columns, condition| {
-        let indices: Vec<usize> = columns
+    let open: Open = Arc::new(move |scan| {
+        let indices: Vec<usize> = scan
+            .columns
             .iter()
             .map(|name| rows.schema().index_of(name).expect("a column"))
             .collect();
         let mut rows = rows.clone();
-        if let Some(condition) = condition {
+        if let Some(condition) = scan.condition {
             rows = filter_record_batch(&rows, &condition.holds(&rows)?).expect("rows");
         }
         let rows = rows.project(&indices).expect("columns");

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::{Execution, Executor};
 use crate::commands::backfill::bound::{
-    BoundEvents, BoundJob, BoundTable, RelationRows, TableRows,
+    BoundEvents, BoundJob, BoundTable, EventRows, RelationRows, TableRows,
 };
 use crate::commands::backfill::output::DateOutput;
 use crate::domain::cast::conform;
@@ -17,7 +17,7 @@ use crate::engine::sql::{
 };
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
-use crate::source::read_columns;
+use crate::source::{ParquetFiles, read_columns};
 use crate::storage::{Batches, within};
 
 /// Runs queries by DataFusion.
@@ -114,31 +114,43 @@ impl Executor for LocalSql<'_> {
     }
 }
 
-/// The events of the date. A query may scan them twice: typed files are opened for each scan, with
-/// the columns that it asks for; text is read once and kept.
+/// The events of the date. A query may scan them twice: typed files are read for each scan, with
+/// the columns and by the condition that it asks for; text is read once and kept.
 fn events_relation(events: &BoundEvents<'_>) -> Result<Relation> {
-    let rows = events.open(None, None)?;
-    let filters = rows.format.carries_types();
-    let count = rows.count;
-    let open: Open = if filters {
-        let objects = events.files().to_vec();
-        let format = rows.format;
-        let types = events.source.types.clone();
-        let place = events.place();
-        Arc::new(move |columns, condition| {
-            Ok(within(
-                read_columns(&objects, format, &types, columns, condition)?,
-                place.clone(),
-            ))
-        })
-    } else {
-        let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
-        Arc::new(move |columns, _| select(&kept, columns))
-    };
+    let EventRows {
+        format,
+        schema,
+        batches,
+        count,
+    } = events.open(None, None)?;
+    if !format.carries_types() {
+        let kept: Arc<Vec<RecordBatch>> = Arc::new(batches.collect::<Result<_>>()?);
+        let open: Open = Arc::new(move |scan| select(&kept, scan.columns));
+        return Ok(Relation::new(schema, open));
+    }
+    let objects = events.files().to_vec();
+    let types = events.source.types.clone();
+    let place = events.place();
+    let parquet =
+        ParquetFiles::open(&objects, format, &types).map_err(|error| error.within(&place))?;
+    let pieces = parquet
+        .as_ref()
+        .map(ParquetFiles::pieces)
+        .unwrap_or_default();
+    let number = pieces.len();
+    let open: Open = Arc::new(move |scan| {
+        let piece = scan.piece.and_then(|piece| pieces.get(piece).cloned());
+        let rows = match &parquet {
+            Some(files) => files.read(scan.columns, scan.condition, piece)?,
+            None => read_columns(&objects, format, &types, scan.columns, scan.condition)?,
+        };
+        Ok(within(rows, place.clone()))
+    });
     Ok(Relation {
         count,
-        filters,
-        ..Relation::new(rows.schema, open)
+        filters: true,
+        pieces: number,
+        ..Relation::new(schema, open)
     })
 }
 
@@ -149,7 +161,7 @@ fn add_absent_columns(
     relations: &[(String, Relation)],
     tables: &mut [TableRelation<'_>],
 ) -> Result<()> {
-    let nothing: Open = Arc::new(|_, _| Ok(Box::new(std::iter::empty()) as Batches));
+    let nothing: Open = Arc::new(|_| Ok(Box::new(std::iter::empty()) as Batches));
     for _ in 0..64 {
         let mut all = relations.to_vec();
         all.extend(tables.iter().map(|table| {
@@ -202,13 +214,14 @@ struct TableRelation<'a> {
 /// How a scan reads rows of a table, with columns that they lack as nulls.
 fn scan(rows: TableRows, schema: &SchemaRef) -> Open {
     let schema = schema.clone();
-    Arc::new(move |columns, condition| {
+    Arc::new(move |asked| {
+        let columns = asked.columns;
         let fields: Vec<_> = columns
             .iter()
             .filter_map(|name| schema.field_with_name(name).ok().cloned())
             .collect();
         let wanted: SchemaRef = Arc::new(Schema::new(fields));
-        let batches = match (&rows, condition) {
+        let batches = match (&rows, asked.condition) {
             (TableRows::AsOf(as_of), Some(condition)) => {
                 let own = |name: &&String| as_of.schema.field_with_name(name).is_ok();
                 let own: Vec<String> = columns.iter().filter(own).cloned().collect();
@@ -253,9 +266,8 @@ impl TableRelation<'_> {
             Relation {
                 count: rows.count(),
                 filters: matches!(rows, TableRows::AsOf(_)),
-                open: scan(rows, &schema),
-                schema,
                 copies,
+                ..Relation::new(schema.clone(), scan(rows, &schema))
             },
         )
     }
