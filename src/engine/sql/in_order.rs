@@ -7,7 +7,8 @@
 //! pieces, and the division is that of the files, whatever the number of processors. The parts of a
 //! union follow one another in the same way.
 //!
-//! Memory: for each thread a piece's rows that wait, of at most [`WAITING_BYTES`].
+//! Memory: for each thread a piece's rows that wait, of about [`WAITING_BYTES`], and of all threads
+//! at most an eighth of what the query may use.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use datafusion::common::JoinType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -118,6 +120,14 @@ fn streamed_child(plan: &dyn ExecutionPlan) -> Option<usize> {
     (is_streamed && *join.partition_mode() == PartitionMode::CollectLeft).then_some(1)
 }
 
+/// How many bytes may wait for a thread's turn.
+fn waiting_bytes(context: &TaskContext, threads: usize) -> usize {
+    match context.memory_pool().memory_limit() {
+        MemoryLimit::Finite(limit) => WAITING_BYTES.min(limit / (8 * threads)),
+        MemoryLimit::Infinite | MemoryLimit::Unknown => WAITING_BYTES,
+    }
+}
+
 /// The rows of all partitions of its input, one partition after the other.
 #[derive(Debug)]
 struct InOrder {
@@ -180,7 +190,7 @@ impl ExecutionPlan for InOrder {
         let pieces = self.input.output_partitioning().partition_count();
         let threads = Handle::current().metrics().num_workers();
         let schema = self.schema();
-        let waiting = WAITING_BYTES / (BATCH_ROWS * row_bytes(&schema)).max(1);
+        let waiting = waiting_bytes(&context, threads) / (BATCH_ROWS * row_bytes(&schema)).max(1);
         let input = self.input.clone();
         let start = move |piece: usize| {
             let input = input.clone();
