@@ -214,6 +214,10 @@ pub(super) struct EventRows {
     pub(super) schema: SchemaRef,
     pub(super) batches: Batches,
     /// How many there are, if the files say so.
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(dead_code, reason = "only a query asks for it")
+    )]
     pub(super) count: Option<u64>,
 }
 
