@@ -62,7 +62,10 @@ impl PhysicalOptimizerRule for Pieces {
                 None => Transformed::no(node),
             })
         })?;
-        Ok(divided.data)
+        let plan = divided.data;
+        // Otherwise the rows of these would come as they are ready.
+        let is_union = plan.output_partitioning().partition_count() > 1;
+        Ok(if is_union { in_order(plan) } else { plan })
     }
 
     fn name(&self) -> &str {
