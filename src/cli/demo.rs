@@ -404,9 +404,7 @@ impl Tour<'_> {
             let schema = read(&files, format, &TypeRules::default(), None)?.schema;
             Ok(Relation::new(
                 schema,
-                Arc::new(move |_: &[String]| {
-                    Ok(read(&files, format, &TypeRules::default(), None)?.batches)
-                }),
+                Arc::new(move |_| Ok(read(&files, format, &TypeRules::default(), None)?.batches)),
             ))
         };
         let relations = vec![

@@ -145,8 +145,8 @@ impl RowSum {
     }
 }
 
-/// One digest a row over the named columns of a batch whose types are canonical; a name that the
-/// batch lacks counts as null. The order of names does not matter.
+/// One digest a row over the named columns of a batch whose types are canonical, or dictionaries of
+/// such values; a name that the batch lacks counts as null. The order of names does not matter.
 ///
 /// # Errors
 /// A refusal for a column whose type is not canonical.
@@ -240,10 +240,25 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
                 hash(values.value(row), seed ^ family::BINARY)
             });
         }
+        DataType::Dictionary(..) => add_dictionary(array, seed, sums)?,
         data_type if data_type.is_numeric() => add_numbers(array, seed, sums)?,
         data_type if data_type.is_temporal() => add_times(array, seed, sums)?,
         _ => add_nested(array, seed, sums)?,
     }
+    Ok(())
+}
+
+/// Adds the cells of a dictionary, each value of which is hashed once; they are those of its values.
+fn add_dictionary(array: &dyn Array, seed: u64, sums: &mut [u128]) -> Result<()> {
+    let dictionary = array
+        .as_dictionary_opt::<Int32Type>()
+        .ok_or_else(|| not_canonical(array))?;
+    let mut cells = vec![0u128; dictionary.values().len()];
+    add_cells(dictionary.values(), seed, &mut cells)?;
+    let keys = dictionary.keys();
+    each(keys, sums, |row| {
+        usize::try_from(keys.value(row)).map_or(0, |key| cells[key])
+    });
     Ok(())
 }
 
@@ -559,6 +574,17 @@ mod tests {
         assert_ne!(
             date,
             column(TimestampMicrosecondArray::from(vec![micros + 1]))
+        );
+    }
+
+    #[test]
+    fn a_dictionary_has_the_digests_of_its_values() {
+        let texts = StringArray::from(vec![Some("b"), None, Some("a"), Some("b"), Some("")]);
+        let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let few = arrow::compute::cast(&texts, &few).expect("few");
+        assert_eq!(
+            cell_digests(&few).expect("canonical"),
+            cell_digests(&(Arc::new(texts) as ArrayRef)).expect("canonical")
         );
     }
 

@@ -420,6 +420,7 @@ impl Dated {
         Ok(Rows {
             schema,
             batches: Box::new(batches.map(add)),
+            count: None,
         })
     }
 

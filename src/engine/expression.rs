@@ -2,30 +2,24 @@
 //!
 //! A condition knows which columns it names, and is evaluated on those alone. Given to a Parquet
 //! object as a [`RowCondition`], it also tells by the statistics which row groups cannot hold a row
-//! of it; the reasoning is DataFusion's, on everything but floats: their statistics leave NaN out,
-//! which is greater than any number here.
-
-#[cfg(feature = "sql")]
-use std::sync::Arc;
+//! of it.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::domain::cast::conform;
 #[cfg(feature = "sql")]
-use crate::domain::widening::widen;
-use crate::error::{Error, Result};
+use super::sql::RowFilter;
+#[cfg(not(feature = "sql"))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
+/// What a condition is without SQL: there is none.
+#[cfg(not(feature = "sql"))]
+enum RowFilter {}
+
 /// A condition, ready for batches that have its columns.
-pub struct Condition {
-    #[cfg(feature = "sql")]
-    expression: Arc<dyn datafusion::physical_expr::PhysicalExpr>,
-    /// The columns that it names, in the order of the schema it was read against.
-    schema: SchemaRef,
-    columns: Vec<String>,
-    text: String,
-}
+pub struct Condition(RowFilter);
 
 impl Condition {
     /// Reads a SQL expression over the columns of `schema`.
@@ -35,23 +29,7 @@ impl Condition {
     /// a truth value, a function whose value is not the same on every run.
     #[cfg(feature = "sql")]
     pub fn parse(text: &str, schema: &SchemaRef) -> Result<Self> {
-        let what = format!("--where \"{text}\"");
-        let (expression, columns) = super::sql::condition(text, schema, &what)?;
-        let indices: Vec<usize> = columns
-            .iter()
-            .filter_map(|name| schema.index_of(name).ok())
-            .collect();
-        let schema = Arc::new(
-            schema
-                .project(&indices)
-                .map_err(|error| Error::io(error.to_string()))?,
-        );
-        Ok(Condition {
-            expression,
-            schema,
-            columns,
-            text: text.to_owned(),
-        })
+        super::sql::condition(text, schema, &format!("--where \"{text}\"")).map(Condition)
     }
 
     /// Refused: this program was built without the feature `sql`.
@@ -72,114 +50,37 @@ impl Condition {
     /// # Errors
     /// A refusal if a value cannot be computed, such as a division by zero.
     pub fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let batch = conform(batch, &self.schema)?;
-        #[cfg(feature = "sql")]
-        {
-            let what = format!("--where \"{}\"", self.text);
-            super::sql::rows_that_hold(self.expression.as_ref(), &batch, &what)
-        }
-        #[cfg(not(feature = "sql"))]
-        {
-            Err(Error::usage(format!(
-                "--where \"{}\": this asof was built without SQL, for {} rows",
-                self.text,
-                batch.num_rows()
-            )))
-        }
+        self.holds(batch)
     }
 }
 
+#[cfg(feature = "sql")]
 impl RowCondition for Condition {
     fn columns(&self) -> &[String] {
-        &self.columns
+        self.0.columns()
     }
 
-    #[cfg(feature = "sql")]
     fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
-        use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
-
-        let predicate = PruningPredicateBuilder::new()
-            .with_file_schema(self.schema.clone())
-            .try_build(self.expression.clone());
-        let pruned = predicate.and_then(|predicate| {
-            predicate.prune(&Statistics {
-                groups,
-                schema: &self.schema,
-            })
-        });
-        pruned.unwrap_or_else(|_| vec![true; groups.len()])
-    }
-
-    #[cfg(not(feature = "sql"))]
-    fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
-        vec![true; groups.len()]
+        self.0.may_hold(groups)
     }
 
     fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        self.mask(batch)
+        self.0.holds(batch)
     }
 }
 
-/// Statistics of row groups as DataFusion asks for them.
-#[cfg(feature = "sql")]
-struct Statistics<'a> {
-    groups: &'a GroupStatistics<'a>,
-    schema: &'a SchemaRef,
-}
-
-#[cfg(feature = "sql")]
-impl Statistics<'_> {
-    /// Values in the type that the condition was read with; nothing of floats, and nothing that a
-    /// declared type puts in another order.
-    fn of(
-        &self,
-        column: &datafusion::common::Column,
-        values: impl Fn(&str) -> Option<arrow::array::ArrayRef>,
-    ) -> Option<arrow::array::ArrayRef> {
-        let wanted = self.schema.field_with_name(&column.name).ok()?.data_type();
-        let own = self
-            .groups
-            .schema()
-            .field_with_name(&column.name)
-            .ok()?
-            .data_type();
-        // The least text is not the least number: only a type that widens keeps its order.
-        let keeps_order = own == wanted || widen(own, wanted).as_ref() == Some(wanted);
-        if own.is_floating() || !keeps_order {
-            return None;
-        }
-        crate::domain::cast::cast_exactly(&values(&column.name)?, wanted, &column.name).ok()
-    }
-}
-
-#[cfg(feature = "sql")]
-impl datafusion::common::pruning::PruningStatistics for Statistics<'_> {
-    fn min_values(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
-        self.of(column, |name| self.groups.mins(name))
+#[cfg(not(feature = "sql"))]
+impl RowCondition for Condition {
+    fn columns(&self) -> &[String] {
+        match self.0 {}
     }
 
-    fn max_values(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
-        self.of(column, |name| self.groups.maxes(name))
+    fn may_hold(&self, _: &GroupStatistics<'_>) -> Vec<bool> {
+        match self.0 {}
     }
 
-    fn num_containers(&self) -> usize {
-        self.groups.len()
-    }
-
-    fn null_counts(&self, column: &datafusion::common::Column) -> Option<arrow::array::ArrayRef> {
-        self.groups.null_counts(&column.name)
-    }
-
-    fn row_counts(&self) -> Option<arrow::array::ArrayRef> {
-        Some(self.groups.row_counts())
-    }
-
-    fn contained(
-        &self,
-        _column: &datafusion::common::Column,
-        _values: &std::collections::HashSet<datafusion::common::ScalarValue>,
-    ) -> Option<BooleanArray> {
-        None
+    fn holds(&self, _: &RecordBatch) -> Result<BooleanArray> {
+        match self.0 {}
     }
 }
 
@@ -202,7 +103,7 @@ pub fn names_in(text: &str) -> Result<Vec<String>> {
         text,
         &std::sync::Arc::new(arrow::datatypes::Schema::empty()),
     )
-    .map(|condition| condition.columns)
+    .map(|condition| condition.columns().to_vec())
 }
 
 /// The columns that a condition names, of those in `schema`.
@@ -210,11 +111,13 @@ pub fn names_in(text: &str) -> Result<Vec<String>> {
 /// # Errors
 /// As [`Condition::parse`].
 pub fn columns_of(text: &str, schema: &SchemaRef) -> Result<Vec<String>> {
-    Ok(Condition::parse(text, schema)?.columns)
+    Ok(Condition::parse(text, schema)?.columns().to_vec())
 }
 
 #[cfg(all(test, feature = "sql"))]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
     use arrow::compute::{concat_batches, filter_record_batch};
     use proptest::prelude::*;

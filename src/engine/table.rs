@@ -199,10 +199,11 @@ impl Table {
             ..self.types.clone()
         };
         let format = self.format_of(objects).map_err(at)?;
-        let Rows { schema, batches } = source::read(objects, format, &rules, None).map_err(at)?;
+        let rows = source::read(objects, format, &rules, None).map_err(at)?;
+        let schema = rows.schema.clone();
         let rows = Rows {
-            schema: schema.clone(),
-            batches: within(batches, place),
+            batches: within(rows.batches, place),
+            ..rows
         };
         Ok(Snapshot {
             date,
@@ -237,19 +238,24 @@ impl Table {
     /// An external copy with the latest row of each key alone. Those of asof's own have no other.
     fn latest_of(&self, snapshot: Snapshot, rule: &Dedup) -> Result<Snapshot> {
         let date = snapshot.date;
-        let SnapshotContent::External(Rows { schema, batches }, ..) = snapshot.content else {
+        let SnapshotContent::External(rows, ..) = snapshot.content else {
             return Ok(snapshot);
         };
         dedup::check(
             self,
             rule,
-            &schema,
+            &rows.schema,
             &format!("table {}, {date}: the snapshot", self.name),
         )?;
-        let (batches, dropped) = dedup::latest_of_copy(self, date, rule, &schema, batches);
+        let (batches, dropped) =
+            dedup::latest_of_copy(self, date, rule, &rows.schema, rows.batches);
         Ok(Snapshot {
             dropped: Some(dropped),
-            content: SnapshotContent::Latest(Rows { schema, batches }),
+            content: SnapshotContent::Latest(Rows {
+                batches,
+                count: None,
+                ..rows
+            }),
             ..snapshot
         })
     }
@@ -319,7 +325,7 @@ impl Table {
         if let Some(footer) = &snapshot.footer {
             return Ok(footer.fingerprint);
         }
-        content(snapshot.read(None)?)
+        content(snapshot.read_as_dictionaries()?)
     }
 
     /// The key columns of a batch, in one form for equal values.

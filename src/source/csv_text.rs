@@ -81,7 +81,11 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     } else {
         Box::new(texts.map(move |batch| convert(batch?)))
     };
-    Ok(Rows { schema, batches })
+    Ok(Rows {
+        schema,
+        batches,
+        count: None,
+    })
 }
 
 /// The text of all files, and whether no file has the comma as its delimiter.

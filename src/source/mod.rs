@@ -30,6 +30,7 @@ mod files;
 mod format;
 mod ndjson;
 mod observed;
+mod parquet_files;
 mod parts;
 mod path_columns;
 mod rules;
@@ -51,6 +52,7 @@ pub use self::encoding::Encoding;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
+pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 pub use self::path_columns::LayoutColumns;
 use self::path_columns::PathColumns;
@@ -71,6 +73,8 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// The rows, in the order of the files and within them.
     pub batches: Batches,
+    /// How many there are, if the files say so.
+    pub count: Option<u64>,
 }
 
 /// A file with the name that users know it by.
@@ -156,11 +160,14 @@ pub fn read(
         return Ok(Rows {
             schema,
             batches: Box::new(batches),
+            count: rows.count,
         });
     }
     // Types are those that all files agree on. So they are all looked at, and then read by folder,
     // with types known.
-    let whole = read_files(files, format, &rules, name)?.schema;
+    let whole = read_files(files, format, &rules, name)?;
+    let count = whole.count;
+    let whole = whole.schema;
     let schema = schema_of(&whole);
     let known = TypeRules {
         declared: Default::default(),
@@ -186,6 +193,7 @@ pub fn read(
     Ok(Rows {
         schema,
         batches: Box::new(batches),
+        count,
     })
 }
 
@@ -223,11 +231,14 @@ fn read_files(
             ndjson::read(&inputs, rules)
         }
         Format::Parquet | Format::Arrow | Format::Avro => {
-            let parts = Parts::open(&inputs, format, rules)?;
+            let parts = Arc::new(Parts::open(&inputs, format, rules)?);
             let schema = parts.schema.clone();
             let is_alone = rules.is_alone;
-            let batches = parts.read(schema.clone(), true, move |part| part.read(is_alone));
-            Ok(Rows { schema, batches })
+            Ok(Rows {
+                count: parts.count(),
+                batches: parts.read(schema.clone(), true, move |_, part| part.read(is_alone)),
+                schema,
+            })
         }
     }
 }
@@ -263,7 +274,8 @@ pub fn read_as_dictionaries(
     if format != Format::Parquet || !folders.are_constant() {
         return read(files, format, rules, None);
     }
-    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
+    let rules_of_files = folders.rules_of_files(rules);
+    let parts = Arc::new(Parts::open(&inputs_of(files), format, &rules_of_files)?);
     let is_in_folder = |name: &str| {
         folders
             .names()
@@ -285,15 +297,23 @@ pub fn read_as_dictionaries(
     let of_files = parts.schema.clone();
     let schema = folders.schema(&of_files);
     let target = with_dictionaries(&schema, &texts);
-    let batches = parts.read(with_dictionaries(&of_files, &texts), true, move |part| {
-        part.read_as_dictionaries(&texts)
-    });
+    let count = parts.count();
+    let batches = parts.read(
+        with_dictionaries(&of_files, &texts),
+        true,
+        move |_, part| part.read_as_dictionaries(&texts),
+    );
     if folders.is_empty() {
-        return Ok(Rows { schema, batches });
+        return Ok(Rows {
+            schema,
+            batches,
+            count,
+        });
     }
     Ok(Rows {
         schema,
         batches: Box::new(batches.map(move |batch| folders.added(&batch?, 0, &target))),
+        count,
     })
 }
 
@@ -319,8 +339,7 @@ pub fn read_columns(
             .any(|folder| folder.eq_ignore_ascii_case(name))
     };
     if format != Format::Parquet
-        || columns.iter().chain(conditioned).any(is_in_folder)
-            && !(folders.are_constant() && condition.is_none())
+        || !folders.are_constant() && columns.iter().chain(conditioned).any(is_in_folder)
     {
         let rows = read(files, format, rules, None)?;
         let indices: Vec<usize> = columns
@@ -339,29 +358,7 @@ pub fn read_columns(
                 .io_context(|| "cannot select columns".into())
         })));
     }
-    let parts = Parts::open(&inputs_of(files), format, &folders.rules_of_files(rules))?;
-    let whole = folders.schema(&parts.schema);
-    let target = columns
-        .iter()
-        .filter_map(|name| whole.field_with_name(name).ok().cloned())
-        .collect::<Vec<_>>();
-    let fields: Vec<_> = columns
-        .iter()
-        .filter_map(|name| parts.schema.field_with_name(name).ok().cloned())
-        .collect();
-    let columns = columns.to_vec();
-    let is_all = condition.is_none();
-    let is_whole = fields.len() == target.len();
-    let batches = parts.read(Arc::new(Schema::new(fields)), is_all, move |part| {
-        part.read_where(&columns, condition.as_ref())
-    });
-    if is_whole && !target.iter().any(|field| is_in_folder(field.name())) {
-        return Ok(batches);
-    }
-    let target: SchemaRef = Arc::new(Schema::new(target));
-    Ok(Box::new(
-        batches.map(move |batch| folders.added(&batch?, 0, &target)),
-    ))
+    ParquetFiles::of(files, rules, folders)?.read(columns, condition, None)
 }
 
 fn inputs_of(files: &[Object]) -> Vec<Input> {

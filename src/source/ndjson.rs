@@ -73,7 +73,11 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
         aside.rewind();
         Box::new(Objects { aside, target })
     };
-    Ok(Rows { schema, batches })
+    Ok(Rows {
+        schema,
+        batches,
+        count: None,
+    })
 }
 
 /// What objects have in common, before one is seen.

@@ -1,6 +1,7 @@
 //! Files that carry their types, Parquet, Arrow IPC and Avro: opened for their schemas, unified,
 //! and read one after the other.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -81,13 +82,22 @@ impl Part {
         }
     }
 
+    /// Reads the named columns; of Parquet only rows for which the condition holds, and only those
+    /// of some row groups, if these are told.
     pub(super) fn read_where(
         &self,
         columns: &[String],
         condition: Option<&Arc<dyn RowCondition>>,
+        groups: Option<Range<usize>>,
     ) -> Result<Batches> {
         match self {
-            Part::Parquet(object) => object.read_where(Some(columns), condition.cloned()),
+            Part::Parquet(object) => {
+                let mut may_hold = object.groups_where(condition);
+                if let Some(groups) = groups {
+                    may_hold.retain(|group| groups.contains(group));
+                }
+                object.read_groups_where(Some(columns), condition.cloned(), may_hold)
+            }
             Part::Arrow(file) => file.read(),
             #[cfg(feature = "avro")]
             Part::Avro(file) => file.read(),
@@ -120,6 +130,24 @@ impl Parts {
         Ok(Parts { schema, parts })
     }
 
+    /// How many rows all files have, if each says so.
+    pub(super) fn count(&self) -> Option<u64> {
+        let rows = |(part, _): &(Part, String)| match part {
+            Part::Parquet(object) => Some(object.rows()),
+            _ => None,
+        };
+        self.parts.iter().map(rows).sum()
+    }
+
+    /// How many rows each row group of each file has.
+    pub(super) fn groups(&self) -> Vec<Vec<u64>> {
+        let groups = |(part, _): &(Part, String)| match part {
+            Part::Parquet(object) => object.rows_of_groups(),
+            _ => Vec::new(),
+        };
+        self.parts.iter().map(groups).collect()
+    }
+
     /// Whether each file has a text column in short dictionaries, or has no text in it.
     pub(super) fn have_in_dictionaries(&self, text: &String) -> bool {
         self.parts.iter().all(|(part, _)| match part {
@@ -136,15 +164,18 @@ impl Parts {
 
     /// Reads one file after the other, each brought into `target`. A file is opened when the one
     /// before it ends. `is_all` says that every row is read, so that a refusal can tell its number.
+    /// `read` is also given the number of the file.
     pub(super) fn read(
-        self,
+        self: Arc<Self>,
         target: SchemaRef,
         is_all: bool,
-        read: impl Fn(&Part) -> Result<Batches> + Send + 'static,
+        read: impl Fn(usize, &Part) -> Result<Batches> + Send + 'static,
     ) -> Batches {
-        let batches = self.parts.into_iter().flat_map(move |(part, name)| {
+        let batches = (0..self.parts.len()).flat_map(move |at| {
+            let (part, name) = &self.parts[at];
+            let name = name.clone();
             let target = target.clone();
-            let rows = read(&part);
+            let rows = read(at, part);
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
             let mut before = 0;
             rows.map(move |batch| {
@@ -185,7 +216,7 @@ fn in_settled_units(
         }
         let name = std::slice::from_ref(field.name());
         for (part, _) in parts.iter().filter(|(part, _)| coarser(part)) {
-            for batch in part.read_where(name, None)? {
+            for batch in part.read_where(name, None, None)? {
                 let batch = batch?;
                 let times = batch.column_by_name(field.name());
                 if times.is_some_and(|times| {

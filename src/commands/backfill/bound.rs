@@ -174,11 +174,16 @@ impl BoundEvents<'_> {
             Some(plain) => source::read_as_dictionaries(objects, format, &types, plain),
             None => source::read(objects, format, &types, None),
         };
-        let source::Rows { schema, batches } = rows.map_err(at)?;
+        let source::Rows {
+            schema,
+            batches,
+            count,
+        } = rows.map_err(at)?;
         Ok(EventRows {
             format,
             schema,
             batches: within(batches, place),
+            count,
         })
     }
 
@@ -208,6 +213,12 @@ pub(super) struct EventRows {
     pub(super) format: Format,
     pub(super) schema: SchemaRef,
     pub(super) batches: Batches,
+    /// How many there are, if the files say so.
+    #[cfg_attr(
+        not(feature = "sql"),
+        allow(dead_code, reason = "only a query asks for it")
+    )]
+    pub(super) count: Option<u64>,
 }
 
 impl BoundTable<'_> {
@@ -255,6 +266,15 @@ impl TableRows {
             TableRows::AsOf(as_of) => &as_of.schema,
             TableRows::Copies(copies) => &copies.schema,
             TableRows::Known(known) => &known.schema,
+        }
+    }
+
+    /// How many rows there are, if that is known from footers.
+    #[cfg(feature = "sql")]
+    pub(super) fn count(&self) -> Option<u64> {
+        match self {
+            TableRows::AsOf(as_of) => as_of.count,
+            TableRows::Copies(_) | TableRows::Known(_) => None,
         }
     }
 

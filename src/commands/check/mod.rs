@@ -163,6 +163,7 @@ impl Opened {
         Rows {
             schema: self.rows.schema.clone(),
             batches: std::mem::replace(&mut self.rows.batches, read),
+            count: self.rows.count,
         }
     }
 
@@ -411,7 +412,11 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
     };
     survey.range = Some(DateRange::single(date));
     let format = dated.format.of(&survey.files)?;
-    let Rows { schema, batches } = dated.rows(&survey)?;
+    let Rows {
+        schema,
+        batches,
+        count,
+    } = dated.rows(&survey)?;
     let columns: Vec<usize> = (0..schema.fields().len()).collect();
     let project = move |batch: Result<RecordBatch>| {
         batch?
@@ -426,7 +431,11 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
         is_standard_input: false,
         format: Some(format),
         rules: dated.types.clone(),
-        rows: Rows { schema, batches },
+        rows: Rows {
+            schema,
+            batches,
+            count,
+        },
         table: None,
     })
 }

@@ -47,6 +47,7 @@ pub(in crate::commands) fn keep_names(
         Rows {
             schema,
             batches: Box::new(rows.batches.map(rename)),
+            count: rows.count,
         },
         respelled,
     )
@@ -83,6 +84,7 @@ pub(super) fn leave_to_path(
         Rows {
             schema,
             batches: Box::new(rows.batches.map(leave)),
+            count: rows.count,
         },
         names,
     ))

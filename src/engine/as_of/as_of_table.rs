@@ -35,6 +35,8 @@ pub struct AsOfTable {
     pub observed: NaiveDate,
     /// The columns that the snapshot had, in the types that are declared for the table.
     pub schema: SchemaRef,
+    /// How many rows it has, if a footer told that.
+    pub count: Option<u64>,
     table: Box<Table>,
     rows: RowsOnDate,
 }
@@ -102,6 +104,7 @@ impl TableHistory {
             return Ok(AsOfTable {
                 observed,
                 schema,
+                count: intervals.snapshot(observed).map(|seen| seen.rows),
                 table: Box::new(self.table.clone()),
                 rows: RowsOnDate::Intervals {
                     intervals,
@@ -113,17 +116,15 @@ impl TableHistory {
             .snapshots
             .get(&observed)
             .ok_or_else(|| self.table.refuse(observed, "there is no snapshot"))?;
-        let schema = self
+        let snapshot = self
             .table
-            .open(observed, objects, self.pinned(observed)?.as_ref())?
-            .schema;
-        Ok(AsOfTable::of_snapshot(
-            &self.table,
-            observed,
-            schema,
-            objects.clone(),
-            None,
-        ))
+            .open(observed, objects, self.pinned(observed)?.as_ref())?;
+        let count = snapshot.count();
+        let schema = snapshot.schema;
+        Ok(AsOfTable {
+            count,
+            ..AsOfTable::of_snapshot(&self.table, observed, schema, objects.clone(), None)
+        })
     }
 
     /// The table as of an observed date, as well as it can be read: values that the intervals hold
@@ -155,6 +156,7 @@ impl TableHistory {
         Ok(AsOfTable {
             observed,
             schema: self.table.as_declared(&recorded),
+            count: None,
             table: Box::new(self.table.clone()),
             rows: RowsOnDate::Intervals {
                 intervals: intervals.clone(),
@@ -176,6 +178,7 @@ impl AsOfTable {
         AsOfTable {
             observed,
             schema,
+            count: None,
             table: Box::new(table.clone()),
             rows: RowsOnDate::Snapshot {
                 objects,

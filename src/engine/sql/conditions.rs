@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
@@ -13,38 +12,15 @@ use datafusion::logical_expr::{
     EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::PhysicalExpr;
 
 use super::failures::wrong;
+use super::row_filter::RowFilter;
 use super::session::session;
 use super::{check_stable, syntax};
 use crate::domain::type_names::type_name;
 use crate::error::{Error, Result};
 
-/// The rows of a batch for which a condition holds; where it is null, it does not.
-///
-/// # Errors
-/// A refusal if a value cannot be computed, such as a division by zero.
-pub(in crate::engine) fn rows_that_hold(
-    condition: &dyn PhysicalExpr,
-    batch: &RecordBatch,
-    what: &str,
-) -> Result<BooleanArray> {
-    let value = condition
-        .evaluate(batch)
-        .and_then(|value| value.into_array(batch.num_rows()))
-        .map_err(|error| wrong(&error, what))?;
-    let truth = value
-        .as_boolean_opt()
-        .ok_or_else(|| Error::refused(format!("{what} is not true or false")))?;
-    Ok(match truth.nulls() {
-        None => truth.clone(),
-        Some(nulls) => BooleanArray::from(truth.values() & nulls.inner()),
-    })
-}
-
-/// A condition over the columns of a schema as DataFusion will compute it, and the columns that it
-/// names.
+/// A condition over the columns of a schema.
 ///
 /// # Errors
 /// A usage error that says what is wrong with it.
@@ -52,7 +28,7 @@ pub(in crate::engine) fn condition(
     text: &str,
     schema: &SchemaRef,
     what: &str,
-) -> Result<(Arc<dyn PhysicalExpr>, Vec<String>)> {
+) -> Result<RowFilter> {
     let failed = |error: DataFusionError| wrong(&error, what);
     let context = session(None).map_err(failed)?;
     let state = context.state();
@@ -81,25 +57,18 @@ pub(in crate::engine) fn condition(
     }
     let expression = as_filtered(&state, expression, &all, what)?;
     let named = expression.column_refs();
-    let columns: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .filter(|name| named.iter().any(|column| column.name == *name))
-        .collect();
     let fields: Vec<_> = schema
         .fields()
         .iter()
-        .filter(|field| columns.contains(field.name()))
+        .filter(|field| named.iter().any(|column| column.name == *field.name()))
         .cloned()
         .collect();
-    let its_own = DFSchema::try_from(Schema::new(fields)).map_err(failed)?;
-    Ok((
-        context
-            .create_physical_expr(expression, &its_own)
-            .map_err(failed)?,
-        columns,
-    ))
+    let its_own: SchemaRef = Arc::new(Schema::new(fields));
+    let columns = DFSchema::try_from(its_own.as_ref().clone()).map_err(failed)?;
+    let expression = context
+        .create_physical_expr(expression, &columns)
+        .map_err(failed)?;
+    Ok(RowFilter::new(expression, its_own, what))
 }
 
 /// An expression with the types and functions that the rules for a filter of a plan give it.

@@ -28,6 +28,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::domain::days::to_days;
 use crate::error::Result;
 use crate::storage::lake::paths::SNAPSHOT_DATE;
+use crate::storage::parquet::object::RowCondition;
 
 /// The dates, of those that there are, whose copies a query reads of a relation.
 ///
@@ -92,12 +93,12 @@ impl Named {
             return None;
         }
         let text = condition.to_string();
-        let (condition, _) = super::condition(&text, &date_schema(), &text).ok()?;
+        let condition = super::condition(&text, &date_schema(), &text).ok()?;
         let null = [None];
         let with_null =
             Date32Array::from_iter(dates.iter().map(|date| Some(to_days(*date))).chain(null));
         let batch = RecordBatch::try_new(date_schema(), vec![Arc::new(with_null)]).ok()?;
-        let mask = super::rows_that_hold(condition.as_ref(), &batch, &text).ok()?;
+        let mask = condition.holds(&batch).ok()?;
         let holds_for_null = mask.value(dates.len());
         (!holds_for_null).then(|| (0..dates.len()).map(|at| mask.value(at)).collect())
     }

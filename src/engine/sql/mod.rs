@@ -5,8 +5,11 @@
 //! nothing but its events, its tables and the job. `{date}` and other placeholders stand for the
 //! date (`placeholders`).
 //!
-//! One partition and one thread a query, so that rows come in the same order on every run; dates
-//! run in parallel instead. A relation decodes only the columns that the query names.
+//! Rows come in the same order on every run, on any number of processors: a query is one partition.
+//! Only what needs one row at a time, such as a filter, or the side of a join that is streamed past
+//! the other, is done in pieces, whose rows are put together in their order (`in_order`). They are
+//! worked on by several threads if fewer dates run in parallel than there are processors. A relation
+//! decodes only the columns that the query names.
 //!
 //! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory
 //! that may be used. One that needs more is refused, and does not go to a disk: rows that were set
@@ -18,8 +21,10 @@ mod conditions;
 mod copies;
 mod failures;
 mod functions;
+mod in_order;
 mod placeholders;
 mod provider;
+mod row_filter;
 mod session;
 mod syntax;
 #[cfg(test)]
@@ -40,21 +45,36 @@ use datafusion::sql::resolve::resolve_table_references;
 use futures::StreamExt;
 use futures::future::poll_fn;
 
-pub(super) use self::conditions::{condition, names_in, rows_that_hold};
+pub(super) use self::conditions::{condition, names_in};
 pub use self::copies::dates_read;
 pub(super) use self::failures::wrong;
 pub use self::placeholders::{JobDay, bind};
 use self::provider::Provider;
+pub(super) use self::row_filter::RowFilter;
 use self::session::session;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
+use crate::parallel::processors;
 use crate::phases::Phase;
 use crate::storage::Batches;
-use crate::storage::parquet::object::to_canonical;
+use crate::storage::parquet::object::{RowCondition, to_canonical};
 
-/// Opens a relation's rows, with the named columns.
-pub type Open = Arc<dyn Fn(&[String]) -> Result<Batches> + Send + Sync>;
+/// How large the stack of a thread is: an expression is walked recursively.
+const STACK: usize = 16 << 20;
+
+/// What a query asks for of a relation's rows.
+pub struct Scanned<'a> {
+    /// The columns.
+    pub columns: &'a [String],
+    /// The condition that has to hold, which only a relation that filters is given.
+    pub condition: Option<Arc<dyn RowCondition>>,
+    /// The piece, if it is not all of them.
+    pub piece: Option<usize>,
+}
+
+/// Opens a relation's rows.
+pub type Open = Arc<dyn Fn(Scanned<'_>) -> Result<Batches> + Send + Sync>;
 
 /// Something that a query can name: its columns, and how to read them.
 #[derive(Clone)]
@@ -63,6 +83,12 @@ pub struct Relation {
     pub schema: SchemaRef,
     /// How to read them.
     pub open: Open,
+    /// How many there are, if that is known before they are read: a join holds the smaller side.
+    pub count: Option<u64>,
+    /// Whether the rows for which a condition holds can be read without the others.
+    pub filters: bool,
+    /// In how many pieces the rows can be read, which follow one another; 0 if only as a whole.
+    pub pieces: usize,
     /// The copies that the rows are of, if they are of copies of several dates.
     pub copies: Option<RelationCopies>,
 }
@@ -80,11 +106,14 @@ pub struct RelationCopies {
 pub type OpenOnly = Arc<dyn Fn(&[NaiveDate]) -> Open + Send + Sync>;
 
 impl Relation {
-    /// A relation whose rows are read whole.
+    /// A relation whose rows are read whole; nobody knows how many there are.
     pub fn new(schema: SchemaRef, open: Open) -> Self {
         Relation {
             schema,
             open,
+            count: None,
+            filters: false,
+            pieces: 0,
             copies: None,
         }
     }
@@ -160,6 +189,11 @@ impl QueryMemory {
         self.budget.share(self.queries as u64)
     }
 
+    /// How many threads a query may use: those that other dates leave.
+    fn threads(self) -> usize {
+        (processors() / self.queries.max(1)).max(1)
+    }
+
     /// The refusal of a query that needs more.
     fn exceeded(self) -> Error {
         let share = self.bytes() >> 20;
@@ -188,10 +222,16 @@ pub fn run(
     memory: QueryMemory,
     sink: &mut dyn FnMut(&SchemaRef, RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| Error::io(format!("cannot run SQL: {error}")))?;
-    runtime.block_on(run_async(sql, relations, memory, sink))
+    let runtime = match memory.threads() {
+        1 => tokio::runtime::Builder::new_current_thread().build(),
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_stack_size(STACK)
+            .build(),
+    };
+    runtime
+        .map_err(|error| Error::io(format!("cannot run SQL: {error}")))?
+        .block_on(run_async(sql, relations, memory, sink))
 }
 
 async fn run_async(

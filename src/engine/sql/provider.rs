@@ -1,20 +1,37 @@
 //! Relations as tables of DataFusion's.
+//!
+//! A scan takes the columns that the query names, and those of its filters that only compare, so
+//! that files are read by them. It says how many rows it will give, so that a join holds the smaller
+//! side and streams the other one past it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::error::DataFusionError;
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-use super::{Relation, copies};
+use super::row_filter::{RowFilter, only_compares};
+use super::{Relation, Scanned, copies};
 use crate::domain::cast::conform;
 use crate::error::Error;
+use crate::storage::parquet::object::RowCondition;
+
+/// One row of so many is thought to pass a filter, as DataFusion thinks of its own.
+const FILTERED: u64 = 5;
+/// How many bytes a value has that has no fixed width, such as a text.
+const VALUE_BYTES: usize = 24;
 
 /// A relation as DataFusion wants it.
 #[derive(Debug)]
@@ -33,10 +50,15 @@ impl TableProvider for Provider {
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
-    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
-        let of = |filter: &&Expr| match self.0.copies.is_some() && copies::is_on_date(filter) {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| {
+            if self.0.filters && only_compares(filter) {
+                TableProviderFilterPushDown::Exact
+            } else if self.0.copies.is_some() && copies::is_on_date(filter) {
+                TableProviderFilterPushDown::Inexact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
         };
         Ok(filters.iter().map(of).collect())
     }
@@ -46,57 +68,155 @@ impl TableProvider for Provider {
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        limit: Option<usize>,
-    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
             Some(indices) => Arc::new(self.0.schema.project(indices)?),
             None => self.0.schema.clone(),
         };
         let mut relation = self.0.clone();
-        if let (Some(copies), Some(state)) = (
-            &self.0.copies,
-            state.as_any().downcast_ref::<SessionState>(),
-        ) {
-            relation.open = (copies.only)(&copies::passing(state, filters, &copies.dates));
+        let mut condition: Option<Arc<dyn RowCondition>> = None;
+        if let Some(state) = state.as_any().downcast_ref::<SessionState>() {
+            if let Some(copies) = &self.0.copies {
+                relation.open = (copies.only)(&copies::passing(state, filters, &copies.dates));
+            } else if let Some(filter) = RowFilter::of_scan(state, filters, &self.0.schema)? {
+                condition = Some(Arc::new(filter));
+            }
         }
-        let scan = Arc::new(Scan {
-            relation,
-            schema: schema.clone(),
-        });
-        Ok(Arc::new(StreamingTableExec::try_new(
-            schema,
-            vec![scan],
-            None,
-            vec![],
-            false,
-            limit,
-        )?))
+        Ok(Arc::new(Scan::new(relation, schema, condition, false)))
     }
 }
 
-/// The projected columns of a relation.
-#[derive(Debug)]
-struct Scan {
+/// About how many bytes a row has in memory.
+pub(super) fn row_bytes(schema: &SchemaRef) -> usize {
+    let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(VALUE_BYTES);
+    let fields = schema.fields().iter();
+    fields.map(|field| width(field.data_type())).sum()
+}
+
+/// The rows of a relation for which a condition holds, with some of its columns.
+pub(super) struct Scan {
     relation: Relation,
     schema: SchemaRef,
+    condition: Option<Arc<dyn RowCondition>>,
+    /// Whether its partitions are the relation's pieces; if not, it has one.
+    in_pieces: bool,
+    properties: Arc<PlanProperties>,
 }
 
-impl PartitionStream for Scan {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
+impl Scan {
+    fn new(
+        relation: Relation,
+        schema: SchemaRef,
+        condition: Option<Arc<dyn RowCondition>>,
+        in_pieces: bool,
+    ) -> Self {
+        let partitions = if in_pieces { relation.pieces } else { 1 };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Scan {
+            relation,
+            schema,
+            condition,
+            in_pieces,
+            // Its thread runs this query alone, so there is nobody to yield to.
+            properties: Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
+        }
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let columns: Vec<String> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect();
+    /// The same scan with a partition for each piece of the relation, if it has several.
+    pub(super) fn in_pieces(&self) -> Option<Self> {
+        (self.relation.pieces > 1).then(|| {
+            Scan::new(
+                self.relation.clone(),
+                self.schema.clone(),
+                self.condition.clone(),
+                true,
+            )
+        })
+    }
+
+    /// How many rows and bytes there will be, if that can be guessed.
+    fn size(&self) -> Option<(usize, usize)> {
+        let filtered = if self.condition.is_some() {
+            FILTERED
+        } else {
+            1
+        };
+        let rows = usize::try_from(self.relation.count?.div_ceil(filtered)).ok()?;
+        Some((rows, rows.saturating_mul(row_bytes(&self.schema))))
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for Scan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ExecutionPlan for Scan {
+    fn name(&self) -> &str {
+        "Scan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        if let Some((rows, bytes)) = self.size() {
+            statistics.num_rows = Precision::Inexact(rows);
+            statistics.total_byte_size = Precision::Inexact(bytes);
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let fields = self.schema.fields().iter();
+        let columns: Vec<String> = fields.map(|field| field.name().clone()).collect();
         let external = |error: Error| DataFusionError::External(Box::new(error));
         let schema = self.schema.clone();
-        let batches: Box<dyn Iterator<Item = datafusion::error::Result<RecordBatch>> + Send> =
-            match (self.relation.open)(&columns) {
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
+            match (self.relation.open)(Scanned {
+                columns: &columns,
+                condition: self.condition.clone(),
+                piece: self.in_pieces.then_some(partition),
+            }) {
                 Err(error) => Box::new(std::iter::once(Err(external(error)))),
                 Ok(batches) => Box::new(batches.map(move |batch| {
                     batch
@@ -104,9 +224,9 @@ impl PartitionStream for Scan {
                         .map_err(external)
                 })),
             };
-        Box::pin(RecordBatchStreamAdapter::new(
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
             self.schema.clone(),
             futures::stream::iter(batches),
-        ))
+        )))
     }
 }

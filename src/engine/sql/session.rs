@@ -14,6 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::alignment::Alignment;
 use super::checked::Checked;
 use super::functions;
+use super::in_order::Pieces;
 use crate::storage::parquet::object::BATCH_ROWS;
 
 /// A session whose queries hold back at most `memory` bytes, or as much as they need.
@@ -23,6 +24,11 @@ pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false);
     config.options_mut().execution.sort_spill_reservation_bytes = 0;
+    // Pieces of a scan run one after the other: a filter that waits for all of them would wait forever.
+    config
+        .options_mut()
+        .optimizer
+        .enable_dynamic_filter_pushdown = false;
     // 8.70 is the decimal 8.70.
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     let nothing_aside = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
@@ -34,6 +40,7 @@ pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
         .with_config(config)
         .with_runtime_env(environment.build_arc()?)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(Pieces))
         .with_analyzer_rules(vec![
             Arc::new(Alignment),
             Arc::new(ResolveGroupingFunction::new()),

@@ -72,23 +72,39 @@ fn rows() -> RecordBatch {
     .expect("a batch")
 }
 
-/// The rows of a query over `t`, a value of each column joined by `|`.
+/// The rows of a query over `t`, a value of each column joined by `|`; they are the same whether or
+/// not the relation filters.
+#[track_caller]
 fn answer(sql: &str) -> Result<Vec<String>> {
+    let found = answer_of(sql, false)?;
+    assert_eq!(answer_of(sql, true)?, found, "{sql}, filtered");
+    Ok(found)
+}
+
+fn answer_of(sql: &str, filters: bool) -> Result<Vec<String>> {
     let rows = rows();
     let schema = rows.schema();
-    let open: Open = Arc::new(move |columns: &[String]| {
-        let indices: Vec<usize> = columns
+    let open: Open = Arc::new(move |scan| {
+        let indices: Vec<usize> = scan
+            .columns
             .iter()
             .map(|name| rows.schema().index_of(name).expect("a column"))
             .collect();
-        Ok(Box::new(std::iter::once(Ok(rows
-            .project(&indices)
-            .expect("columns")))) as Batches)
+        let mut rows = rows.clone();
+        if let Some(condition) = scan.condition {
+            rows = filter_record_batch(&rows, &condition.holds(&rows)?).expect("rows");
+        }
+        let rows = rows.project(&indices).expect("columns");
+        Ok(Box::new(std::iter::once(Ok(rows))) as Batches)
     });
+    let relation = Relation {
+        filters,
+        ..Relation::new(schema, open)
+    };
     let mut found = Vec::new();
     run(
         sql,
-        vec![("t".to_owned(), Relation::new(schema, open))],
+        vec![("t".to_owned(), relation)],
         ALL,
         &mut |_, batch| {
             for row in 0..batch.num_rows() {

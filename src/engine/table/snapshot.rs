@@ -53,6 +53,14 @@ impl Snapshot {
         }
     }
 
+    /// How many rows it has, if its files say so.
+    pub fn count(&self) -> Option<u64> {
+        match &self.content {
+            SnapshotContent::Own(object) => Some(object.rows()),
+            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => rows.count,
+        }
+    }
+
     /// Whether declared types turn a column into other values, such as numbers into text.
     fn changes_values(&self, of: impl Fn(&str) -> bool) -> bool {
         let mut fields = self
@@ -136,10 +144,33 @@ impl Snapshot {
                 self.date,
                 self.schema,
             )),
+            SnapshotContent::External(_, objects, Format::Parquet, rules) if columns.is_some() => {
+                let in_order = names_in_order(&self.schema, columns.unwrap_or_default());
+                let place = format!("table {}, {}", self.table, self.date);
+                let rows =
+                    source::read_columns(&objects, Format::Parquet, &rules, &in_order, None)?;
+                Ok(within(rows, place))
+            }
             SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => match columns {
                 None => Ok(rows.batches),
                 Some(columns) => Ok(project(rows.batches, &rows.schema, columns)),
             },
+        }
+    }
+
+    /// Reads every column; texts that another tool's files have in short dictionaries come as
+    /// those.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read_as_dictionaries(self) -> Result<Batches> {
+        match self.content {
+            SnapshotContent::External(_, objects, Format::Parquet, rules) => {
+                let place = format!("table {}, {}", self.table, self.date);
+                let rows = source::read_as_dictionaries(&objects, Format::Parquet, &rules, &[])?;
+                Ok(within(rows.batches, place))
+            }
+            _ => self.read(None),
         }
     }
 
@@ -161,14 +192,7 @@ impl Snapshot {
                 self.schema,
             )),
             SnapshotContent::External(_, objects, Format::Parquet, rules) => {
-                let in_order: Vec<String> = self
-                    .schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name())
-                    .filter(|name| columns.contains(name))
-                    .cloned()
-                    .collect();
+                let in_order = names_in_order(&self.schema, columns);
                 let place = format!("table {}, {}", self.table, self.date);
                 Ok(within(
                     source::read_columns(
@@ -191,6 +215,12 @@ impl Snapshot {
             }
         }
     }
+}
+
+/// Those of the names that a schema has, in its order.
+fn names_in_order(schema: &Schema, names: &[String]) -> Vec<String> {
+    let own = schema.fields().iter().map(|field| field.name());
+    own.filter(|name| names.contains(name)).cloned().collect()
 }
 
 /// Batches of a snapshot's columns in the types of its schema.

@@ -136,6 +136,14 @@ impl ParquetObject {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
     }
 
+    /// How many rows each row group has.
+    pub fn rows_of_groups(&self) -> Vec<u64> {
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups
+            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+            .collect()
+    }
+
     /// What the object says of itself, if asof wrote the object.
     ///
     /// # Errors

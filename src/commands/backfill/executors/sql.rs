@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::{Execution, Executor};
 use crate::commands::backfill::bound::{
-    BoundEvents, BoundJob, BoundTable, RelationRows, TableRows,
+    BoundEvents, BoundJob, BoundTable, EventRows, RelationRows, TableRows,
 };
 use crate::commands::backfill::output::DateOutput;
 use crate::domain::cast::conform;
@@ -17,7 +17,7 @@ use crate::engine::sql::{
 };
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
-use crate::source::read_columns;
+use crate::source::{ParquetFiles, read_columns};
 use crate::storage::{Batches, within};
 
 /// Runs queries by DataFusion.
@@ -114,26 +114,44 @@ impl Executor for LocalSql<'_> {
     }
 }
 
-/// The events of the date. A query may scan them twice: typed files are opened for each scan, with
-/// the columns that it asks for; text is read once and kept.
+/// The events of the date. A query may scan them twice: typed files are read for each scan, with
+/// the columns and by the condition that it asks for; text is read once and kept.
 fn events_relation(events: &BoundEvents<'_>) -> Result<Relation> {
-    let rows = events.open(None, None)?;
-    let open: Open = if rows.format.carries_types() {
-        let objects = events.files().to_vec();
-        let format = rows.format;
-        let types = events.source.types.clone();
-        let place = events.place();
-        Arc::new(move |columns: &[String]| {
-            Ok(within(
-                read_columns(&objects, format, &types, columns, None)?,
-                place.clone(),
-            ))
-        })
-    } else {
-        let kept: Arc<Vec<RecordBatch>> = Arc::new(rows.batches.collect::<Result<_>>()?);
-        Arc::new(move |columns: &[String]| select(&kept, columns))
-    };
-    Ok(Relation::new(rows.schema, open))
+    let EventRows {
+        format,
+        schema,
+        batches,
+        count,
+    } = events.open(None, None)?;
+    if !format.carries_types() {
+        let kept: Arc<Vec<RecordBatch>> = Arc::new(batches.collect::<Result<_>>()?);
+        let open: Open = Arc::new(move |scan| select(&kept, scan.columns));
+        return Ok(Relation::new(schema, open));
+    }
+    let objects = events.files().to_vec();
+    let types = events.source.types.clone();
+    let place = events.place();
+    let parquet =
+        ParquetFiles::open(&objects, format, &types).map_err(|error| error.within(&place))?;
+    let pieces = parquet
+        .as_ref()
+        .map(ParquetFiles::pieces)
+        .unwrap_or_default();
+    let number = pieces.len();
+    let open: Open = Arc::new(move |scan| {
+        let piece = scan.piece.and_then(|piece| pieces.get(piece).cloned());
+        let rows = match &parquet {
+            Some(files) => files.read(scan.columns, scan.condition, piece)?,
+            None => read_columns(&objects, format, &types, scan.columns, scan.condition)?,
+        };
+        Ok(within(rows, place.clone()))
+    });
+    Ok(Relation {
+        count,
+        filters: true,
+        pieces: number,
+        ..Relation::new(schema, open)
+    })
 }
 
 /// Adds to tables' columns those that the query names and that were absent on the date: nulls,
@@ -196,15 +214,23 @@ struct TableRelation<'a> {
 /// How a scan reads rows of a table, with columns that they lack as nulls.
 fn scan(rows: TableRows, schema: &SchemaRef) -> Open {
     let schema = schema.clone();
-    Arc::new(move |columns: &[String]| {
+    Arc::new(move |asked| {
+        let columns = asked.columns;
         let fields: Vec<_> = columns
             .iter()
             .filter_map(|name| schema.field_with_name(name).ok().cloned())
             .collect();
         let wanted: SchemaRef = Arc::new(Schema::new(fields));
+        let batches = match (&rows, asked.condition) {
+            (TableRows::AsOf(as_of), Some(condition)) => {
+                let own = |name: &&String| as_of.schema.field_with_name(name).is_ok();
+                let own: Vec<String> = columns.iter().filter(own).cloned().collect();
+                as_of.read_where(&own, condition)?
+            }
+            _ => rows.read(columns)?,
+        };
         Ok(Box::new(
-            rows.read(columns)?
-                .map(move |batch| conform(&batch?, &wanted)),
+            batches.map(move |batch| conform(&batch?, &wanted)),
         ))
     })
 }
@@ -238,9 +264,10 @@ impl TableRelation<'_> {
         (
             name.to_owned(),
             Relation {
-                open: scan(rows, &schema),
-                schema,
+                count: rows.count(),
+                filters: matches!(rows, TableRows::AsOf(_)),
                 copies,
+                ..Relation::new(schema.clone(), scan(rows, &schema))
             },
         )
     }

@@ -2,6 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::Expr::{
+    Array, CompoundIdentifier, Cube, Dictionary, GroupingSets, Identifier, IsDistinctFrom, IsFalse,
+    IsNotDistinctFrom, IsNotFalse, IsNotNull, IsNotTrue, IsNotUnknown, IsNull, IsTrue, IsUnknown,
+    Lambda, Map, Nested, QualifiedWildcard, Rollup, Subquery, Tuple, TypedString, Wildcard,
+};
 use datafusion::sql::sqlparser::ast::{
     CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Interval, OrderByExpr, Value,
@@ -16,58 +21,19 @@ use super::{
 ///
 /// Every kind is named, so that a new one is decided about.
 pub(super) fn check_expression(expression: &Expr) -> Checked {
-    use Expr::{
-        Array, CompoundIdentifier, Cube, Dictionary, GroupingSets, Identifier, IsDistinctFrom,
-        IsFalse, IsNotDistinctFrom, IsNotFalse, IsNotNull, IsNotTrue, IsNotUnknown, IsNull, IsTrue,
-        IsUnknown, Lambda, Map, Nested, QualifiedWildcard, Rollup, Subquery, Tuple, TypedString,
-        Value, Wildcard,
-    };
     match expression {
-        Identifier(_)
-        | CompoundIdentifier(_)
-        | IsFalse(_)
-        | IsNotFalse(_)
-        | IsTrue(_)
-        | IsNotTrue(_)
-        | IsNull(_)
-        | IsNotNull(_)
-        | IsUnknown(_)
-        | IsNotUnknown(_)
-        | IsDistinctFrom(..)
-        | IsNotDistinctFrom(..)
-        | Nested(_)
-        | Value(_)
-        | TypedString(_)
-        | Subquery(_)
-        | GroupingSets(_)
-        | Cube(_)
-        | Rollup(_)
-        | Tuple(_)
-        | Dictionary(_)
-        | Map(_)
-        | Array(_)
-        | Wildcard(_)
-        | QualifiedWildcard(..)
-        | Lambda(_) => DONE,
-        Expr::CompoundFieldAccess { .. }
-        | Expr::InList { .. }
-        | Expr::InSubquery { .. }
-        | Expr::Between { .. }
-        | Expr::BinaryOp { .. }
-        | Expr::SimilarTo { .. }
-        | Expr::AnyOp { .. }
-        | Expr::AllOp { .. }
-        | Expr::UnaryOp { .. }
-        | Expr::AtTimeZone { .. }
-        | Expr::Extract { .. }
-        | Expr::Position { .. }
-        | Expr::Substring { .. }
-        | Expr::Trim { .. }
-        | Expr::Overlay { .. }
-        | Expr::Case { .. }
-        | Expr::Exists { .. }
-        | Expr::Struct { .. }
-        | Expr::Named { .. } => DONE,
+        #[rustfmt::skip] // A line each says no more.
+        Identifier(_) | CompoundIdentifier(_) | IsFalse(_) | IsNotFalse(_) | IsTrue(_)
+        | IsNotTrue(_) | IsNull(_) | IsNotNull(_) | IsUnknown(_) | IsNotUnknown(_)
+        | IsDistinctFrom(..) | IsNotDistinctFrom(..) | Nested(_) | Expr::Value(_)
+        | TypedString(_) | Subquery(_) | GroupingSets(_) | Cube(_) | Rollup(_) | Tuple(_)
+        | Dictionary(_) | Map(_) | Array(_) | Wildcard(_) | QualifiedWildcard(..) | Lambda(_)
+        | Expr::CompoundFieldAccess { .. } | Expr::InList { .. } | Expr::InSubquery { .. }
+        | Expr::Between { .. } | Expr::BinaryOp { .. } | Expr::SimilarTo { .. }
+        | Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::UnaryOp { .. }
+        | Expr::AtTimeZone { .. } | Expr::Extract { .. } | Expr::Position { .. }
+        | Expr::Substring { .. } | Expr::Trim { .. } | Expr::Overlay { .. } | Expr::Case { .. }
+        | Expr::Exists { .. } | Expr::Struct { .. } | Expr::Named { .. } => DONE,
         Expr::Like { any, .. } | Expr::ILike { any, .. } => refuse_if(*any, "LIKE ANY"),
         Expr::Cast {
             kind,
