@@ -112,6 +112,9 @@
 //! tests and the benchmarks, and may change in any version. What is written to a lake stays
 //! readable: `docs/format.md`.
 
+// A table of cases in a test may be long.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod library;
 
 pub use self::commands::backfill::{BackfillOptions, BackfillReport, DateAction, DateReport};

@@ -209,121 +209,144 @@ pub(super) struct Form {
     pub(super) section: String,
 }
 
+fn wrong(what: String) -> Error {
+    Error::usage(format!("csv: {what}"))
+}
+
+/// The one character of a setting; `tab` is one, too.
+fn character(name: &str, text: &Option<String>) -> Result<Option<char>> {
+    let Some(text) = text else { return Ok(None) };
+    let mut characters = text.chars();
+    match (text.as_str(), characters.next(), characters.next()) {
+        ("\\t" | "tab", ..) => Ok(Some('\t')),
+        (_, Some(character), None) if !matches!(character, '\n' | '\r') => Ok(Some(character)),
+        _ => Err(wrong(format!("{name} is one character, not '{text}'"))),
+    }
+}
+
+/// The one ASCII sign of a setting.
+fn sign(name: &str, text: &Option<String>) -> Result<Option<u8>> {
+    let is_sign = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != 0;
+    let Some(character) = character(name, text)? else {
+        return Ok(None);
+    };
+    let byte = u8::try_from(character).ok().filter(is_sign);
+    byte.map(Some).ok_or_else(|| {
+        wrong(format!(
+            "{name} is an ASCII character that is not a letter or digit, not '{character}'"
+        ))
+    })
+}
+
+fn encoding(name: &str) -> Result<Encoding> {
+    Encoding::named(name).ok_or_else(|| {
+        wrong(format!("unknown encoding '{name}'"))
+            .hint("utf-8, utf-16, latin-1, windows-1252, or another name that iconv has")
+    })
+}
+
+impl Settings {
+    /// The names of the columns of a file that has no header.
+    fn columns_without_header(&self) -> Result<Option<Vec<String>>> {
+        match (self.header, &self.columns) {
+            (Some(false), Some(columns)) => Ok(Some(columns.clone())),
+            (Some(false), None) => {
+                let what = "a file without a header needs the names of its columns".to_owned();
+                Err(wrong(what)
+                    .hint("columns = [\"id\", \"name\"], or --csv header=false,columns=id,name"))
+            }
+            (_, Some(_)) => {
+                let what = "columns are named if there is no header".to_owned();
+                Err(wrong(what).hint("header = false"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn notation(&self) -> Result<Notation> {
+        Ok(Notation {
+            decimal: character("decimal", &self.decimal)?.filter(|decimal| *decimal != '.'),
+            thousands: character("thousands", &self.thousands)?,
+            date: time_format("date_format", &self.date_format, TimeFormat::of_dates)?,
+            timestamp: time_format(
+                "timestamp_format",
+                &self.timestamp_format,
+                TimeFormat::of_timestamps,
+            )?,
+        })
+    }
+}
+
 impl Form {
     /// What a dialect and a format's own delimiter say.
     ///
     /// # Errors
     /// A usage error for a setting that no file can be read with.
     pub(super) fn of(dialect: &Dialect, delimiter: Option<u8>) -> Result<Self> {
-        let wrong = |what: String| Error::usage(format!("csv: {what}"));
         let dialect =
             Settings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
-        let character = |name: &str, text: &Option<String>| -> Result<Option<char>> {
-            let Some(text) = text else { return Ok(None) };
-            let mut characters = text.chars();
-            match (text.as_str(), characters.next(), characters.next()) {
-                ("\\t" | "tab", ..) => Ok(Some('\t')),
-                (_, Some(character), None) if !matches!(character, '\n' | '\r') => {
-                    Ok(Some(character))
-                }
-                _ => Err(wrong(format!("{name} is one character, not '{text}'"))),
-            }
-        };
-        let byte = |name: &str, text: &Option<String>| -> Result<Option<u8>> {
-            let is_sign =
-                |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != 0;
-            let Some(character) = character(name, text)? else {
-                return Ok(None);
-            };
-            let byte = u8::try_from(character).ok().filter(is_sign);
-            byte.map(Some).ok_or_else(|| {
-                wrong(format!(
-                    "{name} is an ASCII character that is not a letter or digit, not '{character}'"
-                ))
-            })
-        };
         let is_unquoted = dialect.quote.as_deref() == Some("");
         let quote = if is_unquoted {
             None
         } else {
-            byte("quote", &dialect.quote)?.or(Some(b'"'))
+            sign("quote", &dialect.quote)?.or(Some(b'"'))
         };
-        let escape = byte("escape", &dialect.escape)?.filter(|escape| Some(*escape) != quote);
+        let escape = sign("escape", &dialect.escape)?.filter(|escape| Some(*escape) != quote);
         let form = Form {
-            delimiter: byte("delimiter", &dialect.delimiter)?.or(delimiter),
+            delimiter: sign("delimiter", &dialect.delimiter)?.or(delimiter),
             quote,
             escape,
-            columns: match (dialect.header, &dialect.columns) {
-                (Some(false), Some(columns)) => Some(columns.clone()),
-                (Some(false), None) => {
-                    return Err(wrong(
-                        "a file without a header needs the names of its columns".to_owned(),
-                    )
-                    .hint("columns = [\"id\", \"name\"], or --csv header=false,columns=id,name"));
-                }
-                (_, Some(_)) => {
-                    return Err(wrong("columns are named if there is no header".to_owned())
-                        .hint("header = false"));
-                }
-                _ => None,
-            },
-            comment: byte("comment", &dialect.comment)?,
+            columns: dialect.columns_without_header()?,
+            comment: sign("comment", &dialect.comment)?,
             skip: dialect.skip.unwrap_or(0),
             null: dialect.null.clone().unwrap_or_else(|| vec![String::new()]),
-            encoding: match &dialect.encoding {
-                None => None,
-                Some(name) => Some(Encoding::named(name).ok_or_else(|| {
-                    wrong(format!("unknown encoding '{name}'")).hint(
-                        "utf-8, utf-16, latin-1, windows-1252, or another name that iconv has",
-                    )
-                })?),
-            },
-            notation: Notation {
-                decimal: character("decimal", &dialect.decimal)?.filter(|decimal| *decimal != '.'),
-                thousands: character("thousands", &dialect.thousands)?,
-                date: time_format("date_format", &dialect.date_format, TimeFormat::of_dates)?,
-                timestamp: time_format(
-                    "timestamp_format",
-                    &dialect.timestamp_format,
-                    TimeFormat::of_timestamps,
-                )?,
-            },
+            encoding: dialect.encoding.as_deref().map(encoding).transpose()?,
+            notation: dialect.notation()?,
             trim: dialect.trim.unwrap_or(false),
             ragged: dialect.ragged.unwrap_or_default(),
             section: String::new(),
         };
-        let characters = [
-            ("delimiter", form.delimiter),
-            ("quote", form.quote),
-            ("escape", form.escape),
-            ("comment", form.comment),
+        form.check()?;
+        Ok(form)
+    }
+
+    /// Refuses signs that cannot be told apart.
+    fn check(&self) -> Result<()> {
+        let signs = [
+            ("delimiter", self.delimiter),
+            ("quote", self.quote),
+            ("escape", self.escape),
+            ("comment", self.comment),
         ];
-        for (at, (name, character)) in characters.iter().enumerate() {
-            let same = characters[..at]
+        for (at, (name, sign)) in signs.iter().enumerate() {
+            let same = signs[..at]
                 .iter()
-                .find(|(_, other)| other.is_some() && other == character);
+                .find(|(_, other)| other.is_some() && other == sign);
             if let Some((other, _)) = same {
                 return Err(wrong(format!("{other} and {name} are the same character")));
             }
         }
-        if form.notation.thousands == Some(form.notation.decimal.unwrap_or('.')) {
+        let Notation {
+            decimal, thousands, ..
+        } = &self.notation;
+        if *thousands == Some(decimal.unwrap_or('.')) {
             return Err(
                 wrong("decimal and thousands are the same character".to_owned())
                     .hint("decimal = \",\" with thousands = \".\""),
             );
         }
-        let is_number_sign = |sign: Option<char>| {
+        let is_of_numbers = |sign: &Option<char>| {
             sign.is_some_and(|sign| sign.is_ascii_alphanumeric() || sign == '-')
         };
-        if is_number_sign(form.notation.decimal) || is_number_sign(form.notation.thousands) {
+        if is_of_numbers(decimal) || is_of_numbers(thousands) {
             return Err(wrong(
                 "decimal and thousands are neither a letter, a digit nor a minus".to_owned(),
             ));
         }
-        if form.escape.is_some() && form.quote.is_none() {
+        if self.escape.is_some() && self.quote.is_none() {
             return Err(wrong("escape requires a quote character".to_owned()));
         }
-        Ok(form)
+        Ok(())
     }
 
     /// The hint to declare a setting.

@@ -231,22 +231,7 @@ impl Upload {
                 (Some(facts), unchanged) => facts.unchanged() == *unchanged,
             };
             if !still_holds {
-                let ours = match &stands {
-                    Some(facts) if unanswered => self
-                        .is_ours(facts)
-                        .await
-                        .map_err(|error| self.failure(error))?,
-                    _ => false,
-                };
-                debug!(
-                    key = self.key,
-                    ours, "another object stands where one was to be written"
-                );
-                return Ok(if ours {
-                    UploadOutcome::Published
-                } else {
-                    UploadOutcome::Lost
-                });
+                return self.outcome(stands.filter(|_| unanswered)).await;
             }
             // Nothing was written: an answer that was refused all the same is a conflict of the
             // moment (S3's 409).
@@ -264,6 +249,25 @@ impl Upload {
             pause = LONGEST_PAUSE.min(pause * 2);
         }
         Ok(UploadOutcome::Lost)
+    }
+
+    /// What became of a write whose condition does not hold any more. If no answer came to it, the
+    /// object that stands may be the one that was written.
+    async fn outcome(&self, may_be_ours: Option<ObjectFacts>) -> Result<UploadOutcome> {
+        let ours = match may_be_ours {
+            Some(facts) => self
+                .is_ours(&facts)
+                .await
+                .map_err(|error| self.failure(error))?,
+            None => false,
+        };
+        let key = &self.key;
+        debug!(key, ours, "an object stands where one was to be written");
+        Ok(if ours {
+            UploadOutcome::Published
+        } else {
+            UploadOutcome::Lost
+        })
     }
 
     /// One attempt.
