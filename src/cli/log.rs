@@ -51,7 +51,7 @@ pub(super) fn start(global: &Global, choice: ColorChoice, bar: Option<ProgressBa
         Error::usage(format!("{FILTER}='{asked}' is not a filter: {error}"))
             .hint(format!("{FILTER}=asof=debug"))
     })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(Aside { bar });
+    let lines = tracing_subscriber::fmt::layer().with_writer(AboveBar { bar });
     let lines = match global.log_format {
         LogFormat::Json => lines
             .json()
@@ -79,19 +79,19 @@ fn has_color(choice: ColorChoice) -> bool {
 }
 
 /// Writes lines to standard error, above the progress bar if there is one.
-struct Aside {
+struct AboveBar {
     bar: Option<ProgressBar>,
 }
 
-impl<'a> MakeWriter<'a> for Aside {
-    type Writer = &'a Aside;
+impl<'a> MakeWriter<'a> for AboveBar {
+    type Writer = &'a AboveBar;
 
     fn make_writer(&'a self) -> Self::Writer {
         self
     }
 }
 
-impl Write for &Aside {
+impl Write for &AboveBar {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let print = || io::stderr().write(line);
         match &self.bar {

@@ -38,7 +38,7 @@ pub(super) fn carry_out(
     workspace: &Workspace<'_>,
     printer: &Printer,
 ) -> Result<u8> {
-    let run = Run { workspace, printer };
+    let run = CommandRun { workspace, printer };
     match command {
         Command::Init => run.init()?,
         Command::Snapshot(args) => run.snapshot(&args)?,
@@ -60,12 +60,12 @@ pub(super) fn carry_out(
 }
 
 /// One run of one command.
-struct Run<'a> {
+struct CommandRun<'a> {
     workspace: &'a Workspace<'a>,
     printer: &'a Printer,
 }
 
-impl Run<'_> {
+impl CommandRun<'_> {
     fn on(&self, day: Day) -> NaiveDate {
         day.on(self.workspace.clock.today())
     }

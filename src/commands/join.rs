@@ -41,7 +41,7 @@ use crate::engine::dated::{Dated, RowsOf, Survey};
 use crate::engine::intervals::Intervals;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
 use crate::engine::join_input::intervals::of_intervals;
-use crate::engine::join_input::snapshots::{Dated as DatedSnapshot, versions_of_snapshots};
+use crate::engine::join_input::snapshots::{DatedSnapshot, versions_of_snapshots};
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan, TableName};
 use crate::parallel::{self, decoding_threads, object_threads};
@@ -123,7 +123,7 @@ pub struct JoinReport {
 /// no snapshot serves, and of a file that something else wrote.
 pub fn join(workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinReport> {
     let (report, store_requests) =
-        workspace.counting(|| Run::plan(workspace, options)?.run(workspace, options))?;
+        workspace.counting(|| JoinRun::plan(workspace, options)?.run(workspace, options))?;
     Ok(JoinReport {
         store_requests,
         ..report
@@ -131,7 +131,7 @@ pub fn join(workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinRepo
 }
 
 /// A join, planned.
-struct Run {
+struct JoinRun {
     spec: JoinSpec,
     history: TableHistory,
     events_name: String,
@@ -142,7 +142,7 @@ struct Run {
     output: Location,
 }
 
-impl Run {
+impl JoinRun {
     fn plan(workspace: &Workspace<'_>, options: &JoinOptions) -> Result<Self> {
         let out = &options.ad_hoc.job.output;
         let output = workspace.here(out)?;
@@ -194,7 +194,7 @@ impl Run {
         let range = DateRange::new(*first, *last)?;
         let history = history(workspace, &name, &[View::AsOf], &options.as_backfill(range))?;
         let served = served(&history, &survey)?;
-        Ok(Run {
+        Ok(JoinRun {
             spec,
             history,
             events_name: place.name,

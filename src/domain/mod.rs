@@ -7,7 +7,7 @@
 //! | which path holds a date | [`layout`]; nearly so, [`padding`] |
 //! | which folders of a disk, which keys of a store a range needs | [`folder_search`], [`search`] |
 //! | which names of files are data, and which are of a table of another format | [`file_names`] |
-//! | which encodings are one type | [`canonical_types`] |
+//! | which encodings are one type | [`canonical_types`]; for a batch, [`canonical_batch`] |
 //! | which type may become which | [`widening`] |
 //! | how a type is named | [`type_names`] |
 //! | which columns appeared, went or widened between two snapshots | [`schema`] |
@@ -33,6 +33,7 @@
 
 pub mod as_of_rule;
 pub mod calendar;
+pub mod canonical_batch;
 pub mod canonical_types;
 pub mod cast;
 pub mod columns;

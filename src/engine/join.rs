@@ -318,7 +318,7 @@ impl JoinTable {
     pub fn on(&self, date: NaiveDate) -> JoinTableOn<'_> {
         JoinTableOn {
             table: self,
-            rows: Phase::Join.spend(|| Rows::OnDate(self.versions.on(date))),
+            rows: Phase::Join.spend(|| BuildRows::OnDate(self.versions.on(date))),
         }
     }
 
@@ -327,7 +327,7 @@ impl JoinTable {
     pub fn on_each(&self) -> JoinTableOn<'_> {
         JoinTableOn {
             table: self,
-            rows: Phase::Join.spend(|| Rows::OnEach(self.versions.on_each())),
+            rows: Phase::Join.spend(|| BuildRows::OnEach(self.versions.on_each())),
         }
     }
 }
@@ -335,10 +335,10 @@ impl JoinTable {
 /// A build side as of a date, or of the date of each event.
 pub struct JoinTableOn<'a> {
     table: &'a JoinTable,
-    rows: Rows<'a>,
+    rows: BuildRows<'a>,
 }
 
-enum Rows<'a> {
+enum BuildRows<'a> {
     OnDate(VersionsOn<'a>),
     OnEach(VersionsOnEach<'a>),
 }
@@ -372,8 +372,8 @@ impl JoinTableOn<'_> {
             .filter_map(|(column, _)| events.column_by_name(column).cloned())
             .collect();
         let matches = match &self.rows {
-            Rows::OnDate(rows) => rows.probe(spec.how, &JoinKeys::of(rows.kind(), &columns)?),
-            Rows::OnEach(rows) => {
+            BuildRows::OnDate(rows) => rows.probe(spec.how, &JoinKeys::of(rows.kind(), &columns)?),
+            BuildRows::OnEach(rows) => {
                 let dates = events.remove_column(events.num_columns() - 1);
                 let days: Vec<i32> = dates
                     .as_primitive::<Date32Type>()

@@ -16,12 +16,12 @@ use arrow::ipc;
 use arrow::ipc::reader::{read_dictionary, read_footer_length, read_record_batch};
 
 use super::Input;
+use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};
 use crate::storage::parquet::embedded_schema;
-use crate::storage::parquet::object::to_canonical;
 use crate::storage::parquet::untrusted::CheckedItems;
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -54,7 +54,7 @@ impl ArrowFile {
     pub(super) fn open(input: &Input) -> Result<Self> {
         let mut reader = input.reader()?;
         let name = input.name.clone();
-        let mut stream = Stream::new(&reader, &name)?;
+        let mut stream = IpcStream::new(&reader, &name)?;
         let mut magic = [0u8; MAGIC.len()];
         let is_file = stream.size >= 18 && stream.read_at(0, &mut magic).is_ok() && magic == MAGIC;
         if magic.starts_with(b"FEA1") {
@@ -81,7 +81,7 @@ impl ArrowFile {
 
     /// Reads every row, in canonical types.
     pub(super) fn read(&self) -> Result<Batches> {
-        let stream = Stream::new(&self.reader, &self.name)?;
+        let stream = IpcStream::new(&self.reader, &self.name)?;
         let name = self.name.clone();
         let batches = FileBatches {
             stream,
@@ -122,15 +122,15 @@ impl Message {
 }
 
 /// A file that is read at positions that it names itself.
-struct Stream {
+struct IpcStream {
     file: ObjectStream,
     size: u64,
     name: String,
 }
 
-impl Stream {
+impl IpcStream {
     fn new(reader: &ObjectReader, name: &str) -> Result<Self> {
-        Ok(Stream {
+        Ok(IpcStream {
             size: reader.size(),
             file: reader.clone().stream()?,
             name: name.to_owned(),
@@ -253,7 +253,7 @@ impl Stream {
 
 /// The batches of a file, and the dictionaries that they need.
 struct FileBatches {
-    stream: Stream,
+    stream: IpcStream,
     written: SchemaRef,
     messages: Messages,
     /// Which of the blocks comes next.

@@ -14,11 +14,12 @@ use arrow::error::ArrowError;
 use arrow_avro::reader::{Reader, ReaderBuilder};
 
 use super::Input;
+use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::read::{ObjectReader, ObjectStream};
-use crate::storage::parquet::object::{BATCH_ROWS, to_canonical};
+use crate::storage::parquet::object::BATCH_ROWS;
 use crate::storage::parquet::untrusted::{CheckedItems, decode};
 
 /// An Avro file whose schema has been read.
@@ -88,7 +89,7 @@ fn damaged(name: &str, why: &dyn std::fmt::Display) -> Error {
 /// A file that must end where a block ends.
 struct Whole<R> {
     file: R,
-    at: Place,
+    at: AvroPlace,
     /// The number that is being read, and how many of its bits are known.
     number: (u64, u32),
 }
@@ -96,7 +97,7 @@ struct Whole<R> {
 /// What comes next in a file: a header with a map of bytes, and blocks; see the specification of
 /// Avro's object container files.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum AvroPlace {
     /// So many bytes that are not looked at, and what follows them.
     Bytes(u64, After),
     /// How many entries a part of the map has; none ends it.
@@ -127,7 +128,7 @@ impl<R> Whole<R> {
     fn new(file: R) -> Self {
         Whole {
             file,
-            at: Place::Bytes(4, After::Entries),
+            at: AvroPlace::Bytes(4, After::Entries),
             number: (0, 0),
         }
     }
@@ -135,15 +136,15 @@ impl<R> Whole<R> {
     /// Follows bytes that were read. A number that makes no sense is left to the decoder to refuse.
     fn follow(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
-            if let Place::Bytes(left, after) = self.at {
+            if let AvroPlace::Bytes(left, after) = self.at {
                 let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 bytes = &bytes[skipped..];
                 self.at = match (left - skipped as u64, after) {
-                    (0, After::Entries) => Place::Entries,
-                    (0, After::Value(entries)) => Place::Value(entries),
-                    (0, After::Key(entries)) => Place::Key(entries),
-                    (0, After::Rows) => Place::Rows,
-                    (left, after) => Place::Bytes(left, after),
+                    (0, After::Entries) => AvroPlace::Entries,
+                    (0, After::Value(entries)) => AvroPlace::Value(entries),
+                    (0, After::Key(entries)) => AvroPlace::Key(entries),
+                    (0, After::Rows) => AvroPlace::Rows,
+                    (left, after) => AvroPlace::Bytes(left, after),
                 };
                 continue;
             }
@@ -161,38 +162,38 @@ impl<R> Whole<R> {
     }
 }
 
-impl Place {
+impl AvroPlace {
     /// What follows a number.
-    fn after(self, number: u64, is_negative: bool) -> Place {
-        let skip = |bytes: u64, after: After| Place::Bytes(bytes, after);
+    fn after(self, number: u64, is_negative: bool) -> AvroPlace {
+        let skip = |bytes: u64, after: After| AvroPlace::Bytes(bytes, after);
         match self {
-            Place::Entries if number == 0 => skip(MARKER, After::Rows),
-            Place::Entries if is_negative => Place::PartSize(number),
-            Place::Entries | Place::PartSize(_) => {
-                Place::Key(if let Place::PartSize(entries) = self {
+            AvroPlace::Entries if number == 0 => skip(MARKER, After::Rows),
+            AvroPlace::Entries if is_negative => AvroPlace::PartSize(number),
+            AvroPlace::Entries | AvroPlace::PartSize(_) => {
+                AvroPlace::Key(if let AvroPlace::PartSize(entries) = self {
                     entries
                 } else {
                     number
                 })
             }
             // An empty key or value has no bytes to skip.
-            Place::Key(entries) if number == 0 => Place::Value(entries),
-            Place::Key(entries) => skip(number, After::Value(entries)),
-            Place::Value(entries) => {
+            AvroPlace::Key(entries) if number == 0 => AvroPlace::Value(entries),
+            AvroPlace::Key(entries) => skip(number, After::Value(entries)),
+            AvroPlace::Value(entries) => {
                 let next = if entries > 1 {
                     After::Key(entries - 1)
                 } else {
                     After::Entries
                 };
                 match (number, next) {
-                    (0, After::Key(entries)) => Place::Key(entries),
-                    (0, _) => Place::Entries,
+                    (0, After::Key(entries)) => AvroPlace::Key(entries),
+                    (0, _) => AvroPlace::Entries,
                     (length, next) => skip(length, next),
                 }
             }
-            Place::Rows => Place::BlockSize,
-            Place::BlockSize => skip(number + MARKER, After::Rows),
-            Place::Bytes(..) => self,
+            AvroPlace::Rows => AvroPlace::BlockSize,
+            AvroPlace::BlockSize => skip(number + MARKER, After::Rows),
+            AvroPlace::Bytes(..) => self,
         }
     }
 }
@@ -200,7 +201,7 @@ impl Place {
 impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.file.read(buffer)?;
-        if read == 0 && !buffer.is_empty() && (self.at, self.number) != (Place::Rows, (0, 0)) {
+        if read == 0 && !buffer.is_empty() && (self.at, self.number) != (AvroPlace::Rows, (0, 0)) {
             return Err(IoError::new(
                 ErrorKind::UnexpectedEof,
                 "the file is truncated",

@@ -21,7 +21,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
-use self::aside::Aside;
+use self::aside::TextAside;
 use self::quotes::quote_fault;
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
@@ -89,7 +89,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
 }
 
 /// The text of all files, and whether no file has the comma as its delimiter.
-fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(Aside, bool)> {
+fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(TextAside, bool)> {
     let is_part = inputs.len() > 1;
     // Many parts may be more than the files that may be open.
     let released = |input: &Input| {
@@ -100,7 +100,7 @@ fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(Aside,
     let objects = inputs.iter().map(released).collect::<Result<Vec<_>>>()?;
     let mut is_comma_free = true;
     let mut aside = if is_part {
-        Some(Aside::new(
+        Some(TextAside::new(
             columns_of_all(inputs, &objects, form)?,
             rules,
             form,
@@ -116,7 +116,7 @@ fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(Aside,
         is_comma_free &= text.delimiter != b',';
         let aside = match &mut aside {
             Some(aside) => aside,
-            none => none.insert(Aside::new(text.header.clone(), rules, form)?),
+            none => none.insert(TextAside::new(text.header.clone(), rules, form)?),
         };
         text.take_rows(file, aside)?;
     }
@@ -392,7 +392,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn take_rows(&mut self, file: usize, aside: &mut Aside) -> Result<()> {
+    fn take_rows(&mut self, file: usize, aside: &mut TextAside) -> Result<()> {
         let name = &self.input.name.clone();
         let form = self.form;
         let mut record = ByteRecord::new();

@@ -18,13 +18,13 @@ use crate::error::{Error, Result, toml_text, word};
 
 /// What is declared of how CSV is written. What a user leaves open is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Settings")]
+#[serde(try_from = "DialectSettings")]
 pub struct Dialect(Map<String, Value>);
 
 /// Every setting, as the command line and asof.toml name it. `None` is what a user leaves open.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
+struct DialectSettings {
     /// The character between fields.
     delimiter: Option<String>,
     /// The character around fields, `"` by default; empty if there is none.
@@ -68,10 +68,10 @@ pub(super) enum Ragged {
     Fill,
 }
 
-impl TryFrom<Settings> for Dialect {
+impl TryFrom<DialectSettings> for Dialect {
     type Error = serde_json::Error;
 
-    fn try_from(settings: Settings) -> serde_json::Result<Self> {
+    fn try_from(settings: DialectSettings) -> serde_json::Result<Self> {
         let mut declared: Map<String, Value> =
             serde_json::from_value(serde_json::to_value(settings)?)?;
         declared.retain(|_, value| !value.is_null());
@@ -81,7 +81,7 @@ impl TryFrom<Settings> for Dialect {
 
 /// The names of the settings, in their order.
 fn names() -> Vec<String> {
-    let all = serde_json::to_value(Settings::default()).unwrap_or_default();
+    let all = serde_json::to_value(DialectSettings::default()).unwrap_or_default();
     all.as_object()
         .into_iter()
         .flat_map(Map::keys)
@@ -245,7 +245,7 @@ fn encoding(name: &str) -> Result<Encoding> {
     })
 }
 
-impl Settings {
+impl DialectSettings {
     /// The names of the columns of a file that has no header.
     fn columns_without_header(&self) -> Result<Option<Vec<String>>> {
         match (self.header, &self.columns) {
@@ -284,7 +284,7 @@ impl Form {
     /// A usage error for a setting that no file can be read with.
     pub(super) fn of(dialect: &Dialect, delimiter: Option<u8>) -> Result<Self> {
         let dialect =
-            Settings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
+            DialectSettings::deserialize(&dialect.0).map_err(|error| wrong(error.to_string()))?;
         let is_unquoted = dialect.quote.as_deref() == Some("");
         let quote = if is_unquoted {
             None

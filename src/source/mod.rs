@@ -54,8 +54,8 @@ pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
 pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
+use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-use self::path_columns::PathColumns;
 pub use self::rules::{TypeRules, no_column};
 pub use self::snapshot_source::{FileSource, FilesRead, SnapshotSource, StandardInput};
 use crate::error::{Context, Error, Result};
@@ -134,7 +134,7 @@ pub fn read(
     rules: &TypeRules,
     name: Option<&str>,
 ) -> Result<Rows> {
-    let folders = PathColumns::of(files, rules)?;
+    let folders = FolderColumns::of(files, rules)?;
     if folders.is_empty() {
         return read_files(files, format, rules, name);
     }
@@ -198,7 +198,7 @@ pub fn read(
 }
 
 /// The files that follow one another and have the same values in their folders.
-fn groups(folders: &PathColumns, files: usize) -> Vec<Range<usize>> {
+fn groups(folders: &FolderColumns, files: usize) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     for file in 0..files {
         match groups.last_mut() {
@@ -249,7 +249,7 @@ fn read_files(
 /// # Errors
 /// As [`read`].
 pub fn has_path_columns(files: &[Object], own: &Schema, rules: &TypeRules) -> Result<bool> {
-    let folders = PathColumns::of(files, rules)?;
+    let folders = FolderColumns::of(files, rules)?;
     Ok(folders.adds(own)
         || own.fields().iter().any(|field| {
             folders
@@ -270,7 +270,7 @@ pub fn read_as_dictionaries(
     rules: &TypeRules,
     but: &[String],
 ) -> Result<Rows> {
-    let folders = PathColumns::of(files, rules)?;
+    let folders = FolderColumns::of(files, rules)?;
     if format != Format::Parquet || !folders.are_constant() {
         return read(files, format, rules, None);
     }
@@ -329,7 +329,7 @@ pub fn read_columns(
     columns: &[String],
     condition: Option<Arc<dyn RowCondition>>,
 ) -> Result<Batches> {
-    let folders = PathColumns::of(files, rules)?;
+    let folders = FolderColumns::of(files, rules)?;
     let conditioned = condition
         .as_ref()
         .map_or(&[][..], |condition| condition.columns());

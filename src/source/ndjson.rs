@@ -24,7 +24,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
-use self::lines::{Piece, Pieces, PlacedObject};
+use self::lines::{LinesPiece, LinesPieces, PlacedObject};
 use self::shape::{Shape, kind};
 use super::type_inference::Place;
 use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
@@ -64,7 +64,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
         rules: rules.clone(),
     };
     let batches: Batches = if are_lines {
-        let batch = move |piece: Piece| match piece.objects() {
+        let batch = move |piece: LinesPiece| match piece.objects() {
             Some(objects) => target.batch(&objects),
             None => Err(Error::internal("lines that were read are not read again")),
         };
@@ -89,9 +89,9 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
 
 /// What objects have in common that stand on a line each, parsed on all processors; `None` if a
 /// line is anything else than one object, or wrong.
-fn shape_of_lines(aside: &Aside, rules: &TypeRules) -> Result<Option<Shape>> {
+fn shape_of_lines(aside: &ObjectsAside, rules: &TypeRules) -> Result<Option<Shape>> {
     let mut shape = shape_of_pinned(rules);
-    for objects in each(aside.pieces()?, |piece: Piece| Ok(piece.objects()))? {
+    for objects in each(aside.pieces()?, |piece: LinesPiece| Ok(piece.objects()))? {
         let Some(objects) = objects? else {
             return Ok(None);
         };
@@ -103,7 +103,11 @@ fn shape_of_lines(aside: &Aside, rules: &TypeRules) -> Result<Option<Shape>> {
 }
 
 /// What objects have in common, however they stand.
-fn shape_of_objects(aside: &mut Aside, inputs: &[Input], rules: &TypeRules) -> Result<Shape> {
+fn shape_of_objects(
+    aside: &mut ObjectsAside,
+    inputs: &[Input],
+    rules: &TypeRules,
+) -> Result<Shape> {
     let mut shape = shape_of_pinned(rules);
     while let Some((place, fields)) = aside.read_object(inputs)? {
         shape.see_object(&fields, place, &rules.declared);
@@ -131,7 +135,7 @@ fn decide(shape: &Shape, inputs: &[Input], rules: &TypeRules) -> Result<SchemaRe
 }
 
 /// The decompressed text of all files, one behind the other.
-struct Aside {
+struct ObjectsAside {
     file: File,
     /// Where the text of each file begins and ends; nothing of one that is blank.
     texts: Vec<Option<(u64, u64)>>,
@@ -142,7 +146,7 @@ struct Aside {
     in_array: bool,
 }
 
-fn set_aside(inputs: &[Input], observed: &Observed) -> Result<Aside> {
+fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
     let mut writer =
         BufWriter::with_capacity(1 << 20, tempfile::tempfile().io_context(|| SPILL.into())?);
     let mut texts = Vec::with_capacity(inputs.len());
@@ -171,7 +175,7 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<Aside> {
         .into_inner()
         .map_err(|error| error.into_error())
         .io_context(|| SPILL.into())?;
-    Ok(Aside {
+    Ok(ObjectsAside {
         file,
         texts,
         current: 0,
@@ -180,16 +184,16 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<Aside> {
     })
 }
 
-impl Aside {
+impl ObjectsAside {
     /// Begins again with the first file.
     fn rewind(&mut self) {
         (self.current, self.reader, self.in_array) = (0, None, false);
     }
 
     /// The text from its beginning, in pieces of whole lines.
-    fn pieces(&self) -> Result<Pieces> {
+    fn pieces(&self) -> Result<LinesPieces> {
         let file = self.file.try_clone().io_context(|| SPILL.into())?;
-        Ok(Pieces::new(file, self.texts.clone()))
+        Ok(LinesPieces::new(file, self.texts.clone()))
     }
 
     /// Reads the next object, and says where it begins. `None` if there is none left.
@@ -355,7 +359,7 @@ impl Target {
 
 /// The objects as batches.
 struct Objects {
-    aside: Aside,
+    aside: ObjectsAside,
     target: Target,
 }
 

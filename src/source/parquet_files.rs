@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::parts::Parts;
-use super::path_columns::PathColumns;
+use super::path_columns::FolderColumns;
 use super::{Format, TypeRules, inputs_of};
 use crate::error::{Context, Result};
 use crate::storage::Batches;
@@ -24,7 +24,7 @@ pub(super) type Piece = Range<usize>;
 #[derive(Clone)]
 pub struct ParquetFiles {
     parts: Arc<Parts>,
-    folders: Arc<PathColumns>,
+    folders: Arc<FolderColumns>,
     /// Their columns with those that their folders hold.
     schema: SchemaRef,
 }
@@ -36,14 +36,14 @@ impl ParquetFiles {
     /// # Errors
     /// As [`read`](super::read).
     pub fn open(files: &[Object], format: Format, rules: &TypeRules) -> Result<Option<Self>> {
-        let folders = PathColumns::of(files, rules)?;
+        let folders = FolderColumns::of(files, rules)?;
         if format != Format::Parquet || !folders.are_constant() {
             return Ok(None);
         }
         ParquetFiles::of(files, rules, folders).map(Some)
     }
 
-    pub(super) fn of(files: &[Object], rules: &TypeRules, folders: PathColumns) -> Result<Self> {
+    pub(super) fn of(files: &[Object], rules: &TypeRules, folders: FolderColumns) -> Result<Self> {
         let rules = folders.rules_of_files(rules);
         let parts = Parts::open(&inputs_of(files), Format::Parquet, &rules)?;
         Ok(ParquetFiles {

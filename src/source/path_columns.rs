@@ -118,7 +118,7 @@ impl Column {
 }
 
 /// The columns that folders hold.
-pub(super) struct PathColumns {
+pub(super) struct FolderColumns {
     columns: Vec<Column>,
     /// The folder of each file, for errors.
     folders: Vec<String>,
@@ -151,7 +151,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
-impl PathColumns {
+impl FolderColumns {
     /// Reads the columns of files. There are none if no folder is named `name=value`.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl PathColumns {
             }
         }
         if names.is_empty() {
-            return Ok(PathColumns {
+            return Ok(FolderColumns {
                 columns: Vec::new(),
                 folders: Vec::new(),
             });
@@ -209,7 +209,7 @@ impl PathColumns {
             })
         };
         let columns = names.into_iter().map(column).collect::<Result<_>>()?;
-        Ok(PathColumns { columns, folders })
+        Ok(FolderColumns { columns, folders })
     }
 
     /// Whether files are all that rows need.
@@ -276,7 +276,7 @@ impl PathColumns {
         Arc::new(Schema::new(own_fields.chain(added).collect::<Vec<_>>()))
     }
 
-    /// Rows of a file, brought into [`PathColumns::schema`].
+    /// Rows of a file, brought into [`FolderColumns::schema`].
     ///
     /// # Errors
     /// A refusal of a row whose own value is not the folder's.

@@ -63,7 +63,7 @@ pub struct Global {
     /// Print only errors, and the results of show, diff, history, status and partitions
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more output; -vv also logs what asof does about damage, races and busy stores
+    /// Print more output; -vv also logs what asof passes over or tries again
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The format of what goes to standard error

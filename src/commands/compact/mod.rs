@@ -31,7 +31,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use self::existing::Existing;
-use self::plan::Run;
+use self::plan::Compaction;
 pub use self::settings::CompactOptions;
 use super::Workspace;
 use crate::domain::type_names::type_name;
@@ -252,7 +252,7 @@ fn run(
         .collect();
     loop {
         let name = table.name.clone();
-        let planned = Run::plan(
+        let planned = Compaction::plan(
             workspace,
             table.clone(),
             declared.clone(),

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
-use super::Run;
+use super::Compaction;
 use crate::engine::compaction::{CompactionFacts, DayChanges};
 use crate::engine::digests::{key_digests, row_digests};
 use crate::engine::intervals::Intervals;
@@ -18,7 +18,7 @@ const SNAPSHOTS: usize = 3;
 /// nearly all of them.
 const NEARLY_ALL: u64 = 90;
 
-impl Run<'_> {
+impl Compaction<'_> {
     /// Says so if intervals end for no other reason than that columns appeared.
     pub(super) fn note_new_columns(&self, facts: &CompactionFacts) {
         for day in facts

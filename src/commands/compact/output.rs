@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::plan::Run;
+use super::plan::Compaction;
 use super::{CompactReport, CompactionMode, Done};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::parallel::decoding_threads;
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::parquet::writer::ObjectWriter;
 
-impl Run<'_> {
+impl Compaction<'_> {
     /// Reads the snapshots and writes the intervals, unless they stand or this is a dry run.
     pub(super) fn apply(mut self) -> Result<Done> {
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
@@ -87,14 +87,14 @@ impl Run<'_> {
 
 /// The object of intervals on its way.
 struct Output<'a> {
-    run: &'a Run<'a>,
+    run: &'a Compaction<'a>,
     staged: Option<Staged>,
     writer: Option<ObjectWriter>,
 }
 
 impl Sink for Output<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
-        let Run {
+        let Compaction {
             settings,
             path,
             workspace,

@@ -17,7 +17,7 @@ use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::Found;
 
 /// One compaction, planned.
-pub(super) struct Run<'a> {
+pub(super) struct Compaction<'a> {
     pub(super) workspace: &'a Workspace<'a>,
     pub(super) table: Table,
     pub(super) settings: Settings,
@@ -32,7 +32,7 @@ pub(super) struct Run<'a> {
     pub(super) dry_run: bool,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Compaction<'a> {
     /// Decides which snapshots are read, and what of the existing intervals is reused.
     pub(super) fn plan(
         workspace: &'a Workspace<'a>,
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
             return Err(no_snapshots(&table, range, &found));
         }
         let recall = FingerprintRecall::beside(&path, read_with(&table, &types));
-        let mut run = Run {
+        let mut run = Compaction {
             workspace,
             table,
             settings,

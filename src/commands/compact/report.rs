@@ -6,7 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::CompactReport;
-use super::plan::Run;
+use super::plan::Compaction;
 use crate::domain::dedup::Dedup;
 use crate::domain::gaps::gaps;
 use crate::domain::schema::unify;
@@ -14,7 +14,7 @@ use crate::domain::spelling::twins;
 use crate::engine::compaction::{Base, CompactionFacts};
 use crate::error::Result;
 
-impl Run<'_> {
+impl Compaction<'_> {
     /// The rule by which rows of external copies are dropped; those of asof's own have been dropped
     /// before.
     pub(super) fn dedup(&self) -> Option<&Dedup> {

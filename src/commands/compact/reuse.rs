@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::CompactionMode;
-use super::plan::Run;
+use super::plan::Compaction;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::type_names::type_name;
@@ -18,7 +18,7 @@ use crate::parallel::{OrderedPool, Task};
 use crate::source::no_column;
 use crate::storage::lake::location::Object;
 
-impl Run<'_> {
+impl Compaction<'_> {
     /// Takes over as much of existing intervals as still agrees with the lake.
     pub(super) fn take_over(
         &mut self,

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use super::input::{keep_names, leave_to_path, sort_rows};
 use super::plan::Plan;
 use super::publish::publish;
-use super::write::{Written, write};
+use super::write::{WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
@@ -42,14 +42,14 @@ pub(super) fn take(
     let (input, rows) = read_input(workspace, plan, previous.as_ref())?;
     let plan = &*plan;
     let Plan { table, date, .. } = plan;
-    let Input { schema, drift, .. } = &input;
+    let SourceInput { schema, drift, .. } = &input;
     let staged = stage(workspace, plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
     let recorded_since = previous.as_ref().filter(|_| !options.dry_run);
     let mut recorder = recorder(table, *date, recorded_since, &input.comparison);
     let since = previous.as_ref().map(|previous| previous.date);
     let before = previous.as_ref().and_then(Previous::footer);
-    let Written {
+    let WrittenRows {
         sum,
         sum_before,
         changes,
@@ -125,7 +125,7 @@ fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
 }
 
 /// The rows of a source in order of the key, and how their columns differ from those before.
-struct Input {
+struct SourceInput {
     /// Counts the rows that the rule of duplicates drops.
     dropped: Option<Dropped>,
     schema: SchemaRef,
@@ -142,7 +142,7 @@ fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut Plan<'_>,
     previous: Option<&Previous>,
-) -> Result<(Input, Batches)> {
+) -> Result<(SourceInput, Batches)> {
     let Plan {
         table,
         date,
@@ -179,7 +179,7 @@ fn read_input(
             )
         }
     };
-    let input = Input {
+    let input = SourceInput {
         dropped,
         absent: absent_columns(&pinned, &schema),
         schema,
@@ -283,7 +283,7 @@ fn footer(
     workspace: &Workspace<'_>,
     plan: &Plan<'_>,
     options: &SnapshotOptions,
-    input: &Input,
+    input: &SourceInput,
     sum: &RowSum,
     forced: Vec<String>,
 ) -> SnapshotFooter {

@@ -22,7 +22,7 @@ use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::sorter::sort;
 
 /// What was found out while rows were written.
-pub(super) struct Written {
+pub(super) struct WrittenRows {
     pub(super) sum: RowSum,
     /// That of the previous snapshot.
     pub(super) sum_before: RowSum,
@@ -40,7 +40,7 @@ pub(super) fn write(
     comparison: &SchemaRef,
     writer: &mut ObjectWriter,
     mut recorder: Option<&mut ChangesWriter>,
-) -> Result<Written> {
+) -> Result<WrittenRows> {
     let keying = Arc::new(Keying {
         encoder: KeyEncoder::new(comparison, &table.key)?,
         table: table.name.clone(),
@@ -88,7 +88,7 @@ pub(super) fn write(
     if let Some(error) = duplicates.refusal(table, date) {
         return Err(error.hint(table.latest_hint()));
     }
-    Ok(Written {
+    Ok(WrittenRows {
         sum,
         sum_before,
         changes,

@@ -32,7 +32,7 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use self::snapshots::{Compared, Job, Look, jobs, look};
+use self::snapshots::{Compared, SnapshotCheck, SnapshotSums, jobs, look};
 use super::Workspace;
 use super::lookup::{intervals_file, inventory, inventory_of_file};
 use crate::domain::digest::RowSum;
@@ -328,7 +328,11 @@ impl<'a> Verification<'a> {
     }
 
     /// Reads the snapshots, in parallel.
-    fn look_at_all(&self, jobs: &[Job<'_>], compared: Option<&Compared>) -> Vec<Look> {
+    fn look_at_all(
+        &self,
+        jobs: &[SnapshotCheck<'_>],
+        compared: Option<&Compared>,
+    ) -> Vec<SnapshotSums> {
         let done = AtomicU64::new(0);
         let threads = object_threads(self.table.root.store().is_some());
         parallel::map(threads, jobs, |job| {
@@ -349,7 +353,7 @@ impl<'a> Verification<'a> {
         inventory: &TableInventory,
         intervals: &Intervals,
         expanded: Option<&[RowSum]>,
-        looks: &mut Peekable<impl Iterator<Item = (&'j Job<'j>, Look)>>,
+        looks: &mut Peekable<impl Iterator<Item = (&'j SnapshotCheck<'j>, SnapshotSums)>>,
     ) {
         for (at, observed) in intervals.footer.observed.iter().enumerate() {
             while let Some((job, look)) = looks.next_if(|(job, _)| job.date < observed.date) {
@@ -370,7 +374,7 @@ impl<'a> Verification<'a> {
     }
 
     /// Records what a snapshot showed; gives it back if it was read to its end.
-    fn take(&mut self, job: &Job<'_>, look: Look) -> Option<Look> {
+    fn take(&mut self, job: &SnapshotCheck<'_>, look: SnapshotSums) -> Option<SnapshotSums> {
         for (kind, what) in &look.problems {
             self.problem(Some(job.date), *kind, what);
         }

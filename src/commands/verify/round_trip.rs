@@ -5,7 +5,7 @@
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::snapshots::{Job, Look};
+use super::snapshots::{SnapshotCheck, SnapshotSums};
 use super::{Finding, ProblemKind, Verification};
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::quoted;
@@ -29,8 +29,8 @@ impl Verification<'_> {
         &mut self,
         intervals: &Intervals,
         at: usize,
-        job: &Job<'_>,
-        look: &Look,
+        job: &SnapshotCheck<'_>,
+        look: &SnapshotSums,
         expanded: RowSum,
     ) {
         let stands = look.recorded.unwrap_or_else(|| look.whole.fingerprint());
@@ -109,7 +109,7 @@ impl Verification<'_> {
 }
 
 /// Names up to five keys by which the intervals differ from a snapshot.
-fn second_look(table: &Table, intervals: &Intervals, job: &Job<'_>) -> Result<String> {
+fn second_look(table: &Table, intervals: &Intervals, job: &SnapshotCheck<'_>) -> Result<String> {
     let snapshot = table.open(job.date, job.objects, job.pinned.as_ref())?;
     let selection = intervals.selection();
     let selected = SelectedRows::new(&selection)?;

@@ -22,7 +22,7 @@ use crate::storage::parquet::footer::SnapshotFooter;
 use crate::storage::parquet::object::ParquetObject;
 
 /// One snapshot to be read.
-pub(super) struct Job<'a> {
+pub(super) struct SnapshotCheck<'a> {
     pub(super) date: NaiveDate,
     pub(super) objects: &'a [Object],
     /// The types of the snapshots before, for text formats.
@@ -34,12 +34,12 @@ pub(super) struct Job<'a> {
 pub(super) fn jobs<'a>(
     inventory: &'a TableInventory,
     intervals: Option<&Intervals>,
-) -> Vec<Job<'a>> {
+) -> Vec<SnapshotCheck<'a>> {
     let partitions = &inventory.found.partitions;
     if inventory.table.own {
         return partitions
             .iter()
-            .map(|(date, objects)| Job {
+            .map(|(date, objects)| SnapshotCheck {
                 date: *date,
                 objects,
                 pinned: None,
@@ -54,7 +54,7 @@ pub(super) fn jobs<'a>(
         .enumerate()
     {
         if let Some(objects) = partitions.get(&date) {
-            jobs.push(Job {
+            jobs.push(SnapshotCheck {
                 date,
                 objects,
                 pinned: intervals.and_then(|intervals| intervals.schema_of(at).ok()),
@@ -99,7 +99,7 @@ impl Compared {
 
 /// What reading a snapshot showed.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct SnapshotSums {
     pub(super) problems: Vec<(ProblemKind, String)>,
     /// Whether it was read to its end.
     pub(super) complete: bool,
@@ -112,8 +112,12 @@ pub(super) struct Look {
 }
 
 /// Reads a snapshot to its end, or as far as it can be read.
-pub(super) fn look(table: &Table, job: &Job<'_>, compared: Option<&Compared>) -> Look {
-    let mut look = Look::default();
+pub(super) fn look(
+    table: &Table,
+    job: &SnapshotCheck<'_>,
+    compared: Option<&Compared>,
+) -> SnapshotSums {
+    let mut look = SnapshotSums::default();
     if let Err((kind, error)) = look.read(table, job, compared) {
         look.problems.push((kind, sentence(&error, &table.name)));
     }
@@ -121,7 +125,7 @@ pub(super) fn look(table: &Table, job: &Job<'_>, compared: Option<&Compared>) ->
 }
 
 /// Opens a snapshot; what keeps it from being read is a problem of its footer if it is whole.
-fn open(table: &Table, job: &Job<'_>) -> Result<Snapshot, (ProblemKind, Error)> {
+fn open(table: &Table, job: &SnapshotCheck<'_>) -> Result<Snapshot, (ProblemKind, Error)> {
     if table.own && job.objects.len() > 1 {
         let what = format!(
             "expected one snapshot file, found {}: {}",
@@ -143,11 +147,11 @@ fn open(table: &Table, job: &Job<'_>) -> Result<Snapshot, (ProblemKind, Error)> 
         })
 }
 
-impl Look {
+impl SnapshotSums {
     fn read(
         &mut self,
         table: &Table,
-        job: &Job<'_>,
+        job: &SnapshotCheck<'_>,
         compared: Option<&Compared>,
     ) -> Result<(), (ProblemKind, Error)> {
         let unreadable = |error: Error| (ProblemKind::Unreadable, error);

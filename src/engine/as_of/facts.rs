@@ -9,7 +9,7 @@ use super::RowSource;
 use super::columns::schema_on;
 use super::history::TableHistory;
 use crate::domain::digest::Fingerprint;
-use crate::engine::join_input::snapshots::Dated;
+use crate::engine::join_input::snapshots::DatedSnapshot;
 use crate::engine::table::{Snapshot, content};
 use crate::error::Result;
 
@@ -110,13 +110,13 @@ impl TableHistory {
     ///
     /// # Errors
     /// A refusal for a date without one; a failure or refusal of reading a footer.
-    pub fn snapshots_of(&self, observed: &[NaiveDate]) -> Result<Vec<Dated>> {
+    pub fn snapshots_of(&self, observed: &[NaiveDate]) -> Result<Vec<DatedSnapshot>> {
         let dated = |date: &NaiveDate| {
             let objects = self
                 .snapshots
                 .get(date)
                 .ok_or_else(|| self.table.refuse(*date, "there is no snapshot"))?;
-            Ok(Dated {
+            Ok(DatedSnapshot {
                 date: *date,
                 objects: objects.clone(),
                 fingerprint: self.facts(*date)?.stored,

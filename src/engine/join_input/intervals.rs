@@ -29,7 +29,7 @@ pub fn of_intervals(
     columns: &JoinColumns,
     dates: &[NaiveDate],
 ) -> Result<Timed> {
-    let window = Window::of(dates);
+    let window = DateWindow::of(dates);
     // Most rows of a long history hold on no date of the window; of those of a short one the
     // condition tells.
     let narrow = columns.condition().is_some() || dates.len() * 2 < intervals.footer.observed.len();
@@ -73,13 +73,13 @@ pub fn of_intervals(
 
 /// Some dates, as days since 1970.
 #[derive(Clone)]
-struct Window {
+struct DateWindow {
     first: i32,
     /// For each day from the first date to the last one, the next date from this day on.
     next: Arc<[i32]>,
 }
 
-impl Window {
+impl DateWindow {
     /// Dates that ascend.
     fn of(dates: &[NaiveDate]) -> Self {
         let first = dates.first().map_or(0, |first| to_days(*first));
@@ -88,7 +88,7 @@ impl Window {
             let day = to_days(*date);
             next.resize(usize::try_from(day - first).unwrap_or(0) + 1, day);
         }
-        Window {
+        DateWindow {
             first,
             next: next.into(),
         }
@@ -108,14 +108,14 @@ struct InWindow {
     condition: Option<Arc<dyn RowCondition>>,
     columns: Vec<String>,
     convention: Convention,
-    window: Window,
+    window: DateWindow,
 }
 
 impl InWindow {
     fn new(
         condition: Option<Arc<dyn RowCondition>>,
         convention: Convention,
-        window: Window,
+        window: DateWindow,
     ) -> Self {
         let mut columns: Vec<String> = condition
             .iter()
@@ -222,7 +222,7 @@ mod tests {
             let date = |day: u64| NaiveDate::from_ymd_opt(1969, 12, 1).expect("a date") + Days::new(day);
             let dates: Vec<NaiveDate> = days.into_iter().map(date).collect();
             let interval = Interval { start: date(start), end: length.map(|length| date(start + length)) };
-            let meets = Window::of(&dates).meets(to_days(interval.start), interval.end.map_or(i32::MAX, to_days));
+            let meets = DateWindow::of(&dates).meets(to_days(interval.start), interval.end.map_or(i32::MAX, to_days));
             prop_assert_eq!(meets, dates.iter().any(|date| interval.holds(*date)));
         }
     }

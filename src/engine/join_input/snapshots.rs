@@ -21,7 +21,7 @@ use crate::model::MemoryBudget;
 use crate::storage::lake::location::Object;
 
 /// A snapshot that is to be read.
-pub struct Dated {
+pub struct DatedSnapshot {
     /// Its date.
     pub date: NaiveDate,
     /// Where it is.
@@ -38,7 +38,7 @@ pub struct Dated {
 /// one.
 pub fn versions_of_snapshots(
     table: &Table,
-    snapshots: &[Dated],
+    snapshots: &[DatedSnapshot],
     columns: &Arc<JoinColumns>,
     memory: MemoryBudget,
     threads: usize,

@@ -52,13 +52,14 @@ pub use self::placeholders::{JobDay, bind};
 use self::provider::Provider;
 pub(super) use self::row_filter::RowFilter;
 use self::session::session;
+use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
 use crate::parallel::processors;
 use crate::phases::Phase;
 use crate::storage::Batches;
-use crate::storage::parquet::object::{RowCondition, to_canonical};
+use crate::storage::parquet::object::RowCondition;
 
 /// How large the stack of a thread is: an expression is walked recursively.
 const STACK: usize = 16 << 20;

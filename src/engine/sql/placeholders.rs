@@ -162,7 +162,7 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
         .with_unescape(false)
         .tokenize_with_location();
     let tokens = tokens.map_err(|error| Error::usage(format!("the job's SQL: {error}")))?;
-    let mut place = Place {
+    let mut place = MarkedPlace {
         sql,
         at: 0,
         line: 1,
@@ -197,14 +197,14 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
 }
 
 /// A place in a text, which only moves forward.
-struct Place<'a> {
+struct MarkedPlace<'a> {
     sql: &'a str,
     at: usize,
     line: u64,
     column: u64,
 }
 
-impl Place<'_> {
+impl MarkedPlace<'_> {
     /// The byte at a line and column, both of which count characters from 1.
     fn byte(&mut self, to: Location) -> usize {
         while (self.line, self.column) < (to.line, to.column) {

@@ -29,15 +29,15 @@ use crate::storage::parquet::object::BATCH_ROWS;
 const WAITING: usize = 4;
 
 /// Text on its way to the temporary file.
-pub(super) struct Aside {
+pub(super) struct TextAside {
     pub(super) schema: SchemaRef,
     builders: Vec<StringBuilder>,
     places: Vec<Place>,
-    watch: Watch,
+    watch: TypeWatch,
     writer: StreamWriter<BufWriter<File>>,
 }
 
-impl Aside {
+impl TextAside {
     pub(super) fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
         let file = tempfile::tempfile().io_context(|| SPILL.into())?;
         let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
@@ -47,10 +47,10 @@ impl Aside {
             .clone()
             .map(|field| Guess::of(field.name(), rules).in_notation(&form.notation))
             .collect();
-        Ok(Aside {
+        Ok(TextAside {
             builders: fields.map(|_| StringBuilder::new()).collect(),
             places: Vec::with_capacity(BATCH_ROWS),
-            watch: Watch::new(guesses, rules.is_alone)?,
+            watch: TypeWatch::new(guesses, rules.is_alone)?,
             schema,
             writer,
         })
@@ -114,17 +114,17 @@ struct Placed {
 type Columns = Vec<(usize, Guess)>;
 
 /// Looks at values: here, or on threads that have some columns each.
-enum Watch {
+enum TypeWatch {
     Here(Columns),
     Threads(Vec<(SyncSender<Arc<Placed>>, JoinHandle<Columns>)>),
 }
 
-impl Watch {
+impl TypeWatch {
     fn new(guesses: Vec<Guess>, on_threads: bool) -> Result<Self> {
         let columns: Columns = guesses.into_iter().enumerate().collect();
         let threads = processors().min(columns.len());
         if !on_threads || threads < 2 {
-            return Ok(Watch::Here(columns));
+            return Ok(TypeWatch::Here(columns));
         }
         let mut shares: Vec<Columns> = vec![Vec::new(); threads];
         for (column, guess) in columns {
@@ -141,13 +141,13 @@ impl Watch {
             Ok((sender, thread.map_err(failed)?))
         };
         let threads = shares.into_iter().map(start);
-        Ok(Watch::Threads(threads.collect::<Result<_>>()?))
+        Ok(TypeWatch::Threads(threads.collect::<Result<_>>()?))
     }
 
     fn see(&mut self, rows: Placed) -> Result<()> {
         match self {
-            Watch::Here(columns) => see(columns, &rows),
-            Watch::Threads(threads) => {
+            TypeWatch::Here(columns) => see(columns, &rows),
+            TypeWatch::Threads(threads) => {
                 let rows = Arc::new(rows);
                 for (sender, _) in threads {
                     sender.send(rows.clone()).map_err(|_| panicked())?;
@@ -160,8 +160,8 @@ impl Watch {
     /// What each column has shown.
     fn end(self) -> Result<Vec<Guess>> {
         let mut columns = match self {
-            Watch::Here(columns) => columns,
-            Watch::Threads(threads) => {
+            TypeWatch::Here(columns) => columns,
+            TypeWatch::Threads(threads) => {
                 let mut all = Vec::new();
                 for (sender, thread) in threads {
                     drop(sender);

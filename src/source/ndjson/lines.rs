@@ -19,12 +19,12 @@ const LONGEST_LINE: usize = 16 << 20;
 pub(super) type PlacedObject = (Place, Fields);
 
 /// Some lines of a file, or the beginning of one that is too long.
-pub(super) struct Piece {
+pub(super) struct LinesPiece {
     first: Place,
     text: Vec<u8>,
 }
 
-impl Piece {
+impl LinesPiece {
     /// The objects of the lines; `None` if a line is neither one object nor blank.
     pub(super) fn objects(&self) -> Option<Vec<PlacedObject>> {
         if self.text.len() > LONGEST_LINE {
@@ -55,20 +55,20 @@ fn object(line: &[u8]) -> Option<Fields> {
 }
 
 /// The pieces of the texts of all files, which stand in one.
-pub(super) struct Pieces {
+pub(super) struct LinesPieces {
     file: File,
     /// Where the text of each file begins and ends.
     texts: Vec<Option<(u64, u64)>>,
     next: Place,
 }
 
-impl Pieces {
+impl LinesPieces {
     pub(super) fn new(file: File, texts: Vec<Option<(u64, u64)>>) -> Self {
         let next = Place { file: 0, line: 1 };
-        Pieces { file, texts, next }
+        LinesPieces { file, texts, next }
     }
 
-    fn next_piece(&mut self) -> Result<Option<Piece>> {
+    fn next_piece(&mut self) -> Result<Option<LinesPiece>> {
         while let Some(text) = self.texts.get_mut(self.next.file) {
             let Some((start, end)) = text.filter(|(start, end)| start < end) else {
                 self.next = Place {
@@ -98,14 +98,14 @@ impl Pieces {
             *text = Some((start + bytes.len() as u64, end));
             let first = self.next;
             self.next.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-            return Ok(Some(Piece { first, text: bytes }));
+            return Ok(Some(LinesPiece { first, text: bytes }));
         }
         Ok(None)
     }
 }
 
-impl Iterator for Pieces {
-    type Item = Result<Piece>;
+impl Iterator for LinesPieces {
+    type Item = Result<LinesPiece>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_piece().transpose()

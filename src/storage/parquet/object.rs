@@ -11,7 +11,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
@@ -35,9 +35,8 @@ use super::metadata::{
 use super::row_choice::{FetchedRows, RowChoice};
 pub use super::statistics::{GroupStatistics, RowCondition};
 use super::{embedded_schema, int96, untrusted};
-use crate::domain::calendar::check_calendar;
+use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
-use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Result};
 use crate::parallel::{each, flatten};
 use crate::phases::Phase;
@@ -581,24 +580,6 @@ impl ParquetObject {
             None => builder,
         }
     }
-}
-
-/// A batch with its types made canonical: `schema` is its own schema after
-/// [`canonical_schema`], column for column.
-///
-/// # Errors
-/// A refusal that names the column that cannot be converted, or that has a date which no calendar
-/// has.
-pub fn to_canonical(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    check_calendar(batch)?;
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| cast_exactly(column, field.data_type(), field.name()));
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
-        .internal_context(|| "cannot convert rows".into())
 }
 
 #[cfg(test)]

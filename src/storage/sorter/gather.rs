@@ -11,7 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take_record_batch};
 use arrow::datatypes::DataType;
 
-use super::order::{Place, order};
+use super::order::{RowPlace, order};
 use crate::domain::key::KeyEncoder;
 use crate::error::{Context, Result};
 use crate::parallel::{OrderedPool, Task, flatten, processors};
@@ -29,7 +29,7 @@ pub(super) fn sorted(encoder: &KeyEncoder, batch: RecordBatch) -> Result<RecordB
     let Some(places) = order(encoder, std::slice::from_ref(&batch), 1)? else {
         return Ok(batch);
     };
-    let row = |place: &Place| u32::try_from(place.indices().1).ok();
+    let row = |place: &RowPlace| u32::try_from(place.indices().1).ok();
     let rows: UInt32Array = places.iter().map(row).collect();
     take_record_batch(&batch, &rows).internal_context(|| "cannot put rows in order".into())
 }
@@ -40,7 +40,7 @@ pub(super) fn sorted(encoder: &KeyEncoder, batch: RecordBatch) -> Result<RecordB
 /// A failure to start a thread.
 pub(super) fn in_order(
     batches: Vec<RecordBatch>,
-    order: Option<Vec<Place>>,
+    order: Option<Vec<RowPlace>>,
     rows: usize,
 ) -> Result<Batches> {
     let Some(order) = order else {
@@ -81,7 +81,7 @@ fn pieces(batch: RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> 
         .map(move |at| batch.slice(at, rows.min(batch.num_rows() - at)))
 }
 
-fn gather(batches: &[RecordBatch], places: &[Place]) -> Result<RecordBatch> {
+fn gather(batches: &[RecordBatch], places: &[RowPlace]) -> Result<RecordBatch> {
     let schema = batches[0].schema();
     let indices: Vec<(usize, usize)> = places.iter().map(|place| place.indices()).collect();
     let columns = (0..schema.fields().len()).map(|column| {

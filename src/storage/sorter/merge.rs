@@ -29,7 +29,7 @@ use crate::storage::parquet::BATCH_ROWS;
 /// Whatever the streams fail with.
 pub fn merge(streams: Vec<Batches>, schema: &SchemaRef, keys: &[String]) -> Result<Batches> {
     let encoder = Arc::new(KeyEncoder::new(schema, keys)?);
-    let streams = streams.into_iter().map(|rows| Stream {
+    let streams = streams.into_iter().map(|rows| RunStream {
         rows,
         current: None,
     });
@@ -52,7 +52,7 @@ fn put_in_order(encoder: &KeyEncoder, round: Vec<RecordBatch>) -> Result<Vec<Rec
 }
 
 /// A stream, and the rows of it that are there.
-struct Stream {
+struct RunStream {
     rows: Batches,
     current: Option<Sorted>,
 }
@@ -64,7 +64,7 @@ struct Sorted {
     taken: usize,
 }
 
-impl Stream {
+impl RunStream {
     /// Loads the next batch, if all of the one before is taken.
     fn refill(&mut self, encoder: &KeyEncoder) -> Result<()> {
         let is_used_up = |sorted: &Sorted| sorted.taken >= sorted.batch.num_rows();
@@ -104,7 +104,7 @@ impl Sorted {
 /// The rows of each round, by stream.
 struct Rounds {
     encoder: Arc<KeyEncoder>,
-    streams: Vec<Stream>,
+    streams: Vec<RunStream>,
 }
 
 impl Rounds {

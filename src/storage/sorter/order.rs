@@ -24,9 +24,9 @@ const PREFIX: usize = 8;
 
 /// The number of a batch, and that of a row in it, in the high bits and the low ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u64);
+pub(super) struct RowPlace(u64);
 
-impl Place {
+impl RowPlace {
     /// The number of the batch, and that of the row in it.
     pub(super) fn indices(self) -> (usize, usize) {
         ((self.0 >> 32) as usize, (self.0 & 0xffff_ffff) as usize)
@@ -48,8 +48,8 @@ impl Entry {
         self.0 >> 64
     }
 
-    fn place(self) -> Place {
-        Place((self.0 & u128::from(u64::MAX)) as u64)
+    fn place(self) -> RowPlace {
+        RowPlace((self.0 & u128::from(u64::MAX)) as u64)
     }
 }
 
@@ -62,10 +62,12 @@ pub(super) fn order(
     encoder: &KeyEncoder,
     batches: &[RecordBatch],
     threads: usize,
-) -> Result<Option<Vec<Place>>> {
-    let looks: Vec<Look> = map(threads, batches, |batch| Look::at(&encoder.encode(batch)?))
-        .into_iter()
-        .collect::<Result<_>>()?;
+) -> Result<Option<Vec<RowPlace>>> {
+    let looks: Vec<KeyBytes> = map(threads, batches, |batch| {
+        KeyBytes::at(&encoder.encode(batch)?)
+    })
+    .into_iter()
+    .collect::<Result<_>>()?;
     if looks.iter().all(|look| look.ascends)
         && looks.is_sorted_by(|before, after| before.last <= after.first)
     {
@@ -131,7 +133,7 @@ fn compare(keys: Option<&[Rows]>, one: Entry, other: Entry) -> Ordering {
 }
 
 /// What is seen of the keys of one batch.
-struct Look {
+struct KeyBytes {
     ascends: bool,
     first: Vec<u8>,
     last: Vec<u8>,
@@ -139,10 +141,10 @@ struct Look {
     differing: Vec<u8>,
 }
 
-impl Look {
+impl KeyBytes {
     fn at(keys: &Rows) -> Result<Self> {
         let key = |row: Option<usize>| row.map_or_else(Vec::new, |row| keys.row(row).data().into());
-        let mut look = Look {
+        let mut look = KeyBytes {
             ascends: true,
             first: key((keys.num_rows() > 0).then_some(0)),
             last: key(keys.num_rows().checked_sub(1)),
@@ -161,7 +163,7 @@ impl Look {
 
 /// The bytes of keys in which any two of them differ. A key that ends earlier counts as filled up
 /// with zeros: no key is the beginning of another one, so that changes no order.
-fn differing_bytes(looks: &[Look]) -> Vec<usize> {
+fn differing_bytes(looks: &[KeyBytes]) -> Vec<usize> {
     let mut differing = Vec::new();
     for look in looks {
         add_difference(&mut differing, &looks[0].first, &look.first);
