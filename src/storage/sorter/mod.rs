@@ -1,8 +1,8 @@
 //! Rows by key in bounded memory.
 //!
-//! Rows are gathered up to a budget, sorted ([`order`]), and spilled as a run to an unnamed
+//! Rows are gathered up to a budget, sorted (`order`), and spilled as a run to an unnamed
 //! temporary file, which the system removes even if the process is killed; in the end the runs are
-//! merged ([`merge`]). Rows that came in order are left as they are. Rows of equal keys stay in the
+//! merged (`merge`). Rows that came in order are left as they are. Rows of equal keys stay in the
 //! order in which they came. All of it is done on all processors.
 //!
 //! Memory: the budget, which counts rows and what their order takes; keys of which more than a few
