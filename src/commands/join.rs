@@ -27,9 +27,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Workspace;
-use super::backfill::{
-    AdHoc, BackfillOptions, BuildSource, EventsDatedByColumn, Need, Needs, ServedBy, View,
-};
+use super::backfill::{AdHoc, BackfillOptions, BuildSource, Need, Needs, ServedBy, View};
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
 use crate::domain::days::to_days;
 use crate::domain::join::JoinKind;
@@ -37,7 +35,7 @@ use crate::domain::schema::unify;
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::{RowSource, TableHistory};
-use crate::engine::dated::{Dated, RowsOf, Survey};
+use crate::engine::dated::{Dated, Survey};
 use crate::engine::intervals::Intervals;
 use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
 use crate::engine::join_input::intervals::of_intervals;
@@ -45,7 +43,7 @@ use crate::engine::join_input::snapshots::{DatedSnapshot, versions_of_snapshots}
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan, TableName};
 use crate::parallel::{self, decoding_threads, object_threads};
-use crate::source::{LayoutColumns, ReadAs};
+use crate::source::ReadAs;
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::object_store::http::RequestCounts;
@@ -158,29 +156,14 @@ impl JoinRun {
         let (spec, name, place) =
             join.ok_or_else(|| Error::usage("a join needs events and a table"))?;
         refuse_inputs_as_output(workspace, &output, &output, std::slice::from_ref(&place))?;
-        let EventsDatedByColumn { column, layout } =
-            place.dates.into_column().ok_or_else(|| {
-                Error::usage(format!(
-                    "the date column of the events {} is unknown",
-                    place.name
-                ))
-                .hint("--events-date-column COLUMN")
-            })?;
-        let mut types = place.types;
-        types.layout = layout
-            .as_ref()
-            .map(LayoutColumns::of_events)
-            .unwrap_or_default();
-        let shown = format!("events {}, '{}'", place.name, workspace.shown(&place.root));
-        let events = Dated::new(
-            place.root,
-            layout,
-            place.format,
-            types,
-            column,
-            RowsOf::Events,
-        )
-        .within(shown.clone(), workspace.memory);
+        let dates = place.dates.clone().into_column().ok_or_else(|| {
+            Error::usage(format!(
+                "the date column of the events {} is unknown",
+                place.name
+            ))
+            .hint("--events-date-column COLUMN")
+        })?;
+        let events = place.dated_by(workspace, dates);
         let survey = events.survey(options.range)?;
         let (Some((first, _)), Some((last, _))) = (
             survey.dates.first_key_value(),
@@ -189,7 +172,10 @@ impl JoinRun {
             let within = options
                 .range
                 .map_or(String::new(), |range| format!(" from {range}"));
-            return Err(Error::refused(format!("{shown} has no rows{within}")));
+            return Err(Error::refused(format!(
+                "{} has no rows{within}",
+                events.place
+            )));
         };
         let range = DateRange::new(*first, *last)?;
         let history = history(workspace, &name, &[View::AsOf], &options.as_backfill(range))?;

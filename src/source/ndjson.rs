@@ -4,13 +4,13 @@
 //! in common ([`Shape`]), once for the values. Where nothing else is read meanwhile, and every line
 //! has one object without faults, both are done a piece of some lines at a time, on all processors
 //! ([`lines`]); any other text is read again from its beginning, by a reader that names what is
-//! wrong. Numbers are digits until their type is known
-//! ([`crate::domain::text::json`]), and strings are text, unless the column had another type so far or
-//! one is declared. A field that only some objects have is null in the others. An object that never
-//! has a field is kept as its JSON text, since Parquet has no type without fields.
+//! wrong. Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings
+//! are text, unless the column had another type so far or one is declared. A field that only some
+//! objects have is null in the others. An object that never has a field is kept as its JSON text,
+//! since Parquet has no type without fields.
 //!
-//! Memory: a batch of rows, twice, or a few pieces of lines; and what shapes hold, which is bounded by the number of distinct
-//! fields.
+//! Memory: a batch of rows, twice, or a few pieces of lines; and what shapes hold, which is bounded
+//! by the number of distinct fields.
 
 mod lines;
 mod shape;

@@ -130,7 +130,7 @@ impl Parts {
         Ok(Parts { schema, parts })
     }
 
-    /// How many rows all files have, if each says so.
+    /// The number of rows of all files; `None` if a footer does not record it.
     pub(super) fn count(&self) -> Option<u64> {
         let rows = |(part, _): &(Part, String)| match part {
             Part::Parquet(object) => Some(object.rows()),

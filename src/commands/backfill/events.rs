@@ -96,6 +96,24 @@ impl EventsPlace {
         }
     }
 
+    /// The events as rows whose dates a column tells.
+    pub(in crate::commands) fn dated_by(
+        &self,
+        workspace: &Workspace<'_>,
+        dates: EventsDatedByColumn,
+    ) -> Dated {
+        let EventsDatedByColumn { column, layout } = dates;
+        let of_layout = layout.as_ref().map(LayoutColumns::of_events);
+        let types = TypeRules {
+            layout: of_layout.unwrap_or_default(),
+            ..self.types.clone()
+        };
+        let (root, format) = (self.root.clone(), self.format.clone());
+        let shown = format!("events {}, '{}'", self.name, workspace.shown(&self.root));
+        Dated::new(root, layout, format, types, column, RowsOf::Events)
+            .within(shown, workspace.memory)
+    }
+
     fn search_by_layout(self, layout: Layout, range: DateRange) -> Result<EventsSource> {
         let name = self.name;
         let at = |error: Error| error.within(format!("events {name}"));
@@ -125,17 +143,8 @@ impl EventsPlace {
         range: DateRange,
         followed: Option<SchemaRef>,
     ) -> Result<EventsSource> {
-        let place = format!("events {}, '{}'", self.name, workspace.shown(&self.root));
         self.types.pinned = followed;
-        let dated = Dated::new(
-            self.root.clone(),
-            dates.layout,
-            self.format,
-            self.types,
-            dates.column,
-            RowsOf::Events,
-        )
-        .within(place, workspace.memory);
+        let dated = self.dated_by(workspace, dates);
         let split = dated.split(Some(range))?;
         Ok(EventsSource {
             name: self.name,

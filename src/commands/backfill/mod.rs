@@ -34,7 +34,7 @@ mod states;
 mod warnings;
 
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
-pub(super) use self::events::{EventDates, EventsDatedByColumn, configured_events};
+pub(super) use self::events::{EventDates, configured_events};
 pub(super) use self::job::Job;
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};
 pub(super) use self::relations::View;

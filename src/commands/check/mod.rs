@@ -21,10 +21,10 @@ use std::io::Read;
 
 use self::examine::examine;
 use super::Workspace;
-use super::backfill::{EventDates, EventsDatedByColumn, configured_events};
+use super::backfill::{EventDates, configured_events};
 use super::snapshot::{find_source, keep_names};
 use crate::domain::dedup::Dedup;
-use crate::engine::dated::{Dated, RowsOf};
+use crate::engine::dated::Dated;
 use crate::engine::pins::pins;
 use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
@@ -350,38 +350,20 @@ fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
     place.format.declared = options.source_format.or(place.format.declared);
     let root = workspace.shown(&place.root);
     match place.dates {
-        EventDates::Layout(layout) => {
-            let find = |range: Option<DateRange>| partitions::find(&place.root, &layout, range);
+        EventDates::Layout(ref layout) => {
+            let find = |range: Option<DateRange>| partitions::find(&place.root, layout, range);
             let (date, files) =
                 latest(options, &format!("events {}", place.name), find, workspace)?;
             let rules = TypeRules {
-                layout: LayoutColumns::of_events(&layout),
+                layout: LayoutColumns::of_events(layout),
                 ..place.types
             };
             let at = |error: Error| error.within(format!("events {}, {date}", place.name));
             let format = place.format.of(&files).map_err(at)?;
             Opened::of_files(root, Some(date), files, format, rules).map_err(at)
         }
-        EventDates::Column(EventsDatedByColumn { column, layout }) => {
-            let columns = layout
-                .as_ref()
-                .map(LayoutColumns::of_events)
-                .unwrap_or_default();
-            let types = TypeRules {
-                layout: columns,
-                ..place.types
-            };
-            let shown = format!("events {}, '{root}'", place.name);
-            let dated = Dated::new(
-                place.root,
-                layout,
-                place.format,
-                types,
-                column,
-                RowsOf::Events,
-            )
-            .within(shown, workspace.memory);
-            of_column(&dated, &root, options)
+        EventDates::Column(ref dates) => {
+            of_column(&place.dated_by(workspace, dates.clone()), &root, options)
         }
     }
 }

@@ -32,7 +32,7 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use self::snapshots::{Compared, SnapshotCheck, SnapshotSums, jobs, look};
+use self::snapshots::{Compared, SnapshotCheck, SnapshotFindings, jobs, look};
 use super::Workspace;
 use super::lookup::{intervals_file, inventory, inventory_of_file};
 use crate::domain::digest::RowSum;
@@ -332,7 +332,7 @@ impl<'a> Verification<'a> {
         &self,
         jobs: &[SnapshotCheck<'_>],
         compared: Option<&Compared>,
-    ) -> Vec<SnapshotSums> {
+    ) -> Vec<SnapshotFindings> {
         let done = AtomicU64::new(0);
         let threads = object_threads(self.table.root.store().is_some());
         parallel::map(threads, jobs, |job| {
@@ -353,7 +353,7 @@ impl<'a> Verification<'a> {
         inventory: &TableInventory,
         intervals: &Intervals,
         expanded: Option<&[RowSum]>,
-        looks: &mut Peekable<impl Iterator<Item = (&'j SnapshotCheck<'j>, SnapshotSums)>>,
+        looks: &mut Peekable<impl Iterator<Item = (&'j SnapshotCheck<'j>, SnapshotFindings)>>,
     ) {
         for (at, observed) in intervals.footer.observed.iter().enumerate() {
             while let Some((job, look)) = looks.next_if(|(job, _)| job.date < observed.date) {
@@ -374,7 +374,11 @@ impl<'a> Verification<'a> {
     }
 
     /// Records what a snapshot showed; gives it back if it was read to its end.
-    fn take(&mut self, job: &SnapshotCheck<'_>, look: SnapshotSums) -> Option<SnapshotSums> {
+    fn take(
+        &mut self,
+        job: &SnapshotCheck<'_>,
+        look: SnapshotFindings,
+    ) -> Option<SnapshotFindings> {
         for (kind, what) in &look.problems {
             self.problem(Some(job.date), *kind, what);
         }

@@ -5,7 +5,7 @@
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::snapshots::{SnapshotCheck, SnapshotSums};
+use super::snapshots::{SnapshotCheck, SnapshotFindings};
 use super::{Finding, ProblemKind, Verification};
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::quoted;
@@ -30,7 +30,7 @@ impl Verification<'_> {
         intervals: &Intervals,
         at: usize,
         job: &SnapshotCheck<'_>,
-        look: &SnapshotSums,
+        look: &SnapshotFindings,
         expanded: RowSum,
     ) {
         let stands = look.recorded.unwrap_or_else(|| look.whole.fingerprint());

@@ -99,7 +99,7 @@ impl Compared {
 
 /// What reading a snapshot showed.
 #[derive(Default)]
-pub(super) struct SnapshotSums {
+pub(super) struct SnapshotFindings {
     pub(super) problems: Vec<(ProblemKind, String)>,
     /// Whether it was read to its end.
     pub(super) complete: bool,
@@ -116,8 +116,8 @@ pub(super) fn look(
     table: &Table,
     job: &SnapshotCheck<'_>,
     compared: Option<&Compared>,
-) -> SnapshotSums {
-    let mut look = SnapshotSums::default();
+) -> SnapshotFindings {
+    let mut look = SnapshotFindings::default();
     if let Err((kind, error)) = look.read(table, job, compared) {
         look.problems.push((kind, sentence(&error, &table.name)));
     }
@@ -147,7 +147,7 @@ fn open(table: &Table, job: &SnapshotCheck<'_>) -> Result<Snapshot, (ProblemKind
         })
 }
 
-impl SnapshotSums {
+impl SnapshotFindings {
     fn read(
         &mut self,
         table: &Table,

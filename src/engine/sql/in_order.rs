@@ -77,8 +77,8 @@ impl PhysicalOptimizerRule for Pieces {
     }
 }
 
-/// A plan with a partition for each piece of the scan whose rows pass it one by one; nothing if
-/// there is no such scan.
+/// A plan with a partition for each piece of the scan whose rows stream through it; `None` if it
+/// holds rows back, or its scan cannot be read in pieces.
 fn divided(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(scan) = plan.downcast_ref::<Scan>() {
         return Ok(scan.in_pieces().map(|scan| Arc::new(scan) as _));

@@ -63,8 +63,8 @@ pub(super) fn order(
     batches: &[RecordBatch],
     threads: usize,
 ) -> Result<Option<Vec<RowPlace>>> {
-    let looks: Vec<KeyBytes> = map(threads, batches, |batch| {
-        KeyBytes::at(&encoder.encode(batch)?)
+    let looks: Vec<BatchKeys> = map(threads, batches, |batch| {
+        BatchKeys::at(&encoder.encode(batch)?)
     })
     .into_iter()
     .collect::<Result<_>>()?;
@@ -133,7 +133,7 @@ fn compare(keys: Option<&[Rows]>, one: Entry, other: Entry) -> Ordering {
 }
 
 /// What is seen of the keys of one batch.
-struct KeyBytes {
+struct BatchKeys {
     ascends: bool,
     first: Vec<u8>,
     last: Vec<u8>,
@@ -141,10 +141,10 @@ struct KeyBytes {
     differing: Vec<u8>,
 }
 
-impl KeyBytes {
+impl BatchKeys {
     fn at(keys: &Rows) -> Result<Self> {
         let key = |row: Option<usize>| row.map_or_else(Vec::new, |row| keys.row(row).data().into());
-        let mut look = KeyBytes {
+        let mut look = BatchKeys {
             ascends: true,
             first: key((keys.num_rows() > 0).then_some(0)),
             last: key(keys.num_rows().checked_sub(1)),
@@ -163,7 +163,7 @@ impl KeyBytes {
 
 /// The bytes of keys in which any two of them differ. A key that ends earlier counts as filled up
 /// with zeros: no key is the beginning of another one, so that changes no order.
-fn differing_bytes(looks: &[KeyBytes]) -> Vec<usize> {
+fn differing_bytes(looks: &[BatchKeys]) -> Vec<usize> {
     let mut differing = Vec::new();
     for look in looks {
         add_difference(&mut differing, &looks[0].first, &look.first);
