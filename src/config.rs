@@ -15,7 +15,7 @@ use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
-use crate::error::{Context, Error, Result, toml_key};
+use crate::error::{Context, Error, Result, nearest, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};
 
@@ -205,11 +205,15 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .io_context(|| format!("cannot read '{}'", path.display()))?;
         let mut config: Config = toml::from_str(&text).map_err(|error| {
-            Error::usage(format!(
+            let wrong = Error::usage(format!(
                 "'{}' is wrong: {}",
                 path.display(),
                 error.to_string().trim_end()
-            ))
+            ));
+            match nearest_setting(error.message()) {
+                Some(near) => wrong.hint(format!("did you mean '{near}'?")),
+                None => wrong,
+            }
         })?;
         config.base = path
             .parent()
@@ -549,6 +553,13 @@ pub fn expand_variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -
     Ok(expanded + rest)
 }
 
+/// The setting that an unknown one was meant to be, from what the parser says: "unknown field `x`,
+/// expected one of `a`, `b`".
+fn nearest_setting(message: &str) -> Option<&str> {
+    let (unknown, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    nearest(unknown, known.split('`').skip(1).step_by(2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -592,6 +603,12 @@ mod tests {
         assert!(
             message("[tables.a]\ntypes = { x = 'number' }\n").contains("'number' is not a type")
         );
+        let hints = |text: &str| load(text).expect_err("it is wrong").hints().to_owned();
+        assert_eq!(
+            hints("[tables.a]\nkeys = ['id']\n"),
+            ["did you mean 'key'?"]
+        );
+        assert!(hints("[jobs.a]\nnothing_like_it = 1\n").is_empty());
         assert!(message("[events.a]\n").ends_with("[events.a]: 'path' is missing"));
         assert!(
             message("[events.a]\npath = 'x'\n")

@@ -171,10 +171,13 @@ impl Error {
         self
     }
 
-    /// The same error with `context: ` before its message.
+    /// The same error with `context: ` before its message, unless the message begins with it.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        let context = format!("{context}: ");
+        if !self.message.starts_with(&context) {
+            self.message.insert_str(0, &context);
+        }
         self
     }
 

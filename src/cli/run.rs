@@ -227,7 +227,9 @@ impl CommandRun<'_> {
                 Ok(job) => page.jobs.push(job),
                 Err(error) if is_job_alone => return Err(error),
                 // The others, and the tables, can be looked at all the same.
-                Err(error) => self.printer.note(&format!("job {name}: {error}")),
+                Err(error) => self
+                    .printer
+                    .note(&error.within(format!("job {name}")).to_string()),
             }
         }
         render(self.printer, &page)?;

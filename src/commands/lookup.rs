@@ -9,7 +9,7 @@ use crate::domain::layout::Layout;
 use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::lake::Lake;
@@ -29,7 +29,7 @@ pub(crate) fn latest_states(
     if let Some(file) = intervals_file(workspace, name)? {
         return open_intervals(&file)?.history();
     }
-    let name = workspace.known(name)?;
+    let name = known_table(workspace, name)?;
     let intervals = workspace.intervals(&name)?;
     let mut table = workspace.configured_table(&name)?;
     if let (true, Some(intervals)) = (table.key.is_empty(), &intervals) {
@@ -42,6 +42,17 @@ pub(crate) fn latest_states(
         return Err(table.key_is_unknown());
     }
     TableHistory::find_latest(table, intervals, dates)
+}
+
+/// A table that the configuration or the lake has, for commands that show the outputs of jobs too.
+fn known_table(workspace: &Workspace<'_>, name: &str) -> Result<TableName> {
+    workspace.known(name).map_err(|error| {
+        let jobs = workspace.config.jobs.keys().map(String::as_str);
+        match nearest(name, jobs) {
+            Some(job) => error.hint(format!("did you mean the job '{job}'?")),
+            None => error,
+        }
+    })
 }
 
 /// A file of intervals that is read on its own, without its lake.
@@ -116,7 +127,12 @@ fn table_of_file(file: &Location, key: Vec<String>) -> Result<Table> {
 }
 
 /// A table of which asof.toml says nothing, and whose files asof does not change.
-fn unconfigured(name: TableName, key: Vec<String>, root: Location, layout: Layout) -> Table {
+pub(super) fn unconfigured(
+    name: TableName,
+    key: Vec<String>,
+    root: Location,
+    layout: Layout,
+) -> Table {
     Table {
         name,
         key,

@@ -31,6 +31,16 @@ impl FromStr for Share {
     }
 }
 
+impl Share {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a share of rows needs no more than 53 bits"
+    )]
+    fn of(count: u64, rows: u64) -> Self {
+        Share(count as f64 / rows.max(1) as f64)
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", (self.0 * 10_000.0).round() / 100.0)
@@ -48,6 +58,12 @@ impl<'de> serde::Deserialize<'de> for Share {
             })
     }
 }
+
+/// The share of rows from which a change that no guard limits is noted: a fifth.
+const NOTED_SHARE: Share = Share(0.2);
+
+/// How many rows such a change has at least. In a table of few rows any change is a large share.
+const NOTED_ROWS: u64 = 10;
 
 /// The limits of one table.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,11 +135,7 @@ impl Guards {
                 ),
             ] {
                 let Some(limit) = limit else { continue };
-                #[allow(
-                    clippy::cast_precision_loss,
-                    reason = "a share of rows needs no more than 53 bits"
-                )]
-                let share = Share(count as f64 / before.max(1) as f64);
+                let share = Share::of(count, before);
                 if share > limit {
                     broken.push(format!(
                         "{count} of {before} rows ({share}) {verb}, and {name} is {limit}"
@@ -138,6 +150,36 @@ impl Guards {
             ));
         }
         broken
+    }
+
+    /// What a reader should know of a change that no guard limits, in words: of at least
+    /// [`NOTED_ROWS`] rows and more than [`NOTED_SHARE`] of those before.
+    pub fn unguarded(&self, candidate: &Candidate<'_>) -> Vec<String> {
+        let Some((before, changes)) = candidate.previous else {
+            return Vec::new();
+        };
+        let kinds = [
+            (changes.removed, self.max_delete, "are gone", "max_delete"),
+            (
+                changes.changed,
+                self.max_change,
+                "have changed",
+                "max_change",
+            ),
+        ];
+        kinds
+            .into_iter()
+            .filter(|(count, limit, ..)| {
+                limit.is_none() && *count >= NOTED_ROWS && Share::of(*count, before) > NOTED_SHARE
+            })
+            .map(|(count, _, what, guard)| {
+                format!(
+                    "{count} of {before} rows ({}) {what}; {guard} = \"{NOTED_SHARE}\" would refuse \
+                     such a snapshot",
+                    Share::of(count, before)
+                )
+            })
+            .collect()
     }
 }
 
@@ -182,6 +224,37 @@ mod tests {
             at(20, 51),
             ["51 of 100 rows (51%) have changed, and max_change is 50%"]
         );
+    }
+
+    #[test]
+    fn a_large_change_that_no_guard_limits_is_noted() {
+        let drift = Drift::default();
+        let noted = |guards: &Guards, before, removed, changed| {
+            let changes = Changes {
+                removed,
+                changed,
+                ..Changes::default()
+            };
+            guards.unguarded(&candidate(90, before, changes, &drift))
+        };
+        let none = Guards::default();
+        assert_eq!(
+            noted(&none, 50, 46, 11),
+            [
+                "46 of 50 rows (92%) are gone; max_delete = \"20%\" would refuse such a snapshot",
+                "11 of 50 rows (22%) have changed; max_change = \"20%\" would refuse such a snapshot",
+            ]
+        );
+        assert!(
+            noted(&none, 100, 20, 20).is_empty(),
+            "a fifth is not more than a fifth"
+        );
+        assert!(noted(&none, 10, 9, 9).is_empty(), "a table of few rows");
+        let guarded = Guards {
+            max_delete: Some("100%".parse().expect("a share")),
+            ..Guards::default()
+        };
+        assert!(noted(&guarded, 50, 46, 0).is_empty());
     }
 
     #[test]

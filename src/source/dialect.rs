@@ -338,6 +338,13 @@ impl Form {
         let is_of_numbers = |sign: &Option<char>| {
             sign.is_some_and(|sign| sign.is_ascii_alphanumeric() || sign == '-')
         };
+        let delimiter = self.delimiter.map(char::from);
+        if decimal.is_some() && *decimal == delimiter {
+            return Err(
+                wrong("decimal and delimiter are the same character".to_owned())
+                    .hint("decimal = \",\" with delimiter = \";\""),
+            );
+        }
         if is_of_numbers(decimal) || is_of_numbers(thousands) {
             return Err(wrong(
                 "decimal and thousands are neither a letter, a digit nor a minus".to_owned(),
@@ -494,6 +501,10 @@ mod tests {
             (
                 "thousands=.",
                 "decimal and thousands are the same character",
+            ),
+            (
+                "delimiter=;,decimal=;",
+                "decimal and delimiter are the same character",
             ),
             ("decimal=5", "neither a letter"),
             ("date_format=%d.%m", "year, month and day"),

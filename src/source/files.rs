@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::domain::file_names::is_data;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, nearest};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{local_object, local_objects_below};
 use crate::storage::lake::table_format::refuse_tables;
@@ -42,10 +42,28 @@ pub fn files_of(pattern: &Location) -> Result<Vec<Object>> {
         } else {
             pattern.to_string()
         };
-        return Err(Error::io(format!("no file matches '{text}'")));
+        let error = Error::io(format!("no file matches '{text}'"));
+        return Err(match pattern.as_local().and_then(near_file) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error,
+        });
     }
     files.sort_by(|one, other| one.relative.cmp(&other.relative));
     Ok(files)
+}
+
+/// The file of the same folder that a path was meant to name. A file whose name differs only in
+/// digits is that of another day.
+fn near_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let siblings: Vec<String> = std::fs::read_dir(path.parent()?)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let without_digits = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
+    let near = nearest(name, siblings.iter().map(String::as_str))?;
+    (without_digits(near) != without_digits(name))
+        .then(|| path.with_file_name(near).display().to_string())
 }
 
 fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
@@ -99,6 +117,26 @@ pub(super) fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistyped_name_is_told_and_the_file_of_another_day_is_not_suggested() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hints = |name: &str| {
+            let place = Location::local(folder.path().join(name));
+            files_of(&place)
+                .expect_err("no such file")
+                .hints()
+                .to_owned()
+        };
+        std::fs::write(folder.path().join("item-2024-01-01.csv"), "id\n1\n").expect("written");
+        let suggested = hints("itm-2024-01-01.csv");
+        assert!(
+            matches!(suggested.as_slice(), [hint] if hint.ends_with("item-2024-01-01.csv'?")),
+            "{suggested:?}"
+        );
+        assert!(hints("item-2024-01-02.csv").is_empty());
+        assert!(hints("price.csv").is_empty());
+    }
 
     #[test]
     fn a_folder_stands_for_all_that_is_below_it_and_is_not_hidden() {

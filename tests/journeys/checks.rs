@@ -244,3 +244,16 @@ fn a_dialect_for_files_that_have_none_is_refused() {
     assert_eq!(report[0]["detected"], expected);
     world.pin("check_csv_of_others");
 }
+
+#[test]
+fn a_file_is_checked_by_its_name_without_a_lake() {
+    let mut world = World::new();
+    world.at("2024-03-31");
+    world.write("exports/item.2024.csv", "id,name\n1,pen\n1,ink\n");
+    looks(&mut world, "check exports/item.2024.csv");
+    world.refuses(3, "check exports/item.2024.csv --key id");
+    looks(&mut world, "check item --source exports/item.2024.csv");
+    world.tell("a file that does not exist");
+    world.refuses(1, "check exports/item.2O24.csv");
+    world.pin("check_files");
+}

@@ -120,6 +120,24 @@ fn the_output_of_a_job_is_shown_by_its_name() {
     world.succeeds("show active_item_events 2024-03-01");
     world.refuses(3, "show active_item_events 2024-03-03");
     world.refuses(2, "show active_item_event");
+    world.tell("an output that is a file");
+    world.write(
+        "asof.toml",
+        format!(
+            "{SHOP}{}",
+            job.replace("output = 'active_item_events'", "output = 'asof.toml'")
+        ),
+    );
+    world.refuses(
+        2,
+        "backfill active_item_events --from 2024-03-01 --to 2024-03-02",
+    );
+    world.tell("a job whose SQL is wrong is named once");
+    world.write(
+        "asof.toml",
+        format!("{SHOP}{}", job.replace("'ACTIVE'", "{ds}")),
+    );
+    world.succeeds("status");
     world.pin("show_job");
 }
 

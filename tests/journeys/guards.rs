@@ -61,3 +61,31 @@ fn a_guard_of_one_table_leaves_those_before_it_published() {
     world.succeeds("snapshot");
     world.pin("guard_of_one_table");
 }
+
+#[test]
+fn a_loss_of_most_rows_that_no_guard_limits_is_published_with_a_warning() {
+    let mut world = guarded("");
+    let rows =
+        |count: u32| (1..=count).fold("id,v\n".to_owned(), |text, id| text + &format!("{id},a\n"));
+    world.write("item.csv", rows(50));
+    world.succeeds("snapshot item");
+    world.at("2024-03-02");
+    world.write("item.csv", rows(4));
+    world.succeeds("snapshot item --dry-run");
+    let report = world.json("snapshot item --dry-run");
+    assert_eq!(
+        report[0]["unguarded"],
+        serde_json::json!([
+            "46 of 50 rows (92%) are gone; max_delete = \"20%\" would refuse such a snapshot"
+        ]),
+        "{report}"
+    );
+    world.tell("the guard that the warning names");
+    let guarded = guarded("max_delete = \"20%\"");
+    world.write(
+        "asof.toml",
+        std::fs::read(guarded.path("asof.toml")).expect("read"),
+    );
+    world.refuses(3, "snapshot item");
+    world.pin("guards_missing");
+}

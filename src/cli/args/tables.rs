@@ -53,8 +53,8 @@ pub struct SnapshotArgs {
 /// `asof check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A table, or events of asof.toml
-    #[arg(value_name = "TABLE|EVENTS")]
+    /// A table, events of asof.toml, or a file
+    #[arg(value_name = "TABLE|EVENTS|FILE")]
     pub name: String,
     /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default
     /// what asof.toml says

@@ -73,6 +73,9 @@ fn details(printer: &Printer, report: &SnapshotReport) -> Result<()> {
     {
         dropped_rows(printer, table.as_str(), rule, dropped, rows)?;
     }
+    for change in &report.unguarded {
+        printer.line(format!("  {table}: {} {change}", paint(YELLOW, "warning:")))?;
+    }
     for guard in &report.forced {
         printer.line(format!("  {table}: forced, although {guard}"))?;
     }

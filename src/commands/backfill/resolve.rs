@@ -2,6 +2,7 @@
 //! tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
@@ -165,6 +166,10 @@ impl<'a> DescribedJob<'a> {
             );
         }
         let output = place(workspace, ad_hoc, &config.output)?;
+        if output.as_local().is_some_and(Path::is_file) {
+            let what = format!("the job's output '{}' is a file", config.output);
+            return Err(Error::usage(what).hint("a job writes into a folder: one object per date"));
+        }
         let name = if name.is_empty() {
             name_of(&output)
         } else {

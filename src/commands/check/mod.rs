@@ -18,10 +18,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use serde::{Serialize, Serializer};
 use std::io::Read;
+use std::path::Path;
 
 use self::examine::examine;
 use super::Workspace;
 use super::backfill::{EventDates, configured_events};
+use super::lookup::unconfigured;
 use super::snapshot::{find_source, keep_names};
 use crate::domain::dedup::Dedup;
 use crate::engine::dated::Dated;
@@ -33,6 +35,7 @@ use crate::source::{
     self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, SnapshotSource, TypeRules,
 };
 use crate::storage::Batches;
+use crate::storage::lake::Lake;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions;
 
@@ -42,7 +45,7 @@ const SHOWN: usize = 3;
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// A table or events.
+    /// A table, events, or a file in place of a table.
     pub name: String,
     /// The date of an external table's copy, or of events; by default the latest.
     pub date: Option<NaiveDate>,
@@ -198,6 +201,8 @@ pub fn check(
     options: &CheckOptions,
     stdin: &mut dyn Read,
 ) -> Result<CheckReport> {
+    let of_file = named_file(workspace, options)?;
+    let options = of_file.as_ref().unwrap_or(options);
     let is_events = workspace.config.events.contains_key(&options.name);
     let of_tables = [
         ("--key", !options.key.is_empty()),
@@ -218,6 +223,30 @@ pub fn check(
         (_, false) => return check_table(workspace, options, stdin),
     };
     examine(workspace, options, opened)
+}
+
+/// The options for a file that is named in place of a table: the table is called as the file is.
+fn named_file(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Option<CheckOptions>> {
+    let file = Path::new(&options.name);
+    if options.source.is_some() || file.extension().is_none() {
+        return Ok(None);
+    }
+    let place = workspace.here(&options.name)?;
+    // No name of a table has a slash.
+    if !options.name.contains('/') && !place.as_local().is_some_and(Path::is_file) {
+        return Ok(None);
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.split('.').next().unwrap_or_default();
+    let name = match name.parse::<TableName>() {
+        Ok(name) => name.to_string(),
+        Err(_) => "source".to_owned(),
+    };
+    Ok(Some(CheckOptions {
+        name,
+        source: Some(options.name.clone()),
+        ..options.clone()
+    }))
 }
 
 /// Reads a table's source or the latest copy of an external table.
@@ -268,6 +297,23 @@ fn with_rule(table: Table, options: &CheckOptions) -> Table {
     }
 }
 
+/// The table whose source is read. It needs no lake: without one, there is no last snapshot.
+fn source_table(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &CheckOptions,
+) -> Result<Table> {
+    if workspace.has_lake() || workspace.table_config(name).snapshots.is_some() {
+        return workspace.table_with_any_key(name, &options.key);
+    }
+    let key = match options.key.as_slice() {
+        [] => workspace.table_config(name).key,
+        given => given.to_vec(),
+    };
+    let here = workspace.here(".")?;
+    Ok(unconfigured(name.clone(), key, here, Lake::layout()?))
+}
+
 /// A table's source. Its text is read in the types of the last snapshot.
 fn table(
     workspace: &Workspace<'_>,
@@ -276,7 +322,7 @@ fn table(
     source: &mut dyn SnapshotSource,
 ) -> Result<Opened> {
     refuse_date(options)?;
-    let table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
+    let table = with_rule(source_table(workspace, name, options)?, options);
     let last = if table.own {
         table.find_latest(workspace.clock.today())?.pop_last()
     } else {

@@ -141,6 +141,9 @@ pub struct SnapshotReport {
     pub dropped_rows: Option<u64>,
     /// The guards that were overridden.
     pub forced: Vec<String>,
+    /// Large changes that no guard limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unguarded: Vec<String>,
     /// What object stores were asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_requests: Option<RequestCounts>,
@@ -231,6 +234,7 @@ fn kept(
         dedup: None,
         dropped_rows: None,
         forced: Vec::new(),
+        unguarded: Vec::new(),
         store_requests: None,
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn take(
         previous: previous_counts,
         drift,
     };
-    let forced = ask_guards(plan, options, &candidate)?;
+    let (forced, unguarded) = ask_guards(plan, options, &candidate)?;
     let written = footer(workspace, plan, options, &input, &sum, forced);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
@@ -95,6 +95,7 @@ pub(super) fn take(
         dedup: written.dedup,
         dropped_rows: written.dropped_rows,
         forced: written.forced,
+        unguarded,
         ..kept(workspace, &table.name, *date, &plan.path)
     })
 }
@@ -259,15 +260,16 @@ fn recorder(
     ChangesWriter::new(table, date, footer.rows, comparison)
 }
 
-/// The guards that are overridden; a refusal if one is broken and not overridden.
+/// The guards that are overridden, and the large changes that none limits; a refusal if a guard is
+/// broken and not overridden.
 fn ask_guards(
     plan: &Plan<'_>,
     options: &SnapshotOptions,
     candidate: &Candidate<'_>,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<String>)> {
     let broken = plan.guards.broken(candidate);
     if broken.is_empty() || options.force {
-        return Ok(broken);
+        return Ok((broken, plan.guards.unguarded(candidate)));
     }
     Err(Error::refused(format!(
         "table {}, {}: the snapshot was not published: {}",

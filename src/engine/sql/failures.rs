@@ -86,7 +86,9 @@ fn no_column(field: &Column, valid_fields: &[Column], what: &str) -> Error {
             upper.name
         )),
         (None, Some(near)) => error.hint(format!("did you mean '{near}'?")),
-        (None, None) => error.hint(format!("the columns are {}", names.join(", "))),
+        (None, None) => error
+            .hint(format!("the columns are {}", names.join(", ")))
+            .hint(format!("text is in single quotes: '{}'", field.name)),
     }
 }
 
