@@ -11,7 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take_record_batch};
 use arrow::datatypes::DataType;
 
-use super::order::{RowPlace, order};
+use super::order::{BatchKeys, RowPlace, order_of_batch};
 use crate::domain::key::KeyEncoder;
 use crate::error::{Context, Result};
 use crate::parallel::{OrderedPool, Task, flatten, processors};
@@ -21,17 +21,20 @@ use crate::storage::Batches;
 /// How many batches are put together at a time, so that many rows of each batch are neighbours.
 const AT_A_TIME: usize = 8;
 
-/// A batch in the order of its keys.
+/// A batch in the order of its keys, and what was seen of them.
 ///
 /// # Errors
 /// An internal failure.
-pub(super) fn sorted(encoder: &KeyEncoder, batch: RecordBatch) -> Result<RecordBatch> {
-    let Some(places) = order(encoder, std::slice::from_ref(&batch), 1)? else {
-        return Ok(batch);
+pub(super) fn sorted(encoder: &KeyEncoder, batch: RecordBatch) -> Result<(RecordBatch, BatchKeys)> {
+    let (places, seen) = order_of_batch(encoder, &batch)?;
+    let Some(places) = places else {
+        return Ok((batch, seen));
     };
     let row = |place: &RowPlace| u32::try_from(place.indices().1).ok();
     let rows: UInt32Array = places.iter().map(row).collect();
-    take_record_batch(&batch, &rows).internal_context(|| "cannot put rows in order".into())
+    let sorted = take_record_batch(&batch, &rows);
+    let sorted = sorted.internal_context(|| "cannot put rows in order".into())?;
+    Ok((sorted, seen))
 }
 
 /// The rows of batches in an order, or as they are if there is none; at most `rows` in a batch.

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::Rows;
 
 use super::gather::in_order;
-use super::order::order;
+use super::order::{BatchKeys, order};
 use crate::domain::key::{KeyEncoder, partition_point};
 use crate::error::Result;
 use crate::parallel::{each, flatten};
@@ -47,7 +47,11 @@ fn put_in_order(encoder: &KeyEncoder, round: Vec<RecordBatch>) -> Result<Vec<Rec
     if round.len() < 2 {
         return Ok(round);
     }
-    let order = order(encoder, &round, 1)?;
+    let seen = round
+        .iter()
+        .map(|batch| BatchKeys::of_sorted(encoder, batch))
+        .collect::<Result<Vec<_>>>()?;
+    let order = order(encoder, &round, &seen, 1)?;
     in_order(round, order, BATCH_ROWS)?.collect()
 }
 

@@ -100,8 +100,9 @@ impl Sorter {
         let batches = each(gathered.into_iter().map(Ok), move |batch| {
             Phase::Sort.spend(|| sorted(&by_batch, conform(&batch, &target)?))
         })?;
-        let batches = batches.collect::<Result<Vec<_>>>()?;
-        let order = Phase::Sort.spend(|| order(&encoder, &batches, processors()))?;
+        let (batches, seen): (Vec<_>, Vec<_>) =
+            batches.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let order = Phase::Sort.spend(|| order(&encoder, &batches, &seen, processors()))?;
         let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
         let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let rows = (RUN_BATCH_BYTES.saturating_mul(count) / bytes.max(1)).clamp(1, BATCH_ROWS);

@@ -53,35 +53,57 @@ impl Entry {
     }
 }
 
-/// The rows of batches in the order of their keys, rows with equal keys in the order in which they
-/// came. `None` if they came in that order.
+/// The rows of one batch in the order of their keys, rows with equal keys in the order in which
+/// they came, and what was seen of the keys. No order if the rows came in it.
+///
+/// # Errors
+/// An internal failure to encode keys.
+pub(super) fn order_of_batch(
+    encoder: &KeyEncoder,
+    batch: &RecordBatch,
+) -> Result<(Option<Vec<RowPlace>>, BatchKeys)> {
+    let keys = encoder.encode(batch)?;
+    let (mut seen, ascends) = BatchKeys::of(&keys);
+    if ascends {
+        return Ok((None, seen));
+    }
+    let differing = differing_bytes(std::slice::from_ref(&seen));
+    let whole = (differing.len() > PREFIX).then_some(std::slice::from_ref(&keys));
+    let mut entries = Vec::with_capacity(keys.num_rows());
+    add_entries(&mut entries, 0, &keys, prefix_of(&differing));
+    entries.sort_by(|one, other| compare(whole, *one, *other));
+    let key = |entry: Option<&Entry>| {
+        entry.map_or_else(Vec::new, |entry| {
+            keys.row(entry.place().indices().1).data().into()
+        })
+    };
+    seen.first = key(entries.first());
+    seen.last = key(entries.last());
+    Ok((Some(entries.into_iter().map(Entry::place).collect()), seen))
+}
+
+/// The rows of batches, each of which is in the order of its keys, in the order of all keys, rows
+/// with equal keys in the order in which they came. `None` if they came in that order.
 ///
 /// # Errors
 /// An internal failure to encode keys.
 pub(super) fn order(
     encoder: &KeyEncoder,
     batches: &[RecordBatch],
+    seen: &[BatchKeys],
     threads: usize,
 ) -> Result<Option<Vec<RowPlace>>> {
-    let looks: Vec<BatchKeys> = map(threads, batches, |batch| {
-        BatchKeys::at(&encoder.encode(batch)?)
-    })
-    .into_iter()
-    .collect::<Result<_>>()?;
-    if looks.iter().all(|look| look.ascends)
-        && looks.is_sorted_by(|before, after| before.last <= after.first)
-    {
+    if seen.is_sorted_by(|before, after| before.last <= after.first) {
         return Ok(None);
     }
-    let differing = differing_bytes(&looks);
-    drop(looks);
+    let differing = differing_bytes(seen);
     let keys = if differing.len() > PREFIX {
         let keys = map(threads, batches, |batch| encoder.encode(batch));
         Some(keys.into_iter().collect::<Result<Vec<_>>>()?)
     } else {
         None
     };
-    let prefix = &differing[..differing.len().min(PREFIX)];
+    let prefix = prefix_of(&differing);
     let compare = |one: &Entry, other: &Entry| compare(keys.as_deref(), *one, *other);
     let share = batches.len().div_ceil(threads.max(1)).max(1);
     let starts: Vec<usize> = (0..batches.len()).step_by(share).collect();
@@ -105,6 +127,10 @@ pub(super) fn order(
     }
     entries.sort_by(compare);
     Ok(Some(entries.into_iter().map(Entry::place).collect()))
+}
+
+fn prefix_of(differing: &[usize]) -> &[usize] {
+    &differing[..differing.len().min(PREFIX)]
 }
 
 fn add_entries(entries: &mut Vec<Entry>, batch: usize, keys: &Rows, prefix: &[usize]) {
@@ -132,42 +158,58 @@ fn compare(keys: Option<&[Rows]>, one: Entry, other: Entry) -> Ordering {
         .then(one.cmp(&other))
 }
 
-/// What is seen of the keys of one batch.
-struct BatchKeys {
-    ascends: bool,
+/// What was seen of the keys of one batch.
+pub(super) struct BatchKeys {
+    /// The first in their order.
     first: Vec<u8>,
+    /// The last in their order.
     last: Vec<u8>,
-    /// For each byte of a key, the bits in which keys differ from the first.
+    /// One of them.
+    sample: Vec<u8>,
+    /// For each byte of a key, the bits in which keys differ from the sample.
     differing: Vec<u8>,
 }
 
 impl BatchKeys {
-    fn at(keys: &Rows) -> Result<Self> {
+    /// What is seen of the keys of a batch that is in their order.
+    ///
+    /// # Errors
+    /// An internal failure to encode keys.
+    pub(super) fn of_sorted(encoder: &KeyEncoder, batch: &RecordBatch) -> Result<Self> {
+        Ok(BatchKeys::of(&encoder.encode(batch)?).0)
+    }
+
+    /// What is seen of keys, the first and last of which are those that came first and last; and
+    /// whether they ascend.
+    fn of(keys: &Rows) -> (Self, bool) {
         let key = |row: Option<usize>| row.map_or_else(Vec::new, |row| keys.row(row).data().into());
-        let mut look = BatchKeys {
-            ascends: true,
-            first: key((keys.num_rows() > 0).then_some(0)),
-            last: key(keys.num_rows().checked_sub(1)),
-            differing: Vec::new(),
-        };
+        let first = key((keys.num_rows() > 0).then_some(0));
+        let mut differing = Vec::new();
+        let mut ascends = true;
         let mut before: &[u8] = &[];
         for row in keys.iter() {
             let key = row.data();
-            look.ascends &= before <= key;
+            ascends &= before <= key;
             before = key;
-            add_difference(&mut look.differing, &look.first, key);
+            add_difference(&mut differing, &first, key);
         }
-        Ok(look)
+        let seen = BatchKeys {
+            sample: first.clone(),
+            first,
+            last: before.into(),
+            differing,
+        };
+        (seen, ascends)
     }
 }
 
 /// The bytes of keys in which any two of them differ. A key that ends earlier counts as filled up
 /// with zeros: no key is the beginning of another one, so that changes no order.
-fn differing_bytes(looks: &[BatchKeys]) -> Vec<usize> {
+fn differing_bytes(seen: &[BatchKeys]) -> Vec<usize> {
     let mut differing = Vec::new();
-    for look in looks {
-        add_difference(&mut differing, &looks[0].first, &look.first);
-        add_difference(&mut differing, &look.differing, &[]);
+    for keys in seen {
+        add_difference(&mut differing, &seen[0].sample, &keys.sample);
+        add_difference(&mut differing, &keys.differing, &[]);
     }
     let is_differing = |(at, bits): (usize, u8)| (bits != 0).then_some(at);
     differing
