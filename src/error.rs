@@ -65,6 +65,7 @@ impl serde::Serialize for Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    is_damage: bool,
     hints: Vec<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -77,6 +78,7 @@ impl Error {
         Error {
             kind,
             message: message.into(),
+            is_damage: false,
             hints: Vec::new(),
             source: None,
         }
@@ -102,6 +104,14 @@ impl Error {
     /// Data that must not be published.
     pub fn refused(message: impl Into<String>) -> Self {
         Error::new(Kind::Refused, message)
+    }
+
+    /// Data whose bytes cannot be those that were written: a refusal.
+    pub fn damaged(message: impl Into<String>) -> Self {
+        Error {
+            is_damage: true,
+            ..Error::refused(message)
+        }
     }
 
     /// A lost race against another writer.
@@ -186,6 +196,7 @@ impl Error {
         Error {
             kind: self.kind,
             message: self.message.clone(),
+            is_damage: self.is_damage,
             hints: self.hints.clone(),
             source: self.source.clone(),
         }
@@ -203,6 +214,11 @@ impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether an object is damaged, so that another copy of it would help.
+    pub fn is_damage(&self) -> bool {
+        self.is_damage
     }
 
     /// What to try next, most likely first.

@@ -15,7 +15,7 @@ use crate::domain::staleness::{DateState, Inputs, StaleReason, TableInput};
 use crate::engine::as_of::TableHistory;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{self, decoding_threads, object_threads};
-use crate::storage::lake::commit::publish_hint;
+use crate::storage::lake::hints::{publish_hint, read_hint};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::paths;
 use crate::storage::parquet::footer::{Content, OutputFooter};
@@ -209,20 +209,25 @@ impl Job {
 
     /// Where a date stands, and the schema of its output if that is up to date.
     fn state(&self, date: NaiveDate) -> Result<(DateState, Option<SchemaRef>)> {
-        let note = if self.failures.contains(&date) {
-            self.failure_path(date).read_small().ok().flatten()
-        } else {
-            None
-        };
-        let failure = note.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
         let inputs = self.inputs(date)?;
         let recorded = self.recorded(date)?;
         let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
-        let state = DateState::of(was, &inputs, failure.map(|failure| failure.reason));
+        let state = DateState::of(was, &inputs, self.failure(date));
         let schema = recorded
             .filter(|_| state == DateState::UpToDate)
             .map(|recorded| recorded.schema);
         Ok((state, schema))
+    }
+
+    /// Why the last run of a date failed, if it did.
+    fn failure(&self, date: NaiveDate) -> Option<String> {
+        if !self.failures.contains(&date) {
+            return None;
+        }
+        match read_hint::<Failure>(&self.failure_path(date)) {
+            Ok(failure) => failure.map(|failure| failure.reason),
+            Err(error) => Some(format!("the reason is not known: {error}")),
+        }
     }
 
     /// Keeps a failure beside the outputs, for `--only failed` and `asof status`; failing that, it
@@ -268,6 +273,13 @@ pub(super) fn recorded_in(object: &Object) -> Result<OutputRecord> {
     let opened = ParquetObject::open(&object.location).map_err(|error| {
         if error.kind() == Kind::Io {
             error
+        } else if error.is_damage() {
+            error
+                .reworded(|what| format!("{what}; it will not be replaced"))
+                .hint(
+                    "delete it if asof wrote it, and the next run writes it anew; otherwise choose \
+                     another --out or output",
+                )
         } else {
             external()
         }

@@ -20,7 +20,6 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use tempfile::NamedTempFile;
 use tracing::{debug, info};
 
@@ -307,20 +306,6 @@ fn sync_folder(path: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| write_error(error, &Location::local(folder)))
-}
-
-/// Publishes a small JSON file that is a hint and never needed: a failure is only logged.
-pub fn publish_hint(path: &Location, hint: &impl Serialize) {
-    let publish = || -> Result<()> {
-        let bytes = serde_json::to_vec(hint).io_context(|| "cannot write JSON".into())?;
-        let staged = Staged::create(path)?;
-        io::Write::write_all(&mut staged.writer()?, &bytes)
-            .map_err(|error| write_error(error, path))?;
-        staged.publish_over().map(|_| ())
-    };
-    if let Err(error) = publish() {
-        debug!(%path, %error, "a hint for later runs is not written");
-    }
 }
 
 /// An error of writing what will stand at `target`, with what to do about the usual ones.

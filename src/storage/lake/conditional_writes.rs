@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use crate::error::Result;
-use crate::storage::lake::commit::{publish_hint, sweep_objects};
+use crate::storage::lake::commit::sweep_objects;
+use crate::storage::lake::hints::{publish_hint, read_hint};
 use crate::storage::lake::location::{Location, Place};
 use crate::storage::lake::paths;
 use crate::storage::object_store::bucket::{Store, random};
@@ -52,9 +53,10 @@ pub fn honours_conditions(root: &Location, now: DateTime<Utc>) -> Result<bool> {
         return Ok(true);
     }
     let memory = paths::store_facts(root);
-    let remembered = memory
-        .read_small()?
-        .and_then(|bytes| serde_json::from_slice::<ProbeResult>(&bytes).ok());
+    let remembered = read_hint::<ProbeResult>(&memory).unwrap_or_else(|error| {
+        debug!(%error, "what was found out of the store is found out again");
+        None
+    });
     if let Some(remembered) = remembered.filter(|remembered| remembered.trials == TRIALS) {
         return Ok(remembered.conditional_writes);
     }

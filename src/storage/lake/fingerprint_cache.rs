@@ -14,8 +14,7 @@ use tracing::debug;
 
 use crate::domain::digest::Fingerprint;
 use crate::domain::staleness::EventsInput;
-use crate::error::{Context, Result};
-use crate::storage::lake::commit::publish_hint;
+use crate::storage::lake::hints::{publish_hint, read_hint};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::paths;
 
@@ -54,26 +53,19 @@ fn identity(object: &Object) -> EventsInput {
     identity
 }
 
-fn read(path: &Location) -> Result<BTreeMap<NaiveDate, CacheEntry>> {
-    path.read_small()?.map_or_else(
-        || Ok(BTreeMap::new()),
-        |bytes| serde_json::from_slice(&bytes).io_context(|| "it is not what asof writes".into()),
-    )
-}
-
 impl FingerprintRecall {
     /// What is remembered beside intervals; nothing if it cannot be read. What text gave with other
     /// declared `types` than these is not recalled.
     pub fn beside(intervals: &Location, types: BTreeMap<String, String>) -> Self {
         let path = paths::fingerprint_cache(intervals);
-        let dates = read(&path).unwrap_or_else(|error| {
-            debug!(%path, %error, "remembered fingerprints are passed over");
-            BTreeMap::new()
+        let dates = read_hint(&path).unwrap_or_else(|error| {
+            debug!(%error, "remembered fingerprints are passed over");
+            None
         });
         FingerprintRecall {
             path: Some(path),
             types,
-            dates,
+            dates: dates.unwrap_or_default(),
             learnt: false,
         }
     }

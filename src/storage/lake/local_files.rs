@@ -92,7 +92,10 @@ pub(super) fn gather(
 /// # Errors
 /// A failure if it cannot be read.
 fn object(path: &Path, relative: &str) -> Result<Object> {
-    let metadata = fs::metadata(path).io_context(|| format!("cannot read '{}'", path.display()))?;
+    // A link that leads nowhere is there, and whoever opens it is told.
+    let metadata = fs::metadata(path)
+        .or_else(|error| fs::symlink_metadata(path).map_err(|_| error))
+        .io_context(|| format!("cannot read '{}'", path.display()))?;
     let modified = metadata
         .modified()
         .ok()

@@ -197,6 +197,17 @@ impl Location {
         }
     }
 
+    /// Whether something has this name, be it a link that leads nowhere.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub fn is_taken(&self) -> Result<bool> {
+        match &self.0 {
+            Place::Local(path) => Ok(path.symlink_metadata().is_ok()),
+            Place::Remote(..) => self.exists(),
+        }
+    }
+
     /// A small object, whole; `None` if there is none.
     ///
     /// # Errors

@@ -12,18 +12,24 @@
 //! | `wildcards` | the values of a layout's wildcards |
 //! | [`table_format`] | tables of Delta Lake, Iceberg and Hudi are refused |
 //! | [`read`] | bytes of an object, of the version that was listed |
+//! | [`checksums`] | the checksums of an object's bytes, by blocks |
+//! | [`file_at`] | a file that is read a page at a time |
 //! | [`commit`] | the old object or the new one, whole |
 //! | [`conditional_writes`] | whether a store honours the conditions of writes |
+//! | [`hints`] | small files that save work and are never needed |
 //! | [`fingerprint_cache`] | the fingerprints of files that have not changed |
 //!
 //! One date is one object with one name. There is no catalog that could disagree with the data:
 //! list the lake and you know it.
 
+pub mod checksums;
 pub mod commit;
 pub mod conditional_writes;
+pub mod file_at;
 pub mod fingerprint_cache;
 pub mod folders;
 pub mod found;
+pub mod hints;
 pub mod local_files;
 mod local_search;
 pub mod location;

@@ -7,21 +7,24 @@
 //! In a store nothing is read that was not asked for, but for the end of the object, which comes
 //! with opening it: that is where Parquet has its footer. Ranges that are close to one another are
 //! one request; several requests are under way at a time.
+//!
+//! Once the reader knows the object's [`Checksums`], the blocks of whatever is read are verified.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, coalesce_ranges};
-use parquet::file::reader::{ChunkReader, Length};
 use tracing::debug;
 
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
+use crate::storage::lake::checksums::Checksums;
+use crate::storage::lake::file_at::{FileAt, read_at, within};
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
@@ -43,6 +46,7 @@ pub struct ObjectReader {
     location: Location,
     size: u64,
     handle: Handle,
+    checksums: Option<Arc<Checksums>>,
 }
 
 #[derive(Clone)]
@@ -86,7 +90,7 @@ impl ObjectReader {
         let doing = format!("cannot open '{location}'");
         let (size, handle) = match location.place() {
             Place::Local(path) => {
-                let file = File::open(path).io_context(|| doing.clone())?;
+                let file = File::open(path).map_err(|error| not_opened(location, error))?;
                 let identity = identity(&file).io_context(|| doing.clone())?;
                 (identity.2, Handle::Local(Some(Arc::new(file)), identity))
             }
@@ -111,6 +115,7 @@ impl ObjectReader {
             location: location.clone(),
             size,
             handle,
+            checksums: None,
         })
     }
 
@@ -122,6 +127,16 @@ impl ObjectReader {
     /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Has whatever is read from now on held against the object's checksums.
+    pub fn verify_by(&mut self, checksums: Arc<Checksums>) {
+        self.checksums = Some(checksums);
+    }
+
+    /// The object's checksums, if it has any.
+    pub fn checksums(&self) -> Option<&Checksums> {
+        self.checksums.as_deref()
     }
 
     /// Lets go of an open file, which is opened again when it is read, and must be the same then;
@@ -175,6 +190,15 @@ impl ObjectReader {
         Ok(Some(file))
     }
 
+    /// The file of an object on a local disk, to be read at positions.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::file`].
+    pub fn file_at(&self) -> Result<Option<FileAt>> {
+        let file = self.file()?;
+        Ok(file.map(|file| FileAt::new(file, self.location.clone(), self.checksums.clone())))
+    }
+
     /// The bytes of ranges, in their order.
     ///
     /// # Errors
@@ -184,24 +208,48 @@ impl ObjectReader {
     }
 
     fn fetched(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let doing = format!("cannot read '{}'", self.location);
         if let Some(range) = ranges
             .iter()
             .find(|range| range.start > range.end || range.end > self.size)
         {
-            return Err(Error::refused(format!(
+            return Err(Error::damaged(format!(
                 "'{}' is damaged: it has {} bytes, and says that it has some at {} to {}",
                 self.location, self.size, range.start, range.end
             )));
         }
+        match &self.checksums {
+            Some(checksums) => self.verified(checksums, ranges),
+            None => self.stored(ranges),
+        }
+    }
+
+    /// The bytes of ranges, after the blocks that they lie in have been verified.
+    fn verified(&self, checksums: &Checksums, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        for range in ranges {
+            checksums.check_covers(&self.location, range)?;
+        }
+        let wide = checksums.around(ranges);
+        let bytes = self.stored(&wide)?;
+        for (wide, bytes) in wide.iter().zip(&bytes) {
+            checksums.verify(&self.location, checksums.blocks_of(wide).start, bytes)?;
+        }
+        let part = |range: &Range<u64>| {
+            let after = wide.partition_point(|wide| wide.start <= range.start);
+            match after.checked_sub(1) {
+                Some(at) if !range.is_empty() => within(&bytes[at], &wide[at], range),
+                _ => Bytes::new(),
+            }
+        };
+        Ok(ranges.iter().map(part).collect())
+    }
+
+    /// The bytes of ranges, as they are.
+    fn stored(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         if let Some(file) = self.file()? {
+            let doing = || format!("cannot read '{}'", self.location);
             return ranges
                 .iter()
-                .map(|range| {
-                    let length =
-                        usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-                    read_at(&file, range.start, length).io_context(|| doing.clone())
-                })
+                .map(|range| read_at(&file, range).io_context(doing))
                 .collect();
         }
         let Handle::Remote { tail, .. } = &self.handle else {
@@ -275,6 +323,15 @@ impl ObjectReader {
             held: Bytes::new(),
         })
     }
+}
+
+/// Why a file on a local disk is not opened.
+fn not_opened(location: &Location, error: io::Error) -> Error {
+    let is_there = matches!(location.is_taken(), Ok(true));
+    if error.kind() == io::ErrorKind::NotFound && is_there {
+        return Error::damaged(format!("'{location}' is a link that leads nowhere"));
+    }
+    Error::io(format!("cannot open '{location}': {error}")).caused_by(error)
 }
 
 /// What a listing told of an object: its size and its ETag.
@@ -414,71 +471,5 @@ impl Seek for ObjectStream {
         self.position =
             u64::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.position)
-    }
-}
-
-/// So many bytes of a file from a position on.
-fn read_at(file: &File, mut position: u64, length: usize) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), position) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => position += count as u64,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // An allocation may be larger than what was asked for.
-    bytes.truncate(length);
-    Ok(bytes.into())
-}
-
-/// A file that is read at positions: one system call a read, and readers that do not move one
-/// another.
-pub struct FileAt(Arc<File>);
-
-impl FileAt {
-    /// Of an open file.
-    pub fn new(file: File) -> Self {
-        FileAt(Arc::new(file))
-    }
-}
-
-impl Length for FileAt {
-    fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
-    }
-}
-
-impl ChunkReader for FileAt {
-    type T = BufReader<FromPosition>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        // The decoder reads headers of pages with it, which are short.
-        Ok(BufReader::with_capacity(
-            512,
-            FromPosition {
-                file: self.0.clone(),
-                position: start,
-            },
-        ))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        Ok(read_at(&self.0, start, length)?)
-    }
-}
-
-/// Reads on from a position.
-pub struct FromPosition {
-    file: Arc<File>,
-    position: u64,
-}
-
-impl Read for FromPosition {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position)?;
-        self.position += count as u64;
-        Ok(count)
     }
 }

@@ -10,7 +10,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::BufWriter;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,15 +27,14 @@ use parquet::file::writer::SerializedFileWriter;
 
 use crate::parallel::processors;
 use crate::phases::Phase;
+use crate::storage::parquet::seal::SealedFile;
 
 /// How many bytes of rows may wait to be encoded.
 const QUEUED: usize = 32 << 20;
-/// How many bytes are written at once.
-const WRITTEN_AT_ONCE: usize = 256 << 10;
 
 /// A Parquet file whose row groups are encoded in parallel; see the module.
 pub(crate) struct Encoder {
-    writer: SerializedFileWriter<BufWriter<File>>,
+    writer: SerializedFileWriter<SealedFile>,
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     group_rows: usize,
@@ -117,7 +115,7 @@ impl Encoder {
         properties: WriterProperties,
         group_rows: usize,
     ) -> Result<Self> {
-        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, file);
+        let file = SealedFile::new(file);
         let (writer, factory) = ArrowWriter::try_new(file, schema.clone(), Some(properties))?
             .into_serialized_writer()?;
         let most = processors();
@@ -203,7 +201,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Ends the file, and returns its size in bytes.
+    /// Ends the file, gives it its checksums, and returns its size in bytes.
     pub(crate) fn finish(mut self, footer: KeyValue) -> Result<u64> {
         self.encoding.extend(self.filling.take().map(close));
         while !self.encoding.is_empty() {
@@ -215,8 +213,13 @@ impl Encoder {
             ));
         }
         self.writer.append_key_value_metadata(footer);
-        Phase::Write.spend(|| self.writer.finish())?;
-        Ok(self.writer.bytes_written() as u64)
+        Phase::Write.spend(|| {
+            self.writer.flush()?;
+            self.writer.inner_mut().hold_back();
+            self.writer.finish()?;
+            let of_checksums = self.writer.inner_mut().seal()?;
+            Ok(self.writer.bytes_written() as u64 + of_checksums)
+        })
     }
 }
 
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_those_that_one_thread_writes() {
+    fn the_bytes_are_those_that_one_thread_writes_and_checksums() {
         let folder = tempfile::tempdir().expect("a folder");
         let properties = || {
             WriterProperties::builder()
@@ -308,9 +311,12 @@ mod tests {
         one.close().expect("closed");
         let size = encoder.finish(footer()).expect("finished");
         let read = |name: &str| std::fs::read(folder.path().join(name)).expect("the bytes");
-        assert_eq!(
-            (read("several"), read("several").len() as u64),
-            (read("one"), size)
-        );
+        let (mut several, one) = (read("several"), read("one"));
+        assert_eq!(several.len() as u64, size);
+        let footer = one.len()
+            - 8
+            - u32::from_le_bytes(one[one.len() - 8..][..4].try_into().expect("four")) as usize;
+        several.drain(footer..footer + several.len() - one.len());
+        assert_eq!(several, one);
     }
 }

@@ -390,7 +390,7 @@ impl Footer {
             format_version: u32,
         }
         let damaged =
-            |error: serde_json::Error| Error::refused(format!("its footer is damaged: {error}"));
+            |error: serde_json::Error| Error::damaged(format!("its footer is damaged: {error}"));
         let version: FormatVersion = serde_json::from_str(text).map_err(damaged)?;
         if version.format_version > VERSION {
             return Err(Error::refused(format!(

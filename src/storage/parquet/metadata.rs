@@ -1,9 +1,12 @@
 //! The footer of a Parquet file: read and checked, and what is wrong with a file.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
@@ -13,9 +16,11 @@ use parquet::file::metadata::{
 
 use crate::domain::canonical_types::written;
 use crate::error::{Error, Result};
+use crate::storage::lake::checksums::Checksums;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::read::ObjectReader;
 use crate::storage::parquet::footer::{Footer, KEY, read_schema};
+use crate::storage::parquet::seal;
 
 /// The metadata of a file whose columns are decoded in the types of `schema`, or else in those that
 /// the file suggests.
@@ -33,32 +38,48 @@ pub(super) fn with_types(
     )
 }
 
-/// Reads the footer of a file, after a look at whether the file is as long as the footer says.
-pub(super) fn footer_of(reader: &ObjectReader) -> Result<ParquetMetaData> {
-    const TAIL: u64 = 8;
+/// Reads the footer of a file, after a look at whether the file is as long as the footer says, and
+/// the checksums that stand before it.
+pub(super) fn footer_of(reader: &ObjectReader) -> Result<(ParquetMetaData, Option<Checksums>)> {
+    const TAIL: u64 = seal::TAIL as u64;
     let location = reader.location();
     let unreadable = |error: ParquetError| unreadable(location, &error);
     let size = reader.size();
-    let mut decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(unreadable)?;
-    let range = size - TAIL..size;
-    let tail = reader
-        .fetch(std::slice::from_ref(&range))?
-        .pop()
-        .unwrap_or_default();
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size)
+        .map_err(unreadable)?
+        .with_page_index_policy(PageIndexPolicy::Skip);
+    let tail = fetch(reader, size - TAIL..size)?;
     let length = FooterTail::try_from(tail.as_ref())
         .map_err(unreadable)?
         .metadata_length() as u64;
-    if length > size - TAIL {
+    let Some(footer_start) = (size - TAIL).checked_sub(length) else {
         return Err(damaged(
             location,
             &format!("it has {size} bytes, and says that its footer has {length}"),
         ));
+    };
+    let from = footer_start.saturating_sub(seal::longest_table(size));
+    let bytes = fetch(reader, from..size)?;
+    let (before, footer) = bytes.split_at(usize::try_from(footer_start - from).unwrap_or(0));
+    let wrong = |what: &str| Error::damaged(format!("'{location}' is damaged: {what}"));
+    let checksums = seal::open(before, footer, footer_start).map_err(wrong)?;
+    let footer = bytes.slice(bytes.len() - footer.len()..);
+    decoder
+        .push_range(footer_start..size, footer)
+        .map_err(unreadable)?;
+    let metadata = decode_metadata(reader, decoder)?;
+    let created_by = metadata.file_metadata().created_by();
+    let is_sealed = created_by.is_some_and(|program| program.ends_with(seal::SEALED));
+    if is_sealed && checksums.is_none() {
+        return Err(wrong("its checksums are missing"));
     }
-    decoder.push_range(range, tail).map_err(unreadable)?;
-    decode_metadata(
-        reader,
-        decoder.with_page_index_policy(PageIndexPolicy::Skip),
-    )
+    Ok((metadata, checksums))
+}
+
+/// The bytes of one range.
+fn fetch(reader: &ObjectReader, range: Range<u64>) -> Result<Bytes> {
+    let bytes = reader.fetch(std::slice::from_ref(&range))?.pop();
+    Ok(bytes.unwrap_or_default())
 }
 
 /// Runs a decoder of metadata on the bytes that it asks for.
@@ -120,16 +141,22 @@ pub(super) fn unreadable(location: &Location, error: &(impl std::error::Error + 
             Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
             _ => match error.downcast_ref::<ParquetError>() {
                 Some(ParquetError::External(inner)) => Some(inner.as_ref()),
-                _ => None,
+                _ => error.downcast_ref::<io::Error>().and_then(carried),
             },
         };
     }
     damaged(location, error)
 }
 
+/// The error that one of I/O was made of.
+fn carried(error: &io::Error) -> Option<&(dyn std::error::Error + 'static)> {
+    let inner = error.get_ref()?;
+    Some(inner)
+}
+
 pub(super) fn damaged(location: &Location, why: &dyn std::fmt::Display) -> Error {
     let why = why.to_string();
-    Error::refused(format!(
+    Error::damaged(format!(
         "'{location}' is not a valid or complete Parquet file: {}",
         why.trim_start_matches("Parquet error: ")
     ))

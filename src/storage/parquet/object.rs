@@ -7,12 +7,15 @@
 //!
 //! In a store what is read is what is transferred: a row group's columns at a time, neighbours in
 //! one request.
+//!
+//! An object that carries checksums (`seal`) is held against them: its footer before it is decoded,
+//! all else when it is read.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -20,7 +23,6 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
 };
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
-use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataPushDecoder, RowGroupMetaData,
@@ -42,7 +44,7 @@ use crate::parallel::{each, flatten};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
-use crate::storage::lake::read::{FileAt, ObjectReader};
+use crate::storage::lake::read::ObjectReader;
 use crate::storage::parquet::footer::Footer;
 
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
@@ -55,10 +57,10 @@ const GROUP_DECODED_AT_ONCE: u64 = 32 << 20;
 /// A Parquet file whose footer has been read.
 pub struct ParquetObject {
     reader: ObjectReader,
-    metadata: ArrowReaderMetadata,
+    pub(super) metadata: ArrowReaderMetadata,
     /// The metadata with where each page lies, once somebody had to know.
     pages: OnceLock<ArrowReaderMetadata>,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// The types in which its columns are decoded, if they are not those that the file suggests.
     decoded: Option<SchemaRef>,
 }
@@ -83,8 +85,12 @@ impl ParquetObject {
     fn of(mut reader: ObjectReader) -> Result<Self> {
         let location = reader.location().clone();
         let what = format!("'{location}'");
-        let parquet = untrusted::decode(|why| damaged(&location, &why), || footer_of(&reader))?;
+        let (parquet, checksums) =
+            untrusted::decode(|why| damaged(&location, &why), || footer_of(&reader))?;
         let parquet = Arc::new(parquet);
+        if let Some(checksums) = checksums {
+            reader.verify_by(Arc::new(checksums));
+        }
         // The decoder panics at types that it does not know.
         let unknown = |why: &str| {
             embedded_schema::unknown_type_in(&parquet, &what)
@@ -154,6 +160,31 @@ impl ParquetObject {
             .map_err(|error| error.within(format!("'{}'", self.location())))
     }
 
+    /// Whether the object carries checksums.
+    pub fn has_checksums(&self) -> bool {
+        self.reader.checksums().is_some()
+    }
+
+    /// Reads what no reader of rows does, such as statistics of pages, and holds it against the
+    /// object's checksums, if it has any.
+    ///
+    /// # Errors
+    /// A refusal if a byte is damaged.
+    pub fn verify_unread(&self) -> Result<()> {
+        let Some(checksums) = self.reader.checksums() else {
+            return Ok(());
+        };
+        let groups = self.metadata.metadata().row_groups().iter();
+        let ends = groups.flat_map(RowGroupMetaData::columns).map(|column| {
+            let (start, length) = column.byte_range();
+            start + length
+        });
+        let after_rows = ends.max().unwrap_or(0);
+        self.reader
+            .fetch(&[0..after_rows.min(1), after_rows..checksums.covered()])
+            .map(|_| ())
+    }
+
     /// Reads the named columns of every row, in the file's order of rows and columns; all columns
     /// if `None`.
     ///
@@ -218,7 +249,7 @@ impl ParquetObject {
         )
     }
 
-    fn statistics(&self) -> GroupStatistics<'_> {
+    pub(super) fn statistics(&self) -> GroupStatistics<'_> {
         GroupStatistics::new(&self.metadata, &self.schema)
     }
 
@@ -317,17 +348,15 @@ impl ParquetObject {
         let file = if choice.is_all() && self.groups_are_small(columns) {
             None
         } else {
-            self.reader.file()?
+            self.reader.file_at()?
         };
         let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> =
             untrusted::decode(
                 |why| damaged(&location, &why),
                 || match file {
                     Some(file) => {
-                        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                            FileAt::new(file),
-                            metadata,
-                        );
+                        let builder =
+                            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
                         let rows = choice
                             .narrow(self.with_columns(builder, columns))
                             .build()
@@ -423,103 +452,6 @@ impl ParquetObject {
         )
     }
 
-    /// The number of rows before each row group that has any.
-    pub fn group_starts(&self) -> Vec<u64> {
-        let mut rows = 0;
-        let mut starts = Vec::new();
-        for group in self
-            .metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .filter(|group| group.num_rows() > 0)
-        {
-            starts.push(rows);
-            rows += u64::try_from(group.num_rows()).unwrap_or(0);
-        }
-        starts
-    }
-
-    /// Whether a few rows can be read without decoding, or in a store transferring, the whole row
-    /// group that they are in.
-    pub fn knows_its_pages(&self) -> bool {
-        self.metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .flat_map(RowGroupMetaData::columns)
-            .all(|column| column.offset_index_offset().is_some())
-    }
-
-    /// The least value of a column in each row group, if its type is one whose statistics are never
-    /// cut short, and all are there.
-    pub fn exact_mins(&self, column: &str) -> Option<ArrayRef> {
-        let numeric = |data_type: &DataType| {
-            data_type.is_integer()
-                || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
-        };
-        let field = self
-            .schema
-            .field_with_name(column)
-            .ok()
-            .filter(|field| numeric(field.data_type()))?;
-        let mins = self.statistics().mins(column)?;
-        (mins.data_type() == field.data_type()
-            && mins.null_count() == 0
-            && mins.len() == self.group_starts().len())
-        .then_some(mins)
-    }
-
-    /// The least and the greatest value of a column in each row group, under the same conditions.
-    pub fn value_range(&self, column: &str) -> Option<[ArrayRef; 2]> {
-        let mins = self.exact_mins(column)?;
-        let maxes = self.statistics().maxes(column)?;
-        (maxes.data_type() == mins.data_type()
-            && maxes.null_count() == 0
-            && maxes.len() == mins.len())
-        .then_some([mins, maxes])
-    }
-
-    /// About how many bytes the named columns, or all, have in memory, as far as the object says.
-    pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
-        let wanted = |column: &&ColumnChunkMetaData| {
-            let root = column.column_path().parts().first();
-            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
-        };
-        let column = |column: &ColumnChunkMetaData| {
-            // A dictionary may be of long texts: without a size they are taken to have this many
-            // bytes each.
-            let unknown = if column.column_type() == Type::BYTE_ARRAY {
-                32 * column.num_values()
-            } else {
-                0
-            };
-            let text = column
-                .unencoded_byte_array_data_bytes()
-                .map_or(unknown, |bytes| bytes + 4 * column.num_values());
-            let width = match column.column_type() {
-                Type::BOOLEAN | Type::BYTE_ARRAY => 0,
-                Type::INT32 | Type::FLOAT => 4,
-                Type::INT64 | Type::DOUBLE => 8,
-                Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY => 16,
-            };
-            u64::try_from(
-                (width * column.num_values())
-                    .max(text)
-                    .max(column.uncompressed_size()),
-            )
-            .unwrap_or(0)
-        };
-        self.metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .flat_map(RowGroupMetaData::columns)
-            .filter(wanted)
-            .map(column)
-            .sum()
-    }
-
     /// The metadata with where each page lies, read once.
     fn pages(&self) -> Result<ArrowReaderMetadata> {
         if let Some(pages) = self.pages.get() {
@@ -587,7 +519,7 @@ mod tests {
     use std::fs::File;
     use std::path::Path;
 
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
 
     use super::*;
     use crate::storage::parquet::writer::ObjectWriter;

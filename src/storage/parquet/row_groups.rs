@@ -30,6 +30,7 @@ use parquet::schema::types::ColumnPath;
 use crate::domain::digest::cell_digests;
 use crate::error::{Context, Result};
 use crate::storage::parquet::BATCH_ROWS;
+use crate::storage::parquet::seal::SEALED;
 
 /// Rows in a row group.
 pub(super) const ROW_GROUP_ROWS: usize = 65_536;
@@ -48,7 +49,7 @@ pub(super) fn properties(
     first: &RecordBatch,
 ) -> Result<WriterProperties> {
     let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
+        .set_created_by(format!("asof {}{SEALED}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(
             ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default(),
         ))
