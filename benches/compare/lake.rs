@@ -88,6 +88,7 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         absent: Some(Vec::new()),
         dedup: None,
         dropped_rows: None,
+        not_compared: None,
         forced: vec![],
         asof_version: "bench".into(),
     };

@@ -502,6 +502,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         absent: Some(intervals.absent_on(planned.at)?),
         dedup: None,
         dropped_rows: None,
+        not_compared: None,
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }));
     Ok(Finished {

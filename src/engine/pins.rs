@@ -32,21 +32,19 @@ use crate::storage::parquet::footer::ColumnWire;
 /// A failure of reading earlier snapshots, where their footers do not tell.
 pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
     let mut pinned = Pinned::default();
-    if pinned.add(last)? {
-        return Ok(pinned.schema());
+    if !pinned.add(last)? {
+        pinned.add_before(table, last.date)?;
     }
-    let earlier = table.find(None)?.partitions;
-    for (date, objects) in earlier.range(..last.date).rev() {
-        match table
-            .open(*date, objects, None)
-            .and_then(|snapshot| pinned.add(&snapshot))
-        {
-            Ok(true) => break,
-            Err(error) if error.kind() == Kind::Io => return Err(error),
-            // One that is damaged tells nothing.
-            _ => {}
-        }
-    }
+    Ok(pinned.schema())
+}
+
+/// The pinned types of a table's columns as of the last snapshot before a date that can be read.
+///
+/// # Errors
+/// As [`pins`].
+pub fn pins_before(table: &Table, date: NaiveDate) -> Result<SchemaRef> {
+    let mut pinned = Pinned::default();
+    pinned.add_before(table, date)?;
     Ok(pinned.schema())
 }
 
@@ -54,6 +52,24 @@ pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
 struct Pinned(Vec<Field>);
 
 impl Pinned {
+    /// Adds what the snapshots before a date tell, from the last one backwards, until one tells of
+    /// every column.
+    fn add_before(&mut self, table: &Table, date: NaiveDate) -> Result<()> {
+        let earlier = table.find(None)?.partitions;
+        for (date, objects) in earlier.range(..date).rev() {
+            match table
+                .open(*date, objects, None)
+                .and_then(|snapshot| self.add(&snapshot))
+            {
+                Ok(true) => break,
+                Err(error) if error.kind() == Kind::Io => return Err(error),
+                // One that is damaged tells nothing.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Adds what a snapshot tells that is earlier than all before; says whether it tells of every
     /// column.
     fn add(&mut self, snapshot: &Snapshot) -> Result<bool> {

@@ -16,6 +16,7 @@
 
 mod input;
 mod plan;
+mod previous;
 mod publish;
 mod take;
 mod write;
@@ -127,6 +128,9 @@ pub struct SnapshotReport {
     pub schema: Vec<ShownColumn>,
     /// The snapshot before.
     pub since: Option<Since>,
+    /// The date of the snapshot before, if that is damaged and was not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<NaiveDate>,
     /// The columns that were left to the path, which has their value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_to_path: Vec<String>,
@@ -229,6 +233,7 @@ fn kept(
         fingerprint: None,
         schema: Vec::new(),
         since: None,
+        not_compared: None,
         left_to_path: Vec::new(),
         detected: Vec::new(),
         dedup: None,

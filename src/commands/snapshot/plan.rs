@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
 use crate::storage::lake::location::Location;
+use crate::storage::parquet::object::ParquetObject;
 
 /// A snapshot that has been decided on and not been read yet.
 pub(super) struct Plan<'s> {
@@ -48,9 +49,12 @@ pub(super) fn decide<'s>(
     let today = workspace.clock.today();
     let date = date_of_label(name, options, today)?;
     let path = lake.snapshot(name, date);
-    let exists = path.exists()?;
+    let exists = path.is_taken()?;
     match options.if_exists {
-        IfExists::Keep if exists => return Ok(Decision::Keep { date, path }),
+        IfExists::Keep if exists => {
+            check_readable(name, date, &path, today)?;
+            return Ok(Decision::Keep { date, path });
+        }
         IfExists::Error if exists => {
             return Err(
                 Error::conflict(format!("table {name} has a snapshot of {date} already"))
@@ -81,6 +85,31 @@ pub(super) fn decide<'s>(
         guards: config.guards()?,
         replaces: exists,
     })))
+}
+
+/// Refuses to keep a snapshot whose footer is damaged.
+fn check_readable(
+    name: &TableName,
+    date: NaiveDate,
+    path: &Location,
+    today: NaiveDate,
+) -> Result<()> {
+    match ParquetObject::open(path).and_then(|object| object.footer()) {
+        Err(error) if error.is_damage() => Err(error
+            .within(format!("table {name}, {date}: the snapshot cannot be kept"))
+            .hint(format!(
+                "{}, if the source holds the state of that day",
+                repair(name, date, today)
+            ))),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// The command that puts another snapshot in the place of a damaged one.
+pub(super) fn repair(name: &TableName, date: NaiveDate, today: NaiveDate) -> String {
+    let backdate = if date < today { " --backdate" } else { "" };
+    format!("asof snapshot {name} --date {date} --if-exists replace{backdate}")
 }
 
 /// The date to label the snapshot with: the one given, which may not be in the future, or today.

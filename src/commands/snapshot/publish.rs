@@ -40,31 +40,63 @@ pub(super) fn publish(
             (Published::Exists, _) => Err(lost()),
         };
     }
-    let standing = |path: &Location| -> Result<Option<SnapshotFooter>> {
-        match ParquetObject::open(path)?
-            .footer()?
-            .map(|footer| footer.content)
-        {
-            Some(Content::Snapshot(footer)) => Ok(Some(footer)),
-            _ => Ok(None),
-        }
-    };
     let old = standing(path)?;
     // Equal rows of another type are another snapshot: it may be retaken for no other reason.
-    let same_columns = ParquetObject::open(path)?.schema() == schema;
-    if same_columns
-        && old
-            .as_ref()
-            .is_some_and(|old| old.fingerprint == fingerprint && old.key == table.key)
+    let is_same = |old: &Standing| {
+        old.footer.fingerprint == fingerprint
+            && old.footer.key == table.key
+            && old.object.schema() == schema
+    };
+    if let Some(old) = old.as_ref().filter(|old| is_same(old))
+        && old.is_whole()?
     {
         return Ok(Outcome::Kept);
     }
     let lake = workspace.lake()?;
-    let old_fingerprint = old.as_ref().map_or(Fingerprint(0), |old| old.fingerprint);
-    let aside =
-        lake.superseded_snapshot(&table.name, *date, workspace.clock.now(), old_fingerprint);
+    let old = old.map(|old| old.footer.fingerprint);
+    let aside = lake.superseded_snapshot(
+        &table.name,
+        *date,
+        workspace.clock.now(),
+        old.unwrap_or(Fingerprint(0)),
+    );
     staged.publish_replacing(&aside, |place| {
-        Ok(standing(place)?.map(|now| now.fingerprint) == old.as_ref().map(|old| old.fingerprint))
+        Ok(standing(place)?.map(|now| now.footer.fingerprint) == old)
     })?;
     Ok(Outcome::Replaced)
+}
+
+/// A snapshot that stands under the name of the one that is to be published.
+struct Standing {
+    object: ParquetObject,
+    footer: SnapshotFooter,
+}
+
+impl Standing {
+    /// Whether all of its bytes are as they were written: one that is not is to be replaced, though
+    /// it says that it has the same rows.
+    fn is_whole(&self) -> Result<bool> {
+        let mut rows = self.object.read(None)?;
+        let read = rows.try_for_each(|batch| batch.map(|_| ()));
+        match read.and_then(|()| self.object.verify_unread()) {
+            Err(error) if error.is_damage() => Ok(false),
+            read => read.map(|()| true),
+        }
+    }
+}
+
+/// What stands somewhere; nothing if it is no snapshot, or is damaged.
+fn standing(path: &Location) -> Result<Option<Standing>> {
+    let opened = ParquetObject::open(path).and_then(|object| {
+        let footer = object.footer()?;
+        Ok((object, footer))
+    });
+    match opened {
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
+        Ok((object, footer)) => Ok(match footer.map(|footer| footer.content) {
+            Some(Content::Snapshot(footer)) => Some(Standing { object, footer }),
+            _ => None,
+        }),
+    }
 }

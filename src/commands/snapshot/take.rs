@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 
 use super::input::{keep_names, leave_to_path, sort_rows};
 use super::plan::Plan;
+use super::previous::{Before, Previous, Unreadable};
 use super::publish::publish;
 use super::write::{WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
@@ -17,15 +18,15 @@ use crate::domain::hash_compaction::Changes;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::twins;
 use crate::engine::changes::{self, ChangesWriter};
-use crate::engine::pins::{Watch, absent_columns, pins};
+use crate::engine::pins::{Watch, absent_columns};
+use crate::engine::table::Table;
 use crate::engine::table::dedup::Dropped;
-use crate::engine::table::{Snapshot, Table};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
 use crate::source::{Rows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::commit::{Staged, sweep_partitions};
-use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
 
@@ -38,10 +39,11 @@ pub(super) fn take(
     if !options.dry_run {
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
-    let previous = previous(&plan.table, plan.date)?;
-    let (input, rows) = read_input(workspace, plan, previous.as_ref())?;
+    let before = Before::of(&plan.table, plan.date)?;
+    let (input, rows) = read_input(workspace, plan, &before)?;
     let plan = &*plan;
     let Plan { table, date, .. } = plan;
+    let (previous, unreadable) = before.into_parts();
     let SourceInput { schema, drift, .. } = &input;
     let staged = stage(workspace, plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
@@ -53,6 +55,7 @@ pub(super) fn take(
         sum,
         sum_before,
         changes,
+        damaged,
     } = write(
         table,
         *date,
@@ -63,6 +66,9 @@ pub(super) fn take(
         recorder.as_mut(),
     )?;
 
+    let found_damaged = || Some(Unreadable::new(since?, damaged?));
+    let unreadable = unreadable.or_else(found_damaged);
+    let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
     let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
     let candidate = Candidate {
         rows: sum.rows(),
@@ -70,7 +76,10 @@ pub(super) fn take(
         drift,
     };
     let (forced, unguarded) = ask_guards(plan, options, &candidate)?;
-    let written = footer(workspace, plan, options, &input, &sum, forced);
+    let written = SnapshotFooter {
+        not_compared,
+        ..footer(workspace, plan, options, &input, &sum, forced)
+    };
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
     if outcome == Outcome::Kept {
@@ -78,51 +87,39 @@ pub(super) fn take(
         // staged.
         return Ok(kept(workspace, &table.name, *date, &plan.path));
     }
-    if let (Some(recorder), Some(before)) = (recorder, before) {
+    if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
     }
+    let since = compared(since, previous_counts, drift);
     Ok(SnapshotReport {
         outcome,
-        rows: Some(written.rows),
         bytes: Some(bytes),
+        since,
+        unguarded,
+        ..report(workspace, plan, input, written)
+    })
+}
+
+/// The report of a snapshot that was staged.
+fn report(
+    workspace: &Workspace<'_>,
+    plan: &Plan<'_>,
+    input: SourceInput,
+    written: SnapshotFooter,
+) -> SnapshotReport {
+    let Plan { table, date, .. } = plan;
+    SnapshotReport {
+        rows: Some(written.rows),
         fingerprint: Some(written.fingerprint),
-        schema: shown_columns(schema),
-        since: since
-            .zip(previous_counts)
-            .map(|(date, counts)| compared(date, counts, drift)),
+        schema: shown_columns(&input.schema),
+        not_compared: written.not_compared,
         left_to_path: input.left_to_path,
         detected: table.types.observed.detected(),
         dedup: written.dedup,
         dropped_rows: written.dropped_rows,
         forced: written.forced,
-        unguarded,
         ..kept(workspace, &table.name, *date, &plan.path)
-    })
-}
-
-/// The snapshot before, opened.
-struct Previous {
-    date: NaiveDate,
-    objects: Vec<Object>,
-    snapshot: Snapshot,
-}
-
-impl Previous {
-    fn footer(&self) -> Option<SnapshotFooter> {
-        self.snapshot.footer.clone()
     }
-}
-
-fn previous(table: &Table, date: NaiveDate) -> Result<Option<Previous>> {
-    let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
-    let Some((before, objects)) = found.range(..date).next_back() else {
-        return Ok(None);
-    };
-    Ok(Some(Previous {
-        date: *before,
-        objects: objects.clone(),
-        snapshot: table.open(*before, objects, None)?,
-    }))
 }
 
 /// The rows of a source in order of the key, and how their columns differ from those before.
@@ -142,7 +139,7 @@ struct SourceInput {
 fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut Plan<'_>,
-    previous: Option<&Previous>,
+    before: &Before,
 ) -> Result<(SourceInput, Batches)> {
     let Plan {
         table,
@@ -150,10 +147,7 @@ fn read_input(
         source,
         ..
     } = plan;
-    let pinned = match previous {
-        Some(previous) => pins(table, &previous.snapshot)?,
-        None => SchemaRef::new(Schema::empty()),
-    };
+    let pinned = before.pins(table)?;
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         is_alone: true,
@@ -170,7 +164,7 @@ fn read_input(
     let schema = watch.schema();
     let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
     unify(&pinned, &schema).map_err(clash)?;
-    let (comparison, drift) = match previous {
+    let (comparison, drift) = match before.readable() {
         None => (schema.clone(), Drift::default()),
         Some(previous) => {
             let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
@@ -303,17 +297,22 @@ fn footer(
         absent: Some(input.absent.clone()),
         dedup: table.dedup.as_ref().map(Dedup::to_string),
         dropped_rows: input.dropped.as_ref().map(Dropped::rows),
+        not_compared: None,
         asof_version: env!("CARGO_PKG_VERSION").into(),
     }
 }
 
 /// What the report says of the previous snapshot, its rows, and what changed since.
-fn compared(snapshot_date: NaiveDate, counts: (u64, Changes), drift: &Drift) -> Since {
-    let (rows, changes) = counts;
-    Since {
-        snapshot_date,
+fn compared(
+    before: Option<NaiveDate>,
+    counts: Option<(u64, Changes)>,
+    drift: &Drift,
+) -> Option<Since> {
+    let (rows, changes) = counts?;
+    Some(Since {
+        snapshot_date: before?,
         rows,
         changes,
         schema: (!drift.is_empty()).then(|| drift.in_words()),
-    }
+    })
 }

@@ -14,7 +14,7 @@ use crate::domain::key::KeyEncoder;
 use crate::engine::changes::ChangesWriter;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::table::{Snapshot, Table, all_digests, convert};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::each;
 use crate::storage::Batches;
@@ -28,10 +28,13 @@ pub(super) struct WrittenRows {
     pub(super) sum_before: RowSum,
     /// What changed since then.
     pub(super) changes: Option<Changes>,
+    /// Why the previous snapshot was not compared to its end, if it is damaged.
+    pub(super) damaged: Option<Error>,
 }
 
 /// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the
-/// types of `comparison`.
+/// types of `comparison`. If the previous one is damaged, the rows are written without the
+/// comparison.
 pub(super) fn write(
     table: &Table,
     date: NaiveDate,
@@ -56,34 +59,38 @@ pub(super) fn write(
         writer.write(batch)?;
         Ok(keyed)
     });
-    let changes = match previous {
-        None => {
-            later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
-            None
-        }
-        Some(previous) => {
-            // It is sorted by its own key, which need not be today's.
-            let same_key = previous.is_sorted_by(&table.key);
-            let before = previous.date;
-            let rows = previous.read_alone()?;
-            let rows = if same_key {
-                rows
-            } else {
-                sort(rows, &table.key, comparison)?
-            };
-            let mut earlier = keying.each(rows, before)?.map(|rows| {
-                let (keyed, _) = rows?;
-                sum_before.add(&keyed.digests);
-                Ok(keyed)
-            });
-            Some(diff(&mut earlier, &mut later, |difference| {
-                recorder
-                    .iter_mut()
-                    .for_each(|recorder| recorder.see(&difference));
-                Ok(())
-            })?)
-        }
-    };
+    let mut damaged = None;
+    let mut changes = None;
+    if let Some(previous) = previous {
+        let before = previous.date;
+        let rows = match in_order(previous, &table.key, comparison) {
+            Err(error) if error.is_damage() => {
+                damaged = Some(error);
+                Box::new(std::iter::empty())
+            }
+            rows => rows?,
+        };
+        let mut earlier = keying.each(rows, before)?.map(|rows| {
+            let (keyed, _) = rows.inspect_err(|error| {
+                damaged = error.is_damage().then(|| error.duplicate());
+            })?;
+            sum_before.add(&keyed.digests);
+            Ok(keyed)
+        });
+        let compared = diff(&mut earlier, &mut later, |difference| {
+            recorder
+                .iter_mut()
+                .for_each(|recorder| recorder.see(&difference));
+            Ok(())
+        });
+        drop(earlier);
+        changes = match compared {
+            _ if damaged.is_some() => None,
+            compared => Some(compared?),
+        };
+    }
+    // All that was not compared is written, too.
+    later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
     drop(later);
     if let Some(error) = duplicates.refusal(table, date) {
         return Err(error.hint(table.latest_hint()));
@@ -92,7 +99,20 @@ pub(super) fn write(
         sum,
         sum_before,
         changes,
+        damaged,
     })
+}
+
+/// The rows of the previous snapshot in the order of the key. It is sorted by its own key, which
+/// need not be today's.
+fn in_order(previous: Snapshot, key: &[String], comparison: &SchemaRef) -> Result<Batches> {
+    let same_key = previous.is_sorted_by(key);
+    let rows = previous.read_alone()?;
+    if same_key {
+        Ok(rows)
+    } else {
+        sort(rows, key, comparison)
+    }
 }
 
 /// What is worked out of each batch before it is compared.

@@ -166,6 +166,7 @@ impl Fixture {
                 absent: None,
                 dedup: None,
                 dropped_rows: None,
+                not_compared: None,
                 asof_version: "test".into(),
             };
             let path = folder

@@ -91,6 +91,9 @@ pub struct SnapshotFooter {
     /// How many rows were dropped by that rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_rows: Option<u64>,
+    /// The date of the snapshot before, if that could not be read to be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<NaiveDate>,
     /// The program that wrote it.
     pub asof_version: String,
 }
@@ -368,6 +371,7 @@ impl Footer {
             absent: None,
             dedup: None,
             dropped_rows: None,
+            not_compared: None,
             asof_version: "0".into(),
         }))
     }
