@@ -120,7 +120,7 @@ mod library;
 pub use self::commands::backfill::{BackfillOptions, BackfillReport, DateAction, DateReport};
 pub use self::commands::compact::{CompactOptions, CompactReport, CompactionMode};
 pub use self::commands::snapshot::{IfExists, Outcome, SnapshotOptions, SnapshotReport};
-pub use self::commands::verify::{TableProof, VerifyReport};
+pub use self::commands::verify::{OutputProof, TableProof, VerifyReport};
 pub use self::domain::join::JoinKind;
 pub use self::domain::staleness::{DateState, StateFilter};
 pub use self::error::{Error, Kind, Result};

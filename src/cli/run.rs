@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::args::{
     AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, EventsJoinArgs, ExpandArgs,
-    HistoryArgs, JoinArgs, PartitionsArgs, ShowArgs, SnapshotArgs, StatusArgs,
+    HistoryArgs, JoinArgs, PartitionsArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::printer::Printer;
 use super::render::{InitReport, StatusPage, TimedPartitions, render};
@@ -23,7 +23,7 @@ use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
 use crate::commands::status::{TableStatus, status};
-use crate::commands::verify::verify;
+use crate::commands::verify::{VerifyOptions, verify};
 use crate::commands::{Progress, Workspace};
 use crate::config::JobConfig;
 use crate::error::{Error, Kind, Result};
@@ -51,7 +51,7 @@ pub(super) fn carry_out(
         Command::History(args) => run.history(args)?,
         Command::Status(args) => return run.status(&args),
         Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
-        Command::Verify(args) => return run.verify(&args.tables),
+        Command::Verify(args) => return run.verify(args),
         Command::Expand(args) => run.expand(args)?,
         Command::Partitions(args) => run.partitions(args)?,
         Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
@@ -242,8 +242,10 @@ impl CommandRun<'_> {
         })
     }
 
-    fn verify(&self, tables: &[String]) -> Result<u8> {
-        let report = verify(self.workspace, tables)?;
+    fn verify(&self, args: VerifyArgs) -> Result<u8> {
+        let mut options = VerifyOptions::of(&args.names);
+        options.recompute = args.recompute;
+        let report = verify(self.workspace, &options)?;
         render(self.printer, &report)?;
         Ok(if report.is_ok() {
             0

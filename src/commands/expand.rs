@@ -557,7 +557,7 @@ mod tests {
     use super::*;
     use crate::commands::compact::CompactOptions;
     use crate::commands::testing::{TestLake, date, pick, rewrite};
-    use crate::commands::verify::verify;
+    use crate::commands::verify::{VerifyOptions, verify};
     use crate::error::Kind;
 
     fn options(from: &str, to: &str) -> ExpandOptions {
@@ -648,7 +648,11 @@ mod tests {
             [Outcome::Kept, Outcome::Published, Outcome::Kept]
         );
         assert_eq!(rows(&lake.object("2024-01-02")), before);
-        assert!(verify(&lake.workspace(), &[]).expect("verified").is_ok());
+        assert!(
+            verify(&lake.workspace(), &VerifyOptions::default())
+                .expect("verified")
+                .is_ok()
+        );
     }
 
     #[test]

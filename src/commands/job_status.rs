@@ -7,9 +7,8 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::Workspace;
-use super::backfill::{BackfillOptions, Job};
-use crate::domain::staleness::{DateState, StateFilter};
-use crate::engine::as_of::RowSource;
+use super::backfill::Job;
+use crate::domain::staleness::DateState;
 use crate::error::Result;
 use crate::model::DateRange;
 
@@ -68,18 +67,8 @@ pub fn job_status(
     let to = to.unwrap_or_else(|| workspace.clock.today().max(from.unwrap_or(NaiveDate::MIN)));
     let from = from.unwrap_or_else(|| to - Days::new(3650));
     let range = DateRange::new(from, to)?;
-    let options = BackfillOptions {
-        range,
-        only: StateFilter::default(),
-        using: RowSource::Auto,
-        workers: Some(1),
-        tolerance: None,
-        lag: None,
-        dry_run: true,
-        ad_hoc: None,
-    };
     super::backfill::find_job(workspace, name)?;
-    let job = Job::resolve(workspace, name, &options)?;
+    let job = Job::resolve_to_look(workspace, name, range)?;
     let dates = job.dates(range);
     let orphans = job
         .orphans(&dates)

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::Workspace;
-use super::backfill::find_job;
+use super::backfill::{find_job, layout_of};
 use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
@@ -179,14 +179,8 @@ pub(super) fn outputs_of_job(
     dates: &[NaiveDate],
 ) -> Result<TableHistory> {
     let job = find_job(workspace, name)?;
-    let layout = job.layout.as_deref().unwrap_or("date=%Y-%m-%d");
     let root = workspace.configured(&job.output)?;
-    let table = unconfigured(
-        name.parse()?,
-        Vec::new(),
-        root,
-        Layout::parse_written(layout)?,
-    );
+    let table = unconfigured(name.parse()?, Vec::new(), root, layout_of(job)?);
     let mut outputs = Partitions::new();
     if table.root.is_folder()? {
         for date in dates {

@@ -19,7 +19,7 @@ use super::schema::schema;
 use super::show::{ShowOptions, show};
 use super::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
 use super::testing::{TestLake, date};
-use super::verify::verify;
+use super::verify::{VerifyOptions, verify};
 use super::{Workspace, history};
 use crate::config::TableConfig;
 use crate::domain::type_names::type_name;
@@ -120,7 +120,7 @@ fn compacted_alike(lake: &TestLake, workspace: &Workspace<'_>) -> CompactReport 
     let report = compacted(workspace, false);
     let incremental = std::fs::read(lake.intervals()).expect("intervals");
     assert_eq!(
-        verify(workspace, &["item".to_owned()])
+        verify(workspace, &VerifyOptions::of(&["item".to_owned()]))
             .expect("verified")
             .problems,
         []
@@ -228,7 +228,7 @@ fn a_declared_type_applies_to_every_snapshot() {
         let intervals = std::fs::read(lake.intervals()).expect("intervals");
         lake.forget("item", &day(1));
         assert_eq!(
-            verify(&workspace, &["item".to_owned()])
+            verify(&workspace, &VerifyOptions::of(&["item".to_owned()]))
                 .expect("verified")
                 .problems,
             []

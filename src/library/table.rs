@@ -8,7 +8,7 @@ use super::{Lake, only};
 use crate::commands::compact::{CompactOptions, CompactReport, compact};
 use crate::commands::lookup::latest_states;
 use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
-use crate::commands::verify::{VerifyReport, verify};
+use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
 use crate::engine::as_of::AsOfTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -67,7 +67,10 @@ impl<'a> Table<'a> {
     /// A failure to read the lake. What does not hold is in the report:
     /// [`is_ok`](VerifyReport::is_ok).
     pub fn verify(&self) -> Result<VerifyReport> {
-        verify(&self.lake.workspace()?, &[self.name.to_string()])
+        verify(
+            &self.lake.workspace()?,
+            &VerifyOptions::of(&[self.name.to_string()]),
+        )
     }
 
     /// The table as of a date: the latest copy whose label is not after it. If the snapshot is no

@@ -1,6 +1,7 @@
 //! Damage to a lake that `asof verify` must catch, done by code to copies of `fixtures/lake-v1`.
 
 mod files;
+mod flips;
 
 use std::fs::{self, File};
 use std::path::Path;

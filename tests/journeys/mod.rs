@@ -5,6 +5,7 @@ mod avro;
 mod backfills;
 mod checks;
 mod commands;
+mod damage;
 mod date_columns;
 #[cfg(feature = "sql")]
 mod demo;

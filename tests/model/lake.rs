@@ -8,7 +8,7 @@ use asof::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, backfill}
 use asof::commands::compact::{CompactOptions, CompactReport, compact};
 use asof::commands::expand::{ExpandOptions, expand};
 use asof::commands::snapshot::{IfExists, SnapshotOptions, snapshot};
-use asof::commands::verify::{VerifyReport, verify};
+use asof::commands::verify::{VerifyOptions, VerifyReport, verify};
 use asof::config::{Config, JobConfig, TableConfig};
 use asof::domain::join::JoinKind;
 use asof::domain::layout::Layout;
@@ -207,7 +207,7 @@ impl Lake {
     }
 
     pub(super) fn verify(&self) -> VerifyReport {
-        verify(&self.workspace(), &["t".into()]).unwrap()
+        verify(&self.workspace(), &VerifyOptions::of(&["t".into()])).unwrap()
     }
 
     /// Expands every date into a folder.

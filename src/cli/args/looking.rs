@@ -91,9 +91,12 @@ pub struct SchemaArgs {
 /// `asof verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The tables, or paths of files of intervals; by default all tables
-    #[arg(value_name = "TABLE")]
-    pub tables: Vec<String>,
+    /// The tables, jobs, or paths of intervals or outputs; by default all tables and jobs
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Also run jobs anew, into a temporary folder, and compare the rows of their outputs
+    #[arg(long)]
+    pub recompute: bool,
 }
 
 /// `asof partitions`

@@ -139,7 +139,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the history of a table's columns: their types, and when they appeared, changed and disappeared
     Schema(SchemaArgs),
-    /// Verify that snapshots are intact and that intervals reproduce each of them
+    /// Verify that snapshots and outputs are intact and that intervals reproduce each snapshot
     Verify(VerifyArgs),
     /// Write intervals back as dated copies
     Expand(ExpandArgs),

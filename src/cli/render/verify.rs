@@ -1,8 +1,8 @@
-//! `verify`: a verdict per table, what was checked, and what is wrong.
+//! `verify`: a verdict per table and job, what was checked, and what is wrong.
 
 use super::{Render, selected};
 use crate::cli::printer::{BOLD, GREEN, Printer, RED, YELLOW, count, number, paint};
-use crate::commands::verify::{TableProof, Verdict, VerifyReport};
+use crate::commands::verify::{OutputProof, Subject, TableProof, Verdict, VerifyReport};
 use crate::error::Result;
 
 impl Render for VerifyReport {
@@ -11,15 +11,14 @@ impl Render for VerifyReport {
 
     fn text(&self, printer: &Printer) -> Result<()> {
         for table in self.tables.iter().filter(|_| !printer.quiet) {
-            let verdict = self.verdict(&table.table);
-            let shown = match verdict {
-                Verdict::Ok => paint(GREEN.bold(), "OK"),
-                Verdict::OutOfDate => paint(YELLOW.bold(), "out of date"),
-                Verdict::Failed => paint(RED.bold(), "FAILED"),
-            };
-            printer.line(format!("{}: {shown}", paint(BOLD, &table.table)))?;
-            if verdict != Verdict::Failed {
+            let of = Subject::Table(table.table.clone());
+            if verdict(printer, self, &of)? != Verdict::Failed {
                 checked(printer, table)?;
+            }
+        }
+        for outputs in self.outputs.iter().filter(|_| !printer.quiet) {
+            if verdict(printer, self, &outputs.of)? != Verdict::Failed {
+                checked_outputs(printer, outputs)?;
             }
         }
         for problem in &self.problems {
@@ -31,10 +30,65 @@ impl Render for VerifyReport {
             } else {
                 paint(YELLOW, "out of date:")
             };
-            printer.line(format!("{label} {}{date}: {}", problem.table, problem.what))?;
+            let of = named(&problem.of);
+            printer.line(format!("{label} {of}{date}: {}", problem.what))?;
         }
         Ok(())
     }
+}
+
+fn named(of: &Subject) -> String {
+    match of {
+        Subject::Table(table) => table.to_string(),
+        Subject::Job(job) => format!("job {job}"),
+        Subject::Outputs(path) => path.clone(),
+    }
+}
+
+/// Prints what was found of a table or a job.
+fn verdict(printer: &Printer, report: &VerifyReport, of: &Subject) -> Result<Verdict> {
+    let verdict = report.verdict(of);
+    let shown = match verdict {
+        Verdict::Ok => paint(GREEN.bold(), "OK"),
+        Verdict::OutOfDate => paint(YELLOW.bold(), "out of date"),
+        Verdict::Failed => paint(RED.bold(), "FAILED"),
+    };
+    printer.line(format!("{}: {shown}", paint(BOLD, named(of))))?;
+    Ok(verdict)
+}
+
+/// Prints what was checked of a job's outputs.
+fn checked_outputs(printer: &Printer, outputs: &OutputProof) -> Result<()> {
+    let up_to_date = outputs.up_to_date.map_or_else(String::new, |outputs| {
+        format!(": {} up to date", number(outputs))
+    });
+    printer.line(format!(
+        "  {} with {}{up_to_date}",
+        count(outputs.outputs, "output"),
+        count(outputs.rows, "row")
+    ))?;
+    if outputs.not_compared > 0 {
+        let outputs = count(outputs.not_compared, "output");
+        printer.line(format!(
+            "  {outputs} not compared with what was damaged since"
+        ))?;
+    }
+    if let Some(recomputed) = outputs.recomputed {
+        let recomputed = count(recomputed, "output");
+        printer.line(format!("  {recomputed} with the rows of a fresh run"))?;
+    }
+    without_checksums(printer, outputs.without_checksums)
+}
+
+/// Prints how many objects could be held against no checksums.
+fn without_checksums(printer: &Printer, objects: u64) -> Result<()> {
+    if objects == 0 {
+        return Ok(());
+    }
+    let objects = count(objects, "object");
+    printer.line(format!(
+        "  {objects} without checksums, as earlier programs wrote them"
+    ))
 }
 
 /// Prints what was checked of a table.
@@ -74,6 +128,7 @@ fn checked(printer: &Printer, table: &TableProof) -> Result<()> {
             count(table.unchecked, "date")
         ))?;
     }
+    without_checksums(printer, table.without_checksums)?;
     for unrecognized in &table.unrecognized_paths {
         printer.line(format!("  ignored, not part of the layout: {unrecognized}"))?;
     }

@@ -10,6 +10,7 @@ use super::events::EventsSource;
 use super::executors::command::CommandWork;
 use super::relations::JobRelation;
 use crate::commands::Workspace;
+use crate::config::JobConfig;
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::renamed;
 use crate::engine::as_of::TableHistory;
@@ -150,6 +151,14 @@ impl Job {
         dates.dedup();
         dates
     }
+}
+
+/// The layout of a job's outputs.
+///
+/// # Errors
+/// A usage error for one that is not a layout.
+pub(in crate::commands) fn layout_of(config: &JobConfig) -> Result<Layout> {
+    Layout::parse_written(config.layout.as_deref().unwrap_or("date=%Y-%m-%d"))
 }
 
 /// The object of a date below an output.

@@ -25,6 +25,7 @@ mod job_hash;
 mod options;
 mod orphans;
 mod output;
+mod outputs;
 mod relations;
 mod report;
 mod resolve;
@@ -35,8 +36,9 @@ mod warnings;
 
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, configured_events};
-pub(super) use self::job::Job;
+pub(super) use self::job::{Job, layout_of};
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};
+pub(super) use self::outputs::outputs_of;
 pub(super) use self::relations::View;
 pub use self::report::{BackfillReport, DateAction, DateReport, ServedBy};
 pub(super) use self::resolve::{find_job, history, refuse_inputs_as_output, resolve_join};

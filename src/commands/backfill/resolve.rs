@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::events::{EventsPlace, ad_hoc_events, configured_events};
 use super::executors::command::{CommandDefinition, CommandWork, variable};
-use super::job::{Job, Work, object_of};
+use super::job::{Job, Work, layout_of, object_of};
 use super::options::{AdHoc, BackfillOptions};
 use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
@@ -18,7 +18,6 @@ use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
-use crate::domain::layout::Layout;
 use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};
 use crate::engine::command::{Program, parse_duration};
 use crate::engine::join::JoinSpec;
@@ -56,8 +55,7 @@ impl Job {
     ) -> Result<Self> {
         let described = DescribedJob::of(workspace, name, options)?;
         let within = |error: Error| described.within(error);
-        let layout = described.config.layout.as_deref();
-        let layout = Layout::parse_written(layout.unwrap_or("date=%Y-%m-%d"))?;
+        let layout = layout_of(described.config)?;
         let resolved = described.work()?;
         let zone = described.config.zone(&workspace.config).map_err(within)?;
         let DescribedJob { name, output, .. } = &described;

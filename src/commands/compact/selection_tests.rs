@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{CompactOptions, compact};
 use crate::commands::testing::{TestLake, date};
-use crate::commands::verify::verify;
+use crate::commands::verify::{VerifyOptions, verify};
 use crate::config::TableConfig;
 use crate::domain::cast::display;
 use crate::engine::intervals::Intervals;
@@ -187,7 +187,7 @@ proptest! {
         lake.compact_with("item", &CompactOptions { full: true, ..CompactOptions::default() });
         prop_assert!(incremental == std::fs::read(lake.intervals()).expect("intervals"), "a full \
          run gives other bytes");
-        let report = verify(&lake.workspace(), &["item".to_owned()]).expect("verified");
+        let report = verify(&lake.workspace(), &VerifyOptions::default()).expect("verified");
         prop_assert_eq!(&report.problems, &vec![]);
         prop_assert_eq!(report.tables[0].round_trips, history.len() as u64);
         let again = compact(&lake.workspace(), &["item".to_owned()], &CompactOptions::default()).expect("compacted").remove(0);

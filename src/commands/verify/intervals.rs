@@ -44,7 +44,9 @@ impl Verification<'_> {
                 return None;
             }
         };
-        let outcome = scan.read(intervals);
+        let object = intervals.object();
+        let outcome = scan.read(intervals).and_then(|()| object.verify_unread());
+        self.proof.without_checksums += u64::from(!object.has_checksums());
         for (finding, what) in scan.findings.in_words() {
             self.problem(None, ProblemKind::Intervals, finding.sentence(what));
         }

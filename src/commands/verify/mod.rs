@@ -16,9 +16,13 @@
 //! **What is held.** One sum for each observed date, and a batch for each thread that reads
 //! snapshots; for the second look two sorters.
 //!
+//! Outputs of jobs are read once, too (`outputs`).
+//!
 //! A problem never ends the run: it is collected, and [`VerifyReport::is_ok`] decides.
 
 mod intervals;
+mod named;
+mod outputs;
 mod round_trip;
 mod snapshots;
 #[cfg(test)]
@@ -32,9 +36,11 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
+use self::named::Named;
+pub use self::outputs::OutputProof;
+use self::outputs::{OutputVerification, verify_path};
 use self::snapshots::{Compared, SnapshotCheck, SnapshotFindings, jobs, look};
 use super::Workspace;
-use super::lookup::{intervals_file, inventory, inventory_of_file};
 use crate::domain::digest::RowSum;
 use crate::domain::file_names::{is_data, is_staged};
 use crate::engine::as_of::TableInventory;
@@ -61,8 +67,12 @@ pub enum ProblemKind {
     Keys,
     /// Intervals break an invariant.
     Intervals,
-    /// A snapshot was rewritten since the intervals were made.
+    /// Something was rewritten since the intervals or an output were made from it.
     Stale,
+    /// What an output was made from cannot be read.
+    Inputs,
+    /// An output has other rows than a fresh run gives.
+    Output,
     /// Intervals do not give a snapshot back.
     RoundTrip,
 }
@@ -74,24 +84,58 @@ impl ProblemKind {
     }
 }
 
-/// What verification found of one table.
+/// What is to be verified.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// Tables, jobs, and paths of files of intervals and of outputs; nothing for all tables and
+    /// jobs.
+    pub names: Vec<String>,
+    /// Whether outputs are compared with those of a fresh run.
+    pub recompute: bool,
+}
+
+impl VerifyOptions {
+    /// What is named, without a fresh run.
+    pub fn of(names: &[String]) -> Self {
+        VerifyOptions {
+            names: names.to_vec(),
+            recompute: false,
+        }
+    }
+}
+
+/// What verification found of one table or job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Everything holds.
     Ok,
-    /// Nothing is damaged, but snapshots were rewritten since they were compacted.
+    /// Nothing is damaged, but what intervals or outputs were made from was rewritten since.
     OutOfDate,
     /// Something is damaged.
     Failed,
 }
 
+/// What a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A table, with its snapshots and intervals.
+    Table(TableName),
+    /// The outputs of a job.
+    Job(String),
+    /// The outputs below a path.
+    Outputs(String),
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The table.
-    pub table: TableName,
-    /// The date it concerns, unless it concerns the intervals as a whole.
+    /// The table, the job or the path.
+    #[serde(flatten)]
+    pub of: Subject,
+    /// The date it concerns, unless it concerns the intervals or a job as a whole.
     pub date: Option<NaiveDate>,
     /// What kind of thing.
     pub kind: ProblemKind,
@@ -128,6 +172,9 @@ pub struct TableProof {
     /// The selected columns of the intervals, if not all are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub select: Vec<String>,
+    /// How many objects carry no checksums: they were written by an earlier asof.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub without_checksums: u64,
     /// How many snapshots the intervals do not know yet.
     pub not_compacted: u64,
     /// Names among the snapshots that are not of the layout, up to five, and objects that are not
@@ -143,7 +190,9 @@ pub struct TableProof {
 pub struct VerifyReport {
     /// One a table.
     pub tables: Vec<TableProof>,
-    /// By table, intervals first, then by date.
+    /// One a job that has outputs, and one a path.
+    pub outputs: Vec<OutputProof>,
+    /// By table, intervals first, then by date; then by job and date.
     pub problems: Vec<Problem>,
 }
 
@@ -155,13 +204,10 @@ impl VerifyReport {
             .all(|problem| !problem.kind.is_damage())
     }
 
-    /// What was found of a table.
-    pub fn verdict(&self, table: &TableName) -> Verdict {
-        let of_table = self
-            .problems
-            .iter()
-            .filter(|problem| problem.table == *table);
-        let worst = of_table.map(|problem| problem.kind.is_damage()).max();
+    /// What was found of a table or a job.
+    pub fn verdict(&self, of: &Subject) -> Verdict {
+        let problems = self.problems.iter().filter(|problem| problem.of == *of);
+        let worst = problems.map(|problem| problem.kind.is_damage()).max();
         match worst {
             None => Verdict::Ok,
             Some(false) => Verdict::OutOfDate,
@@ -174,63 +220,91 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Verifies the tables, one after the other.
+/// Verifies tables and the outputs of jobs, one after the other.
 ///
 /// # Errors
-/// A usage error for a table that is unknown, a refusal if no table has a snapshot, and what
-/// concerns a table as a whole; damage to an object is a problem in the report.
-pub fn verify(workspace: &Workspace<'_>, tables: &[String]) -> Result<VerifyReport> {
+/// A usage error for a name that is unknown, a refusal if there is nothing to verify, and what
+/// concerns a table or a job as a whole; damage to an object is a problem in the report.
+pub fn verify(workspace: &Workspace<'_>, options: &VerifyOptions) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    for inventory in inventories(workspace, tables)? {
+    let named = Named::of(workspace, &options.names)?;
+    for inventory in named.inventories {
         let mut verification = Verification::begin(workspace, &inventory);
         verification.run(&inventory);
         report.tables.push(verification.proof);
         report.problems.extend(verification.problems);
     }
-    let is_empty = |proof: &TableProof| proof.snapshots == 0 && proof.intervals.is_none();
-    if report.is_ok() && report.tables.iter().all(is_empty) {
-        // A lake that is not there, by a name that was mistyped, is not OK for having nothing
-        // wrong in it.
-        let names: Vec<&str> = report
+    for job in &named.jobs {
+        let verification = OutputVerification::run(workspace, job, options.recompute)?;
+        let is_empty = verification.proof.outputs == 0 && verification.problems.is_empty();
+        if !is_empty || !options.names.is_empty() {
+            report.outputs.push(verification.proof);
+            // A damaged snapshot is one problem, whatever was made from it.
+            let told = report.problems.clone();
+            let is_new = |problem: &Problem| {
+                let is_told = |told: &Problem| object_of(problem) == object_of(told);
+                problem.kind != ProblemKind::Inputs || !told.iter().any(is_told)
+            };
+            report
+                .problems
+                .extend(verification.problems.into_iter().filter(is_new));
+        }
+    }
+    for (name, place) in &named.outputs {
+        let (proof, problems) = verify_path(place, name)?;
+        report.outputs.push(proof);
+        report.problems.extend(problems);
+    }
+    report.refuse_if_empty(workspace)?;
+    Ok(report)
+}
+
+impl VerifyReport {
+    /// A lake that is not there, by a name that was mistyped, is not OK for having nothing wrong in
+    /// it.
+    fn refuse_if_empty(&self, workspace: &Workspace<'_>) -> Result<()> {
+        let is_empty = |proof: &TableProof| proof.snapshots == 0 && proof.intervals.is_none();
+        let no_outputs = self.outputs.iter().all(|proof| proof.outputs == 0);
+        if !self.is_ok() || !self.tables.iter().all(is_empty) || !no_outputs {
+            return Ok(());
+        }
+        let names: Vec<&str> = self
             .tables
             .iter()
             .map(|proof| proof.table.as_str())
             .collect();
+        let Some(first) = self.tables.first() else {
+            let jobs = self.outputs.iter().filter_map(|proof| match &proof.of {
+                Subject::Job(job) => Some(job.as_str()),
+                _ => None,
+            });
+            let jobs: Vec<&str> = jobs.collect();
+            let what = format!(
+                "there is no output of {}: nothing to verify",
+                jobs.join(", ")
+            );
+            return Err(Error::refused(what).hint(format!("asof status {}", jobs.join(" "))));
+        };
         let (noun, have) = if names.len() == 1 {
             ("table", "has")
         } else {
             ("tables", "have")
         };
-        return Err(Error::refused(format!(
+        Err(Error::refused(format!(
             "{noun} {} {have} no snapshots: nothing to verify",
             names.join(", ")
         ))
-        .hint(
-            match workspace.table_config(&report.tables[0].table).snapshots {
-                None => format!("asof snapshot {} --source FILE --key COLUMN", names[0]),
-                Some(_) => format!("asof compact {}", names[0]),
-            },
-        ));
+        .hint(match workspace.table_config(&first.table).snapshots {
+            None => format!("asof snapshot {} --source FILE --key COLUMN", names[0]),
+            Some(_) => format!("asof compact {}", names[0]),
+        }))
     }
-    Ok(report)
 }
 
-/// What exists of each table or file of intervals that is named, or of all tables if none is.
-fn inventories(workspace: &Workspace<'_>, names: &[String]) -> Result<Vec<TableInventory>> {
-    let mut tables = Vec::new();
-    let mut files = Vec::new();
-    for name in names {
-        match intervals_file(workspace, name)? {
-            Some(file) => files.push(inventory_of_file(&file)?),
-            None => tables.push(name.clone()),
-        }
-    }
-    if files.is_empty() || !tables.is_empty() {
-        for name in workspace.tables(&tables)? {
-            files.push(inventory(workspace, &name)?);
-        }
-    }
-    Ok(files)
+/// The object that a problem names, and what is wrong with it, without what was being done.
+fn object_of(problem: &Problem) -> &str {
+    let what = problem.what.as_str();
+    what.find('\'').map_or(what, |at| &what[at..])
 }
 
 /// The verification of one table.
@@ -265,6 +339,7 @@ impl<'a> Verification<'a> {
             pruned: 0,
             counted_only: 0,
             unchecked: 0,
+            without_checksums: 0,
             selected_rows: None,
             select: Vec::new(),
             not_compacted: 0,
@@ -282,7 +357,7 @@ impl<'a> Verification<'a> {
 
     fn problem(&mut self, date: Option<NaiveDate>, kind: ProblemKind, what: impl Into<String>) {
         self.problems.push(Problem {
-            table: self.table.name.clone(),
+            of: Subject::Table(self.table.name.clone()),
             date,
             kind,
             what: what.into(),
@@ -387,6 +462,7 @@ impl<'a> Verification<'a> {
         }
         self.proof.snapshots += 1;
         self.proof.rows += look.whole.rows();
+        self.proof.without_checksums += u64::from(look.has_checksums == Some(false));
         Some(look)
     }
 }

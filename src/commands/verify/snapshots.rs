@@ -103,6 +103,8 @@ pub(super) struct SnapshotFindings {
     pub(super) problems: Vec<(ProblemKind, String)>,
     /// Whether it was read to its end.
     pub(super) complete: bool,
+    /// Whether it carries checksums, if it is asof's own.
+    pub(super) has_checksums: Option<bool>,
     /// The fingerprint that its footer says.
     pub(super) recorded: Option<Fingerprint>,
     /// The sum of its rows over all columns.
@@ -159,6 +161,8 @@ impl SnapshotFindings {
         let schema = snapshot.schema.clone();
         let stored = snapshot.stored_schema().clone();
         let footer = snapshot.footer.clone();
+        self.has_checksums = snapshot.has_checksums();
+        snapshot.verify_unread().map_err(unreadable)?;
         self.recorded = footer.as_ref().map(|footer| footer.fingerprint);
         let key = footer
             .as_ref()

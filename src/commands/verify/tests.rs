@@ -18,7 +18,7 @@ fn compacted() -> TestLake {
 }
 
 fn verified(lake: &TestLake) -> VerifyReport {
-    verify(&lake.workspace(), &[]).expect("a report")
+    verify(&lake.workspace(), &VerifyOptions::default()).expect("a report")
 }
 
 /// Date, kind and words of each problem.
@@ -325,7 +325,7 @@ fn a_rewritten_snapshot_is_stale_and_says_what_to_type() {
     );
     let report = verified(&lake);
     assert_eq!(report.tables[0].round_trips, 2);
-    let item = report.tables[0].table.clone();
+    let item = Subject::Table(report.tables[0].table.clone());
     assert_eq!(
         (report.verdict(&item), report.is_ok()),
         (Verdict::OutOfDate, true)
@@ -633,7 +633,8 @@ fn a_lake_without_any_snapshot_is_not_called_ok() {
             ..TableConfig::default()
         },
     );
-    let error = verify(&lake.workspace(), &[]).expect_err("nothing to verify");
+    let error =
+        verify(&lake.workspace(), &VerifyOptions::default()).expect_err("nothing to verify");
     assert_eq!(error.kind(), crate::error::Kind::Refused);
     assert_eq!(
         error.to_string(),

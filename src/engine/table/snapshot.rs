@@ -53,6 +53,25 @@ impl Snapshot {
         }
     }
 
+    /// Whether it carries checksums; nothing of another tool's files.
+    pub fn has_checksums(&self) -> Option<bool> {
+        match &self.content {
+            SnapshotContent::Own(object) => Some(object.has_checksums()),
+            SnapshotContent::External(..) | SnapshotContent::Latest(_) => None,
+        }
+    }
+
+    /// Verifies those bytes of a snapshot of asof's own that no reader of rows uses.
+    ///
+    /// # Errors
+    /// A refusal if one is damaged.
+    pub fn verify_unread(&self) -> Result<()> {
+        match &self.content {
+            SnapshotContent::Own(object) => object.verify_unread(),
+            SnapshotContent::External(..) | SnapshotContent::Latest(_) => Ok(()),
+        }
+    }
+
     /// How many rows it has, if its files say so.
     pub fn count(&self) -> Option<u64> {
         match &self.content {

@@ -1,0 +1,100 @@
+//! The outputs of a job as they stand, whenever they were written, and the same once more, in
+//! another place.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::job::{Job, layout_of, object_of};
+use super::options::BackfillOptions;
+use super::report::BackfillReport;
+use super::resolve::find_job;
+use crate::commands::Workspace;
+use crate::domain::staleness::StateFilter;
+use crate::engine::as_of::RowSource;
+use crate::error::Result;
+use crate::model::DateRange;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::partitions::find_if_there;
+
+/// The objects of a job's outputs, by date.
+///
+/// # Errors
+/// A usage error for a job that there is not; a failure to list them.
+pub(in crate::commands) fn outputs_of(
+    workspace: &Workspace<'_>,
+    name: &str,
+) -> Result<BTreeMap<NaiveDate, Object>> {
+    let config = find_job(workspace, name)?;
+    let layout = layout_of(config)?;
+    let root = workspace.configured(&config.output)?;
+    let found = find_if_there(&root, &layout, None).map_err(|error| error.within("the output"))?;
+    let outputs = found.partitions.into_iter().filter_map(|(date, objects)| {
+        let own = object_of(&root, &layout, name, date);
+        let object = objects.into_iter().find(|object| object.location == own)?;
+        Some((date, object))
+    });
+    Ok(outputs.collect())
+}
+
+impl BackfillOptions {
+    /// All that has to be done in a range.
+    pub(in crate::commands) fn of_range(range: DateRange) -> Self {
+        BackfillOptions {
+            range,
+            only: StateFilter::default(),
+            using: RowSource::Auto,
+            workers: None,
+            tolerance: None,
+            lag: None,
+            dry_run: false,
+            ad_hoc: None,
+        }
+    }
+}
+
+impl Job {
+    /// Resolves a job to look at its outputs. Intervals that are damaged are passed over: whoever
+    /// looks at the table tells of them.
+    ///
+    /// # Errors
+    /// As [`Job::resolve`].
+    pub(in crate::commands) fn resolve_to_look(
+        workspace: &Workspace<'_>,
+        name: &str,
+        range: DateRange,
+    ) -> Result<Self> {
+        let options = BackfillOptions::of_range(range);
+        match Job::resolve(workspace, name, &options) {
+            Err(error) if error.is_damage() => {
+                let options = BackfillOptions {
+                    using: RowSource::Snapshots,
+                    ..options
+                };
+                Job::resolve(workspace, name, &options).map_err(|_| error)
+            }
+            resolved => resolved,
+        }
+    }
+
+    /// Runs the dates of a range as if there were no output yet, and writes below another root.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub(in crate::commands) fn run_anew(
+        mut self,
+        workspace: &Workspace<'_>,
+        range: DateRange,
+        root: &Location,
+    ) -> Result<BackfillReport> {
+        self.output = root.clone();
+        self.outputs.clear();
+        self.failures.clear();
+        self.run(workspace, &BackfillOptions::of_range(range))
+    }
+
+    /// The object of a date below [`Job::run_anew`]'s root.
+    pub(in crate::commands) fn object_below(&self, root: &Location, date: NaiveDate) -> Location {
+        object_of(root, &self.layout, &self.name, date)
+    }
+}

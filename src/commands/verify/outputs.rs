@@ -1,0 +1,407 @@
+//! Outputs, of jobs or below a path: each is whole, is what its path and its footer say, and was made from what
+//! is there now; and, if that is asked for, a fresh run gives the same rows.
+//!
+//! Each output is read once, by a few threads. A fresh run writes a month of dates at a time to the
+//! temporary folder, and compares them.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::{Problem, ProblemKind, Subject, is_zero};
+use crate::commands::Workspace;
+use crate::commands::backfill::{DateAction, Job, outputs_of};
+use crate::domain::staleness::DateState;
+use crate::engine::table::all_digests;
+use crate::error::{Context, Error, Result};
+use crate::model::DateRange;
+use crate::parallel::{self, object_threads};
+use crate::source::files_of;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::parquet::footer::{Content, OutputFooter};
+use crate::storage::parquet::object::ParquetObject;
+
+/// How many dates are computed anew at a time.
+const DATES_AT_ONCE: usize = 31;
+
+/// What was checked of the outputs of one job, or of those below a path.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct OutputProof {
+    /// The job, or the path.
+    #[serde(flatten)]
+    pub of: Subject,
+    /// How many outputs were read to their end.
+    pub outputs: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// How many were made from what is there now; not known of outputs below a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_to_date: Option<u64>,
+    /// How many cannot be compared with what they were made from, which cannot be read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_compared: u64,
+    /// How many have the rows of a fresh run, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recomputed: Option<u64>,
+    /// How many carry no checksums.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub without_checksums: u64,
+}
+
+impl OutputProof {
+    fn new(of: Subject) -> Self {
+        OutputProof {
+            of,
+            outputs: 0,
+            rows: 0,
+            up_to_date: None,
+            not_compared: 0,
+            recomputed: None,
+            without_checksums: 0,
+        }
+    }
+
+    fn add(&mut self, findings: &OutputFindings) {
+        self.outputs += 1;
+        self.rows += findings.rows;
+        self.without_checksums += u64::from(!findings.has_checksums);
+    }
+}
+
+/// Verifies outputs below a path, or in a file, whichever job wrote them.
+///
+/// # Errors
+/// A failure to list them, or if there are none.
+pub(super) fn verify_path(place: &Location, name: &str) -> Result<(OutputProof, Vec<Problem>)> {
+    let of = Subject::Outputs(name.to_owned());
+    let mut proof = OutputProof::new(of.clone());
+    let mut problems = Vec::new();
+    let objects = files_of(place)?;
+    let threads = object_threads(place.store().is_some());
+    for look in parallel::map(threads, &objects, |object| look(None, object)) {
+        match look {
+            Ok(findings) => proof.add(&findings),
+            Err((kind, what)) => problems.push(Problem {
+                of: of.clone(),
+                date: None,
+                kind,
+                what,
+            }),
+        }
+    }
+    Ok((proof, problems))
+}
+
+/// The verification of one job's outputs.
+pub(super) struct OutputVerification<'a> {
+    workspace: &'a Workspace<'a>,
+    job: &'a str,
+    pub(super) proof: OutputProof,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What an output showed.
+struct OutputFindings {
+    rows: u64,
+    has_checksums: bool,
+}
+
+impl<'a> OutputVerification<'a> {
+    /// Verifies the outputs of a job.
+    ///
+    /// # Errors
+    /// A usage error for a job that there is not; a failure to list its outputs.
+    pub(super) fn run(workspace: &'a Workspace<'a>, job: &'a str, recompute: bool) -> Result<Self> {
+        let proof = OutputProof {
+            recomputed: recompute.then_some(0),
+            ..OutputProof::new(Subject::Job(job.to_owned()))
+        };
+        let mut verification = OutputVerification {
+            workspace,
+            job,
+            proof,
+            problems: Vec::new(),
+        };
+        let outputs = outputs_of(workspace, job)?;
+        let whole = verification.look_at_all(&outputs);
+        let up_to_date = verification.hold_against_inputs(&outputs, &whole);
+        if recompute {
+            let whole: Vec<NaiveDate> = up_to_date
+                .into_iter()
+                .filter(|date| whole.contains(date))
+                .collect();
+            for dates in whole.chunks(DATES_AT_ONCE) {
+                verification.compare_with_fresh_run(&outputs, dates);
+            }
+        }
+        verification.problems.sort_by_key(|problem| problem.date);
+        Ok(verification)
+    }
+
+    fn problem(&mut self, date: Option<NaiveDate>, kind: ProblemKind, what: impl Into<String>) {
+        self.problems.push(Problem {
+            of: Subject::Job(self.job.to_owned()),
+            date,
+            kind,
+            what: what.into(),
+        });
+    }
+
+    /// Reads every output, and returns the dates of those that are whole.
+    fn look_at_all(&mut self, outputs: &BTreeMap<NaiveDate, Object>) -> Vec<NaiveDate> {
+        let objects: Vec<(&NaiveDate, &Object)> = outputs.iter().collect();
+        let remote = objects
+            .first()
+            .is_some_and(|(_, object)| object.location.store().is_some());
+        let looks = parallel::map(object_threads(remote), &objects, |(date, object)| {
+            look(Some((self.job, **date)), object)
+        });
+        let mut whole = Vec::new();
+        for ((date, object), look) in objects.into_iter().zip(looks) {
+            match look {
+                Ok(findings) => {
+                    self.proof.add(&findings);
+                    whole.push(*date);
+                }
+                Err((kind, what)) => {
+                    let what = format!("{what}; {}", self.repair(*date, object));
+                    self.problem(Some(*date), kind, what);
+                }
+            }
+        }
+        whole
+    }
+
+    /// What writes an output anew. A backfill does not replace a file of which it cannot know that
+    /// asof wrote it.
+    fn repair(&self, date: NaiveDate, object: &Object) -> String {
+        let first = match ParquetObject::open(&object.location).and_then(|object| object.footer()) {
+            Ok(Some(_)) => "to write it anew",
+            _ => "to write it anew, delete it, then",
+        };
+        format!(
+            "{first}: asof backfill {} --from {date} --to {date} --only all",
+            self.job
+        )
+    }
+
+    /// Compares what the outputs were made from with what is there now, and returns the dates for
+    /// which nothing has changed. An input that cannot be read is one problem, however many outputs
+    /// were made from it.
+    fn hold_against_inputs(
+        &mut self,
+        outputs: &BTreeMap<NaiveDate, Object>,
+        whole: &[NaiveDate],
+    ) -> Vec<NaiveDate> {
+        let states = match self.states(outputs) {
+            Ok(states) => states,
+            Err(error) => {
+                let what = format!("its inputs cannot be compared: {error}");
+                self.problem(None, ProblemKind::Inputs, what);
+                return Vec::new();
+            }
+        };
+        let mut up_to_date = Vec::new();
+        let mut unreadable: BTreeMap<String, (NaiveDate, u64)> = BTreeMap::new();
+        let repair = format!("asof backfill {}", self.job);
+        for (date, state) in states {
+            match state {
+                Ok(DateState::UpToDate) => up_to_date.push(date),
+                Ok(DateState::Stale(reason)) => {
+                    let what = format!(
+                        "{reason}; to bring it up to date: {repair} --from {date} --to {date}"
+                    );
+                    self.problem(Some(date), ProblemKind::Stale, what);
+                }
+                Ok(DateState::Failed(reason)) => {
+                    let what = format!("the last run failed: {reason}");
+                    self.problem(Some(date), ProblemKind::Stale, what);
+                }
+                Ok(DateState::Orphaned) => {
+                    let what = format!(
+                        "its events are gone; to remove it: {repair} --from {date} --to {date} --only orphaned"
+                    );
+                    self.problem(Some(date), ProblemKind::Stale, what);
+                }
+                Ok(DateState::Missing) => {}
+                // What is wrong with the output itself has been told.
+                Err(_) if !whole.contains(&date) => {}
+                Err(error) => unreadable.entry(error.to_string()).or_insert((date, 0)).1 += 1,
+            }
+        }
+        for (why, (date, outputs)) in unreadable {
+            self.proof.not_compared += outputs;
+            let of = if outputs == 1 { "output" } else { "outputs" };
+            let what = format!("the inputs of {outputs} {of} cannot be compared: {why}");
+            self.problem(Some(date), ProblemKind::Inputs, what);
+        }
+        self.proof.up_to_date = Some(up_to_date.len() as u64);
+        up_to_date
+    }
+
+    /// Where the dates of outputs stand.
+    fn states(
+        &self,
+        outputs: &BTreeMap<NaiveDate, Object>,
+    ) -> Result<Vec<(NaiveDate, Result<DateState>)>> {
+        let (Some(first), Some(last)) = (outputs.keys().next(), outputs.keys().next_back()) else {
+            return Ok(Vec::new());
+        };
+        let range = DateRange::new(*first, *last)?;
+        let job = Job::resolve_to_look(self.workspace, self.job, range)?;
+        let with_events = job.dates(range);
+        let dates: Vec<NaiveDate> = with_events
+            .iter()
+            .copied()
+            .filter(|date| outputs.contains_key(date))
+            .collect();
+        let orphans = job.orphans(&with_events).into_iter();
+        let orphans = orphans.map(|(date, found)| (date, found.map(|()| DateState::Orphaned)));
+        Ok(dates
+            .iter()
+            .copied()
+            .zip(job.states(&dates))
+            .chain(orphans)
+            .collect())
+    }
+
+    /// Runs some dates anew, and compares the rows.
+    fn compare_with_fresh_run(
+        &mut self,
+        outputs: &BTreeMap<NaiveDate, Object>,
+        dates: &[NaiveDate],
+    ) {
+        let compared = self.fresh_run(dates, |verification, date, fresh| {
+            let Some(object) = outputs.get(&date) else {
+                return;
+            };
+            match first_difference(&object.location, fresh) {
+                Ok(None) => {
+                    let recomputed = &mut verification.proof.recomputed;
+                    *recomputed = recomputed.map(|dates| dates + 1);
+                }
+                Ok(Some(what)) => {
+                    let what = format!("a fresh run gives other rows: {what}");
+                    verification.problem(Some(date), ProblemKind::Output, what);
+                }
+                Err(error) => {
+                    verification.problem(Some(date), ProblemKind::Unreadable, error.to_string());
+                }
+            }
+        });
+        if let Err(error) = compared {
+            let what = format!("it cannot be run anew: {error}");
+            self.problem(dates.first().copied(), ProblemKind::Inputs, what);
+        }
+    }
+
+    fn fresh_run(
+        &mut self,
+        dates: &[NaiveDate],
+        mut compare: impl FnMut(&mut Self, NaiveDate, &Location),
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
+            return Ok(());
+        };
+        let range = DateRange::new(*first, *last)?;
+        let folder = tempfile::tempdir().io_context(|| "cannot make a temporary folder".into())?;
+        let root = Location::local(folder.path());
+        let job = Job::resolve_to_look(self.workspace, self.job, range)?;
+        let places: Vec<Location> = dates
+            .iter()
+            .map(|date| job.object_below(&root, *date))
+            .collect();
+        let report = job.run_anew(self.workspace, range, &root)?;
+        for (date, place) in dates.iter().zip(&places) {
+            let of_date = report.dates.iter().find(|report| report.date == *date);
+            match of_date {
+                Some(report) if report.action == DateAction::Written => compare(self, *date, place),
+                Some(report) => {
+                    let why = report.error.as_deref().unwrap_or("it was not run");
+                    let what = format!("it cannot be run anew: {why}");
+                    self.problem(Some(*date), ProblemKind::Inputs, what);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads an output to its end, which must be of the job and the date that are expected, if any are.
+fn look(
+    expected: Option<(&str, NaiveDate)>,
+    object: &Object,
+) -> Result<OutputFindings, (ProblemKind, String)> {
+    let unreadable = |error: Error| (ProblemKind::Unreadable, error.to_string());
+    let wrong = |what: String| {
+        let what = format!("'{}' {what}", object.location);
+        (ProblemKind::Footer, what)
+    };
+    let opened = ParquetObject::open_listed(object).map_err(unreadable)?;
+    let footer = opened.footer().map_err(unreadable)?;
+    let says = match footer.map(|footer| footer.content) {
+        Some(Content::Output(footer)) => {
+            if let Some((job, date)) = expected
+                && (footer.job_name != job || footer.date != date)
+            {
+                let OutputFooter { job_name, date, .. } = footer;
+                return Err(wrong(format!(
+                    "says that it is of job {job_name} and {date}"
+                )));
+            }
+            footer.rows
+        }
+        Some(Content::Join(footer)) if expected.is_none() => footer.rows,
+        _ => return Err(wrong("was not written by asof backfill".to_owned())),
+    };
+    opened.verify_unread().map_err(unreadable)?;
+    let mut rows = 0;
+    for batch in opened.read(None).map_err(unreadable)? {
+        rows += batch.map_err(unreadable)?.num_rows() as u64;
+    }
+    if rows != says {
+        return Err(wrong(format!("says {says} rows, and there are {rows}")));
+    }
+    Ok(OutputFindings {
+        rows,
+        has_checksums: opened.has_checksums(),
+    })
+}
+
+/// The first thing in which the rows of two outputs differ, in words.
+fn first_difference(stands: &Location, fresh: &Location) -> Result<Option<String>> {
+    let digests = |place: &Location| -> Result<_> {
+        let batches = ParquetObject::open(place)?.read(None)?;
+        Ok(
+            batches.flat_map(|batch| match batch.and_then(|batch| all_digests(&batch)) {
+                Ok(digests) => digests.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            }),
+        )
+    };
+    let mut stands = digests(stands)?;
+    let mut fresh = digests(fresh)?;
+    for row in 1_u64.. {
+        match (stands.next().transpose()?, fresh.next().transpose()?) {
+            (None, None) => break,
+            (Some(one), Some(other)) if one == other => {}
+            (None, Some(_)) => {
+                return Ok(Some(format!(
+                    "the output has {} rows, and it more",
+                    row - 1
+                )));
+            }
+            (Some(_), None) => {
+                return Ok(Some(format!(
+                    "it has {} rows, and the output more",
+                    row - 1
+                )));
+            }
+            _ => return Ok(Some(format!("row {row} is the first that differs"))),
+        }
+    }
+    Ok(None)
+}
