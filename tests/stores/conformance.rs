@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use asof::domain::layout::Layout;
 use asof::error::{Error, Kind};
 use asof::model::{DateRange, parse_date};
@@ -19,6 +20,8 @@ use asof::storage::object_store::provider::Service;
 use asof::storage::object_store::registry::Stores;
 use asof::storage::object_store::search::Strategy;
 use asof::storage::object_store::upload::PART;
+use asof::storage::parquet::object::ParquetObject;
+use asof::storage::parquet::writer::ObjectWriter;
 use chrono::{Days, NaiveDate, Utc};
 
 use super::servers::{Server, store_and_key};
@@ -971,6 +974,43 @@ fn leftovers_are_swept_after_a_day_and_not_before(backend: &Backend) {
     assert_eq!(backend.all().len(), before.len() - usize::from(swept));
 }
 
+/// Rows that are read as `show --where` reads some, and then all of them.
+fn read_back(place: &Location) -> asof::error::Result<usize> {
+    let object = ParquetObject::open(place)?;
+    object.verify_unread()?;
+    let some = object.read_rows(None, &(70_000..70_100))?;
+    some.collect::<asof::error::Result<Vec<_>>>()?;
+    object.read(None)?.map(|rows| Ok(rows?.num_rows())).sum()
+}
+
+fn a_flipped_bit_is_refused_wherever_it_lies(backend: &Backend) {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(
+        (0..100_000).map(|id| id * 0x9e37_79b9 % 0xffff_fffb),
+    ));
+    let rows = RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).expect("rows");
+    let place = backend.at("x.parquet");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.parquet");
+    let file = std::fs::File::create(&path).expect("a file");
+    let mut writer = ObjectWriter::create(file, &rows.schema(), &[], &place).expect("a writer");
+    writer.write(rows).expect("written");
+    writer.finish_plain().expect("finished");
+    let whole = std::fs::read(path).expect("the bytes");
+    backend.put("x.parquet", &whole);
+    assert_eq!(read_back(&place).expect("it is whole"), 100_000);
+    for flip in 0..40 {
+        let mut bytes = whole.clone();
+        // Half of them in the last bytes, where most of what a reader trusts stands.
+        let region = if flip % 2 == 0 { whole.len() } else { 1_000 };
+        let at = whole.len() - 1 - flip * 7919 % region;
+        bytes[at] ^= 1 << (flip % 8);
+        backend.put("x.parquet", &bytes);
+        let error = read_back(&place).expect_err("a bit is flipped");
+        assert_eq!(error.kind(), Kind::Refused, "byte {at}: {error}");
+        assert!(error.to_string().contains(&place.to_string()), "{error}");
+    }
+}
+
 macro_rules! on_every_backend {
     ($($name:ident,)*) => {
         on_every_backend!(@ local, Backend::local(), $($name,)*);
@@ -1013,4 +1053,5 @@ on_every_backend! {
     pages_follow_on_one_another,
     what_marks_a_folder_is_no_file,
     leftovers_are_swept_after_a_day_and_not_before,
+    a_flipped_bit_is_refused_wherever_it_lies,
 }
