@@ -23,7 +23,7 @@ mod write;
 
 use std::io::Read;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 pub(super) use self::input::{count_null_keys, keep_names};
 pub(super) use self::plan::find_source;
@@ -118,6 +118,8 @@ pub struct SnapshotReport {
     pub outcome: Outcome,
     /// The object.
     pub path: String,
+    /// When its rows were read; nothing if asof did not take it.
+    pub taken_at: Option<DateTime<Utc>>,
     /// Its rows; not counted if it was kept.
     pub rows: Option<u64>,
     /// Its size.
@@ -172,7 +174,14 @@ pub fn snapshot(
             .step(&format!("snapshot {name}"), done, names.len() as u64);
         let (report, store_requests) =
             workspace.counting(|| match decide(workspace, name, options, stdin)? {
-                Decision::Keep { date, path } => Ok(kept(workspace, name, date, &path)),
+                Decision::Keep {
+                    date,
+                    path,
+                    taken_at,
+                } => Ok(SnapshotReport {
+                    taken_at,
+                    ..kept(workspace, name, date, &path)
+                }),
                 Decision::Take(mut plan) => take(workspace, &mut plan, options),
             })?;
         reports.push(SnapshotReport {
@@ -228,6 +237,7 @@ fn kept(
         snapshot_date: date,
         outcome: Outcome::Kept,
         path: workspace.shown(path),
+        taken_at: None,
         rows: None,
         bytes: None,
         fingerprint: None,

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
 use crate::storage::lake::location::Location;
+use crate::storage::parquet::footer::Content;
 use crate::storage::parquet::object::ParquetObject;
 
 /// A snapshot that has been decided on and not been read yet.
@@ -27,7 +28,11 @@ pub(super) struct Plan<'s> {
 /// What is to be done for a table and a date.
 pub(super) enum Decision<'s> {
     /// The date has a snapshot, which is to stand.
-    Keep { date: NaiveDate, path: Location },
+    Keep {
+        date: NaiveDate,
+        path: Location,
+        taken_at: Option<DateTime<Utc>>,
+    },
     /// A snapshot is to be taken.
     Take(Box<Plan<'s>>),
 }
@@ -52,8 +57,12 @@ pub(super) fn decide<'s>(
     let exists = path.is_taken()?;
     match options.if_exists {
         IfExists::Keep if exists => {
-            check_readable(name, date, &path, today)?;
-            return Ok(Decision::Keep { date, path });
+            let taken_at = taken_at(&path).map_err(|error| unreadable(error, name, date, today))?;
+            return Ok(Decision::Keep {
+                date,
+                path,
+                taken_at,
+            });
         }
         IfExists::Error if exists => {
             return Err(
@@ -87,23 +96,29 @@ pub(super) fn decide<'s>(
     })))
 }
 
-/// Refuses to keep a snapshot whose footer is damaged.
-fn check_readable(
-    name: &TableName,
-    date: NaiveDate,
-    path: &Location,
-    today: NaiveDate,
-) -> Result<()> {
-    match ParquetObject::open(path).and_then(|object| object.footer()) {
-        Err(error) if error.is_damage() => Err(error
-            .within(format!("table {name}, {date}: the snapshot cannot be kept"))
-            .hint(format!(
-                "{}, if the source holds the state of that day",
-                repair(name, date, today)
-            ))),
-        Err(error) => Err(error),
-        Ok(_) => Ok(()),
+/// When the snapshot at a path was taken; nothing if asof did not take it.
+///
+/// # Errors
+/// A refusal if its footer is damaged.
+pub(super) fn taken_at(path: &Location) -> Result<Option<DateTime<Utc>>> {
+    let footer = ParquetObject::open(path)?.footer()?;
+    Ok(match footer.map(|footer| footer.content) {
+        Some(Content::Snapshot(footer)) => footer.taken_at,
+        _ => None,
+    })
+}
+
+/// The refusal to keep a snapshot whose footer is damaged.
+fn unreadable(error: Error, name: &TableName, date: NaiveDate, today: NaiveDate) -> Error {
+    if !error.is_damage() {
+        return error;
     }
+    error
+        .within(format!("table {name}, {date}: the snapshot cannot be kept"))
+        .hint(format!(
+            "{}, if the source holds the state of that day",
+            repair(name, date, today)
+        ))
 }
 
 /// The command that puts another snapshot in the place of a damaged one.

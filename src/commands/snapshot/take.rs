@@ -4,7 +4,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::input::{keep_names, leave_to_path, sort_rows};
-use super::plan::Plan;
+use super::plan::{Plan, taken_at};
 use super::previous::{Before, Previous, Unreadable};
 use super::publish::publish;
 use super::write::{WrittenRows, write};
@@ -85,7 +85,10 @@ pub(super) fn take(
     if outcome == Outcome::Kept {
         // Another writer was first, or the rows stand there already: what is kept is not what was
         // staged.
-        return Ok(kept(workspace, &table.name, *date, &plan.path));
+        return Ok(SnapshotReport {
+            taken_at: taken_at(&plan.path)?,
+            ..kept(workspace, &table.name, *date, &plan.path)
+        });
     }
     if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
@@ -109,6 +112,7 @@ fn report(
 ) -> SnapshotReport {
     let Plan { table, date, .. } = plan;
     SnapshotReport {
+        taken_at: written.taken_at,
         rows: Some(written.rows),
         fingerprint: Some(written.fingerprint),
         schema: shown_columns(&input.schema),
