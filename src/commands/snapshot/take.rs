@@ -85,10 +85,7 @@ pub(super) fn take(
     if outcome == Outcome::Kept {
         // Another writer was first, or the rows stand there already: what is kept is not what was
         // staged.
-        return Ok(SnapshotReport {
-            taken_at: taken_at(&plan.path)?,
-            ..kept(workspace, &table.name, *date, &plan.path)
-        });
+        return kept_instead(workspace, plan);
     }
     if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
@@ -100,6 +97,14 @@ pub(super) fn take(
         since,
         unguarded,
         ..report(workspace, plan, input, written)
+    })
+}
+
+/// The report of the snapshot that stands in the place of the one that was staged.
+fn kept_instead(workspace: &Workspace<'_>, plan: &Plan<'_>) -> Result<SnapshotReport> {
+    Ok(SnapshotReport {
+        taken_at: taken_at(&plan.path)?,
+        ..kept(workspace, &plan.table.name, plan.date, &plan.path)
     })
 }
 
