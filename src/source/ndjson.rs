@@ -91,13 +91,22 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
 /// line is anything else than one object, or wrong.
 fn shape_of_lines(aside: &ObjectsAside, rules: &TypeRules) -> Result<Option<Shape>> {
     let mut shape = shape_of_pinned(rules);
-    for objects in each(aside.pieces()?, |piece: LinesPiece| Ok(piece.objects()))? {
-        let Some(objects) = objects? else {
+    let of_piece = rules.clone();
+    let shape_of_piece = move |piece: LinesPiece| {
+        let shape = |objects: Vec<PlacedObject<'_>>| {
+            let mut shape = shape_of_pinned(&of_piece);
+            for (place, fields) in &objects {
+                shape.see_object(fields, *place, &of_piece.declared);
+            }
+            shape
+        };
+        Ok(piece.objects().map(shape))
+    };
+    for later in each(aside.pieces()?, shape_of_piece)? {
+        let Some(later) = later? else {
             return Ok(None);
         };
-        for (place, fields) in &objects {
-            shape.see_object(fields, *place, &rules.declared);
-        }
+        shape.add_later(later);
     }
     Ok(Some(shape))
 }
@@ -197,7 +206,7 @@ impl ObjectsAside {
     }
 
     /// Reads the next object, and says where it begins. `None` if there is none left.
-    fn read_object(&mut self, inputs: &[Input]) -> Result<Option<PlacedObject>> {
+    fn read_object(&mut self, inputs: &[Input]) -> Result<Option<PlacedObject<'static>>> {
         let (Some(place), Some(reader)) = (self.next_object(inputs)?, &mut self.reader) else {
             return Ok(None);
         };
@@ -314,19 +323,23 @@ struct Target {
 
 impl Target {
     /// Objects as a batch. The schema takes all of their fields.
-    fn batch(&self, objects: &[PlacedObject]) -> Result<RecordBatch> {
+    fn batch(&self, objects: &[PlacedObject<'_>]) -> Result<RecordBatch> {
         let columns = self.schema.fields();
-        let at: HashMap<&String, usize> = (0..columns.len())
-            .map(|at| (columns[at].name(), at))
+        let at: HashMap<&str, usize> = (0..columns.len())
+            .map(|at| (columns[at].name().as_str(), at))
             .collect();
-        let mut values: Vec<Vec<Option<&Value>>> = vec![vec![None; objects.len()]; columns.len()];
+        let mut values: Vec<Vec<Option<&Value<'_>>>> =
+            vec![vec![None; objects.len()]; columns.len()];
         for (row, (_, fields)) in objects.iter().enumerate() {
             for (field, (name, value)) in fields.iter().enumerate() {
                 // Most objects have all fields, in one order.
                 let is_next = columns
                     .get(field)
                     .is_some_and(|column| column.name() == name);
-                if let Some(at) = is_next.then_some(field).or_else(|| at.get(name).copied()) {
+                if let Some(at) = is_next
+                    .then_some(field)
+                    .or_else(|| at.get(name.as_ref()).copied())
+                {
                     values[at][row] = Some(value);
                 }
             }
@@ -345,7 +358,7 @@ impl Target {
     }
 
     /// The refusal of a value that is not of its column's type.
-    fn refusal(&self, field: &Field, place: Place, value: Option<&Value>) -> Error {
+    fn refusal(&self, field: &Field, place: Place, value: Option<&Value<'_>>) -> Error {
         let name = field.name();
         let place = place.in_words(&self.inputs);
         let value = shortened(&value.map(Value::to_json).unwrap_or_default());

@@ -9,6 +9,8 @@
 //! Whichever it is, every value is known to be of it exactly, by the rules of
 //! [`crate::domain::text`].
 
+mod pieces;
+
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Input, TypeRules};

@@ -19,23 +19,23 @@ use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings,
 use crate::domain::text;
 
 /// The fields of an object, in order.
-pub type Fields = Vec<(String, Value)>;
+pub type Fields<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
-/// A JSON value.
+/// A JSON value. Its text is that of the document, unless something in it is escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum Value<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
     /// A number, by its digits.
-    Number(String),
+    Number(Cow<'a, str>),
     /// A string.
-    String(String),
+    String(Cow<'a, str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Value<'a>>),
     /// An object, with its fields in order. No name is there twice.
-    Object(Fields),
+    Object(Fields<'a>),
 }
 
 /// Why text is not a JSON value.
@@ -84,7 +84,7 @@ pub fn reader<R: std::io::Read>(from: R) -> JsonStreamReader<R> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<Value, Wrong> {
+pub fn parse(text: &str) -> Result<Value<'static>, Wrong> {
     let mut reader = reader(text.as_bytes());
     let value = Value::read(&mut reader)?;
     if reader.has_next()? {
@@ -94,7 +94,7 @@ pub fn parse(text: &str) -> Result<Value, Wrong> {
     }
 }
 
-impl Value {
+impl Value<'static> {
     /// Reads the next value.
     ///
     /// # Errors
@@ -106,8 +106,8 @@ impl Value {
                 Value::Null
             }
             ValueType::Boolean => Value::Bool(reader.next_bool()?),
-            ValueType::Number => Value::Number(reader.next_number_as_string()?),
-            ValueType::String => Value::String(reader.next_string()?),
+            ValueType::Number => Value::Number(reader.next_number_as_string()?.into()),
+            ValueType::String => Value::String(reader.next_string()?.into()),
             ValueType::Array => {
                 reader.begin_array()?;
                 let mut items = Vec::new();
@@ -125,21 +125,23 @@ impl Value {
                     if fields.iter().any(|(seen, _)| *seen == name) {
                         return Err(Wrong::Repeated(name));
                     }
-                    fields.push((name, Value::read(reader)?));
+                    fields.push((name.into(), Value::read(reader)?));
                 }
                 reader.end_object()?;
                 Value::Object(fields)
             }
         })
     }
+}
 
+impl Value<'_> {
     /// The value as compact JSON.
     pub fn to_json(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         match self {
             Value::Null => "null".into(),
             Value::Bool(value) => value.to_string(),
-            Value::Number(digits) => digits.clone(),
+            Value::Number(digits) => digits.to_string(),
             Value::String(text) => quoted(text),
             Value::Array(items) => format!(
                 "[{}]",
@@ -164,17 +166,17 @@ impl Value {
 /// # Errors
 /// The first row whose value is not of the type.
 pub fn column<'a>(
-    values: impl Iterator<Item = Option<Cow<'a, Value>>>,
+    values: impl Iterator<Item = Option<Cow<'a, Value<'a>>>>,
     to: &DataType,
 ) -> Result<ArrayRef, usize> {
-    let values: Vec<Option<Cow<'a, Value>>> = values
+    let values: Vec<Option<Cow<'a, Value<'a>>>> = values
         .map(|value| value.filter(|value| !matches!(value.as_ref(), Value::Null)))
         .collect();
-    let values: Vec<Option<&Value>> = values.iter().map(|value| value.as_deref()).collect();
+    let values: Vec<Option<&Value<'a>>> = values.iter().map(|value| value.as_deref()).collect();
     nullable(&values, to)
 }
 
-fn nullable(values: &[Option<&Value>], to: &DataType) -> Result<ArrayRef, usize> {
+fn nullable(values: &[Option<&Value<'_>>], to: &DataType) -> Result<ArrayRef, usize> {
     match to {
         DataType::Null => match values.iter().position(Option::is_some) {
             None => Ok(Arc::new(NullArray::new(values.len()))),
@@ -195,34 +197,34 @@ fn nullable(values: &[Option<&Value>], to: &DataType) -> Result<ArrayRef, usize>
 }
 
 /// What a value is as text, from which a scalar type is read; `None` if it cannot be of the type.
-fn scalar_text<'a>(value: &'a Value, to: &DataType) -> Option<Cow<'a, str>> {
+fn scalar_text<'a>(value: &'a Value<'_>, to: &DataType) -> Option<Cow<'a, str>> {
     Some(match value {
-        Value::String(text) => text.into(),
+        Value::String(text) => text.as_ref().into(),
         _ if to == &DataType::Utf8 => match value {
-            Value::Number(digits) => digits.into(),
+            Value::Number(digits) => digits.as_ref().into(),
             other => other.to_json().into(),
         },
         Value::Bool(truth) if to == &DataType::Boolean => truth.to_string().into(),
         Value::Number(digits) if to.is_integer() && !text::is_whole(digits) => {
             text::decimal(digits, 38, 0)?.to_string().into()
         }
-        Value::Number(digits) if to.is_numeric() => digits.into(),
+        Value::Number(digits) if to.is_numeric() => digits.as_ref().into(),
         _ => return None,
     })
 }
 
 /// The value, unless it is `null`.
-fn present(value: &Value) -> Option<&Value> {
+fn present<'a, 'b>(value: &'a Value<'b>) -> Option<&'a Value<'b>> {
     Some(value).filter(|value| !matches!(value, Value::Null))
 }
 
-fn list(values: &[Option<&Value>], item: &FieldRef) -> Result<ArrayRef, usize> {
+fn list(values: &[Option<&Value<'_>>], item: &FieldRef) -> Result<ArrayRef, usize> {
     let mut items = Vec::new();
     // For each item the row that it is of.
     let mut rows = Vec::new();
     let mut lengths = Vec::with_capacity(values.len());
     for (row, value) in values.iter().enumerate() {
-        let own: &[Value] = match value {
+        let own: &[Value<'_>] = match value {
             None => &[],
             Some(Value::Array(own)) => own,
             Some(_) => return Err(row),
@@ -243,8 +245,8 @@ fn list(values: &[Option<&Value>], item: &FieldRef) -> Result<ArrayRef, usize> {
     .map_err(|_| 0)
 }
 
-fn structs(values: &[Option<&Value>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
-    let mut columns: Vec<Vec<Option<&Value>>> = vec![vec![None; values.len()]; fields.len()];
+fn structs(values: &[Option<&Value<'_>>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
+    let mut columns: Vec<Vec<Option<&Value<'_>>>> = vec![vec![None; values.len()]; fields.len()];
     for (row, value) in values.iter().enumerate() {
         let own = match value {
             None => continue,
@@ -270,7 +272,7 @@ fn structs(values: &[Option<&Value>], fields: &ArrowFields) -> Result<ArrayRef, 
         .map_err(|_| 0)
 }
 
-fn map(values: &[Option<&Value>], entries: &FieldRef) -> Result<ArrayRef, usize> {
+fn map(values: &[Option<&Value<'_>>], entries: &FieldRef) -> Result<ArrayRef, usize> {
     let DataType::Struct(pair) = entries.data_type() else {
         return values.iter().position(Option::is_some).map_or(Err(0), Err);
     };
@@ -279,14 +281,14 @@ fn map(values: &[Option<&Value>], entries: &FieldRef) -> Result<ArrayRef, usize>
     let mut rows = Vec::new();
     let mut lengths = Vec::with_capacity(values.len());
     for (row, value) in values.iter().enumerate() {
-        let own: &[(String, Value)] = match value {
+        let own: &[(Cow<'_, str>, Value<'_>)] = match value {
             None => &[],
             Some(Value::Object(own)) => own,
             Some(_) => return Err(row),
         };
         lengths.push(own.len());
         for (key, value) in own {
-            keys.push(key.as_str());
+            keys.push(key.as_ref());
             items.push(present(value));
             rows.push(row);
         }

@@ -1,12 +1,13 @@
 //! The text of JSON as pieces of whole lines, and the objects of those that have one each.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use struson::reader::JsonReader;
+use jiter::{Jiter, Peek};
 
 use super::SPILL;
-use crate::domain::text::json::{Fields, Value, reader};
+use crate::domain::text::json::{Fields, Value};
 use crate::error::{Context, Result};
 use crate::source::type_inference::Place;
 
@@ -14,9 +15,11 @@ use crate::source::type_inference::Place;
 const PIECE: usize = 1 << 20;
 /// No line of objects is this long, or it is not read a line at a time.
 const LONGEST_LINE: usize = 16 << 20;
+/// How many arrays and objects lie inside of one another at most, or a line is not read here.
+const DEEPEST: usize = 100;
 
 /// An object, and where it stands.
-pub(super) type PlacedObject = (Place, Fields);
+pub(super) type PlacedObject<'a> = (Place, Fields<'a>);
 
 /// Some lines of a file, or the beginning of one that is too long.
 pub(super) struct LinesPiece {
@@ -26,13 +29,17 @@ pub(super) struct LinesPiece {
 
 impl LinesPiece {
     /// The objects of the lines; `None` if a line is neither one object nor blank.
-    pub(super) fn objects(&self) -> Option<Vec<PlacedObject>> {
+    pub(super) fn objects(&self) -> Option<Vec<PlacedObject<'_>>> {
         if self.text.len() > LONGEST_LINE {
             return None;
         }
         let mut objects = Vec::new();
-        for (number, text) in (self.first.line..).zip(self.text.split(|byte| *byte == b'\n')) {
-            if text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+        let text = std::str::from_utf8(&self.text).ok()?;
+        for (number, text) in (self.first.line..).zip(text.split('\n')) {
+            if text
+                .bytes()
+                .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+            {
                 continue;
             }
             let place = Place {
@@ -46,12 +53,89 @@ impl LinesPiece {
 }
 
 /// The fields of the object that a line has; `None` if it has anything else.
-fn object(line: &[u8]) -> Option<Fields> {
-    let mut reader = reader(line);
-    match Value::read(&mut reader) {
-        Ok(Value::Object(fields)) => (!reader.has_next().ok()?).then_some(fields),
+fn object(line: &str) -> Option<Fields<'_>> {
+    let mut line = Line {
+        text: line,
+        reader: Jiter::new(line.as_bytes()),
+    };
+    match line.value(DEEPEST) {
+        Some(Value::Object(fields)) => line.reader.finish().is_ok().then_some(fields),
         _ => None,
     }
+}
+
+/// A line that is being read. Each value is `None` if the text is not JSON, is nested too deeply, or
+/// has a field twice.
+struct Line<'a> {
+    text: &'a str,
+    reader: Jiter<'a>,
+}
+
+impl<'a> Line<'a> {
+    fn value(&mut self, depth: usize) -> Option<Value<'a>> {
+        let peek = self.reader.peek().ok()?;
+        Some(match peek {
+            Peek::Null => {
+                self.reader.known_null().ok()?;
+                Value::Null
+            }
+            Peek::True | Peek::False => Value::Bool(self.reader.known_bool(peek).ok()?),
+            Peek::String => {
+                let start = self.reader.current_index();
+                let length = self.reader.known_str().ok()?.len();
+                Value::String(string(self.read_since(start)?, length)?)
+            }
+            Peek::Array => Value::Array(self.items(depth.checked_sub(1)?)?),
+            Peek::Object => Value::Object(self.fields(depth.checked_sub(1)?)?),
+            _ => {
+                let start = self.reader.current_index();
+                self.reader.known_number_bytes(peek).ok()?;
+                Value::Number(self.read_since(start)?.into())
+            }
+        })
+    }
+
+    fn items(&mut self, depth: usize) -> Option<Vec<Value<'a>>> {
+        let mut items = Vec::new();
+        let mut next = self.reader.known_array().ok()?;
+        while next.is_some() {
+            items.push(self.value(depth)?);
+            next = self.reader.array_step().ok()?;
+        }
+        Some(items)
+    }
+
+    fn fields(&mut self, depth: usize) -> Option<Fields<'a>> {
+        let mut fields = Fields::new();
+        let mut start = self.reader.current_index();
+        let mut length = self.reader.known_object().ok()?.map(str::len);
+        while let Some(known) = length {
+            let read = self.read_since(start)?;
+            let (first, last) = (read.find('"')?, read.rfind('"')?);
+            let name = string(&read[first..=last], known)?;
+            if fields.iter().any(|(seen, _)| *seen == name) {
+                return None;
+            }
+            fields.push((name, self.value(depth)?));
+            start = self.reader.current_index();
+            length = self.reader.next_key().ok()?.map(str::len);
+        }
+        Some(fields)
+    }
+
+    /// The text that has been read since a place.
+    fn read_since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.reader.current_index())
+    }
+}
+
+/// The string in quotes, which has a length. It is the text itself, unless something is escaped.
+fn string(quoted: &str, length: usize) -> Option<Cow<'_, str>> {
+    if quoted.len() == length + 2 {
+        return Some(quoted[1..=length].into());
+    }
+    let unescaped = Jiter::new(quoted.as_bytes()).next_str().ok()?.to_owned();
+    Some(unescaped.into())
 }
 
 /// The pieces of the texts of all files, which stand in one.

@@ -35,7 +35,7 @@ pub(super) fn kind(of: ValueType) -> &'static str {
 }
 
 /// The kind of a value; nothing of a null.
-fn kind_of(value: &Value) -> Option<ValueType> {
+fn kind_of(value: &Value<'_>) -> Option<ValueType> {
     match value {
         Value::Null => None,
         Value::Bool(_) => Some(ValueType::Boolean),
@@ -88,6 +88,18 @@ impl ShapesOfFields {
         }
         at
     }
+
+    fn add_later(&mut self, later: ShapesOfFields) {
+        for (name, shape) in later.shapes {
+            match self.at.get(&name) {
+                Some(at) => self.shapes[*at].1.add_later(shape),
+                None => {
+                    self.at.insert(name.clone(), self.shapes.len());
+                    self.shapes.push((name, shape));
+                }
+            }
+        }
+    }
 }
 
 /// The type that a field had so far.
@@ -114,7 +126,7 @@ impl Shape {
     }
 
     /// Looks at a value.
-    fn see(&mut self, value: &Value, place: Place) {
+    fn see(&mut self, value: &Value<'_>, place: Place) {
         let Some(of) = kind_of(value) else { return };
         let first = KINDS
             .iter()
@@ -155,7 +167,7 @@ impl Shape {
     /// Looks at the fields of an object, but not into those whose types are declared.
     pub(super) fn see_object(
         &mut self,
-        fields: &json::Fields,
+        fields: &json::Fields<'_>,
         place: Place,
         declared: &BTreeMap<String, DataType>,
     ) {
@@ -163,10 +175,27 @@ impl Shape {
         for (name, value) in fields {
             let at = self.fields.find(name, before, self.pinned.as_ref());
             before = Some(at);
-            if !declared.contains_key(name) {
+            if !declared.contains_key(name.as_ref()) {
                 self.fields.shapes[at].1.see(value, place);
             }
         }
+    }
+
+    /// Adds what the values of the piece that comes next have in common.
+    pub(super) fn add_later(&mut self, later: Shape) {
+        self.numbers.add_later(later.numbers);
+        self.strings.add_later(later.strings);
+        for (first, later) in self.first.iter_mut().zip(later.first) {
+            if first.is_none() {
+                *first = later;
+            }
+        }
+        match (&mut self.items, later.items) {
+            (Some(items), Some(later)) => items.add_later(*later),
+            (None, later) => self.items = later,
+            (Some(_), None) => {}
+        }
+        self.fields.add_later(later.fields);
     }
 
     /// The first value of a kind that a type does not take.
