@@ -277,8 +277,8 @@ pub(super) fn recorded_in(object: &Object) -> Result<OutputRecord> {
             error
                 .reworded(|what| format!("{what}; it will not be replaced"))
                 .hint(
-                    "delete it if asof wrote it, and the next run writes it anew; otherwise choose \
-                     another --out or output",
+                    "delete it if it is an output of this job, and the next run writes it anew; \
+                     otherwise choose another --out or output",
                 )
         } else {
             external()
