@@ -1,8 +1,9 @@
 //! A lake that an earlier program wrote, `fixtures/lake-v1`, is read by this one.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
@@ -50,6 +51,16 @@ impl Copy {
             .unwrap()
     }
 
+    /// The events of the lake's output, and when they were written.
+    fn events(&self) -> (File, SystemTime) {
+        let footer = footer(&self.path("out/date=2024-03-02/sales_by_shop.parquet"));
+        let events = &footer["events"]["sales"][0];
+        let nanoseconds = u64::from_str_radix(events["etag"].as_str().unwrap(), 16).unwrap();
+        let path = self.path("sales").join(events["path"].as_str().unwrap());
+        let file = File::options().write(true).open(path).unwrap();
+        (file, UNIX_EPOCH + Duration::from_nanos(nanoseconds))
+    }
+
     /// The JSON document of a command that succeeds.
     fn json(&self, arguments: &[&str]) -> Value {
         let output = self.asof(&[&["--json"], arguments].concat());
@@ -93,12 +104,21 @@ pub(crate) fn footer(path: &Path) -> Value {
 
 #[test]
 fn a_lake_of_version_1_is_ok() {
-    let proof = Copy::new().json(&["verify"]);
+    let copy = Copy::new();
+    let (events, written) = copy.events();
+    events.set_modified(written).unwrap();
+    let proof = copy.json(&["verify"]);
     let table = &proof["tables"][0];
     assert_eq!(proof["problems"], json!([]));
     assert_eq!(
         (&table["snapshots"], &table["rows"], &table["round_trips"]),
         (&json!(4), &json!(11), &json!(4))
+    );
+    assert_eq!(table["without_checksums"], 5, "nothing had checksums then");
+    let outputs = &proof["outputs"][0];
+    assert_eq!(
+        (&outputs["outputs"], &outputs["up_to_date"]),
+        (&json!(1), &json!(1))
     );
 }
 
@@ -164,13 +184,7 @@ fn the_intervals_of_version_1_are_up_to_date() {
 #[test]
 fn the_output_of_version_1_is_up_to_date_once_its_events_have_their_time_again() {
     let copy = Copy::new();
-    let footer = footer(&copy.path("out/date=2024-03-02/sales_by_shop.parquet"));
-    let events = &footer["events"]["sales"][0];
-    let nanoseconds = u64::from_str_radix(events["etag"].as_str().unwrap(), 16).unwrap();
-    let file = std::fs::File::options()
-        .write(true)
-        .open(copy.path("sales").join(events["path"].as_str().unwrap()))
-        .unwrap();
+    let (events, written) = copy.events();
     let run = || {
         copy.json(&[
             "backfill",
@@ -182,14 +196,14 @@ fn the_output_of_version_1_is_up_to_date_once_its_events_have_their_time_again()
         ])[0]["dates"][0]
             .clone()
     };
-    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds) + Duration::from_secs(1))
+    events
+        .set_modified(written + Duration::from_secs(1))
         .unwrap();
     assert_eq!(
         run()["was"],
         json!({ "state": "stale", "reason": "the events sales were rewritten" })
     );
-    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanoseconds))
-        .unwrap();
+    events.set_modified(written).unwrap();
     assert_eq!(run()["action"], json!("up_to_date"));
 }
 

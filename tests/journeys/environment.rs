@@ -328,8 +328,11 @@ impl World {
     }
 }
 
-/// A line without the time that a search took.
+/// A line without the time that a search, or the phases of a command, took.
 fn without_time(line: &str) -> String {
+    if line.starts_with("took ") {
+        return "took [TIME]".to_owned();
+    }
     match line.split_once(" in ") {
         Some((requests, time)) if requests.contains(" request") && time.ends_with('s') => {
             format!("{requests} in [TIME]")

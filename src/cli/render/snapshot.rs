@@ -30,7 +30,9 @@ fn row(report: &SnapshotReport) -> Vec<String> {
 fn outcome(report: &SnapshotReport) -> String {
     match report.outcome {
         Outcome::Kept => {
-            let taken = report.taken_at.map(|at| at.format("; taken %Y-%m-%d %H:%M UTC"));
+            let taken = report
+                .taken_at
+                .map(|at| at.format("; taken %Y-%m-%d %H:%M UTC"));
             let taken = taken.map_or_else(String::new, |taken| taken.to_string());
             paint(DIM, format!("already exists, kept{taken}"))
         }
