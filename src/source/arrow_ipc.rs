@@ -81,7 +81,8 @@ impl ArrowFile {
 
     /// Reads every row, in canonical types.
     pub(super) fn read(&self) -> Result<Batches> {
-        let stream = IpcStream::new(&self.reader, &self.name)?;
+        let reader = self.reader.held()?;
+        let stream = IpcStream::new(&reader, &self.name)?;
         let name = self.name.clone();
         let batches = FileBatches {
             stream,
@@ -95,9 +96,8 @@ impl ArrowFile {
         let rows = batches.map(move |batch| {
             to_canonical(&batch?, &canonical).map_err(|error| error.within(&place))
         });
-        Ok(Box::new(CheckedItems::new(rows, move |why: &str| {
-            damaged(&name, &why)
-        })))
+        let rows = CheckedItems::new(rows, move |why: &str| damaged(&name, &why));
+        Ok(Box::new(reader.unchanged(rows)))
     }
 }
 

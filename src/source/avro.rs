@@ -47,14 +47,14 @@ impl AvroFile {
     pub(super) fn read(&self) -> Result<Batches> {
         let name = self.name.clone();
         let schema = self.schema.clone();
-        let rows = begin(&self.reader, &self.name)?.map(move |batch| {
+        let reader = self.reader.held()?;
+        let rows = begin(&reader, &self.name)?.map(move |batch| {
             let batch = batch.map_err(|error| of_arrow(&name, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(&name))
         });
         let name = self.name.clone();
-        Ok(Box::new(CheckedItems::new(rows, move |why: &str| {
-            damaged(&name, &why)
-        })))
+        let rows = CheckedItems::new(rows, move |why: &str| damaged(&name, &why));
+        Ok(Box::new(reader.unchanged(rows)))
     }
 }
 

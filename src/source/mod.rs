@@ -1010,10 +1010,8 @@ mod tests {
                 }
             }
         }
-        let objects = files_of(&Location::local(
-            folder.path().join("text/date=2024-01-01/country=DE"),
-        ))
-        .expect("files");
+        let country = folder.path().join("text/date=2024-01-01/country=DE");
+        let objects = files_of(&Location::local(&country)).expect("files");
         let rules = TypeRules {
             declared: [("hour".to_owned(), DataType::Int32)].into(),
             ..TypeRules::default()
@@ -1042,7 +1040,9 @@ mod tests {
                 text,
             )
             .expect("written");
-            let rows = read_all(&objects, &TypeRules::default(), None).expect("it reads");
+            let rows = files_of(&Location::local(&country))
+                .and_then(|objects| read_all(&objects, &TypeRules::default(), None))
+                .expect("it reads");
             rows.batches
                 .collect::<Result<Vec<_>>>()
                 .map(|batches| batches.iter().flat_map(lines).collect::<Vec<_>>())

@@ -11,6 +11,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use asof::domain::layout::Layout;
 use asof::error::{Error, Kind};
 use asof::model::{DateRange, parse_date};
+use asof::source::files_of;
 use asof::storage::lake::commit::{Published, Staged, sweep};
 use asof::storage::lake::folders::Entry;
 use asof::storage::lake::location::Location;
@@ -755,17 +756,41 @@ fn an_object_that_was_replaced_is_not_mixed_with_the_new_one(backend: &Backend) 
         "{error}"
     );
     // What a listing told is another object by now.
-    if backend.service.is_some() {
-        let listed = place.objects_like().expect("looked").remove(0);
-        staged(&place, &old).publish_over().expect("replaced");
-        assert_eq!(
-            ObjectReader::open_listed(&listed)
-                .err()
-                .expect("it was replaced")
-                .kind(),
-            Kind::Io
-        );
-    }
+    let listed = files_of(&place).expect("looked").remove(0);
+    assert!(ObjectReader::open_listed(&listed).is_ok());
+    staged(&place, &old).publish_over().expect("replaced");
+    let error = ObjectReader::open_listed(&listed)
+        .err()
+        .expect("it was replaced");
+    assert!(
+        error.kind() == Kind::Io && error.to_string().contains("replaced"),
+        "{error}"
+    );
+}
+
+fn a_file_that_is_written_to_while_it_is_read_is_not_read_to_its_end(backend: &Backend) {
+    let place = backend.at("x");
+    let Some(path) = place.as_local() else { return };
+    backend.put("x", b"id,v\n1,old\n");
+    let listed = files_of(&place).expect("looked").remove(0);
+    let mut stream = ObjectReader::open_listed(&listed)
+        .and_then(ObjectReader::stream)
+        .expect("a stream");
+    let mut begun = [0; 5];
+    stream.read_exact(&mut begun).expect("read");
+    std::fs::write(path, b"id,v\n1,new\n").expect("written in place");
+    let error = stream.read_to_end(&mut Vec::new()).expect_err("it changed");
+    assert!(error.to_string().contains("was written to"), "{error}");
+    assert!(ObjectReader::open_listed(&listed).is_err());
+    let reader = ObjectReader::open(&place).expect("opened");
+    let items = [1, 2].into_iter().map(|item| {
+        if item == 2 {
+            std::fs::write(path, b"id,v\n1,old\n").expect("written in place");
+        }
+        Ok(item)
+    });
+    let read: Vec<_> = reader.unchanged(items).collect();
+    assert!(read.len() == 3 && read[2].is_err());
 }
 
 fn date(text: &str) -> NaiveDate {
@@ -1049,6 +1074,7 @@ on_every_backend! {
     ranges_come_in_the_order_in_which_they_are_asked,
     a_stream_reads_and_seeks,
     an_object_that_was_replaced_is_not_mixed_with_the_new_one,
+    a_file_that_is_written_to_while_it_is_read_is_not_read_to_its_end,
     every_layout_finds_what_a_filter_finds,
     pages_follow_on_one_another,
     what_marks_a_folder_is_no_file,

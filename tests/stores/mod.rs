@@ -8,6 +8,8 @@ mod faults;
 mod journeys;
 mod proxy;
 mod races;
+#[cfg(feature = "sql")]
+mod recorded;
 mod refusals;
 mod requests;
 mod servers;

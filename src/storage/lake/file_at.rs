@@ -27,7 +27,7 @@ const HEADER: usize = 512;
 pub struct FileAt(Arc<CheckedFile>);
 
 struct CheckedFile {
-    file: File,
+    file: Arc<File>,
     location: Location,
     /// The checksums, and which blocks have been verified.
     checks: Option<(Arc<Checksums>, Box<[AtomicBool]>)>,
@@ -35,7 +35,7 @@ struct CheckedFile {
 
 impl FileAt {
     /// Of an open file, which errors name by its location.
-    pub fn new(file: File, location: Location, checksums: Option<Arc<Checksums>>) -> Self {
+    pub fn new(file: Arc<File>, location: Location, checksums: Option<Arc<Checksums>>) -> Self {
         let checks = checksums.map(|checksums| {
             let verified = (0..checksums.blocks()).map(|_| AtomicBool::new(false));
             let verified = verified.collect();

@@ -6,7 +6,6 @@
 //! time alone.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -41,14 +40,9 @@ struct CacheEntry {
 /// since copies with their times kept are not rare.
 fn identity(object: &Object) -> EventsInput {
     let mut identity = object.identity();
-    if let Some(Ok(facts)) = object.location.as_local().map(std::fs::metadata) {
-        identity.etag = format!(
-            "{}-{:x}-{:x}.{:x}",
-            identity.etag,
-            facts.ino(),
-            facts.ctime(),
-            facts.ctime_nsec()
-        );
+    if let Some(file) = &object.file {
+        let (seconds, nanos) = file.changed;
+        identity.etag = format!("{}-{:x}-{seconds:x}.{nanos:x}", identity.etag, file.inode);
     }
     identity
 }

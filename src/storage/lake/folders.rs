@@ -44,6 +44,7 @@ impl Location {
                 below: String::new(),
                 size: facts.size,
                 etag: facts.etag.unwrap_or_default(),
+                file: None,
             }]);
         }
         let wildcard = key.find(['*', '?', '[']);
@@ -76,6 +77,7 @@ impl Location {
             relative: listed.key,
             size: listed.size,
             etag: listed.etag.unwrap_or_default(),
+            file: None,
         };
         Ok(listed.into_iter().filter(is_wanted).map(object).collect())
     }

@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::domain::file_names::{ICEBERG_FOLDER, is_data};
 use crate::error::{Context, Result};
+use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::found::Found;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::table_format::{format_of_names, refusal};
@@ -107,5 +108,6 @@ fn object(path: &Path, relative: &str) -> Result<Object> {
         below: String::new(),
         size: metadata.len(),
         etag,
+        file: Some(FileIdentity::of(&metadata)),
     })
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
+use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::provider::Service;
 use crate::storage::object_store::registry::Stores;
@@ -272,6 +273,8 @@ pub struct Object {
     /// What changes when the object is rewritten: the ETag in a store, the modification time on a
     /// local disk.
     pub etag: String,
+    /// Which file it is, on a local disk.
+    pub file: Option<FileIdentity>,
 }
 
 impl Object {
@@ -281,6 +284,22 @@ impl Object {
             path: self.relative.clone(),
             size: self.size,
             etag: self.etag.clone(),
+        }
+    }
+
+    /// Whether what has the object's name on a local disk is the file that was found, and nothing
+    /// was done to the file since.
+    ///
+    /// # Errors
+    /// A failure of the disk.
+    pub fn is_untouched(&self) -> Result<bool> {
+        let (Some(path), Some(found)) = (self.location.as_local(), &self.file) else {
+            return Ok(true);
+        };
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(FileIdentity::of(&metadata) == *found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).io_context(|| format!("cannot read '{}'", self.location)),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `local_search`, `store_search` | how they are found on a disk, and in a store, by few listings |
 //! | [`found`] | what was found: by date, and paths that nearly match |
 //! | [`local_files`] | the files in a folder of a disk |
+//! | [`file_identity`] | whether a file is still the one that was found |
 //! | `wildcards` | the values of a layout's wildcards |
 //! | [`table_format`] | tables of Delta Lake, Iceberg and Hudi are refused |
 //! | [`read`] | bytes of an object, of the version that was listed |
@@ -26,6 +27,7 @@ pub mod checksums;
 pub mod commit;
 pub mod conditional_writes;
 pub mod file_at;
+pub mod file_identity;
 pub mod fingerprint_cache;
 pub mod folders;
 pub mod found;

@@ -1,8 +1,13 @@
 //! Reading an object: ranges of it, or from its beginning to its end.
 //!
 //! An [`ObjectReader`] is opened once and reads that object and no other: if another one takes its
-//! name meanwhile, reading fails rather than mix two. On a local disk that is told by the file's
-//! identity, in a store by its ETag.
+//! name meanwhile, reading fails rather than mix two. The same holds from the listing that found an
+//! object on. So whatever was learnt of an object, such as the identity that a footer records, is
+//! of the bytes that its rows come from. On a local disk the file's identity tells the object from
+//! another one, in a store its ETag does.
+//!
+//! A file on a disk can also be written into while it is read. Whoever reads rows to their end
+//! learns of that there ([`ObjectReader::unchanged`]).
 //!
 //! In a store nothing is read that was not asked for, but for the end of the object, which comes
 //! with opening it: that is where Parquet has its footer. Ranges that are close to one another are
@@ -13,7 +18,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +29,7 @@ use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::lake::checksums::Checksums;
 use crate::storage::lake::file_at::{FileAt, read_at, within};
+use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
@@ -52,21 +57,13 @@ pub struct ObjectReader {
 #[derive(Clone)]
 enum Handle {
     /// The file, while it is held open, and what tells it from another one of its name.
-    Local(Option<Arc<File>>, Identity),
+    Local(Option<Arc<File>>, FileIdentity),
     Remote {
         store: Arc<Store>,
         key: String,
         etag: Option<String>,
         tail: Bytes,
     },
-}
-
-/// What tells a file from another one that has taken its name: device, inode, size, modification.
-type Identity = (u64, u64, u64, i64, i64);
-
-fn identity(file: &File) -> io::Result<Identity> {
-    let of = file.metadata()?;
-    Ok((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
 }
 
 impl ObjectReader {
@@ -78,21 +75,25 @@ impl ObjectReader {
         ObjectReader::open_known(location, None)
     }
 
-    /// Opens an object that a listing found, whose size it told.
+    /// Opens an object that a listing found.
     ///
     /// # Errors
     /// As [`ObjectReader::open`]; a failure if it was replaced since.
     pub fn open_listed(object: &Object) -> Result<Self> {
-        ObjectReader::open_known(&object.location, Some((object.size, object.etag.clone())))
+        ObjectReader::open_known(&object.location, Some(object))
     }
 
-    fn open_known(location: &Location, known: Option<Known>) -> Result<Self> {
+    fn open_known(location: &Location, listed: Option<&Object>) -> Result<Self> {
         let doing = format!("cannot open '{location}'");
         let (size, handle) = match location.place() {
             Place::Local(path) => {
                 let file = File::open(path).map_err(|error| not_opened(location, error))?;
-                let identity = identity(&file).io_context(|| doing.clone())?;
-                (identity.2, Handle::Local(Some(Arc::new(file)), identity))
+                let opened = FileIdentity::of_open(&file).io_context(|| doing.clone())?;
+                let listed = listed.and_then(|object| object.file.as_ref());
+                if listed.is_some_and(|listed| !opened.has_content_of(listed)) {
+                    return Err(replaced(location));
+                }
+                (opened.size, Handle::Local(Some(Arc::new(file)), opened))
             }
             Place::Remote(store, key) => {
                 let end = End {
@@ -101,6 +102,7 @@ impl ObjectReader {
                     path: store.path(key)?,
                     service: store.service,
                 };
+                let known = listed.map(|object| (object.size, object.etag.clone()));
                 let (size, etag, tail) = store.wait(end.read(known))?;
                 let handle = Handle::Remote {
                     store: store.clone(),
@@ -156,38 +158,71 @@ impl ObjectReader {
     pub fn held(&self) -> Result<Self> {
         let mut held = self.clone();
         if let (Handle::Local(file, _), Some(opened)) = (&mut held.handle, self.file()?) {
-            *file = Some(Arc::new(opened));
+            *file = Some(opened);
         }
         Ok(held)
+    }
+
+    /// What is read from the object, which is held open. Where that ends or fails, it is made sure
+    /// that nobody has written into the file since it was opened; a failure says so then.
+    pub fn unchanged<T>(
+        self,
+        mut items: impl Iterator<Item = Result<T>> + Send,
+    ) -> impl Iterator<Item = Result<T>> + Send {
+        let mut has_ended = false;
+        std::iter::from_fn(move || {
+            if has_ended {
+                return None;
+            }
+            let item = items.next();
+            if let Some(Ok(_)) = item {
+                return item;
+            }
+            has_ended = true;
+            self.check_unchanged()
+                .map_or_else(|error| Some(Err(error)), |()| item)
+        })
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        let Handle::Local(Some(file), opened) = &self.handle else {
+            return Ok(());
+        };
+        let now = FileIdentity::of_open(file)
+            .io_context(|| format!("cannot read '{}'", self.location))?;
+        if now.has_content_of(opened) {
+            return Ok(());
+        }
+        Err(Error::io(format!(
+            "'{}' was written to while it was being read",
+            self.location
+        ))
+        .hint("run the same command again"))
     }
 
     /// The file of an object on a local disk.
     ///
     /// # Errors
     /// A failure if another file has taken its name.
-    pub fn file(&self) -> Result<Option<File>> {
+    pub fn file(&self) -> Result<Option<Arc<File>>> {
         let Handle::Local(held, opened) = &self.handle else {
             return Ok(None);
         };
         if let Some(file) = held {
-            return file
-                .try_clone()
-                .map(Some)
-                .io_context(|| format!("cannot read '{}'", self.location));
+            return Ok(Some(file.clone()));
         }
         let Some(path) = self.location.as_local() else {
             return Ok(None);
         };
         let doing = || format!("cannot open '{}'", self.location);
         let file = File::open(path).io_context(doing)?;
-        if identity(&file).io_context(doing)? != *opened {
-            return Err(Error::io(format!(
-                "'{}' was replaced while it was being read",
-                self.location
-            ))
-            .hint("run the same command again"));
+        if !FileIdentity::of_open(&file)
+            .io_context(doing)?
+            .has_content_of(opened)
+        {
+            return Err(replaced(&self.location));
         }
-        Ok(Some(file))
+        Ok(Some(Arc::new(file)))
     }
 
     /// The file of an object on a local disk, to be read at positions.
@@ -314,10 +349,10 @@ impl ObjectReader {
     /// # Errors
     /// As [`ObjectReader::file`].
     pub fn stream(self) -> Result<ObjectStream> {
-        let file = self.file()?;
+        let reader = self.held()?;
         Ok(ObjectStream {
-            reader: self,
-            file,
+            file: reader.file()?,
+            reader,
             position: 0,
             held_from: 0,
             held: Bytes::new(),
@@ -332,6 +367,11 @@ fn not_opened(location: &Location, error: io::Error) -> Error {
         return Error::damaged(format!("'{location}' is a link that leads nowhere"));
     }
     Error::io(format!("cannot open '{location}': {error}")).caused_by(error)
+}
+
+fn replaced(location: &Location) -> Error {
+    Error::io(format!("'{location}' was replaced while it was being read"))
+        .hint("run the same command again")
 }
 
 /// What a listing told of an object: its size and its ETag.
@@ -423,7 +463,7 @@ fn tail_of(known: Option<Known>) -> GetOptions {
 /// An object read as a file is, in pieces of eight megabytes where it is in a store.
 pub struct ObjectStream {
     reader: ObjectReader,
-    file: Option<File>,
+    file: Option<Arc<File>>,
     position: u64,
     held_from: u64,
     held: Bytes,
@@ -432,7 +472,11 @@ pub struct ObjectStream {
 impl Read for ObjectStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(file) = &mut self.file {
-            return file.read(buffer);
+            let count = file.read(buffer)?;
+            if count == 0 && !buffer.is_empty() {
+                self.reader.check_unchanged().map_err(io::Error::other)?;
+            }
+            return Ok(count);
         }
         let size = self.reader.size;
         if self.position >= size || buffer.is_empty() {

@@ -56,6 +56,7 @@ pub(super) fn find_in_store(
             below,
             size: listed.size,
             etag: listed.etag.unwrap_or_default(),
+            file: None,
         }
     };
     for outcome in outcomes {

@@ -345,10 +345,11 @@ impl ParquetObject {
     ) -> Result<Batches> {
         let schema = schema.clone();
         let location = self.location().clone();
+        let reader = self.reader.held()?;
         let file = if choice.is_all() && self.groups_are_small(columns) {
             None
         } else {
-            self.reader.file_at()?
+            reader.file_at()?
         };
         let batches: Box<dyn Iterator<Item = Result<RecordBatch, ParquetError>> + Send> =
             untrusted::decode(
@@ -369,7 +370,7 @@ impl ParquetObject {
                             .narrow(self.with_columns(builder, columns))
                             .build()
                             .map_err(|error| unreadable(&location, &error))?;
-                        Ok(Box::new(FetchedRows::new(self.reader.held()?, decoder)) as Box<_>)
+                        Ok(Box::new(FetchedRows::new(reader.clone(), decoder)) as Box<_>)
                     }
                 },
             )?;
@@ -378,10 +379,8 @@ impl ParquetObject {
             let batch = batch.map_err(|error| unreadable(&place, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
         });
-        Ok(Box::new(Phase::Decode.each(untrusted::CheckedItems::new(
-            rows,
-            move |why: &str| damaged(&location, &why),
-        ))))
+        let rows = untrusted::CheckedItems::new(rows, move |why: &str| damaged(&location, &why));
+        Ok(Box::new(reader.unchanged(Phase::Decode.each(rows))))
     }
 
     /// Whether the bytes of the named columns are few in every row group, so that they are better

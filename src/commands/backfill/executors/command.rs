@@ -284,22 +284,15 @@ fn is_empty(folder: &Path) -> Result<bool> {
     Ok(entries.next().is_none())
 }
 
-/// Refuses an object that was replaced while the program read it.
+/// Refuses an object that was replaced while the program read it, even if it stands there again by
+/// now.
 fn still_there(object: &Object) -> Result<()> {
-    let now = files_of(&object.location)
-        .ok()
-        .and_then(|mut files| files.pop());
-    let is_same = now.is_some_and(|now| {
-        (now.identity().size, now.identity().etag)
-            == (object.identity().size, object.identity().etag)
-    });
-    if is_same {
-        Ok(())
-    } else {
-        Err(Error::io(format!(
-            "'{}' was replaced while the command ran",
-            object.location
-        ))
-        .hint("run it again"))
+    if object.is_untouched()? {
+        return Ok(());
     }
+    Err(Error::io(format!(
+        "'{}' was replaced while the command ran",
+        object.location
+    ))
+    .hint("run it again"))
 }
