@@ -51,6 +51,14 @@ impl Intervals {
         if !path.exists()? {
             return Ok(None);
         }
+        Intervals::open_existing(path).map(Some)
+    }
+
+    /// Opens an object that is there.
+    ///
+    /// # Errors
+    /// As [`Intervals::open`].
+    pub fn open_existing(path: &Location) -> Result<Self> {
         let object = ParquetObject::open(path)?;
         let Some(Content::Intervals(footer)) = object.footer()?.map(|footer| footer.content) else {
             return Err(Error::refused(format!(
@@ -70,12 +78,12 @@ impl Intervals {
             }
         }
         let schemas = vec![OnceLock::new(); footer.schemas.len()];
-        Ok(Some(Intervals {
+        Ok(Intervals {
             object: Arc::new(object),
             footer,
             convention,
             schemas,
-        }))
+        })
     }
 
     /// Where it is.

@@ -133,8 +133,8 @@ fn a_killed_process_leaves_the_old_object_or_the_new_one() {
     let folder = world.listing("lake/item/snapshots/snapshot_date=2024-03-01");
     assert_eq!(
         folder,
-        ["_asof.lock", "item.parquet"],
-        "old leftovers are swept; the lock of replacements stays"
+        ["item.parquet"],
+        "old leftovers are swept, and the lock goes with the replacement"
     );
 }
 

@@ -17,6 +17,7 @@ use asof::storage::lake::folders::Entry;
 use asof::storage::lake::location::Location;
 use asof::storage::lake::partitions::{find, find_by};
 use asof::storage::lake::read::ObjectReader;
+use asof::storage::lake::standing::Standing;
 use asof::storage::object_store::provider::Service;
 use asof::storage::object_store::registry::Stores;
 use asof::storage::object_store::search::Strategy;
@@ -77,14 +78,13 @@ impl Backend {
         put(&self.at(path), bytes);
     }
 
-    /// Every file or object, hidden ones too, but for the locks of a disk.
+    /// Every file or object, hidden ones too.
     fn all(&self) -> BTreeSet<String> {
         fn walk(place: &Location, above: &str, found: &mut BTreeSet<String>) {
             for Entry { name, is_folder } in place.entries().expect("listed") {
                 let path = format!("{above}{name}");
                 match is_folder {
                     true => walk(&place.join(&name), &format!("{path}/"), found),
-                    false if name == "_asof.lock" => {}
                     false => drop(found.insert(path)),
                 }
             }
@@ -256,6 +256,26 @@ fn a_replacement_of_what_has_changed_is_a_conflict(backend: &Backend) {
             staged(&place, b"second").publish_replacing(&backend.at("old/z"), |_| Ok(true)),
         );
     }
+}
+
+fn an_object_takes_the_place_of_the_one_that_was_found_and_of_no_other(backend: &Backend) {
+    let place = backend.at("x");
+    let publish = |text: &str, found: &Standing| {
+        let staged = staged(&place, text.as_bytes());
+        staged.publish_in_place_of(found).expect("an answer")
+    };
+    let found = || place.standing().expect("looked");
+    let nothing = found();
+    assert_eq!(publish("first", &nothing), Published::Done);
+    assert_eq!(publish("late", &nothing), Published::Exists);
+    let first = found();
+    assert_eq!(publish("second", &first), Published::Done);
+    assert_eq!(publish("late", &first), Published::Exists);
+    assert_eq!(text_of(&place).as_deref(), Some("second"));
+    place.remove().expect("removed");
+    assert_eq!(publish("late", &first), Published::Exists);
+    assert_eq!(text_of(&place), None);
+    assert!(backend.all().is_empty(), "{:?}", backend.all());
 }
 
 fn of_sixteen_threads_one_publishes(backend: &Backend) {
@@ -1063,6 +1083,7 @@ on_every_backend! {
     what_is_not_published_leaves_no_trace,
     a_replacement_keeps_the_old_object_aside,
     a_replacement_of_what_has_changed_is_a_conflict,
+    an_object_takes_the_place_of_the_one_that_was_found_and_of_no_other,
     of_sixteen_threads_one_publishes,
     of_sixteen_threads_that_replace_none_loses_anothers_object,
     a_large_file_is_published_whole,

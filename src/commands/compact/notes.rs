@@ -1,4 +1,5 @@
-//! What a compaction says of columns that end intervals without much being changed.
+//! What a compaction says of snapshots that are gone, and of columns that end intervals without much
+//! being changed.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -19,6 +20,35 @@ const SNAPSHOTS: usize = 3;
 const NEARLY_ALL: u64 = 90;
 
 impl Compaction<'_> {
+    /// Tells which snapshots the intervals were made from and are not there any more.
+    pub(super) fn note_removed(&self, dates: &[NaiveDate]) {
+        let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
+            return;
+        };
+        let name = &self.table.name;
+        let which = match dates.len() {
+            1 => format!("the snapshot of {first} is gone"),
+            number => format!("{number} snapshots from {first} to {last} are gone"),
+        };
+        let (its, it) = match dates.len() {
+            1 => ("its", "it"),
+            _ => ("their", "them"),
+        };
+        self.workspace.progress.note(&if self.table.own {
+            let root = word(&self.workspace.shown(&self.table.root));
+            format!(
+                "{name}: {which}, and the intervals keep {its} rows; asof expand {} --from {first} --to \
+                 {last} --out {root} writes {it} again",
+                word(name.as_str())
+            )
+        } else {
+            format!(
+                "{name}: {which} from '{}', and the intervals keep {its} rows",
+                self.table.root
+            )
+        });
+    }
+
     /// Says so if intervals end for no other reason than that columns appeared.
     pub(super) fn note_new_columns(&self, facts: &CompactionFacts) {
         for day in facts

@@ -6,9 +6,11 @@ use arrow::datatypes::SchemaRef;
 use super::plan::Compaction;
 use super::{CompactReport, CompactionMode, Done};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
+use crate::engine::intervals::Intervals;
 use crate::error::{Error, Result};
 use crate::parallel::decoding_threads;
-use crate::storage::lake::commit::{Staged, sweep};
+use crate::storage::lake::commit::{Published, Staged, sweep};
+use crate::storage::parquet::footer::{Content, Footer};
 use crate::storage::parquet::writer::ObjectWriter;
 
 impl Compaction<'_> {
@@ -144,12 +146,97 @@ impl Output<'_> {
                 self.run.table.name
             )));
         }
-        let bytes = writer.finish(&self.run.settings.footer(
-            &self.run.table,
-            facts,
-            &self.run.types,
-        ))?;
-        staged.publish_over()?;
+        let footer = self
+            .run
+            .settings
+            .footer(&self.run.table, facts, &self.run.types);
+        let bytes = writer.finish(&footer)?;
+        if staged.publish_in_place_of(&self.run.standing)? == Published::Exists {
+            self.run.check_same(&footer)?;
+        }
         Ok(bytes)
+    }
+}
+
+impl Compaction<'_> {
+    /// Refuses other intervals than these that were published meanwhile: they may know dates whose
+    /// snapshots are gone by now. Those of the same snapshots are the same bytes.
+    fn check_same(&self, footer: &Footer) -> Result<()> {
+        let stands = Intervals::open(&self.path)?;
+        let same = matches!((&footer.content, &stands),
+            (Content::Intervals(own), Some(other)) if *own == other.footer);
+        if same {
+            return Ok(());
+        }
+        let what = format!(
+            "table {}: another writer published '{}' first",
+            self.table.name,
+            self.workspace.shown(&self.path)
+        );
+        Err(Error::conflict(what).hint("run the same command again"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CompactOptions;
+    use super::super::existing::Existing;
+    use super::*;
+    use crate::commands::Workspace;
+    use crate::commands::testing::{TestLake, date};
+    use crate::error::Kind;
+    use crate::storage::lake::location::Location;
+
+    fn planned<'a>(workspace: &'a Workspace<'a>, lake: &TestLake) -> Compaction<'a> {
+        let name = "item".parse().expect("a name");
+        let path = Location::local(lake.intervals());
+        let options = CompactOptions::default();
+        let existing = Existing::at(&path, &name, &options).expect("intervals");
+        let table = workspace.table(&name, &["id".to_owned()]).expect("a table");
+        Compaction::plan(
+            workspace,
+            table,
+            Default::default(),
+            path,
+            existing,
+            &options,
+        )
+        .expect("planned")
+    }
+
+    #[test]
+    fn of_two_compactions_the_slower_one_does_not_undo_the_other() {
+        let lake = TestLake::filled();
+        lake.compact("item");
+        lake.take("2024-01-06", "id,price\n1,11\n");
+        let workspace = lake.workspace();
+        let slow = planned(&workspace, &lake);
+        let same = planned(&workspace, &lake);
+        lake.compact("item");
+        let done = same.apply().expect("the same intervals stand already");
+        assert!(matches!(done, Done::Report(_)));
+        lake.take("2024-01-07", "id,price\n1,12\n");
+        lake.compact("item");
+        // Of the last date the intervals alone know by now.
+        lake.forget("item", "2024-01-07");
+        let error = slow.apply().err().expect("a conflict");
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert!(error.to_string().contains("published"), "{error}");
+        let stands = Intervals::open(&Location::local(lake.intervals()));
+        let observed = stands.expect("it opens").expect("it is there").observed();
+        assert!(observed.contains(&date("2024-01-07")), "{observed:?}");
+    }
+
+    #[test]
+    fn of_two_first_compactions_the_second_does_not_replace_the_other() {
+        let lake = TestLake::filled();
+        let workspace = lake.workspace();
+        let slow = planned(&workspace, &lake);
+        lake.take("2024-01-07", "id,price\n1,12\n");
+        lake.compact("item");
+        assert_eq!(
+            slow.apply().err().expect("a conflict").kind(),
+            Kind::Conflict
+        );
     }
 }

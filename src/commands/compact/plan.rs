@@ -15,6 +15,7 @@ use crate::model::DateRange;
 use crate::storage::lake::fingerprint_cache::FingerprintRecall;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::Found;
+use crate::storage::lake::standing::Standing;
 
 /// One compaction, planned.
 pub(super) struct Compaction<'a> {
@@ -22,6 +23,8 @@ pub(super) struct Compaction<'a> {
     pub(super) table: Table,
     pub(super) settings: Settings,
     pub(super) path: Location,
+    /// What stands there, as it was before anything was read.
+    pub(super) standing: Standing,
     pub(super) base: Option<Base>,
     /// The snapshots to take, ascending.
     pub(super) new: Vec<(NaiveDate, Vec<Object>)>,
@@ -46,6 +49,7 @@ impl<'a> Compaction<'a> {
         let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
         // Text that is not a condition is refused before anything is read.
         settings.selection.part()?;
+        let standing = existing.standing;
         let existing = existing.intervals;
         let range = options.range()?;
         let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
@@ -56,7 +60,8 @@ impl<'a> Compaction<'a> {
                 .progress
                 .note(&format!("table {}: {other}, and is not read", table.name));
         }
-        if dates.is_empty() && existing.is_none() {
+        // That all copies of another tool are gone is more likely a wrong path or layout.
+        if dates.is_empty() && (existing.is_none() || !table.own) {
             return Err(no_snapshots(&table, range, &found));
         }
         let recall = FingerprintRecall::beside(&path, read_with(&table, &types));
@@ -65,6 +70,7 @@ impl<'a> Compaction<'a> {
             table,
             settings,
             path,
+            standing,
             base: None,
             new: Vec::new(),
             mode: CompactionMode::Full,
@@ -83,6 +89,7 @@ impl<'a> Compaction<'a> {
             observed.extend(&pruned);
             observed.sort();
             run.take_over(existing, &found.partitions, &pruned)?;
+            run.note_removed(&pruned);
         } else if options.full {
             run.refuse_to_lose()?;
         }

@@ -6,8 +6,8 @@
 //! object or the new one, whole; what it leaves behind begins with `.asof-`, which no reader takes
 //! for data, and [`sweep`] removes it later. Replacements compare and swap: they hold a lock file
 //! of the folder, check that the object is still the one they read, and only then rename. Locks are
-//! released by the system when a process dies. Folders that staging made are removed again if
-//! nothing was published into them.
+//! released by the system when a process dies, and their file is removed by whoever has the lock.
+//! Folders that staging made are removed again if nothing was published into them.
 //!
 //! **In an object store** a file is written to the temporary folder of this machine (TMPDIR), and
 //! published by one conditional request ([`crate::storage::object_store::upload`]): if nothing has the name, or if what
@@ -26,8 +26,10 @@ use tracing::{debug, info};
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX, is_staged};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
+use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Place};
 use crate::storage::lake::paths::replacement_lock;
+use crate::storage::lake::standing::Standing;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::listing::PageQuery;
@@ -166,13 +168,52 @@ impl Staged {
     }
 
     fn published_over(mut self) -> Result<Published> {
-        match (self.whole()?, self.target.place()) {
+        let file = self.whole()?;
+        self.put_over(file)
+    }
+
+    fn put_over(self, file: StagedFile) -> Result<Published> {
+        match (file, self.target.place()) {
             (StagedFile::Beside(file), Place::Local(path)) => match file.persist(path) {
                 Ok(_) => self.settle(),
                 Err(error) => Err(write_error(error.error, &self.target)),
             },
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
                 store.publish_over(key, file).map(|()| Published::Done)
+            }
+            _ => Err(self.misplaced()),
+        }
+    }
+
+    /// Publishes the file in the place of what was found under its name, if that still stands
+    /// there. For objects that several processes may write at once.
+    ///
+    /// # Errors
+    /// A failure of the disk or the store; the name then holds the old object or the new one.
+    pub fn publish_in_place_of(self, found: &Standing) -> Result<Published> {
+        Phase::Write.spend(|| self.published_in_place_of(found))
+    }
+
+    fn published_in_place_of(mut self, found: &Standing) -> Result<Published> {
+        match (found, self.target.clone().place()) {
+            (Standing::Nothing, _) => self.published_new(),
+            (Standing::File(found), Place::Local(path)) => {
+                // Synced before the lock is taken: others need not wait for the disk.
+                let file = self.whole()?;
+                let _lock = FolderLock::take(path)?;
+                match self.target.standing()? {
+                    Standing::File(now) if now.has_content_of(found) => self.put_over(file),
+                    _ => Ok(Published::Exists),
+                }
+            }
+            (Standing::Version(found), Place::Remote(store, key)) => {
+                let StagedFile::Unnamed(file) = self.whole()? else {
+                    return Err(self.misplaced());
+                };
+                Ok(match store.publish(key, file, found.unchanged())? {
+                    UploadOutcome::Published => Published::Done,
+                    UploadOutcome::Lost => Published::Exists,
+                })
             }
             _ => Err(self.misplaced()),
         }
@@ -349,21 +390,37 @@ pub fn write_error(error: io::Error, target: &Location) -> Error {
 
 /// Held by one process at a time, for one folder.
 struct FolderLock {
+    path: PathBuf,
     _file: File,
 }
 
 impl FolderLock {
     fn take(target: &Path) -> Result<Self> {
         let path = replacement_lock(target);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| write_error(error, &Location::local(&path)))?;
-        file.lock()
-            .io_context(|| format!("cannot lock '{}'", path.display()))?;
-        Ok(FolderLock { _file: file })
+        let doing = || format!("cannot lock '{}'", path.display());
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|error| write_error(error, &Location::local(&path)))?;
+            file.lock().io_context(doing)?;
+            // Whoever held it meanwhile has removed the file, and another process may have made it
+            // anew.
+            let locked = FileIdentity::of_open(&file).io_context(doing)?;
+            let stands = fs::metadata(&path).map(|metadata| FileIdentity::of(&metadata));
+            if stands.is_ok_and(|stands| stands.has_content_of(&locked)) {
+                return Ok(FolderLock { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Before the lock is released: afterwards it may be another's.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -514,7 +571,48 @@ mod tests {
             .publish_replacing(&Location::local(root.path().join("old/y")), |_| Ok(false))
             .expect_err("changed");
         assert_eq!(error.kind(), crate::error::Kind::Conflict);
-        assert_eq!(names(root.path()), ["_asof.lock", "old", "x"]);
+        assert_eq!(names(root.path()), ["old", "x"], "the lock is gone");
+    }
+
+    #[test]
+    fn an_object_is_put_in_the_place_of_the_one_that_was_found_and_of_no_other() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("x");
+        let place = Location::local(&target);
+        let found = || place.standing().expect("looked");
+        let publish = |text: &str, found: &Standing| {
+            let staged = stage(&target, text);
+            staged.publish_in_place_of(found).expect("tried")
+        };
+        let nothing = found();
+        assert_eq!(publish("first", &nothing), Published::Done);
+        assert_eq!(publish("late", &nothing), Published::Exists);
+        let first = found();
+        assert_eq!(publish("second", &first), Published::Done);
+        assert_eq!(publish("late", &first), Published::Exists);
+        fs::remove_file(&target).expect("removed");
+        assert_eq!(publish("late", &first), Published::Exists);
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_at_a_time_and_leaves_no_file() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("x");
+        let held = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = FolderLock::take(&target).expect("locked");
+                        use std::sync::atomic::Ordering::SeqCst;
+                        assert_eq!(held.fetch_add(1, SeqCst), 0);
+                        held.fetch_sub(1, SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(names(root.path()).is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | [`checksums`] | the checksums of an object's bytes, by blocks |
 //! | [`file_at`] | a file that is read a page at a time |
 //! | [`commit`] | the old object or the new one, whole |
+//! | [`standing`] | which version of an object has a name |
 //! | [`conditional_writes`] | whether a store honours the conditions of writes |
 //! | [`hints`] | small files that save work and are never needed |
 //! | [`fingerprint_cache`] | the fingerprints of files that have not changed |
@@ -38,6 +39,7 @@ pub mod location;
 pub mod partitions;
 pub mod paths;
 pub mod read;
+pub mod standing;
 mod store_search;
 pub mod table_format;
 mod wildcards;
