@@ -21,9 +21,11 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
+use super::places::Destination;
 use super::snapshot::Outcome;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};
+use crate::domain::file_names;
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::PathColumns;
 use crate::engine::as_of::footer_of;
@@ -32,8 +34,10 @@ use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
+use crate::source::Format;
 use crate::storage::lake::Lake;
 use crate::storage::lake::commit::{Published, Staged, sweep};
+use crate::storage::lake::folders::Entry;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{Content, Footer, ObservedWire, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
@@ -161,20 +165,40 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     })
 }
 
-/// Refuses a place in the lake that is not that of the table's own snapshots: what lies there would
-/// be taken for something else.
+/// Refuses a place where copies would be taken for something else: in the lake, unless it is that
+/// of the table's own snapshots; among events or copies of another tool; in a folder of other data.
 fn refuse_place(workspace: &Workspace<'_>, table: &TableName, root: &Location) -> Result<()> {
-    if !workspace.has_lake() {
-        return Ok(());
+    const HINT: &str = "--out DIR, in another folder";
+    if workspace.has_lake() {
+        let lake = workspace.lake()?;
+        if root.resolved() == lake.snapshots(table).resolved() {
+            return Ok(());
+        }
+        if root.is_within(lake.root()) {
+            let what = format!("'{root}' is inside the lake, where tables are kept");
+            return Err(Error::usage(what).hint(HINT));
+        }
     }
-    let lake = workspace.lake()?;
-    if root.is_within(lake.root()) && *root != lake.snapshots(table) {
-        return Err(Error::usage(format!(
-            "'{root}' is inside the lake, where tables are kept"
-        ))
-        .hint("--out DIR, in another folder"));
+    let destination = Destination {
+        place: root,
+        object: root,
+        what: "the folder",
+        hint: HINT,
+    };
+    destination.check_external(workspace)?;
+    destination.check_configured_events(workspace)?;
+    let layout = Lake::layout()?;
+    let is_other = |entry: &&Entry| {
+        let is_data = entry.is_folder || Format::of(&root.join(&entry.name)).is_some();
+        is_data && file_names::is_data(&entry.name) && layout.date(&entry.name).is_none()
+    };
+    match root.entries()?.iter().find(is_other) {
+        Some(other) => {
+            let what = format!("'{root}' holds other data than copies: '{}'", other.name);
+            Err(Error::usage(what).hint(HINT))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Says that copies have only the rows and columns that the intervals are of, and refuses such

@@ -15,6 +15,7 @@ pub mod job_status;
 pub mod join;
 pub(crate) mod lookup;
 pub mod partitions;
+mod places;
 pub mod schema;
 pub mod show;
 pub mod shown_columns;

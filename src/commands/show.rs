@@ -27,6 +27,7 @@ use parquet::file::properties::WriterProperties;
 use super::Workspace;
 use super::cells::cell;
 use super::lookup::{is_table, latest_states, outputs_of_job};
+use super::places::Destination;
 use super::shown_columns::{ShownColumn, shown_columns};
 use crate::domain::cast::conform;
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
@@ -254,11 +255,12 @@ impl Target {
         Ok(Target { path, format })
     }
 
-    /// Refuses a place where the file would be taken for the table itself.
+    /// Refuses a place where the file would be taken for a table or for events.
     fn check(&self, workspace: &Workspace<'_>, history: &TableHistory) -> Result<()> {
+        const ELSEWHERE: &str = "--out FILE, in another folder";
         let is_intervals = history
             .intervals()
-            .is_some_and(|intervals| *intervals.location() == self.path);
+            .is_some_and(|intervals| intervals.location().resolved() == self.path.resolved());
         let in_lake = match workspace.has_lake() {
             true => self.path.is_within(workspace.lake()?.root()),
             false => false,
@@ -268,9 +270,16 @@ impl Target {
                 "'{}' is inside the lake, where tables are kept",
                 self.path
             ))
-            .hint("--out FILE, in another folder"));
+            .hint(ELSEWHERE));
         }
-        Ok(())
+        let destination = Destination {
+            place: &self.path,
+            object: &self.path,
+            what: "the file",
+            hint: ELSEWHERE,
+        };
+        destination.check_external(workspace)?;
+        destination.check_configured_events(workspace)
     }
 }
 

@@ -551,3 +551,55 @@ fn folders_of_months_narrow_what_is_read_and_lose_no_row() {
         "compact t --snapshots 'g/*' --date-column d --key id --out g/iv.parquet",
     );
 }
+
+#[test]
+fn copies_that_vanish_are_told_and_a_layout_that_matches_nothing_is_refused() {
+    let mut world = World::new();
+    for day in 1..=3 {
+        world.write(
+            &format!("copies/date=2024-01-0{day}/x.csv"),
+            format!("id,v\n1,{day}\n"),
+        );
+    }
+    let compact = |layout: &str| {
+        format!("compact item --snapshots copies --layout '{layout}' --key id --out item.parquet")
+    };
+    world.succeeds(&compact("date=%Y-%m-%d"));
+    let intervals = world.bytes("item.parquet");
+    for layout in ["day=%Y-%m-%d", "%Y/%m/%d"] {
+        world.refuses(3, &compact(layout));
+    }
+    std::fs::remove_dir_all(world.path("copies/date=2024-01-02")).expect("removed");
+    world.succeeds(&compact("date=%Y-%m-%d"));
+    assert!(world.bytes("item.parquet") == intervals);
+    for day in [1, 3] {
+        let copy = format!("copies/date=2024-01-0{day}");
+        std::fs::remove_dir_all(world.path(&copy)).expect("removed");
+    }
+    world.refuses(3, &compact("date=%Y-%m-%d"));
+    world.pin("external_vanished");
+}
+
+#[test]
+fn a_snapshot_that_was_deleted_is_told_with_the_command_that_writes_it_again() {
+    let mut world = World::shop(3);
+    world.succeeds("compact item");
+    let snapshot = "lake/item/snapshots/snapshot_date=2024-03-02";
+    let before = world.tree(snapshot);
+    std::fs::remove_dir_all(world.path(snapshot)).expect("removed");
+    let output = world.quietly("compact item");
+    let said = super::environment::text(&output.stderr);
+    assert!(
+        said.contains("the snapshot of 2024-03-02 is gone"),
+        "{said}"
+    );
+    let (_, command) = said.split_once("asof expand").expect("a command");
+    let command = command.split(" writes").next().expect("its end");
+    world.succeeds(&format!("expand{command}"));
+    assert_eq!(
+        world.listing(snapshot),
+        before.into_keys().collect::<Vec<_>>()
+    );
+    world.succeeds("verify item");
+    assert!(world.quietly("compact item").stderr.is_empty());
+}

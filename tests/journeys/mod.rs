@@ -26,6 +26,7 @@ mod kills;
 mod logs;
 mod nights;
 mod one_schema;
+mod places;
 #[cfg(feature = "sql")]
 mod selections;
 mod shapes;

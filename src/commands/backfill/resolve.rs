@@ -16,6 +16,7 @@ use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
+use crate::commands::places::Destination;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};
@@ -232,28 +233,16 @@ pub(in crate::commands) fn refuse_inputs_as_output(
     object: &Location,
     events: &[EventsPlace],
 ) -> Result<()> {
-    let is_read_by = |source: &Location| output.is_read_by(source) || object.is_read_by(source);
-    let refused = |what: String| {
-        Err(Error::usage(format!("the output '{output}' is {what}"))
-            .hint("choose another --out or output"))
+    let destination = Destination {
+        place: output,
+        object,
+        what: "the output",
+        hint: "choose another --out or output",
     };
-    if let Some(events) = events.iter().find(|events| is_read_by(&events.root)) {
-        return refused(format!("among the events {}", events.name));
+    for events in events {
+        destination.check_events(&events.name, &events.root)?;
     }
-    if workspace.has_lake() {
-        let lake = workspace.lake()?;
-        if output.is_within(lake.root()) {
-            return refused("in the lake, among tables".to_owned());
-        }
-    }
-    for (name, config) in &workspace.config.tables {
-        if let Some(snapshots) = &config.snapshots
-            && is_read_by(&workspace.configured(snapshots)?)
-        {
-            return refused(format!("among the snapshots of table {name}"));
-        }
-    }
-    Ok(())
+    destination.check_tables(workspace)
 }
 
 /// The query of a file.

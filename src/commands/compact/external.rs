@@ -4,6 +4,7 @@
 use super::existing::Existing;
 use super::settings::CompactOptions;
 use super::{CompactReport, Workspace, run};
+use crate::commands::places::Destination;
 use crate::config::{TableConfig, zone};
 use crate::domain::dedup::Dedup;
 use crate::domain::layout::Layout;
@@ -35,6 +36,7 @@ pub(super) fn external(
     let path = workspace.intervals_path(&name, Some(out))?;
     let root = workspace.here(root)?;
     refuse_to_write_into(&root, layout.as_ref(), &path, out)?;
+    refuse_place(workspace, &name, &path)?;
     let existing = Existing::at(&path, &name, options)?;
     let config = workspace.table_config(&name);
     let key = key_of(options, &config, &existing)?;
@@ -135,6 +137,27 @@ fn dedup_of(
         .map_or_else(recorded, |rule| Ok(Some(rule)))
 }
 
+/// Refuses a place that the command line names for intervals, if they would be taken for something
+/// else there. In the lake they may be where the intervals of their table are.
+pub(super) fn refuse_place(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    path: &Location,
+) -> Result<()> {
+    let destination = Destination {
+        place: path,
+        object: path,
+        what: "the file",
+        hint: "--out FILE.parquet, in another folder",
+    };
+    let folder = |file: &Location| file.parent().map(|folder| folder.resolved());
+    let is_own = workspace.has_lake() && folder(&workspace.lake()?.intervals(name)) == folder(path);
+    if !is_own {
+        destination.check_tables(workspace)?;
+    }
+    destination.check_configured_events(workspace)
+}
+
 /// The error for copies of which nothing tells the dates.
 fn no_dates() -> Error {
     Error::usage("--snapshots needs the layout of the copies, or the column that holds their dates")
@@ -151,12 +174,15 @@ fn refuse_to_write_into(
     out: &str,
 ) -> Result<()> {
     let is_among = match layout {
-        Some(layout) => path.below(root).is_some_and(|below| {
-            let parts: Vec<&str> = below.split('/').collect();
-            let is_copy = parts.len() >= layout.depth()
-                && layout.date(&parts[..layout.depth()].join("/")).is_some();
-            is_copy || !out.ends_with(".parquet")
-        }),
+        Some(layout) => path
+            .resolved()
+            .below(&root.resolved())
+            .is_some_and(|below| {
+                let parts: Vec<&str> = below.split('/').collect();
+                let is_copy = parts.len() >= layout.depth()
+                    && layout.date(&parts[..layout.depth()].join("/")).is_some();
+                is_copy || !out.ends_with(".parquet")
+            }),
         None => path.is_read_by(root),
     };
     if is_among {

@@ -209,6 +209,9 @@ fn one(
     options: &CompactOptions,
 ) -> Result<CompactReport> {
     let path = workspace.intervals_path(name, options.out.as_deref())?;
+    if options.out.is_some() {
+        external::refuse_place(workspace, name, &path)?;
+    }
     let existing = Existing::at(&path, name, options)?;
     let mut key = options.key.clone();
     if key.is_empty() && workspace.table_config(name).key.is_empty() {

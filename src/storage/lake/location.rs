@@ -82,8 +82,8 @@ impl Location {
     /// file, a folder or a pattern.
     pub fn is_read_by(&self, source: &Location) -> bool {
         let is_matched = || {
-            glob::Pattern::new(&source.to_string())
-                .is_ok_and(|pattern| pattern.matches(&self.to_string()))
+            glob::Pattern::new(&source.resolved().to_string())
+                .is_ok_and(|pattern| pattern.matches(&self.resolved().to_string()))
         };
         self.is_within(source) || is_matched()
     }
@@ -158,10 +158,21 @@ impl Location {
         }
     }
 
-    /// Whether this place is `folder`, or lies in that folder.
+    /// The same place, by a path without `.`, `..` and symbolic links, for comparisons.
+    #[must_use]
+    pub fn resolved(&self) -> Location {
+        match &self.0 {
+            Place::Local(path) => Location::local(resolved(path)),
+            Place::Remote(..) => self.clone(),
+        }
+    }
+
+    /// Whether this place is `folder`, or lies in that folder, wherever links lead to.
     pub fn is_within(&self, folder: &Location) -> bool {
         match (&self.0, &folder.0) {
-            (Place::Local(path), Place::Local(folder)) => plain(path).starts_with(plain(folder)),
+            (Place::Local(path), Place::Local(folder)) => {
+                resolved(path).starts_with(resolved(folder))
+            }
             (Place::Remote(store, key), Place::Remote(other, folder)) => {
                 store.is(other)
                     && (folder.is_empty()
@@ -349,21 +360,22 @@ fn check_key(text: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// A path without `.` and `..`, for comparisons.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in std::path::absolute(path)
-        .unwrap_or_else(|_| path.to_owned())
-        .components()
-    {
+/// A path without `.`, `..` and symbolic links. What does not exist yet is taken as it is written.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut resolved = PathBuf::new();
+    for part in absolute.components() {
         match part {
             std::path::Component::ParentDir => {
-                plain.pop();
+                resolved.pop();
             }
-            part => plain.push(part),
+            part => {
+                resolved.push(part);
+                resolved = resolved.canonicalize().unwrap_or(resolved);
+            }
         }
     }
-    plain
+    resolved
 }
 
 impl fmt::Display for Location {
@@ -451,6 +463,31 @@ mod tests {
                     .is_within(&lake)
         );
         assert_eq!(lake.sibling("x").to_string(), "s3://shop/lake/x");
+    }
+
+    #[test]
+    fn a_link_leads_into_the_folder_that_it_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| Location::local(folder.path().join(path));
+        std::fs::create_dir_all(folder.path().join("lake/item")).expect("made");
+        for (name, to) in [("link", "lake"), ("deep", "lake/item")] {
+            std::os::unix::fs::symlink(to, folder.path().join(name)).expect("linked");
+        }
+        for within in [
+            "link",
+            "link/new/x",
+            "deep/x",
+            "deep/..",
+            "deep/../x",
+            "lake/../link/x",
+        ] {
+            assert!(at(within).is_within(&at("lake")), "{within}");
+            assert!(at(within).is_read_by(&at("link")), "{within}");
+        }
+        assert!(at("deep/x.csv").is_read_by(&at("lake/item/*.csv")));
+        for outside in ["lakes", "other/link", "link/../x", "x/../other"] {
+            assert!(!at(outside).is_within(&at("lake")), "{outside}");
+        }
     }
 
     #[test]
