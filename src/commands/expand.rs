@@ -140,6 +140,8 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
     }
     if !options.dry_run {
         workspace.check_writes_below(&root)?;
+        let folders = planned.iter().filter_map(|copy| copy.path.parent());
+        folders.for_each(|folder| sweep(&folder, workspace.clock.now()));
     }
     let mut dates = Vec::with_capacity(planned.len());
     for chunk in planned.chunks(DATES_A_PASS) {
@@ -439,7 +441,7 @@ fn write(
     let mut copies = planned
         .iter()
         .filter(|copy| !copy.stands)
-        .map(|copy| begin(workspace, intervals, copy))
+        .map(|copy| begin(intervals, copy))
         .collect::<Result<Vec<_>>>()?;
     if !copies.is_empty() {
         for batch in intervals.read(None)? {
@@ -465,14 +467,7 @@ fn write(
     Ok(dates)
 }
 
-fn begin<'a>(
-    workspace: &Workspace<'_>,
-    intervals: &Intervals,
-    planned: &'a Planned<'a>,
-) -> Result<Copy<'a>> {
-    if let Some(folder) = planned.path.parent() {
-        sweep(&folder, workspace.clock.now());
-    }
+fn begin<'a>(intervals: &Intervals, planned: &'a Planned<'a>) -> Result<Copy<'a>> {
     let staged = Staged::create(&planned.path)?;
     let writer = ObjectWriter::create(
         staged.writer()?,

@@ -36,7 +36,7 @@ use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::source::no_column;
 use crate::storage::Batches;
-use crate::storage::lake::commit::Staged;
+use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
 
@@ -97,7 +97,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         latest_states(workspace, &options.table, &[asked])?
     };
     if let Some(target) = &target {
-        target.check(workspace, &history)?;
+        target.prepare(workspace, &history)?;
     }
     let date = history.resolve_latest(asked, |first| {
         format!("asof show {} --date {first}", options.table)
@@ -255,8 +255,9 @@ impl Target {
         Ok(Target { path, format })
     }
 
-    /// Refuses a place where the file would be taken for a table or for events.
-    fn check(&self, workspace: &Workspace<'_>, history: &TableHistory) -> Result<()> {
+    /// Refuses a place where the file would be taken for a table or for events, and removes what
+    /// interrupted writers left there.
+    fn prepare(&self, workspace: &Workspace<'_>, history: &TableHistory) -> Result<()> {
         const ELSEWHERE: &str = "--out FILE, in another folder";
         let is_intervals = history
             .intervals()
@@ -279,7 +280,11 @@ impl Target {
             hint: ELSEWHERE,
         };
         destination.check_external(workspace)?;
-        destination.check_configured_events(workspace)
+        destination.check_configured_events(workspace)?;
+        if let Some(folder) = self.path.parent() {
+            sweep(&folder, workspace.clock.now());
+        }
+        Ok(())
     }
 }
 

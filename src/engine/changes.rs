@@ -92,13 +92,6 @@ fn root(table: &Table) -> Option<Location> {
     paths::changes(&table.root).filter(|_| table.own)
 }
 
-/// The folder of a table's changes, and in it that of a date, if asof keeps its snapshots.
-pub fn folders(table: &Table, date: NaiveDate) -> Option<(Location, Location)> {
-    let root = root(table)?;
-    let of_date = paths::partition(&root, date);
-    Some((root, of_date))
-}
-
 /// The objects of a range of dates, of a table that asof keeps.
 ///
 /// # Errors
@@ -134,8 +127,7 @@ impl ChangesWriter {
         if rows_before <= BATCH_ROWS as u64 || schema.field_with_name(CHANGE_TYPE).is_ok() {
             return None;
         }
-        let (_, folder) = folders(table, date)?;
-        let path = folder.join(&format!("{}.parquet", table.name));
+        let path = paths::partition(&root(table)?, date).join(&format!("{}.parquet", table.name));
         let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
         let schema = Arc::new(Schema::new(
             schema

@@ -23,6 +23,7 @@ mod guards;
 mod histories;
 mod json;
 mod kills;
+mod leftovers;
 mod logs;
 mod nights;
 mod one_schema;

@@ -1,6 +1,7 @@
 //! One job, ready to run: what its outputs are made from, and where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
@@ -39,6 +40,8 @@ pub(in crate::commands) struct Job {
     pub(super) hash: String,
     /// What stood among the outputs of the range when the job began.
     pub(super) outputs: Partitions,
+    /// What interrupted writers left among them.
+    pub(super) leftovers: Vec<PathBuf>,
     /// The schemas of the nearest outputs before and after the range, if they are compared.
     pub(super) nearest: Vec<(NaiveDate, SchemaRef)>,
     /// The dates whose failure was kept when the job began.

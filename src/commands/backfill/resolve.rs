@@ -70,6 +70,7 @@ impl Job {
             output: output.clone(),
             layout,
             outputs: BTreeMap::new(),
+            leftovers: Vec::new(),
             nearest: Vec::new(),
             events: Vec::new(),
             tables: BTreeMap::new(),
@@ -133,6 +134,7 @@ impl Job {
         let (before, after): (Vec<_>, Vec<_>) =
             outside.partition(|(date, _)| **date < range.from());
         self.nearest = self.nearest_outputs(before.last().copied(), after.first().copied());
+        self.leftovers = found.leftovers;
         self.outputs = found.partitions;
         self.outputs.retain(|date, _| range.contains(*date));
         Ok(())

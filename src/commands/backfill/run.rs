@@ -15,6 +15,8 @@ use super::schema::Turns;
 use crate::commands::Workspace;
 use crate::domain::staleness::DateState;
 use crate::error::{Error, Kind, Result};
+use crate::storage::lake::commit::{sweep, sweep_found};
+use crate::storage::lake::paths;
 
 /// How large the stack of a worker is: a query plan is walked recursively.
 const STACK: usize = 16 << 20;
@@ -62,6 +64,9 @@ impl Job {
         workspace: &Workspace<'_>,
         options: &BackfillOptions,
     ) -> Result<BackfillReport> {
+        if !options.dry_run {
+            self.sweep(workspace);
+        }
         let dates = self.dates(options.range);
         let orphans = self.orphans(&dates);
         if dates.is_empty() {
@@ -83,6 +88,13 @@ impl Job {
         self.warn_of_first_days(workspace, &reports);
         self.tell_of_path_columns(workspace, &reports);
         Ok(self.report(workspace, options, reports))
+    }
+
+    /// Removes what interrupted writers left among the outputs and the records of failures.
+    fn sweep(&self, workspace: &Workspace<'_>) {
+        let now = workspace.clock.now();
+        sweep_found(&self.leftovers, now);
+        sweep(&paths::failures(&self.output, &self.name), now);
     }
 
     fn report(

@@ -9,13 +9,16 @@ use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
 use crate::engine::intervals::Intervals;
 use crate::error::{Error, Result};
 use crate::parallel::decoding_threads;
-use crate::storage::lake::commit::{Published, Staged, sweep};
+use crate::storage::lake::commit::{Published, Staged, sweep, sweep_found};
 use crate::storage::parquet::footer::{Content, Footer};
 use crate::storage::parquet::writer::ObjectWriter;
 
 impl Compaction<'_> {
     /// Reads the snapshots and writes the intervals, unless they stand or this is a dry run.
     pub(super) fn apply(mut self) -> Result<Done> {
+        if !self.dry_run {
+            self.sweep();
+        }
         if self.new.is_empty() && self.base.as_ref().is_some_and(Base::is_whole) {
             self.mode = CompactionMode::UpToDate;
             self.base
@@ -68,6 +71,18 @@ impl Compaction<'_> {
         })))
     }
 
+    /// Removes what interrupted writers left beside the intervals and, of a table in the lake, in
+    /// the folders of its snapshots.
+    fn sweep(&self) {
+        let now = self.workspace.clock.now();
+        if let Some(folder) = self.path.parent() {
+            sweep(&folder, now);
+        }
+        if self.table.own {
+            sweep_found(&self.leftovers, now);
+        }
+    }
+
     /// Remembers the fingerprints of the snapshots that were read.
     fn remember(&mut self, facts: &CompactionFacts) {
         for (date, objects) in &self.new {
@@ -96,17 +111,9 @@ struct Output<'a> {
 
 impl Sink for Output<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
-        let Compaction {
-            settings,
-            path,
-            workspace,
-            ..
-        } = self.run;
+        let Compaction { settings, path, .. } = self.run;
         settings.check(table, &self.run.table)?;
         self.run.check_declared(table)?;
-        if let Some(folder) = path.parent() {
-            sweep(&folder, workspace.clock.now());
-        }
         (self.writer, self.staged) = (None, None);
         let staged = Staged::create(path)?;
         let mut sorted_by = self.run.table.key.clone();

@@ -1,6 +1,7 @@
 //! Planning a compaction: the snapshots to read, and what would lose rows and is refused.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
@@ -25,6 +26,8 @@ pub(super) struct Compaction<'a> {
     pub(super) path: Location,
     /// What stands there, as it was before anything was read.
     pub(super) standing: Standing,
+    /// Files among the snapshots that are not whole.
+    pub(super) leftovers: Vec<PathBuf>,
     pub(super) base: Option<Base>,
     /// The snapshots to take, ascending.
     pub(super) new: Vec<(NaiveDate, Vec<Object>)>,
@@ -71,6 +74,7 @@ impl<'a> Compaction<'a> {
             settings,
             path,
             standing,
+            leftovers: found.leftovers,
             base: None,
             new: Vec::new(),
             mode: CompactionMode::Full,

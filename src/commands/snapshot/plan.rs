@@ -11,7 +11,9 @@ use crate::engine::table::Table;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
+use crate::storage::lake::commit::sweep_dates;
 use crate::storage::lake::location::Location;
+use crate::storage::lake::{Lake, paths};
 use crate::storage::parquet::footer::Content;
 use crate::storage::parquet::object::ParquetObject;
 
@@ -54,6 +56,9 @@ pub(super) fn decide<'s>(
     let today = workspace.clock.today();
     let date = date_of_label(name, options, today)?;
     let path = lake.snapshot(name, date);
+    if !options.dry_run {
+        sweep(workspace, lake, name, date);
+    }
     let exists = path.is_taken()?;
     match options.if_exists {
         IfExists::Keep if exists => {
@@ -94,6 +99,15 @@ pub(super) fn decide<'s>(
         guards: config.guards()?,
         replaces: exists,
     })))
+}
+
+/// Removes what interrupted writers left in the folders of the date, and of those before it.
+fn sweep(workspace: &Workspace<'_>, lake: &Lake, name: &TableName, date: NaiveDate) {
+    let snapshots = lake.snapshots(name);
+    let roots = paths::changes(&snapshots)
+        .into_iter()
+        .chain([lake.superseded(name), snapshots]);
+    roots.for_each(|root| sweep_dates(&root, date, workspace.clock.now()));
 }
 
 /// When the snapshot at a path was taken; nothing if asof did not take it.

@@ -17,7 +17,7 @@ use crate::domain::guard::Candidate;
 use crate::domain::hash_compaction::Changes;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::twins;
-use crate::engine::changes::{self, ChangesWriter};
+use crate::engine::changes::ChangesWriter;
 use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::Table;
 use crate::engine::table::dedup::Dropped;
@@ -25,7 +25,7 @@ use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
 use crate::source::{Rows, TypeRules};
 use crate::storage::Batches;
-use crate::storage::lake::commit::{Staged, sweep_partitions};
+use crate::storage::lake::commit::Staged;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -45,7 +45,7 @@ pub(super) fn take(
     let Plan { table, date, .. } = plan;
     let (previous, unreadable) = before.into_parts();
     let SourceInput { schema, drift, .. } = &input;
-    let staged = stage(workspace, plan, options)?;
+    let staged = stage(plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
     let recorded_since = previous.as_ref().filter(|_| !options.dry_run);
     let mut recorder = recorder(table, *date, recorded_since, &input.comparison);
@@ -223,27 +223,12 @@ fn comparison(
 }
 
 /// The object that is staged: beside the snapshot's path, or, for a dry run, in a temporary folder.
-fn stage(workspace: &Workspace<'_>, plan: &Plan<'_>, options: &SnapshotOptions) -> Result<Staged> {
+fn stage(plan: &Plan<'_>, options: &SnapshotOptions) -> Result<Staged> {
     if options.dry_run {
         let name = format!("{}.parquet", plan.table.name);
         return Staged::create(&Location::local(std::env::temp_dir().join(name)));
     }
-    sweep(workspace, plan);
     Staged::create(&plan.path)
-}
-
-/// Removes what interrupted writers left in the folders that are written to.
-fn sweep(workspace: &Workspace<'_>, plan: &Plan) {
-    let Plan { table, date, .. } = plan;
-    let folder = plan.path.parent().unwrap_or_else(|| table.root.clone());
-    let places = [
-        Some((table.root.clone(), folder)),
-        changes::folders(table, *date),
-    ];
-    places
-        .into_iter()
-        .flatten()
-        .for_each(|(root, folder)| sweep_partitions(&root, &folder, workspace.clock.now()));
 }
 
 /// The writer of what changed since the previous snapshot, if that can be proven later.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use tempfile::NamedTempFile;
 use tracing::{debug, info};
 
@@ -28,7 +28,7 @@ use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Place};
-use crate::storage::lake::paths::replacement_lock;
+use crate::storage::lake::paths::{partition, replacement_lock};
 use crate::storage::lake::standing::Standing;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
@@ -38,6 +38,9 @@ use crate::storage::object_store::upload::UploadOutcome;
 
 /// How long a leftover is left alone: its writer may still be at work.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For how many days before a date leftovers are looked for.
+const SWEPT_DAYS: u64 = 31;
 
 /// A file on its way to its place; dropping it leaves no trace.
 pub struct Staged {
@@ -470,34 +473,35 @@ fn sweep_local(folder: &Path, now: DateTime<Utc>) {
         return;
     };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let old = entry
-            .metadata()
-            .ok()
-            .and_then(|metadata| metadata.modified().ok())
-            .is_some_and(|modified| DateTime::<Utc>::from(modified) + LEFTOVER_AGE < now);
-        if old && is_staged(&name) {
-            let path = entry.path();
-            log_removal(&path.display(), fs::remove_file(&path));
+        if is_staged(&entry.file_name().to_string_lossy()) {
+            sweep_file(&entry.path(), now);
         }
     }
 }
 
-/// [`sweep`]s the folder of a date below `root`, and, where looking costs nothing, those of all
-/// other dates: where a killed run of another night left its traces.
-pub fn sweep_partitions(root: &Location, date: &Location, now: DateTime<Utc>) {
-    let Some(root) = root.as_local() else {
-        return sweep(date, now);
-    };
-    let Ok(entries) = fs::read_dir(root) else {
-        return;
-    };
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-    {
-        sweep_local(&entry.path(), now);
+fn sweep_file(path: &Path, now: DateTime<Utc>) {
+    let is_old = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|modified| DateTime::<Utc>::from(modified) + LEFTOVER_AGE < now);
+    if is_old {
+        log_removal(&path.display(), fs::remove_file(path));
+    }
+}
+
+/// [`sweep`]s the folder of a date below `root`, and, where looking costs nothing, those of the month
+/// before: where a killed run of another night left its traces.
+pub fn sweep_dates(root: &Location, date: NaiveDate, now: DateTime<Utc>) {
+    sweep(&partition(root, date), now);
+    if root.as_local().is_some() {
+        let before = (1..=SWEPT_DAYS).filter_map(|days| date.checked_sub_days(Days::new(days)));
+        before.for_each(|date| sweep(&partition(root, date), now));
+    }
+}
+
+/// Removes those files that a search found half written, if they are older than a day.
+pub fn sweep_found(leftovers: &[PathBuf], now: DateTime<Utc>) {
+    for path in leftovers {
+        sweep_file(path, now);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
@@ -18,6 +19,8 @@ pub(super) const MOST_SHOWN: usize = 5;
 pub struct Found {
     /// The files of each date, by path; no date without files.
     pub partitions: BTreeMap<NaiveDate, Vec<Object>>,
+    /// Files on a local disk that are not whole: somebody writes them, or was killed at it.
+    pub leftovers: Vec<PathBuf>,
     /// How many listings the search took.
     pub requests: u64,
     /// Names at a leaf that do not match the layout, up to five, for hints.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::domain::file_names::{ICEBERG_FOLDER, is_data};
+use crate::domain::file_names::{ICEBERG_FOLDER, is_data, is_staged};
 use crate::error::{Context, Result};
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::found::Found;
@@ -30,6 +30,9 @@ pub(super) fn list(folder: &Path, found: &mut Found) -> Result<Vec<(String, Path
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
+        if is_staged(&name) {
+            found.leftovers.push(entry.path());
+        }
         if !is_data(&name) || name == ICEBERG_FOLDER {
             names.push(name.clone());
         }
