@@ -4,6 +4,8 @@
 //! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
 //! secret never gets there.
 
+mod wrong;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +17,9 @@ use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
-use crate::error::{Context, Error, Result, nearest, toml_key};
+use crate::error::{Context, Error, Result, toml_key};
 use crate::model::DaySpan;
+use crate::secret::{Secret, conceal_variable};
 use crate::source::{Dialect, Format, TypeRules};
 
 /// The name of the file.
@@ -49,7 +52,7 @@ pub struct Config {
 #[serde(untagged)]
 pub enum StoreOption {
     /// Text, in which `${VAR}` stands for a variable of the environment.
-    Text(String),
+    Text(Secret),
     /// A truth value.
     Truth(bool),
     /// A number.
@@ -57,11 +60,14 @@ pub enum StoreOption {
 }
 
 impl StoreOption {
-    fn text(&self) -> String {
+    /// The value as text, with the values of variables in their places.
+    fn expanded(&self, variable: &dyn Fn(&str) -> Option<Secret>) -> Result<Secret> {
         match self {
-            StoreOption::Text(text) => text.clone(),
-            StoreOption::Truth(truth) => truth.to_string(),
-            StoreOption::Number(number) => number.to_string(),
+            StoreOption::Text(text) => {
+                Ok(expand(text.expose(), "the value", variable, |_, _, _, _| ())?.into())
+            }
+            StoreOption::Truth(truth) => Ok(truth.to_string().into()),
+            StoreOption::Number(number) => Ok(number.to_string().into()),
         }
     }
 }
@@ -204,17 +210,8 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .io_context(|| format!("cannot read '{}'", path.display()))?;
-        let mut config: Config = toml::from_str(&text).map_err(|error| {
-            let wrong = Error::usage(format!(
-                "'{}' is wrong: {}",
-                path.display(),
-                error.to_string().trim_end()
-            ));
-            match nearest_setting(error.message()) {
-                Some(near) => wrong.hint(format!("did you mean '{near}'?")),
-                None => wrong,
-            }
-        })?;
+        let mut config: Config =
+            toml::from_str(&text).map_err(|error| wrong::wrong(path, &text, &error))?;
         config.base = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
@@ -345,18 +342,22 @@ impl Config {
     /// A usage error for a variable that is not set.
     pub fn store_options(
         &self,
-        variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
-        let expand = |options: &BTreeMap<String, StoreOption>| {
-            options
-                .iter()
-                .map(|(key, value)| Ok((key.clone(), expand_variables(&value.text(), variable)?)))
-                .collect::<Result<_>>()
+        variable: &dyn Fn(&str) -> Option<Secret>,
+    ) -> Result<BTreeMap<String, BTreeMap<String, Secret>>> {
+        let expand = |section: &str, options: &BTreeMap<String, StoreOption>| {
+            let expanded = options.iter().map(|(key, value)| {
+                let value = value
+                    .expanded(variable)
+                    .map_err(|error| error.within(format!("[stores.{section}], '{key}'")))?;
+                Ok((key.clone(), value))
+            });
+            expanded.collect::<Result<_>>()
         };
         self.stores
             .iter()
             .map(|(section, options)| {
-                Ok((section.trim_end_matches('/').to_owned(), expand(options)?))
+                let options = expand(section, options)?;
+                Ok((section.trim_end_matches('/').to_owned(), options))
             })
             .collect()
     }
@@ -531,33 +532,40 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// Puts the values of environment variables in the place of `${VAR}`.
+/// Puts the values of environment variables in the place of `${VAR}` in a path, which messages then
+/// show as it is written.
 ///
 /// # Errors
 /// A usage error that names a variable that is not set.
-pub fn expand_variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+pub fn expand_path(text: &str, variable: &dyn Fn(&str) -> Option<Secret>) -> Result<String> {
+    expand(text, &format!("'{text}'"), variable, conceal_variable)
+}
+
+/// Puts the values of environment variables in the place of `${VAR}`, and tells `note` of each:
+/// what is written before it, its name, its value, and what is written after it. `shown` is what
+/// errors call the text.
+fn expand(
+    text: &str,
+    shown: &str,
+    variable: &dyn Fn(&str) -> Option<Secret>,
+    note: impl Fn(&str, &str, &str, &str),
+) -> Result<String> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, tail) = after
             .split_once('}')
-            .ok_or_else(|| Error::usage(format!("'{text}' has '${{' without '}}'")))?;
+            .ok_or_else(|| Error::usage(format!("{shown} has '${{' without '}}'")))?;
         let value = variable(name).ok_or_else(|| {
             Error::usage(format!("the environment variable {name} is not set"))
                 .hint(format!("export {name}=..."))
         })?;
+        note(before, name, value.expose(), tail);
         expanded.push_str(before);
-        expanded.push_str(&value);
+        expanded.push_str(value.expose());
         rest = tail;
     }
     Ok(expanded + rest)
-}
-
-/// The setting that an unknown one was meant to be, from what the parser says: "unknown field `x`,
-/// expected one of `a`, `b`".
-fn nearest_setting(message: &str) -> Option<&str> {
-    let (unknown, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
-    nearest(unknown, known.split('`').skip(1).step_by(2))
 }
 
 #[cfg(test)]
@@ -652,17 +660,33 @@ mod tests {
 
     #[test]
     fn variables_come_from_the_environment_and_missing_ones_are_named() {
-        let variable = |name: &str| (name == "HOME_OF").then(|| "x".to_owned());
+        let variable = |name: &str| (name == "HOME_OF").then(|| "x".into());
         assert_eq!(
-            expand_variables("a/${HOME_OF}/b$c", &variable).expect("set"),
+            expand_path("a/${HOME_OF}/b$c", &variable).expect("set"),
             "a/x/b$c"
         );
         assert_eq!(
-            expand_variables("${NOPE}", &variable)
+            expand_path("${NOPE}", &variable)
                 .expect_err("unset")
                 .to_string(),
             "the environment variable NOPE is not set"
         );
-        assert!(expand_variables("${NOPE", &variable).is_err());
+        assert!(expand_path("${NOPE", &variable).is_err());
+    }
+
+    #[test]
+    fn the_value_of_a_store_is_not_told() {
+        for value in ["hunter2${", "${NOPE}hunter2"] {
+            let config = load(&format!("[stores.s3]\nregion = '{value}'\n")).expect("it reads");
+            assert!(!format!("{config:?}").contains("hunter2"));
+            let error = config
+                .store_options(&|_| None)
+                .expect_err(value)
+                .to_string();
+            assert!(
+                error.starts_with("[stores.s3], 'region': ") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
     }
 }

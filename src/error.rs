@@ -6,7 +6,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
+
+use crate::secret::concealed;
 
 /// What the caller should do, and so the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ impl serde::Serialize for Kind {
 /// A failure: its kind, what was wrong, and what to type next.
 ///
 /// The message is complete without its [`source`](StdError::source), which is there for programs.
+/// Neither the message nor a hint holds a secret ([`crate::secret`]).
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -77,7 +81,7 @@ impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
         Error {
             kind,
-            message: message.into(),
+            message: concealed(&message.into()),
             is_damage: false,
             hints: Vec::new(),
             source: None,
@@ -147,7 +151,7 @@ impl Error {
     /// The same error with one more thing to try.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(concealed(&hint.into()));
         self
     }
 
@@ -169,7 +173,11 @@ impl Error {
     /// another option for the same.
     #[must_use]
     pub fn with_hints(mut self, rewrite: impl Fn(String) -> String) -> Self {
-        self.hints = self.hints.into_iter().map(rewrite).collect();
+        self.hints = self
+            .hints
+            .into_iter()
+            .map(|hint| concealed(&rewrite(hint)))
+            .collect();
         self
     }
 
@@ -177,14 +185,14 @@ impl Error {
     /// know.
     #[must_use]
     pub fn reworded(mut self, rewrite: impl Fn(String) -> String) -> Self {
-        self.message = rewrite(self.message);
+        self.message = concealed(&rewrite(self.message));
         self
     }
 
     /// The same error with `context: ` before its message, unless the message begins with it.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
-        let context = format!("{context}: ");
+        let context = concealed(&format!("{context}: "));
         if !self.message.starts_with(&context) {
             self.message.insert_str(0, &context);
         }
@@ -247,18 +255,65 @@ pub trait Context<T> {
     /// is.
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T>;
 
+    /// [`io_context`](Context::io_context) for the temporary folder. If it is full, or cannot be
+    /// written to, another one has to be named: a usage error.
+    fn temporary_context(self, doing: impl FnOnce() -> String) -> Result<T>;
+
     /// Turns the error into one of this program, which must not happen whatever the data is.
     fn internal_context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
     fn io_context(self, doing: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| Error::of_library(Error::io, doing, error.into()))
+        self.map_err(|error| {
+            let error = error.into();
+            match system_error(error.as_ref()) {
+                Some(ErrorKind::InvalidFilename) => {
+                    Error::of_library(Error::usage, doing, error).hint(NAMES)
+                }
+                _ => Error::of_library(Error::io, doing, error),
+            }
+        })
+    }
+
+    fn temporary_context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            let hint = match system_error(error.as_ref()) {
+                Some(
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge,
+                ) => "TMPDIR=DIR, a folder on a disk with more room",
+                Some(
+                    ErrorKind::NotFound
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::InvalidFilename,
+                ) => "TMPDIR=DIR, a folder that can be written to",
+                _ => return Error::of_library(Error::io, doing, error),
+            };
+            Error::of_library(Error::usage, doing, error).hint(hint)
+        })
     }
 
     fn internal_context(self, doing: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| Error::of_library(Error::internal, doing, error.into()))
     }
+}
+
+/// What to do about a name that is too long.
+const NAMES: &str = "shorten the name: it has at most 255 bytes, and a path at most 4,095";
+
+/// The kind of the system's error that an error of a library carries, if it carries one.
+fn system_error(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let mut deeper = Some(error);
+    while let Some(error) = deeper {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        deeper = error.source();
+    }
+    None
 }
 
 /// A value as one word of a command line, for hints.
@@ -377,6 +432,29 @@ mod tests {
             error.within("table t").duplicate().source().is_some(),
             "context keeps it"
         );
+    }
+
+    #[test]
+    fn what_only_the_user_can_mend_is_a_usage_error() {
+        let failed = |kind: ErrorKind| std::result::Result::<(), _>::Err(io::Error::from(kind));
+        let doing = || "cannot write".to_owned();
+        for (error, usage) in [
+            (failed(ErrorKind::InvalidFilename).io_context(doing), true),
+            (failed(ErrorKind::StorageFull).io_context(doing), false),
+            (
+                failed(ErrorKind::StorageFull).temporary_context(doing),
+                true,
+            ),
+            (failed(ErrorKind::NotFound).temporary_context(doing), true),
+            (
+                failed(ErrorKind::Interrupted).temporary_context(doing),
+                false,
+            ),
+        ] {
+            let error = error.expect_err("it failed");
+            let is_usage = error.kind() == Kind::Usage && !error.hints().is_empty();
+            assert_eq!(is_usage, usage, "{error}");
+        }
     }
 
     #[test]

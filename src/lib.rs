@@ -149,6 +149,8 @@ pub mod parallel;
 #[doc(hidden)]
 pub mod phases;
 #[doc(hidden)]
+pub mod secret;
+#[doc(hidden)]
 pub mod source;
 #[doc(hidden)]
 pub mod storage;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up. A file imports from its own layer and from those below it.
 const LAYERS: [&[&str]; 8] = [
-    &["error", "model"],
+    &["error", "model", "secret"],
     &["domain"],
     &["clock", "parallel", "phases"],
     &["storage"],

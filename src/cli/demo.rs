@@ -110,7 +110,9 @@ pub(super) fn demo(place: &str, here: &Path, global: &Global, printer: &Printer)
             .hint("each of its commands has"));
     }
     let stores = Stores::new(
-        std::env::vars().collect(),
+        std::env::vars()
+            .map(|(name, value)| (name, value.into()))
+            .collect(),
         std::collections::BTreeMap::new(),
     )?;
     let data = Location::parse(place, here, &stores)?;

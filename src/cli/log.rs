@@ -23,6 +23,7 @@ use tracing_subscriber::{Layer, registry};
 
 use super::args::{Global, LogFormat};
 use crate::error::{Error, Result};
+use crate::secret::concealed;
 
 /// The environment variable with the filter.
 const FILTER: &str = "ASOF_LOG";
@@ -92,12 +93,15 @@ impl<'a> MakeWriter<'a> for AboveBar {
 }
 
 impl Write for &AboveBar {
+    // An event is written whole. What libraries log may hold a secret.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let print = || io::stderr().write(line);
+        let shown = concealed(&String::from_utf8_lossy(line));
+        let print = || io::stderr().write_all(shown.as_bytes());
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
-        }
+        }?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -17,6 +17,7 @@ use self::args::{Cli, Command, Global, LogFormat};
 use self::printer::Printer;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
+use crate::secret::concealed;
 
 /// Runs the program on this process's arguments, and returns its exit code.
 pub fn main() -> u8 {
@@ -110,7 +111,9 @@ fn misused(error: &clap::Error, asked: &Global) -> u8 {
         .trim_start_matches("error: ");
     let usage = Error::usage(message);
     let printer = Printer::new(asked);
-    if asked.log_format == LogFormat::Json && printer.start_log(asked).is_ok() {
+    let logs_json = asked.log_format == LogFormat::Json && printer.start_log(asked).is_ok();
+    // An argument that is a secret is not quoted.
+    if logs_json || concealed(&text) != text {
         printer.error(&usage);
     } else {
         let _ = error.print();

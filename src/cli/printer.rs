@@ -19,6 +19,7 @@ use crate::clock::Stopwatch;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
 use crate::phases;
+use crate::secret::concealed;
 use crate::storage::object_store::http::{RequestCounts, Requests};
 
 /// Bold.
@@ -174,6 +175,7 @@ impl Printer {
     }
 
     fn aside(&self, text: &str) {
+        let text = concealed(text);
         let print = || {
             let mut err = AutoStream::new(io::stderr(), self.choice);
             let _ = writeln!(err, "{text}");
@@ -225,7 +227,7 @@ impl Progress for Printer {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(what.to_owned());
+            bar.set_message(concealed(what));
         } else if self.verbose && !self.quiet {
             self.detail(&format!("{what}: {done} of {total}"));
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use self::builder::WorkspaceBuilder;
 use crate::clock::Clock;
-use crate::config::{Config, EventsConfig, TableConfig, expand_variables, zone};
+use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
 use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::as_of::last_key;
@@ -17,6 +17,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
+use crate::secret::Secret;
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
 use crate::storage::lake::Lake;
 use crate::storage::lake::conditional_writes::honours_conditions;
@@ -71,7 +72,7 @@ pub struct Workspace<'a> {
     /// The lake, once it was looked at.
     open_lake: OnceLock<Lake>,
     /// The environment's variables, for `${VAR}`.
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Secret>,
     /// Who is told of progress.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -97,7 +98,7 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a variable that is not set or a URL of a scheme that is not served.
     pub fn configured(&self, text: &str) -> Result<Location> {
-        let expanded = expand_variables(text, &|name| self.environment.get(name).cloned())?;
+        let expanded = expand_path(text, &|name| self.environment.get(name).cloned())?;
         Location::parse(&expanded, &self.config.base, &self.stores)
     }
 

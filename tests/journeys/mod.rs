@@ -28,6 +28,7 @@ mod logs;
 mod nights;
 mod one_schema;
 mod places;
+mod secrets;
 #[cfg(feature = "sql")]
 mod selections;
 mod shapes;

@@ -105,6 +105,10 @@ impl Server {
             .to_vec(),
             other => other.variables_at(&self.address()),
         };
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         Stores::new(variables, BTreeMap::new()).expect("stores")
     }
 

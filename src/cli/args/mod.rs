@@ -55,7 +55,13 @@ pub struct Global {
     pub config: Option<PathBuf>,
     /// The lake: the folder under which asof keeps its tables, a path or a URL of s3://, gs:// or
     /// az://
-    #[arg(long, global = true, value_name = "URL", env = "ASOF_LAKE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ASOF_LAKE",
+        hide_env_values = true
+    )]
     pub lake: Option<String>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]

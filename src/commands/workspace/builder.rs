@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::MemoryBudget;
+use crate::secret::Secret;
 use crate::storage::object_store::registry::Stores;
 
 /// Progress that goes to the log.
@@ -41,7 +42,7 @@ pub struct WorkspaceBuilder<'a> {
     folder: PathBuf,
     clock: Option<Clock>,
     memory: MemoryBudget,
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Secret>,
     allow_unsafe_store: bool,
     declared: DeclaredTypes,
     progress: &'a dyn Progress,
@@ -89,7 +90,10 @@ impl<'a> WorkspaceBuilder<'a> {
     /// Sets the environment's variables, for `${VAR}` and for the credentials of object stores; by
     /// default there are none.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment = variables.into_iter().collect();
+        self.environment = variables
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         self
     }
 

@@ -12,6 +12,7 @@
 //! one has no empty part, and neither begins nor ends with a `/`; it is what stands in the store,
 //! and nothing in it is decoded.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -19,11 +20,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::staleness::EventsInput;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shorten};
+use crate::secret::{has_secret_query, has_user_info};
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::provider::Service;
 use crate::storage::object_store::registry::Stores;
+
+/// The most bytes that the name of a file has on Linux.
+const LONGEST_NAME: usize = 255;
+/// The most bytes that a path has on Linux.
+const LONGEST_PATH: usize = 4095;
 
 /// A place on a local disk or in an object store; see the module for its invariants.
 #[derive(Clone)]
@@ -47,10 +54,13 @@ impl Location {
             Some(("file", rest)) if rest.starts_with('/') => Ok(Location::local(rest)),
             Some(("file", rest)) => {
                 let error = Error::usage(format!("'{text}' is not an absolute file URL"));
-                Err(error.hint(format!("file:///{rest}")))
+                // What is before a '@' may be a secret.
+                let path = rest.rsplit('@').next().unwrap_or_default();
+                Err(error.hint(format!("file:///{path}")))
             }
             Some((scheme, rest)) => {
                 let service = Service::of(scheme).ok_or_else(|| unsupported(scheme, rest))?;
+                check_secrets(text, scheme, rest)?;
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.is_empty() {
                     return Err(Error::usage(format!("'{text}' names no bucket"))
@@ -322,10 +332,34 @@ fn parse_path(text: &str, base: &Path) -> Result<Location> {
     }
     match text.split_once(':') {
         Some((scheme, rest)) if Service::of(scheme).is_some() => {
+            let url = format!("{scheme}://{}", rest.trim_start_matches('/'));
+            check_secrets(&url, scheme, rest.trim_start_matches('/'))?;
             let error = Error::usage(format!("'{text}' is neither a path nor a URL"));
-            Err(error.hint(format!("{scheme}://{}", rest.trim_start_matches('/'))))
+            Err(error.hint(url))
         }
-        _ => Ok(Location::local(base.join(text))),
+        _ => {
+            let path = base.join(text);
+            check_lengths(&path)?;
+            Ok(Location::local(path))
+        }
+    }
+}
+
+/// Refuses names that no disk takes.
+fn check_lengths(path: &Path) -> Result<()> {
+    let is_long = |name: &OsStr| name.len() > LONGEST_NAME;
+    let long = path.iter().find(|name| is_long(name));
+    let long = long.or(Some(path.as_os_str()).filter(|path| path.len() > LONGEST_PATH));
+    match long {
+        None => Ok(()),
+        Some(long) => Err(Error::usage(format!(
+            "'{}' is too long a name: it has {} bytes",
+            shorten(&long.to_string_lossy()),
+            long.len()
+        ))
+        .hint(format!(
+            "a name has at most {LONGEST_NAME} bytes, and a path at most {LONGEST_PATH}"
+        ))),
     }
 }
 
@@ -343,6 +377,22 @@ fn unsupported(scheme: &str, rest: &str) -> Error {
         ),
         _ => error.hint("give a path, or a URL of file://, s3://, gs:// or az://"),
     }
+}
+
+/// Refuses URLs that hold credentials: whatever names a place is printed and recorded.
+fn check_secrets(text: &str, scheme: &str, rest: &str) -> Result<()> {
+    let holds = if has_user_info(scheme, rest) {
+        "user info"
+    } else if has_secret_query(rest) {
+        "a signature or a key"
+    } else {
+        return Ok(());
+    };
+    Err(
+        Error::usage(format!("'{text}' holds {holds}, which a URL must not")).hint(
+            "give credentials by the environment or by [stores] of asof.toml; see docs/stores.md",
+        ),
+    )
 }
 
 /// Refuses keys that are no paths.
@@ -415,8 +465,8 @@ mod tests {
     fn stores() -> Stores {
         Stores::new(
             vec![
-                ("AWS_ACCESS_KEY_ID".into(), "x".into()),
-                ("AWS_SECRET_ACCESS_KEY".into(), "y".into()),
+                ("AWS_ACCESS_KEY_ID".to_owned(), "x".into()),
+                ("AWS_SECRET_ACCESS_KEY".to_owned(), "y".into()),
             ],
             Default::default(),
         )
@@ -491,8 +541,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn credentials_in_a_url_are_refused_and_not_told() {
         for wrong in [
+            "s3://AKID:hunter2@b/x",
+            "s3://AKID:hun/ter2@b/x",
+            "s3:/AKID:hunter2@b/x",
+            "s3://hunter2@b/x",
+            "gs://u:hunter2@b",
+            "abfss://u:hunter2@c@a.dfs.core.windows.net/x",
+            "az://c/x?sv=2&sig=hunter2",
+            "file://u:hunter2@host/x",
+            "ftp://u:hunter2@host/x",
+        ] {
+            let error = parse(wrong).expect_err(wrong);
+            let said = format!("{error} {:?}", error.hints());
+            assert!(
+                error.kind() == crate::error::Kind::Usage && !said.contains("ter2"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused() {
+        let long_path = "b/".repeat(2048);
+        for wrong in [
+            "a".repeat(256).as_str(),
+            long_path.as_str(),
             "ftp://bucket/lake",
             "http://host/lake",
             "file://lake",

@@ -17,8 +17,10 @@ use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use tokio::runtime::Runtime;
+use url::Url;
 
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::cause;
 use crate::storage::object_store::http::{AzureSignature, Connector, Requests};
@@ -40,7 +42,7 @@ const TIMEOUT: &str = "180s";
 pub(super) fn open(
     service: Service,
     url: &str,
-    options: BTreeMap<String, String>,
+    options: BTreeMap<String, Secret>,
     requests: Arc<Requests>,
     runtime: Arc<OnceLock<Runtime>>,
 ) -> Result<Store> {
@@ -118,7 +120,7 @@ client_builder!(MicrosoftAzureBuilder, AzureConfigKey, MicrosoftAzure);
 struct Opening<'a> {
     service: Service,
     url: &'a str,
-    options: BTreeMap<String, String>,
+    options: BTreeMap<String, Secret>,
     retry: RetryConfig,
     connector: Connector,
     runtime: Arc<OnceLock<Runtime>>,
@@ -129,7 +131,7 @@ impl<'a> Opening<'a> {
     fn new(
         service: Service,
         url: &'a str,
-        mut options: BTreeMap<String, String>,
+        mut options: BTreeMap<String, Secret>,
         requests: Arc<Requests>,
         runtime: Arc<OnceLock<Runtime>>,
     ) -> Result<Self> {
@@ -163,7 +165,7 @@ impl<'a> Opening<'a> {
         builder = builder.with(B::client_option(ClientConfigKey::Timeout), TIMEOUT);
         for (key, value) in &self.options {
             if let Ok(key) = key.parse() {
-                builder = builder.with(key, value);
+                builder = builder.with(key, value.expose());
             }
         }
         builder
@@ -173,7 +175,13 @@ impl<'a> Opening<'a> {
     fn store<B: ClientBuilder>(&self, builder: B) -> Result<(Store, Arc<B::Client>)> {
         let client = |builder: B, retry: RetryConfig| {
             let client = builder.client(retry);
-            client.map_err(|error| misconfigured(self.url, cause(&error)))
+            client.map_err(|error| {
+                let why = self
+                    .options
+                    .values()
+                    .fold(cause(&error), |why, value| value.conceal(&why));
+                misconfigured(self.url, why)
+            })
         };
         let once = RetryConfig {
             max_retries: 0,
@@ -185,7 +193,7 @@ impl<'a> Opening<'a> {
         let account = account.or(self.options.get("azure_storage_account_name"));
         let store = Store {
             url: self.url.to_owned(),
-            identity: identity(self.service, self.url, account),
+            identity: identity(self.service, self.url, account.map(Secret::expose)),
             service: self.service,
             retries: self.retry.max_retries,
             retry_timeout: self.retry.retry_timeout,
@@ -225,64 +233,70 @@ fn misconfigured(url: &str, why: impl fmt::Display) -> Error {
     Error::usage(format!("the store '{url}' is misconfigured: {why}")).hint(hint)
 }
 
-fn max_retries(option: Option<String>) -> Result<usize, String> {
+fn max_retries(option: Option<Secret>) -> Result<usize, &'static str> {
     option.map_or(Ok(RETRIES), |text| {
-        text.parse()
-            .map_err(|_| format!("max_retries = '{text}' is not a number"))
+        text.expose()
+            .parse()
+            .map_err(|_| "max_retries is not a number")
     })
 }
 
-fn retry_timeout(option: Option<String>) -> Result<Duration, String> {
+fn retry_timeout(option: Option<Secret>) -> Result<Duration, &'static str> {
     option.map_or(Ok(RETRY_TIMEOUT), |text| {
-        text.strip_suffix('s')
+        text.expose()
+            .strip_suffix('s')
             .and_then(|seconds| seconds.parse().ok())
             .map(Duration::from_secs)
-            .ok_or_else(|| format!("retry_timeout = '{text}' is not seconds, such as 120s"))
+            .ok_or("retry_timeout is not seconds, such as 120s")
     })
 }
 
-/// Refuses the address of a server that is no URL.
-fn check_servers(url: &str, options: &BTreeMap<String, String>) -> Result<()> {
+/// Refuses the address of a server that is no URL. The client would panic at some of them.
+fn check_servers(url: &str, options: &BTreeMap<String, Secret>) -> Result<()> {
     let names_a_server = |key: &str| {
-        key.contains("endpoint") && !key.contains("fabric") || key.ends_with("base_url")
+        key.contains("endpoint") && !key.contains("fabric")
+            || key.ends_with("base_url")
+            || key.ends_with("proxy_url")
     };
-    let is_url = |value: &str| {
-        ["http://", "https://"]
+    for (key, value) in options.iter().filter(|(key, _)| names_a_server(key)) {
+        let value = value.expose();
+        let begins = ["http://", "https://"]
             .iter()
-            .any(|scheme| value.len() > scheme.len() && value.starts_with(scheme))
-    };
-    let wrong = options
-        .iter()
-        .find(|(key, value)| names_a_server(key) && !is_url(value));
-    wrong.map_or(Ok(()), |(key, value)| {
-        Err(Error::usage(format!(
-            "the store '{url}' is misconfigured: {key} = '{value}' is not a URL"
+            .any(|scheme| value.starts_with(scheme));
+        let why = match Url::parse(value) {
+            Ok(_) if begins => continue,
+            Err(error) if begins => format!(": {error}"),
+            _ => String::new(),
+        };
+        // What is before a '@' or behind a '?' may be a secret.
+        let shown = value.split('?').next().unwrap_or_default();
+        let shown = shown.rsplit(['@', '/']).next().unwrap_or_default();
+        return Err(Error::usage(format!(
+            "the store '{url}' is misconfigured: {key} = '{shown}' is not a URL{why}"
         ))
-        .hint(format!(
-            "{key} = \"http://{}\", or https://",
-            value.trim_start_matches('/')
-        )))
-    })
+        .hint(format!("{key} = \"http://HOST:PORT\", or https://")));
+    }
+    Ok(())
 }
 
 /// Whether an endpoint without TLS is named: who names one means it.
-fn has_plain_endpoint(options: &BTreeMap<String, String>) -> bool {
+fn has_plain_endpoint(options: &BTreeMap<String, Secret>) -> bool {
     options.iter().any(|(key, value)| {
         (key.ends_with("endpoint") || key.contains("endpoint_url") || key.ends_with("base_url"))
-            && value.starts_with("http://")
+            && value.expose().starts_with("http://")
     })
 }
 
 /// A bucket or container by its own name: `az://c` and `abfss://c@account.dfs.core.windows.net` may
 /// be one.
-fn identity(service: Service, url: &str, account: Option<&String>) -> String {
+fn identity(service: Service, url: &str, account: Option<&str>) -> String {
     let bucket = url.split_once("://").map_or(url, |(_, bucket)| bucket);
     let (bucket, host) = bucket.split_once('@').unwrap_or((bucket, ""));
     let account = host
         .split('.')
         .next()
         .filter(|account| !account.is_empty())
-        .or(account.map(String::as_str));
+        .or(account);
     format!(
         "{}/{}/{bucket}",
         service.section(),
@@ -298,13 +312,13 @@ mod tests {
 
     #[test]
     fn a_container_is_itself_however_it_is_written() {
-        let account = "acme".to_owned();
+        let account = "acme";
         let long = identity(Service::Azure, "abfss://c@acme.dfs.core.windows.net", None);
-        assert_eq!(identity(Service::Azure, "az://c", Some(&account)), long);
+        assert_eq!(identity(Service::Azure, "az://c", Some(account)), long);
         assert_ne!(identity(Service::Azure, "az://c", None), long);
         assert_eq!(
             identity(Service::S3, "s3a://b", None),
-            identity(Service::S3, "s3://b", Some(&account))
+            identity(Service::S3, "s3://b", Some(account))
         );
     }
 }

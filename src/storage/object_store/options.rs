@@ -12,14 +12,15 @@ use object_store::azure::AzureConfigKey;
 use object_store::gcp::GoogleConfigKey;
 
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 use crate::storage::object_store::profile;
 use crate::storage::object_store::provider::Service;
 
 /// What `[stores]` says: by bucket (`s3://shop`) or service (`s3`), then by option.
-pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
+pub type Sections = BTreeMap<String, BTreeMap<String, Secret>>;
 
 /// Refuses a section of `[stores]`, or an option in it, that there is not.
-pub(super) fn check_section(section: &str, options: &BTreeMap<String, String>) -> Result<()> {
+pub(super) fn check_section(section: &str, options: &BTreeMap<String, Secret>) -> Result<()> {
     let service =
         Service::of(section.split("://").next().unwrap_or_default()).ok_or_else(|| {
             Error::usage(format!("[stores.{section}]: unknown object store type"))
@@ -61,11 +62,11 @@ pub(super) fn check_section(section: &str, options: &BTreeMap<String, String>) -
 /// The options of a store: of the profile, then of the environment, then of its service, then
 /// of its bucket.
 pub(super) fn options(
-    variables: &[(String, String)],
+    variables: &[(String, Secret)],
     configured: &Sections,
     service: Service,
     url: &str,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<BTreeMap<String, Secret>> {
     let variable = |name: &str| {
         variables
             .iter()
@@ -77,7 +78,7 @@ pub(super) fn options(
     } else {
         BTreeMap::new()
     };
-    let known = |(name, value): &(String, String)| {
+    let known = |(name, value): &(String, Secret)| {
         let key = name.to_ascii_lowercase();
         (name.starts_with(service.variables()) && service.knows(&key)).then(|| (key, value.clone()))
     };
@@ -93,7 +94,7 @@ pub(super) fn options(
         configured(service.section()),
         configured(&usual_name(url)),
     ];
-    let mut options: BTreeMap<String, String> = BTreeMap::new();
+    let mut options: BTreeMap<String, Secret> = BTreeMap::new();
     for layer in layers {
         // Credentials come whole or not at all: the token of one place does not go with the key
         // of another.
@@ -170,11 +171,11 @@ mod tests {
         configured: &[(&str, &[(&str, &str)])],
         service: Service,
         url: &str,
-    ) -> BTreeMap<String, String> {
+    ) -> BTreeMap<String, Secret> {
         let text = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .map(|(key, value)| ((*key).to_owned(), Secret::from(*value)))
                 .collect::<Vec<_>>()
         };
         let configured = configured
@@ -199,11 +200,11 @@ mod tests {
         let found = options(&variables, &configured, Service::S3, "s3://shop");
         let found: Vec<(&str, &str)> = found
             .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .map(|(key, value)| (key.as_str(), value.expose()))
             .collect();
         assert_eq!(found, [("aws_region", "r"), ("endpoint_url", "http://c")]);
         assert_eq!(
-            options(&variables, &configured, Service::S3, "s3://other")["endpoint"],
+            options(&variables, &configured, Service::S3, "s3://other")["endpoint"].expose(),
             "http://b"
         );
         assert_eq!(
@@ -222,7 +223,10 @@ mod tests {
         let configured: [(&str, &[(&str, &str)]); 1] =
             [("s3", &[("access_key_id", "d"), ("secret_access_key", "e")])];
         let found = options(&variables, &configured, Service::S3, "s3://shop");
-        assert_eq!(found.into_values().collect::<Vec<_>>(), ["d", "e"]);
+        assert_eq!(
+            found.values().map(Secret::expose).collect::<Vec<_>>(),
+            ["d", "e"]
+        );
     }
 
     #[test]

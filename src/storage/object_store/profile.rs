@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use configparser::ini::{Ini, IniDefault};
 
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// What is read of a profile, by the names of the options.
 const READ: [&str; 5] = [
@@ -36,14 +37,15 @@ const ELSEWHERE: [&str; 5] = [
 /// A usage error if `AWS_PROFILE` names one that there is not, or whose keys come from
 /// elsewhere.
 pub(crate) fn options(
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>> {
-    let named = variable("AWS_PROFILE").filter(|name| !name.is_empty());
+    variable: impl Fn(&str) -> Option<Secret>,
+) -> Result<BTreeMap<String, Secret>> {
+    let text = |name: &str| variable(name).map(|value| value.expose().to_owned());
+    let named = text("AWS_PROFILE").filter(|name| !name.is_empty());
     let name = named.clone().unwrap_or_else(|| "default".to_owned());
     let file = |variable_name: &str, usual: &str| {
-        variable(variable_name)
+        text(variable_name)
             .map(PathBuf::from)
-            .or_else(|| Some(Path::new(&variable("HOME")?).join(".aws").join(usual)))
+            .or_else(|| Some(Path::new(&text("HOME")?).join(".aws").join(usual)))
     };
     let credentials = section(file("AWS_SHARED_CREDENTIALS_FILE", "credentials"), &[&name]);
     let config = section(
@@ -79,7 +81,7 @@ pub(crate) fn options(
     Ok(kept(all))
 }
 
-fn kept(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn kept(all: BTreeMap<String, Secret>) -> BTreeMap<String, Secret> {
     all.into_iter()
         .filter(|(key, _)| READ.contains(&key.as_str()))
         .collect()
@@ -87,9 +89,9 @@ fn kept(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
 
 /// The values of the credentials' section before those of the configuration's.
 fn merged(
-    credentials: Option<BTreeMap<String, String>>,
-    config: Option<BTreeMap<String, String>>,
-) -> Option<BTreeMap<String, String>> {
+    credentials: Option<BTreeMap<String, Secret>>,
+    config: Option<BTreeMap<String, Secret>>,
+) -> Option<BTreeMap<String, Secret>> {
     match (credentials, config) {
         (None, None) => None,
         (one, other) => {
@@ -101,7 +103,7 @@ fn merged(
 }
 
 /// The first of some sections that a file has; a file that is not there has none.
-fn section(file: Option<PathBuf>, names: &[&str]) -> Option<BTreeMap<String, String>> {
+fn section(file: Option<PathBuf>, names: &[&str]) -> Option<BTreeMap<String, Secret>> {
     let text = std::fs::read_to_string(file?).ok()?;
     let mut format = IniDefault::default();
     format.delimiters = vec!['='];
@@ -113,7 +115,7 @@ fn section(file: Option<PathBuf>, names: &[&str]) -> Option<BTreeMap<String, Str
     Some(
         found
             .iter()
-            .filter_map(|(key, value)| Some((key.to_lowercase(), value.clone()?)))
+            .filter_map(|(key, value)| Some((key.to_lowercase(), value.clone()?.into())))
             .collect(),
     )
 }
@@ -126,15 +128,15 @@ mod tests {
         profile: Option<&str>,
         credentials: &str,
         config: &str,
-    ) -> Result<BTreeMap<String, String>> {
+    ) -> Result<BTreeMap<String, Secret>> {
         let home = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(home.path().join(".aws")).expect("a folder");
         std::fs::write(home.path().join(".aws/credentials"), credentials).expect("written");
         std::fs::write(home.path().join(".aws/config"), config).expect("written");
         let root = home.path().display().to_string();
         options(|name| match name {
-            "HOME" => Some(root.clone()),
-            "AWS_PROFILE" => profile.map(str::to_owned),
+            "HOME" => Some(root.as_str().into()),
+            "AWS_PROFILE" => profile.map(Secret::from),
             _ => None,
         })
     }
@@ -151,7 +153,7 @@ mod tests {
         .expect("options");
         let found: Vec<(&str, &str)> = found
             .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .map(|(key, value)| (key.as_str(), value.expose()))
             .collect();
         assert_eq!(
             found,
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn without_a_name_the_default_profile_serves_and_need_not_be_there() {
         assert_eq!(
-            of(None, KEYS, "").expect("options")["aws_secret_access_key"],
+            of(None, KEYS, "").expect("options")["aws_secret_access_key"].expose(),
             "s#e;c=r"
         );
         assert!(of(None, "", "").expect("options").is_empty());

@@ -7,6 +7,7 @@ use object_store::memory::InMemory;
 use tokio::runtime::Runtime;
 
 use crate::error::Result;
+use crate::secret::Secret;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::clients::{self, RETRIES, RETRY_TIMEOUT};
 use crate::storage::object_store::http::{RequestCounts, Requests};
@@ -16,7 +17,7 @@ use crate::storage::object_store::provider::Service;
 
 /// Opens stores, each once.
 pub struct Stores {
-    variables: Vec<(String, String)>,
+    variables: Vec<(String, Secret)>,
     configured: Sections,
     requests: Arc<Requests>,
     runtime: Arc<OnceLock<Runtime>>,
@@ -29,7 +30,7 @@ impl Stores {
     ///
     /// # Errors
     /// A usage error for a section or an option that there is not.
-    pub fn new(variables: Vec<(String, String)>, configured: Sections) -> Result<Self> {
+    pub fn new(variables: Vec<(String, Secret)>, configured: Sections) -> Result<Self> {
         for (section, options) in &configured {
             check_section(section, options)?;
         }
@@ -118,7 +119,7 @@ mod tests {
             ];
             let variables = variables
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .map(|(name, value)| ((*name).to_owned(), Secret::from(*value)))
                 .collect();
             let stores = Stores::new(variables, BTreeMap::new()).expect("stores");
             let service =
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn an_option_or_a_store_that_there_is_not_is_refused() {
         let refused = |section: &str, key: &str| {
-            let options = BTreeMap::from([(key.to_owned(), "x".to_owned())]);
+            let options = BTreeMap::from([(key.to_owned(), "x".into())]);
             Stores::new(Vec::new(), BTreeMap::from([(section.to_owned(), options)]))
                 .err()
                 .map(|error| error.to_string())
