@@ -4,13 +4,24 @@
 //! column of nulls, before it appears and after it goes. A change of type that is no
 //! [`widening`](super::widening) is a [`TypeClash`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::type_names::type_name;
 use super::widening::{holding, widen};
 use crate::error::{Error, Result, toml_key};
+
+/// The columns of a schema by name, for whoever looks up many: a schema itself looks through all of
+/// its columns for each.
+pub fn by_name(schema: &Schema) -> HashMap<&str, &FieldRef> {
+    schema
+        .fields()
+        .iter()
+        .map(|field| (field.name().as_str(), field))
+        .collect()
+}
 
 /// The columns of `schema` in the types of `types`, where it names them.
 pub fn with_types<'a>(
@@ -161,8 +172,10 @@ pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeC
     let mut drift = Drift::default();
     let mut clashes = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
+    let now_by_name = by_name(next);
+    let known = by_name(so_far);
     for field in so_far.fields() {
-        let Ok(now) = next.field_with_name(field.name()) else {
+        let Some(now) = now_by_name.get(field.name().as_str()) else {
             drift.absent.push(field.name().clone());
             fields.push(field.as_ref().clone());
             continue;
@@ -187,7 +200,7 @@ pub fn unify(so_far: &Schema, next: &Schema) -> Result<(SchemaRef, Drift), TypeC
         fields.push(Field::new(field.name(), wide, true));
     }
     for field in next.fields() {
-        if so_far.field_with_name(field.name()).is_err() {
+        if !known.contains_key(field.name().as_str()) {
             drift.added.push(field.name().clone());
             fields.push(field.as_ref().clone());
         }

@@ -5,39 +5,47 @@
 //! Two such columns in one table are kept, and told: Spark, Hive and BigQuery cannot tell them
 //! apart.
 
+use std::collections::HashMap;
+
 use arrow::datatypes::Schema;
 
-/// Whether two different names differ only in case.
-fn differ_in_case(one: &str, other: &str) -> bool {
-    one != other && one.to_lowercase() == other.to_lowercase()
-}
+use super::schema::by_name;
 
 /// The columns of `next` that `known` has in another spelling: by their name in `next`, with the
 /// known one. A column with more than one such peer is none of them.
 pub fn respelled(known: &Schema, next: &Schema) -> Vec<(String, String)> {
-    let missing = |name: &String, schema: &Schema| schema.field_with_name(name).is_err();
-    let names = |schema: &Schema, other: &Schema| -> Vec<String> {
-        schema
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .filter(|name| missing(name, other))
-            .collect()
-    };
-    let new = names(next, known);
-    let gone = names(known, next);
-    let peers = |name: &String, names: &[String]| -> Vec<String> {
-        names
-            .iter()
-            .filter(|other| differ_in_case(name, other))
-            .cloned()
-            .collect()
-    };
-    let only = |name: &String| match peers(name, &gone).as_slice() {
-        [known] if peers(known, &new).len() == 1 => Some((name.clone(), known.clone())),
-        _ => None,
-    };
-    new.iter().filter_map(only).collect()
+    let gone = by_lower_case(known, next);
+    let new = by_lower_case(next, known);
+    let respelled = new.iter().filter_map(|(lower, names)| {
+        match (names.as_slice(), gone.get(lower).map(Vec::as_slice)) {
+            ([(at, name)], Some([(_, known)])) => Some((*at, (*name).clone(), (*known).clone())),
+            _ => None,
+        }
+    });
+    let mut respelled: Vec<_> = respelled.collect();
+    respelled.sort_unstable();
+    respelled
+        .into_iter()
+        .map(|(_, name, known)| (name, known))
+        .collect()
+}
+
+/// The columns of a schema that the other one lacks, and their positions, by their names in lower
+/// case.
+fn by_lower_case<'a>(
+    schema: &'a Schema,
+    other: &Schema,
+) -> HashMap<String, Vec<(usize, &'a String)>> {
+    let others = by_name(other);
+    let mut all: HashMap<String, Vec<(usize, &String)>> = HashMap::new();
+    for (at, field) in schema.fields().iter().enumerate() {
+        if !others.contains_key(field.name().as_str()) {
+            all.entry(field.name().to_lowercase())
+                .or_default()
+                .push((at, field.name()));
+        }
+    }
+    all
 }
 
 /// Two columns of one schema that differ only in case.

@@ -9,7 +9,7 @@
 //! in two cases, in which no value changes: where the column has no value, and where only the unit
 //! of timestamps differs and the pinned unit holds every value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -21,7 +21,7 @@ use super::table::{Snapshot, Table};
 use super::units::UnitSource;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::cast_exactly;
-use crate::domain::schema::with_types;
+use crate::domain::schema::{by_name, with_types};
 use crate::error::{Kind, Result};
 use crate::storage::parquet::footer::ColumnWire;
 
@@ -49,7 +49,10 @@ pub fn pins_before(table: &Table, date: NaiveDate) -> Result<SchemaRef> {
 }
 
 #[derive(Default)]
-struct Pinned(Vec<Field>);
+struct Pinned {
+    fields: Vec<Field>,
+    names: HashSet<String>,
+}
 
 impl Pinned {
     /// Adds what the snapshots before a date tell, from the last one backwards, until one tells of
@@ -84,24 +87,25 @@ impl Pinned {
             .iter()
             .chain(told.iter().flat_map(|schema| schema.fields()));
         for field in fields.filter(|field| field.data_type() != &DataType::Null) {
-            if self.0.iter().all(|known| known.name() != field.name()) {
-                self.0.push(field.as_ref().clone());
+            if self.names.insert(field.name().clone()) {
+                self.fields.push(field.as_ref().clone());
             }
         }
         Ok(told.is_some())
     }
 
     fn schema(self) -> SchemaRef {
-        Arc::new(Schema::new(self.0))
+        Arc::new(Schema::new(self.fields))
     }
 }
 
 /// What a footer says of the pinned columns that a snapshot of `schema` lacks.
 pub fn absent_columns(pinned: &Schema, schema: &Schema) -> Vec<ColumnWire> {
+    let present = by_name(schema);
     let fields = pinned
         .fields()
         .iter()
-        .filter(|field| schema.field_with_name(field.name()).is_err());
+        .filter(|field| !present.contains_key(field.name().as_str()));
     write_schema(&Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
@@ -124,9 +128,10 @@ struct Watched {
 impl Watch {
     /// Watches columns of a source; those whose types are declared are what they are.
     pub fn new(schema: &SchemaRef, pinned: &Schema, table: &Table) -> Self {
+        let pinned = by_name(pinned);
         let watched = |field: &Arc<Field>| {
             let own = field.data_type();
-            let pinned = pinned.field_with_name(field.name()).ok()?.data_type();
+            let pinned = pinned.get(field.name().as_str())?.data_type();
             let is_free = own != pinned && !table.types.declared.contains_key(field.name());
             let others = [pinned.clone(), in_nanoseconds(own), in_microseconds(own)];
             let differs_in_unit = matches!(

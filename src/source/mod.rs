@@ -33,6 +33,7 @@ mod observed;
 mod parquet_files;
 mod parts;
 mod path_columns;
+mod pins;
 mod rules;
 mod snapshot_source;
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl FolderColumns {
                 _ => Role::Added,
             };
             let dates = template.and_then(|template| dates(&texts, template));
-            let typed = match rules.declared.get(&name).or_else(|| rules.pinned(&name)) {
+            let typed = match rules.declared.get(&name).or_else(|| rules.pins().of(&name)) {
                 Some(data_type) if role == Role::Added => {
                     let from = dates
                         .filter(|_| data_type != &DataType::Utf8)

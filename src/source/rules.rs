@@ -9,6 +9,7 @@ use super::dialect::Dialect;
 use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
+use super::pins::Pins;
 use crate::error::{Error, Result, toml_key, word};
 
 /// What is known of columns' types before a text format is read.
@@ -50,18 +51,12 @@ impl TypeRules {
         })
     }
 
-    pub(super) fn pinned(&self, column: &str) -> Option<&DataType> {
-        let fields = self.pinned.as_ref()?.fields();
-        let spelled = || {
-            fields
-                .iter()
-                .find(|field| field.name().to_lowercase() == column.to_lowercase())
-        };
-        let field = fields
-            .iter()
-            .find(|field| field.name() == column)
-            .or_else(spelled)?;
-        (field.data_type() != &DataType::Null).then(|| field.data_type())
+    /// The pinned types by column.
+    pub(super) fn pins(&self) -> Pins<'_> {
+        self.pinned
+            .as_deref()
+            .map(Pins::of_columns)
+            .unwrap_or_default()
     }
 
     /// The hint that a column can be kept as text. `what` says which text that is.
@@ -103,9 +98,10 @@ impl TypeRules {
 
     /// Refuses a declaration for a column that is not there, and was not there before.
     pub(super) fn check(&self, schema: &Schema, what: &str) -> Result<()> {
+        let pins = self.pins();
         for name in self.declared.keys().filter(|_| !self.external) {
             if schema.field_with_name(name).is_err()
-                && self.pinned(name).is_none()
+                && pins.of(name).is_none()
                 && !self.in_folders.contains(name)
             {
                 return Err(no_column(name, schema, what));

@@ -13,6 +13,7 @@ mod pieces;
 
 use arrow::datatypes::{DataType, TimeUnit};
 
+use super::pins::Pins;
 use super::{Input, TypeRules};
 use crate::domain::notation::Notation;
 use crate::domain::text::{self, Number};
@@ -207,7 +208,7 @@ pub(super) struct Guess {
 
 impl Guess {
     /// A column of text by the rules.
-    pub(super) fn of(column: &str, rules: &TypeRules) -> Self {
+    pub(super) fn of(column: &str, rules: &TypeRules, pins: &Pins<'_>) -> Self {
         match rules.declared(column) {
             Some(DataType::Utf8) => Guess {
                 declared: Some(DataType::Utf8),
@@ -221,7 +222,7 @@ impl Guess {
             },
             None => Guess {
                 gives_way: rules.external,
-                ..Guess::pinned(rules.pinned(column), Written::Plain)
+                ..Guess::pinned(pins.of(column), Written::Plain)
             },
         }
     }

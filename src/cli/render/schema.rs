@@ -1,18 +1,25 @@
 //! `schema`: a line a column, and below it what happened to it after it appeared.
 
 use super::Render;
-use crate::cli::printer::{BOLD, DIM, Printer, columns, count, paint};
+use crate::cli::printer::{BOLD, DIM, Printer, columns, count, number, paint};
 use crate::commands::schema::{ColumnEvent, ColumnHistory, SchemaReport};
 use crate::commands::shown_columns::ShownColumn;
 use crate::error::Result;
 
-/// Columns with their types, in one line.
+/// How many columns a line has at most.
+const MOST_IN_A_LINE: usize = 100;
+
+/// The first columns with their types, in one line.
 pub(super) fn in_a_line(columns: &[ShownColumn]) -> String {
-    columns
-        .iter()
+    let shown = columns.iter().take(MOST_IN_A_LINE);
+    let shown = shown
         .map(|column| format!("{} {}", column.name, column.data_type))
         .collect::<Vec<_>>()
-        .join(", ")
+        .join(", ");
+    match columns.len().saturating_sub(MOST_IN_A_LINE) {
+        0 => shown,
+        more => format!("{shown}, and {} more", number(more as u64)),
+    }
 }
 
 impl Render for SchemaReport {

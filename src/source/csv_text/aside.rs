@@ -39,16 +39,18 @@ pub(super) struct TextAside {
 
 impl TextAside {
     pub(super) fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
-        let file = tempfile::tempfile().io_context(|| SPILL.into())?;
+        let file = tempfile::tempfile().temporary_context(|| SPILL.into())?;
         let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .io_context(|| SPILL.into())?;
+            .temporary_context(|| SPILL.into())?;
         let fields = schema.fields().iter();
+        let pins = rules.pins();
         let guesses = fields
             .clone()
-            .map(|field| Guess::of(field.name(), rules).in_notation(&form.notation))
+            .map(|field| Guess::of(field.name(), rules, &pins).in_notation(&form.notation))
             .collect();
         Ok(TextAside {
-            builders: fields.map(|_| StringBuilder::new()).collect(),
+            // Without room at first: there may be many thousands.
+            builders: fields.map(|_| StringBuilder::with_capacity(0, 0)).collect(),
             places: Vec::with_capacity(BATCH_ROWS),
             watch: TypeWatch::new(guesses, rules.is_alone)?,
             schema,
@@ -74,13 +76,13 @@ impl TextAside {
         let columns = self.builders.iter_mut();
         let columns = columns.map(|builder| Arc::new(builder.finish()) as ArrayRef);
         let rows = RecordBatch::try_new(self.schema.clone(), columns.collect())
-            .io_context(|| SPILL.into())?;
+            .temporary_context(|| SPILL.into())?;
         let places = std::mem::replace(&mut self.places, Vec::with_capacity(BATCH_ROWS));
         self.watch.see(Placed {
             rows: rows.clone(),
             places,
         })?;
-        self.writer.write(&rows).io_context(|| SPILL.into())
+        self.writer.write(&rows).temporary_context(|| SPILL.into())
     }
 
     /// The text, and what its columns have shown.
@@ -88,18 +90,18 @@ impl TextAside {
         if !self.places.is_empty() {
             self.flush()?;
         }
-        self.writer.finish().io_context(|| SPILL.into())?;
+        self.writer.finish().temporary_context(|| SPILL.into())?;
         let file = self
             .writer
             .into_inner()
-            .io_context(|| SPILL.into())?
+            .temporary_context(|| SPILL.into())?
             .into_inner();
         let mut file = file
             .map_err(|error| error.into_error())
-            .io_context(|| SPILL.into())?;
-        file.rewind().io_context(|| SPILL.into())?;
+            .temporary_context(|| SPILL.into())?;
+        file.rewind().temporary_context(|| SPILL.into())?;
         let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
-            .io_context(|| SPILL.into())?;
+            .temporary_context(|| SPILL.into())?;
         Ok((reader, self.watch.end()?))
     }
 }
