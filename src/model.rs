@@ -3,9 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
+
+/// The most characters that the name of a table has.
+const LONGEST_NAME: usize = 200;
 
 /// The name of one slowly changing table: letters, digits, `_`, `-`, `.`; it begins with a letter
 /// or a digit, since every engine skips names that begin with `_` or `.`.
@@ -24,6 +27,15 @@ impl FromStr for TableName {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // What asof adds makes the name of a file, which has at most 255 bytes.
+        if text.len() > LONGEST_NAME {
+            let shown = shorten(text);
+            return Err(Error::usage(format!(
+                "'{shown}' cannot be the name of a table: it has {} characters",
+                text.len()
+            ))
+            .hint(format!("a name has at most {LONGEST_NAME} characters")));
+        }
         let begins_well = text
             .chars()
             .next()
@@ -55,13 +67,17 @@ impl fmt::Display for TableName {
 /// # Errors
 /// A usage error that shows the text.
 pub fn parse_date(text: &str) -> Result<NaiveDate> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .ok()
-        .filter(|date| date.to_string() == text && text.len() == 10)
-        .ok_or_else(|| {
-            Error::usage(format!("'{text}' is not a date"))
-                .hint("dates are written YYYY-MM-DD, such as 2024-01-31")
-        })
+        .filter(|date| date.to_string() == text && text.len() == 10);
+    match date {
+        // Neither SQL nor Python has it.
+        Some(date) if date.year() == 0 => Err(Error::usage(format!("'{text}' is not a date"))
+            .hint("there is no year 0000: the first date is 0001-01-01")),
+        Some(date) => Ok(date),
+        None => Err(Error::usage(format!("'{}' is not a date", shorten(text)))
+            .hint("dates are written YYYY-MM-DD, such as 2024-01-31")),
+    }
 }
 
 /// A date as people write it.

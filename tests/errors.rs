@@ -440,7 +440,8 @@ fn a_full_disk() {
     world.at("2024-03-02");
     world.write("item.csv", csv);
     let before = world.tree("lake");
-    assert_eq!(cramped(&mut world, 8, "snapshot item --force"), 1);
+    // The temporary folder is full: another one has to be named.
+    assert_eq!(cramped(&mut world, 8, "snapshot item --force"), 2);
     assert_eq!(before, world.tree("lake"), "the lake is as it was");
     world.succeeds("snapshot item --force");
     let before = world.tree("lake");
@@ -499,4 +500,37 @@ fn a_full_disk() {
         .collect::<Vec<_>>();
     assert!(left.is_empty(), "nothing is left beside the lake: {left:?}");
     world.pin("errors_full_disk");
+}
+
+#[test]
+fn what_no_retry_mends_is_a_usage_error() {
+    let mut world = World::shop(1);
+    world.at("2024-03-02");
+    let long = "a".repeat(300);
+    for line in [
+        format!("snapshot {long} --source item.csv --key id"),
+        format!("snapshot item --source {long}.csv"),
+        format!("--lake {long} snapshot item"),
+        format!("compact item --out {long}.parquet"),
+        format!("--config {long} status"),
+        format!("check {long}"),
+        "snapshot item --date 0000-01-01 --backdate".to_owned(),
+        "show item --date 0000-01-01".to_owned(),
+    ] {
+        world.refuses(2, &line);
+        let said = world
+            .transcript()
+            .rsplit("$ asof")
+            .next()
+            .unwrap_or_default();
+        let has_a_hint = said.contains("hint: ") || said.contains("the first date is 0001-01-01");
+        assert!(has_a_hint, "{said}");
+    }
+    world.variable("TMPDIR", "/nowhere/at/all");
+    world.refuses(2, "snapshot item --source item.csv");
+    let said = world.transcript();
+    assert!(
+        said.contains("(TMPDIR)") && said.contains("hint: TMPDIR=DIR"),
+        "{said}"
+    );
 }

@@ -208,7 +208,8 @@ impl Dated {
     fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
         sweep_temporary();
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
-        let folder = folder.io_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
+        let folder =
+            folder.temporary_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
         let empty = Split {
             folder,
             range,

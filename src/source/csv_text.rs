@@ -67,7 +67,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     let target = schema.clone();
     let name = inputs[0].name.clone();
     let notation = form.notation;
-    let texts = reader.map(|batch| batch.io_context(|| SPILL.into()));
+    let texts = reader.map(|batch| batch.temporary_context(|| SPILL.into()));
     let convert = move |batch: RecordBatch| {
         let batch = if notation.is_standard() {
             batch

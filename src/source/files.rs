@@ -108,9 +108,9 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
 /// A failure of the temporary disk.
 pub(super) fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
     let doing = || "cannot write standard input to the temporary folder (TMPDIR)".to_owned();
-    let mut file = tempfile::NamedTempFile::new().io_context(doing)?;
-    std::io::copy(input, &mut file).io_context(doing)?;
-    file.flush().io_context(doing)?;
+    let mut file = tempfile::NamedTempFile::new().temporary_context(doing)?;
+    std::io::copy(input, &mut file).temporary_context(doing)?;
+    file.flush().temporary_context(doing)?;
     Ok(file.into_temp_path())
 }
 

@@ -156,8 +156,10 @@ struct ObjectsAside {
 }
 
 fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
-    let mut writer =
-        BufWriter::with_capacity(1 << 20, tempfile::tempfile().io_context(|| SPILL.into())?);
+    let mut writer = BufWriter::with_capacity(
+        1 << 20,
+        tempfile::tempfile().temporary_context(|| SPILL.into())?,
+    );
     let mut texts = Vec::with_capacity(inputs.len());
     let mut end = 0u64;
     for input in inputs {
@@ -175,7 +177,7 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
             }
             let bytes = &buffer[..count];
             is_blank = is_blank && bytes.iter().all(u8::is_ascii_whitespace);
-            writer.write_all(bytes).io_context(|| SPILL.into())?;
+            writer.write_all(bytes).temporary_context(|| SPILL.into())?;
             end += bytes.len() as u64;
         }
         texts.push((!is_blank).then_some((start, end)));
@@ -183,7 +185,7 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
     let file = writer
         .into_inner()
         .map_err(|error| error.into_error())
-        .io_context(|| SPILL.into())?;
+        .temporary_context(|| SPILL.into())?;
     Ok(ObjectsAside {
         file,
         texts,
@@ -201,7 +203,7 @@ impl ObjectsAside {
 
     /// The text from its beginning, in pieces of whole lines.
     fn pieces(&self) -> Result<LinesPieces> {
-        let file = self.file.try_clone().io_context(|| SPILL.into())?;
+        let file = self.file.try_clone().temporary_context(|| SPILL.into())?;
         Ok(LinesPieces::new(file, self.texts.clone()))
     }
 
@@ -229,9 +231,9 @@ impl ObjectsAside {
                     self.current += 1;
                     continue;
                 };
-                let mut file = self.file.try_clone().io_context(|| SPILL.into())?;
+                let mut file = self.file.try_clone().temporary_context(|| SPILL.into())?;
                 file.seek(SeekFrom::Start(start))
-                    .io_context(|| SPILL.into())?;
+                    .temporary_context(|| SPILL.into())?;
                 self.reader = Some(json::reader(BufReader::with_capacity(
                     1 << 18,
                     file.take(end - start),

@@ -76,7 +76,7 @@ impl Splitter<'_> {
     /// Writes a chunk as one file for each of its days.
     fn write(&mut self, held: &[RecordBatch], days: &[i32]) -> Result<()> {
         let doing = || "cannot split rows by date in the temporary folder (TMPDIR)".to_owned();
-        let rows = concat_batches(&self.schema, held).io_context(doing)?;
+        let rows = concat_batches(&self.schema, held).temporary_context(doing)?;
         let mut order: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
         for (row, day) in (0..).zip(days) {
             order.entry(*day).or_default().push(row);
@@ -87,18 +87,18 @@ impl Splitter<'_> {
                 continue;
             }
             let folder = self.folder.join(date.format(LAYOUT).to_string());
-            std::fs::create_dir_all(&folder).io_context(doing)?;
-            let file =
-                File::create(folder.join(format!("{:06}.arrow", self.chunks))).io_context(doing)?;
+            std::fs::create_dir_all(&folder).temporary_context(doing)?;
+            let file = File::create(folder.join(format!("{:06}.arrow", self.chunks)))
+                .temporary_context(doing)?;
             let options = IpcWriteOptions::default()
                 .try_with_compression(Some(arrow::ipc::CompressionType::LZ4_FRAME))
-                .io_context(doing)?;
+                .temporary_context(doing)?;
             let mut writer =
                 FileWriter::try_new_with_options(BufWriter::new(file), &self.schema, options)
-                    .io_context(doing)?;
+                    .temporary_context(doing)?;
             for part in of_day.chunks(ROWS) {
                 let part = take_record_batch(&rows, &UInt32Array::from(part.to_vec()))
-                    .io_context(doing)?;
+                    .temporary_context(doing)?;
                 if let Some(sums) = &mut self.sums {
                     let columns = self
                         .schema
@@ -109,9 +109,9 @@ impl Splitter<'_> {
                         .or_default()
                         .add(&row_digests(&part, columns)?);
                 }
-                writer.write(&part).io_context(doing)?;
+                writer.write(&part).temporary_context(doing)?;
             }
-            writer.finish().io_context(doing)?;
+            writer.finish().temporary_context(doing)?;
         }
         self.chunks += 1;
         Ok(())

@@ -169,7 +169,7 @@ impl LinesPieces {
                 bytes.resize(length.min(left), 0);
                 self.file
                     .read_exact_at(&mut bytes[known..], start + known as u64)
-                    .io_context(|| SPILL.into())?;
+                    .temporary_context(|| SPILL.into())?;
                 if bytes.len() == left || bytes.len() > LONGEST_LINE {
                     break;
                 }

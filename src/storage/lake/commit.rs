@@ -361,7 +361,11 @@ pub fn write_error(error: io::Error, target: &Location) -> Error {
     } else {
         io::Error::from(kind).to_string()
     };
-    let plain = Error::io(format!("cannot write '{target}': {why}")).caused_by(error);
+    let failed = match kind {
+        io::ErrorKind::InvalidFilename => Error::usage,
+        _ => Error::io,
+    };
+    let plain = failed(format!("cannot write '{target}': {why}")).caused_by(error);
     let disk = target.as_local().map_or_else(
         || "the temporary folder (TMPDIR)".to_owned(),
         |path| format!("'{}'", path.display()),
@@ -387,6 +391,7 @@ pub fn write_error(error: io::Error, target: &Location) -> Error {
             };
             plain.hint(format!("ls -ld {folder}"))
         }
+        io::ErrorKind::InvalidFilename => plain.hint("shorten the name"),
         _ => plain,
     }
 }

@@ -134,20 +134,20 @@ impl Sorter {
             return Ok(());
         };
         let doing = || "cannot spill rows to the temporary folder (TMPDIR)".to_owned();
-        let file = tempfile::tempfile().io_context(doing)?;
+        let file = tempfile::tempfile().temporary_context(doing)?;
         let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .io_context(doing)?;
+            .temporary_context(doing)?;
         for batch in self.sorted(&schema)? {
-            writer.write(&batch?).io_context(doing)?;
+            writer.write(&batch?).temporary_context(doing)?;
         }
-        writer.finish().io_context(doing)?;
+        writer.finish().temporary_context(doing)?;
         let mut file = writer
             .into_inner()
-            .io_context(doing)?
+            .temporary_context(doing)?
             .into_inner()
             .map_err(|error| error.into_error())
-            .io_context(doing)?;
-        file.rewind().io_context(doing)?;
+            .temporary_context(doing)?;
+        file.rewind().temporary_context(doing)?;
         self.runs.push(file);
         Ok(())
     }
