@@ -87,7 +87,7 @@ fn write_parquet(path: &Path) {
     writer.close().unwrap();
 }
 
-fn read_whole(path: &Path) -> Result<usize> {
+pub(super) fn read_whole(path: &Path) -> Result<usize> {
     let files = [local_object(path)?];
     let rows = read(
         &files,
@@ -98,16 +98,44 @@ fn read_whole(path: &Path) -> Result<usize> {
     rows.batches.map(|batch| Ok(batch?.num_rows())).sum()
 }
 
-#[test]
-fn a_damaged_file_is_read_or_refused() {
-    asof::storage::parquet::untrusted::silence_decoders();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+/// Writes a file of every format, and returns their names.
+pub(super) fn write_corpus(folder: &Path) -> Vec<String> {
+    let at = |name: &str| folder.join(name);
     write_ipc(&at("plain.arrow"), None);
     write_ipc(&at("lz4.arrow"), Some(CompressionType::LZ4_FRAME));
     write_ipc(&at("zstd.arrow"), Some(CompressionType::ZSTD));
     write_stream(&at("stream.ipc"));
     write_parquet(&at("rows.parquet"));
+    let texts = [
+        (
+            "rows.csv",
+            include_str!("../../fixtures/mutations/rows.csv"),
+        ),
+        (
+            "rows.ndjson",
+            include_str!("../../fixtures/mutations/rows.ndjson"),
+        ),
+    ];
+    for (name, text) in texts {
+        fs::write(at(name), text).unwrap();
+    }
+    let names = [
+        "plain.arrow",
+        "lz4.arrow",
+        "zstd.arrow",
+        "stream.ipc",
+        "rows.parquet",
+    ];
+    let names = names.into_iter().chain(texts.map(|(name, _)| name));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_damaged_file_is_read_or_refused() {
+    asof::storage::parquet::untrusted::silence_decoders();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_corpus(folder.path());
     let mut random = StdRng::seed_from_u64(11);
     for name in [
         "plain.arrow",

@@ -2,6 +2,7 @@
 
 mod files;
 mod flips;
+mod mutations;
 
 use std::fs::{self, File};
 use std::path::Path;
