@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 
 use crate::domain::cast::cast_exactly;
 use crate::domain::digest::Fingerprint;
-use crate::domain::schema::{declaration, with_types};
+use crate::domain::schema::{by_name, declaration, with_types};
 use crate::domain::widening::keeps_values;
 use crate::engine::table::dedup::Dropped;
 use crate::error::{Error, Result};
@@ -260,12 +260,8 @@ pub fn convert(
     schema: &SchemaRef,
 ) -> Result<RecordBatch> {
     let own = batch.schema_ref();
-    let read = with_types(own, |name| {
-        schema
-            .field_with_name(name)
-            .ok()
-            .map(|field| field.data_type())
-    });
+    let known = by_name(schema);
+    let read = with_types(own, |name| known.get(name).map(|field| field.data_type()));
     if &read == own {
         return Ok(batch.clone());
     }
