@@ -12,7 +12,7 @@ use crate::storage::lake::location::{Location, Place};
 use crate::storage::object_store::provider::ObjectFacts;
 
 /// What has a name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Nothing.
     Nothing,
