@@ -3,8 +3,8 @@
 //! | a secret comes from | and stays out of messages because |
 //! | --- | --- |
 //! | the environment, `[stores]`, profiles of AWS | it is a [`Secret`], which cannot be printed |
-//! | the user info or the query of a URL | messages are [`concealed`] |
-//! | `${VAR}` of a path in `asof.toml` | the path is noted with [`conceal_variable`], and messages are [`concealed`] |
+//! | the user info or the query of a URL | messages are `concealed` |
+//! | `${VAR}` of a path in `asof.toml` | `conceal_variable` notes the path, and messages are `concealed` |
 //!
 //! Every [`crate::error::Error`] conceals its message and its hints, and the command line conceals
 //! notes and logs. Results on standard output are data: they hold paths as they are.
