@@ -80,7 +80,7 @@ fn checked_outputs(printer: &Printer, outputs: &OutputProof) -> Result<()> {
     without_checksums(printer, outputs.without_checksums)
 }
 
-/// Prints how many objects could be held against no checksums.
+/// Prints how many objects have no checksums, if any.
 fn without_checksums(printer: &Printer, objects: u64) -> Result<()> {
     if objects == 0 {
         return Ok(());

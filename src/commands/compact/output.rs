@@ -168,8 +168,9 @@ impl Output<'_> {
 }
 
 impl Compaction<'_> {
-    /// Refuses other intervals than these that were published meanwhile: they may know dates whose
-    /// snapshots are gone by now. Those of the same snapshots are the same bytes.
+    /// Returns a conflict if another writer has published different intervals since this compaction
+    /// began. They may cover dates whose snapshots have been deleted. Intervals of the same snapshots
+    /// are equal, byte for byte, and no conflict.
     fn check_same(&self, footer: &Footer) -> Result<()> {
         let stands = Intervals::open(&self.path)?;
         let same = matches!((&footer.content, &stands),

@@ -36,10 +36,10 @@ pub struct OutputProof {
     pub outputs: u64,
     /// Their rows.
     pub rows: u64,
-    /// How many were made from what is there now; not known of outputs below a path.
+    /// How many outputs have current inputs. Absent if a path was named, and not a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub up_to_date: Option<u64>,
-    /// How many cannot be compared with what they were made from, which cannot be read.
+    /// How many outputs have an input that cannot be read, so nothing can be compared.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_compared: u64,
     /// How many have the rows of a fresh run, if there was one.
@@ -126,7 +126,7 @@ impl<'a> OutputVerification<'a> {
         };
         let outputs = outputs_of(workspace, job)?;
         let whole = verification.look_at_all(&outputs);
-        let up_to_date = verification.hold_against_inputs(&outputs, &whole);
+        let up_to_date = verification.compare_with_inputs(&outputs, &whole);
         if recompute {
             let whole: Vec<NaiveDate> = up_to_date
                 .into_iter()
@@ -187,10 +187,9 @@ impl<'a> OutputVerification<'a> {
         )
     }
 
-    /// Compares what the outputs were made from with what is there now, and returns the dates for
-    /// which nothing has changed. An input that cannot be read is one problem, however many outputs
-    /// were made from it.
-    fn hold_against_inputs(
+    /// Compares the recorded inputs of the outputs with the current ones, and returns the dates whose
+    /// inputs have not changed. An unreadable input is one problem, however many outputs use it.
+    fn compare_with_inputs(
         &mut self,
         outputs: &BTreeMap<NaiveDate, Object>,
         whole: &[NaiveDate],

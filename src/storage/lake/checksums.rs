@@ -2,8 +2,8 @@
 //!
 //! An object that asof writes carries the XXH3 of each block of 32 KiB of its bytes (the module
 //! `seal` of `storage::parquet` says where). Whoever reads some bytes reads the blocks that they lie
-//! in whole, and a block that is not as it was written is a refusal. So damage is found when the
-//! damaged bytes are used, by whichever command uses them, and costs nobody else.
+//! in whole, and a block that does not match its checksum is a refusal. So the command that uses
+//! damaged bytes finds the damage, and other commands are not affected.
 //!
 //! A block is small enough that a page of rows is had without much around it, and large enough that
 //! checksums are a four-thousandth of the bytes.
@@ -88,7 +88,7 @@ impl Checksums {
         wide
     }
 
-    /// Holds whole blocks of an object, which begin at the block `first`, against their checksums.
+    /// Compares whole blocks of an object, from the block `first` on, with their checksums.
     ///
     /// # Errors
     /// A refusal that names the object and the bytes that are damaged.

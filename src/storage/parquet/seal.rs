@@ -110,7 +110,7 @@ pub(super) fn longest_table(size: u64) -> u64 {
     size.div_ceil(BLOCK) * 8 + SEAL as u64
 }
 
-/// Reads the checksums that stand before a footer, and holds the footer against its own.
+/// Reads the checksums before a footer, and compares the footer with its own.
 ///
 /// `before` ends where the footer begins, at `footer_start`, and has as much as a table may have;
 /// `footer` is all from there on. Nothing if there is no seal.
