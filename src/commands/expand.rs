@@ -124,7 +124,7 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
         say_selection(workspace, &table, &intervals, &root)?;
     }
     let newer = if options.intervals.is_none() {
-        hold_against_lake(workspace, &table, &intervals, range)?
+        compare_with_lake(workspace, &table, &intervals, range)?
     } else {
         0
     };
@@ -227,7 +227,7 @@ fn say_selection(
 
 /// Refuses intervals whose snapshots were rewritten since. Gives the number of snapshots of the
 /// range that are not in them yet.
-fn hold_against_lake(
+fn compare_with_lake(
     workspace: &Workspace<'_>,
     name: &TableName,
     intervals: &Intervals,
@@ -483,7 +483,7 @@ fn begin<'a>(intervals: &Intervals, planned: &'a Planned<'a>) -> Result<Copy<'a>
     })
 }
 
-/// Ends an object, and holds it against what was recorded.
+/// Ends an object, and compares it with what was recorded.
 fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
     let Copy {
         planned,

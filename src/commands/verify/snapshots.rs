@@ -199,13 +199,13 @@ impl SnapshotFindings {
         self.problems
             .extend(order.in_words().map(|what| (ProblemKind::Keys, what)));
         if let Some(footer) = &footer {
-            self.hold_against(footer);
+            self.compare_with(footer);
         }
         Ok(())
     }
 
     /// Compares the rows with what the footer says of them.
-    fn hold_against(&mut self, footer: &SnapshotFooter) {
+    fn compare_with(&mut self, footer: &SnapshotFooter) {
         let rows = self.whole.rows();
         let fingerprint = self.whole.fingerprint();
         if rows != footer.rows {

@@ -131,7 +131,7 @@ impl ObjectReader {
         self.size
     }
 
-    /// Has whatever is read from now on held against the object's checksums.
+    /// Verifies whatever is read from now on by the object's checksums.
     pub fn verify_by(&mut self, checksums: Arc<Checksums>) {
         self.checksums = Some(checksums);
     }

@@ -8,7 +8,7 @@
 //! In a store what is read is what is transferred: a row group's columns at a time, neighbours in
 //! one request.
 //!
-//! An object that carries checksums (`seal`) is held against them: its footer before it is decoded,
+//! An object that carries checksums (`seal`) is compared with them: its footer before it is decoded,
 //! all else when it is read.
 
 use std::ops::Range;
@@ -165,7 +165,7 @@ impl ParquetObject {
         self.reader.checksums().is_some()
     }
 
-    /// Reads what no reader of rows does, such as statistics of pages, and holds it against the
+    /// Reads what no reader of rows does, such as statistics of pages, and compares it with the
     /// object's checksums, if it has any.
     ///
     /// # Errors
