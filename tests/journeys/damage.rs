@@ -197,3 +197,33 @@ fn outputs_are_verified_with_what_they_were_made_from() {
     );
     world.pin("verified_outputs");
 }
+
+#[test]
+fn outputs_of_a_job_that_only_a_command_line_described_are_verified() {
+    let mut world = World::shop(3);
+    let job = "backfill --events item_events --table item --on item_id=id --out out \
+               --from 2024-03-01 --to 2024-03-03";
+    world.succeeds(job);
+    world.succeeds("verify");
+    let output = "out/date=2024-03-02/out.parquet";
+    let whole = world.bytes(output);
+    world.tell("a file that is no output does not matter, one damaged output does");
+    world.write("out/README", "made by hand");
+    flip(&world, output, b"Gear");
+    world.refuses(3, "verify");
+    world.succeeds(&format!("{job} --only all"));
+    assert_eq!(world.bytes(output), whole);
+    world.succeeds("verify");
+    world.tell("the outputs were deleted, or the hint is damaged");
+    std::fs::rename(world.path("out"), world.path("kept")).unwrap();
+    world.succeeds("verify");
+    std::fs::rename(world.path("kept"), world.path("out")).unwrap();
+    let hints = world.listing("lake/_asof/ad_hoc");
+    assert_eq!(hints.len(), 1, "one hint however often the job runs");
+    cut(&world, &format!("lake/_asof/ad_hoc/{}", hints[0]));
+    world.succeeds("verify");
+    world.tell("the next run remembers again");
+    world.succeeds(job);
+    world.succeeds("verify");
+    world.pin("ad_hoc_outputs");
+}

@@ -13,6 +13,7 @@
 //! Memory: for a join two build sides (`build_sides`), shared by all threads; a batch of events for
 //! each thread. For SQL what the query needs, up to its share of the memory that may be used.
 
+mod ad_hoc_outputs;
 mod bound;
 mod build_sides;
 mod date;
@@ -34,6 +35,7 @@ mod schema;
 mod states;
 mod warnings;
 
+pub(super) use self::ad_hoc_outputs::AdHocOutput;
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, configured_events};
 pub(super) use self::job::{Job, layout_of};

@@ -10,6 +10,7 @@ use super::options::BackfillOptions;
 use super::report::BackfillReport;
 use super::resolve::find_job;
 use crate::commands::Workspace;
+use crate::domain::layout::Layout;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
 use crate::error::Result;
@@ -26,11 +27,25 @@ pub(in crate::commands) fn outputs_of(
     name: &str,
 ) -> Result<BTreeMap<NaiveDate, Object>> {
     let config = find_job(workspace, name)?;
-    let layout = layout_of(config)?;
-    let root = workspace.configured(&config.output)?;
-    let found = find_if_there(&root, &layout, None).map_err(|error| error.within("the output"))?;
+    outputs_below(
+        &workspace.configured(&config.output)?,
+        &layout_of(config)?,
+        name,
+    )
+}
+
+/// The objects of a job's outputs below a root, by date.
+///
+/// # Errors
+/// A failure to list them.
+pub(super) fn outputs_below(
+    root: &Location,
+    layout: &Layout,
+    job: &str,
+) -> Result<BTreeMap<NaiveDate, Object>> {
+    let found = find_if_there(root, layout, None).map_err(|error| error.within("the output"))?;
     let outputs = found.partitions.into_iter().filter_map(|(date, objects)| {
-        let own = object_of(&root, &layout, name, date);
+        let own = object_of(root, layout, job, date);
         let object = objects.into_iter().find(|object| object.location == own)?;
         Some((date, object))
     });

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use super::ad_hoc_outputs::AdHocOutput;
 use super::date::DateRun;
 use super::executors::{self, Executor};
 use super::job::Job;
@@ -66,6 +67,7 @@ impl Job {
     ) -> Result<BackfillReport> {
         if !options.dry_run {
             self.sweep(workspace);
+            AdHocOutput::remember(self, workspace);
         }
         let dates = self.dates(options.range);
         let orphans = self.orphans(&dates);

@@ -38,7 +38,7 @@ use serde::Serialize;
 
 use self::named::Named;
 pub use self::outputs::OutputProof;
-use self::outputs::{OutputVerification, verify_path};
+use self::outputs::{OutputVerification, verify_ad_hoc, verify_path};
 use self::snapshots::{Compared, SnapshotCheck, SnapshotFindings, jobs, look};
 use super::Workspace;
 use crate::domain::digest::RowSum;
@@ -251,15 +251,27 @@ pub fn verify(workspace: &Workspace<'_>, options: &VerifyOptions) -> Result<Veri
         }
     }
     for (name, place) in &named.outputs {
-        let (proof, problems) = verify_path(place, name)?;
-        report.outputs.push(proof);
-        report.problems.extend(problems);
+        report.add_outputs(verify_path(place, name)?);
+    }
+    for remembered in &named.ad_hoc {
+        match verify_ad_hoc(workspace, remembered) {
+            Ok(None) => {}
+            Ok(Some(verified)) => report.add_outputs(verified),
+            Err(error) => workspace.progress.note(&format!(
+                "the outputs of an ad-hoc job are not verified: {error}"
+            )),
+        }
     }
     report.refuse_if_empty(workspace)?;
     Ok(report)
 }
 
 impl VerifyReport {
+    fn add_outputs(&mut self, (proof, problems): (OutputProof, Vec<Problem>)) {
+        self.outputs.push(proof);
+        self.problems.extend(problems);
+    }
+
     /// A lake that is not there, by a name that was mistyped, is not OK for having nothing wrong in
     /// it.
     fn refuse_if_empty(&self, workspace: &Workspace<'_>) -> Result<()> {

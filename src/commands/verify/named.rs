@@ -1,6 +1,7 @@
 //! What the names on the command line stand for.
 
 use crate::commands::Workspace;
+use crate::commands::backfill::AdHocOutput;
 use crate::commands::lookup::{intervals_file, inventory, inventory_of_file, is_table};
 use crate::engine::as_of::TableInventory;
 use crate::error::Result;
@@ -15,6 +16,8 @@ pub(super) struct Named {
     pub(super) jobs: Vec<String>,
     /// Paths of outputs, as they were written.
     pub(super) outputs: Vec<(String, Location)>,
+    /// What the lake remembers of ad-hoc jobs, if nothing is named.
+    pub(super) ad_hoc: Vec<AdHocOutput>,
 }
 
 impl Named {
@@ -25,6 +28,7 @@ impl Named {
         let mut tables = Vec::new();
         let mut jobs = Vec::new();
         let mut outputs = Vec::new();
+        let mut ad_hoc = Vec::new();
         for name in names {
             let is_job = workspace.config.jobs.contains_key(name);
             if is_job {
@@ -39,6 +43,7 @@ impl Named {
         }
         if names.is_empty() {
             jobs.extend(workspace.config.jobs.keys().cloned());
+            ad_hoc = AdHocOutput::all(workspace)?;
         }
         if names.is_empty() || !tables.is_empty() {
             for name in workspace.tables(&tables)? {
@@ -49,6 +54,7 @@ impl Named {
             inventories,
             jobs,
             outputs,
+            ad_hoc,
         })
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Problem, ProblemKind, Subject, is_zero};
 use crate::commands::Workspace;
-use crate::commands::backfill::{DateAction, Job, outputs_of};
+use crate::commands::backfill::{AdHocOutput, DateAction, Job, outputs_of};
 use crate::domain::staleness::DateState;
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
@@ -75,23 +75,61 @@ impl OutputProof {
 /// # Errors
 /// A failure to list them, or if there are none.
 pub(super) fn verify_path(place: &Location, name: &str) -> Result<(OutputProof, Vec<Problem>)> {
+    let objects = files_of(place)?;
+    let objects: Vec<_> = objects.iter().map(|object| (None, object)).collect();
+    Ok(verify_objects(name, &objects))
+}
+
+/// Verifies the outputs of an ad-hoc job that the lake remembers; nothing if they are gone.
+///
+/// # Errors
+/// A failure to list them.
+pub(super) fn verify_ad_hoc(
+    workspace: &Workspace<'_>,
+    remembered: &AdHocOutput,
+) -> Result<Option<(OutputProof, Vec<Problem>)>> {
+    let root = remembered.root(workspace)?;
+    let outputs = remembered.outputs(&root)?;
+    if outputs.is_empty() {
+        return Ok(None);
+    }
+    let job = remembered.job.as_str();
+    let objects: Vec<_> = outputs
+        .iter()
+        .map(|(date, object)| (Some((job, *date)), object))
+        .collect();
+    let (proof, mut problems) = verify_objects(&workspace.shown(&root), &objects);
+    for problem in &mut problems {
+        problem.what += "; to write it anew, run its backfill again with --only all";
+    }
+    Ok(Some((proof, problems)))
+}
+
+/// Reads outputs to their end, each with the job and the date that it must be of, if any.
+fn verify_objects(
+    name: &str,
+    objects: &[(Option<(&str, NaiveDate)>, &Object)],
+) -> (OutputProof, Vec<Problem>) {
     let of = Subject::Outputs(name.to_owned());
     let mut proof = OutputProof::new(of.clone());
     let mut problems = Vec::new();
-    let objects = files_of(place)?;
-    let threads = object_threads(place.store().is_some());
-    for look in parallel::map(threads, &objects, |object| look(None, object)) {
+    let first = objects.first();
+    let remote = first.is_some_and(|(_, object)| object.location.store().is_some());
+    let looks = parallel::map(object_threads(remote), objects, |(expected, object)| {
+        look(*expected, object)
+    });
+    for ((expected, _), look) in objects.iter().zip(looks) {
         match look {
             Ok(findings) => proof.add(&findings),
             Err((kind, what)) => problems.push(Problem {
                 of: of.clone(),
-                date: None,
+                date: expected.map(|(_, date)| date),
                 kind,
                 what,
             }),
         }
     }
-    Ok((proof, problems))
+    (proof, problems)
 }
 
 /// The verification of one job's outputs.

@@ -7,6 +7,7 @@
 //! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
 //! <lake>/<table>/_changes/snapshot_date=2024-09-13/...     what each snapshot changed
 //! <lake or output>/_asof/store.json                        whether the store is safe
+//! <lake>/_asof/ad_hoc/<hash>.json                          where a job of a command line writes
 //! <lake or output>/_asof/probe-<random>                    an object that tests that
 //! <output>/_asof/failed/<job>/2024-09-13.json              why a date failed
 //! <folder>/_asof.lock                                      held while an object is replaced
@@ -107,6 +108,11 @@ pub fn store_facts(root: &Location) -> Location {
 /// How the names of objects begin that test whether a store honours conditions.
 pub(super) fn probes(root: &Location) -> Location {
     notes(root).join("probe-")
+}
+
+/// The folder of what a lake remembers of the outputs of ad-hoc jobs.
+pub fn ad_hoc_outputs(lake: &Location) -> Location {
+    notes(lake).join("ad_hoc")
 }
 
 /// The folder of the failures of a job.
