@@ -143,6 +143,8 @@ pub mod engine;
 #[doc(hidden)]
 pub mod error;
 #[doc(hidden)]
+pub mod interrupt;
+#[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
 pub mod parallel;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 8] = [
     &["error", "model", "secret"],
     &["domain"],
-    &["clock", "parallel", "phases"],
+    &["clock", "interrupt", "parallel", "phases"],
     &["storage"],
     &["source"],
     &["engine"],

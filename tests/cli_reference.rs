@@ -21,6 +21,7 @@ both included. Every write has `--dry-run`.
 | 5 | some dates failed; the others are published | retry: only the failed ones run again |
 | 6 | `asof status --exit-code`: something is not up to date | what you decide |
 | 70 | a bug of asof | fail, and report it |
+| 130, 143 | interrupted by SIGINT or SIGTERM | run again |
 ";
 
 fn reference() -> String {

@@ -7,9 +7,11 @@ mod printer;
 mod render;
 mod run;
 mod setup;
+mod signals;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -17,6 +19,7 @@ use self::args::{Cli, Command, Global, LogFormat};
 use self::printer::Printer;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::secret::concealed;
 
 /// Runs the program on this process's arguments, and returns its exit code.
@@ -63,10 +66,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
         Ok(cli) => cli,
         Err(error) => return misused(&error, &asked),
     };
-    let printer = Printer::new(&cli.global);
+    let printer = Arc::new(Printer::new(&cli.global));
+    signals::listen(&printer);
     let json = cli.global.json;
     let started = printer.start_log(&cli.global);
-    match started.and_then(|()| dispatch(cli, folder, &printer)) {
+    let ended = started.and_then(|()| dispatch(cli, folder, &printer));
+    interrupt::wait_if_stopping();
+    match ended {
         Ok(code) => code,
         Err(error) => {
             printer.error(&error);

@@ -204,6 +204,17 @@ impl Printer {
         }
     }
 
+    /// Tells that the run was interrupted, and what it has published.
+    pub(super) fn interrupted(&self, message: &str, exit_code: i32) {
+        self.clear();
+        match self.log_format {
+            LogFormat::Json => {
+                error!(target: PRINTED, kind = "interrupted", exit_code, "{message}");
+            }
+            LogFormat::Text => self.aside(&format!("{}: {message}", paint(RED.bold(), "error"))),
+        }
+    }
+
     /// Tells what to try.
     pub(super) fn hints(&self, hints: &[String]) {
         for hint in hints {

@@ -32,6 +32,7 @@ use crate::engine::as_of::footer_of;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Result};
+use crate::interrupt::{self, uninterrupted};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
 use crate::source::Format;
@@ -547,7 +548,15 @@ fn publish(
     let same = |fingerprint| {
         fingerprint == sum.fingerprint() || fingerprint == planned.observed.fingerprint
     };
-    let (outcome, bytes) = match staged.publish_new()? {
+    let published = uninterrupted(|| {
+        let outcome = staged.publish_new()?;
+        if outcome == Published::Done {
+            let path = planned.path.as_local();
+            interrupt::published(&intervals.footer.table, Some(date), path);
+        }
+        Ok::<_, Error>(outcome)
+    });
+    let (outcome, bytes) = match published? {
         Published::Done => (Outcome::Published, Some(bytes)),
         Published::Exists => match standing(&planned.path)? {
             Standing::Copy(fingerprint) if same(fingerprint) => (Outcome::Kept, None),

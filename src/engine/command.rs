@@ -3,30 +3,26 @@
 //! A program runs in a process group of its own. When it has ended, however that was, whatever it
 //! left running in the group is killed: nothing can write to its output any more when that is read.
 //! A program that takes longer than its timeout is asked to end (SIGTERM), and killed five seconds
-//! later. If asof itself is interrupted or terminated, so are the programs, and then their files
-//! are removed and asof ends by the same signal.
+//! later. If asof itself is interrupted, so are the programs ([`crate::interrupt`]).
 //!
 //! Memory: the last 16 KiB of what each program prints.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::error::{Context, Error, Result, shorten, word};
+use crate::interrupt::{self, GRACE, RunningProgram};
 
-/// How long a program that is asked to end may take for it.
-const GRACE: Duration = Duration::from_secs(5);
 /// How much of what a program prints is kept.
 const KEPT: usize = 16 << 10;
 
@@ -59,58 +55,6 @@ impl From<Error> for Failed {
     }
 }
 
-/// The programs that are running, by process, with the folder that each has for itself.
-static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
-/// Whether asof is about to end by a signal.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-fn running() -> MutexGuard<'static, BTreeMap<i32, PathBuf>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn kill_group(process: i32, signal: Signal) {
-    if let Some(process) = Pid::from_raw(process) {
-        let _ = kill_process_group(process, signal);
-    }
-}
-
-/// Ends running programs when asof is to end.
-fn watch_for_signals() -> Result<()> {
-    static WATCHING: OnceLock<std::result::Result<(), String>> = OnceLock::new();
-    let started = WATCHING.get_or_init(|| {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-            .map_err(|error| error.to_string())?;
-        let watch = move || {
-            for signal in signals.forever() {
-                INTERRUPTED.store(true, Ordering::SeqCst);
-                running()
-                    .keys()
-                    .for_each(|process| kill_group(*process, Signal::TERM));
-                let step = Duration::from_millis(20);
-                for _ in 0..GRACE.as_millis() / step.as_millis() {
-                    if running().is_empty() {
-                        break;
-                    }
-                    thread::sleep(step);
-                }
-                for (process, folder) in std::mem::take(&mut *running()) {
-                    kill_group(process, Signal::KILL);
-                    let _ = std::fs::remove_dir_all(folder);
-                }
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-        };
-        thread::Builder::new()
-            .name("signals".into())
-            .spawn(watch)
-            .map(|_| ())
-            .map_err(|error| error.to_string())
-    });
-    started
-        .clone()
-        .map_err(|error| Error::io(format!("cannot watch for signals: {error}")))
-}
-
 impl Program {
     /// The command as an error shows it.
     pub fn shown(&self) -> String {
@@ -124,20 +68,15 @@ impl Program {
         )
     }
 
-    /// Runs the program with variables beside those of asof's own environment. `private` is a
-    /// folder that is removed if asof is interrupted.
+    /// Runs the program with variables beside those of asof's own environment.
     ///
     /// # Errors
     /// A usage error if the program cannot be found; a failure if it exits with another code than
     /// 0, is killed by a signal or exceeds its timeout.
-    pub fn run(&self, variables: &[(String, OsString)], private: &Path) -> Result<(), Failed> {
-        watch_for_signals()?;
+    pub fn run(&self, variables: &[(String, OsString)]) -> Result<(), Failed> {
         let mut child = self.start(variables)?;
         let process = i32::try_from(child.id()).unwrap_or_default();
-        running().insert(process, private.to_owned());
-        if INTERRUPTED.load(Ordering::SeqCst) {
-            kill_group(process, Signal::TERM);
-        }
+        let program = RunningProgram::of(process);
         let stdout = Tail::of(child.stdout.take());
         let stderr = Tail::of(child.stderr.take());
         let ended = end_of(process)?;
@@ -146,26 +85,20 @@ impl Program {
             None => ended.recv().is_ok(),
         };
         if !in_time {
-            kill_group(process, Signal::TERM);
+            program.signal(Signal::TERM);
             if ended.recv_timeout(GRACE).is_err() {
-                kill_group(process, Signal::KILL);
+                program.signal(Signal::KILL);
                 let _ = ended.recv();
             }
         }
         // The process is not reaped yet, so the group is still its own.
-        kill_group(process, Signal::KILL);
+        program.signal(Signal::KILL);
         let status = child
             .wait()
             .io_context(|| format!("cannot wait for the command '{}'", self.shown()));
-        if INTERRUPTED.load(Ordering::SeqCst) {
-            let _ = std::fs::remove_dir_all(private);
-            running().remove(&process);
-            // What became of the date is not told: asof is about to end by the signal.
-            loop {
-                thread::park();
-            }
-        }
-        running().remove(&process);
+        drop(program);
+        // What became of the date is not told.
+        interrupt::wait_if_stopping();
         let status = status?;
         if in_time && status.success() {
             return Ok(());
@@ -364,7 +297,7 @@ mod tests {
             folder: folder.path().to_owned(),
             timeout: timeout.map(Duration::from_secs),
         };
-        program.run(&[("ASOF_DATE".into(), "2024-01-31".into())], folder.path())
+        program.run(&[("ASOF_DATE".into(), "2024-01-31".into())])
     }
 
     #[test]
@@ -432,7 +365,7 @@ mod tests {
                 folder: folder.path().to_owned(),
                 timeout: None,
             };
-            program.run(&[], folder.path()).expect_err(name).error
+            program.run(&[]).expect_err(name).error
         };
         assert_eq!(run("no-such-program").kind(), Kind::Usage);
         std::fs::write(folder.path().join("etl.sh"), "true").expect("written");

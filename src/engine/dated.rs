@@ -39,6 +39,7 @@ use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
+use crate::interrupt::{Temporary, temporary};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{
     self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column,
@@ -87,7 +88,7 @@ pub struct Dated {
 /// Rows split by date, in a temporary folder that is removed with this value.
 #[derive(Debug)]
 pub struct Split {
-    folder: TempDir,
+    folder: Temporary<TempDir>,
     /// The dates that were looked for; all if `None`.
     range: Option<DateRange>,
     /// The rows of each date, and the columns that they have. Only of events.
@@ -207,7 +208,7 @@ impl Dated {
 
     fn split_files(&self, files: &[Object], range: Option<DateRange>) -> Result<Split> {
         sweep_temporary();
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
+        let folder = temporary(|| tempfile::Builder::new().prefix(PREFIX).tempdir());
         let folder =
             folder.temporary_context(|| "cannot make a temporary folder (TMPDIR)".into())?;
         let empty = Split {

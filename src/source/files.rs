@@ -2,11 +2,14 @@
 //! input, set aside.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
+
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::domain::file_names::is_data;
 use crate::error::{Context, Error, Result, nearest};
+use crate::interrupt::{Temporary, temporary};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{local_object, local_objects_below};
 use crate::storage::lake::table_format::refuse_tables;
@@ -106,12 +109,11 @@ fn local_files_of(pattern: &Path) -> Result<Vec<Object>> {
 ///
 /// # Errors
 /// A failure of the temporary disk.
-pub(super) fn stage(input: &mut dyn Read) -> Result<tempfile::TempPath> {
+pub(super) fn stage(input: &mut dyn Read) -> Result<Temporary<TempPath>> {
     let doing = || "cannot write standard input to the temporary folder (TMPDIR)".to_owned();
-    let mut file = tempfile::NamedTempFile::new().temporary_context(doing)?;
-    std::io::copy(input, &mut file).temporary_context(doing)?;
-    file.flush().temporary_context(doing)?;
-    Ok(file.into_temp_path())
+    let file = temporary(NamedTempFile::new).temporary_context(doing)?;
+    std::io::copy(input, &mut file.as_file()).temporary_context(doing)?;
+    Ok(file.map(NamedTempFile::into_temp_path))
 }
 
 #[cfg(test)]

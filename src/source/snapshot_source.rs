@@ -7,9 +7,12 @@
 
 use std::io::Read;
 
+use tempfile::TempPath;
+
 use super::files::stage;
 use super::{Format, Rows, TypeRules, read};
 use crate::error::Result;
+use crate::interrupt::Temporary;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::local_object;
 
@@ -76,7 +79,7 @@ pub struct StandardInput<'a> {
     format: Format,
     staged: Vec<Object>,
     /// Removes the file when the source is dropped.
-    _file: Option<tempfile::TempPath>,
+    _file: Option<Temporary<TempPath>>,
 }
 
 impl<'a> StandardInput<'a> {

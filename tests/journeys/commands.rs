@@ -1,10 +1,9 @@
 //! Jobs that are programs: the examples of docs/jobs.md, and every way in which a program can fail.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
-use super::environment::{World, text};
+use super::environment::{World, send, text};
 
 /// A shop whose PATH has the Python of the tests as `python3`, and a `duckdb` that understands
 /// `-c`.
@@ -313,16 +312,11 @@ fn an_interrupted_run_ends_its_commands_and_publishes_nothing() {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let killed = Command::new("kill")
-            .args([format!("-{signal}"), child.id().to_string()])
-            .status()
-            .expect("kill");
-        assert!(killed.success());
+        send(signal, &child);
         let status = child.wait().expect("it ends");
-        use std::os::unix::process::ExitStatusExt as _;
         assert_eq!(
-            status.signal(),
-            Some(if signal == "INT" { 2 } else { 15 }),
+            status.code(),
+            Some(if signal == "INT" { 130 } else { 143 }),
             "{status:?}"
         );
         std::thread::sleep(Duration::from_millis(3500));

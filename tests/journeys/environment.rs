@@ -350,6 +350,14 @@ pub(crate) fn pin(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
+/// Sends a signal, such as `TERM`, to a process.
+pub(crate) fn send(signal: &str, child: &std::process::Child) {
+    let kill = Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill runs").success());
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,9 +1,10 @@
 //! Processes that are killed, and processes that race: the lake holds whole objects, old or new.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::environment::{World, text};
+use super::environment::{World, send, text};
 
 const ROWS: usize = 20_000;
 
@@ -28,6 +29,16 @@ fn kill_after(world: &World, line: &str, delay: Duration) -> bool {
     child.kill().expect("killed");
     child.wait().expect("ended");
     at_work
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it did not come to that");
 }
 
 fn visible(world: &World, under: &str) -> Vec<String> {
@@ -164,6 +175,165 @@ fn a_killed_first_snapshot_leaves_nothing_that_a_reader_would_take() {
     assert_eq!(
         world.quietly("verify item --lake lake").status.code(),
         Some(0)
+    );
+}
+
+/// Starts a command, sends it a signal after a while, and returns its exit code and what it said.
+fn interrupt_after(
+    world: &World,
+    line: &str,
+    signal: &str,
+    delay: impl FnOnce(),
+) -> (Option<i32>, String) {
+    let mut command = world.command(&format!("--no-progress {line}"));
+    let child = command.stderr(Stdio::piped()).spawn().expect("asof starts");
+    delay();
+    send(signal, &child);
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn an_interrupted_process_leaves_nothing_half_written() {
+    let mut world = World::new();
+    world.variable("ASOF_LAKE", "lake");
+    let temporary = world.path("tmp");
+    std::fs::create_dir(&temporary).expect("a folder");
+    world.variable("TMPDIR", temporary.to_str().expect("a path"));
+    world.write("item.csv", many(0));
+    world.write(
+        "asof.toml",
+        "[tables.item]\ntolerance = '30d'\n[events.sold]\npath = 'sold.csv'\ndate_column = 'day'\n\
+         [jobs.sold]\nevents = 'sold'\ntable = 'item'\non = ['id']\noutput = 'out'\n",
+    );
+    let mut sold = "day,id,piece\n".to_owned();
+    for day in 1..=20 {
+        for id in 0..1000 {
+            sold.push_str(&format!("2024-03-{day:02},{id},{day}\n"));
+        }
+    }
+    world.write("sold.csv", sold);
+    assert_eq!(
+        world
+            .quietly("snapshot item --source item.csv --key id --date 2024-03-01 --backdate")
+            .status
+            .code(),
+        Some(0)
+    );
+    let mut interrupted = 0;
+    for step in 1..=12_u64 {
+        world.write("item.csv", many(step as usize));
+        let line = match step % 3 {
+            0 => "compact item --full",
+            1 => "snapshot item --if-exists replace --source item.csv --date 2024-03-01 --backdate",
+            _ => "backfill sold --from 2024-03-01 --to 2024-03-20 --only all",
+        };
+        let (signal, code) = if step % 2 == 0 {
+            ("INT", 130)
+        } else {
+            ("TERM", 143)
+        };
+        let delay = Duration::from_millis(30 * step);
+        let (ended, said) = interrupt_after(&world, line, signal, || std::thread::sleep(delay));
+        if ended == Some(code) {
+            interrupted += 1;
+            assert!(
+                said.contains(&format!("interrupted by SIG{signal}; ")),
+                "{said}"
+            );
+        } else {
+            // It was not listening yet, or was done.
+            assert!(matches!(ended, None | Some(0)), "{line}: {ended:?} {said}");
+        }
+        let left = |name: &String| name.contains("asof-");
+        let names = [
+            world.listing("lake"),
+            world.listing("out"),
+            world.listing("tmp"),
+        ];
+        let left: Vec<&String> = names.iter().flatten().filter(|name| left(name)).collect();
+        assert!(left.is_empty(), "{line}: {left:?}");
+    }
+    assert!(interrupted > 0, "no process was interrupted at work");
+    assert_eq!(
+        world
+            .quietly("backfill sold --from 2024-03-01 --to 2024-03-20")
+            .status
+            .code(),
+        Some(0)
+    );
+    let verified = world.quietly("verify");
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        text(&verified.stdout)
+    );
+}
+
+#[test]
+fn a_replacement_that_waits_for_others_is_interrupted_all_the_same() {
+    let world = World::new();
+    world.write("item.csv", "id\n1\n");
+    world.quietly("snapshot item --lake lake --source item.csv --key id");
+    world.write("item.csv", "id\n2\n");
+    let folder = "lake/item/snapshots/snapshot_date=2024-03-01";
+    let lock = std::fs::File::create(world.path(&format!("{folder}/_asof.lock"))).expect("a lock");
+    lock.lock().expect("the lock is held");
+    let is_staged = || {
+        let names = world.listing(folder);
+        names.iter().any(|name| name.starts_with(".asof-"))
+    };
+    let (ended, said) = interrupt_after(
+        &world,
+        "--json snapshot item --lake lake --source item.csv --if-exists replace --force",
+        "TERM",
+        || wait_until(is_staged),
+    );
+    assert_eq!(ended, Some(143), "{said}");
+    assert!(!is_staged());
+    assert_eq!(world.rows(&format!("{folder}/item.parquet"))[1], "1");
+}
+
+#[test]
+fn an_interrupted_backfill_tells_which_dates_it_published() {
+    let world = World::new();
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[jobs.slow]\ncommand = ['sh', 'slow.sh']\noutput = 'slow'\n",
+    );
+    // All dates but the third are quick.
+    world.write(
+        "slow.sh",
+        "[ $ASOF_DATE = 2024-03-03 ] && { echo > started.txt; sleep 30; }\n\
+         printf 'a\\n1\\n' > $(dirname $ASOF_OUTPUT)/a.csv",
+    );
+    let started = || world.path("started.txt").exists();
+    let line = "--json backfill slow --from 2024-03-01 --to 2024-03-03 --workers 1";
+    let mut command = world.command(&format!("--no-progress {line}"));
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("asof starts");
+    wait_until(started);
+    send("INT", &child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let said = text(&output.stderr);
+    let expected = "interrupted by SIGINT; published before that: slow 2024-03-01, 2024-03-02";
+    assert!(said.contains(expected), "{said}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let error = &document["error"];
+    assert_eq!(error["kind"], "interrupted");
+    assert_eq!(error["exit_code"], 130);
+    assert_eq!(error["published"]["slow"][1], "2024-03-02");
+    assert_eq!(
+        visible(&world, "slow"),
+        [
+            "date=2024-03-01/slow.parquet",
+            "date=2024-03-02/slow.parquet"
+        ]
     );
 }
 

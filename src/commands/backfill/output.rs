@@ -10,6 +10,7 @@ use super::schema::{Turns, refusal};
 use crate::domain::cast::cast_exactly;
 use crate::domain::path_columns::PathColumns;
 use crate::error::{Context, Error, Result};
+use crate::interrupt::{published, uninterrupted};
 use crate::storage::lake::commit::Staged;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{Content, Footer, OutputFooter};
@@ -128,7 +129,12 @@ impl<'a> DateOutput<'a> {
             asof_version: env!("CARGO_PKG_VERSION").into(),
         };
         begun.writer.finish(&Footer::new(Content::Output(footer)))?;
-        begun.staged.publish_over()?;
+        uninterrupted(|| {
+            begun.staged.publish_over()?;
+            let path = self.job.path(self.date);
+            published(&self.job.name, Some(self.date), path.as_local());
+            Ok::<(), Error>(())
+        })?;
         Ok((rows, begun.schema))
     }
 }

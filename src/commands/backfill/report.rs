@@ -89,6 +89,11 @@ pub struct DateReport {
 }
 
 impl DateReport {
+    /// Whether the date has an output that is current.
+    pub(super) fn has_output(&self) -> bool {
+        matches!(self.action, DateAction::Written | DateAction::UpToDate)
+    }
+
     pub(super) fn new(date: NaiveDate) -> Self {
         DateReport {
             date,

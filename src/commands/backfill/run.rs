@@ -67,7 +67,6 @@ impl Job {
     ) -> Result<BackfillReport> {
         if !options.dry_run {
             self.sweep(workspace);
-            AdHocOutput::remember(self, workspace);
         }
         let dates = self.dates(options.range);
         let orphans = self.orphans(&dates);
@@ -84,6 +83,9 @@ impl Job {
             return Err(error);
         }
         run.run_untyped_again(&mut reports);
+        if !options.dry_run && reports.iter().any(DateReport::has_output) {
+            AdHocOutput::remember(self, workspace);
+        }
         reports.extend(self.remove_orphans(orphans, options));
         reports.sort_by_key(|report| report.date);
         self.warn_of_leakage(workspace, &reports);

@@ -8,6 +8,7 @@ use super::{CompactReport, CompactionMode, Done};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
 use crate::engine::intervals::Intervals;
 use crate::error::{Error, Kind, Result};
+use crate::interrupt::{self, uninterrupted};
 use crate::parallel::decoding_threads;
 use crate::storage::lake::commit::{Published, Staged, sweep, sweep_found};
 use crate::storage::parquet::footer::{Content, Footer};
@@ -160,7 +161,14 @@ impl Output<'_> {
             .settings
             .footer(&self.run.table, facts, &self.run.types);
         let bytes = writer.finish(&footer)?;
-        if staged.publish_in_place_of(&self.run.standing)? == Published::Exists {
+        let published = uninterrupted(|| {
+            let outcome = staged.publish_in_place_of(&self.run.standing)?;
+            if outcome == Published::Done {
+                interrupt::published(self.run.table.name.as_str(), None, None);
+            }
+            Ok::<_, Error>(outcome)
+        });
+        if published? == Published::Exists {
             self.run.check_same(&footer)?;
         }
         Ok(bytes)

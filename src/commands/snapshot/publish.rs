@@ -7,13 +7,32 @@ use super::{IfExists, Outcome, SnapshotOptions};
 use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result};
+use crate::interrupt::{published, uninterrupted};
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
 
-/// Publishes the staged object by one conditional write.
+/// Publishes the staged object by one conditional write, and notes that for an interruption.
 pub(super) fn publish(
+    workspace: &Workspace<'_>,
+    plan: &Plan<'_>,
+    options: &SnapshotOptions,
+    staged: Staged,
+    fingerprint: Fingerprint,
+    schema: &SchemaRef,
+) -> Result<Outcome> {
+    uninterrupted(|| {
+        let outcome = put(workspace, plan, options, staged, fingerprint, schema)?;
+        if matches!(outcome, Outcome::Published | Outcome::Replaced) {
+            let path = plan.path.as_local();
+            published(plan.table.name.as_str(), Some(plan.date), path);
+        }
+        Ok(outcome)
+    })
+}
+
+fn put(
     workspace: &Workspace<'_>,
     plan: &Plan<'_>,
     options: &SnapshotOptions,

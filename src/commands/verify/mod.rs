@@ -67,7 +67,8 @@ pub enum ProblemKind {
     Keys,
     /// Intervals break an invariant.
     Intervals,
-    /// Something was rewritten since the intervals or an output were made from it.
+    /// Something was rewritten since the intervals or an output were made from it, or the output
+    /// would not be made now.
     Stale,
     /// What an output was made from cannot be read.
     Inputs,

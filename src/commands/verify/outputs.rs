@@ -14,7 +14,8 @@ use crate::commands::Workspace;
 use crate::commands::backfill::{AdHocOutput, DateAction, Job, outputs_of};
 use crate::domain::staleness::DateState;
 use crate::engine::table::all_digests;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::interrupt::temporary;
 use crate::model::DateRange;
 use crate::parallel::{self, object_threads};
 use crate::source::files_of;
@@ -265,6 +266,11 @@ impl<'a> OutputVerification<'a> {
                 Ok(DateState::Missing) => {}
                 // What is wrong with the output itself has been told.
                 Err(_) if !whole.contains(&date) => {}
+                // The rules of now find no copy for it: nothing is damaged.
+                Err(error) if error.kind() == Kind::Refused && !error.is_damage() => {
+                    let what = format!("it would not be made now: {error}");
+                    self.problem(Some(date), ProblemKind::Stale, what);
+                }
                 Err(error) => unreadable.entry(error.to_string()).or_insert((date, 0)).1 += 1,
             }
         }
@@ -343,7 +349,8 @@ impl<'a> OutputVerification<'a> {
             return Ok(());
         };
         let range = DateRange::new(*first, *last)?;
-        let folder = tempfile::tempdir().io_context(|| "cannot make a temporary folder".into())?;
+        let folder =
+            temporary(tempfile::tempdir).io_context(|| "cannot make a temporary folder".into())?;
         let root = Location::local(folder.path());
         let job = Job::resolve_to_look(self.workspace, self.job, range)?;
         let places: Vec<Location> = dates

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
-use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::copies::in_even_batches;
 use super::history::TableHistory;
@@ -31,6 +31,7 @@ use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Table;
 use crate::error::{Context, Error, Result};
+use crate::interrupt::{Temporary, temporary};
 use crate::model::MemoryBudget;
 use crate::storage::Batches;
 use crate::storage::lake::location::Location;
@@ -54,7 +55,7 @@ pub(super) struct RunIntervals {
     has_text: bool,
     intervals: Arc<Intervals>,
     /// The file that they are in.
-    _file: TempPath,
+    _file: Temporary<TempPath>,
 }
 
 /// The intervals as they were known on a copy.
@@ -199,7 +200,7 @@ impl TableHistory {
         made_with: &HistorySettings,
         until: NaiveDate,
         kept: usize,
-    ) -> Result<(TempPath, Intervals)> {
+    ) -> Result<(Temporary<TempPath>, Intervals)> {
         let dates = self.until(until);
         let gone = |date: &&NaiveDate| {
             self.using == RowSource::Intervals || !self.snapshots.contains_key(*date)
@@ -232,7 +233,7 @@ impl TableHistory {
                 threads: made_with.threads,
                 step: &|_, _| {},
             };
-            let mut output = Temporary::new(&table, &made_with.settings)?;
+            let mut output = TemporaryIntervals::new(&table, &made_with.settings)?;
             let facts = pass.run(&days, &mut output)?;
             if facts.as_text.is_empty() {
                 return output.finish(&facts);
@@ -280,23 +281,25 @@ impl KnownIntervals {
 }
 
 /// Intervals on their way into a temporary file.
-struct Temporary<'a> {
+struct TemporaryIntervals<'a> {
     table: &'a Table,
     settings: &'a Settings,
-    file: TempPath,
+    file: Temporary<TempPath>,
     writer: Option<ObjectWriter>,
 }
 
-impl<'a> Temporary<'a> {
+impl<'a> TemporaryIntervals<'a> {
     fn new(table: &'a Table, settings: &'a Settings) -> Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix("asof-intervals-")
-            .suffix(".parquet")
-            .tempfile();
+        let file = temporary(|| {
+            tempfile::Builder::new()
+                .prefix("asof-intervals-")
+                .suffix(".parquet")
+                .tempfile()
+        });
         let file = file
             .io_context(|| "cannot make a temporary file".into())?
-            .into_temp_path();
-        Ok(Temporary {
+            .map(NamedTempFile::into_temp_path);
+        Ok(TemporaryIntervals {
             table,
             settings,
             file,
@@ -304,7 +307,7 @@ impl<'a> Temporary<'a> {
         })
     }
 
-    fn finish(self, facts: &CompactionFacts) -> Result<(TempPath, Intervals)> {
+    fn finish(self, facts: &CompactionFacts) -> Result<(Temporary<TempPath>, Intervals)> {
         let footer = self.settings.footer(self.table, facts, &BTreeMap::new());
         self.writer
             .ok_or_else(|| Error::internal("nothing was begun"))?
@@ -317,11 +320,11 @@ impl<'a> Temporary<'a> {
     }
 }
 
-impl Sink for Temporary<'_> {
+impl Sink for TemporaryIntervals<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
         self.settings.check(table, self.table)?;
         let file =
-            File::create(&self.file).io_context(|| "cannot write a temporary file".into())?;
+            File::create(&*self.file).io_context(|| "cannot write a temporary file".into())?;
         let mut sorted_by = self.table.key.clone();
         sorted_by.push(self.settings.convention.start_column.clone());
         self.writer = Some(ObjectWriter::create(

@@ -25,6 +25,7 @@ use tracing::{debug, info};
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX, is_staged};
 use crate::error::{Context, Error, Result};
+use crate::interrupt::{MadeFolder, Temporary, temporary, uninterrupted};
 use crate::phases::Phase;
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Place};
@@ -46,13 +47,13 @@ const SWEPT_DAYS: u64 = 31;
 pub struct Staged {
     file: Option<StagedFile>,
     target: Location,
-    made: Vec<PathBuf>,
+    made: Vec<MadeFolder>,
 }
 
 /// Where the bytes are meanwhile.
 enum StagedFile {
     /// Beside the target, on its disk.
-    Beside(NamedTempFile),
+    Beside(Temporary<NamedTempFile>),
     /// In the temporary folder, without a name: the system removes it even if the process is
     /// killed.
     Unnamed(File),
@@ -91,11 +92,13 @@ impl Staged {
             Some(path) => {
                 let folder = path.parent().unwrap_or(Path::new("."));
                 staged.made = make_folders(folder)?;
-                let file = tempfile::Builder::new()
-                    .prefix(STAGED_PREFIX)
-                    .suffix(STAGED_SUFFIX)
-                    .permissions(permissions())
-                    .tempfile_in(folder);
+                let file = temporary(|| {
+                    tempfile::Builder::new()
+                        .prefix(STAGED_PREFIX)
+                        .suffix(STAGED_SUFFIX)
+                        .permissions(permissions())
+                        .tempfile_in(folder)
+                });
                 StagedFile::Beside(
                     file.map_err(|error| write_error(error, &Location::local(folder)))?,
                 )
@@ -139,18 +142,20 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name is then free or holds the whole file.
     pub fn publish_new(self) -> Result<Published> {
-        Phase::Write.spend(|| self.published_new())
+        uninterrupted(|| Phase::Write.spend(|| self.published_new()))
     }
 
     fn published_new(mut self) -> Result<Published> {
         match (self.whole()?, self.target.place()) {
-            (StagedFile::Beside(file), Place::Local(path)) => match file.persist_noclobber(path) {
-                Ok(_) => self.settle(),
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    Ok(Published::Exists)
+            (StagedFile::Beside(file), Place::Local(path)) => {
+                match file.keep(|file| file.persist_noclobber(path)) {
+                    Ok(_) => self.settle(),
+                    Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                        Ok(Published::Exists)
+                    }
+                    Err(error) => Err(write_error(error.error, &self.target)),
                 }
-                Err(error) => Err(write_error(error.error, &self.target)),
-            },
+            }
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
                 Ok(match store.publish(key, file, WriteCondition::Absent)? {
                     UploadOutcome::Published => Published::Done,
@@ -167,7 +172,7 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_over(self) -> Result<Published> {
-        Phase::Write.spend(|| self.published_over())
+        uninterrupted(|| Phase::Write.spend(|| self.published_over()))
     }
 
     fn published_over(mut self) -> Result<Published> {
@@ -177,10 +182,12 @@ impl Staged {
 
     fn put_over(self, file: StagedFile) -> Result<Published> {
         match (file, self.target.place()) {
-            (StagedFile::Beside(file), Place::Local(path)) => match file.persist(path) {
-                Ok(_) => self.settle(),
-                Err(error) => Err(write_error(error.error, &self.target)),
-            },
+            (StagedFile::Beside(file), Place::Local(path)) => {
+                match file.keep(|file| file.persist(path)) {
+                    Ok(_) => self.settle(),
+                    Err(error) => Err(write_error(error.error, &self.target)),
+                }
+            }
             (StagedFile::Unnamed(file), Place::Remote(store, key)) => {
                 store.publish_over(key, file).map(|()| Published::Done)
             }
@@ -194,7 +201,7 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_in_place_of(self, found: &Standing) -> Result<Published> {
-        Phase::Write.spend(|| self.published_in_place_of(found))
+        uninterrupted(|| Phase::Write.spend(|| self.published_in_place_of(found)))
     }
 
     fn published_in_place_of(mut self, found: &Standing) -> Result<Published> {
@@ -230,6 +237,14 @@ impl Staged {
     /// A conflict if what stands there is no longer the object that was read, or another writer
     /// replaces it meanwhile.
     pub fn publish_replacing(
+        self,
+        aside: &Location,
+        is_read: impl Fn(&Location) -> Result<bool>,
+    ) -> Result<Published> {
+        uninterrupted(|| self.published_replacing(aside, is_read))
+    }
+
+    fn published_replacing(
         mut self,
         aside: &Location,
         is_read: impl Fn(&Location) -> Result<bool>,
@@ -291,7 +306,7 @@ impl Staged {
             sync_folder(path)?;
         }
         for folder in made {
-            sync_folder(&folder)?;
+            sync_folder(folder.path())?;
         }
         Ok(Published::Done)
     }
@@ -302,7 +317,7 @@ impl Drop for Staged {
         drop(self.file.take());
         for folder in self.made.iter().rev() {
             // Fails, as it should, if another writer has put something there.
-            let _ = fs::remove_dir(folder);
+            let _ = fs::remove_dir(folder.path());
         }
     }
 }
@@ -332,14 +347,8 @@ fn permissions() -> fs::Permissions {
 }
 
 /// Makes the folders of a path that lack, and returns them, outermost first.
-fn make_folders(folder: &Path) -> Result<Vec<PathBuf>> {
-    let lacking: Vec<PathBuf> = folder
-        .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-        .map(Path::to_owned)
-        .collect();
-    fs::create_dir_all(folder).map_err(|error| write_error(error, &Location::local(folder)))?;
-    Ok(lacking.into_iter().rev().collect())
+fn make_folders(folder: &Path) -> Result<Vec<MadeFolder>> {
+    MadeFolder::make_all(folder).map_err(|error| write_error(error, &Location::local(folder)))
 }
 
 fn sync_folder(path: &Path) -> Result<()> {

@@ -34,6 +34,7 @@ use tracing::debug;
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX};
 use crate::error::{Context, Error, Result};
+use crate::interrupt;
 use crate::storage::object_store::bucket::{Store, facts};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
@@ -235,7 +236,8 @@ impl Upload {
             }
             // Nothing was written: an answer that was refused all the same is a conflict of the
             // moment (S3's 409).
-            if attempt >= self.store.retries
+            if interrupt::is_stopping()
+                || attempt >= self.store.retries
                 || !refused && is_for_good(&failed)
                 || begun.elapsed() >= self.store.retry_timeout
             {
@@ -318,6 +320,9 @@ impl Upload {
                     let id = &id;
                     let from = number * self.part;
                     async move {
+                        if interrupt::is_stopping() {
+                            return Err(interrupted());
+                        }
                         let bytes = self.bytes(from, self.part.min(self.size - from))?;
                         parts
                             .put_part(
@@ -378,6 +383,14 @@ impl Upload {
             from += length;
         }
         Ok(true)
+    }
+}
+
+/// What a part fails with that does not go up because the process is about to end.
+fn interrupted() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "staged file",
+        source: "the run was interrupted".into(),
     }
 }
 

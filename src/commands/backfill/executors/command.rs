@@ -30,6 +30,7 @@ use crate::commands::backfill::output::DateOutput;
 use crate::commands::backfill::relations::{JobRelation, Reads};
 use crate::engine::command::{Failed, Program};
 use crate::error::{Context, Error, Result, shorten};
+use crate::interrupt::{Temporary, temporary};
 use crate::source::{self, Format, FormatRule, TypeRules, files_of};
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
@@ -125,7 +126,7 @@ impl Executor for ExternalCommand<'_> {
         }
         self.work
             .program
-            .run(&variables, &folder.path)
+            .run(&variables)
             .map_err(|failed| self.tell(bound, failed))?;
         linked.iter().try_for_each(still_there)?;
         let file = one_file(&folder.left, &self.work.program)?;
@@ -135,7 +136,7 @@ impl Executor for ExternalCommand<'_> {
 
 /// The private folder of a program on one date; dropping it removes it.
 struct JobFolder {
-    _private: TempDir,
+    _private: Temporary<TempDir>,
     path: PathBuf,
     /// The folder in which the program leaves its result.
     left: PathBuf,
@@ -145,10 +146,12 @@ struct JobFolder {
 
 impl JobFolder {
     fn create(bound: &BoundJob<'_>) -> Result<Self> {
-        let private = tempfile::Builder::new()
-            .prefix("asof-job-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir();
+        let private = temporary(|| {
+            tempfile::Builder::new()
+                .prefix("asof-job-")
+                .permissions(std::fs::Permissions::from_mode(0o700))
+                .tempdir()
+        });
         let private = private.io_context(|| "cannot make a temporary folder".into())?;
         // The program runs in another folder, and TMPDIR may be relative.
         let path = std::path::absolute(private.path())

@@ -1,0 +1,289 @@
+//! How a run ends that is interrupted: nothing half-written stays, and what was published is known.
+//!
+//! Whoever listens for signals, which only the program `asof` does, calls [`stop`], and then ends
+//! the process. From the call on nothing is published any more. Programs that are running are asked
+//! to end, and are killed [`GRACE`] later. Then temporary files and folders are removed.
+//!
+//! | what | is known by |
+//! | --- | --- |
+//! | temporary files and folders | [`temporary`] |
+//! | folders that are made for an object | [`MadeFolder`] |
+//! | programs of users' own | [`RunningProgram`] |
+//! | what was published | [`published`] |
+//!
+//! Threads are not stopped: they go on until the process ends, and wait at the gate
+//! ([`uninterrupted`]) if they come to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How long publications and programs that have begun may take to end.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have.
+const STEP: Duration = Duration::from_millis(20);
+/// How often the removal of a folder is tried.
+const ATTEMPTS: usize = 50;
+
+/// What there is of the process outside of itself.
+struct Remains {
+    paths: BTreeMap<PathBuf, Remnant>,
+    /// The process groups of programs, by the process that leads each.
+    programs: BTreeSet<i32>,
+    published: PublishedDates,
+}
+
+/// What was published: the dates, if it has dates, by the name of a table or a job.
+pub type PublishedDates = BTreeMap<String, BTreeSet<NaiveDate>>;
+
+/// What to do with a path.
+#[derive(Clone, Copy)]
+enum Remnant {
+    File,
+    Folder,
+    /// A folder that stays if somebody has put something there.
+    EmptyFolder,
+}
+
+static REMAINS: Mutex<Remains> = Mutex::new(Remains {
+    paths: BTreeMap::new(),
+    programs: BTreeSet::new(),
+    published: BTreeMap::new(),
+});
+/// Held for reading by what must not be interrupted, and for writing, and for good, by [`stop`].
+static GATE: RwLock<()> = RwLock::new(());
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+fn remains() -> MutexGuard<'static, Remains> {
+    REMAINS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the process is about to end.
+pub fn is_stopping() -> bool {
+    STOPPING.load(Ordering::SeqCst)
+}
+
+/// Waits for the end of the process, if it is about to end.
+pub fn wait_if_stopping() {
+    while is_stopping() {
+        std::thread::park();
+    }
+}
+
+/// Does what must be done whole or not at all. It does not begin if the process is about to end.
+pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
+    let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
+/// Notes that an object of a table or a job was published, and its date if it has one. What was
+/// written below a temporary folder was not published.
+pub fn published(name: &str, date: Option<NaiveDate>, path: Option<&Path>) {
+    let mut remains = remains();
+    let is_temporary = |path: &Path| {
+        let mut folders = path.ancestors();
+        folders.any(|folder| matches!(remains.paths.get(folder), Some(Remnant::Folder)))
+    };
+    if path.is_some_and(is_temporary) {
+        return;
+    }
+    let dates = remains.published.entry(name.to_owned()).or_default();
+    dates.extend(date);
+}
+
+/// A temporary file or folder, which is also removed if the process is interrupted.
+#[derive(Debug)]
+pub struct Temporary<T> {
+    inner: T,
+    registration: Registration,
+}
+
+/// Makes a temporary file or folder.
+///
+/// # Errors
+/// The failure to make it.
+pub fn temporary<T: AsRef<Path>>(make: impl FnOnce() -> io::Result<T>) -> io::Result<Temporary<T>> {
+    uninterrupted(|| {
+        let inner = make()?;
+        let path = inner.as_ref();
+        let remnant = if path.is_dir() {
+            Remnant::Folder
+        } else {
+            Remnant::File
+        };
+        let registration = Registration::of(path, remnant);
+        Ok(Temporary {
+            inner,
+            registration,
+        })
+    })
+}
+
+impl<T> Temporary<T> {
+    /// The same file in another form, such as its path without a handle.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Temporary<U> {
+        Temporary {
+            inner: change(self.inner),
+            registration: self.registration,
+        }
+    }
+
+    /// Gives the file a name of its own, under which it stays.
+    pub fn keep<U>(self, persist: impl FnOnce(T) -> U) -> U {
+        uninterrupted(|| self.map(persist).inner)
+    }
+}
+
+impl<T> Deref for Temporary<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+/// A folder that is made for an object, and is removed again if none comes to stand there.
+#[derive(Debug)]
+pub struct MadeFolder(Registration);
+
+impl MadeFolder {
+    /// Makes a folder and those above it, and returns the ones that were not there, from the top.
+    ///
+    /// # Errors
+    /// The failure to make them.
+    pub fn make_all(folder: &Path) -> io::Result<Vec<Self>> {
+        uninterrupted(|| {
+            let lacking: Vec<&Path> = folder
+                .ancestors()
+                .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+                .collect();
+            std::fs::create_dir_all(folder)?;
+            let made = lacking.into_iter().rev();
+            Ok(made
+                .map(|path| MadeFolder(Registration::of(path, Remnant::EmptyFolder)))
+                .collect())
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
+/// A path that is to be removed if the process is interrupted while this value lives.
+#[derive(Debug)]
+struct Registration {
+    path: PathBuf,
+}
+
+impl Registration {
+    fn of(path: &Path, remnant: Remnant) -> Self {
+        remains().paths.insert(path.to_owned(), remnant);
+        Registration {
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        remains().paths.remove(&self.path);
+    }
+}
+
+/// A program that runs in a process group of its own, until this value is dropped.
+pub struct RunningProgram {
+    process: i32,
+}
+
+impl RunningProgram {
+    /// A program that was started, by the process that leads its group.
+    pub fn of(process: i32) -> Self {
+        remains().programs.insert(process);
+        let program = RunningProgram { process };
+        if is_stopping() {
+            program.signal(Signal::TERM);
+        }
+        program
+    }
+
+    /// Sends a signal to all processes of the group.
+    pub fn signal(&self, signal: Signal) {
+        kill_group(self.process, signal);
+    }
+}
+
+impl Drop for RunningProgram {
+    fn drop(&mut self) {
+        remains().programs.remove(&self.process);
+    }
+}
+
+fn kill_group(process: i32, signal: Signal) {
+    if let Some(process) = Pid::from_raw(process) {
+        let _ = kill_process_group(process, signal);
+    }
+}
+
+/// Stops publishing, ends programs, removes what is temporary, and returns what was published.
+/// Nothing can be published any more; the caller ends the process.
+pub fn stop() -> PublishedDates {
+    STOPPING.store(true, Ordering::SeqCst);
+    let programs = remains().programs.clone();
+    for process in programs {
+        kill_group(process, Signal::TERM);
+    }
+    let mut gate_is_closed = false;
+    for _ in 0..GRACE.as_millis() / STEP.as_millis() {
+        gate_is_closed = gate_is_closed || close_gate();
+        if gate_is_closed && remains().programs.is_empty() {
+            break;
+        }
+        std::thread::sleep(STEP);
+    }
+    let mut remains = remains();
+    for process in &remains.programs {
+        kill_group(*process, Signal::KILL);
+    }
+    // What lies in a folder comes after it, and goes first.
+    for (path, remnant) in remains.paths.iter().rev() {
+        let _ = match remnant {
+            Remnant::File => std::fs::remove_file(path),
+            Remnant::Folder => remove_folder(path),
+            Remnant::EmptyFolder => std::fs::remove_dir(path),
+        };
+    }
+    std::mem::take(&mut remains.published)
+}
+
+/// Removes a folder into which threads may still be writing.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(STEP);
+            }
+            ended => return ended,
+        }
+    }
+    std::fs::remove_dir_all(path)
+}
+
+/// Closes the gate for good, unless somebody is in it.
+fn close_gate() -> bool {
+    let guard = match GATE.try_write() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    std::mem::forget(guard);
+    true
+}
