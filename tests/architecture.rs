@@ -1,5 +1,6 @@
 //! What docs/architecture.md promises about the structure of the code: imports point down, modules
-//! of one layer do not import each other in a circle, and no file is too long to be read in one go.
+//! of one layer do not import each other in a circle, no two types have one name, and no file is too
+//! long to be read in one go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -203,6 +204,31 @@ fn no_file_is_too_long_to_be_read_in_one_go() {
         .map(|source| format!("{} has {} lines", source.path, source.lines))
         .collect();
     assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for line in source.code.lines() {
+            let words: Vec<&str> = line
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .filter(|word| !word.is_empty())
+                .collect();
+            let is_indented = line.starts_with(' ');
+            let at = words.iter().position(|word| {
+                ["struct", "enum", "trait"].contains(word) || *word == "type" && !is_indented
+            });
+            let name = at.and_then(|at| words.get(at + 1));
+            if let Some(name) = name.filter(|name| name.starts_with(char::is_uppercase)) {
+                let files = files.entry((*name).to_owned()).or_default();
+                files.push(source.path.clone());
+            }
+        }
+    }
+    assert!(files.len() > 300, "only {} types were found", files.len());
+    files.retain(|_, files| files.len() > 1);
+    assert_eq!(files, BTreeMap::new());
 }
 
 #[test]

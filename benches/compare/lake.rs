@@ -7,7 +7,7 @@ use asof::domain::digest::RowSum;
 use asof::engine::changes::record;
 use asof::engine::table::all_digests;
 use asof::source::TypeRules;
-use asof::storage::lake::Lake;
+use asof::storage::lake::LakeRoot;
 use asof::storage::lake::location::Location;
 use asof::storage::parquet::footer::{self, Content, Footer, SnapshotFooter};
 use asof::storage::parquet::writer::ObjectWriter;
@@ -37,12 +37,12 @@ pub(crate) fn write(lake: &Path, shape: Shape, days: u16, rows: u64) -> Result {
 
 /// Writes beside each snapshot what it changed, as `asof snapshot` does.
 fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
-    let table = asof::engine::table::Table {
+    let table = asof::engine::table::SnapshotTable {
         name: "item".parse()?,
         key: shape.key(),
         key_is_given: false,
         root: Location::local(lake.join("item/snapshots")),
-        layout: Lake::layout()?,
+        layout: LakeRoot::layout()?,
         own: true,
         types: TypeRules::default(),
         format: asof::source::FormatRule::default(),

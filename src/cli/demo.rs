@@ -468,12 +468,12 @@ fn totals(
 
 /// An absent reading as a failure.
 #[cfg(feature = "sql")]
-trait Expected<T> {
+trait OrOtherType<T> {
     fn io_text(self, column: &str) -> Result<T>;
 }
 
 #[cfg(feature = "sql")]
-impl<T> Expected<T> for Option<T> {
+impl<T> OrOtherType<T> for Option<T> {
     fn io_text(self, column: &str) -> Result<T> {
         self.ok_or_else(|| Error::io(format!("the job's column '{column}' is of another type")))
     }

@@ -25,7 +25,7 @@ use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
 use crate::domain::schema::unify;
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::digests::row_digests;
-use crate::engine::table::{Table, show_key};
+use crate::engine::table::{SnapshotTable, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -208,7 +208,7 @@ fn not_compared(old: &AsOfTable, new: &AsOfTable) -> Vec<String> {
 
 /// Merges the two sides and fills in what differs.
 fn compare(
-    table: &Table,
+    table: &SnapshotTable,
     old: &AsOfTable,
     new: &AsOfTable,
     schema: &SchemaRef,
@@ -268,7 +268,7 @@ fn compare(
 
 /// What both sides are read by.
 struct Side<'a> {
-    table: &'a Table,
+    table: &'a SnapshotTable,
     schema: &'a SchemaRef,
     compared: Vec<String>,
     encoder: KeyEncoder,
@@ -317,7 +317,7 @@ impl Side<'_> {
 }
 
 /// The rows of a state in the order of the key; keys with nulls are refused.
-fn sorted(table: &Table, as_of: &AsOfTable) -> Result<Batches> {
+fn sorted(table: &SnapshotTable, as_of: &AsOfTable) -> Result<Batches> {
     if as_of.is_sorted_by_key() {
         return as_of.read_in_schema_order(None);
     }

@@ -36,7 +36,7 @@ use crate::interrupt::{self, uninterrupted};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
 use crate::source::Format;
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::commit::{Published, Staged, sweep};
 use crate::storage::lake::folders::Entry;
 use crate::storage::lake::location::Location;
@@ -130,9 +130,13 @@ pub fn expand(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<Expa
         0
     };
     let planned = plan(&table, &intervals, range, &root)?;
-    if let Some(name) = PathColumns::of(&intervals.table_schema(), &Lake::layout()?, options.from)
-        .names()
-        .next()
+    if let Some(name) = PathColumns::of(
+        &intervals.table_schema(),
+        &LakeRoot::layout()?,
+        options.from,
+    )
+    .names()
+    .next()
     {
         workspace.progress.note(&format!(
             "column '{name}' has the name of the partition: readers that take columns from paths \
@@ -190,7 +194,7 @@ fn refuse_place(workspace: &Workspace<'_>, table: &TableName, root: &Location) -
     };
     destination.check_external(workspace)?;
     destination.check_configured_events(workspace)?;
-    let layout = Lake::layout()?;
+    let layout = LakeRoot::layout()?;
     let is_other = |entry: &&Entry| {
         let is_data = entry.is_folder || Format::of(&root.join(&entry.name)).is_some();
         is_data && file_names::is_data(&entry.name) && layout.date(&entry.name).is_none()
@@ -294,7 +298,7 @@ fn plan<'a>(
     range: DateRange,
     root: &Location,
 ) -> Result<Vec<Planned<'a>>> {
-    let layout = Lake::layout()?;
+    let layout = LakeRoot::layout()?;
     let observed = &intervals.footer.observed;
     let chosen = observed
         .iter()
@@ -333,14 +337,14 @@ fn planned<'a>(
         .join(&layout.path(observed.date))
         .join(&format!("{table}.parquet"));
     let stands = match standing(&path)? {
-        Standing::Nothing => false,
+        StandingCopy::Nothing => false,
         // A whole copy is not a copy of the selection.
-        Standing::Copy(fingerprint) if observed.is(fingerprint) && !intervals.is_whole() => {
+        StandingCopy::Copy(fingerprint) if observed.is(fingerprint) && !intervals.is_whole() => {
             return Err(conflict(table, observed.date, &path));
         }
-        Standing::Copy(fingerprint) if observed.is(fingerprint) => true,
-        Standing::Copy(_) if !intervals.compares_all() => false,
-        Standing::Copy(_) | Standing::Unrecognized => {
+        StandingCopy::Copy(fingerprint) if observed.is(fingerprint) => true,
+        StandingCopy::Copy(_) if !intervals.compares_all() => false,
+        StandingCopy::Copy(_) | StandingCopy::Unrecognized => {
             return Err(conflict(table, observed.date, &path));
         }
     };
@@ -354,23 +358,23 @@ fn planned<'a>(
 }
 
 /// What has the name of a copy already.
-enum Standing {
+enum StandingCopy {
     Nothing,
     Copy(Fingerprint),
     Unrecognized,
 }
 
-fn standing(path: &Location) -> Result<Standing> {
+fn standing(path: &Location) -> Result<StandingCopy> {
     if !path.exists()? {
-        return Ok(Standing::Nothing);
+        return Ok(StandingCopy::Nothing);
     }
     Ok(
         match ParquetObject::open(path)?
             .footer()?
             .map(|footer| footer.content)
         {
-            Some(Content::Snapshot(footer)) => Standing::Copy(footer.fingerprint),
-            _ => Standing::Unrecognized,
+            Some(Content::Snapshot(footer)) => StandingCopy::Copy(footer.fingerprint),
+            _ => StandingCopy::Unrecognized,
         },
     )
 }
@@ -559,7 +563,7 @@ fn publish(
     let (outcome, bytes) = match published? {
         Published::Done => (Outcome::Published, Some(bytes)),
         Published::Exists => match standing(&planned.path)? {
-            Standing::Copy(fingerprint) if same(fingerprint) => (Outcome::Kept, None),
+            StandingCopy::Copy(fingerprint) if same(fingerprint) => (Outcome::Kept, None),
             _ => {
                 return Err(conflict(
                     &intervals.footer.table.parse()?,

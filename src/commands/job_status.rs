@@ -7,7 +7,7 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::Workspace;
-use super::backfill::Job;
+use super::backfill::ResolvedJob;
 use crate::domain::staleness::DateState;
 use crate::error::Result;
 use crate::model::DateRange;
@@ -68,7 +68,7 @@ pub fn job_status(
     let from = from.unwrap_or_else(|| to - Days::new(3650));
     let range = DateRange::new(from, to)?;
     super::backfill::find_job(workspace, name)?;
-    let job = Job::resolve_to_look(workspace, name, range)?;
+    let job = ResolvedJob::resolve_to_look(workspace, name, range)?;
     let dates = job.dates(range);
     let orphans = job
         .orphans(&dates)

@@ -8,11 +8,11 @@ use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::{Partitions, Table};
+use crate::engine::table::{Partitions, SnapshotTable};
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 use crate::source::{FormatRule, TypeRules};
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions::Found;
 
@@ -58,7 +58,7 @@ fn known_table(workspace: &Workspace<'_>, name: &str) -> Result<TableName> {
 /// A file of intervals that is read on its own, without its lake.
 pub(super) struct IntervalsFile {
     /// The table that the footer names, without snapshots.
-    pub(super) table: Table,
+    pub(super) table: SnapshotTable,
     /// The intervals.
     pub(super) intervals: Intervals,
 }
@@ -119,11 +119,11 @@ pub(super) fn open_intervals(file: &Location) -> Result<IntervalsFile> {
 }
 
 /// A table without snapshots, named after a file.
-fn table_of_file(file: &Location, key: Vec<String>) -> Result<Table> {
+fn table_of_file(file: &Location, key: Vec<String>) -> Result<SnapshotTable> {
     let name = file.name();
     let stem = name.strip_suffix(".parquet").unwrap_or(&name);
     let name = stem.parse().or_else(|_| "intervals".parse())?;
-    Ok(unconfigured(name, key, file.clone(), Lake::layout()?))
+    Ok(unconfigured(name, key, file.clone(), LakeRoot::layout()?))
 }
 
 /// A table of which asof.toml says nothing, and whose files asof does not change.
@@ -132,8 +132,8 @@ pub(super) fn unconfigured(
     key: Vec<String>,
     root: Location,
     layout: Layout,
-) -> Table {
-    Table {
+) -> SnapshotTable {
+    SnapshotTable {
         name,
         key,
         key_is_given: false,

@@ -87,7 +87,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let target = options
         .out
         .as_deref()
-        .map(|out| Target::parse(workspace, out))
+        .map(|out| OutTarget::parse(workspace, out))
         .transpose()?;
     let asked = options.date.unwrap_or_else(|| workspace.clock.today());
     let is_job = is_job(workspace, &options.table)?;
@@ -112,7 +112,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     note_first_days(workspace, &as_of, &schema);
     let mut out = target
         .as_ref()
-        .map(|target| Output::create(target, &schema))
+        .map(|target| OutFile::create(target, &schema))
         .transpose()?;
     let mut total = 0;
     let mut rows = Vec::new();
@@ -131,7 +131,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
             out.write(batch)?;
         }
     }
-    out.map(Output::publish).transpose()?;
+    out.map(OutFile::publish).transpose()?;
     Ok(ShowReport {
         table: history.table.name.clone(),
         date: if is_job { date } else { asked },
@@ -226,7 +226,7 @@ fn matching(as_of: &AsOfTable, condition: Option<&str>, schema: &SchemaRef) -> R
 }
 
 /// A file to write, and in which format.
-struct Target {
+struct OutTarget {
     path: Location,
     format: OutFormat,
 }
@@ -238,7 +238,7 @@ enum OutFormat {
     Ndjson,
 }
 
-impl Target {
+impl OutTarget {
     fn parse(workspace: &Workspace<'_>, out: &str) -> Result<Self> {
         let path = workspace.here(out)?;
         let format = match path.ending().as_str() {
@@ -252,7 +252,7 @@ impl Target {
                 .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
             }
         };
-        Ok(Target { path, format })
+        Ok(OutTarget { path, format })
     }
 
     /// Refuses a place where the file would be taken for a table or for events, and removes what
@@ -289,20 +289,20 @@ impl Target {
 }
 
 /// A file on its way.
-struct Output {
+struct OutFile {
     staged: Staged,
     path: Location,
-    sink: Sink,
+    sink: RowsWriter,
 }
 
-enum Sink {
+enum RowsWriter {
     Parquet(Box<ArrowWriter<File>>, BatchCoalescer),
     Csv(Box<csv::Writer<File>>),
     Ndjson(arrow::json::Writer<BufWriter<File>, LineDelimited>),
 }
 
-impl Output {
-    fn create(target: &Target, schema: &SchemaRef) -> Result<Self> {
+impl OutFile {
+    fn create(target: &OutTarget, schema: &SchemaRef) -> Result<Self> {
         let staged = Staged::create(&target.path)?;
         let file = staged.writer()?;
         let sink = match target.format {
@@ -312,15 +312,15 @@ impl Output {
                 writer
                     .write_record(schema.fields().iter().map(|field| field.name()))
                     .io_context(|| cannot_write(&target.path))?;
-                Sink::Csv(Box::new(writer))
+                RowsWriter::Csv(Box::new(writer))
             }
-            OutFormat::Ndjson => Sink::Ndjson(
+            OutFormat::Ndjson => RowsWriter::Ndjson(
                 WriterBuilder::new()
                     .with_explicit_nulls(true)
                     .build(BufWriter::new(file)),
             ),
         };
-        Ok(Output {
+        Ok(OutFile {
             staged,
             path: target.path.clone(),
             sink,
@@ -330,30 +330,30 @@ impl Output {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         let doing = || cannot_write(&self.path);
         match &mut self.sink {
-            Sink::Parquet(writer, pieces) => {
+            RowsWriter::Parquet(writer, pieces) => {
                 pieces.push_batch(batch).io_context(doing)?;
                 while let Some(piece) = pieces.next_completed_batch() {
                     writer.write(&piece).io_context(doing)?;
                 }
                 Ok(())
             }
-            Sink::Csv(writer) => write_csv(writer, &batch).io_context(doing),
-            Sink::Ndjson(writer) => writer.write(&batch).io_context(doing),
+            RowsWriter::Csv(writer) => write_csv(writer, &batch).io_context(doing),
+            RowsWriter::Ndjson(writer) => writer.write(&batch).io_context(doing),
         }
     }
 
     fn publish(self) -> Result<()> {
         let doing = || cannot_write(&self.path);
         match self.sink {
-            Sink::Parquet(mut writer, mut pieces) => {
+            RowsWriter::Parquet(mut writer, mut pieces) => {
                 pieces.finish_buffered_batch().io_context(doing)?;
                 while let Some(piece) = pieces.next_completed_batch() {
                     writer.write(&piece).io_context(doing)?;
                 }
                 writer.finish().io_context(doing)?;
             }
-            Sink::Csv(mut writer) => writer.flush().io_context(doing)?,
-            Sink::Ndjson(mut writer) => {
+            RowsWriter::Csv(mut writer) => writer.flush().io_context(doing)?,
+            RowsWriter::Ndjson(mut writer) => {
                 writer.finish().io_context(doing)?;
                 writer.into_inner().flush().io_context(doing)?;
             }
@@ -366,14 +366,14 @@ fn cannot_write(path: &Location) -> String {
     format!("cannot write '{path}'")
 }
 
-fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<Sink> {
+fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<RowsWriter> {
     let properties = WriterProperties::builder()
         .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
         .build();
     let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
         .map_err(|error| Error::refused(format!("'{path}' cannot hold these columns: {error}")))?;
-    Ok(Sink::Parquet(
+    Ok(RowsWriter::Parquet(
         Box::new(writer),
         BatchCoalescer::new(schema.clone(), BATCH_ROWS),
     ))

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
 use crate::source::Format;
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::partitions::find_if_there;
 use crate::storage::parquet::footer::{ObservedWire, SnapshotFooter};
 
@@ -79,7 +79,7 @@ pub struct TableStatus {
     /// The dates that only the intervals know.
     pub pruned: Vec<NaiveDate>,
     /// What cannot be read.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableObject>,
 }
 
 impl TableStatus {
@@ -135,7 +135,7 @@ pub struct IntervalsStatus {
 
 /// An object that cannot be read.
 #[derive(Clone, Debug, Serialize)]
-pub struct Unreadable {
+pub struct UnreadableObject {
     /// Its date; none for the intervals.
     pub date: Option<NaiveDate>,
     /// Why, in words.
@@ -162,7 +162,7 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
     let footers = footers(inventory, &mut unreadable);
     let intervals = inventory.intervals.as_ref().ok().and_then(Option::as_ref);
     if let Err(error) = &inventory.intervals {
-        unreadable.push(Unreadable {
+        unreadable.push(UnreadableObject {
             date: None,
             what: error.to_string(),
         });
@@ -270,7 +270,7 @@ fn last_snapshot(
 /// What each snapshot of the lake says of itself.
 fn footers(
     inventory: &TableInventory,
-    unreadable: &mut Vec<Unreadable>,
+    unreadable: &mut Vec<UnreadableObject>,
 ) -> BTreeMap<NaiveDate, SnapshotFooter> {
     let mut footers = BTreeMap::new();
     let own = inventory.table.own.then_some(&inventory.found.partitions);
@@ -294,7 +294,7 @@ fn footers(
             Ok(None) => format!("'{}' was not written by asof snapshot", objects[0].location),
             Err(error) => sentence(&error, &inventory.table.name),
         };
-        unreadable.push(Unreadable {
+        unreadable.push(UnreadableObject {
             date: Some(*date),
             what,
         });
@@ -338,7 +338,7 @@ fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u
         return Ok(0);
     }
     let root = workspace.lake()?.superseded(&inventory.table.name);
-    Ok(find_if_there(&root, &Lake::layout()?, None)?
+    Ok(find_if_there(&root, &LakeRoot::layout()?, None)?
         .partitions
         .values()
         .map(|objects| objects.len() as u64)

@@ -14,12 +14,12 @@ use crate::domain::layout::Layout;
 use crate::engine::as_of::last_key;
 use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
 use crate::secret::Secret;
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::conditional_writes::honours_conditions;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
@@ -70,7 +70,7 @@ pub struct Workspace<'a> {
     /// Tables whose copies are rows of the same files, once they were looked at.
     dated: Mutex<BTreeMap<TableName, Arc<Dated>>>,
     /// The lake, once it was looked at.
-    open_lake: OnceLock<Lake>,
+    open_lake: OnceLock<LakeRoot>,
     /// The environment's variables, for `${VAR}`.
     environment: BTreeMap<String, Secret>,
     /// Who is told of progress.
@@ -106,11 +106,11 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error if none is named, or the place is none.
-    pub fn lake(&self) -> Result<&Lake> {
+    pub fn lake(&self) -> Result<&LakeRoot> {
         if let Some(lake) = self.open_lake.get() {
             return Ok(lake);
         }
-        let lake = Lake::open(&self.lake_root()?)?;
+        let lake = LakeRoot::open(&self.lake_root()?)?;
         Ok(self.open_lake.get_or_init(|| lake))
     }
 
@@ -336,7 +336,7 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error if there is no key to be found.
-    pub fn table(&self, name: &TableName, key: &[String]) -> Result<Table> {
+    pub fn table(&self, name: &TableName, key: &[String]) -> Result<SnapshotTable> {
         let table = self.table_with_any_key(name, key)?;
         if table.key.is_empty() {
             return Err(table.key_is_unknown());
@@ -348,7 +348,7 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error if it has no place.
-    pub fn table_with_any_key(&self, name: &TableName, key: &[String]) -> Result<Table> {
+    pub fn table_with_any_key(&self, name: &TableName, key: &[String]) -> Result<SnapshotTable> {
         let mut table = self.configured_table(name)?;
         if !key.is_empty() {
             table.key = key.to_owned();
@@ -365,7 +365,7 @@ impl Workspace<'_> {
     ///
     /// # Errors
     /// A usage error if it has no place.
-    pub fn configured_table(&self, name: &TableName) -> Result<Table> {
+    pub fn configured_table(&self, name: &TableName) -> Result<SnapshotTable> {
         let config = self.table_config(name);
         let types = self.table_types(name)?;
         let format = FormatRule::of_table(config.source_format, name);
@@ -377,7 +377,7 @@ impl Workspace<'_> {
             config.timezone.as_deref(),
             section,
         )?;
-        let table = |root, layout, own, types, format| Table {
+        let table = |root, layout, own, types, format| SnapshotTable {
             name: name.clone(),
             key: config.key.clone(),
             key_is_given: false,
@@ -404,7 +404,7 @@ impl Workspace<'_> {
             }
             _ => table(
                 self.lake()?.snapshots(name),
-                Lake::layout()?,
+                LakeRoot::layout()?,
                 true,
                 types,
                 format,
@@ -416,10 +416,10 @@ impl Workspace<'_> {
     /// command.
     pub fn dated_table(
         &self,
-        mut table: Table,
+        mut table: SnapshotTable,
         layout: Option<Layout>,
         column: DateColumn,
-    ) -> Table {
+    ) -> SnapshotTable {
         let mut known = self.dated.lock().unwrap_or_else(PoisonError::into_inner);
         let dated = known.entry(table.name.clone()).or_insert_with(|| {
             let mut types = table.types.clone();

@@ -30,7 +30,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use tracing::debug;
 
-use super::table::{Snapshot, Table, all_digests};
+use super::table::{Snapshot, SnapshotTable, all_digests};
 use crate::domain::cast::conform;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
@@ -88,7 +88,7 @@ impl ChangeType {
 }
 
 /// The folder of a table's changes, if asof keeps its snapshots.
-fn root(table: &Table) -> Option<Location> {
+fn root(table: &SnapshotTable) -> Option<Location> {
     paths::changes(&table.root).filter(|_| table.own)
 }
 
@@ -96,7 +96,7 @@ fn root(table: &Table) -> Option<Location> {
 ///
 /// # Errors
 /// A failure if they cannot be listed.
-pub fn find(table: &Table, range: DateRange) -> Result<Found> {
+pub fn find(table: &SnapshotTable, range: DateRange) -> Result<Found> {
     root(table).map_or_else(
         || Ok(Found::default()),
         |root| partitions::find_if_there(&root, &table.layout, Some(range)),
@@ -123,7 +123,12 @@ impl ChangesWriter {
     /// both sides.
     ///
     /// Nothing, if the changes are not worth an object, or the table is none that asof keeps.
-    pub fn new(table: &Table, date: NaiveDate, rows_before: u64, schema: &Schema) -> Option<Self> {
+    pub fn new(
+        table: &SnapshotTable,
+        date: NaiveDate,
+        rows_before: u64,
+        schema: &Schema,
+    ) -> Option<Self> {
         if rows_before <= BATCH_ROWS as u64 || schema.field_with_name(CHANGE_TYPE).is_ok() {
             return None;
         }
@@ -227,7 +232,7 @@ impl ChangesWriter {
     /// `sum` is that of the rows before.
     pub fn publish(
         mut self,
-        table: &Table,
+        table: &SnapshotTable,
         before: &SnapshotFooter,
         sum: RowSum,
         after: &SnapshotFooter,
@@ -266,7 +271,7 @@ impl ChangesWriter {
 ///
 /// # Errors
 /// A failure or refusal of reading them.
-pub fn record(table: &Table, before: Snapshot, after: Snapshot) -> Result<()> {
+pub fn record(table: &SnapshotTable, before: Snapshot, after: Snapshot) -> Result<()> {
     let (Some(earlier), Some(later)) = (before.footer.clone(), after.footer.clone()) else {
         return Ok(());
     };
@@ -306,7 +311,7 @@ pub struct RecordedChanges {
 /// Reads the changes from the snapshot `before` to the snapshot `after`, if they are verified, and
 /// are not more than `limit` bytes in memory.
 pub fn read(
-    table: &Table,
+    table: &SnapshotTable,
     object: &Object,
     before: Fingerprint,
     after: Fingerprint,
@@ -329,7 +334,7 @@ pub fn read(
 }
 
 fn read_verified(
-    table: &Table,
+    table: &SnapshotTable,
     object: &Object,
     before: Fingerprint,
     after: Fingerprint,

@@ -42,7 +42,7 @@ use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
 use crate::model::{DateRange, MemoryBudget};
 use crate::source::{
-    self, Format, FormatRule, LayoutColumns, Rows, TypeRules, files_of, no_column,
+    self, Format, FormatRule, LayoutColumns, SourceRows, TypeRules, files_of, no_column,
 };
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
@@ -372,7 +372,7 @@ impl Dated {
     ///
     /// # Errors
     /// As [`Dated::find`].
-    pub fn rows(&self, survey: &Survey) -> Result<Rows> {
+    pub fn rows(&self, survey: &Survey) -> Result<SourceRows> {
         let OpenedFiles {
             rows,
             at,
@@ -419,7 +419,7 @@ impl Dated {
                 None => Ok(rows),
             }
         };
-        Ok(Rows {
+        Ok(SourceRows {
             schema,
             batches: Box::new(batches.map(add)),
             count: None,
@@ -448,7 +448,7 @@ pub struct Survey {
 
 /// Files whose date column was found.
 struct OpenedFiles {
-    rows: Rows,
+    rows: SourceRows,
     /// The index of the date column.
     at: usize,
     /// The rules by which the rows are read.

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::row::Rows;
 use chrono::NaiveDate;
 
-use super::table::{Table, show_key};
+use super::table::{SnapshotTable, show_key};
 use crate::domain::key::{KeySequence, KeyStep};
 use crate::error::Error;
 
@@ -36,7 +36,7 @@ impl DuplicateKeys {
     }
 
     /// The error for the rows of a date, if a key repeats.
-    pub fn refusal(&self, table: &Table, date: NaiveDate) -> Option<Error> {
+    pub fn refusal(&self, table: &SnapshotTable, date: NaiveDate) -> Option<Error> {
         (self.count > 0).then(|| table.duplicate_keys(date, self.count, &self.shown))
     }
 }

@@ -4,6 +4,9 @@
 //! object as a [`RowCondition`], it also tells by the statistics which row groups cannot hold a row
 //! of it.
 
+#[cfg(not(feature = "sql"))]
+use std::convert::Infallible as RowFilter;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
@@ -14,11 +17,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
-/// What a condition is without SQL: there is none.
-#[cfg(not(feature = "sql"))]
-enum RowFilter {}
-
-/// A condition, ready for batches that have its columns.
+/// A condition, ready for batches that have its columns. Without SQL there is none.
 pub struct Condition(RowFilter);
 
 impl Condition {

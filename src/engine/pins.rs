@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::NaiveDate;
 
 use super::intervals::{read_schema, write_schema};
-use super::table::{Snapshot, Table};
+use super::table::{Snapshot, SnapshotTable};
 use super::units::UnitSource;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::cast_exactly;
@@ -30,7 +30,7 @@ use crate::storage::parquet::footer::ColumnWire;
 ///
 /// # Errors
 /// A failure of reading earlier snapshots, where their footers do not tell.
-pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
+pub fn pins(table: &SnapshotTable, last: &Snapshot) -> Result<SchemaRef> {
     let mut pinned = Pinned::default();
     if !pinned.add(last)? {
         pinned.add_before(table, last.date)?;
@@ -42,7 +42,7 @@ pub fn pins(table: &Table, last: &Snapshot) -> Result<SchemaRef> {
 ///
 /// # Errors
 /// As [`pins`].
-pub fn pins_before(table: &Table, date: NaiveDate) -> Result<SchemaRef> {
+pub fn pins_before(table: &SnapshotTable, date: NaiveDate) -> Result<SchemaRef> {
     let mut pinned = Pinned::default();
     pinned.add_before(table, date)?;
     Ok(pinned.schema())
@@ -57,7 +57,7 @@ struct Pinned {
 impl Pinned {
     /// Adds what the snapshots before a date tell, from the last one backwards, until one tells of
     /// every column.
-    fn add_before(&mut self, table: &Table, date: NaiveDate) -> Result<()> {
+    fn add_before(&mut self, table: &SnapshotTable, date: NaiveDate) -> Result<()> {
         let earlier = table.find(None)?.partitions;
         for (date, objects) in earlier.range(..date).rev() {
             match table
@@ -127,7 +127,7 @@ struct Watched {
 
 impl Watch {
     /// Watches columns of a source; those whose types are declared are what they are.
-    pub fn new(schema: &SchemaRef, pinned: &Schema, table: &Table) -> Self {
+    pub fn new(schema: &SchemaRef, pinned: &Schema, table: &SnapshotTable) -> Self {
         let pinned = by_name(pinned);
         let watched = |field: &Arc<Field>| {
             let own = field.data_type();

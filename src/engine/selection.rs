@@ -17,7 +17,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::expression::{Condition, names_in};
-use super::table::Table;
+use super::table::SnapshotTable;
 use super::table_part::TablePart;
 use crate::error::{Context, Result};
 use crate::source::no_column;
@@ -95,7 +95,7 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error that names the column.
-    pub fn check(&self, schema: &SchemaRef, table: &Table) -> Result<()> {
+    pub fn check(&self, schema: &SchemaRef, table: &SnapshotTable) -> Result<()> {
         if let Some(name) = self
             .select
             .iter()

@@ -27,7 +27,7 @@ use crate::engine::dated::Dated;
 use crate::error::{Error, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::parallel::footer_threads;
-use crate::source::{self, Format, FormatRule, LayoutColumns, Rows, TypeRules};
+use crate::source::{self, Format, FormatRule, LayoutColumns, SourceRows, TypeRules};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::footer::Content;
@@ -36,7 +36,7 @@ use crate::storage::{Batches, within};
 
 /// A table's snapshots and their place.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct SnapshotTable {
     /// Its name.
     pub name: TableName,
     /// Its key columns.
@@ -64,7 +64,7 @@ pub struct Table {
     pub dedup_is_given: bool,
 }
 
-impl Table {
+impl SnapshotTable {
     /// Finds the snapshots of a range, or all of them.
     ///
     /// # Errors
@@ -88,10 +88,10 @@ impl Table {
         Ok(found)
     }
 
-    /// Like [`Table::find`], but a date of the lake may have several files.
+    /// Like [`SnapshotTable::find`], but a date of the lake may have several files.
     ///
     /// # Errors
-    /// As [`Table::find`].
+    /// As [`SnapshotTable::find`].
     pub fn find_any(&self, range: Option<DateRange>) -> Result<Found> {
         match (&self.dated, self.own) {
             (Some(dated), _) => dated.find(range),
@@ -104,7 +104,7 @@ impl Table {
     /// the date, then the year, then all. If no snapshot is early enough, all there are.
     ///
     /// # Errors
-    /// As [`Table::find`].
+    /// As [`SnapshotTable::find`].
     pub fn find_latest(&self, date: NaiveDate) -> Result<Partitions> {
         if self.dated.is_some() {
             return Ok(self.find(None)?.partitions);
@@ -201,7 +201,7 @@ impl Table {
         let format = self.format_of(objects).map_err(at)?;
         let rows = source::read(objects, format, &rules, None).map_err(at)?;
         let schema = rows.schema.clone();
-        let rows = Rows {
+        let rows = SourceRows {
             batches: within(rows.batches, place),
             ..rows
         };
@@ -251,7 +251,7 @@ impl Table {
             dedup::latest_of_copy(self, date, rule, &rows.schema, rows.batches);
         Ok(Snapshot {
             dropped: Some(dropped),
-            content: SnapshotContent::Latest(Rows {
+            content: SnapshotContent::Latest(SourceRows {
                 batches,
                 count: None,
                 ..rows

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::intervals::Intervals;
-use super::table::Table;
+use super::table::SnapshotTable;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::cast_exactly;
 use crate::domain::schema::declaration;
@@ -27,7 +27,7 @@ use crate::storage::lake::location::Object;
 use crate::storage::parquet::object::ParquetObject;
 
 /// Says why a column's values do not fit a type; nothing if they do.
-type Misfit<'a> = Box<dyn Fn(&str, &DataType) -> Result<Option<String>> + 'a>;
+type MisfitTest<'a> = Box<dyn Fn(&str, &DataType) -> Result<Option<String>> + 'a>;
 
 /// The values of one snapshot, or of the intervals that are resumed.
 pub struct UnitSource<'a> {
@@ -36,7 +36,7 @@ pub struct UnitSource<'a> {
     /// Its columns.
     pub schema: SchemaRef,
     /// Looks at the values of a column.
-    pub misfit: Misfit<'a>,
+    pub misfit: MisfitTest<'a>,
 }
 
 impl<'a> UnitSource<'a> {
@@ -57,7 +57,7 @@ impl<'a> UnitSource<'a> {
 
     /// A snapshot in any format; `schema` has its columns.
     pub fn of_snapshot(
-        table: &'a Table,
+        table: &'a SnapshotTable,
         date: NaiveDate,
         objects: &'a [Object],
         schema: &SchemaRef,

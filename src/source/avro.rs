@@ -4,8 +4,8 @@
 //! held open. The decoder is given damaged files too, so its panics are refusals
 //! ([`crate::storage::parquet::untrusted`]).
 //!
-//! The decoder takes the end of a file within a block for the end of its rows. So [`Whole`] follows
-//! the blocks as they are read, and fails if the file ends within one.
+//! The decoder takes the end of a file within a block for the end of its rows. So [`WholeFile`]
+//! follows the blocks as they are read, and fails if the file ends within one.
 
 use std::io::{BufReader, Error as IoError, ErrorKind, Read};
 
@@ -59,8 +59,8 @@ impl AvroFile {
 }
 
 /// Reads the header of a file.
-fn begin(reader: &ObjectReader, name: &str) -> Result<Reader<BufReader<Whole<ObjectStream>>>> {
-    let file = BufReader::new(Whole::new(reader.clone().stream()?));
+fn begin(reader: &ObjectReader, name: &str) -> Result<Reader<BufReader<WholeFile<ObjectStream>>>> {
+    let file = BufReader::new(WholeFile::new(reader.clone().stream()?));
     decode(
         |why| damaged(name, &why),
         || {
@@ -87,7 +87,7 @@ fn damaged(name: &str, why: &dyn std::fmt::Display) -> Error {
 }
 
 /// A file that must end where a block ends.
-struct Whole<R> {
+struct WholeFile<R> {
     file: R,
     at: AvroPlace,
     /// The number that is being read, and how many of its bits are known.
@@ -124,9 +124,9 @@ enum After {
 /// The length of the marker that follows the header and each block.
 const MARKER: u64 = 16;
 
-impl<R> Whole<R> {
+impl<R> WholeFile<R> {
     fn new(file: R) -> Self {
-        Whole {
+        WholeFile {
             file,
             at: AvroPlace::Bytes(4, After::Entries),
             number: (0, 0),
@@ -198,7 +198,7 @@ impl AvroPlace {
     }
 }
 
-impl<R: Read> Read for Whole<R> {
+impl<R: Read> Read for WholeFile<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.file.read(buffer)?;
         if read == 0 && !buffer.is_empty() && (self.at, self.number) != (AvroPlace::Rows, (0, 0)) {
@@ -245,7 +245,7 @@ mod tests {
         let ends = [header, header + 2 + 3 + 16, file.len()];
         for length in 0..=file.len() {
             for step in [1, 7, 1000] {
-                let mut whole = Whole::new(&file[..length]);
+                let mut whole = WholeFile::new(&file[..length]);
                 let mut buffer = vec![0; step];
                 let read = loop {
                     match whole.read(&mut buffer) {

@@ -74,7 +74,10 @@ pub(super) fn decompressed(
     let whole = |from: Box<dyn Read + Send>,
                  compression: Compression|
      -> (Box<dyn Read + Send>, Option<Compression>) {
-        (Box::new(Whole { from, compression }), Some(compression))
+        (
+            Box::new(Decompressed { from, compression }),
+            Some(compression),
+        )
     };
     Ok(match &magic[..got] {
         [0x1f, 0x8b, ..] => whole(
@@ -100,12 +103,12 @@ pub(super) fn decompressed(
 }
 
 /// A decompressed stream. Its libraries have several words for compressed data that ends too early.
-struct Whole {
+struct Decompressed {
     from: Box<dyn Read + Send>,
     compression: Compression,
 }
 
-impl Read for Whole {
+impl Read for Decompressed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.from.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => io::Error::new(
@@ -192,7 +195,7 @@ fn unzipped(file: ObjectStream, name: &str) -> Result<Box<dyn Read + Send>> {
         return refuse("encrypted".to_owned());
     }
     let method = entry.compression();
-    let expected = Expected {
+    let expected = ArchiveEntry {
         crc: entry.crc32(),
         size: entry.size(),
     };
@@ -205,9 +208,9 @@ fn unzipped(file: ObjectStream, name: &str) -> Result<Box<dyn Read + Send>> {
         .io_context(|| format!("cannot read {name}"))?;
     let file = BufReader::with_capacity(1 << 18, file.take(compressed));
     Ok(match method {
-        CompressionMethod::Stored => Box::new(Checked::new(file, expected)),
+        CompressionMethod::Stored => Box::new(CrcChecked::new(file, expected)),
         // The library has no other name for a method that it does not decompress itself.
-        CompressionMethod::DEFLATE => Box::new(Checked::new(
+        CompressionMethod::DEFLATE => Box::new(CrcChecked::new(
             flate2::bufread::DeflateDecoder::new(file),
             expected,
         )),
@@ -220,22 +223,22 @@ fn damaged(name: &str, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// What the directory of an archive says of a file.
-struct Expected {
+struct ArchiveEntry {
     crc: u32,
     size: u64,
 }
 
 /// A file of an archive, compared with the directory when it ends.
-struct Checked<R> {
+struct CrcChecked<R> {
     from: R,
     seen: flate2::Crc,
     size: u64,
-    expected: Expected,
+    expected: ArchiveEntry,
 }
 
-impl<R> Checked<R> {
-    fn new(from: R, expected: Expected) -> Self {
-        Checked {
+impl<R> CrcChecked<R> {
+    fn new(from: R, expected: ArchiveEntry) -> Self {
+        CrcChecked {
             from,
             seen: flate2::Crc::new(),
             size: 0,
@@ -244,7 +247,7 @@ impl<R> Checked<R> {
     }
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for CrcChecked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         self.seen.update(&buffer[..count]);

@@ -25,8 +25,8 @@ use self::aside::TextAside;
 use self::quotes::quote_fault;
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
-use super::type_inference::Place;
-use super::{Input, Rows, TypeRules};
+use super::type_inference::ValuePlace;
+use super::{Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
@@ -44,7 +44,11 @@ const HEAD: u64 = 1 << 16;
 const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
 
 /// Reads files with a declared delimiter, the `delimiter` of their format, or one that is detected.
-pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -> Result<Rows> {
+pub(super) fn read(
+    inputs: &[Input],
+    delimiter: Option<u8>,
+    rules: &TypeRules,
+) -> Result<SourceRows> {
     let form = Form {
         section: rules.section.clone(),
         ..Form::of(&rules.csv, delimiter)?
@@ -81,7 +85,7 @@ pub(super) fn read(inputs: &[Input], delimiter: Option<u8>, rules: &TypeRules) -
     } else {
         Box::new(texts.map(move |batch| convert(batch?)))
     };
-    Ok(Rows {
+    Ok(SourceRows {
         schema,
         batches,
         count: None,
@@ -445,7 +449,7 @@ impl<'a> Text<'a> {
             for place in absent.iter().chain(&places[record.len()..]) {
                 aside.append(*place, None);
             }
-            aside.end_row(Place { file, line })?;
+            aside.end_row(ValuePlace { file, line })?;
         }
         Err(Error::refused(format!(
             "{name} ends inside a quoted value, in the row that begins on line {last}"

@@ -108,13 +108,13 @@ pub(super) fn decoded(
         input: vec![0; 1 << 16],
         output: vec![0; 1 << 18],
         ready: 0..0,
-        state: State::Reading,
+        state: DecodingState::Reading,
     };
     Ok((Box::new(decoding), encoding))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DecodingState {
     Reading,
     /// What is ready is followed by bytes that the encoding does not have.
     Wrong,
@@ -129,14 +129,14 @@ struct Decoding<R> {
     input: Vec<u8>,
     output: Vec<u8>,
     ready: std::ops::Range<usize>,
-    state: State,
+    state: DecodingState,
 }
 
 impl<R: Read> Decoding<R> {
     fn decode(&mut self) -> io::Result<()> {
         let count = fill(&mut self.from, &mut self.input)?;
         if count < self.input.len() {
-            self.state = State::Ended;
+            self.state = DecodingState::Ended;
         }
         let mut input = &self.input[..count];
         let Some(decoder) = &mut self.decoder else {
@@ -148,16 +148,16 @@ impl<R: Read> Decoding<R> {
                 .iter()
                 .position(|byte| NOT_IN_WINDOWS_1252.contains(byte))
         {
-            (input, self.state) = (&input[..at], State::Wrong);
+            (input, self.state) = (&input[..at], DecodingState::Wrong);
         }
         // The output has room for the most that the input can become.
         let (result, _, written) = decoder.decode_to_utf8_without_replacement(
             input,
             &mut self.output,
-            self.state == State::Ended,
+            self.state == DecodingState::Ended,
         );
         if matches!(result, DecoderResult::Malformed(..)) {
-            self.state = State::Wrong;
+            self.state = DecodingState::Wrong;
         }
         self.ready = 0..written;
         Ok(())
@@ -175,12 +175,12 @@ impl<R: Read> Read for Decoding<R> {
                 return Ok(count);
             }
             match self.state {
-                State::Reading => self.decode()?,
-                State::Wrong => {
+                DecodingState::Reading => self.decode()?,
+                DecodingState::Wrong => {
                     let what = format!("a byte that is not valid {}", self.encoding.name());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, what));
                 }
-                State::Ended => return Ok(0),
+                DecodingState::Ended => return Ok(0),
             }
         }
     }

@@ -69,7 +69,7 @@ use crate::storage::parquet::object::{RowCondition, with_dictionaries};
 const AS_UTF8: &str = "convert it first, for example: iconv -f latin1 -t utf-8 FILE > NEW_FILE";
 
 /// Rows of one schema, which is canonical.
-pub struct Rows {
+pub struct SourceRows {
     /// Their columns.
     pub schema: SchemaRef,
     /// The rows, in the order of the files and within them.
@@ -134,7 +134,7 @@ pub fn read(
     format: Format,
     rules: &TypeRules,
     name: Option<&str>,
-) -> Result<Rows> {
+) -> Result<SourceRows> {
     let folders = FolderColumns::of(files, rules)?;
     if folders.is_empty() {
         return read_files(files, format, rules, name);
@@ -158,7 +158,7 @@ pub fn read(
         let batches = rows
             .batches
             .map(move |batch| folders.added(&batch?, 0, &target));
-        return Ok(Rows {
+        return Ok(SourceRows {
             schema,
             batches: Box::new(batches),
             count: rows.count,
@@ -191,7 +191,7 @@ pub fn read(
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     });
-    Ok(Rows {
+    Ok(SourceRows {
         schema,
         batches: Box::new(batches),
         count,
@@ -216,7 +216,7 @@ fn read_files(
     format: Format,
     rules: &TypeRules,
     name: Option<&str>,
-) -> Result<Rows> {
+) -> Result<SourceRows> {
     let inputs: Vec<Input> = files
         .iter()
         .map(|object| Input {
@@ -235,7 +235,7 @@ fn read_files(
             let parts = Arc::new(Parts::open(&inputs, format, rules)?);
             let schema = parts.schema.clone();
             let is_alone = rules.is_alone;
-            Ok(Rows {
+            Ok(SourceRows {
                 count: parts.count(),
                 batches: parts.read(schema.clone(), true, move |_, part| part.read(is_alone)),
                 schema,
@@ -270,7 +270,7 @@ pub fn read_as_dictionaries(
     format: Format,
     rules: &TypeRules,
     but: &[String],
-) -> Result<Rows> {
+) -> Result<SourceRows> {
     let folders = FolderColumns::of(files, rules)?;
     if format != Format::Parquet || !folders.are_constant() {
         return read(files, format, rules, None);
@@ -305,13 +305,13 @@ pub fn read_as_dictionaries(
         move |_, part| part.read_as_dictionaries(&texts),
     );
     if folders.is_empty() {
-        return Ok(Rows {
+        return Ok(SourceRows {
             schema,
             batches,
             count,
         });
     }
-    Ok(Rows {
+    Ok(SourceRows {
         schema,
         batches: Box::new(batches.map(move |batch| folders.added(&batch?, 0, &target))),
         count,

@@ -26,11 +26,11 @@ use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use self::lines::{LinesPiece, LinesPieces, PlacedObject};
 use self::shape::{Shape, kind};
-use super::type_inference::Place;
-use super::{AS_UTF8, Input, Observed, Rows, TypeRules};
+use super::type_inference::ValuePlace;
+use super::{AS_UTF8, Input, Observed, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::shortened;
-use crate::domain::text::json::{self, Value, Wrong};
+use crate::domain::text::json::{self, JsonValue, Wrong};
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result};
 use crate::parallel::each;
@@ -45,7 +45,7 @@ type Reader = JsonStreamReader<BufReader<Take<File>>>;
 /// What is kept of a column that is declared text.
 const JSON_TEXT: &str = "the column as its JSON text";
 
-pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
+pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<SourceRows> {
     let mut aside = set_aside(inputs, &rules.observed)?;
     let of_lines = if rules.is_alone {
         shape_of_lines(&aside, rules)?
@@ -58,7 +58,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
         None => shape_of_objects(&mut aside, inputs, rules)?,
     };
     let schema = decide(&shape, inputs, rules)?;
-    let target = Target {
+    let target = TargetColumns {
         schema: schema.clone(),
         inputs: inputs.to_vec(),
         rules: rules.clone(),
@@ -73,7 +73,7 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<Rows> {
         aside.rewind();
         Box::new(Objects { aside, target })
     };
-    Ok(Rows {
+    Ok(SourceRows {
         schema,
         batches,
         count: None,
@@ -212,15 +212,15 @@ impl ObjectsAside {
         let (Some(place), Some(reader)) = (self.next_object(inputs)?, &mut self.reader) else {
             return Ok(None);
         };
-        match Value::read(reader) {
-            Ok(Value::Object(fields)) => Ok(Some((place, fields))),
+        match JsonValue::read(reader) {
+            Ok(JsonValue::Object(fields)) => Ok(Some((place, fields))),
             Ok(_) => Err(Error::internal("an object has become another value")),
             Err(wrong) => Err(self.refusal(wrong, inputs, place)),
         }
     }
 
     /// Goes to the next object, and says where it begins. `None` if there is none left.
-    fn next_object(&mut self, inputs: &[Input]) -> Result<Option<Place>> {
+    fn next_object(&mut self, inputs: &[Input]) -> Result<Option<ValuePlace>> {
         loop {
             let is_new = self.reader.is_none();
             if is_new {
@@ -281,20 +281,20 @@ impl ObjectsAside {
     }
 
     /// Where the reader is.
-    fn place(&self) -> Place {
+    fn place(&self) -> ValuePlace {
         let line = self
             .reader
             .as_ref()
             .and_then(|reader| reader.current_position(false).line_pos)
             .map_or(0, |position| position.line);
-        Place {
+        ValuePlace {
             file: self.current,
             line: line + 1,
         }
     }
 
     /// What is wrong with the text, in words. `from` is where the object begins.
-    fn refusal(&self, wrong: Wrong, inputs: &[Input], from: Place) -> Error {
+    fn refusal(&self, wrong: Wrong, inputs: &[Input], from: ValuePlace) -> Error {
         match wrong {
             Wrong::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Error::refused(format!(
@@ -317,20 +317,20 @@ impl ObjectsAside {
 }
 
 /// The columns that objects are brought into.
-struct Target {
+struct TargetColumns {
     schema: SchemaRef,
     inputs: Vec<Input>,
     rules: TypeRules,
 }
 
-impl Target {
+impl TargetColumns {
     /// Objects as a batch. The schema takes all of their fields.
     fn batch(&self, objects: &[PlacedObject<'_>]) -> Result<RecordBatch> {
         let columns = self.schema.fields();
         let at: HashMap<&str, usize> = (0..columns.len())
             .map(|at| (columns[at].name().as_str(), at))
             .collect();
-        let mut values: Vec<Vec<Option<&Value<'_>>>> =
+        let mut values: Vec<Vec<Option<&JsonValue<'_>>>> =
             vec![vec![None; objects.len()]; columns.len()];
         for (row, (_, fields)) in objects.iter().enumerate() {
             for (field, (name, value)) in fields.iter().enumerate() {
@@ -360,10 +360,10 @@ impl Target {
     }
 
     /// The refusal of a value that is not of its column's type.
-    fn refusal(&self, field: &Field, place: Place, value: Option<&Value<'_>>) -> Error {
+    fn refusal(&self, field: &Field, place: ValuePlace, value: Option<&JsonValue<'_>>) -> Error {
         let name = field.name();
         let place = place.in_words(&self.inputs);
-        let value = shortened(&value.map(Value::to_json).unwrap_or_default());
+        let value = shortened(&value.map(JsonValue::to_json).unwrap_or_default());
         let data_type = type_name(field.data_type());
         Error::refused(format!(
             "{place}: column '{name}' is {data_type}, and {value} is not a valid {data_type}"
@@ -375,7 +375,7 @@ impl Target {
 /// The objects as batches.
 struct Objects {
     aside: ObjectsAside,
-    target: Target,
+    target: TargetColumns,
 }
 
 impl Objects {

@@ -10,7 +10,7 @@ use std::io::Read;
 use tempfile::TempPath;
 
 use super::files::stage;
-use super::{Format, Rows, TypeRules, read};
+use super::{Format, SourceRows, TypeRules, read};
 use crate::error::Result;
 use crate::interrupt::Temporary;
 use crate::storage::lake::location::Object;
@@ -27,7 +27,7 @@ pub trait SnapshotSource {
     ///
     /// # Errors
     /// A failure to read; a refusal of a value that its column's type does not hold.
-    fn read(&mut self, rules: &TypeRules) -> Result<Rows>;
+    fn read(&mut self, rules: &TypeRules) -> Result<SourceRows>;
 
     /// The files that [`read`](Self::read) read; none of a source that is not made of files.
     fn files(&self) -> Option<FilesRead<'_>>;
@@ -60,7 +60,7 @@ impl SnapshotSource for FileSource {
         &self.name
     }
 
-    fn read(&mut self, rules: &TypeRules) -> Result<Rows> {
+    fn read(&mut self, rules: &TypeRules) -> Result<SourceRows> {
         read(&self.objects, self.format, rules, None)
     }
 
@@ -99,7 +99,7 @@ impl SnapshotSource for StandardInput<'_> {
         "-"
     }
 
-    fn read(&mut self, rules: &TypeRules) -> Result<Rows> {
+    fn read(&mut self, rules: &TypeRules) -> Result<SourceRows> {
         let file = stage(self.input)?;
         self.staged = vec![local_object(&file)?];
         self._file = Some(file);

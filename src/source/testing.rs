@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use super::{FormatRule, Rows, TypeRules, read};
+use super::{FormatRule, SourceRows, TypeRules, read};
 use crate::error::Result;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::local_object;
@@ -15,7 +15,11 @@ pub(super) fn file(path: &Path) -> Object {
 }
 
 /// Reads files in the format that they tell.
-pub(super) fn read_all(files: &[Object], rules: &TypeRules, name: Option<&str>) -> Result<Rows> {
+pub(super) fn read_all(
+    files: &[Object],
+    rules: &TypeRules,
+    name: Option<&str>,
+) -> Result<SourceRows> {
     read(files, FormatRule::default().of(files)?, rules, name)
 }
 

@@ -29,14 +29,14 @@ const EXACT_WHOLE: u128 = 1 << 53;
 
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ValuePlace {
     /// The number of its file.
     pub(super) file: usize,
     /// Its line, from 1.
     pub(super) line: u64,
 }
 
-impl Place {
+impl ValuePlace {
     /// The place as errors name it.
     pub(super) fn in_words(self, inputs: &[Input]) -> String {
         let name = inputs
@@ -47,9 +47,9 @@ impl Place {
 }
 
 /// The first value that is not of a type, and where it stands.
-type Misfit = Option<(Place, String)>;
+type Misfit = Option<(ValuePlace, String)>;
 
-fn note(misfit: &mut Misfit, place: Place, value: &str) {
+fn note(misfit: &mut Misfit, place: ValuePlace, value: &str) {
     if misfit.is_none() {
         *misfit = Some((place, value.to_owned()));
     }
@@ -182,8 +182,8 @@ pub(super) struct Guess {
     not_fixed: Misfit,
     not_whole: Misfit,
     /// The least and the greatest whole number.
-    least: Option<(i128, Place)>,
-    most: Option<(i128, Place)>,
+    least: Option<(i128, ValuePlace)>,
+    most: Option<(i128, ValuePlace)>,
     not_number: Misfit,
     not_float64: Misfit,
     not_float32: Misfit,
@@ -191,7 +191,7 @@ pub(super) struct Guess {
     /// The most digits before the point, and after it; and the last value that had more than those
     /// before it.
     decimal_digits: (u8, u8),
-    longest: (Place, String),
+    longest: (ValuePlace, String),
     has_exponent: bool,
     has_fraction: bool,
     not_bool: Misfit,
@@ -254,7 +254,7 @@ impl Guess {
     }
 
     /// Looks at one value.
-    pub(super) fn see(&mut self, text: &str, place: Place) {
+    pub(super) fn see(&mut self, text: &str, place: ValuePlace) {
         self.seen = true;
         match &self.wanted {
             Wanted::Text => {}
@@ -277,7 +277,7 @@ impl Guess {
         }
     }
 
-    fn see_number(&mut self, text: &str, place: Place) {
+    fn see_number(&mut self, text: &str, place: ValuePlace) {
         let was = |of: fn(&DataType) -> bool| matches!(&self.wanted, Wanted::Numbers(pinned) if of(pinned));
         let is_decimal = was(|pinned| matches!(pinned, DataType::Decimal128(..)));
         let is_float32 = was(|pinned| pinned == &DataType::Float32);
@@ -335,7 +335,7 @@ impl Guess {
         }
     }
 
-    fn see_decimal(&mut self, number: Option<Number<'_>>, text: &str, place: Place) {
+    fn see_decimal(&mut self, number: Option<Number<'_>>, text: &str, place: ValuePlace) {
         let Some((before, after)) = number.and_then(|number| number.decimal_digits()) else {
             note(&mut self.not_decimal, place, text);
             return;
@@ -349,7 +349,7 @@ impl Guess {
         }
     }
 
-    fn see_moment(&mut self, text: &str, place: Place) {
+    fn see_moment(&mut self, text: &str, place: ValuePlace) {
         let is_loose = self.wanted == Wanted::Moments;
         if self.not_timestamp.is_some()
             && self.not_utc.is_some()
@@ -408,7 +408,7 @@ impl Guess {
     }
 
     /// The unit that timestamps need, or the first value that none has room for.
-    fn unit(&self) -> Result<TimeUnit, (Place, String)> {
+    fn unit(&self) -> Result<TimeUnit, (ValuePlace, String)> {
         match (&self.finer_than_us, &self.beyond_ns) {
             (None, _) => Ok(TimeUnit::Microsecond),
             (Some(_), None) => Ok(TimeUnit::Nanosecond),
@@ -482,7 +482,7 @@ impl Guess {
     }
 
     /// The pinned type, or a wider one, that holds all values; or the first value that none holds.
-    fn widened(&self, pinned: &DataType) -> Result<DataType, (Place, String)> {
+    fn widened(&self, pinned: &DataType) -> Result<DataType, (ValuePlace, String)> {
         use DataType as T;
         let or = |misfit: &Misfit, data_type: DataType| misfit.clone().map_or(Ok(data_type), Err);
         // JSON has types of its own. What is decimal or a moment only because the column was is
@@ -553,7 +553,7 @@ impl Guess {
         widen(&pinned, &needed)
     }
 
-    fn widened_integer(&self, pinned: &DataType) -> Result<DataType, (Place, String)> {
+    fn widened_integer(&self, pinned: &DataType) -> Result<DataType, (ValuePlace, String)> {
         if let Some(not_whole) = &self.not_whole {
             // Whole numbers become floats where there are fractions.
             return match &self.not_number {
@@ -565,7 +565,7 @@ impl Guess {
         let (Some(least), Some(most)) = (self.least, self.most) else {
             return Ok(pinned.clone());
         };
-        let fits = |(value, _): (i128, Place)| text::fits(&value.to_string(), pinned);
+        let fits = |(value, _): (i128, ValuePlace)| text::fits(&value.to_string(), pinned);
         if fits(least) && fits(most) {
             return Ok(pinned.clone());
         }
@@ -579,7 +579,7 @@ fn refusal(
     column: &str,
     verb: &str,
     data_type: &DataType,
-    (place, value): &(Place, String),
+    (place, value): &(ValuePlace, String),
     inputs: &[Input],
 ) -> Error {
     let shown = crate::domain::cast::shortened(value);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::outputs::outputs_below;
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
@@ -31,7 +31,7 @@ pub(in crate::commands) struct AdHocOutput {
 }
 
 impl AdHocOutput {
-    fn of(job: &Job) -> Self {
+    fn of(job: &ResolvedJob) -> Self {
         AdHocOutput {
             output: job.output.to_string(),
             layout: job.layout.to_string(),
@@ -50,7 +50,7 @@ impl AdHocOutput {
     }
 
     /// Remembers where an ad-hoc job writes, if there is a lake. A failure is only logged.
-    pub(super) fn remember(job: &Job, workspace: &Workspace<'_>) {
+    pub(super) fn remember(job: &ResolvedJob, workspace: &Workspace<'_>) {
         if !job.is_ad_hoc || !workspace.has_lake() {
             return;
         }

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::events::EventsSource;
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::relations::{JobRelation, Reads, View};
 use super::report::ServedBy;
 use crate::domain::staleness::Inputs;
@@ -23,7 +23,7 @@ use crate::storage::{Batches, within};
 
 /// A job bound to one date.
 pub(super) struct BoundJob<'a> {
-    pub(super) job: &'a Job,
+    pub(super) job: &'a ResolvedJob,
     pub(super) date: NaiveDate,
     /// What the output is made from, for its footer.
     pub(super) inputs: Inputs,
@@ -51,7 +51,7 @@ pub(super) enum RelationRows<'a> {
 /// The events of one date.
 pub(super) struct BoundEvents<'a> {
     pub(super) source: &'a EventsSource,
-    job: &'a Job,
+    job: &'a ResolvedJob,
     date: NaiveDate,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct BoundTable<'a> {
     many: bool,
 }
 
-impl Job {
+impl ResolvedJob {
     /// Binds the job to a date that has these inputs; `many` says whether other dates will ask for
     /// the same tables.
     ///
@@ -174,7 +174,7 @@ impl BoundEvents<'_> {
             Some(plain) => source::read_as_dictionaries(objects, format, &types, plain),
             None => source::read(objects, format, &types, None),
         };
-        let source::Rows {
+        let source::SourceRows {
             schema,
             batches,
             count,

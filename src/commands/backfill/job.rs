@@ -24,7 +24,7 @@ use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::find_if_there;
 
 /// One job, resolved.
-pub(in crate::commands) struct Job {
+pub(in crate::commands) struct ResolvedJob {
     pub(super) name: String,
     /// Whether the command line describes it.
     pub(super) is_ad_hoc: bool,
@@ -73,7 +73,7 @@ impl Work {
     }
 }
 
-impl Job {
+impl ResolvedJob {
     /// An error about what the job reads, with the names that the user knows.
     pub(super) fn reword(&self, error: Error) -> Error {
         self.events

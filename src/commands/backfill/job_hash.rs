@@ -9,14 +9,14 @@ use arrow::datatypes::DataType;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::job::{Job, Work};
+use super::job::{ResolvedJob, Work};
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::TableHistory;
 use crate::source::Dialect;
 use crate::storage::parquet::footer::{ConventionWire, GapsWire};
 use crate::storage::parquet::stored_types::arrow_name;
 
-impl Job {
+impl ResolvedJob {
     /// The hash of all that the result depends on besides events and snapshots.
     pub(super) fn hash(&self) -> String {
         let mut document = json!({

@@ -38,7 +38,7 @@ mod warnings;
 pub(super) use self::ad_hoc_outputs::AdHocOutput;
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, configured_events};
-pub(super) use self::job::{Job, layout_of};
+pub(super) use self::job::{ResolvedJob, layout_of};
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};
 pub(super) use self::outputs::outputs_of;
 pub(super) use self::relations::View;
@@ -77,8 +77,9 @@ pub fn backfill(
     configured
         .iter()
         .map(|name| {
-            let (report, store_requests) = workspace
-                .counting(|| Job::resolve(workspace, name, options)?.run(workspace, options))?;
+            let (report, store_requests) = workspace.counting(|| {
+                ResolvedJob::resolve(workspace, name, options)?.run(workspace, options)
+            })?;
             Ok(BackfillReport {
                 store_requests,
                 ..report

@@ -6,7 +6,7 @@
 
 use chrono::NaiveDate;
 
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::options::BackfillOptions;
 use super::report::{DateAction, DateReport};
 use super::states::recorded_in;
@@ -17,7 +17,7 @@ use crate::parallel::{self, object_threads};
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions;
 
-impl Job {
+impl ResolvedJob {
     /// The dates without events that still have an output of this job, ascending. An output that
     /// cannot be read is an error.
     pub(in crate::commands) fn orphans(&self, dates: &[NaiveDate]) -> Vec<(NaiveDate, Result<()>)> {

@@ -5,7 +5,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::bound::BoundJob;
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::schema::{Turns, refusal};
 use crate::domain::cast::cast_exactly;
 use crate::domain::path_columns::PathColumns;
@@ -18,7 +18,7 @@ use crate::storage::parquet::writer::ObjectWriter;
 
 /// Where an executor puts the rows of a date.
 pub(super) struct DateOutput<'a> {
-    job: &'a Job,
+    job: &'a ResolvedJob,
     turns: &'a Turns,
     date: NaiveDate,
     path: &'a Location,

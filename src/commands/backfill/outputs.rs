@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::job::{Job, layout_of, object_of};
+use super::job::{ResolvedJob, layout_of, object_of};
 use super::options::BackfillOptions;
 use super::report::BackfillReport;
 use super::resolve::find_job;
@@ -68,25 +68,25 @@ impl BackfillOptions {
     }
 }
 
-impl Job {
+impl ResolvedJob {
     /// Resolves a job to look at its outputs. Intervals that are damaged are passed over: whoever
     /// looks at the table tells of them.
     ///
     /// # Errors
-    /// As [`Job::resolve`].
+    /// As [`ResolvedJob::resolve`].
     pub(in crate::commands) fn resolve_to_look(
         workspace: &Workspace<'_>,
         name: &str,
         range: DateRange,
     ) -> Result<Self> {
         let options = BackfillOptions::of_range(range);
-        match Job::resolve(workspace, name, &options) {
+        match ResolvedJob::resolve(workspace, name, &options) {
             Err(error) if error.is_damage() => {
                 let options = BackfillOptions {
                     using: RowSource::Snapshots,
                     ..options
                 };
-                Job::resolve(workspace, name, &options).map_err(|_| error)
+                ResolvedJob::resolve(workspace, name, &options).map_err(|_| error)
             }
             resolved => resolved,
         }
@@ -95,7 +95,7 @@ impl Job {
     /// Runs the dates of a range as if there were no output yet, and writes below another root.
     ///
     /// # Errors
-    /// As [`Job::run`].
+    /// As [`ResolvedJob::run`].
     pub(in crate::commands) fn run_anew(
         mut self,
         workspace: &Workspace<'_>,
@@ -108,7 +108,7 @@ impl Job {
         self.run(workspace, &BackfillOptions::of_range(range))
     }
 
-    /// The object of a date below [`Job::run_anew`]'s root.
+    /// The object of a date below [`ResolvedJob::run_anew`]'s root.
     pub(in crate::commands) fn object_below(&self, root: &Location, date: NaiveDate) -> Location {
         object_of(root, &self.layout, &self.name, date)
     }

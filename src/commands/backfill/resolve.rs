@@ -1,5 +1,5 @@
-//! From what the configuration or the command line says of a job to a [`Job`]: its work, events and
-//! tables.
+//! From what the configuration or the command line says of a job to a [`ResolvedJob`]: its work,
+//! events and tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::events::{EventsPlace, ad_hoc_events, configured_events};
 use super::executors::command::{CommandDefinition, CommandWork, variable};
-use super::job::{Job, Work, layout_of, object_of};
+use super::job::{ResolvedJob, Work, layout_of, object_of};
 use super::options::{AdHoc, BackfillOptions};
 use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
@@ -43,7 +43,7 @@ pub(in crate::commands) fn find_job<'a>(
     })
 }
 
-impl Job {
+impl ResolvedJob {
     /// Resolves a job of the configuration, or, if the options describe one, that.
     ///
     /// # Errors
@@ -62,8 +62,8 @@ impl Job {
         let DescribedJob { name, output, .. } = &described;
         let object = object_of(output, &layout, name, options.range.from());
         refuse_inputs_as_output(workspace, output, &object, &resolved.events)?;
-        let mut job = Job {
-            failures: Job::failures_below(output, name)?,
+        let mut job = ResolvedJob {
+            failures: ResolvedJob::failures_below(output, name)?,
             name: name.clone(),
             is_ad_hoc: described.ad_hoc.is_some(),
             work: resolved.work,

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use super::ad_hoc_outputs::AdHocOutput;
 use super::date::DateRun;
 use super::executors::{self, Executor};
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::options::BackfillOptions;
 use super::report::{BackfillReport, DateReport, first_hints, usage_error_of_all};
 use super::schema::Turns;
@@ -24,7 +24,7 @@ const STACK: usize = 16 << 20;
 
 /// A run of a job, which all of its dates share.
 pub(super) struct RangeRun<'a> {
-    pub(super) job: &'a Job,
+    pub(super) job: &'a ResolvedJob,
     pub(super) workspace: &'a Workspace<'a>,
     pub(super) options: &'a BackfillOptions,
     pub(super) executor: Box<dyn Executor + 'a>,
@@ -54,7 +54,7 @@ impl PlannedDate {
     }
 }
 
-impl Job {
+impl ResolvedJob {
     /// Runs the dates of a range.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl Job {
 impl<'a> RangeRun<'a> {
     /// Finds where each date stands, and sets up what the dates to run share.
     fn plan(
-        job: &'a Job,
+        job: &'a ResolvedJob,
         workspace: &'a Workspace<'a>,
         options: &'a BackfillOptions,
         dates: Vec<NaiveDate>,

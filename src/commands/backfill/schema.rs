@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::{Days, NaiveDate};
 
 use super::events::EventsSource;
-use super::job::{Job, Work};
+use super::job::{ResolvedJob, Work};
 use super::states::{OutputRecord, recorded_in};
 use crate::domain::output_types::{OutputClash, OutputTypes};
 use crate::domain::type_names::type_name;
@@ -155,7 +155,7 @@ pub(super) fn around(range: DateRange, events: &[EventsSource]) -> Result<DateRa
     )
 }
 
-impl Job {
+impl ResolvedJob {
     /// The types that the job's outputs have: of those with `schemas`, and of the nearest ones
     /// before and after them.
     pub(super) fn output_types<'a>(

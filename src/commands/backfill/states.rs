@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::job::Job;
+use super::job::ResolvedJob;
 #[cfg(feature = "sql")]
 use super::job::Work;
 use super::relations::{JobRelation, Reads, View};
@@ -28,7 +28,7 @@ struct Failure {
     reason: String,
 }
 
-impl Job {
+impl ResolvedJob {
     fn failure_path(&self, date: NaiveDate) -> Location {
         paths::failure(&self.output, &self.name, date)
     }

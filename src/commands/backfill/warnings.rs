@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
-use super::job::Job;
+use super::job::ResolvedJob;
 use super::report::{DateAction, DateReport, ServedBy};
 use crate::commands::Workspace;
 use crate::error::toml_key;
 use crate::model::DaySpan;
 
-impl Job {
+impl ResolvedJob {
     /// Says so when files of events are in another padding than their layout.
     pub(super) fn tell_of_other_padding(&self, workspace: &Workspace<'_>) {
         for events in &self.events {

@@ -16,10 +16,10 @@ use crate::domain::spelling::twins;
 use crate::domain::type_names::type_name;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::pins::Watch;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::{self, Dropped};
 use crate::error::{Context, Error, Result};
-use crate::source::{Dialect, Format, Rows, TypeRules};
+use crate::source::{Dialect, Format, SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::sorter::{BUDGET, Sorter};
 
@@ -57,7 +57,12 @@ impl<'a> KeyCheck<'a> {
     }
 
     /// What is wrong with the keys of a table, if something is.
-    fn problem(self, table: &Table, date: NaiveDate, schema: &Schema) -> Result<Option<Error>> {
+    fn problem(
+        self,
+        table: &SnapshotTable,
+        date: NaiveDate,
+        schema: &Schema,
+    ) -> Result<Option<Error>> {
         if self.nulls > 0 {
             return Ok(Some(table.null_keys(date, self.nulls, &self.shown)));
         }
@@ -107,7 +112,7 @@ impl Findings {
 }
 
 /// What is wrong with the key columns of a table before a row is read.
-fn missing_key_columns(table: &Table, schema: &SchemaRef, what: &str) -> Vec<Error> {
+fn missing_key_columns(table: &SnapshotTable, schema: &SchemaRef, what: &str) -> Vec<Error> {
     let is_missing = |name: &&String| schema.field_with_name(name).is_err();
     let missing = table.key.iter().filter(is_missing);
     missing
@@ -118,10 +123,10 @@ fn missing_key_columns(table: &Table, schema: &SchemaRef, what: &str) -> Vec<Err
 /// The rows that count by the table's rule for duplicate keys; all of them if it has no rule or its
 /// key is not there.
 fn rows_that_count(
-    table: Option<&Table>,
+    table: Option<&SnapshotTable>,
     has_key: bool,
     label: NaiveDate,
-    rows: Rows,
+    rows: SourceRows,
     what: &str,
 ) -> Result<(Batches, Option<Dropped>)> {
     match table.and_then(|table| Some((table, table.dedup.as_ref()?))) {

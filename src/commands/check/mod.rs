@@ -28,14 +28,14 @@ use super::snapshot::{find_source, keep_names};
 use crate::domain::dedup::Dedup;
 use crate::engine::dated::Dated;
 use crate::engine::pins::pins;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Context, Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::source::{
-    self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, Rows, SnapshotSource, TypeRules,
+    self, Dialect, Format, FormatRule, LayoutColumns, ReadAs, SnapshotSource, SourceRows, TypeRules,
 };
 use crate::storage::Batches;
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions;
 
@@ -154,16 +154,16 @@ struct Opened {
     is_standard_input: bool,
     format: Option<Format>,
     rules: TypeRules,
-    rows: Rows,
+    rows: SourceRows,
     /// Nothing of events.
-    table: Option<Table>,
+    table: Option<SnapshotTable>,
 }
 
 impl Opened {
     /// The rows; a source is read once, so there are none the second time.
-    fn take_rows(&mut self) -> Rows {
+    fn take_rows(&mut self) -> SourceRows {
         let read: Batches = Box::new(std::iter::empty());
-        Rows {
+        SourceRows {
             schema: self.rows.schema.clone(),
             batches: std::mem::replace(&mut self.rows.batches, read),
             count: self.rows.count,
@@ -288,9 +288,9 @@ fn refuse_date(options: &CheckOptions) -> Result<()> {
 }
 
 /// A table with the rule for duplicate keys that the command line gives, if it gives one.
-fn with_rule(table: Table, options: &CheckOptions) -> Table {
+fn with_rule(table: SnapshotTable, options: &CheckOptions) -> SnapshotTable {
     let dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
-    Table {
+    SnapshotTable {
         dedup_is_given,
         dedup: options.dedup.clone().or(table.dedup),
         ..table
@@ -302,7 +302,7 @@ fn source_table(
     workspace: &Workspace<'_>,
     name: &TableName,
     options: &CheckOptions,
-) -> Result<Table> {
+) -> Result<SnapshotTable> {
     if workspace.has_lake() || workspace.table_config(name).snapshots.is_some() {
         return workspace.table_with_any_key(name, &options.key);
     }
@@ -311,7 +311,7 @@ fn source_table(
         given => given.to_vec(),
     };
     let here = workspace.here(".")?;
-    Ok(unconfigured(name.clone(), key, here, Lake::layout()?))
+    Ok(unconfigured(name.clone(), key, here, LakeRoot::layout()?))
 }
 
 /// A table's source. Its text is read in the types of the last snapshot.
@@ -440,7 +440,7 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
     };
     survey.range = Some(DateRange::single(date));
     let format = dated.format.of(&survey.files)?;
-    let Rows {
+    let SourceRows {
         schema,
         batches,
         count,
@@ -459,7 +459,7 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
         is_standard_input: false,
         format: Some(format),
         rules: dated.types.clone(),
-        rows: Rows {
+        rows: SourceRows {
             schema,
             batches,
             count,

@@ -9,7 +9,7 @@ use crate::config::{TableConfig, zone};
 use crate::domain::dedup::Dedup;
 use crate::domain::layout::Layout;
 use crate::engine::dated::{DateColumn, Dated, NamedBy};
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::FormatRule;
@@ -47,7 +47,7 @@ pub(super) fn external(
         option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
     let types = workspace.table_types(&name)?;
-    let table = |layout| Table {
+    let table = |layout| SnapshotTable {
         name,
         key,
         key_is_given: true,

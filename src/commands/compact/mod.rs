@@ -38,7 +38,7 @@ use crate::domain::type_names::type_name;
 pub use crate::engine::compaction::DayChanges;
 use crate::engine::compaction::Settings;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::ReadAs;
@@ -190,7 +190,7 @@ pub fn compact(
 /// A usage error for a word of the configuration that is unknown.
 pub(super) fn settings_of(
     workspace: &Workspace<'_>,
-    table: &Table,
+    table: &SnapshotTable,
     existing: Option<&Intervals>,
 ) -> Result<Settings> {
     let config = workspace.table_config(&table.name);
@@ -241,7 +241,7 @@ fn one(
 /// is seen on the way; the columns are text then, and all begins anew.
 fn run(
     workspace: &Workspace<'_>,
-    mut table: Table,
+    mut table: SnapshotTable,
     path: &Location,
     mut existing: Existing,
     options: &CompactOptions,

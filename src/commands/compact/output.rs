@@ -33,7 +33,7 @@ impl Compaction<'_> {
         if self.dry_run {
             return Ok(Done::Report(Box::new(self.report(None, 0)?)));
         }
-        let mut output = Output {
+        let mut output = IntervalsOutput {
             run: &self,
             staged: None,
             writer: None,
@@ -106,13 +106,13 @@ impl Compaction<'_> {
 }
 
 /// The object of intervals on its way.
-struct Output<'a> {
+struct IntervalsOutput<'a> {
     run: &'a Compaction<'a>,
     staged: Option<Staged>,
     writer: Option<ObjectWriter>,
 }
 
-impl Sink for Output<'_> {
+impl Sink for IntervalsOutput<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
         let Compaction { settings, path, .. } = self.run;
         settings.check(table, &self.run.table)?;
@@ -139,7 +139,7 @@ impl Sink for Output<'_> {
     }
 }
 
-impl Output<'_> {
+impl IntervalsOutput<'_> {
     /// Publishes the object whole; gives its size.
     fn finish(self, facts: &CompactionFacts) -> Result<u64> {
         let (Some(staged), Some(writer)) = (self.staged, self.writer) else {

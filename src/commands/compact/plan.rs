@@ -10,7 +10,7 @@ use super::{CompactOptions, CompactionMode, settings};
 use crate::commands::Workspace;
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::fingerprint_cache::FingerprintRecall;
@@ -21,7 +21,7 @@ use crate::storage::lake::standing::Standing;
 /// One compaction, planned.
 pub(super) struct Compaction<'a> {
     pub(super) workspace: &'a Workspace<'a>,
-    pub(super) table: Table,
+    pub(super) table: SnapshotTable,
     pub(super) settings: Settings,
     pub(super) path: Location,
     /// What stands there, as it was before anything was read.
@@ -42,7 +42,7 @@ impl<'a> Compaction<'a> {
     /// Decides which snapshots are read, and what of the existing intervals is reused.
     pub(super) fn plan(
         workspace: &'a Workspace<'a>,
-        table: Table,
+        table: SnapshotTable,
         types: BTreeMap<String, String>,
         path: Location,
         existing: Existing,
@@ -186,7 +186,7 @@ impl<'a> Compaction<'a> {
 /// the lake no longer has.
 fn snapshots_within(
     range: Option<DateRange>,
-    table: &Table,
+    table: &SnapshotTable,
     existing: Option<&Intervals>,
     options: &CompactOptions,
 ) -> Result<(Found, Vec<NaiveDate>)> {
@@ -211,7 +211,7 @@ fn snapshots_within(
 }
 
 /// What decides how a snapshot is read: the declared types, and the rules for text and duplicates.
-fn read_with(table: &Table, types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn read_with(table: &SnapshotTable, types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut read_with = types.clone();
     if table.types.csv_as_text {
         // No column has this name.
@@ -227,7 +227,7 @@ fn read_with(table: &Table, types: &BTreeMap<String, String>) -> BTreeMap<String
 }
 
 /// The refusal to compact a table of which no snapshot is found.
-fn no_snapshots(table: &Table, range: Option<DateRange>, found: &Found) -> Error {
+fn no_snapshots(table: &SnapshotTable, range: Option<DateRange>, found: &Found) -> Error {
     let within = range.map_or(String::new(), |range| format!(" from {range}"));
     let error = Error::refused(format!(
         "table {} has no snapshots{within} to compact",

@@ -9,10 +9,10 @@ use chrono::NaiveDate;
 use crate::domain::path_columns::PathColumns;
 use crate::domain::spelling::respelled;
 use crate::engine::pins::Watch;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::{self, Dropped};
 use crate::error::{Context, Result};
-use crate::source::Rows;
+use crate::source::SourceRows;
 use crate::storage::Batches;
 use crate::storage::sorter::Sorter;
 
@@ -20,8 +20,8 @@ use crate::storage::sorter::Sorter;
 /// with the names that they keep.
 pub(in crate::commands) fn keep_names(
     known: Option<&SchemaRef>,
-    rows: Rows,
-) -> (Rows, Vec<(String, String)>) {
+    rows: SourceRows,
+) -> (SourceRows, Vec<(String, String)>) {
     let respelled = known
         .map(|known| respelled(known, &rows.schema))
         .unwrap_or_default();
@@ -44,7 +44,7 @@ pub(in crate::commands) fn keep_names(
         renamed.io_context(|| "cannot rename columns".into())
     };
     (
-        Rows {
+        SourceRows {
             schema,
             batches: Box::new(rows.batches.map(rename)),
             count: rows.count,
@@ -56,10 +56,10 @@ pub(in crate::commands) fn keep_names(
 /// The rows without the column that the path of the snapshot has too, if it has the path's value in
 /// every row; and its name.
 pub(super) fn leave_to_path(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
-    rows: Rows,
-) -> Result<(Rows, Vec<String>)> {
+    rows: SourceRows,
+) -> Result<(SourceRows, Vec<String>)> {
     let columns = PathColumns::of(&rows.schema, &table.layout, date);
     let names: Vec<String> = columns.names().map(str::to_owned).collect();
     if let Some(name) = names.iter().find(|name| table.key.contains(name)) {
@@ -81,7 +81,7 @@ pub(super) fn leave_to_path(
             .map_err(|error| error.hint("rename the column in the source, or leave it out"))
     };
     Ok((
-        Rows {
+        SourceRows {
             schema,
             batches: Box::new(rows.batches.map(leave)),
             count: rows.count,
@@ -93,9 +93,9 @@ pub(super) fn leave_to_path(
 /// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
 /// counts, the others are dropped as the runs are merged, and counted. `budget` is the sorter's.
 pub(super) fn sort_rows(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
-    rows: Rows,
+    rows: SourceRows,
     watch: &mut Watch,
     budget: usize,
 ) -> Result<(Batches, Option<Dropped>)> {

@@ -7,19 +7,19 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
 use crate::domain::guard::Guards;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
 use crate::storage::lake::commit::sweep_dates;
 use crate::storage::lake::location::Location;
-use crate::storage::lake::{Lake, paths};
+use crate::storage::lake::{LakeRoot, paths};
 use crate::storage::parquet::footer::Content;
 use crate::storage::parquet::object::ParquetObject;
 
 /// A snapshot that has been decided on and not been read yet.
-pub(super) struct Plan<'s> {
-    pub(super) table: Table,
+pub(super) struct SnapshotPlan<'s> {
+    pub(super) table: SnapshotTable,
     pub(super) date: NaiveDate,
     pub(super) path: Location,
     pub(super) source: Box<dyn SnapshotSource + 's>,
@@ -36,7 +36,7 @@ pub(super) enum Decision<'s> {
         taken_at: Option<DateTime<Utc>>,
     },
     /// A snapshot is to be taken.
-    Take(Box<Plan<'s>>),
+    Take(Box<SnapshotPlan<'s>>),
 }
 
 /// Decides what is to be done, without reading the source.
@@ -91,7 +91,7 @@ pub(super) fn decide<'s>(
     let mut table = workspace.table(name, &options.key)?;
     table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
     table.dedup = options.dedup.clone().or(table.dedup);
-    Ok(Decision::Take(Box::new(Plan {
+    Ok(Decision::Take(Box::new(SnapshotPlan {
         table,
         date,
         path,
@@ -102,7 +102,7 @@ pub(super) fn decide<'s>(
 }
 
 /// Removes what interrupted writers left in the folders of the date, and of those before it.
-fn sweep(workspace: &Workspace<'_>, lake: &Lake, name: &TableName, date: NaiveDate) {
+fn sweep(workspace: &Workspace<'_>, lake: &LakeRoot, name: &TableName, date: NaiveDate) {
     let snapshots = lake.snapshots(name);
     let roots = paths::changes(&snapshots)
         .into_iter()

@@ -3,11 +3,11 @@
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::plan::{Plan, repair};
+use super::plan::{SnapshotPlan, repair};
 use crate::commands::Workspace;
 use crate::engine::as_of::sentence;
 use crate::engine::pins::{pins, pins_before};
-use crate::engine::table::{Snapshot, Table};
+use crate::engine::table::{Snapshot, SnapshotTable};
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
@@ -31,13 +31,13 @@ pub(super) enum Before {
     /// The latest snapshot before, opened.
     Readable(Box<Previous>),
     /// The latest snapshot before is damaged.
-    Unreadable(Unreadable),
+    Unreadable(DamagedSnapshot),
     /// There is none.
     None,
 }
 
 impl Before {
-    pub(super) fn of(table: &Table, date: NaiveDate) -> Result<Self> {
+    pub(super) fn of(table: &SnapshotTable, date: NaiveDate) -> Result<Self> {
         let found = table.find_latest(date.pred_opt().unwrap_or(date))?;
         let Some((before, objects)) = found.range(..date).next_back() else {
             return Ok(Before::None);
@@ -49,14 +49,14 @@ impl Before {
                 snapshot,
             }))),
             Err(why) if why.is_damage() => {
-                Ok(Before::Unreadable(Unreadable { date: *before, why }))
+                Ok(Before::Unreadable(DamagedSnapshot { date: *before, why }))
             }
             Err(error) => Err(error),
         }
     }
 
     /// The one that can be read, and the one that cannot.
-    pub(super) fn into_parts(self) -> (Option<Previous>, Option<Unreadable>) {
+    pub(super) fn into_parts(self) -> (Option<Previous>, Option<DamagedSnapshot>) {
         match self {
             Before::Readable(previous) => (Some(*previous), None),
             Before::Unreadable(unreadable) => (None, Some(unreadable)),
@@ -65,7 +65,7 @@ impl Before {
     }
 
     /// The types that the table's columns have.
-    pub(super) fn pins(&self, table: &Table) -> Result<SchemaRef> {
+    pub(super) fn pins(&self, table: &SnapshotTable) -> Result<SchemaRef> {
         match self {
             Before::Readable(previous) => pins(table, &previous.snapshot),
             Before::Unreadable(unreadable) => pins_before(table, unreadable.date),
@@ -82,20 +82,20 @@ impl Before {
 }
 
 /// A snapshot before that is damaged.
-pub(super) struct Unreadable {
+pub(super) struct DamagedSnapshot {
     date: NaiveDate,
     why: Error,
 }
 
-impl Unreadable {
+impl DamagedSnapshot {
     pub(super) fn new(date: NaiveDate, why: Error) -> Self {
-        Unreadable { date, why }
+        DamagedSnapshot { date, why }
     }
 
     /// Warns that a snapshot is not compared with this one, and says how this one is mended.
     /// Returns its date.
-    pub(super) fn tell(&self, workspace: &Workspace<'_>, plan: &Plan<'_>) -> NaiveDate {
-        let Unreadable { date, why } = self;
+    pub(super) fn tell(&self, workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>) -> NaiveDate {
+        let DamagedSnapshot { date, why } = self;
         let table = &plan.table.name;
         let note = format!(
             "{table}: {} was not compared with {date}, which cannot be read: {}; if a source holds \

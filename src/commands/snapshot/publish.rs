@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::plan::Plan;
+use super::plan::SnapshotPlan;
 use super::{IfExists, Outcome, SnapshotOptions};
 use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
@@ -16,7 +16,7 @@ use crate::storage::parquet::object::ParquetObject;
 /// Publishes the staged object by one conditional write, and notes that for an interruption.
 pub(super) fn publish(
     workspace: &Workspace<'_>,
-    plan: &Plan<'_>,
+    plan: &SnapshotPlan<'_>,
     options: &SnapshotOptions,
     staged: Staged,
     fingerprint: Fingerprint,
@@ -34,13 +34,13 @@ pub(super) fn publish(
 
 fn put(
     workspace: &Workspace<'_>,
-    plan: &Plan<'_>,
+    plan: &SnapshotPlan<'_>,
     options: &SnapshotOptions,
     staged: Staged,
     fingerprint: Fingerprint,
     schema: &SchemaRef,
 ) -> Result<Outcome> {
-    let Plan {
+    let SnapshotPlan {
         table, date, path, ..
     } = plan;
     if options.dry_run {
@@ -61,7 +61,7 @@ fn put(
     }
     let old = standing(path)?;
     // Equal rows of another type are another snapshot: it may be retaken for no other reason.
-    let is_same = |old: &Standing| {
+    let is_same = |old: &StandingSnapshot| {
         old.footer.fingerprint == fingerprint
             && old.footer.key == table.key
             && old.object.schema() == schema
@@ -86,12 +86,12 @@ fn put(
 }
 
 /// A snapshot that stands under the name of the one that is to be published.
-struct Standing {
+struct StandingSnapshot {
     object: ParquetObject,
     footer: SnapshotFooter,
 }
 
-impl Standing {
+impl StandingSnapshot {
     /// Whether all of its bytes are as they were written: one that is not is to be replaced, though
     /// it says that it has the same rows.
     fn is_whole(&self) -> Result<bool> {
@@ -105,7 +105,7 @@ impl Standing {
 }
 
 /// What stands somewhere; nothing if it is no snapshot, or is damaged.
-fn standing(path: &Location) -> Result<Option<Standing>> {
+fn standing(path: &Location) -> Result<Option<StandingSnapshot>> {
     let opened = ParquetObject::open(path).and_then(|object| {
         let footer = object.footer()?;
         Ok((object, footer))
@@ -114,7 +114,7 @@ fn standing(path: &Location) -> Result<Option<Standing>> {
         Err(error) if error.is_damage() => Ok(None),
         Err(error) => Err(error),
         Ok((object, footer)) => Ok(match footer.map(|footer| footer.content) {
-            Some(Content::Snapshot(footer)) => Some(Standing { object, footer }),
+            Some(Content::Snapshot(footer)) => Some(StandingSnapshot { object, footer }),
             _ => None,
         }),
     }

@@ -4,8 +4,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::input::{keep_names, leave_to_path, sort_rows};
-use super::plan::{Plan, taken_at};
-use super::previous::{Before, Previous, Unreadable};
+use super::plan::{SnapshotPlan, taken_at};
+use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
 use super::write::{WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
@@ -19,11 +19,11 @@ use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::domain::spelling::twins;
 use crate::engine::changes::ChangesWriter;
 use crate::engine::pins::{Watch, absent_columns};
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
-use crate::source::{Rows, TypeRules};
+use crate::source::{SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::commit::Staged;
 use crate::storage::lake::location::Location;
@@ -33,7 +33,7 @@ use crate::storage::parquet::writer::ObjectWriter;
 /// Takes the snapshot that was planned.
 pub(super) fn take(
     workspace: &Workspace<'_>,
-    plan: &mut Plan<'_>,
+    plan: &mut SnapshotPlan<'_>,
     options: &SnapshotOptions,
 ) -> Result<SnapshotReport> {
     if !options.dry_run {
@@ -42,7 +42,7 @@ pub(super) fn take(
     let before = Before::of(&plan.table, plan.date)?;
     let (input, rows) = read_input(workspace, plan, &before)?;
     let plan = &*plan;
-    let Plan { table, date, .. } = plan;
+    let SnapshotPlan { table, date, .. } = plan;
     let (previous, unreadable) = before.into_parts();
     let SourceInput { schema, drift, .. } = &input;
     let staged = stage(plan, options)?;
@@ -66,7 +66,7 @@ pub(super) fn take(
         recorder.as_mut(),
     )?;
 
-    let found_damaged = || Some(Unreadable::new(since?, damaged?));
+    let found_damaged = || Some(DamagedSnapshot::new(since?, damaged?));
     let unreadable = unreadable.or_else(found_damaged);
     let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
     let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
@@ -101,7 +101,7 @@ pub(super) fn take(
 }
 
 /// The report of the snapshot that stands in the place of the one that was staged.
-fn kept_instead(workspace: &Workspace<'_>, plan: &Plan<'_>) -> Result<SnapshotReport> {
+fn kept_instead(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>) -> Result<SnapshotReport> {
     Ok(SnapshotReport {
         taken_at: taken_at(&plan.path)?,
         ..kept(workspace, &plan.table.name, plan.date, &plan.path)
@@ -111,11 +111,11 @@ fn kept_instead(workspace: &Workspace<'_>, plan: &Plan<'_>) -> Result<SnapshotRe
 /// The report of a snapshot that was staged.
 fn report(
     workspace: &Workspace<'_>,
-    plan: &Plan<'_>,
+    plan: &SnapshotPlan<'_>,
     input: SourceInput,
     written: SnapshotFooter,
 ) -> SnapshotReport {
-    let Plan { table, date, .. } = plan;
+    let SnapshotPlan { table, date, .. } = plan;
     SnapshotReport {
         taken_at: written.taken_at,
         rows: Some(written.rows),
@@ -147,10 +147,10 @@ struct SourceInput {
 /// Reads the source to its end, and settles the types of its columns.
 fn read_input(
     workspace: &Workspace<'_>,
-    plan: &mut Plan<'_>,
+    plan: &mut SnapshotPlan<'_>,
     before: &Before,
 ) -> Result<(SourceInput, Batches)> {
-    let Plan {
+    let SnapshotPlan {
         table,
         date,
         source,
@@ -195,7 +195,7 @@ fn read_input(
 }
 
 /// Warns of two columns whose names differ only in case.
-fn note_twins(workspace: &Workspace<'_>, table: &Table, rows: &Rows) {
+fn note_twins(workspace: &Workspace<'_>, table: &SnapshotTable, rows: &SourceRows) {
     if let Some((one, other)) = twins(&rows.schema) {
         let note = format!(
             "{}: columns '{one}' and '{other}' differ only in case; Spark, Hive and BigQuery \
@@ -208,7 +208,7 @@ fn note_twins(workspace: &Workspace<'_>, table: &Table, rows: &Rows) {
 
 /// The columns of both snapshots in types that hold the values of either.
 fn comparison(
-    table: &Table,
+    table: &SnapshotTable,
     previous: &Previous,
     wide: &SchemaRef,
     new: UnitSource<'_>,
@@ -223,7 +223,7 @@ fn comparison(
 }
 
 /// The object that is staged: beside the snapshot's path, or, for a dry run, in a temporary folder.
-fn stage(plan: &Plan<'_>, options: &SnapshotOptions) -> Result<Staged> {
+fn stage(plan: &SnapshotPlan<'_>, options: &SnapshotOptions) -> Result<Staged> {
     if options.dry_run {
         let name = format!("{}.parquet", plan.table.name);
         return Staged::create(&Location::local(std::env::temp_dir().join(name)));
@@ -233,7 +233,7 @@ fn stage(plan: &Plan<'_>, options: &SnapshotOptions) -> Result<Staged> {
 
 /// The writer of what changed since the previous snapshot, if that can be proven later.
 fn recorder(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
     previous: Option<&Previous>,
     comparison: &Schema,
@@ -251,7 +251,7 @@ fn recorder(
 /// The guards that are overridden, and the large changes that none limits; a refusal if a guard is
 /// broken and not overridden.
 fn ask_guards(
-    plan: &Plan<'_>,
+    plan: &SnapshotPlan<'_>,
     options: &SnapshotOptions,
     candidate: &Candidate<'_>,
 ) -> Result<(Vec<String>, Vec<String>)> {
@@ -271,13 +271,13 @@ fn ask_guards(
 /// What the snapshot says of itself.
 fn footer(
     workspace: &Workspace<'_>,
-    plan: &Plan<'_>,
+    plan: &SnapshotPlan<'_>,
     options: &SnapshotOptions,
     input: &SourceInput,
     sum: &RowSum,
     forced: Vec<String>,
 ) -> SnapshotFooter {
-    let Plan { table, date, .. } = plan;
+    let SnapshotPlan { table, date, .. } = plan;
     SnapshotFooter {
         table: table.name.to_string(),
         snapshot_date: *date,

@@ -13,7 +13,7 @@ use crate::domain::hash_compaction::Changes;
 use crate::domain::key::KeyEncoder;
 use crate::engine::changes::ChangesWriter;
 use crate::engine::duplicate_keys::DuplicateKeys;
-use crate::engine::table::{Snapshot, Table, all_digests, convert};
+use crate::engine::table::{Snapshot, SnapshotTable, all_digests, convert};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::each;
@@ -36,7 +36,7 @@ pub(super) struct WrittenRows {
 /// types of `comparison`. If the previous one is damaged, the rows are written without the
 /// comparison.
 pub(super) fn write(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
     sorted: Batches,
     previous: Option<Snapshot>,

@@ -45,7 +45,7 @@ use crate::domain::digest::RowSum;
 use crate::domain::file_names::{is_data, is_staged};
 use crate::engine::as_of::TableInventory;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::{self, object_threads};
@@ -323,7 +323,7 @@ fn object_of(problem: &Problem) -> &str {
 /// The verification of one table.
 struct Verification<'a> {
     workspace: &'a Workspace<'a>,
-    table: &'a Table,
+    table: &'a SnapshotTable,
     proof: TableProof,
     problems: Vec<Problem>,
     second_looks: usize,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Problem, ProblemKind, Subject, is_zero};
 use crate::commands::Workspace;
-use crate::commands::backfill::{AdHocOutput, DateAction, Job, outputs_of};
+use crate::commands::backfill::{AdHocOutput, DateAction, ResolvedJob, outputs_of};
 use crate::domain::staleness::DateState;
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Kind, Result};
@@ -293,7 +293,7 @@ impl<'a> OutputVerification<'a> {
             return Ok(Vec::new());
         };
         let range = DateRange::new(*first, *last)?;
-        let job = Job::resolve_to_look(self.workspace, self.job, range)?;
+        let job = ResolvedJob::resolve_to_look(self.workspace, self.job, range)?;
         let with_events = job.dates(range);
         let dates: Vec<NaiveDate> = with_events
             .iter()
@@ -352,7 +352,7 @@ impl<'a> OutputVerification<'a> {
         let folder =
             temporary(tempfile::tempdir).io_context(|| "cannot make a temporary folder".into())?;
         let root = Location::local(folder.path());
-        let job = Job::resolve_to_look(self.workspace, self.job, range)?;
+        let job = ResolvedJob::resolve_to_look(self.workspace, self.job, range)?;
         let places: Vec<Location> = dates
             .iter()
             .map(|date| job.object_below(&root, *date))

@@ -16,7 +16,7 @@ use crate::domain::schema::{unify, with_types};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::SelectedRows;
-use crate::engine::table::{Table, show_key};
+use crate::engine::table::{SnapshotTable, show_key};
 use crate::error::Result;
 use crate::storage::sorter::sort;
 
@@ -109,7 +109,11 @@ impl Verification<'_> {
 }
 
 /// Names up to five keys by which the intervals differ from a snapshot.
-fn second_look(table: &Table, intervals: &Intervals, job: &SnapshotCheck<'_>) -> Result<String> {
+fn second_look(
+    table: &SnapshotTable,
+    intervals: &Intervals,
+    job: &SnapshotCheck<'_>,
+) -> Result<String> {
     let snapshot = table.open(job.date, job.objects, job.pinned.as_ref())?;
     let selection = intervals.selection();
     let selected = SelectedRows::new(&selection)?;

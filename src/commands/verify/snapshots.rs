@@ -15,7 +15,7 @@ use crate::engine::as_of::{TableInventory, sentence};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::{SelectedRows, Selection};
-use crate::engine::table::{Snapshot, Table, all_digests, convert, show_key};
+use crate::engine::table::{Snapshot, SnapshotTable, all_digests, convert, show_key};
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
@@ -115,7 +115,7 @@ pub(super) struct SnapshotFindings {
 
 /// Reads a snapshot to its end, or as far as it can be read.
 pub(super) fn look(
-    table: &Table,
+    table: &SnapshotTable,
     job: &SnapshotCheck<'_>,
     compared: Option<&Compared>,
 ) -> SnapshotFindings {
@@ -127,7 +127,7 @@ pub(super) fn look(
 }
 
 /// Opens a snapshot; what keeps it from being read is a problem of its footer if it is whole.
-fn open(table: &Table, job: &SnapshotCheck<'_>) -> Result<Snapshot, (ProblemKind, Error)> {
+fn open(table: &SnapshotTable, job: &SnapshotCheck<'_>) -> Result<Snapshot, (ProblemKind, Error)> {
     if table.own && job.objects.len() > 1 {
         let what = format!(
             "expected one snapshot file, found {}: {}",
@@ -152,7 +152,7 @@ fn open(table: &Table, job: &SnapshotCheck<'_>) -> Result<Snapshot, (ProblemKind
 impl SnapshotFindings {
     fn read(
         &mut self,
-        table: &Table,
+        table: &SnapshotTable,
         job: &SnapshotCheck<'_>,
         compared: Option<&Compared>,
     ) -> Result<(), (ProblemKind, Error)> {

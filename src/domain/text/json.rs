@@ -19,11 +19,11 @@ use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings,
 use crate::domain::text;
 
 /// The fields of an object, in order.
-pub type Fields<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+pub type Fields<'a> = Vec<(Cow<'a, str>, JsonValue<'a>)>;
 
 /// A JSON value. Its text is that of the document, unless something in it is escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum JsonValue<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -33,7 +33,7 @@ pub enum Value<'a> {
     /// A string.
     String(Cow<'a, str>),
     /// An array.
-    Array(Vec<Value<'a>>),
+    Array(Vec<JsonValue<'a>>),
     /// An object, with its fields in order. No name is there twice.
     Object(Fields<'a>),
 }
@@ -84,9 +84,9 @@ pub fn reader<R: std::io::Read>(from: R) -> JsonStreamReader<R> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<Value<'static>, Wrong> {
+pub fn parse(text: &str) -> Result<JsonValue<'static>, Wrong> {
     let mut reader = reader(text.as_bytes());
-    let value = Value::read(&mut reader)?;
+    let value = JsonValue::read(&mut reader)?;
     if reader.has_next()? {
         Err(Wrong::Syntax("there is more than one value".into()))
     } else {
@@ -94,7 +94,7 @@ pub fn parse(text: &str) -> Result<Value<'static>, Wrong> {
     }
 }
 
-impl Value<'static> {
+impl JsonValue<'static> {
     /// Reads the next value.
     ///
     /// # Errors
@@ -103,19 +103,19 @@ impl Value<'static> {
         Ok(match reader.peek()? {
             ValueType::Null => {
                 reader.next_null()?;
-                Value::Null
+                JsonValue::Null
             }
-            ValueType::Boolean => Value::Bool(reader.next_bool()?),
-            ValueType::Number => Value::Number(reader.next_number_as_string()?.into()),
-            ValueType::String => Value::String(reader.next_string()?.into()),
+            ValueType::Boolean => JsonValue::Bool(reader.next_bool()?),
+            ValueType::Number => JsonValue::Number(reader.next_number_as_string()?.into()),
+            ValueType::String => JsonValue::String(reader.next_string()?.into()),
             ValueType::Array => {
                 reader.begin_array()?;
                 let mut items = Vec::new();
                 while reader.has_next()? {
-                    items.push(Value::read(reader)?);
+                    items.push(JsonValue::read(reader)?);
                 }
                 reader.end_array()?;
-                Value::Array(items)
+                JsonValue::Array(items)
             }
             ValueType::Object => {
                 reader.begin_object()?;
@@ -125,33 +125,33 @@ impl Value<'static> {
                     if fields.iter().any(|(seen, _)| *seen == name) {
                         return Err(Wrong::Repeated(name));
                     }
-                    fields.push((name.into(), Value::read(reader)?));
+                    fields.push((name.into(), JsonValue::read(reader)?));
                 }
                 reader.end_object()?;
-                Value::Object(fields)
+                JsonValue::Object(fields)
             }
         })
     }
 }
 
-impl Value<'_> {
+impl JsonValue<'_> {
     /// The value as compact JSON.
     pub fn to_json(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         match self {
-            Value::Null => "null".into(),
-            Value::Bool(value) => value.to_string(),
-            Value::Number(digits) => digits.to_string(),
-            Value::String(text) => quoted(text),
-            Value::Array(items) => format!(
+            JsonValue::Null => "null".into(),
+            JsonValue::Bool(value) => value.to_string(),
+            JsonValue::Number(digits) => digits.to_string(),
+            JsonValue::String(text) => quoted(text),
+            JsonValue::Array(items) => format!(
                 "[{}]",
                 items
                     .iter()
-                    .map(Value::to_json)
+                    .map(JsonValue::to_json)
                     .collect::<Vec<_>>()
                     .join(",")
             ),
-            Value::Object(fields) => {
+            JsonValue::Object(fields) => {
                 let fields = fields
                     .iter()
                     .map(|(name, value)| format!("{}:{}", quoted(name), value.to_json()));
@@ -166,17 +166,17 @@ impl Value<'_> {
 /// # Errors
 /// The first row whose value is not of the type.
 pub fn column<'a>(
-    values: impl Iterator<Item = Option<Cow<'a, Value<'a>>>>,
+    values: impl Iterator<Item = Option<Cow<'a, JsonValue<'a>>>>,
     to: &DataType,
 ) -> Result<ArrayRef, usize> {
-    let values: Vec<Option<Cow<'a, Value<'a>>>> = values
-        .map(|value| value.filter(|value| !matches!(value.as_ref(), Value::Null)))
+    let values: Vec<Option<Cow<'a, JsonValue<'a>>>> = values
+        .map(|value| value.filter(|value| !matches!(value.as_ref(), JsonValue::Null)))
         .collect();
-    let values: Vec<Option<&Value<'a>>> = values.iter().map(|value| value.as_deref()).collect();
+    let values: Vec<Option<&JsonValue<'a>>> = values.iter().map(|value| value.as_deref()).collect();
     nullable(&values, to)
 }
 
-fn nullable(values: &[Option<&Value<'_>>], to: &DataType) -> Result<ArrayRef, usize> {
+fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef, usize> {
     match to {
         DataType::Null => match values.iter().position(Option::is_some) {
             None => Ok(Arc::new(NullArray::new(values.len()))),
@@ -197,36 +197,36 @@ fn nullable(values: &[Option<&Value<'_>>], to: &DataType) -> Result<ArrayRef, us
 }
 
 /// What a value is as text, from which a scalar type is read; `None` if it cannot be of the type.
-fn scalar_text<'a>(value: &'a Value<'_>, to: &DataType) -> Option<Cow<'a, str>> {
+fn scalar_text<'a>(value: &'a JsonValue<'_>, to: &DataType) -> Option<Cow<'a, str>> {
     Some(match value {
-        Value::String(text) => text.as_ref().into(),
+        JsonValue::String(text) => text.as_ref().into(),
         _ if to == &DataType::Utf8 => match value {
-            Value::Number(digits) => digits.as_ref().into(),
+            JsonValue::Number(digits) => digits.as_ref().into(),
             other => other.to_json().into(),
         },
-        Value::Bool(truth) if to == &DataType::Boolean => truth.to_string().into(),
-        Value::Number(digits) if to.is_integer() && !text::is_whole(digits) => {
+        JsonValue::Bool(truth) if to == &DataType::Boolean => truth.to_string().into(),
+        JsonValue::Number(digits) if to.is_integer() && !text::is_whole(digits) => {
             text::decimal(digits, 38, 0)?.to_string().into()
         }
-        Value::Number(digits) if to.is_numeric() => digits.as_ref().into(),
+        JsonValue::Number(digits) if to.is_numeric() => digits.as_ref().into(),
         _ => return None,
     })
 }
 
 /// The value, unless it is `null`.
-fn present<'a, 'b>(value: &'a Value<'b>) -> Option<&'a Value<'b>> {
-    Some(value).filter(|value| !matches!(value, Value::Null))
+fn present<'a, 'b>(value: &'a JsonValue<'b>) -> Option<&'a JsonValue<'b>> {
+    Some(value).filter(|value| !matches!(value, JsonValue::Null))
 }
 
-fn list(values: &[Option<&Value<'_>>], item: &FieldRef) -> Result<ArrayRef, usize> {
+fn list(values: &[Option<&JsonValue<'_>>], item: &FieldRef) -> Result<ArrayRef, usize> {
     let mut items = Vec::new();
     // For each item the row that it is of.
     let mut rows = Vec::new();
     let mut lengths = Vec::with_capacity(values.len());
     for (row, value) in values.iter().enumerate() {
-        let own: &[Value<'_>] = match value {
+        let own: &[JsonValue<'_>] = match value {
             None => &[],
-            Some(Value::Array(own)) => own,
+            Some(JsonValue::Array(own)) => own,
             Some(_) => return Err(row),
         };
         lengths.push(own.len());
@@ -245,12 +245,13 @@ fn list(values: &[Option<&Value<'_>>], item: &FieldRef) -> Result<ArrayRef, usiz
     .map_err(|_| 0)
 }
 
-fn structs(values: &[Option<&Value<'_>>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
-    let mut columns: Vec<Vec<Option<&Value<'_>>>> = vec![vec![None; values.len()]; fields.len()];
+fn structs(values: &[Option<&JsonValue<'_>>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
+    let mut columns: Vec<Vec<Option<&JsonValue<'_>>>> =
+        vec![vec![None; values.len()]; fields.len()];
     for (row, value) in values.iter().enumerate() {
         let own = match value {
             None => continue,
-            Some(Value::Object(own)) => own,
+            Some(JsonValue::Object(own)) => own,
             Some(_) => return Err(row),
         };
         for (name, value) in own {
@@ -272,7 +273,7 @@ fn structs(values: &[Option<&Value<'_>>], fields: &ArrowFields) -> Result<ArrayR
         .map_err(|_| 0)
 }
 
-fn map(values: &[Option<&Value<'_>>], entries: &FieldRef) -> Result<ArrayRef, usize> {
+fn map(values: &[Option<&JsonValue<'_>>], entries: &FieldRef) -> Result<ArrayRef, usize> {
     let DataType::Struct(pair) = entries.data_type() else {
         return values.iter().position(Option::is_some).map_or(Err(0), Err);
     };
@@ -281,9 +282,9 @@ fn map(values: &[Option<&Value<'_>>], entries: &FieldRef) -> Result<ArrayRef, us
     let mut rows = Vec::new();
     let mut lengths = Vec::with_capacity(values.len());
     for (row, value) in values.iter().enumerate() {
-        let own: &[(Cow<'_, str>, Value<'_>)] = match value {
+        let own: &[(Cow<'_, str>, JsonValue<'_>)] = match value {
             None => &[],
-            Some(Value::Object(own)) => own,
+            Some(JsonValue::Object(own)) => own,
             Some(_) => return Err(row),
         };
         lengths.push(own.len());

@@ -12,7 +12,7 @@ use super::history::TableHistory;
 use super::{RowSource, select};
 use crate::domain::cast::conform;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::{Snapshot, Table, convert};
+use crate::engine::table::{Snapshot, SnapshotTable, convert};
 use crate::error::{Context, Result};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
@@ -37,7 +37,7 @@ pub struct AsOfTable {
     pub schema: SchemaRef,
     /// How many rows it has, if a footer told that.
     pub count: Option<u64>,
-    table: Box<Table>,
+    table: Box<SnapshotTable>,
     rows: RowsOnDate,
 }
 
@@ -169,7 +169,7 @@ impl TableHistory {
 impl AsOfTable {
     /// A snapshot whose columns are known; `opened` if it is open already.
     pub(super) fn of_snapshot(
-        table: &Table,
+        table: &SnapshotTable,
         observed: NaiveDate,
         schema: SchemaRef,
         objects: Vec<Object>,

@@ -20,7 +20,7 @@ use crate::domain::cast::{cast_exactly, display};
 use crate::domain::days::to_days;
 use crate::domain::path_columns::first_disagreeing;
 use crate::domain::schema::{TypeClashes, unify};
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Context, Error, Result};
 use crate::storage::lake::paths::SNAPSHOT_DATE;
 use crate::storage::parquet::object::BATCH_ROWS;
@@ -87,7 +87,7 @@ impl TableHistory {
 
     /// One copy. Text is read in the types of its own values: those of other copies are not known
     /// on every date.
-    fn copy(&self, table: &Table, date: NaiveDate) -> Result<AsOfTable> {
+    fn copy(&self, table: &SnapshotTable, date: NaiveDate) -> Result<AsOfTable> {
         let Some(objects) = self
             .snapshots
             .get(&date)

@@ -11,13 +11,13 @@ use super::facts::SnapshotFacts;
 use super::known_intervals::{HistorySettings, RunIntervals};
 use crate::domain::as_of_rule::{AsOfRule, NoSnapshot, latest};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::{Partitions, Table};
+use crate::engine::table::{Partitions, SnapshotTable};
 use crate::error::{Error, Result, toml_key};
 
 /// A table's snapshots and intervals, from which its rows as of a date come.
 pub struct TableHistory {
     /// The table.
-    pub table: Table,
+    pub table: SnapshotTable,
     /// The lag and tolerance of [`TableHistory::resolve`].
     pub rule: AsOfRule,
     /// The snapshots that may serve the dates that are asked for, and perhaps others.
@@ -48,7 +48,7 @@ impl TableHistory {
     /// # Errors
     /// A usage error if `using` asks for intervals that do not exist.
     pub fn new(
-        table: Table,
+        table: SnapshotTable,
         rule: AsOfRule,
         snapshots: Partitions,
         intervals: Option<Intervals>,
@@ -102,7 +102,7 @@ impl TableHistory {
     /// # Errors
     /// A refusal if neither snapshots nor intervals can serve any date.
     pub fn find_latest(
-        table: Table,
+        table: SnapshotTable,
         intervals: Option<Intervals>,
         dates: &[NaiveDate],
     ) -> Result<Self> {

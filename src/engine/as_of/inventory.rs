@@ -7,7 +7,7 @@
 use chrono::NaiveDate;
 
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
 use crate::storage::lake::location::{Location, Object};
@@ -18,8 +18,8 @@ use crate::storage::parquet::object::ParquetObject;
 /// A table as it was found, damaged or not.
 pub struct TableInventory {
     /// The table; its key is empty if nothing that can be read names one.
-    pub table: Table,
-    /// Its snapshots. Unlike with [`Table::find`], a date may have several files.
+    pub table: SnapshotTable,
+    /// Its snapshots. Unlike with [`SnapshotTable::find`], a date may have several files.
     pub found: Found,
     /// Where its intervals are or would be; nothing without a lake.
     pub intervals_path: Option<Location>,
@@ -33,7 +33,7 @@ impl TableInventory {
     /// # Errors
     /// What concerns the table as a whole: an external table without a key, a folder that cannot be
     /// listed.
-    pub fn take(mut table: Table, intervals_path: Option<Location>) -> Result<Self> {
+    pub fn take(mut table: SnapshotTable, intervals_path: Option<Location>) -> Result<Self> {
         let intervals = intervals_path.as_ref().map_or(Ok(None), Intervals::open);
         if let (true, Ok(Some(intervals))) = (table.key.is_empty(), &intervals) {
             table.key.clone_from(&intervals.footer.key);
@@ -68,7 +68,7 @@ fn last_readable_key(found: &Found) -> Vec<String> {
 ///
 /// # Errors
 /// A failure of listing the snapshots or reading one. One that is damaged is passed over.
-pub fn last_key(table: &Table, today: NaiveDate) -> Result<Vec<String>> {
+pub fn last_key(table: &SnapshotTable, today: NaiveDate) -> Result<Vec<String>> {
     if !table.own {
         return Ok(Vec::new());
     }

@@ -29,7 +29,7 @@ use super::history::TableHistory;
 use super::{RowSource, select};
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Settings, Sink};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
 use crate::model::MemoryBudget;
@@ -282,14 +282,14 @@ impl KnownIntervals {
 
 /// Intervals on their way into a temporary file.
 struct TemporaryIntervals<'a> {
-    table: &'a Table,
+    table: &'a SnapshotTable,
     settings: &'a Settings,
     file: Temporary<TempPath>,
     writer: Option<ObjectWriter>,
 }
 
 impl<'a> TemporaryIntervals<'a> {
-    fn new(table: &'a Table, settings: &'a Settings) -> Result<Self> {
+    fn new(table: &'a SnapshotTable, settings: &'a Settings) -> Result<Self> {
         let file = temporary(|| {
             tempfile::Builder::new()
                 .prefix("asof-intervals-")

@@ -12,7 +12,7 @@ use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::engine::intervals::{IntervalBatch, split};
 use crate::engine::selection::Selection;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
@@ -25,7 +25,7 @@ use crate::model::MemoryBudget;
 /// # Errors
 /// As [`Pass::run`].
 pub fn compact_in_memory(
-    table: &Table,
+    table: &SnapshotTable,
     days: Snapshots<'_>,
     part: &TablePart,
     memory: MemoryBudget,

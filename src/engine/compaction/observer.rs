@@ -7,14 +7,14 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::facts::CompactionFacts;
 use super::pass::Pass;
 use crate::domain::schema::unify;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::Result;
 use crate::storage::parquet::footer::ObservedWire;
 
 /// The facts of a pass while its snapshots are seen one by one.
 pub(super) struct SnapshotObserver<'a> {
-    table: &'a Table,
+    table: &'a SnapshotTable,
     /// The part whose columns are of interest, of whole snapshots.
     part: Option<&'a TablePart>,
     /// The columns of all that was seen, as far as they are of interest.

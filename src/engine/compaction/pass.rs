@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use super::interval_columns::START;
 use super::settings::Settings;
 use crate::engine::intervals::Intervals;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::Result;
 use crate::model::MemoryBudget;
@@ -63,7 +63,7 @@ impl Base {
 /// A pass over snapshots; see the module.
 pub struct Pass<'a> {
     /// The table.
-    pub table: &'a Table,
+    pub table: &'a SnapshotTable,
     /// What its intervals depend on.
     pub settings: &'a Settings,
     /// The intervals that are reused.

@@ -11,7 +11,7 @@ use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::selection::Selection;
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::error::Result;
 use crate::source::no_column;
 use crate::storage::parquet::footer::{Content, Footer, IntervalsFooter};
@@ -47,7 +47,7 @@ impl Settings {
     ///
     /// # Errors
     /// A usage error that names the column.
-    pub fn check(&self, schema: &SchemaRef, table: &Table) -> Result<()> {
+    pub fn check(&self, schema: &SchemaRef, table: &SnapshotTable) -> Result<()> {
         for name in self.comparison.ignore.iter().chain(&self.comparison.track) {
             if schema.field_with_name(name).is_err() {
                 return Err(no_column(name, schema, &format!("table {}", table.name)));
@@ -66,7 +66,7 @@ impl Settings {
     /// those that were declared.
     pub fn footer(
         &self,
-        table: &Table,
+        table: &SnapshotTable,
         facts: &CompactionFacts,
         types: &BTreeMap<String, String>,
     ) -> Footer {

@@ -23,12 +23,12 @@ use crate::engine::changes;
 use crate::engine::intervals::split;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::selection::Selection;
-use crate::engine::table::{Table, all_digests};
+use crate::engine::table::{SnapshotTable, all_digests};
 use crate::engine::table_part::{ChooseRows, TablePart};
 use crate::error::Context;
 use crate::model::MemoryBudget;
 use crate::source::TypeRules;
-use crate::storage::lake::Lake;
+use crate::storage::lake::LakeRoot;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::parquet::footer::{Content, Footer, IntervalsFooter, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -136,7 +136,7 @@ fn write(path: &Path, batch: RecordBatch, footer: Content) {
 /// A lake of own snapshots; the third day equals the second.
 struct Fixture {
     folder: tempfile::TempDir,
-    table: Table,
+    table: SnapshotTable,
     settings: Settings,
     part: Option<TablePart>,
 }
@@ -174,14 +174,14 @@ impl Fixture {
                 .join(format!("item/snapshots/snapshot_date={date}/item.parquet"));
             write(&path, batch, Content::Snapshot(footer));
         }
-        let table = Table {
+        let table = SnapshotTable {
             dedup: None,
             dedup_is_given: false,
             name: "item".parse().expect("a name"),
             key: key(),
             key_is_given: false,
             root: Location::local(folder.path().join("item/snapshots")),
-            layout: Lake::layout().expect("a layout"),
+            layout: LakeRoot::layout().expect("a layout"),
             own: true,
             types: TypeRules::default(),
             format: crate::source::FormatRule::default(),
@@ -522,7 +522,7 @@ fn rows_that_are_not_in_order_are_noticed_and_taken_all_the_same() {
             write(&path, batch, Footer::sample().content);
         }
         let layout = Layout::parse("%Y-%m-%d.parquet").expect("a layout");
-        let table = Table {
+        let table = SnapshotTable {
             root: Location::local(folder.path()),
             layout,
             own: false,
@@ -868,7 +868,7 @@ fn the_fingerprints_of_external_snapshots_are_those_of_their_rows() {
             );
         }
         let layout = Layout::parse("%Y-%m-%d.parquet").expect("a layout");
-        let table = Table {
+        let table = SnapshotTable {
             root: Location::local(folder.path()),
             layout,
             own: false,
@@ -1203,7 +1203,7 @@ fn copies_of_another_tool_are_observed_whole_though_a_part_of_them_is_wanted() {
         let (expected, _) = observed(&own_days, &own);
         let own = own.selecting(Some("price > 500"), &["id"]);
         let (_, rows_of_own) = observed(&own_days, &own);
-        let table = Table {
+        let table = SnapshotTable {
             root: Location::local(folder.path()),
             layout,
             own: false,

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use crate::domain::digest::Fingerprint;
 use crate::engine::compaction::compact_in_memory;
 use crate::engine::join::{JoinColumns, Timed};
-use crate::engine::table::Table;
+use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::{Error, Result};
 use crate::model::MemoryBudget;
@@ -37,7 +37,7 @@ pub struct DatedSnapshot {
 /// A failure or refusal of reading any of the snapshots; a refusal for a key that stands twice in
 /// one.
 pub fn versions_of_snapshots(
-    table: &Table,
+    table: &SnapshotTable,
     snapshots: &[DatedSnapshot],
     columns: &Arc<JoinColumns>,
     memory: MemoryBudget,

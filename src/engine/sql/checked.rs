@@ -16,9 +16,9 @@ use super::functions::{Arithmetic, WithoutRange};
 
 /// The rule; it comes after the coercion of types.
 #[derive(Debug)]
-pub(super) struct Checked;
+pub(super) struct CheckedArithmetic;
 
-impl AnalyzerRule for Checked {
+impl AnalyzerRule for CheckedArithmetic {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &checked, &Ok)
     }

@@ -59,13 +59,13 @@ pub fn dates_read(sql: &str, relation: &str, dates: &[NaiveDate]) -> Result<Vec<
 }
 
 /// A place where a query names the relation.
-struct Named {
+struct Mention {
     /// The name by which its columns are told there; `None` if its columns have other names.
     qualifier: Option<String>,
     conditions: Vec<Expr>,
 }
 
-impl Named {
+impl Mention {
     /// For each date, whether its copy passes the conditions.
     fn passing(&self, dates: &[NaiveDate]) -> Vec<bool> {
         let mut passing = vec![true; dates.len()];
@@ -156,14 +156,14 @@ impl VisitorMut for Bare<'_> {
 /// Finds the places where a relation is named.
 struct Places<'a> {
     relation: &'a str,
-    found: Vec<Named>,
+    found: Vec<Mention>,
 }
 
 impl Visitor for Places<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        let mut named: Vec<Named> = select.from.iter().flat_map(|from| self.of(from)).collect();
+        let mut named: Vec<Mention> = select.from.iter().flat_map(|from| self.of(from)).collect();
         if let Some(condition) = &select.selection {
             add(condition, &mut named);
         }
@@ -173,7 +173,7 @@ impl Visitor for Places<'_> {
 }
 
 impl Places<'_> {
-    fn of(&self, from: &TableWithJoins) -> Vec<Named> {
+    fn of(&self, from: &TableWithJoins) -> Vec<Mention> {
         let mut named = self.of_factor(&from.relation);
         for Join {
             join_operator,
@@ -208,7 +208,7 @@ impl Places<'_> {
         named
     }
 
-    fn of_factor(&self, factor: &TableFactor) -> Vec<Named> {
+    fn of_factor(&self, factor: &TableFactor) -> Vec<Mention> {
         match factor {
             TableFactor::Table { name, alias, .. } if self.is(name) => {
                 let qualifier = match alias {
@@ -216,7 +216,7 @@ impl Places<'_> {
                     Some(alias) if alias.columns.is_empty() => Some(name_of(&alias.name)),
                     Some(_) => None,
                 };
-                vec![Named {
+                vec![Mention {
                     qualifier,
                     conditions: Vec::new(),
                 }]
@@ -247,7 +247,7 @@ impl Places<'_> {
 }
 
 /// Adds the parts of a condition, which all have to hold.
-fn add(condition: &Expr, named: &mut [Named]) {
+fn add(condition: &Expr, named: &mut [Mention]) {
     match condition {
         Expr::Nested(inner) => add(inner, named),
         Expr::BinaryOp {

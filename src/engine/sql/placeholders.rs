@@ -66,27 +66,27 @@ fn begin(date: NaiveDate, zone: Tz) -> DateTime<Tz> {
 
 /// What a placeholder stands for.
 #[derive(Clone, Copy)]
-enum Value {
+enum PlaceholderValue {
     Date(NaiveDate),
     Time(DateTime<Tz>),
 }
 
-impl Value {
+impl PlaceholderValue {
     /// The value of a name, which may be written in either case.
-    fn of(name: &str, day: JobDay) -> Option<Value> {
+    fn of(name: &str, day: JobDay) -> Option<PlaceholderValue> {
         Some(match name.to_ascii_lowercase().as_str() {
-            "date" => Value::Date(day.date),
-            "yesterday" => Value::Date(day.date - Days::new(1)),
-            "start" => Value::Time(day.start()),
-            "end" => Value::Time(day.end()),
+            "date" => PlaceholderValue::Date(day.date),
+            "yesterday" => PlaceholderValue::Date(day.date - Days::new(1)),
+            "start" => PlaceholderValue::Time(day.start()),
+            "end" => PlaceholderValue::Time(day.end()),
             _ => return None,
         })
     }
 
     fn text(self) -> String {
         match self {
-            Value::Date(date) => date.to_string(),
-            Value::Time(time) => time
+            PlaceholderValue::Date(date) => date.to_string(),
+            PlaceholderValue::Time(time) => time
                 .with_timezone(&Utc)
                 .to_rfc3339_opts(SecondsFormat::Secs, true),
         }
@@ -94,8 +94,8 @@ impl Value {
 
     fn literal(self) -> String {
         match self {
-            Value::Date(_) => format!("DATE '{}'", self.text()),
-            Value::Time(_) => format!("TIMESTAMPTZ '{}'", self.text()),
+            PlaceholderValue::Date(_) => format!("DATE '{}'", self.text()),
+            PlaceholderValue::Time(_) => format!("TIMESTAMPTZ '{}'", self.text()),
         }
     }
 
@@ -104,13 +104,17 @@ impl Value {
         let mut text = String::new();
         let done = match self {
             _ if items.contains(&Item::Error) => Err(std::fmt::Error),
-            Value::Date(date) => write!(text, "{}", date.format_with_items(items.iter())),
-            Value::Time(time) => write!(text, "{}", time.format_with_items(items.iter())),
+            PlaceholderValue::Date(date) => {
+                write!(text, "{}", date.format_with_items(items.iter()))
+            }
+            PlaceholderValue::Time(time) => {
+                write!(text, "{}", time.format_with_items(items.iter()))
+            }
         };
         done.map_err(|_| {
             Error::usage(format!(
                 "the job's SQL: '{format}' is not a format of a {}",
-                if matches!(self, Value::Date(_)) {
+                if matches!(self, PlaceholderValue::Date(_)) {
                     "date"
                 } else {
                     "time"
@@ -137,17 +141,17 @@ pub fn bind(sql: &str, day: JobDay) -> Result<String> {
     let mut bound = String::with_capacity(sql.len());
     let mut from = 0;
     for (quoted, kind) in quoted(sql)? {
-        bind_part(&sql[from..quoted.start], day, Part::Code, &mut bound)?;
+        bind_part(&sql[from..quoted.start], day, SqlPart::Code, &mut bound)?;
         bind_part(&sql[quoted.clone()], day, kind, &mut bound)?;
         from = quoted.end;
     }
-    bind_part(&sql[from..], day, Part::Code, &mut bound)?;
+    bind_part(&sql[from..], day, SqlPart::Code, &mut bound)?;
     Ok(bound)
 }
 
 /// A part of a query.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum SqlPart {
     Code,
     /// A value in quotes.
     Text,
@@ -157,7 +161,7 @@ enum Part {
 }
 
 /// The parts of a query that are quoted or comments, in their order.
-fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
+fn quoted(sql: &str) -> Result<Vec<(Range<usize>, SqlPart)>> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .with_unescape(false)
         .tokenize_with_location();
@@ -173,8 +177,8 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
         let part = match &token.token {
             Token::Whitespace(
                 Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
-            ) => Part::Comment,
-            Token::Word(word) if word.quote_style.is_some() => Part::Name,
+            ) => SqlPart::Comment,
+            Token::Word(word) if word.quote_style.is_some() => SqlPart::Name,
             Token::SingleQuotedString(_)
             | Token::DoubleQuotedString(_)
             | Token::TripleSingleQuotedString(_)
@@ -187,7 +191,7 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, Part)>> {
             | Token::NationalStringLiteral(_)
             | Token::EscapedStringLiteral(_)
             | Token::UnicodeStringLiteral(_)
-            | Token::HexStringLiteral(_) => Part::Text,
+            | Token::HexStringLiteral(_) => SqlPart::Text,
             _ => continue,
         };
         let start = place.byte(token.span.start);
@@ -235,9 +239,9 @@ const DATES_OF_OTHERS: [&str; 9] = [
     "tomorrow",
 ];
 
-fn bind_part(sql: &str, day: JobDay, part: Part, bound: &mut String) -> Result<()> {
+fn bind_part(sql: &str, day: JobDay, part: SqlPart, bound: &mut String) -> Result<()> {
     let mut rest = sql;
-    while part != Part::Comment
+    while part != SqlPart::Comment
         && let Some(at) = rest.find('{')
     {
         bound.push_str(&rest[..at]);
@@ -248,11 +252,11 @@ fn bind_part(sql: &str, day: JobDay, part: Part, bound: &mut String) -> Result<(
         let (name, format) = inside
             .split_once(':')
             .map_or((inside, None), |(name, format)| (name, Some(format)));
-        let value =
-            Value::of(name, day).filter(|_| format.is_none_or(|format| format.contains('%')));
+        let value = PlaceholderValue::of(name, day)
+            .filter(|_| format.is_none_or(|format| format.contains('%')));
         match (value, format) {
             (Some(value), Some(format)) => bound.push_str(&value.formatted(format)?),
-            (Some(value), None) if part == Part::Code => bound.push_str(&value.literal()),
+            (Some(value), None) if part == SqlPart::Code => bound.push_str(&value.literal()),
             (Some(value), None) => bound.push_str(&value.text()),
             (None, _) => {
                 let is_name = !inside.is_empty()
@@ -260,9 +264,11 @@ fn bind_part(sql: &str, day: JobDay, part: Part, bound: &mut String) -> Result<(
                         .chars()
                         .all(|c| c.is_ascii_alphanumeric() || c == '_');
                 let is_taken = match part {
-                    Part::Code => true,
-                    Part::Text => DATES_OF_OTHERS.contains(&inside.to_ascii_lowercase().as_str()),
-                    Part::Name | Part::Comment => false,
+                    SqlPart::Code => true,
+                    SqlPart::Text => {
+                        DATES_OF_OTHERS.contains(&inside.to_ascii_lowercase().as_str())
+                    }
+                    SqlPart::Name | SqlPart::Comment => false,
                 };
                 if is_name && is_taken {
                     return Err(Error::usage(format!(

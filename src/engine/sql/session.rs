@@ -12,7 +12,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::alignment::Alignment;
-use super::checked::Checked;
+use super::checked::CheckedArithmetic;
 use super::functions;
 use super::in_order::Pieces;
 use crate::storage::parquet::object::BATCH_ROWS;
@@ -45,7 +45,7 @@ pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
             Arc::new(Alignment),
             Arc::new(ResolveGroupingFunction::new()),
             Arc::new(TypeCoercion::new()),
-            Arc::new(Checked),
+            Arc::new(CheckedArithmetic),
         ])
         .build();
     let context = SessionContext::new_with_state(state);

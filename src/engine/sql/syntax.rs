@@ -78,23 +78,23 @@ struct Refusal {
     hint: Option<&'static str>,
 }
 
-type Checked = ControlFlow<Refusal>;
+type ClauseCheck = ControlFlow<Refusal>;
 
-fn refuse(clause: impl Into<String>) -> Checked {
+fn refuse(clause: impl Into<String>) -> ClauseCheck {
     ControlFlow::Break(Refusal {
         clause: clause.into(),
         hint: None,
     })
 }
 
-fn refuse_with(clause: &str, hint: &'static str) -> Checked {
+fn refuse_with(clause: &str, hint: &'static str) -> ClauseCheck {
     ControlFlow::Break(Refusal {
         clause: clause.into(),
         hint: Some(hint),
     })
 }
 
-fn refuse_if_with(is_there: bool, clause: &str, hint: &'static str) -> Checked {
+fn refuse_if_with(is_there: bool, clause: &str, hint: &'static str) -> ClauseCheck {
     if is_there {
         refuse_with(clause, hint)
     } else {
@@ -102,7 +102,7 @@ fn refuse_if_with(is_there: bool, clause: &str, hint: &'static str) -> Checked {
     }
 }
 
-fn refuse_if(is_there: bool, clause: &str) -> Checked {
+fn refuse_if(is_there: bool, clause: &str) -> ClauseCheck {
     if is_there {
         refuse(clause)
     } else {
@@ -112,30 +112,30 @@ fn refuse_if(is_there: bool, clause: &str) -> Checked {
 
 const ORDER_BY: &str = "write ORDER BY";
 const WHOLE_WINDOW: &str = "write the whole window: OVER (PARTITION BY x ORDER BY y)";
-const DONE: Checked = ControlFlow::Continue(());
+const DONE: ClauseCheck = ControlFlow::Continue(());
 
 struct Supported;
 
 impl Visitor for Supported {
     type Break = Refusal;
 
-    fn pre_visit_query(&mut self, query: &Query) -> Checked {
+    fn pre_visit_query(&mut self, query: &Query) -> ClauseCheck {
         check_query(query)
     }
 
-    fn pre_visit_select(&mut self, select: &Select) -> Checked {
+    fn pre_visit_select(&mut self, select: &Select) -> ClauseCheck {
         check_select(select)
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Checked {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ClauseCheck {
         check_table(factor)
     }
 
-    fn pre_visit_expr(&mut self, expression: &Expr) -> Checked {
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ClauseCheck {
         check_expression(expression)
     }
 
-    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> Checked {
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ClauseCheck {
         check_value(value)
     }
 }

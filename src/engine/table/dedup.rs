@@ -2,9 +2,9 @@
 //!
 //! **Who reads what.** `asof snapshot` drops rows once, when it takes a copy; what is published has
 //! one row for each key, and readers of the lake know nothing of a rule. External copies are never
-//! written, so their rows are dropped each time a copy is opened ([`Table::open`]), for every
-//! command alike. A copy is then sorted before its first row is read, and all of its columns are
-//! read, since rows that are equal in some columns may differ in others.
+//! written, so their rows are dropped each time a copy is opened ([`SnapshotTable::open`]), for
+//! every command alike. A copy is then sorted before its first row is read, and all of its columns
+//! are read, since rows that are equal in some columns may differ in others.
 //!
 //! **What is held.** The sorter's budget, twice while it sorts. Copies are read by several threads
 //! at a time, so theirs is smaller.
@@ -16,7 +16,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::Table;
+use super::SnapshotTable;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
 use crate::domain::key::KeyEncoder;
@@ -45,7 +45,7 @@ impl Dropped {
 ///
 /// # Errors
 /// A usage error for a column that is absent, a part of the key, or of a type without an order.
-pub fn check(table: &Table, dedup: &Dedup, schema: &Schema, what: &str) -> Result<()> {
+pub fn check(table: &SnapshotTable, dedup: &Dedup, schema: &Schema, what: &str) -> Result<()> {
     for column in dedup.latest_by() {
         if table.key.contains(column) {
             return Err(Error::usage(format!(
@@ -70,7 +70,7 @@ pub fn check(table: &Table, dedup: &Dedup, schema: &Schema, what: &str) -> Resul
 }
 
 /// The columns by which rows are sorted, so that the last row of each key is its latest.
-pub fn sorted_by(table: &Table, dedup: &Dedup) -> Vec<String> {
+pub fn sorted_by(table: &SnapshotTable, dedup: &Dedup) -> Vec<String> {
     table.key.iter().chain(dedup.latest_by()).cloned().collect()
 }
 
@@ -81,7 +81,7 @@ pub fn sorted_by(table: &Table, dedup: &Dedup) -> Vec<String> {
 /// A refusal for a type that has no order. The rows end with a refusal if the latest row of a key
 /// is not known.
 pub fn latest(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
     dedup: &Dedup,
     schema: &SchemaRef,
@@ -95,7 +95,7 @@ pub fn latest(
 /// The latest row of each key of an external copy, in order of the key; it is sorted when the first
 /// row is read.
 pub fn latest_of_copy(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
     dedup: &Dedup,
     schema: &SchemaRef,
@@ -105,7 +105,7 @@ pub fn latest_of_copy(
 }
 
 fn latest_in_memory(
-    table: &Table,
+    table: &SnapshotTable,
     date: NaiveDate,
     dedup: &Dedup,
     schema: &SchemaRef,
@@ -140,7 +140,7 @@ fn latest_in_memory(
 struct LatestRows {
     keys: KeyEncoder,
     order: KeyEncoder,
-    table: Table,
+    table: SnapshotTable,
     date: NaiveDate,
     dedup: Dedup,
     /// Nothing after the end.
@@ -151,7 +151,7 @@ struct LatestRows {
 
 impl LatestRows {
     fn new(
-        table: &Table,
+        table: &SnapshotTable,
         date: NaiveDate,
         dedup: &Dedup,
         schema: &SchemaRef,
@@ -266,8 +266,8 @@ mod tests {
     /// A row: key, two columns that order it, and a column that does not.
     type Row = (i64, Option<f64>, Option<String>, i64);
 
-    fn table() -> Table {
-        Table {
+    fn table() -> SnapshotTable {
+        SnapshotTable {
             name: "feed".parse().expect("a name"),
             key: vec!["id".into()],
             key_is_given: false,

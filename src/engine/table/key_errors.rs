@@ -4,11 +4,11 @@
 use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
-use super::Table;
+use super::SnapshotTable;
 use crate::error::{Error, toml_key};
 use crate::source::no_column;
 
-impl Table {
+impl SnapshotTable {
     /// The error for a table whose key nothing tells.
     pub fn key_is_unknown(&self) -> Error {
         Error::usage(format!("the key of table {} is unknown", self.name)).hint(format!(

@@ -14,7 +14,7 @@ use crate::domain::widening::keeps_values;
 use crate::engine::table::dedup::Dropped;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{self, Format, Rows, TypeRules};
+use crate::source::{self, Format, SourceRows, TypeRules};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
 use crate::storage::parquet::object::{ParquetObject, RowCondition};
@@ -38,10 +38,10 @@ pub struct Snapshot {
 /// Where the rows of a snapshot are.
 pub(super) enum SnapshotContent {
     Own(ParquetObject),
-    External(Rows, Vec<Object>, Format, TypeRules),
+    External(SourceRows, Vec<Object>, Format, TypeRules),
     /// The latest rows of another tool's files: what a part of them holds says nothing of a key's
     /// latest row.
-    Latest(Rows),
+    Latest(SourceRows),
 }
 
 impl Snapshot {

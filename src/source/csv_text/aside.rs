@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::parallel::processors;
 use crate::source::TypeRules;
 use crate::source::dialect::Form;
-use crate::source::type_inference::{Guess, Place};
+use crate::source::type_inference::{Guess, ValuePlace};
 use crate::storage::parquet::object::BATCH_ROWS;
 
 /// How many batches may wait to be looked at.
@@ -32,7 +32,7 @@ const WAITING: usize = 4;
 pub(super) struct TextAside {
     pub(super) schema: SchemaRef,
     builders: Vec<StringBuilder>,
-    places: Vec<Place>,
+    places: Vec<ValuePlace>,
     watch: TypeWatch,
     writer: StreamWriter<BufWriter<File>>,
 }
@@ -64,7 +64,7 @@ impl TextAside {
     }
 
     /// Ends a row that stands at a place, and has a value for every column.
-    pub(super) fn end_row(&mut self, place: Place) -> Result<()> {
+    pub(super) fn end_row(&mut self, place: ValuePlace) -> Result<()> {
         self.places.push(place);
         if self.places.len() == BATCH_ROWS {
             self.flush()?;
@@ -109,7 +109,7 @@ impl TextAside {
 /// Rows of text, and where each stands.
 struct Placed {
     rows: RecordBatch,
-    places: Vec<Place>,
+    places: Vec<ValuePlace>,
 }
 
 /// Some columns, by number, and what their values have shown.

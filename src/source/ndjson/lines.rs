@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use jiter::{Jiter, Peek};
 
 use super::SPILL;
-use crate::domain::text::json::{Fields, Value};
+use crate::domain::text::json::{Fields, JsonValue};
 use crate::error::{Context, Result};
-use crate::source::type_inference::Place;
+use crate::source::type_inference::ValuePlace;
 
 /// How much text a piece has, if its last line is not longer.
 const PIECE: usize = 1 << 20;
@@ -19,11 +19,11 @@ const LONGEST_LINE: usize = 16 << 20;
 const DEEPEST: usize = 100;
 
 /// An object, and where it stands.
-pub(super) type PlacedObject<'a> = (Place, Fields<'a>);
+pub(super) type PlacedObject<'a> = (ValuePlace, Fields<'a>);
 
 /// Some lines of a file, or the beginning of one that is too long.
 pub(super) struct LinesPiece {
-    first: Place,
+    first: ValuePlace,
     text: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl LinesPiece {
             {
                 continue;
             }
-            let place = Place {
+            let place = ValuePlace {
                 line: number,
                 ..self.first
             };
@@ -59,7 +59,7 @@ fn object(line: &str) -> Option<Fields<'_>> {
         reader: Jiter::new(line.as_bytes()),
     };
     match line.value(DEEPEST) {
-        Some(Value::Object(fields)) => line.reader.finish().is_ok().then_some(fields),
+        Some(JsonValue::Object(fields)) => line.reader.finish().is_ok().then_some(fields),
         _ => None,
     }
 }
@@ -72,30 +72,30 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn value(&mut self, depth: usize) -> Option<Value<'a>> {
+    fn value(&mut self, depth: usize) -> Option<JsonValue<'a>> {
         let peek = self.reader.peek().ok()?;
         Some(match peek {
             Peek::Null => {
                 self.reader.known_null().ok()?;
-                Value::Null
+                JsonValue::Null
             }
-            Peek::True | Peek::False => Value::Bool(self.reader.known_bool(peek).ok()?),
+            Peek::True | Peek::False => JsonValue::Bool(self.reader.known_bool(peek).ok()?),
             Peek::String => {
                 let start = self.reader.current_index();
                 let length = self.reader.known_str().ok()?.len();
-                Value::String(string(self.read_since(start)?, length)?)
+                JsonValue::String(string(self.read_since(start)?, length)?)
             }
-            Peek::Array => Value::Array(self.items(depth.checked_sub(1)?)?),
-            Peek::Object => Value::Object(self.fields(depth.checked_sub(1)?)?),
+            Peek::Array => JsonValue::Array(self.items(depth.checked_sub(1)?)?),
+            Peek::Object => JsonValue::Object(self.fields(depth.checked_sub(1)?)?),
             _ => {
                 let start = self.reader.current_index();
                 self.reader.known_number_bytes(peek).ok()?;
-                Value::Number(self.read_since(start)?.into())
+                JsonValue::Number(self.read_since(start)?.into())
             }
         })
     }
 
-    fn items(&mut self, depth: usize) -> Option<Vec<Value<'a>>> {
+    fn items(&mut self, depth: usize) -> Option<Vec<JsonValue<'a>>> {
         let mut items = Vec::new();
         let mut next = self.reader.known_array().ok()?;
         while next.is_some() {
@@ -143,19 +143,19 @@ pub(super) struct LinesPieces {
     file: File,
     /// Where the text of each file begins and ends.
     texts: Vec<Option<(u64, u64)>>,
-    next: Place,
+    next: ValuePlace,
 }
 
 impl LinesPieces {
     pub(super) fn new(file: File, texts: Vec<Option<(u64, u64)>>) -> Self {
-        let next = Place { file: 0, line: 1 };
+        let next = ValuePlace { file: 0, line: 1 };
         LinesPieces { file, texts, next }
     }
 
     fn next_piece(&mut self) -> Result<Option<LinesPiece>> {
         while let Some(text) = self.texts.get_mut(self.next.file) {
             let Some((start, end)) = text.filter(|(start, end)| start < end) else {
-                self.next = Place {
+                self.next = ValuePlace {
                     file: self.next.file + 1,
                     line: 1,
                 };

@@ -7,12 +7,12 @@ use arrow::datatypes::{DataType, Field, Fields};
 use struson::reader::ValueType;
 
 use crate::domain::cast::shortened;
-use crate::domain::text::json::{self, Value};
+use crate::domain::text::json::{self, JsonValue};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
 use crate::error::{Error, Result};
 use crate::source::Input;
-use crate::source::type_inference::{Guess, Place, Written};
+use crate::source::type_inference::{Guess, ValuePlace, Written};
 
 const KINDS: [ValueType; 5] = [
     ValueType::Boolean,
@@ -35,14 +35,14 @@ pub(super) fn kind(of: ValueType) -> &'static str {
 }
 
 /// The kind of a value; nothing of a null.
-fn kind_of(value: &Value<'_>) -> Option<ValueType> {
+fn kind_of(value: &JsonValue<'_>) -> Option<ValueType> {
     match value {
-        Value::Null => None,
-        Value::Bool(_) => Some(ValueType::Boolean),
-        Value::Number(_) => Some(ValueType::Number),
-        Value::String(_) => Some(ValueType::String),
-        Value::Array(_) => Some(ValueType::Array),
-        Value::Object(_) => Some(ValueType::Object),
+        JsonValue::Null => None,
+        JsonValue::Bool(_) => Some(ValueType::Boolean),
+        JsonValue::Number(_) => Some(ValueType::Number),
+        JsonValue::String(_) => Some(ValueType::String),
+        JsonValue::Array(_) => Some(ValueType::Array),
+        JsonValue::Object(_) => Some(ValueType::Object),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Shape {
     strings: Guess,
     /// The first value of each kind, by [`KINDS`], with what it is if it is neither a list nor an
     /// object.
-    first: [Option<(Place, Option<String>)>; KINDS.len()],
+    first: [Option<(ValuePlace, Option<String>)>; KINDS.len()],
     items: Option<Box<Shape>>,
     /// What the fields of its objects have in common.
     pub(super) fields: ShapesOfFields,
@@ -126,7 +126,7 @@ impl Shape {
     }
 
     /// Looks at a value.
-    fn see(&mut self, value: &Value<'_>, place: Place) {
+    fn see(&mut self, value: &JsonValue<'_>, place: ValuePlace) {
         let Some(of) = kind_of(value) else { return };
         let first = KINDS
             .iter()
@@ -138,17 +138,17 @@ impl Shape {
             }
         };
         match value {
-            Value::Null => {}
-            Value::Bool(value) => note(Some(if *value { "true" } else { "false" })),
-            Value::Number(digits) => {
+            JsonValue::Null => {}
+            JsonValue::Bool(value) => note(Some(if *value { "true" } else { "false" })),
+            JsonValue::Number(digits) => {
                 note(Some(digits));
                 self.numbers.see(digits, place);
             }
-            Value::String(text) => {
+            JsonValue::String(text) => {
                 note(Some(text));
                 self.strings.see(text, place);
             }
-            Value::Array(values) => {
+            JsonValue::Array(values) => {
                 note(None);
                 let item = match &self.pinned {
                     Some(DataType::List(item)) => Some(item.data_type()),
@@ -157,7 +157,7 @@ impl Shape {
                 let items = self.items.get_or_insert_with(|| Box::new(Shape::new(item)));
                 values.iter().for_each(|value| items.see(value, place));
             }
-            Value::Object(fields) => {
+            JsonValue::Object(fields) => {
                 note(None);
                 self.see_object(fields, place, &BTreeMap::new());
             }
@@ -168,7 +168,7 @@ impl Shape {
     pub(super) fn see_object(
         &mut self,
         fields: &json::Fields<'_>,
-        place: Place,
+        place: ValuePlace,
         declared: &BTreeMap<String, DataType>,
     ) {
         let mut before = None;
@@ -199,7 +199,7 @@ impl Shape {
     }
 
     /// The first value of a kind that a type does not take.
-    fn first_but(&self, kinds: &[ValueType]) -> Option<(String, Place)> {
+    fn first_but(&self, kinds: &[ValueType]) -> Option<(String, ValuePlace)> {
         let others = self.seen().filter(|(of, ..)| !kinds.contains(of));
         let (of, place, value) = others.min_by_key(|(_, place, _)| (place.file, place.line))?;
         let name = kind(of);
@@ -208,7 +208,7 @@ impl Shape {
     }
 
     /// The kinds of its values, with the first of each.
-    fn seen(&self) -> impl Iterator<Item = (ValueType, Place, Option<&String>)> {
+    fn seen(&self) -> impl Iterator<Item = (ValueType, ValuePlace, Option<&String>)> {
         KINDS.iter().zip(&self.first).filter_map(|(of, first)| {
             first
                 .as_ref()
@@ -297,17 +297,18 @@ impl Shape {
             .map(|(of, place, _)| (place.file, place.line, kind(of)))
             .collect();
         kinds.sort_unstable();
-        let (last, place) = kinds
-            .last()
-            .map_or(("", Place::default()), |(file, line, name)| {
-                (
-                    name,
-                    Place {
-                        file: *file,
-                        line: *line,
-                    },
-                )
-            });
+        let (last, place) =
+            kinds
+                .last()
+                .map_or(("", ValuePlace::default()), |(file, line, name)| {
+                    (
+                        name,
+                        ValuePlace {
+                            file: *file,
+                            line: *line,
+                        },
+                    )
+                });
         let first = kinds.first().map_or("", |(_, _, name)| name);
         let place = place.in_words(inputs);
         Error::refused(format!(

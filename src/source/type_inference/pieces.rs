@@ -70,7 +70,7 @@ mod tests {
     use arrow::datatypes::DataType;
     use proptest::prelude::*;
 
-    use super::super::{Place, Written};
+    use super::super::{ValuePlace, Written};
     use super::*;
     use crate::source::Input;
 
@@ -86,7 +86,7 @@ mod tests {
     fn of(values: &[(u64, &str)], pinned: Option<&DataType>, written: Written) -> Guess {
         let mut guess = Guess::pinned(pinned, written);
         for (line, value) in values {
-            let place = Place {
+            let place = ValuePlace {
                 file: 0,
                 line: *line,
             };

@@ -57,19 +57,19 @@ const INTERVALS: &str = "intervals";
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]
-pub struct Lake {
+pub struct LakeRoot {
     root: Location,
     folders: OnceLock<Vec<String>>,
 }
 
-impl Lake {
+impl LakeRoot {
     /// The lake at a folder, which need not be there yet.
     ///
     /// # Errors
     /// A usage error if something that is not a folder stands there, or a folder that is not a
     /// lake.
     pub fn open(root: &Location) -> Result<Self> {
-        let lake = Lake {
+        let lake = LakeRoot {
             root: root.clone(),
             folders: OnceLock::new(),
         };
@@ -175,29 +175,29 @@ mod tests {
     fn a_folder_of_other_things_is_no_lake() {
         let root = tempfile::tempdir().expect("a folder");
         assert!(
-            Lake::open(&Location::local(root.path())).is_ok(),
+            LakeRoot::open(&Location::local(root.path())).is_ok(),
             "an empty folder may become one"
         );
-        assert!(Lake::open(&Location::local(root.path().join("new"))).is_ok());
+        assert!(LakeRoot::open(&Location::local(root.path().join("new"))).is_ok());
         fs::create_dir_all(root.path().join("item")).expect("a folder");
         assert!(
-            Lake::open(&Location::local(root.path())).is_ok(),
+            LakeRoot::open(&Location::local(root.path())).is_ok(),
             "another writer may be about to make its first snapshot"
         );
         fs::create_dir_all(root.path().join("photos/2024")).expect("a folder");
         assert_eq!(
-            Lake::open(&Location::local(root.path()))
+            LakeRoot::open(&Location::local(root.path()))
                 .expect_err("no lake")
                 .kind(),
             crate::error::Kind::Usage
         );
         fs::create_dir_all(root.path().join("item/snapshots")).expect("a folder");
-        let lake = Lake::open(&Location::local(root.path())).expect("a lake");
+        let lake = LakeRoot::open(&Location::local(root.path())).expect("a lake");
         assert_eq!(
             lake.tables().expect("tables"),
             ["item".parse().expect("a name")]
         );
         fs::write(root.path().join("file"), "").expect("a file");
-        assert!(Lake::open(&Location::local(root.path().join("file"))).is_err());
+        assert!(LakeRoot::open(&Location::local(root.path().join("file"))).is_err());
     }
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{INTERVALS, Lake, SNAPSHOTS};
+use super::{INTERVALS, LakeRoot, SNAPSHOTS};
 use crate::domain::digest::Fingerprint;
 use crate::domain::layout::Layout;
 use crate::error::Result;
@@ -30,7 +30,7 @@ use crate::storage::lake::location::Location;
 /// The column that the folders of snapshots hold: the date of each.
 pub const SNAPSHOT_DATE: &str = "snapshot_date";
 
-impl Lake {
+impl LakeRoot {
     fn table(&self, table: &TableName) -> Location {
         self.root().join(table.as_str())
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn paths_are_what_lakes_have() {
         let root = Location::local("/lake");
-        let lake = Lake::open(&root).expect("a lake that is not there yet");
+        let lake = LakeRoot::open(&root).expect("a lake that is not there yet");
         let table: TableName = "item".parse().expect("a name");
         let date = NaiveDate::from_ymd_opt(2024, 9, 13).expect("a date");
         let when = date.and_hms_opt(1, 2, 3).expect("a time").and_utc();

@@ -16,7 +16,8 @@ use crate::domain::key::KeyEncoder;
 use crate::error::Result;
 use crate::parallel::map;
 
-/// What the order of a row takes in memory: an [`Entry`], and half of one while they are merged.
+/// What the order of a row takes in memory: a [`PrefixedPlace`], and half of one while they are
+/// merged.
 pub(super) const BYTES_PER_ROW: usize = 24;
 
 /// How many bytes a prefix has.
@@ -36,12 +37,12 @@ impl RowPlace {
 /// The prefix of a row's key and its place, in the high bits and the low ones. So rows with equal
 /// prefixes are in the order in which they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry(u128);
+struct PrefixedPlace(u128);
 
-impl Entry {
+impl PrefixedPlace {
     fn new(prefix: u64, batch: usize, row: usize) -> Self {
         let place = (batch as u64) << 32 | row as u64;
-        Entry(u128::from(prefix) << 64 | u128::from(place))
+        PrefixedPlace(u128::from(prefix) << 64 | u128::from(place))
     }
 
     fn prefix(self) -> u128 {
@@ -72,14 +73,17 @@ pub(super) fn order_of_batch(
     let mut entries = Vec::with_capacity(keys.num_rows());
     add_entries(&mut entries, 0, &keys, prefix_of(&differing));
     entries.sort_by(|one, other| compare(whole, *one, *other));
-    let key = |entry: Option<&Entry>| {
+    let key = |entry: Option<&PrefixedPlace>| {
         entry.map_or_else(Vec::new, |entry| {
             keys.row(entry.place().indices().1).data().into()
         })
     };
     seen.first = key(entries.first());
     seen.last = key(entries.last());
-    Ok((Some(entries.into_iter().map(Entry::place).collect()), seen))
+    Ok((
+        Some(entries.into_iter().map(PrefixedPlace::place).collect()),
+        seen,
+    ))
 }
 
 /// The rows of batches, each of which is in the order of its keys, in the order of all keys, rows
@@ -104,10 +108,11 @@ pub(super) fn order(
         None
     };
     let prefix = prefix_of(&differing);
-    let compare = |one: &Entry, other: &Entry| compare(keys.as_deref(), *one, *other);
+    let compare =
+        |one: &PrefixedPlace, other: &PrefixedPlace| compare(keys.as_deref(), *one, *other);
     let share = batches.len().div_ceil(threads.max(1)).max(1);
     let starts: Vec<usize> = (0..batches.len()).step_by(share).collect();
-    let sorted = map(threads, &starts, |start| -> Result<Vec<Entry>> {
+    let sorted = map(threads, &starts, |start| -> Result<Vec<PrefixedPlace>> {
         let batches = &batches[*start..(start + share).min(batches.len())];
         let mut entries = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (*start..).zip(batches) {
@@ -126,29 +131,31 @@ pub(super) fn order(
         entries.append(&mut others?);
     }
     entries.sort_by(compare);
-    Ok(Some(entries.into_iter().map(Entry::place).collect()))
+    Ok(Some(
+        entries.into_iter().map(PrefixedPlace::place).collect(),
+    ))
 }
 
 fn prefix_of(differing: &[usize]) -> &[usize] {
     &differing[..differing.len().min(PREFIX)]
 }
 
-fn add_entries(entries: &mut Vec<Entry>, batch: usize, keys: &Rows, prefix: &[usize]) {
+fn add_entries(entries: &mut Vec<PrefixedPlace>, batch: usize, keys: &Rows, prefix: &[usize]) {
     for (row, key) in keys.iter().enumerate() {
         let key = key.data();
         let prefix = prefix.iter().fold(0, |prefix, at| {
             prefix << 8 | u64::from(key.get(*at).copied().unwrap_or(0))
         });
-        entries.push(Entry::new(prefix, batch, row));
+        entries.push(PrefixedPlace::new(prefix, batch, row));
     }
 }
 
 /// Compares two rows by their keys, where prefixes do not tell all of them, and else as they came.
-fn compare(keys: Option<&[Rows]>, one: Entry, other: Entry) -> Ordering {
+fn compare(keys: Option<&[Rows]>, one: PrefixedPlace, other: PrefixedPlace) -> Ordering {
     let Some(keys) = keys else {
         return one.cmp(&other);
     };
-    let key = |entry: Entry| {
+    let key = |entry: PrefixedPlace| {
         let (batch, row) = entry.place().indices();
         keys[batch].row(row)
     };

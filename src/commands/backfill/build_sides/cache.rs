@@ -54,7 +54,7 @@ pub(in crate::commands::backfill) trait BuildWindow {
 /// The build sides of a job's dates.
 pub(in crate::commands::backfill) struct BuildSides<B: BuildWindow> {
     builder: B,
-    state: Mutex<State<B::Side>>,
+    state: Mutex<CacheState<B::Side>>,
 }
 
 /// A build side, once it is built. Its lock is held while it is built.
@@ -66,7 +66,7 @@ struct Window<S> {
     slot: Slot<S>,
 }
 
-struct State<S> {
+struct CacheState<S> {
     windows: Vec<Window<S>>,
     /// The most dates that were found to do with the memory.
     most: usize,
@@ -84,7 +84,7 @@ enum Cut {
     Failed,
 }
 
-impl<S> State<S> {
+impl<S> CacheState<S> {
     fn window_of(&self, date: NaiveDate) -> Option<&Window<S>> {
         self.windows
             .iter()
@@ -136,7 +136,7 @@ impl<S> State<S> {
 impl<B: BuildWindow> BuildSides<B> {
     /// No build side is built yet.
     pub(super) fn new(builder: B) -> Self {
-        let state = Mutex::new(State {
+        let state = Mutex::new(CacheState {
             windows: Vec::new(),
             most: usize::MAX,
             alone_until: None,
@@ -247,7 +247,7 @@ impl<B: BuildWindow> BuildSides<B> {
             .map(|window| window.dates.clone())
     }
 
-    fn state(&self) -> MutexGuard<'_, State<B::Side>> {
+    fn state(&self) -> MutexGuard<'_, CacheState<B::Side>> {
         locked(&self.state)
     }
 }

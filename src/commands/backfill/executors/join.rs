@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use super::{Execution, Executor};
 use crate::commands::backfill::bound::{BoundEvents, BoundJob, EventRows, RelationRows};
 use crate::commands::backfill::build_sides::{JoinBuildSides, Need, build_sides};
-use crate::commands::backfill::job::Job;
+use crate::commands::backfill::job::ResolvedJob;
 use crate::commands::backfill::output::DateOutput;
 use crate::domain::join::JoinKind;
 use crate::engine::join::JoinSpec;
@@ -21,7 +21,7 @@ pub(super) struct LocalJoin<'a> {
 
 impl<'a> LocalJoin<'a> {
     pub(super) fn new(
-        job: &'a Job,
+        job: &'a ResolvedJob,
         spec: &'a JoinSpec,
         table: &'a TableName,
         dates: &[NaiveDate],

@@ -29,7 +29,7 @@ use self::join::LocalJoin;
 #[cfg(feature = "sql")]
 use self::sql::LocalSql;
 use super::bound::BoundJob;
-use super::job::{Job, Work};
+use super::job::{ResolvedJob, Work};
 use super::output::DateOutput;
 use super::report::ServedBy;
 use crate::commands::Workspace;
@@ -87,7 +87,7 @@ pub(super) trait Executor: Sync {
 
 /// The executor of a job on this machine, for the dates that are to be run.
 pub(super) fn local<'a>(
-    job: &'a Job,
+    job: &'a ResolvedJob,
     workspace: &'a Workspace<'a>,
     dates: &[NaiveDate],
     many: bool,

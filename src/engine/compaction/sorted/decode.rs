@@ -14,7 +14,7 @@ use crate::domain::digest::RowSum;
 use crate::domain::interval::Interval;
 use crate::domain::merge_compaction::SortedRows;
 use crate::engine::intervals::IntervalBatch;
-use crate::engine::table::{Table, all_digests, convert};
+use crate::engine::table::{SnapshotTable, all_digests, convert};
 use crate::engine::table_part::TablePart;
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -27,7 +27,7 @@ pub(super) struct RangedObject {
 
 /// What threads need to know to decode a range of a snapshot.
 pub(super) struct RowShape {
-    pub(super) table: Table,
+    pub(super) table: SnapshotTable,
     /// The columns of the result.
     pub(super) wide: SchemaRef,
     /// The part of the table that is wanted; all of it if nothing.

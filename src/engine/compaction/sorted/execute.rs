@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::change_replay::{DayEdits, EditsOfRange};
 use super::decode::{DecodedIntervals, DecodedRange, DecodedSnapshot};
-use super::plan::Plan;
+use super::plan::PassPlan;
 use super::range_output::RangeOutput;
 use super::refusals::{misfit, out_of_order};
 use super::skipping::PlannedSnapshot;
@@ -28,14 +28,14 @@ use crate::storage::Batches;
 /// that the sink was given counts.
 pub(super) fn run(
     pass: &Pass<'_>,
-    mut plan: Plan<'_>,
+    mut plan: PassPlan<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Option<CompactionFacts>> {
     let schema = with_interval(&plan.shape.wide, &pass.settings.convention);
     sink.begin(&plan.every, &schema)?;
     let facts = std::mem::take(&mut plan.facts);
     let tasks: Tasks<'_> = Box::new(tasks(&plan));
-    let mut execution = Execution {
+    let mut execution = PassExecution {
         pass,
         plan: &plan,
         schema,
@@ -58,7 +58,7 @@ pub(super) fn run(
 type Tasks<'a> = Box<dyn Iterator<Item = Task<DecodedRange>> + 'a>;
 
 /// What threads are to decode, in the order in which it is needed.
-fn tasks<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = Task<DecodedRange>> + 'a {
+fn tasks<'a>(plan: &'a PassPlan<'_>) -> impl Iterator<Item = Task<DecodedRange>> + 'a {
     // Edits are compared with nothing, nor is a snapshot that has the rows of the one before.
     let with_values = plan
         .snapshots
@@ -90,7 +90,7 @@ fn tasks<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = Task<DecodedRange>> + '
 
 /// The decoding of a range of a snapshot, if it is decoded at all.
 fn task_of(
-    plan: &Plan<'_>,
+    plan: &PassPlan<'_>,
     snapshot: &PlannedSnapshot,
     range: usize,
 ) -> Option<Task<DecodedRange>> {
@@ -108,9 +108,9 @@ fn task_of(
 }
 
 /// A pass on its way.
-struct Execution<'p> {
+struct PassExecution<'p> {
     pass: &'p Pass<'p>,
-    plan: &'p Plan<'p>,
+    plan: &'p PassPlan<'p>,
     /// The columns of the result.
     schema: SchemaRef,
     facts: CompactionFacts,
@@ -130,7 +130,7 @@ struct RangeMerge {
     digests: Option<RangeDigests>,
 }
 
-impl Execution<'_> {
+impl PassExecution<'_> {
     /// Merges the snapshots in a range, and gives the rows of its intervals; nothing, if rows are
     /// not sorted by the key.
     fn run_range(&mut self, range: usize) -> Result<Option<Batches>> {

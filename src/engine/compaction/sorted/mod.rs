@@ -33,7 +33,7 @@ mod refusals;
 mod skipping;
 
 use self::open::open;
-use self::plan::Plan;
+use self::plan::PassPlan;
 use super::facts::CompactionFacts;
 use super::pass::{Pass, Sink, Snapshots};
 use crate::error::Result;
@@ -48,7 +48,7 @@ pub(super) fn run(
     let Some(opened) = open(pass, days)? else {
         return Ok(None);
     };
-    let Some(plan) = Plan::new(pass, opened)? else {
+    let Some(plan) = PassPlan::new(pass, opened)? else {
         return Ok(None);
     };
     execute::run(pass, plan, sink)

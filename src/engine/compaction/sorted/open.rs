@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 
 use crate::domain::digest::Fingerprint;
 use crate::engine::compaction::pass::{Pass, Snapshots};
-use crate::engine::table::{Snapshot, Table};
+use crate::engine::table::{Snapshot, SnapshotTable};
 use crate::error::Result;
 use crate::parallel::{OrderedPool, Task};
 use crate::source::Format;
@@ -44,7 +44,11 @@ pub(super) fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<Op
     opened.collect()
 }
 
-fn open_one(table: &Table, date: NaiveDate, snapshot: Snapshot) -> Result<Option<OpenedSnapshot>> {
+fn open_one(
+    table: &SnapshotTable,
+    date: NaiveDate,
+    snapshot: Snapshot,
+) -> Result<Option<OpenedSnapshot>> {
     let schema = snapshot.schema.clone();
     let footer = snapshot.footer.as_ref();
     let known = snapshot.fingerprint();

@@ -19,7 +19,7 @@ use crate::storage::parquet::footer::ObservedWire;
 use crate::storage::parquet::object::ParquetObject;
 
 /// What a pass over sorted snapshots does; see the module.
-pub(super) struct Plan<'a> {
+pub(super) struct PassPlan<'a> {
     pub(super) snapshots: Vec<PlannedSnapshot>,
     /// The intervals that are reused, and the rows at which ranges begin in them.
     pub(super) base: Option<(&'a Base, Vec<u64>)>,
@@ -34,7 +34,7 @@ pub(super) struct Plan<'a> {
     pub(super) facts: CompactionFacts,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> PassPlan<'a> {
     /// Plans a pass over opened snapshots; nothing, if they cannot be read by ranges of the key.
     pub(super) fn new(pass: &Pass<'a>, opened: Vec<OpenedSnapshot>) -> Result<Option<Self>> {
         let observer = observe(pass, &opened)?;
@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         let sums_by_changes = pass.part.is_none()
             && snapshots.iter().any(|snapshot| snapshot.known.is_none())
             && pass.settings.comparison.covers_all();
-        Ok(Some(Plan {
+        Ok(Some(PassPlan {
             snapshots,
             base,
             boundaries,

@@ -9,7 +9,7 @@ use crate::domain::digest::RowSum;
 use crate::engine::compaction::observer::SnapshotObserver;
 use crate::engine::compaction::pass::Pass;
 use crate::engine::digests::row_digests;
-use crate::engine::table::{Table, all_digests};
+use crate::engine::table::{SnapshotTable, all_digests};
 use crate::engine::table_part::ChooseRows;
 use crate::error::{Context, Result};
 use crate::phases::Phase;
@@ -25,7 +25,7 @@ pub(super) fn part_of(key: u128, parts: u32) -> u32 {
 
 /// How the batches of one snapshot are digested.
 pub(super) struct SnapshotDigester<'a> {
-    table: &'a Table,
+    table: &'a SnapshotTable,
     pub(super) date: NaiveDate,
     compared: Vec<String>,
     /// The compared columns of the snapshot before, if new ones appeared since.

@@ -31,7 +31,7 @@ use crate::domain::hash_compaction::{Changes, HashCompaction, TakeError};
 use crate::domain::interval_ends::Ends;
 use crate::domain::schema::{TypeClash, TypeClashes, unify};
 use crate::engine::digests::row_digests;
-use crate::engine::table::{Snapshot, Table, show_key};
+use crate::engine::table::{Snapshot, SnapshotTable, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Context, Error, Result};
 use crate::phases::Phase;
@@ -438,7 +438,7 @@ fn append(rows: &RecordBatch, starts: ArrayRef, numbers: ArrayRef) -> Result<Rec
 /// The rows of intervals that are reused, numbered as they were resumed: in each part from its
 /// first number on.
 fn resumed_rows(
-    table: &Table,
+    table: &SnapshotTable,
     base: &Base,
     schema: &SchemaRef,
     mut next: Vec<u32>,

@@ -55,28 +55,30 @@ pub(super) fn align_points(exprs: Vec<Expr>, types: &[DataType], purpose: Purpos
         .into_iter()
         .zip(points)
         .map(|(expr, point)| match (point, &target) {
-            (Point::Null, Target::Type(to)) => cast_to(expr, to),
-            (Point::Null, Target::Instants) => cast_to(expr, &INSTANT),
-            (Point::Known { moment, .. }, Target::Type(to)) => literal(moment, to).unwrap_or(expr),
-            (Point::Known { moment, .. }, Target::Instants) => {
+            (Point::Null, PointTarget::Type(to)) => cast_to(expr, to),
+            (Point::Null, PointTarget::Instants) => cast_to(expr, &INSTANT),
+            (Point::Known { moment, .. }, PointTarget::Type(to)) => {
+                literal(moment, to).unwrap_or(expr)
+            }
+            (Point::Known { moment, .. }, PointTarget::Instants) => {
                 Expr::Literal(ScalarValue::Decimal128(Some(moment), 38, 0), None)
             }
-            (Point::Unknown(data_type), Target::Type(to)) if data_type == *to => expr,
-            (Point::Unknown(data_type), Target::Type(to)) => combined(expr, &data_type, to),
-            (Point::Unknown(_), Target::Instants) => instant(expr),
+            (Point::Unknown(data_type), PointTarget::Type(to)) if data_type == *to => expr,
+            (Point::Unknown(data_type), PointTarget::Type(to)) => combined(expr, &data_type, to),
+            (Point::Unknown(_), PointTarget::Instants) => instant(expr),
         });
     rewritten.collect()
 }
 
 /// What points in time are brought to.
-enum Target {
+enum PointTarget {
     Type(DataType),
     /// Nanoseconds that no type of timestamps holds, for a comparison alone.
     Instants,
 }
 
 /// The target of points; `None` if they stay as they are.
-fn target_of(points: &[Point], purpose: Purpose) -> Option<Target> {
+fn target_of(points: &[Point], purpose: Purpose) -> Option<PointTarget> {
     let unknown = types_of_unknown(points);
     let zone = points.iter().find_map(|point| match point {
         Point::Known { zone, is_day, .. } if !is_day => zone.clone(),
@@ -100,16 +102,16 @@ fn target_of(points: &[Point], purpose: Purpose) -> Option<Target> {
         _ => None,
     };
     if let Some(same) = same.filter(|same| fits(same) && zone_of(same) == zone) {
-        return Some(Target::Type(same));
+        return Some(PointTarget::Type(same));
     }
     let is_coarse = unknown
         .iter()
         .all(|data_type| !matches!(data_type, DataType::Timestamp(TimeUnit::Nanosecond, _)));
     match purpose {
         // Nothing of these loses anything in microseconds.
-        _ if is_coarse && fits(&microseconds) => Some(Target::Type(microseconds)),
-        Purpose::Compare => Some(Target::Instants),
-        Purpose::Combine if fits(&microseconds) => Some(Target::Type(microseconds)),
+        _ if is_coarse && fits(&microseconds) => Some(PointTarget::Type(microseconds)),
+        Purpose::Compare => Some(PointTarget::Instants),
+        Purpose::Combine if fits(&microseconds) => Some(PointTarget::Type(microseconds)),
         Purpose::Combine => None,
     }
 }

@@ -14,13 +14,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
-    Checked, DONE, ORDER_BY, Refusal, WHOLE_WINDOW, refuse, refuse_if, refuse_if_with, refuse_with,
+    ClauseCheck, DONE, ORDER_BY, Refusal, WHOLE_WINDOW, refuse, refuse_if, refuse_if_with,
+    refuse_with,
 };
 
 /// Refuses an expression that is not carried out.
 ///
 /// Every kind is named, so that a new one is decided about.
-pub(super) fn check_expression(expression: &Expr) -> Checked {
+pub(super) fn check_expression(expression: &Expr) -> ClauseCheck {
     match expression {
         #[rustfmt::skip] // A line each says no more.
         Identifier(_) | CompoundIdentifier(_) | IsFalse(_) | IsNotFalse(_) | IsTrue(_)
@@ -59,7 +60,7 @@ pub(super) fn check_expression(expression: &Expr) -> Checked {
     }
 }
 
-fn check_cast(kind: &CastKind, array: bool, has_format: bool) -> Checked {
+fn check_cast(kind: &CastKind, array: bool, has_format: bool) -> ClauseCheck {
     match kind {
         CastKind::Cast | CastKind::TryCast | CastKind::SafeCast | CastKind::DoubleColon => {}
     }
@@ -67,7 +68,7 @@ fn check_cast(kind: &CastKind, array: bool, has_format: bool) -> Checked {
     refuse_if(has_format, "CAST ... FORMAT")
 }
 
-fn check_rounding(field: &CeilFloorKind) -> Checked {
+fn check_rounding(field: &CeilFloorKind) -> ClauseCheck {
     match field {
         CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => DONE,
         CeilFloorKind::DateTimeField(_) => refuse_with(
@@ -80,7 +81,7 @@ fn check_rounding(field: &CeilFloorKind) -> Checked {
     }
 }
 
-fn check_interval(interval: &Interval) -> Checked {
+fn check_interval(interval: &Interval) -> ClauseCheck {
     let Interval {
         value: _,
         leading_field: _,
@@ -94,7 +95,7 @@ fn check_interval(interval: &Interval) -> Checked {
     refuse_if(is_there, "a precision or a second unit of an INTERVAL")
 }
 
-pub(super) fn check_value(value: &ValueWithSpan) -> Checked {
+pub(super) fn check_value(value: &ValueWithSpan) -> ClauseCheck {
     match &value.value {
         Value::Number(..)
         | Value::SingleQuotedString(_)
@@ -115,7 +116,7 @@ pub(super) fn check_value(value: &ValueWithSpan) -> Checked {
     }
 }
 
-fn check_function(function: &Function) -> Checked {
+fn check_function(function: &Function) -> ClauseCheck {
     let Function {
         name,
         uses_odbc_syntax: _,
@@ -169,7 +170,7 @@ fn check_function(function: &Function) -> Checked {
     }
 }
 
-pub(super) fn check_argument(argument: &FunctionArg) -> Checked {
+pub(super) fn check_argument(argument: &FunctionArg) -> ClauseCheck {
     let (FunctionArg::Named { arg, .. }
     | FunctionArg::ExprNamed { arg, .. }
     | FunctionArg::Unnamed(arg)) = argument;
@@ -181,7 +182,7 @@ pub(super) fn check_argument(argument: &FunctionArg) -> Checked {
     }
 }
 
-pub(super) fn check_order(expressions: &[OrderByExpr]) -> Checked {
+pub(super) fn check_order(expressions: &[OrderByExpr]) -> ClauseCheck {
     expressions.iter().try_for_each(
         |OrderByExpr {
              expr: _,
@@ -191,7 +192,7 @@ pub(super) fn check_order(expressions: &[OrderByExpr]) -> Checked {
     )
 }
 
-pub(super) fn check_window(window: &WindowSpec) -> Checked {
+pub(super) fn check_window(window: &WindowSpec) -> ClauseCheck {
     let WindowSpec {
         window_name,
         partition_by: _,

@@ -9,11 +9,12 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::expressions::{check_argument, check_order, check_window};
 use super::{
-    Checked, DONE, ORDER_BY, Refusal, WHOLE_WINDOW, refuse, refuse_if, refuse_if_with, refuse_with,
+    ClauseCheck, DONE, ORDER_BY, Refusal, WHOLE_WINDOW, refuse, refuse_if, refuse_if_with,
+    refuse_with,
 };
 use std::ops::ControlFlow;
 
-pub(super) fn check_query(query: &Query) -> Checked {
+pub(super) fn check_query(query: &Query) -> ClauseCheck {
     let Query {
         with,
         body,
@@ -75,7 +76,7 @@ pub(super) fn check_query(query: &Query) -> Checked {
     refuse_if(!pipe_operators.is_empty(), "the pipe operator |>")
 }
 
-pub(super) fn check_select(select: &Select) -> Checked {
+pub(super) fn check_select(select: &Select) -> ClauseCheck {
     let Select {
         select_token: _,
         // Hints are comments.
@@ -138,7 +139,7 @@ pub(super) fn check_select(select: &Select) -> Checked {
     }
 }
 
-fn check_item(item: &SelectItem) -> Checked {
+fn check_item(item: &SelectItem) -> ClauseCheck {
     match item {
         SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => DONE,
         SelectItem::ExprWithAliases { .. } => refuse("a list of aliases for one expression"),
@@ -148,7 +149,7 @@ fn check_item(item: &SelectItem) -> Checked {
     }
 }
 
-fn check_connect_by(connect_by: &[ConnectByKind]) -> Checked {
+fn check_connect_by(connect_by: &[ConnectByKind]) -> ClauseCheck {
     let clause = match connect_by.first() {
         None => return DONE,
         Some(ConnectByKind::ConnectBy { .. }) => "CONNECT BY",
@@ -157,7 +158,7 @@ fn check_connect_by(connect_by: &[ConnectByKind]) -> Checked {
     refuse_with(clause, "write WITH RECURSIVE")
 }
 
-fn check_group_by(group_by: &GroupByExpr) -> Checked {
+fn check_group_by(group_by: &GroupByExpr) -> ClauseCheck {
     let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
     match modifiers.first() {
         None => DONE,
@@ -175,7 +176,7 @@ fn check_group_by(group_by: &GroupByExpr) -> Checked {
     }
 }
 
-fn check_named_window(window: &NamedWindowDefinition) -> Checked {
+fn check_named_window(window: &NamedWindowDefinition) -> ClauseCheck {
     match &window.1 {
         NamedWindowExpr::NamedWindow(_) => {
             refuse_with("a window that is named after another one", WHOLE_WINDOW)
@@ -184,7 +185,7 @@ fn check_named_window(window: &NamedWindowDefinition) -> Checked {
     }
 }
 
-pub(super) fn check_table(factor: &TableFactor) -> Checked {
+pub(super) fn check_table(factor: &TableFactor) -> ClauseCheck {
     match factor {
         TableFactor::Table { .. } => check_plain_table(factor),
         TableFactor::Derived {
@@ -236,7 +237,7 @@ pub(super) fn check_table(factor: &TableFactor) -> Checked {
     }
 }
 
-fn check_plain_table(factor: &TableFactor) -> Checked {
+fn check_plain_table(factor: &TableFactor) -> ClauseCheck {
     let TableFactor::Table {
         name: _,
         alias,
@@ -272,7 +273,7 @@ fn check_plain_table(factor: &TableFactor) -> Checked {
     refuse_if(!index_hints.is_empty(), "an index hint")
 }
 
-fn check_body(body: &SetExpr) -> Checked {
+fn check_body(body: &SetExpr) -> ClauseCheck {
     match body {
         // Both are visited by themselves.
         SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => DONE,
@@ -292,7 +293,7 @@ fn check_body(body: &SetExpr) -> Checked {
     }
 }
 
-fn check_joins(joins: &[Join]) -> Checked {
+fn check_joins(joins: &[Join]) -> ClauseCheck {
     for Join {
         relation: _,
         global,
@@ -353,7 +354,7 @@ const NO_ALIASES: [&str; 9] = [
     "unpivot",
 ];
 
-fn check_alias(alias: Option<&TableAlias>) -> Checked {
+fn check_alias(alias: Option<&TableAlias>) -> ClauseCheck {
     let Some(TableAlias {
         explicit,
         name,
@@ -378,7 +379,7 @@ fn check_alias(alias: Option<&TableAlias>) -> Checked {
     refuse_if(at.is_some(), "AT after a table's alias")
 }
 
-fn check_wildcard(options: &WildcardAdditionalOptions) -> Checked {
+fn check_wildcard(options: &WildcardAdditionalOptions) -> ClauseCheck {
     // The planner carries out the first three.
     let WildcardAdditionalOptions {
         wildcard_token: _,
