@@ -3,7 +3,8 @@
 //!
 //! Every command that reads the file runs on the whole lake first. With the bit flipped, it must
 //! print and write the same, or end with exit code 3 and name the file; dates that fail beside
-//! others are exit code 5. `snapshot` and `schema` may go on without the file, and say so. `ASOF_TEST_FLIPS=2000` flips more bits, and `ASOF_TEST_SEED` others.
+//! others are exit code 5. `snapshot`, `schema` and `status` may go on without the file, and say so.
+//! `ASOF_TEST_FLIPS=2000` flips more bits, and `ASOF_TEST_SEED` others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,7 +62,10 @@ const TARGETS: [Target; 6] = [
             "compact item --full",
             "backfill joined --from 2024-03-02 --to 2024-03-02 --only all --using snapshots",
             "backfill counted --from 2024-03-02 --to 2024-03-02 --only all --using snapshots",
+            "join --events sales.csv --events-date-column day --table item --on item=id --using snapshots --out copies/joined.parquet",
             "verify item",
+            "verify --recompute",
+            "status",
         ],
     },
     Target {
@@ -81,7 +85,9 @@ const TARGETS: [Target; 6] = [
             "backfill joined --from 2024-03-02 --to 2024-03-02 --only all --using intervals",
             "backfill counted --from 2024-03-02 --to 2024-03-02 --only all --using intervals",
             "expand item --from 2024-03-02 --to 2024-03-03 --out copies",
+            "join --events sales.csv --events-date-column day --table item --on item=id --using intervals --out copies/joined.parquet",
             "verify item",
+            "status",
         ],
     },
     Target {
@@ -89,11 +95,14 @@ const TARGETS: [Target; 6] = [
         commands: &[
             "show joined 2024-03-02 --limit 3",
             "backfill joined --from 2024-03-02 --to 2024-03-02",
+            "verify joined",
+            "verify out/joined/",
+            "status joined",
         ],
     },
     Target {
         path: "lake/item/_changes/snapshot_date=2024-03-02/item.parquet",
-        commands: &["compact item --full"],
+        commands: &["compact item --full", "verify item"],
     },
     Target {
         path: "lake/raw/intervals/_raw.json",
@@ -206,6 +215,10 @@ fn lake() -> World {
             assert_eq!(taken.code, Some(0), "{}", taken.printed);
         }
     }
+    world.write(
+        "sales.csv",
+        "day,item\n2024-03-01,17\n2024-03-02,500\n2024-03-02,8999\n2024-03-03,17\n",
+    );
     world.at("2024-03-04");
     for line in [
         "compact item",
@@ -278,6 +291,7 @@ fn a_flipped_bit_is_told_by_whichever_command_reads_it() {
                 // A night is taken all the same, and the schema of the others is shown.
                 let goes_on = match line.split(' ').next() {
                     Some("snapshot") => outcome.taken == right.taken,
+                    Some("status") => outcome.printed.contains(target.path),
                     Some("schema") => outcome
                         .printed
                         .contains("cannot be read, the first of 2024-03-03"),
