@@ -1,4 +1,6 @@
-//! Processes that are killed, and processes that race: the lake holds whole objects, old or new.
+//! Processes that are killed, interrupted or race: the lake holds whole objects, old or new.
+//!
+//! `ASOF_TEST_KILLS=1000` kills a thousand processes, where otherwise sixteen are.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -68,8 +70,11 @@ fn a_killed_process_leaves_the_old_object_or_the_new_one() {
     let object = "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet";
     let intervals = "lake/item/intervals/item.parquet";
     let mut killed = 0;
-    for step in 1..=8_u32 {
-        let delay = whole * step / 8;
+    let kills = std::env::var("ASOF_TEST_KILLS").ok();
+    let kills: u32 = kills.and_then(|text| text.parse().ok()).unwrap_or(16);
+    let steps = kills / 2;
+    for step in 1..=steps {
+        let delay = whole * step / steps;
         // A replacement of the snapshot.
         let old = world.bytes(object);
         world.write("item.csv", many(step as usize));
