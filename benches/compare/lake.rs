@@ -90,6 +90,7 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         dropped_rows: None,
         not_compared: None,
         forced: vec![],
+        refused: Vec::new(),
         asof_version: "bench".into(),
     };
     writer.finish(&Footer::new(Content::Snapshot(footer)))?;

@@ -171,6 +171,7 @@ impl CommandRun<'_> {
         let options = ShowOptions {
             table: args.table,
             date: args.day.or(args.date).map(|day| self.on(day)),
+            refused: args.refused,
             condition: args.condition,
             select: args.select,
             out: args.out,
@@ -180,8 +181,9 @@ impl CommandRun<'_> {
     }
 
     fn diff(&self, args: DiffArgs) -> Result<()> {
-        let (from, to) = match (args.day, args.later) {
+        let (from, to) = match (args.day, args.later.or(args.refused)) {
             (Some(from), Some(to)) => (Some(from), Some(to)),
+            (None, Some(to)) => (args.from, Some(to)),
             (Some(to), None) => (None, Some(to)),
             _ => (args.from, args.to),
         };
@@ -189,6 +191,7 @@ impl CommandRun<'_> {
             table: args.table,
             from: from.map(|day| self.on(day)),
             to: self.on(to.unwrap_or(Day::Today)),
+            to_refused: args.refused.is_some(),
             limit: args.limit,
         };
         render(self.printer, &diff(self.workspace, &options)?)
@@ -282,7 +285,9 @@ impl CommandRun<'_> {
 
 fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> SnapshotOptions {
     SnapshotOptions {
-        date: args.date.map(on),
+        date: args.date.map(&on),
+        publish: args.publish.map(&on),
+        discard: args.discard.map(&on),
         source: args.source.clone(),
         source_format: args.source_format.map(Into::into),
         key: args.key.clone(),

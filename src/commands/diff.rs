@@ -18,7 +18,7 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
-use super::lookup::latest_states;
+use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
@@ -41,6 +41,8 @@ pub struct DiffOptions {
     pub from: Option<NaiveDate>,
     /// The date to compare to; it may be the earlier one.
     pub to: NaiveDate,
+    /// Whether it is compared to the copy of that date that a check refused.
+    pub to_refused: bool,
     /// How many differences the report lists.
     pub limit: usize,
 }
@@ -129,7 +131,10 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         Some(from) => from,
         None => before(workspace, options)?,
     };
-    let history = latest_states(workspace, &options.table, &[from, to])?;
+    let history = match options.to_refused {
+        true => refused_state(workspace, &options.table, to, &[from])?,
+        false => latest_states(workspace, &options.table, &[from, to])?,
+    };
     let table = &history.table;
     let first = history.resolve_latest(from, |first| {
         format!("asof diff {} {first} {to}", options.table)
@@ -183,9 +188,12 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
 /// The date of the copy before the one that is compared to.
 fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
     let history = latest_states(workspace, &options.table, &[options.to])?;
-    let held = history.resolve_latest(options.to, |first| {
-        format!("asof diff {} {first}", options.table)
-    })?;
+    let held = match options.to_refused {
+        true => options.to,
+        false => history.resolve_latest(options.to, |first| {
+            format!("asof diff {} {first}", options.table)
+        })?,
+    };
     let day_before = held.pred_opt().unwrap_or(held);
     let earlier = latest_states(workspace, &options.table, &[day_before])?;
     earlier.latest_until(day_before).ok_or_else(|| {
@@ -468,6 +476,7 @@ mod tests {
             table: "item".into(),
             from: Some(date(from)),
             to: date(to),
+            to_refused: false,
             limit: 100,
         }
     }

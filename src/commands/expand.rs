@@ -523,6 +523,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         taken_at: None,
         backdated: false,
         forced: Vec::new(),
+        refused: Vec::new(),
         absent: Some(intervals.absent_on(planned.at)?),
         dedup: None,
         dropped_rows: None,

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use super::backfill::{find_job, layout_of};
+use super::snapshot::refused_object;
 use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
 use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
@@ -42,6 +43,41 @@ pub(crate) fn latest_states(
         return Err(table.key_is_unknown());
     }
     TableHistory::find_latest(table, intervals, dates)
+}
+
+/// A table with the copy of a date that a check refused in the place of that date's snapshot, and
+/// the latest states on or before some other dates.
+///
+/// # Errors
+/// As [`latest_states`]; a usage error if the date has no refused copy.
+pub(super) fn refused_state(
+    workspace: &Workspace<'_>,
+    name: &str,
+    date: NaiveDate,
+    others: &[NaiveDate],
+) -> Result<TableHistory> {
+    let name = known_table(workspace, name)?;
+    let (object, footer) = refused_object(workspace, &name, date)?;
+    let mut table = workspace.configured_table(&name)?;
+    if table.key.is_empty() {
+        table.key = footer.key;
+    }
+    let mut snapshots = Partitions::new();
+    for other in others {
+        snapshots.extend(table.find_latest(*other)?);
+    }
+    snapshots.insert(date, vec![object]);
+    let intervals = match others {
+        [] => None,
+        _ => workspace.intervals(&name)?,
+    };
+    TableHistory::new(
+        table,
+        AsOfRule::default(),
+        snapshots,
+        intervals,
+        RowSource::Auto,
+    )
 }
 
 /// A table that the configuration or the lake has, for commands that show the outputs of jobs too.

@@ -26,7 +26,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::cells::cell;
-use super::lookup::{is_table, latest_states, outputs_of_job};
+use super::lookup::{is_table, latest_states, outputs_of_job, refused_state};
 use super::places::Destination;
 use super::shown_columns::{ShownColumn, shown_columns};
 use crate::domain::cast::conform;
@@ -45,6 +45,8 @@ use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
 pub struct ShowOptions {
     /// A table, a job, or a file of intervals.
     pub table: String,
+    /// Whether the copy of the date that a check refused is shown.
+    pub refused: bool,
     /// The date; if `None`, the latest.
     pub date: Option<NaiveDate>,
     /// Which rows; all if none.
@@ -91,7 +93,9 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         .transpose()?;
     let asked = options.date.unwrap_or_else(|| workspace.clock.today());
     let is_job = is_job(workspace, &options.table)?;
-    let history = if is_job {
+    let history = if options.refused {
+        refused_state(workspace, &options.table, asked, &[])?
+    } else if is_job {
         outputs_of_job(workspace, &options.table, &[asked])?
     } else {
         latest_states(workspace, &options.table, &[asked])?

@@ -12,6 +12,7 @@ use super::Workspace;
 use super::lookup::inventory;
 use super::shown_columns::ShownColumn;
 use super::shown_columns::shown_columns;
+use super::snapshot::{RefusedCopy, refused_copies};
 use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::engine::as_of::{TableInventory, footer_of, schema_on, sentence};
@@ -67,6 +68,9 @@ pub struct TableStatus {
     pub last_snapshot: Option<LastSnapshot>,
     /// How many snapshots were replaced and are kept aside.
     pub superseded: u64,
+    /// The copies that a check refused, until they are published or discarded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedCopy>,
     /// The intervals.
     pub intervals: Option<IntervalsStatus>,
     /// The dates whose snapshots the intervals do not know.
@@ -187,6 +191,10 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         columns: last_columns(inventory),
         last_snapshot: last_snapshot(inventory, &footers),
         superseded: superseded(workspace, inventory)?,
+        refused: match table.own {
+            true => refused_copies(workspace, &table.name)?,
+            false => Vec::new(),
+        },
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
         not_compacted: dates.not_compacted,
         retyped: dates.retyped,

@@ -212,6 +212,7 @@ fn a_declared_type_applies_to_every_snapshot() {
             table: "item".into(),
             from: Some(date(&day(1))),
             to: date(&day(3)),
+            to_refused: false,
             limit: 10,
         };
         assert_eq!(diff(&workspace, &options).expect("compared").changed, 1);
@@ -611,6 +612,7 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
                         table: "item".into(),
                         from: Some(date(&day(from))),
                         to: date(&day(to)),
+                        to_refused: false,
                         limit: 10,
                     };
                     let changed = u64::from(days[from - 1].instant() != days[to - 1].instant());

@@ -185,13 +185,19 @@ impl World {
         self.record(&format!("asof {line} < input"), &output)
     }
 
-    /// Runs a command that must end with a code and leave every file as it was.
+    /// Runs a command that must end with a code and leave every file as it was. A copy that a check
+    /// refused is kept.
     #[track_caller]
     pub(crate) fn refuses(&mut self, code: i32, line: &str) {
-        let before = self.tree("");
+        let files = |world: &World| {
+            let mut tree = world.tree("");
+            tree.retain(|path, _| !path.contains("/_refused/"));
+            tree
+        };
+        let before = files(self);
         let ended = self.asof(line);
         assert_eq!(ended, code, "{}", self.transcript);
-        assert_eq!(before, self.tree(""), "asof {line} left something behind");
+        assert_eq!(before, files(self), "asof {line} left something behind");
     }
 
     /// Runs a command that must succeed.

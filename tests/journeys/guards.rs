@@ -56,7 +56,13 @@ fn a_guard_of_one_table_leaves_those_before_it_published() {
     world.write("a.csv", "id\n1\n");
     world.write("b.csv", "id\n");
     assert_eq!(world.asof("snapshot"), 3);
-    assert_eq!(world.listing("lake").len(), 1);
+    assert_eq!(
+        world.listing("lake"),
+        [
+            "a/snapshots/snapshot_date=2024-03-01/a.parquet",
+            "b/_refused/snapshot_date=2024-03-01/b.parquet"
+        ]
+    );
     world.write("b.csv", "id\n1\n");
     world.succeeds("snapshot");
     world.pin("guard_of_one_table");

@@ -28,6 +28,7 @@ mod logs;
 mod nights;
 mod one_schema;
 mod places;
+mod refused;
 mod secrets;
 #[cfg(feature = "sql")]
 mod selections;

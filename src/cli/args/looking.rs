@@ -17,6 +17,9 @@ pub struct ShowArgs {
     /// The date, as an option
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with = "day")]
     pub date: Option<Day>,
+    /// Show the copy of the date that a check refused
+    #[arg(long)]
+    pub refused: bool,
     /// A condition over the table's columns
     #[arg(long = "where", value_name = "EXPR")]
     pub condition: Option<String>,
@@ -46,6 +49,9 @@ pub struct DiffArgs {
     /// The date to compare from [default: that of the copy before]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
     pub from: Option<Day>,
+    /// Compare to the copy of this date that a check refused
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["later", "to"])]
+    pub refused: Option<Day>,
     /// The date to compare to [default: latest]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
     pub to: Option<Day>,

@@ -45,6 +45,13 @@ pub struct SnapshotArgs {
     /// Publish despite a guard (recorded in the Parquet footer)
     #[arg(long)]
     pub force: bool,
+    /// Publish the copy of this date that a check refused; with --force despite a guard, or with
+    /// --dedup or --key
+    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "date", "backdate"])]
+    pub publish: Option<Day>,
+    /// Remove the copy of this date that a check refused
+    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "date", "backdate", "force", "dry_run", "publish"])]
+    pub discard: Option<Day>,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,

@@ -36,7 +36,7 @@ impl Render for ExpandReport {
 fn outcome(outcome: Outcome) -> String {
     match outcome {
         Outcome::Kept => paint(DIM, "already exists, kept"),
-        Outcome::Published | Outcome::Replaced => paint(GREEN, "written"),
+        Outcome::Published | Outcome::Replaced | Outcome::Discarded => paint(GREEN, "written"),
         Outcome::Planned => "would write".to_owned(),
     }
 }

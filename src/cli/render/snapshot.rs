@@ -39,6 +39,7 @@ fn outcome(report: &SnapshotReport) -> String {
         Outcome::Published => paint(GREEN, "published"),
         Outcome::Replaced => paint(YELLOW, "replaced"),
         Outcome::Planned => "would publish".to_owned(),
+        Outcome::Discarded => paint(YELLOW, "discarded"),
     }
 }
 

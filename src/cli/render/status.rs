@@ -93,7 +93,8 @@ fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
         status.root
     ))?;
     let (Some(first), Some(last)) = (status.first, status.last) else {
-        return printer.line("  no snapshots");
+        printer.line("  no snapshots")?;
+        return refused(printer, status);
     };
     let rows = status
         .rows
@@ -145,9 +146,20 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
     for (snapshots, what) in notes.into_iter().filter(|(snapshots, _)| *snapshots > 0) {
         printer.line(format!("  {} {what}", count(snapshots, "snapshot")))?;
     }
+    refused(printer, status)?;
     for unreadable in &status.unreadable {
         let label = paint(RED, "unreadable:");
         printer.line(format!("  {label} {}", unreadable.what))?;
+    }
+    Ok(())
+}
+
+/// Prints the copies that a check refused, and why.
+fn refused(printer: &Printer, status: &TableStatus) -> Result<()> {
+    for copy in &status.refused {
+        let label = paint(YELLOW, "refused:");
+        let reasons = copy.reasons.join("; ");
+        printer.line(format!("  {label} {}: {reasons}", copy.snapshot_date))?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod input;
 mod plan;
 mod previous;
 mod publish;
+mod refused;
 mod take;
 mod write;
 
@@ -27,8 +28,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 pub(super) use self::input::{count_null_keys, keep_names};
 pub(super) use self::plan::find_source;
+pub use self::refused::RefusedCopy;
+pub(super) use self::refused::{refused_copies, refused_object};
 
 use self::plan::{Decision, decide};
+use self::refused::discard;
 use self::take::take;
 use super::Workspace;
 use super::shown_columns::ShownColumn;
@@ -73,6 +77,10 @@ pub struct SnapshotOptions {
     pub backdate: bool,
     /// Whether guards are overridden.
     pub force: bool,
+    /// The date of a refused copy that is to be published.
+    pub publish: Option<NaiveDate>,
+    /// The date of a refused copy that is to be removed.
+    pub discard: Option<NaiveDate>,
     /// Whether nothing is to be published.
     pub dry_run: bool,
 }
@@ -90,6 +98,8 @@ pub enum Outcome {
     Replaced,
     /// It would have been published.
     Planned,
+    /// A refused copy was removed.
+    Discarded,
 }
 
 /// The previous snapshot, and what changed since.
@@ -182,6 +192,7 @@ pub fn snapshot(
                     taken_at,
                     ..kept(workspace, name, date, &path)
                 }),
+                Decision::Discard(date) => discard(workspace, name, date),
                 Decision::Take(mut plan) => take(workspace, &mut plan, options),
             })?;
         reports.push(SnapshotReport {
@@ -198,6 +209,12 @@ fn named(
     tables: &[String],
     options: &SnapshotOptions,
 ) -> Result<Vec<TableName>> {
+    if tables.len() != 1 && (options.publish.is_some() || options.discard.is_some()) {
+        return Err(
+            Error::usage("--publish and --discard require exactly one table name")
+                .hint("asof status, to see the refused copies"),
+        );
+    }
     if tables.is_empty() {
         let all: Vec<TableName> = workspace
             .config

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::refused::refused_object;
 use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
 use crate::domain::guard::Guards;
@@ -25,6 +26,8 @@ pub(super) struct SnapshotPlan<'s> {
     pub(super) source: Box<dyn SnapshotSource + 's>,
     pub(super) guards: Guards,
     pub(super) replaces: bool,
+    /// When the rows were read, if they were read before.
+    pub(super) taken_at: Option<DateTime<Utc>>,
 }
 
 /// What is to be done for a table and a date.
@@ -35,6 +38,8 @@ pub(super) enum Decision<'s> {
         path: Location,
         taken_at: Option<DateTime<Utc>>,
     },
+    /// The refused copy of the date is to be removed.
+    Discard(NaiveDate),
     /// A snapshot is to be taken.
     Take(Box<SnapshotPlan<'s>>),
 }
@@ -52,8 +57,14 @@ pub(super) fn decide<'s>(
             "table {name} is external: asof never writes its snapshots"
         )));
     }
+    if let Some(date) = options.discard {
+        return Ok(Decision::Discard(date));
+    }
     let lake = workspace.lake()?;
     let today = workspace.clock.today();
+    if let Some(date) = options.publish {
+        return publish_refused(workspace, name, date, options);
+    }
     let date = date_of_label(name, options, today)?;
     let path = lake.snapshot(name, date);
     if !options.dry_run {
@@ -88,25 +99,77 @@ pub(super) fn decide<'s>(
         options.source_format,
         stdin,
     )?;
-    let mut table = workspace.table(name, &options.key)?;
-    table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
-    table.dedup = options.dedup.clone().or(table.dedup);
     Ok(Decision::Take(Box::new(SnapshotPlan {
-        table,
+        table: table_to_take(workspace, name, &options.key, options)?,
         date,
         path,
         source,
         guards: config.guards()?,
         replaces: exists,
+        taken_at: None,
+    })))
+}
+
+/// The table, by the key and the rule of duplicates that the command line names.
+fn table_to_take(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    key: &[String],
+    options: &SnapshotOptions,
+) -> Result<SnapshotTable> {
+    let mut table = workspace.table(name, key)?;
+    table.dedup_is_given = options.dedup.is_some() || !options.key.is_empty();
+    table.dedup = options.dedup.clone().or(table.dedup);
+    Ok(table)
+}
+
+/// Decides on making a refused copy the snapshot of its date.
+fn publish_refused<'s>(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    options: &SnapshotOptions,
+) -> Result<Decision<'s>> {
+    let (object, footer) = refused_object(workspace, name, date)?;
+    let path = workspace.lake()?.snapshot(name, date);
+    let exists = path.is_taken()?;
+    if exists && options.if_exists != IfExists::Replace {
+        let force = if options.force { " --force" } else { "" };
+        let publish = format!("asof snapshot {name} --publish {date}{force} --if-exists replace");
+        let what = format!("table {name} has a snapshot of {date} already");
+        return Err(Error::conflict(what)
+            .hint(publish)
+            .hint(format!("asof snapshot {name} --discard {date}")));
+    }
+    let config = workspace.table_config(name);
+    let key = if options.key.is_empty() && config.key.is_empty() {
+        &footer.key
+    } else {
+        &options.key
+    };
+    Ok(Decision::Take(Box::new(SnapshotPlan {
+        table: table_to_take(workspace, name, key, options)?,
+        date,
+        path,
+        source: Box::new(FileSource {
+            name: footer.source.unwrap_or_default(),
+            format: Format::Parquet,
+            objects: vec![object],
+        }),
+        guards: config.guards()?,
+        replaces: exists,
+        taken_at: footer.taken_at,
     })))
 }
 
 /// Removes what interrupted writers left in the folders of the date, and of those before it.
 fn sweep(workspace: &Workspace<'_>, lake: &LakeRoot, name: &TableName, date: NaiveDate) {
     let snapshots = lake.snapshots(name);
-    let roots = paths::changes(&snapshots)
-        .into_iter()
-        .chain([lake.superseded(name), snapshots]);
+    let roots = paths::changes(&snapshots).into_iter().chain([
+        lake.superseded(name),
+        lake.refused(name),
+        snapshots,
+    ]);
     roots.for_each(|root| sweep_dates(&root, date, workspace.clock.now()));
 }
 

@@ -7,6 +7,7 @@ use super::input::{keep_names, leave_to_path, sort_rows};
 use super::plan::{SnapshotPlan, taken_at};
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
+use super::refused::{self, PublishRefusal};
 use super::write::{WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
@@ -22,7 +23,7 @@ use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
 use crate::engine::units::{UnitSource, settle};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::source::{SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::lake::commit::Staged;
@@ -55,6 +56,7 @@ pub(super) fn take(
         sum,
         sum_before,
         changes,
+        duplicate_keys,
         damaged,
     } = write(
         table,
@@ -75,11 +77,21 @@ pub(super) fn take(
         previous: previous_counts,
         drift,
     };
-    let (forced, unguarded) = ask_guards(plan, options, &candidate)?;
+    let broken = plan.guards.broken(&candidate);
     let written = SnapshotFooter {
         not_compared,
-        ..footer(workspace, plan, options, &input, &sum, forced)
+        ..footer(workspace, plan, options, &input, &sum, broken)
     };
+    if let Some(refusal) = PublishRefusal::of(plan, options, duplicate_keys, &written.forced) {
+        let footer = SnapshotFooter {
+            refused: refusal.reasons.clone(),
+            forced: Vec::new(),
+            ..written
+        };
+        writer.finish(&Footer::new(Content::Snapshot(footer)))?;
+        return Err(refusal.kept(workspace, plan, options, &staged, since.is_some()));
+    }
+    let unguarded = plan.guards.unguarded(&candidate);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
     if outcome == Outcome::Kept {
@@ -89,6 +101,9 @@ pub(super) fn take(
     }
     if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
+    }
+    if !options.dry_run {
+        refused::remove_published(workspace, options, &written)?;
     }
     let since = compared(since, previous_counts, drift);
     Ok(SnapshotReport {
@@ -248,26 +263,6 @@ fn recorder(
     ChangesWriter::new(table, date, footer.rows, comparison)
 }
 
-/// The guards that are overridden, and the large changes that none limits; a refusal if a guard is
-/// broken and not overridden.
-fn ask_guards(
-    plan: &SnapshotPlan<'_>,
-    options: &SnapshotOptions,
-    candidate: &Candidate<'_>,
-) -> Result<(Vec<String>, Vec<String>)> {
-    let broken = plan.guards.broken(candidate);
-    if broken.is_empty() || options.force {
-        return Ok((broken, plan.guards.unguarded(candidate)));
-    }
-    Err(Error::refused(format!(
-        "table {}, {}: the snapshot was not published: {}",
-        plan.table.name,
-        plan.date,
-        broken.join("; ")
-    ))
-    .hint("--force, if this is the true state of the table; the snapshot's footer will say so"))
-}
-
 /// What the snapshot says of itself.
 fn footer(
     workspace: &Workspace<'_>,
@@ -285,9 +280,10 @@ fn footer(
         rows: sum.rows(),
         fingerprint: sum.fingerprint(),
         source: Some(plan.source.name().to_owned()),
-        taken_at: Some(workspace.clock.now()),
+        taken_at: plan.taken_at.or_else(|| Some(workspace.clock.now())),
         backdated: options.backdate && *date < workspace.clock.today(),
         forced,
+        refused: Vec::new(),
         absent: Some(input.absent.clone()),
         dedup: table.dedup.as_ref().map(Dedup::to_string),
         dropped_rows: input.dropped.as_ref().map(Dropped::rows),

@@ -28,6 +28,8 @@ pub(super) struct WrittenRows {
     pub(super) sum_before: RowSum,
     /// What changed since then.
     pub(super) changes: Option<Changes>,
+    /// The refusal of keys that stand twice. All rows are written all the same.
+    pub(super) duplicate_keys: Option<Error>,
     /// Why the previous snapshot was not compared to its end, if it is damaged.
     pub(super) damaged: Option<Error>,
 }
@@ -92,10 +94,9 @@ pub(super) fn write(
     // All that was not compared is written, too.
     later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
     drop(later);
-    if let Some(error) = duplicates.refusal(table, date) {
-        return Err(error.hint(table.latest_hint()));
-    }
+    let duplicate_keys = duplicates.refusal(table, date);
     Ok(WrittenRows {
+        duplicate_keys: duplicate_keys.map(|error| error.hint(table.latest_hint())),
         sum,
         sum_before,
         changes,

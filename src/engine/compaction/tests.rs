@@ -163,6 +163,7 @@ impl Fixture {
                 taken_at: None,
                 backdated: false,
                 forced: vec![],
+                refused: Vec::new(),
                 absent: None,
                 dedup: None,
                 dropped_rows: None,

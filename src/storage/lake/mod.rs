@@ -54,6 +54,8 @@ use crate::storage::lake::location::Location;
 const SNAPSHOTS: &str = "snapshots";
 /// The folder of a table's intervals.
 const INTERVALS: &str = "intervals";
+/// The folder of a table's copies that a check refused.
+const REFUSED: &str = "_refused";
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]
@@ -137,7 +139,9 @@ impl LakeRoot {
 
     fn is_table(&self, name: &str) -> Result<bool> {
         let folder = self.root.join(name);
-        Ok(folder.join(SNAPSHOTS).is_folder()? || folder.join(INTERVALS).is_folder()?)
+        Ok(folder.join(SNAPSHOTS).is_folder()?
+            || folder.join(INTERVALS).is_folder()?
+            || folder.join(REFUSED).is_folder()?)
     }
 
     /// The names of the tables, sorted.

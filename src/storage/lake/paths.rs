@@ -5,6 +5,7 @@
 //! <lake>/<table>/intervals/<table>.parquet
 //! <lake>/<table>/intervals/_<table>.json                   fingerprints of the snapshots' files
 //! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
+//! <lake>/<table>/_refused/snapshot_date=2024-09-13/<table>.parquet   a copy that a check refused
 //! <lake>/<table>/_changes/snapshot_date=2024-09-13/...     what each snapshot changed
 //! <lake or output>/_asof/store.json                        whether the store is safe
 //! <lake>/_asof/ad_hoc/<hash>.json                          where a job of a command line writes
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{INTERVALS, LakeRoot, SNAPSHOTS};
+use super::{INTERVALS, LakeRoot, REFUSED, SNAPSHOTS};
 use crate::domain::digest::Fingerprint;
 use crate::domain::layout::Layout;
 use crate::error::Result;
@@ -63,6 +64,16 @@ impl LakeRoot {
     /// The root of a table's snapshots that others replaced.
     pub fn superseded(&self, table: &TableName) -> Location {
         self.table(table).join("superseded")
+    }
+
+    /// The root of a table's copies that a check refused.
+    pub fn refused(&self, table: &TableName) -> Location {
+        self.table(table).join(REFUSED)
+    }
+
+    /// Where a copy goes that a check refused.
+    pub fn refused_snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
+        partition(&self.refused(table), date).join(&format!("{table}.parquet"))
     }
 
     /// Where a snapshot goes that another one replaces.

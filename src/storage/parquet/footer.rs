@@ -80,6 +80,9 @@ pub struct SnapshotFooter {
     /// The guards that were overridden, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
+    /// Why a check refused the copy, in words; of a copy that waits to be published or discarded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// The columns that earlier snapshots had with values and this one lacks, in the types that
     /// they had last. Without the field nothing is known of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,6 +371,7 @@ impl Footer {
             taken_at: None,
             backdated: false,
             forced: vec![],
+            refused: Vec::new(),
             absent: None,
             dedup: None,
             dropped_rows: None,

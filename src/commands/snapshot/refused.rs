@@ -1,0 +1,267 @@
+//! Copies that a check refused.
+//!
+//! A guard or a key check refuses a copy when it has been read and staged. It is then kept in the
+//! lake, under `_refused/`, where no reader takes it for a snapshot, with the reasons in its footer.
+//! So no night is lost: somebody looks at it (`show --refused`, `diff --refused`), and publishes it
+//! under its own date or discards it.
+//!
+//! A date has one refused copy, the last. A copy whose values could not be read is not kept: there is
+//! nothing to stage.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+
+use super::plan::SnapshotPlan;
+use super::{Outcome, SnapshotOptions, SnapshotReport, kept};
+use crate::commands::Workspace;
+use crate::engine::as_of::footer_of;
+use crate::error::{Error, Result};
+use crate::model::{DateRange, TableName};
+use crate::parallel::{self, object_threads};
+use crate::storage::lake::LakeRoot;
+use crate::storage::lake::commit::{Staged, write_error};
+use crate::storage::lake::location::Object;
+use crate::storage::lake::partitions::find_if_there;
+use crate::storage::parquet::footer::SnapshotFooter;
+
+/// A copy that was refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedCopy {
+    /// The date that it would have had.
+    pub snapshot_date: NaiveDate,
+    /// Why it was refused, in words.
+    pub reasons: Vec<String>,
+    /// Its rows.
+    pub rows: u64,
+    /// When they were read.
+    pub taken_at: Option<DateTime<Utc>>,
+}
+
+/// The refused copies of a table, by date. One whose footer is damaged is left out: nothing can be
+/// done with it.
+///
+/// # Errors
+/// A failure to list them.
+pub(in crate::commands) fn refused_copies(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+) -> Result<Vec<RefusedCopy>> {
+    if !workspace.has_lake() {
+        return Ok(Vec::new());
+    }
+    let objects = objects(workspace, name, None)?;
+    let remote = workspace.lake()?.root().store().is_some();
+    let footers = parallel::map(object_threads(remote), &objects, |(_, object)| {
+        footer_of(object)
+    });
+    let copies = objects.iter().zip(footers);
+    Ok(copies
+        .filter_map(|((date, _), footer)| {
+            let footer = footer.ok()??;
+            Some(RefusedCopy {
+                snapshot_date: *date,
+                reasons: footer.refused,
+                rows: footer.rows,
+                taken_at: footer.taken_at,
+            })
+        })
+        .collect())
+}
+
+/// The objects of refused copies, of all dates or of a range.
+fn objects(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    range: Option<DateRange>,
+) -> Result<Vec<(NaiveDate, Object)>> {
+    let root = workspace.lake()?.refused(name);
+    let found = find_if_there(&root, &LakeRoot::layout()?, range)?;
+    // The folder of the date is no column of the rows.
+    let first = |(date, objects): (NaiveDate, Vec<Object>)| {
+        let object = objects.into_iter().next()?;
+        let below = String::new();
+        Some((date, Object { below, ..object }))
+    };
+    Ok(found.partitions.into_iter().filter_map(first).collect())
+}
+
+/// The refused copy of a date.
+///
+/// # Errors
+/// A usage error if there is none, with the dates that have one; a refusal if it is damaged.
+pub(in crate::commands) fn refused_object(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+) -> Result<(Object, SnapshotFooter)> {
+    let found = objects(workspace, name, Some(DateRange::single(date)))?;
+    if let Some((_, object)) = found.into_iter().next()
+        && let Some(footer) = footer_of(&object)?
+    {
+        return Ok((object, footer));
+    }
+    let dates: Vec<String> = refused_copies(workspace, name)?
+        .iter()
+        .map(|copy| copy.snapshot_date.to_string())
+        .collect();
+    let error = Error::usage(format!("table {name} has no refused copy of {date}"));
+    Err(match dates.as_slice() {
+        [] => error.hint(format!("asof status {name}")),
+        dates => error.hint(format!("refused copies: {}", dates.join(", "))),
+    })
+}
+
+/// Why a copy that was staged is not published.
+pub(super) struct PublishRefusal {
+    error: Error,
+    pub(super) reasons: Vec<String>,
+    /// Whether `--force` publishes it all the same.
+    is_of_guards: bool,
+}
+
+impl PublishRefusal {
+    /// The refusal of keys that stand twice, or of guards that are broken and not overridden.
+    pub(super) fn of(
+        plan: &SnapshotPlan<'_>,
+        options: &SnapshotOptions,
+        duplicate_keys: Option<Error>,
+        broken: &[String],
+    ) -> Option<Self> {
+        let place = format!("table {}, {}", plan.table.name, plan.date);
+        if let Some(error) = duplicate_keys {
+            let told = error.to_string();
+            let reason = told.strip_prefix(&format!("{place}: ")).unwrap_or(&told);
+            return Some(PublishRefusal {
+                reasons: vec![reason.to_owned()],
+                error,
+                is_of_guards: false,
+            });
+        }
+        if broken.is_empty() || options.force {
+            return None;
+        }
+        let what = format!(
+            "{place}: the snapshot was not published: {}",
+            broken.join("; ")
+        );
+        Some(PublishRefusal {
+            error: Error::refused(what),
+            reasons: broken.to_vec(),
+            is_of_guards: true,
+        })
+    }
+
+    /// Keeps the staged copy, which is whole, and returns the error with what can be done now. If
+    /// the copy cannot be kept, the error says why: the night is lost.
+    pub(super) fn kept(
+        self,
+        workspace: &Workspace<'_>,
+        plan: &SnapshotPlan<'_>,
+        options: &SnapshotOptions,
+        staged: &Staged,
+        has_previous: bool,
+    ) -> Error {
+        let SnapshotPlan { table, date, .. } = plan;
+        let name = &table.name;
+        let force = "if this is the true state of the table; the snapshot's footer will say so";
+        if options.dry_run {
+            return match self.is_of_guards {
+                true => self.error.hint(format!("--force, {force}")),
+                false => self.error,
+            };
+        }
+        if let Err(error) = keep(workspace, plan, staged) {
+            workspace
+                .progress
+                .note(&format!("{name}: the refused copy is not kept: {error}"));
+            return self.error;
+        }
+        let look = match has_previous {
+            true => {
+                format!("asof diff {name} --refused {date}, to compare it with the copy before")
+            }
+            false => format!("asof show {name} {date} --refused, to look at it"),
+        };
+        let publish = match self.is_of_guards {
+            true => format!("asof snapshot {name} --publish {date} --force, {force}"),
+            false => format!(
+                "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN', to publish it by such a rule"
+            ),
+        };
+        self.error.hint(look).hint(publish)
+    }
+}
+
+/// Keeps a staged copy, which is whole and has its reasons.
+fn keep(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>, staged: &Staged) -> Result<()> {
+    let target = workspace
+        .lake()?
+        .refused_snapshot(&plan.table.name, plan.date);
+    let copy = Staged::create(&target)?;
+    let copied = |mut from: File, mut to: File| {
+        from.seek(SeekFrom::Start(0))?;
+        std::io::copy(&mut from, &mut to)
+    };
+    copied(staged.writer()?, copy.writer()?).map_err(|error| write_error(error, &target))?;
+    copy.publish_over().map(|_| ())
+}
+
+/// Removes the refused copy of a date.
+///
+/// # Errors
+/// As [`refused_object`]; a failure to remove it.
+pub(super) fn remove(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate) -> Result<()> {
+    let (object, _) = refused_object(workspace, name, date)?;
+    object.location.remove()?;
+    let root = workspace.lake()?.refused(name);
+    object.location.remove_empty_folders(&root);
+    Ok(())
+}
+
+/// Removes the refused copy that a snapshot was made from, or whose rows it has: it was published
+/// with `--publish`, or its source was read again with `--force`.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn remove_published(
+    workspace: &Workspace<'_>,
+    options: &SnapshotOptions,
+    footer: &SnapshotFooter,
+) -> Result<()> {
+    let name: TableName = footer.table.parse()?;
+    let date = footer.snapshot_date;
+    if options.publish.is_some() {
+        return remove(workspace, &name, date);
+    }
+    let has_its_rows = || {
+        let refused = refused_object(workspace, &name, date);
+        refused.is_ok_and(|(_, refused)| refused.fingerprint == footer.fingerprint)
+    };
+    if options.force && has_its_rows() {
+        return remove(workspace, &name, date);
+    }
+    Ok(())
+}
+
+/// Removes the refused copy of a date, and reports what it was.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn discard(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+) -> Result<SnapshotReport> {
+    let (object, footer) = refused_object(workspace, name, date)?;
+    remove(workspace, name, date)?;
+    Ok(SnapshotReport {
+        outcome: Outcome::Discarded,
+        taken_at: footer.taken_at,
+        rows: Some(footer.rows),
+        fingerprint: Some(footer.fingerprint),
+        ..kept(workspace, name, date, &object.location)
+    })
+}
