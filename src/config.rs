@@ -76,8 +76,12 @@ impl StoreOption {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TableConfig {
-    /// Where snapshots are taken from: a path, a glob, or `-`.
+    /// Where snapshots are taken from: a path, a glob, the URL of a database, or `-`.
     pub source: Option<String>,
+    /// The table of the database, if it has another name than this one.
+    pub source_table: Option<String>,
+    /// A query of the database, in place of a table.
+    pub query: Option<String>,
     /// The format of the source, or of copies that another tool writes, if names and first bytes do
     /// not tell.
     pub source_format: Option<Format>,
@@ -268,6 +272,7 @@ impl Config {
     /// Refuses options of a table that contradict each other.
     fn check_table(&self, name: &str, table: &TableConfig) -> Result<()> {
         table.guards().and(table.type_rules(name).map(|_| ()))?;
+        table.check_source()?;
         let is_told = table.layout.is_some() || table.date_column.is_some();
         if table.snapshots.is_some() && !is_told {
             return Err(Error::usage(
@@ -498,6 +503,23 @@ impl TableConfig {
             &self.csv,
             format!("tables.{}", toml_key(name)),
         )
+    }
+}
+
+impl TableConfig {
+    /// Refuses a table or query of a database without the database.
+    fn check_source(&self) -> Result<()> {
+        let of_databases = [("source_table", &self.source_table), ("query", &self.query)];
+        let mut given = of_databases.iter().filter(|(_, given)| given.is_some());
+        match (given.next(), given.next(), &self.source) {
+            (Some(_), Some(_), _) => Err(Error::usage(
+                "'source_table' and 'query' contradict each other",
+            )),
+            (Some((name, _)), None, None) => Err(Error::usage(format!(
+                "'{name}' requires 'source', the URL of a database"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

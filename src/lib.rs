@@ -94,9 +94,10 @@
 //! | --- | --- | --- |
 //! | `sql` | yes | jobs and conditions in SQL, by DataFusion |
 //! | `avro` | yes | Avro files |
+//! | `databases` | yes | tables of PostgreSQL, MySQL, MariaDB and SQLite as sources |
 //! | `cli` | yes | the program `asof`, with its terminal output |
 //!
-//! `cargo add asof --no-default-features` builds a library without all three, in a fraction of the
+//! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of the
 //! time. SQL jobs and conditions are then refused with a usage error.
 //!
 //! # Threads and memory

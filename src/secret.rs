@@ -23,8 +23,33 @@ const CONCEALED: &str = "[concealed]";
 const LONG: usize = 6;
 
 /// The schemes of URLs that are told from paths even if a slash is missing.
-const SCHEMES: [&str; 9] = [
-    "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https",
+const SCHEMES: [&str; 13] = [
+    "s3",
+    "s3a",
+    "gs",
+    "az",
+    "azure",
+    "abfs",
+    "abfss",
+    "http",
+    "https",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+];
+
+/// The schemes of URLs whose `@` follows what is no secret by itself: a container, or the user of a
+/// database.
+const NAMES_BEFORE_AT: [&str; 8] = [
+    "abfs",
+    "abfss",
+    "az",
+    "azure",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
 ];
 
 /// A text that may be a secret. It cannot be printed.
@@ -154,12 +179,12 @@ fn as_written(text: &str, expanded: &Expanded) -> String {
 }
 
 /// Whether what follows `scheme://` begins with user info, such as `key:secret@`. The container of
-/// `abfss://container@account` is none.
+/// `abfss://container@account` and the user of `postgres://user@host` are none.
 pub(crate) fn has_user_info(scheme: &str, rest: &str) -> bool {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let names_a_container = matches!(scheme, "abfs" | "abfss" | "az" | "azure");
+    let is_a_name = NAMES_BEFORE_AT.contains(&scheme);
     match authority.split_once('@') {
-        Some((user, host)) => !names_a_container || user.contains(':') || host.contains('@'),
+        Some((user, host)) => !is_a_name || user.contains(':') || host.contains('@'),
         // A secret may hold a '/'. A port is a number.
         None => {
             rest.contains('@')
@@ -261,6 +286,8 @@ mod tests {
             ("at:/a@b", "at:/a@b"),
             ("abfss://user:pw@c@a.net/p", "abfss://[concealed]@a.net/p"),
             ("abfss://c@a.net/p", "abfss://c@a.net/p"),
+            ("postgres://u@h:5/d", "postgres://u@h:5/d"),
+            ("mysql://u:p/w@h/d", "mysql://[concealed]@h/d"),
             (
                 "http://127.0.0.1:9000/b/x@2.csv",
                 "http://127.0.0.1:9000/b/x@2.csv",

@@ -14,6 +14,8 @@
 mod architecture;
 mod cli_reference;
 mod damaged;
+#[cfg(feature = "databases")]
+mod databases;
 #[cfg(feature = "sql")]
 mod dialect;
 mod errors;

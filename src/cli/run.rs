@@ -91,8 +91,7 @@ impl CommandRun<'_> {
         let options = CheckOptions {
             name: args.name,
             date: args.date.map(|day| self.on(day)),
-            source: args.source,
-            source_format: args.source_format.map(Into::into),
+            source: args.source.given(),
             key: args.key,
             dedup: args.dedup,
         };
@@ -288,8 +287,7 @@ fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> Snaps
         date: args.date.map(&on),
         publish: args.publish.map(&on),
         discard: args.discard.map(&on),
-        source: args.source.clone(),
-        source_format: args.source_format.map(Into::into),
+        source: args.source.given(),
         key: args.key.clone(),
         dedup: args.dedup.clone(),
         if_exists: args.if_exists.into(),

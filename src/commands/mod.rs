@@ -20,6 +20,7 @@ pub mod schema;
 pub mod show;
 pub mod shown_columns;
 pub mod snapshot;
+pub mod sources;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;

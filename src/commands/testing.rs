@@ -84,12 +84,12 @@ impl TestLake {
     pub(crate) fn snapshot_of(&self, table: &str, day: &str, key: &str, source: &Path) {
         let options = SnapshotOptions {
             date: Some(date(day)),
-            source: Some(source.display().to_string()),
             key: key.split(',').map(str::to_owned).collect(),
             backdate: true,
             if_exists: IfExists::Replace,
             ..SnapshotOptions::default()
         };
+        let options = options.source(source.display().to_string());
         snapshot(
             &self.workspace(),
             &[table.to_owned()],

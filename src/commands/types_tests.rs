@@ -49,11 +49,11 @@ fn rows(column: ArrayRef) -> RecordBatch {
 fn take(lake: &TestLake, number: usize, source: &Path) -> Result<SnapshotReport> {
     let options = SnapshotOptions {
         date: Some(date(&day(number))),
-        source: Some(source.display().to_string()),
         key: vec!["id".into()],
         backdate: true,
         ..SnapshotOptions::default()
     };
+    let options = options.source(source.display().to_string());
     Ok(snapshot(
         &lake.workspace(),
         &["item".to_owned()],

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 pub use self::builder::WorkspaceBuilder;
 use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
@@ -18,7 +20,7 @@ use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
 use crate::secret::Secret;
-use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules};
+use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules, is_database};
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::conditional_writes::honours_conditions;
 use crate::storage::lake::location::Location;
@@ -98,8 +100,43 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a variable that is not set or a URL of a scheme that is not served.
     pub fn configured(&self, text: &str) -> Result<Location> {
-        let expanded = expand_path(text, &|name| self.environment.get(name).cloned())?;
+        let expanded = self.configured_text(text)?;
         Location::parse(&expanded, &self.config.base, &self.stores)
+    }
+
+    /// A path or URL of the configuration, with the values of variables in their places.
+    ///
+    /// # Errors
+    /// A usage error for a variable that is not set.
+    pub fn configured_text(&self, text: &str) -> Result<String> {
+        expand_path(text, &|name| self.environment.get(name).cloned())
+    }
+
+    /// The URL of a database of the configuration, with the values of variables in their places.
+    /// Before the `@`, a value is one user or password, whatever characters it has.
+    ///
+    /// # Errors
+    /// A usage error for a variable that is not set.
+    pub fn configured_url(&self, text: &str) -> Result<String> {
+        let Some((login, place)) = text.rsplit_once('@').filter(|_| is_database(text)) else {
+            return self.configured_text(text);
+        };
+        let encoded = |name: &str| {
+            let value = self.environment.get(name)?.expose();
+            Some(
+                utf8_percent_encode(value, NON_ALPHANUMERIC)
+                    .to_string()
+                    .into(),
+            )
+        };
+        let login = expand_path(login, &encoded)?;
+        Ok(format!("{login}@{}", self.configured_text(place)?))
+    }
+
+    /// The environment's variables.
+    #[cfg(feature = "databases")]
+    pub(super) fn environment(&self) -> &BTreeMap<String, Secret> {
+        &self.environment
     }
 
     /// The lake.

@@ -24,10 +24,24 @@ impl SnapshotOptions {
         self
     }
 
-    /// Sets where the rows are: a file, a pattern or a URL.
+    /// Sets where the rows are: a file, a pattern or a URL, which may be that of a database.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.source = Some(source.into());
+        self.source.place = Some(source.into());
+        self
+    }
+
+    /// Sets the table of the database, if it has another name than the table in the lake.
+    #[must_use]
+    pub fn source_table(mut self, table: impl Into<String>) -> Self {
+        self.source.table = Some(table.into());
+        self
+    }
+
+    /// Sets a query of the database, in place of a table.
+    #[must_use]
+    pub fn query(mut self, query: impl Into<String>) -> Self {
+        self.source.query = Some(query.into());
         self
     }
 

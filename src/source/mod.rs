@@ -24,6 +24,8 @@ mod arrow_ipc;
 mod avro;
 mod compression;
 mod csv_text;
+#[cfg(feature = "databases")]
+pub mod database;
 mod dialect;
 mod encoding;
 mod files;
@@ -58,7 +60,9 @@ use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
 pub use self::rules::{TypeRules, no_column};
-pub use self::snapshot_source::{FileSource, FilesRead, SnapshotSource, StandardInput};
+pub use self::snapshot_source::{
+    FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
+};
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;

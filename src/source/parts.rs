@@ -234,7 +234,7 @@ fn in_settled_units(
 
 /// The refusal of the first row of a batch that cannot be brought into a schema, with its number,
 /// after so many rows of its file.
-fn refused_row(
+pub(super) fn refused_row(
     batch: &RecordBatch,
     target: &SchemaRef,
     before: usize,
@@ -286,7 +286,7 @@ fn unify_parts(schemas: &[(SchemaRef, &str)], rules: &TypeRules) -> Result<Schem
 }
 
 /// The schema with declared types in the place of its own.
-fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
+pub(super) fn declared_schema(schema: &SchemaRef, rules: &TypeRules) -> SchemaRef {
     let fields = schema
         .fields()
         .iter()

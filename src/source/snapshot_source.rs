@@ -16,6 +16,15 @@ use crate::interrupt::Temporary;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::local_object;
 
+/// The schemes of databases.
+const DATABASES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+
+/// Whether a source is a database, by the scheme of its URL.
+pub fn is_database(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(scheme, _)| DATABASES.contains(&scheme))
+}
+
 /// Where the rows of one snapshot come from.
 pub trait SnapshotSource {
     /// The source as the user gave it. Reports show it and footers record it, so it never holds a
@@ -112,5 +121,20 @@ impl SnapshotSource for StandardInput<'_> {
             format: self.format,
             is_standard_input: true,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_told_from_a_path_by_its_scheme() {
+        for text in ["sqlite:shop.db", "postgres://h/d", "mariadb://h"] {
+            assert!(is_database(text), "{text}");
+        }
+        for text in ["shop.db", "sqlite", "s3://b/sqlite:x", "./sqlite:x", "-"] {
+            assert!(!is_database(text), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-"""Starts the object stores that the tests use, runs a command beside them, and stops them after it.
+"""Starts the object stores and databases that the tests use, runs a command beside them, and stops them after it.
 
     servers.py [COMMAND [ARGUMENT]...]
 
@@ -11,12 +11,15 @@ tests/servers/start, which calls this, has seen to it that they are installed.
 
 import base64
 import ctypes
+import datetime
 import email.utils
 import hashlib
 import hmac
+import ipaddress
 import os
 import random
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +29,11 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 HERE = Path(__file__).resolve().parent
 BUCKET = "asof-test"
@@ -56,9 +64,20 @@ class Server:
         self.prepare = prepare
         self.process = None
 
+    # Whom the server runs as, if not as whoever starts it.
+    user = None
+
+    def variables(self):
+        """What the command is told of it."""
+        return {self.variable: self.address}
+
+    def fill(self, folder):
+        """Makes what the server finds in its folder."""
+
     def start(self, scratch):
         folder = scratch / self.name
         folder.mkdir()
+        self.fill(folder)
         self.log = folder / "log"
         try:
             with self.log.open("wb") as log:
@@ -69,6 +88,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
+                    user=self.user,
                     # Ctrl-C is for the command. The servers are stopped when that has ended.
                     start_new_session=True,
                     preexec_fn=end_with_parent,
@@ -80,17 +100,21 @@ class Server:
         while True:
             if self.process.poll() is not None:
                 raise CannotStart(f"{self.name} ended with status {self.process.returncode}{self.log_tail()}")
-            try:
-                LOOPBACK.open(self.address, timeout=5).close()
+            if self.answers():
                 return
-            except urllib.error.HTTPError:
-                # An answer too: nobody has signed this request.
-                return
-            except OSError:
-                pass
             if time.monotonic() > deadline:
                 raise CannotStart(f"{self.name} did not answer in {SECONDS_TO_START} s{self.log_tail()}")
             time.sleep(0.05)
+
+    def answers(self):
+        try:
+            LOOPBACK.open(self.address, timeout=5).close()
+        except urllib.error.HTTPError:
+            # An answer too: nobody has signed this request.
+            pass
+        except OSError:
+            return False
+        return True
 
     def make_bucket(self):
         try:
@@ -101,6 +125,156 @@ class Server:
     def log_tail(self):
         lines = self.log.read_text(errors="replace").splitlines()[-30:]
         return "; the end of its log:" + "".join(f"\n    {line}" for line in lines)
+
+
+class Database(Server):
+    """A server of the system's packages, with the database, the user and the password `asof`."""
+
+    # It refuses to run as root.
+    user = "nobody" if os.geteuid() == 0 else None
+
+    def __init__(self, name, variable, port, command, address):
+        super().__init__(name, variable, port, command)
+        self.address = address
+
+    def run(self, *words, **environment):
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env={**os.environ, "TMPDIR": str(self.folder), **environment},
+            capture_output=True,
+            text=True,
+            user=self.user,
+        )
+        if done.returncode != 0:
+            raise CannotStart(f"{self.name}: {words[0]} failed: {done.stdout}{done.stderr}")
+
+    def fill(self, folder):
+        self.folder = folder
+        if self.user:
+            shutil.chown(folder, self.user)
+        self.install()
+
+    def answers(self):
+        # A server listens before it serves.
+        try:
+            self.ask("SELECT 1")
+        except CannotStart:
+            return False
+        return True
+
+
+class Postgres(Database):
+    def __init__(self, port):
+        self.bin = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "ssl": "on",
+            "ssl_cert_file": "../certificate.pem",
+            "ssl_key_file": "../key.pem",
+        }
+        super().__init__(
+            "postgres",
+            "ASOF_TEST_POSTGRES",
+            port,
+            [
+                str(self.bin / "postgres"),
+                *("-D", "data", "-p", str(port)),
+                *(f"--{name}={value}" for name, value in settings.items()),
+            ],
+            f"postgres://asof@127.0.0.1:{port}/asof",
+        )
+
+    def install(self):
+        password = self.folder / "password"
+        password.write_text("asof")
+        self.run(
+            str(self.bin / "initdb"),
+            *("-D", "data", "-U", "asof", "-A", "scram-sha-256", "--pwfile", str(password)),
+            *("-N", "-E", "UTF8", "--locale=C.UTF-8"),
+        )
+        self.certify()
+
+    def certify(self):
+        """Makes a certificate for 127.0.0.1, which is its own authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "asof-test")])
+        host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([host]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        self.certificate = self.folder / "certificate.pem"
+        self.certificate.write_bytes(certificate.public_bytes(pem))
+        key_file = self.folder / "key.pem"
+        key_file.touch(mode=0o600)
+        key_file.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+        if self.user:
+            shutil.chown(key_file, self.user)
+
+    def variables(self):
+        return {**super().variables(), "ASOF_TEST_POSTGRES_CA": str(self.certificate)}
+
+    def ask(self, sql):
+        self.run(
+            *(str(self.bin / "psql"), "-h", "127.0.0.1", "-p", str(self.port)),
+            *("-U", "asof", "-d", "postgres", "-c", sql),
+            PGPASSWORD="asof",
+        )
+
+    def make_bucket(self):
+        self.ask("CREATE DATABASE asof")
+
+
+class MariaDb(Database):
+    def __init__(self, port):
+        super().__init__(
+            "mariadb",
+            "ASOF_TEST_MARIADB",
+            port,
+            [
+                "mariadbd",
+                *("--no-defaults", "--socket=socket", "--pid-file=pid"),
+                *("--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"),
+                "--character-set-server=utf8mb4",
+                *("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"),
+                "--innodb-buffer-pool-size=32M",
+            ],
+            f"mysql://asof@127.0.0.1:{port}/asof",
+        )
+
+    def install(self):
+        # It takes a relative path from where its programs are.
+        data = f"--datadir={self.folder}/data"
+        self.command.append(data)
+        self.run(
+            *("mariadb-install-db", "--no-defaults", data),
+            *("--auth-root-authentication-method=normal", "--skip-test-db"),
+        )
+
+    def ask(self, sql):
+        place = str(self.folder / "data" / "socket")
+        self.run("mariadb", "--no-defaults", "-S", place, "-u", "root", "-e", sql)
+
+    def make_bucket(self):
+        self.ask(
+            "CREATE DATABASE asof; CREATE USER asof@'127.0.0.1' IDENTIFIED BY 'asof';"
+            "GRANT ALL ON *.* TO asof@'127.0.0.1' WITH GRANT OPTION"
+        )
 
 
 def end_with_parent():
@@ -126,7 +300,7 @@ def free_ports(count):
 
 def all_servers():
     node_modules = Path(os.environ["ASOF_TEST_NODE"]) / "node_modules" / ".bin"
-    s3, azure, gcs, s3rver = free_ports(4)
+    s3, azure, gcs, s3rver, postgres, mariadb = free_ports(6)
     return [
         Server(
             "moto",
@@ -168,6 +342,8 @@ def all_servers():
                 *("--configure-bucket", BUCKET),
             ],
         ),
+        Postgres(postgres),
+        MariaDb(mariadb),
     ]
 
 
@@ -269,10 +445,14 @@ def main():
     words = sys.argv[1:]
     servers = []
     with tempfile.TemporaryDirectory(prefix="asof-test-servers-", ignore_cleanup_errors=True) as scratch:
+        # Databases run as somebody else, who has to find their folders.
+        os.chmod(scratch, 0o711)
         try:
             servers = all_servers()
             start_all(servers, Path(scratch))
-            addresses = {server.variable: server.address for server in servers}
+            addresses = {}
+            for server in servers:
+                addresses |= server.variables()
             if words:
                 status = command.run(words, addresses)
                 report_lost(servers)

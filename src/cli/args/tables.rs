@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::values::{ColumnTypes, column_types, csv, day, dedup};
 use crate::commands::snapshot::IfExists;
+use crate::commands::sources::GivenSource;
 use crate::domain::dedup::Dedup;
 use crate::model::Day;
 use crate::source::{Dialect, Format};
@@ -17,12 +18,9 @@ pub struct SnapshotArgs {
     /// The date to label this copy with [default: today]
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub date: Option<Day>,
-    /// A file, a folder with its subfolders, a quoted glob, or - for standard input
-    #[arg(long, value_name = "URL")]
-    pub source: Option<String>,
-    /// The format, if neither the source's name nor its first bytes tell
-    #[arg(long, value_name = "FORMAT")]
-    pub source_format: Option<FormatArg>,
+    /// Where the rows are
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
@@ -47,14 +45,44 @@ pub struct SnapshotArgs {
     pub force: bool,
     /// Publish the copy of this date that a check refused; with --force despite a guard, or with
     /// --dedup or --key
-    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "date", "backdate"])]
+    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate"])]
     pub publish: Option<Day>,
     /// Remove the copy of this date that a check refused
-    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "date", "backdate", "force", "dry_run", "publish"])]
+    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate", "force", "dry_run", "publish"])]
     pub discard: Option<Day>,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Where the rows of a table come from; by default what asof.toml says.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// A file, a folder with its subfolders, a quoted glob, a database such as sqlite:shop.db, or -
+    /// for standard input; by default what asof.toml says
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// The format of files, if neither their names nor their first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// The table or view of the database [default: the one with the name of TABLE]
+    #[arg(long, value_name = "NAME")]
+    pub source_table: Option<String>,
+    /// A query of the database, in its own SQL, in place of a table
+    #[arg(long, value_name = "SQL", conflicts_with = "source_table")]
+    pub query: Option<String>,
+}
+
+impl SourceArgs {
+    /// The source that they name.
+    pub fn given(&self) -> GivenSource {
+        GivenSource {
+            place: self.source.clone(),
+            format: self.source_format.map(Into::into),
+            table: self.source_table.clone(),
+            query: self.query.clone(),
+        }
+    }
 }
 
 /// `asof check`
@@ -63,13 +91,9 @@ pub struct CheckArgs {
     /// A table, events of asof.toml, or a file
     #[arg(value_name = "TABLE|EVENTS|FILE")]
     pub name: String,
-    /// A file, a folder with its subfolders, a quoted glob, or - for standard input; by default
-    /// what asof.toml says
-    #[arg(long, value_name = "URL")]
-    pub source: Option<String>,
-    /// The format, if neither the source's name nor its first bytes tell
-    #[arg(long, value_name = "FORMAT")]
-    pub source_format: Option<FormatArg>,
+    /// Where the rows are
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// The date of the events, or of the copy of an external table; by default the latest
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub date: Option<Day>,

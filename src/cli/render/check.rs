@@ -16,6 +16,7 @@ fn in_words(origin: TypeOrigin) -> &'static str {
         TypeOrigin::Widened => "last snapshot, widened",
         TypeOrigin::Inferred => "values",
         TypeOrigin::File => "file",
+        TypeOrigin::Database => "database",
         TypeOrigin::Folder => "folder",
     }
 }
@@ -74,7 +75,8 @@ fn facts_of(printer: &Printer, report: &CheckReport) -> Result<()> {
         (Some(file), _) => format!(", the first is {file}"),
     };
     let files = format!("{}, {}{first}", number(report.files), size(report.bytes));
-    let mut facts = vec![("files", files)];
+    let mut facts = Vec::new();
+    facts.extend(report.format.map(|_| ("files", files)));
     facts.extend(report.format.map(|format| ("format", format.to_string())));
     facts.extend(
         report

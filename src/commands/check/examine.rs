@@ -162,6 +162,7 @@ fn type_origin(
             TypeOrigin::Pinned
         }
         Ok(pinned) if pinned != &DataType::Null && !carries_types => TypeOrigin::Widened,
+        _ if format.is_none() => TypeOrigin::Database,
         _ if carries_types => TypeOrigin::File,
         _ => TypeOrigin::Inferred,
     }

@@ -24,7 +24,8 @@ use self::examine::examine;
 use super::Workspace;
 use super::backfill::{EventDates, configured_events};
 use super::lookup::unconfigured;
-use super::snapshot::{find_source, keep_names};
+use super::snapshot::keep_names;
+use super::sources::{GivenSource, find_source};
 use crate::domain::dedup::Dedup;
 use crate::engine::dated::Dated;
 use crate::engine::pins::pins;
@@ -50,9 +51,7 @@ pub struct CheckOptions {
     /// The date of an external table's copy, or of events; by default the latest.
     pub date: Option<NaiveDate>,
     /// Where the rows are, if not where the configuration says.
-    pub source: Option<String>,
-    /// Their format.
-    pub source_format: Option<Format>,
+    pub source: GivenSource,
     /// The key columns, if not those of the configuration or of the last snapshot.
     pub key: Vec<String>,
     /// Which row of a key counts, if not what the configuration says.
@@ -73,6 +72,8 @@ pub enum TypeOrigin {
     Inferred,
     /// The file.
     File,
+    /// The database.
+    Database,
     /// The name of a folder.
     Folder,
 }
@@ -207,6 +208,8 @@ pub fn check(
     let of_tables = [
         ("--key", !options.key.is_empty()),
         ("--dedup", options.dedup.is_some()),
+        ("--source-table", options.source.table.is_some()),
+        ("--query", options.source.query.is_some()),
     ];
     if let Some((option, _)) = of_tables
         .iter()
@@ -217,7 +220,7 @@ pub fn check(
             options.name
         )));
     }
-    let opened = match (&options.source, is_events) {
+    let opened = match (&options.source.place, is_events) {
         (Some(source), true) => events_in(workspace, options, source)?,
         (None, true) => events(workspace, options)?,
         (_, false) => return check_table(workspace, options, stdin),
@@ -228,7 +231,7 @@ pub fn check(
 /// The options for a file that is named in place of a table: the table is called as the file is.
 fn named_file(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Option<CheckOptions>> {
     let file = Path::new(&options.name);
-    if options.source.is_some() || file.extension().is_none() {
+    if options.source.place.is_some() || file.extension().is_none() {
         return Ok(None);
     }
     let place = workspace.here(&options.name)?;
@@ -244,7 +247,10 @@ fn named_file(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Optio
     };
     Ok(Some(CheckOptions {
         name,
-        source: Some(options.name.clone()),
+        source: GivenSource {
+            place: Some(options.name.clone()),
+            ..options.source.clone()
+        },
         ..options.clone()
     }))
 }
@@ -255,19 +261,19 @@ fn check_table(
     options: &CheckOptions,
     stdin: &mut dyn Read,
 ) -> Result<CheckReport> {
-    let name = match options.source {
+    let place = &options.source.place;
+    let name = match place {
         Some(_) => options.name.parse()?,
         None => workspace.known(&options.name)?,
     };
-    if let (None, Some(root)) = (&options.source, &workspace.table_config(&name).snapshots) {
+    if let (None, Some(root)) = (place, &workspace.table_config(&name).snapshots) {
         return examine(workspace, options, copies(workspace, &name, root, options)?);
     }
     let found = find_source(
         workspace,
         &name,
         workspace.clock.today(),
-        options.source.as_deref(),
-        options.source_format,
+        &options.source,
         stdin,
     );
     let mut source = found
@@ -361,7 +367,7 @@ fn copies(
     options: &CheckOptions,
 ) -> Result<Opened> {
     let mut table = with_rule(workspace.table_with_any_key(name, &options.key)?, options);
-    if let Some(format) = options.source_format {
+    if let Some(format) = options.source.format {
         table.format.declared = Some(format);
     }
     let opened = match table.dated.take() {
@@ -393,7 +399,7 @@ fn copies(
 /// The events of a section of asof.toml, of one date.
 fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
     let mut place = configured_events(workspace, &options.name)?;
-    place.format.declared = options.source_format.or(place.format.declared);
+    place.format.declared = options.source.format.or(place.format.declared);
     let root = workspace.shown(&place.root);
     match place.dates {
         EventDates::Layout(ref layout) => {
@@ -422,7 +428,8 @@ fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) ->
     let at = |error: Error| error.within(format!("events {}", options.name));
     let files = source::files_of(&workspace.here(source)?).map_err(at)?;
     let declared = options
-        .source_format
+        .source
+        .format
         .or(config.and_then(|config| config.format));
     let rule = FormatRule {
         declared,

@@ -27,7 +27,6 @@ use std::io::Read;
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub(super) use self::input::{count_null_keys, keep_names};
-pub(super) use self::plan::find_source;
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object};
 
@@ -36,12 +35,13 @@ use self::refused::discard;
 use self::take::take;
 use super::Workspace;
 use super::shown_columns::ShownColumn;
+use super::sources::GivenSource;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::hash_compaction::Changes;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{Format, ReadAs};
+use crate::source::ReadAs;
 use crate::storage::lake::location::Location;
 use crate::storage::object_store::http::RequestCounts;
 
@@ -64,9 +64,7 @@ pub struct SnapshotOptions {
     /// The date of the label; today if none.
     pub date: Option<NaiveDate>,
     /// Where the rows are, if not where the configuration says.
-    pub source: Option<String>,
-    /// Their format.
-    pub source_format: Option<Format>,
+    pub source: GivenSource,
     /// The key columns, if not those of the configuration or of the last snapshot.
     pub key: Vec<String>,
     /// Which row of a key counts, if not that of the configuration.
@@ -215,6 +213,9 @@ fn named(
                 .hint("asof status, to see the refused copies"),
         );
     }
+    let option = options.source.option_of_one_table();
+    let one_table =
+        |option: &str| Error::usage(format!("{option} requires exactly one table name"));
     if tables.is_empty() {
         let all: Vec<TableName> = workspace
             .config
@@ -223,20 +224,21 @@ fn named(
             .filter(|(_, table)| table.source.is_some())
             .map(|(name, _)| name.parse())
             .collect::<Result<_>>()?;
-        return match (all.as_slice(), &options.source) {
+        return match (all.as_slice(), option) {
             ([], _) => Err(
                 Error::usage("no table is named, and asof.toml has none with a source")
                     .hint("asof snapshot TABLE --source FILE --key COLUMN"),
             ),
-            (_, Some(_)) => Err(Error::usage("--source requires exactly one table name")
-                .hint("asof snapshot TABLE --source FILE")),
+            (_, Some(option)) => {
+                Err(one_table(option).hint(format!("asof snapshot TABLE {option} ...")))
+            }
             _ => Ok(all),
         };
     }
-    if tables.len() > 1 && options.source.is_some() {
-        return Err(Error::usage("--source requires exactly one table name"));
+    if let Some(option) = option.filter(|_| tables.len() > 1) {
+        return Err(one_table(option));
     }
-    if options.source.is_some() {
+    if options.source.place.is_some() {
         return tables.iter().map(|name| name.parse()).collect();
     }
     tables.iter().map(|name| workspace.known(name)).collect()

@@ -7,11 +7,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::refused::refused_object;
 use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
+use crate::commands::sources::find_source;
 use crate::domain::guard::Guards;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::source::{self, FileSource, Format, FormatRule, SnapshotSource, StandardInput};
+use crate::source::{FileSource, Format, SnapshotSource};
 use crate::storage::lake::commit::sweep_dates;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::{LakeRoot, paths};
@@ -91,14 +92,7 @@ pub(super) fn decide<'s>(
     if date < today && !options.backdate {
         return Err(is_past(name, date, exists));
     }
-    let source = find_source(
-        workspace,
-        name,
-        date,
-        options.source.as_deref(),
-        options.source_format,
-        stdin,
-    )?;
+    let source = find_source(workspace, name, date, &options.source, stdin)?;
     Ok(Decision::Take(Box::new(SnapshotPlan {
         table: table_to_take(workspace, name, &options.key, options)?,
         date,
@@ -231,46 +225,4 @@ fn is_past(name: &TableName, date: NaiveDate, exists: bool) -> Error {
         "table {name}: {what} {date}, which is past, would label today's state as that day's"
     ))
     .hint("--backdate, if the source really holds the state of that day")
-}
-
-/// Finds a table's source, the one that is `given` or that of asof.toml, without reading it.
-pub(in crate::commands) fn find_source<'s>(
-    workspace: &Workspace<'_>,
-    name: &TableName,
-    date: NaiveDate,
-    given: Option<&str>,
-    format: Option<Format>,
-    stdin: &'s mut dyn Read,
-) -> Result<Box<dyn SnapshotSource + 's>> {
-    let config = workspace.table_config(name);
-    let place = match (given, &config.source) {
-        (Some(given), _) if given != "-" => Some(workspace.here(given)?),
-        (None, Some(configured)) if configured != "-" => Some(workspace.configured(configured)?),
-        (None, None) => {
-            return Err(Error::usage(format!("table {name} has no source"))
-                .hint(format!("asof snapshot {name} --source FILE")));
-        }
-        _ => None,
-    };
-    let declared = format.or(config.source_format);
-    let rule = FormatRule {
-        declared,
-        option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
-    };
-    let Some(place) = place else {
-        let format = declared.ok_or_else(|| {
-            Error::usage("the format of standard input is unknown").hint(rule.option)
-        })?;
-        return Ok(Box::new(StandardInput::new(stdin, format)));
-    };
-    let within = |error: Error| error.within(format!("table {name}, {date}"));
-    let objects = source::files_of(&place).map_err(within)?;
-    Ok(Box::new(FileSource {
-        name: given
-            .map(str::to_owned)
-            .or(config.source)
-            .unwrap_or_default(),
-        format: rule.of(&objects).map_err(within)?,
-        objects,
-    }))
 }

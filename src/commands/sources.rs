@@ -1,0 +1,174 @@
+//! Where the rows of a table's snapshot come from: found without reading any of them.
+
+use std::io::Read;
+
+use chrono::NaiveDate;
+
+use super::Workspace;
+use crate::config::TableConfig;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+#[cfg(feature = "databases")]
+use crate::source::database::{DatabaseRelation, DatabaseSource, DatabaseUrl, RelationOptions};
+use crate::source::{
+    self, FileSource, Format, FormatRule, SnapshotSource, StandardInput, is_database,
+};
+
+/// What the command line says of a source; it overrules asof.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GivenSource {
+    /// A path, a glob, the URL of a database, or `-`.
+    pub place: Option<String>,
+    /// The format of files.
+    pub format: Option<Format>,
+    /// The table of a database.
+    pub table: Option<String>,
+    /// The query of a database.
+    pub query: Option<String>,
+}
+
+impl GivenSource {
+    /// The first option that is for one table only, if one is given.
+    pub(super) fn option_of_one_table(&self) -> Option<&'static str> {
+        let of_one = [
+            ("--source", &self.place),
+            ("--source-table", &self.table),
+            ("--query", &self.query),
+        ];
+        let given = of_one.into_iter().find(|(_, given)| given.is_some());
+        given.map(|(option, _)| option)
+    }
+
+    /// Refuses what is for databases only, for another source. What asof.toml says of its own
+    /// source does not count for one that is given.
+    fn check_files(&self, config: &TableConfig, written: &str) -> Result<()> {
+        let given = [("--source-table", &self.table), ("--query", &self.query)];
+        let configured = [
+            ("'source_table'", &config.source_table),
+            ("'query'", &config.query),
+        ];
+        let configured = configured.iter().filter(|_| self.place.is_none());
+        let mut of_databases = given.iter().chain(configured);
+        match of_databases.find(|(_, told)| told.is_some()) {
+            None => Ok(()),
+            Some((option, _)) => Err(Error::usage(format!(
+                "{option} applies to databases only; '{written}' is none"
+            ))
+            .hint(format!("leave out {option}"))),
+        }
+    }
+
+    /// Refuses what is for files only, for a database.
+    fn check_database(&self, written: &str) -> Result<()> {
+        match self.format {
+            None => Ok(()),
+            Some(_) => Err(Error::usage(format!(
+                "--source-format applies to files only; '{written}' is a database"
+            ))
+            .hint("leave out --source-format")),
+        }
+    }
+}
+
+/// Finds a table's source, the one that is `given` or that of asof.toml.
+pub(super) fn find_source<'s>(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    given: &GivenSource,
+    stdin: &'s mut dyn Read,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    let config = workspace.table_config(name);
+    let Some(written) = given.place.as_ref().or(config.source.as_ref()) else {
+        return Err(Error::usage(format!("table {name} has no source"))
+            .hint(format!("asof snapshot {name} --source FILE")));
+    };
+    let within = |error: Error| error.within(format!("table {name}, {date}"));
+    let expanded = match &given.place {
+        Some(given) => given.clone(),
+        None => workspace.configured_url(written)?,
+    };
+    if is_database(&expanded) {
+        given.check_database(written)?;
+        return database(workspace, name, given, written, &expanded).map_err(within);
+    }
+    given.check_files(&config, written).map_err(within)?;
+    let declared = given.format.or(config.source_format);
+    let rule = FormatRule {
+        declared,
+        option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
+    };
+    if written == "-" {
+        let format = declared.ok_or_else(|| {
+            Error::usage("the format of standard input is unknown").hint(rule.option)
+        })?;
+        return Ok(Box::new(StandardInput::new(stdin, format)));
+    }
+    let place = match &given.place {
+        Some(given) => workspace.here(given)?,
+        None => workspace.configured(written)?,
+    };
+    let objects = source::files_of(&place).map_err(within)?;
+    Ok(Box::new(FileSource {
+        name: written.clone(),
+        format: rule.of(&objects).map_err(within)?,
+        objects,
+    }))
+}
+
+#[cfg(feature = "databases")]
+impl GivenSource {
+    /// What is read of a database; by default the table of the same name.
+    fn relation(&self, config: &TableConfig, name: &TableName) -> DatabaseRelation {
+        let query = |query: &Option<String>| query.clone().map(DatabaseRelation::Query);
+        let table = |table: &Option<String>| table.clone().map(DatabaseRelation::Table);
+        query(&self.query)
+            .or_else(|| table(&self.table))
+            .or_else(|| query(&config.query))
+            .or_else(|| table(&config.source_table))
+            .unwrap_or_else(|| DatabaseRelation::Table(name.to_string()))
+    }
+}
+
+/// A table or query of a database, whose URL is `written` so, and expanded to another.
+#[cfg(feature = "databases")]
+fn database<'s>(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    given: &GivenSource,
+    written: &str,
+    expanded: &str,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    let folder = match given.place {
+        Some(_) => &workspace.folder,
+        None => &workspace.config.base,
+    };
+    let url = DatabaseUrl::parse(expanded, folder)?;
+    if is_database(written) && DatabaseUrl::tells_a_password(written) {
+        let what = format!("'{written}' holds a password, which would be printed and recorded");
+        return Err(Error::usage(what).hint(url.password_hint()));
+    }
+    Ok(Box::new(DatabaseSource {
+        name: written.to_owned(),
+        url,
+        relation: given.relation(&workspace.table_config(name), name),
+        options: RelationOptions {
+            other: "--source-table NAME, or --query 'SELECT ...'",
+            query: "--query",
+        },
+        variables: workspace.environment().clone(),
+    }))
+}
+
+#[cfg(not(feature = "databases"))]
+fn database<'s>(
+    _: &Workspace<'_>,
+    _: &TableName,
+    _: &GivenSource,
+    written: &str,
+    _: &str,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    let what = format!("'{written}' is a database, and this asof was built without databases");
+    Err(Error::usage(what).hint("cargo install asof --features databases"))
+}

@@ -1,0 +1,310 @@
+//! Who logs in where, from a URL, the environment and the files that a database's own programs
+//! read.
+//!
+//! | | PostgreSQL | MySQL, MariaDB |
+//! | --- | --- | --- |
+//! | host, port, user, database | the URL, `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` | the URL, `~/.my.cnf` |
+//! | password | `${VAR}` in the URL, `PGPASSWORD`, the file `PGPASSFILE` or `~/.pgpass` | `${VAR}` in the URL, `MYSQL_PWD`, `~/.my.cnf` |
+//! | TLS | the URL, `PGSSLMODE`, `PGSSLROOTCERT` | the URL, `~/.my.cnf` |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use configparser::ini::{Ini, IniDefault};
+
+use super::tls::{OF_LIBPQ, OF_MYSQL, Tls};
+use super::url::ServerUrl;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+/// The variables of the environment.
+pub(super) type Variables = BTreeMap<String, Secret>;
+
+/// How long a server may take to answer, unless the URL says it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server is asked with.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) password: Option<Secret>,
+    /// A name, an address, or the folder of a socket.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: String,
+    pub(super) tls: Tls,
+    pub(super) patience: Duration,
+    /// Settings of the session, as `-c name=value`.
+    pub(super) options: Option<String>,
+    /// How the password is told, for hints.
+    pub(super) password_option: &'static str,
+}
+
+impl Login {
+    /// The login of a PostgreSQL server.
+    ///
+    /// # Errors
+    /// A usage error for a port, a time or a mode of TLS that is none.
+    pub(super) fn to_postgres(url: &ServerUrl, variables: &Variables) -> Result<Self> {
+        let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
+        let told = |part: &Option<String>, name: &str| part.clone().or_else(|| variable(name));
+        let option = |option: &str, name: &str| told(&url.options.get(option).cloned(), name);
+        let host = told(&url.host, "PGHOST").unwrap_or_else(|| "localhost".to_owned());
+        let port = match (url.port, variable("PGPORT")) {
+            (Some(port), _) => port,
+            (None, Some(port)) => number(&port, "PGPORT")?,
+            (None, None) => 5432,
+        };
+        let user = told(&url.user, "PGUSER").or_else(|| variable("USER"));
+        let user = user.ok_or_else(|| {
+            Error::usage("no user is named").hint("postgres://USER@HOST/DATABASE")
+        })?;
+        let database = told(&url.database, "PGDATABASE").unwrap_or_else(|| user.clone());
+        let password = url.password.clone();
+        let password = password.or_else(|| variables.get("PGPASSWORD").cloned());
+        let password = password.or_else(|| {
+            let file = variable("PGPASSFILE").map(PathBuf::from);
+            let file = file.or_else(|| Some(Path::new(&variable("HOME")?).join(".pgpass")))?;
+            let host = if host.starts_with('/') {
+                "localhost"
+            } else {
+                &host
+            };
+            password_in(&file, [host, &port.to_string(), &database, &user])
+        });
+        let mode = option("sslmode", "PGSSLMODE");
+        let authorities = option("sslrootcert", "PGSSLROOTCERT");
+        let tls = Tls::new("sslmode", OF_LIBPQ, mode.as_deref(), authorities)?;
+        let patience = match option("connect_timeout", "PGCONNECT_TIMEOUT") {
+            Some(seconds) => Duration::from_secs(number(&seconds, "connect_timeout")?),
+            None => PATIENCE,
+        };
+        Ok(Login {
+            user,
+            password,
+            host,
+            port,
+            database,
+            tls,
+            patience,
+            options: option("options", "PGOPTIONS"),
+            password_option: "PGPASSWORD=..., or a line HOST:PORT:DATABASE:USER:PASSWORD in ~/.pgpass, mode 600",
+        })
+    }
+}
+
+impl Login {
+    /// The login of a MySQL or MariaDB server.
+    ///
+    /// # Errors
+    /// A usage error for a missing user or database, or a port, a time or a mode of TLS that is
+    /// none.
+    pub(super) fn to_mysql(url: &ServerUrl, variables: &Variables) -> Result<Self> {
+        let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
+        let file = variable("HOME").map(|home| Path::new(&home).join(".my.cnf"));
+        let file = file.map(|file| client_options(&file)).unwrap_or_default();
+        let in_file = |name: &str| Some(file.get(name)?.expose().to_owned());
+        let option = |name: &str| url.options.get(name).cloned().or_else(|| in_file(name));
+        let missing = |what: &str| {
+            Error::usage(format!("no {what} is named")).hint("mysql://USER@HOST/DATABASE")
+        };
+        let user = url.user.clone().or_else(|| in_file("user"));
+        let user = user.or_else(|| variable("USER"));
+        let database = url.database.clone().or_else(|| in_file("database"));
+        let host = url.host.clone().or_else(|| in_file("host"));
+        let port = match (
+            url.port,
+            in_file("port").or_else(|| variable("MYSQL_TCP_PORT")),
+        ) {
+            (Some(port), _) => port,
+            (None, Some(port)) => number(&port, "the port")?,
+            (None, None) => 3306,
+        };
+        let password = url.password.clone();
+        let password = password.or_else(|| variables.get("MYSQL_PWD").cloned());
+        let mode = option("ssl-mode");
+        Ok(Login {
+            user: user.ok_or_else(|| missing("user"))?,
+            password: password.or_else(|| file.get("password").cloned()),
+            host: host.unwrap_or_else(|| "localhost".to_owned()),
+            port,
+            database: database.ok_or_else(|| missing("database"))?,
+            tls: Tls::new("ssl-mode", OF_MYSQL, mode.as_deref(), option("ssl-ca"))?,
+            patience: match option("connect-timeout") {
+                Some(seconds) => Duration::from_secs(number(&seconds, "connect-timeout")?),
+                None => PATIENCE,
+            },
+            options: None,
+            password_option: "MYSQL_PWD=..., or password=... below [client] in ~/.my.cnf",
+        })
+    }
+}
+
+/// What stands below `[client]` in an option file of MySQL, such as `~/.my.cnf`. The words of a name
+/// have `-` between them.
+fn client_options(file: &Path) -> Variables {
+    let mut format = IniDefault::default();
+    format.delimiters = vec!['='];
+    format.comment_symbols = vec!['#', ';'];
+    format.inline_comment_symbols = Some(Vec::new());
+    format.case_sensitive = true;
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let sections = Ini::new_from_defaults(format)
+        .read(text)
+        .unwrap_or_default();
+    let options = sections
+        .into_iter()
+        .filter(|(section, _)| section == "client");
+    let options = options.flat_map(|(_, options)| options);
+    let told = options.filter_map(|(name, value)| {
+        let value = value?;
+        let quoted = ['"', '\'']
+            .iter()
+            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        Some((name.replace('_', "-"), quoted.unwrap_or(&value).into()))
+    });
+    told.collect()
+}
+
+fn number<T: std::str::FromStr>(text: &str, name: &str) -> Result<T> {
+    let wrong = |_| Error::usage(format!("{name} is '{text}', which is not a number"));
+    text.parse().map_err(wrong)
+}
+
+/// The password of the first line of a `.pgpass` that is for a host, port, database and user. As
+/// `psql` does, passes over a file that others may read.
+fn password_in(file: &Path, wanted: [&str; 4]) -> Option<Secret> {
+    let may_others_read = fs::metadata(file).ok()?.permissions().mode() & 0o077 != 0;
+    if may_others_read {
+        tracing::warn!(
+            "'{}' is not read, since others may read it: chmod 600",
+            file.display()
+        );
+        return None;
+    }
+    let text = fs::read_to_string(file).ok()?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(fields).find_map(|fields| {
+        let (password, told) = fields.split_last()?;
+        let is_for = |(told, wanted): (&String, &str)| told == "*" || told == wanted;
+        let is_it = told.len() == wanted.len() && told.iter().zip(wanted).all(is_for);
+        is_it.then(|| password.as_str().into())
+    })
+}
+
+/// The fields of a line of `.pgpass`: a `\` takes the meaning from the `:` or `\` that follows.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ':' if fields.len() < 5 => fields.push(String::new()),
+            '\\' => fields.iter_mut().next_back().into_iter().for_each(|field| {
+                field.extend(characters.next());
+            }),
+            other => fields
+                .iter_mut()
+                .next_back()
+                .into_iter()
+                .for_each(|field| field.push(other)),
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::database::tls::Mode;
+
+    fn variables(all: &[(&str, &str)]) -> Variables {
+        let all = all
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()));
+        all.collect()
+    }
+
+    #[test]
+    fn the_url_overrules_the_environment() {
+        let environment = variables(&[
+            ("PGHOST", "db"),
+            ("PGPORT", "6543"),
+            ("PGUSER", "reader"),
+            ("PGDATABASE", "shop"),
+            ("PGPASSWORD", "hunter2"),
+        ]);
+        let login = Login::to_postgres(&ServerUrl::default(), &environment).expect("a login");
+        assert_eq!((login.host.as_str(), login.port), ("db", 6543));
+        assert_eq!(
+            (login.user.as_str(), login.database.as_str()),
+            ("reader", "shop")
+        );
+        assert!(!format!("{login:?}").contains("hunter2"));
+        let url = ServerUrl {
+            user: Some("me".into()),
+            password: Some("pw".into()),
+            host: Some("h".into()),
+            port: Some(1),
+            ..ServerUrl::default()
+        };
+        let login = Login::to_postgres(&url, &environment).expect("a login");
+        assert_eq!(
+            (login.host.as_str(), login.port, login.user.as_str()),
+            ("h", 1, "me")
+        );
+        assert_eq!(login.password, Some("pw".into()));
+        assert_eq!(
+            Login::to_postgres(&url, &variables(&[]))
+                .expect("a login")
+                .database,
+            "me"
+        );
+        let wrong = variables(&[("PGPORT", "x"), ("USER", "me")]);
+        let error = Login::to_postgres(&ServerUrl::default(), &wrong).expect_err("no number");
+        assert_eq!(error.to_string(), "PGPORT is 'x', which is not a number");
+    }
+
+    #[test]
+    fn my_cnf_tells_what_the_url_leaves_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = "[mysqld]\nport=1\n[client]\n# comment\nuser = me\npassword=\"a#b=c;\"\n\
+                     host=db\nport=3307\nssl_mode=REQUIRED\nquick\n";
+        fs::write(folder.path().join(".my.cnf"), lines).expect("written");
+        let home = folder.path().display().to_string();
+        let url = ServerUrl {
+            database: Some("shop".into()),
+            ..ServerUrl::default()
+        };
+        let environment = variables(&[("HOME", &home)]);
+        let login = Login::to_mysql(&url, &environment).expect("a login");
+        assert_eq!(
+            (login.host.as_str(), login.port, login.user.as_str()),
+            ("db", 3307, "me")
+        );
+        assert_eq!(login.password, Some("a#b=c;".into()));
+        assert_eq!(login.tls.mode, Mode::Require);
+        let environment = variables(&[("HOME", &home), ("MYSQL_PWD", "x")]);
+        let login = Login::to_mysql(&url, &environment).expect("a login");
+        assert_eq!(login.password, Some("x".into()));
+        let error = Login::to_mysql(&url, &variables(&[])).expect_err("nobody");
+        assert_eq!(error.to_string(), "no user is named");
+    }
+
+    #[test]
+    fn the_first_line_of_pgpass_that_is_for_the_login_has_its_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pgpass");
+        let lines = "# comment\nother:5432:shop:me:no\nh:*:shop:me:a\\:b\\\\c:d\n*:*:*:*:last\n";
+        fs::write(&file, lines).expect("written");
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode));
+        mode(0o600).expect("its mode is set");
+        let found = |database| password_in(&file, ["h", "5432", database, "me"]);
+        assert_eq!(found("shop"), Some("a:b\\c:d".into()));
+        assert_eq!(found("x"), Some("last".into()));
+        mode(0o644).expect("its mode is set");
+        assert_eq!(found("shop"), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! What errors of MySQL mean to the caller.
+
+use arrow::datatypes::Schema;
+use mysql_async::{DriverError, Error as MysqlError, IoError};
+
+use super::quoted;
+use crate::error::{Error, word};
+use crate::source::database::DatabaseRelation;
+use crate::source::database::login::Login;
+use crate::source::database::stream::Asked;
+
+/// Codes that may pass: too many connections, a shutdown, a lock, a deadlock, an interruption, a
+/// connection that was ended.
+const PASSING: [u16; 9] = [1040, 1053, 1152, 1205, 1213, 1317, 1927, 3024, 4031];
+/// Codes of a user who may not log in, or may not read.
+const NO_LOGIN: [u16; 3] = [1045, 1251, 1698];
+const NO_RIGHT: [u16; 4] = [1044, 1142, 1143, 1370];
+
+/// The words of an error, without those that the driver puts before the system's.
+fn in_words(error: &MysqlError) -> String {
+    match error {
+        MysqlError::Io(IoError::Io(why)) => why.to_string(),
+        other => other.to_string(),
+    }
+}
+
+impl Login {
+    /// What a failure to connect or to log in means.
+    pub(super) fn of_mysql(&self, error: MysqlError) -> Error {
+        let at = format!("{}:{}", self.host, self.port);
+        let failed = match &error {
+            MysqlError::Server(refused) if PASSING.contains(&refused.code) => {
+                Error::io(format!("{at} does not serve: {}", refused.message))
+            }
+            MysqlError::Server(refused) => {
+                let failed = Error::usage(format!("{at} refuses: {}", refused.message));
+                if NO_LOGIN.contains(&refused.code) {
+                    failed.hint(self.password_option)
+                } else {
+                    failed.hint("correct the URL: mysql://USER@HOST:PORT/DATABASE")
+                }
+            }
+            MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
+                self.without_tls("the server does not support TLS")
+            }
+            MysqlError::Io(IoError::Tls(why)) => self.without_tls(&why.to_string()),
+            other => self.unreachable(&in_words(other)),
+        };
+        failed.caused_by(error)
+    }
+
+    /// The failure to reach a server.
+    pub(super) fn unreachable(&self, why: &str) -> Error {
+        Error::io(format!(
+            "cannot connect to {}:{}: {why}",
+            self.host, self.port
+        ))
+        .hint("start the server, or correct the URL: mysql://USER@HOST:PORT/DATABASE")
+    }
+
+    fn without_tls(&self, why: &str) -> Error {
+        Error::usage(format!(
+            "{}:{} cannot be reached by TLS: {why}",
+            self.host, self.port
+        ))
+        .hint(
+            "?ssl-mode=DISABLED, if the network is trusted; or ?ssl-ca=FILE, with the certificate \
+             of its authority",
+        )
+    }
+}
+
+impl Asked {
+    /// What a failure of reading means.
+    pub(super) fn of_mysql(&self, error: MysqlError) -> Error {
+        let failed = match &error {
+            MysqlError::Server(refused) if PASSING.contains(&refused.code) => Error::io(format!(
+                "the server stopped before the last row: {}",
+                refused.message
+            )),
+            MysqlError::Server(refused) if NO_RIGHT.contains(&refused.code) => {
+                Error::usage(&refused.message)
+                    .hint("grant the user the right to read it, or log in as another one")
+            }
+            MysqlError::Server(refused) => self.refused(&refused.message),
+            other => Error::io(format!(
+                "the connection broke before the last row: {}",
+                in_words(other)
+            )),
+        };
+        failed.caused_by(error)
+    }
+
+    /// The hint that a query can read a column as text.
+    pub(super) fn as_chars(&self, at: usize, schema: &Schema) -> String {
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
+        self.casting_to_char(at, &names)
+    }
+
+    /// The query that reads a column as text, as a hint.
+    pub(super) fn casting_to_char(&self, at: usize, names: &[impl AsRef<str>]) -> String {
+        let text = |name: &str| format!("CAST({name} AS CHAR) AS {name}");
+        match &self.relation {
+            DatabaseRelation::Query(_) => {
+                format!("in the query: {}", text(&quoted(names[at].as_ref())))
+            }
+            DatabaseRelation::Table(table) => {
+                let columns = names.iter().enumerate().map(|(other, name)| {
+                    let name = quoted(name.as_ref());
+                    if other == at { text(&name) } else { name }
+                });
+                let columns = columns.collect::<Vec<_>>().join(", ");
+                let table: Vec<String> = table.split('.').map(quoted).collect();
+                let query = format!("SELECT {columns} FROM {}", table.join("."));
+                format!("{} {}", self.options.query, word(&query))
+            }
+        }
+    }
+}

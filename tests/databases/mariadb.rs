@@ -1,0 +1,338 @@
+//! MariaDB, which speaks the language of MySQL: every type, one state, and what goes wrong.
+
+use std::time::{Duration, Instant};
+
+use super::servers::{Database, hint};
+use crate::journeys::environment::text;
+
+const COPY: &str = "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet";
+
+/// Columns with two values each, the type that asof gives them, and what the client prints as asof
+/// does, with `{c}` in the place of the column.
+const TYPES: [(&str, &str, &str, &str, &str); 34] = [
+    ("tinyint", "-128", "127", "int8", "{c}"),
+    ("bool", "true", "2", "int8", "{c}"),
+    ("tinyint unsigned", "0", "255", "uint8", "{c}"),
+    ("smallint", "-32768", "32767", "int16", "{c}"),
+    ("smallint unsigned", "0", "65535", "uint16", "{c}"),
+    ("mediumint", "-8388608", "8388607", "int32", "{c}"),
+    ("mediumint unsigned", "0", "16777215", "uint32", "{c}"),
+    ("int", "-2147483648", "2147483647", "int32", "{c}"),
+    (
+        "int unsigned zerofill",
+        "7",
+        "4294967295",
+        "uint32",
+        "{c} + 0",
+    ),
+    (
+        "bigint",
+        "-9223372036854775808",
+        "9223372036854775807",
+        "int64",
+        "{c}",
+    ),
+    (
+        "bigint unsigned",
+        "0",
+        "18446744073709551615",
+        "uint64",
+        "{c}",
+    ),
+    ("year", "1901", "2155", "int16", "{c}"),
+    (
+        "bit(1)",
+        "b'1'",
+        "b'0'",
+        "bool",
+        "CASE {c} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END",
+    ),
+    ("bit(10)", "b'1000000001'", "b'0'", "uint64", "{c} + 0"),
+    ("float", "0.1", "-2.5", "float32", "{c}"),
+    ("double", "0.1", "-1.7976931348623157", "float64", "{c}"),
+    (
+        "decimal(38, 10)",
+        "-1234567890123456789012345678.0123456789",
+        "0.0000000001",
+        "decimal(38, 10)",
+        "{c}",
+    ),
+    (
+        "decimal(4, 0) unsigned",
+        "9999",
+        "0",
+        "decimal(4, 0)",
+        "{c}",
+    ),
+    ("char(4)", "'ab'", "''", "text", "{c}"),
+    ("varchar(30)", "'ä \"quoted\", 😀'", "' x '", "text", "{c}"),
+    ("text", "'t'", "''", "text", "{c}"),
+    ("longtext", "'t'", "''", "text", "{c}"),
+    ("enum('sad', 'so so')", "'sad'", "'so so'", "text", "{c}"),
+    ("set('a', 'b')", "'a,b'", "''", "text", "{c}"),
+    (
+        "json",
+        "'{\"b\": 1.00, \"a\":[1]}'",
+        "'null'",
+        "text",
+        "{c}",
+    ),
+    (
+        "uuid",
+        "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+        "'00000000-0000-0000-0000-000000000000'",
+        "text",
+        "{c}",
+    ),
+    (
+        "binary(3)",
+        "x'00ff10'",
+        "x'00'",
+        "binary",
+        "LOWER(HEX({c}))",
+    ),
+    (
+        "varbinary(9)",
+        "x'00ff10'",
+        "''",
+        "binary",
+        "LOWER(HEX({c}))",
+    ),
+    ("blob", "x'00ff10'", "''", "binary", "LOWER(HEX({c}))"),
+    ("date", "'0001-01-01'", "'9999-12-31'", "date", "{c}"),
+    (
+        "time(6)",
+        "'00:00:00.000001'",
+        "'23:59:59.999999'",
+        "time",
+        "{c}",
+    ),
+    (
+        "datetime",
+        "'0001-01-01 00:00:00'",
+        "'9999-12-31 23:59:59'",
+        "timestamp(us)",
+        "REPLACE({c}, ' ', 'T')",
+    ),
+    (
+        "datetime(6)",
+        "'2024-03-31 02:30:00.000001'",
+        "'9999-12-31 23:59:59.999999'",
+        "timestamp(us)",
+        "REPLACE({c}, ' ', 'T')",
+    ),
+    (
+        "timestamp(6) NULL",
+        "'2024-03-31 02:30:00.000001'",
+        "'2038-01-19 03:14:07.999999'",
+        "timestamp(us, UTC)",
+        "CONCAT(REPLACE({c}, ' ', 'T'), 'Z')",
+    ),
+];
+
+/// A database with a table `item` of two columns, `id` and `c`.
+fn of_type(name: &str, data_type: &str, values: &[&str]) -> Database {
+    let database = Database::mariadb(name);
+    let mut sql =
+        format!("SET sql_mode = ''; CREATE TABLE item (id int PRIMARY KEY, c {data_type});");
+    for (id, value) in (1..).zip(values) {
+        sql += &format!("INSERT INTO item VALUES ({id}, {value});");
+    }
+    database.run(&sql);
+    database
+}
+
+#[test]
+fn every_type_is_what_the_client_prints() {
+    let database = Database::mariadb("types");
+    let (mut columns, mut ones, mut others, mut printed) = (vec![], vec![], vec![], vec![]);
+    for (at, (data_type, one, other, _, shown)) in TYPES.iter().enumerate() {
+        columns.push(format!("c{at} {data_type}"));
+        ones.push(*one);
+        others.push(*other);
+        printed.push(shown.replace("{c}", &format!("c{at}")));
+    }
+    let columns = columns.join(", ");
+    let (ones, others) = (ones.join(", "), others.join(", "));
+    database.run(&format!(
+        "SET time_zone = '+00:00'; CREATE TABLE item (id int PRIMARY KEY, {columns});
+         INSERT INTO item VALUES (1, {ones}), (2, {others}); INSERT INTO item (id) VALUES (3);"
+    ));
+    let mut world = database.world();
+    world.succeeds("snapshot item");
+    let report = world.json("schema item");
+    let types = report["columns"].as_array().expect("columns").iter();
+    let types: Vec<&str> = types
+        .map(|column| column["type"].as_str().expect("a type"))
+        .collect();
+    let expected = TYPES.iter().map(|(_, _, _, data_type, _)| *data_type);
+    assert_eq!(
+        types,
+        ["int32"].into_iter().chain(expected).collect::<Vec<_>>()
+    );
+    let printed = printed.join(", ");
+    let client = database.run(&format!(
+        "SET time_zone = '+00:00'; SELECT id, {printed} FROM item ORDER BY id"
+    ));
+    assert_eq!(world.rows(COPY)[1..], client);
+}
+
+#[test]
+fn what_has_no_exact_type_is_refused_and_the_hint_reads_its_text() {
+    for (at, (data_type, value)) in [
+        ("decimal(65, 30)", "1.5"),
+        ("date", "'0000-00-00'"),
+        ("date", "'2024-00-10'"),
+        ("datetime", "'0000-00-00 00:00:00'"),
+        ("timestamp NULL", "'0000-00-00 00:00:00'"),
+        ("time", "'24:00:00'"),
+        ("time", "'-01:00:00'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let database = of_type(&format!("refused_{at}"), data_type, &[value]);
+        let mut world = database.world();
+        world.refuses(3, "snapshot item");
+        assert!(
+            world.transcript().contains("column 'c'"),
+            "{}",
+            world.transcript()
+        );
+        let hint = hint(&world.quietly("snapshot item"));
+        world.succeeds(&format!("snapshot item {hint}"));
+        assert_eq!(
+            world.rows(COPY)[1..],
+            database.run("SELECT * FROM item"),
+            "{data_type}"
+        );
+    }
+    let point = of_type("refused_point", "point", &["ST_GeomFromText('POINT(1 1)')"]);
+    point.world().refuses(3, "snapshot item");
+}
+
+#[test]
+fn what_goes_wrong_leaves_the_lake_as_it_is() {
+    let database = of_type("wrong", "decimal(10, 2)", &["1.20", "4"]);
+    database.run("CREATE VIEW dear AS SELECT * FROM item WHERE c > 2");
+    let mut world = database.world();
+    world.refuses(0, "check item");
+    world.succeeds("snapshot item");
+    world.succeeds("show item");
+    world.at("2024-03-02");
+    world.tell("a view, a query, and an instant");
+    let source = format!("--source {} --key id", database.url);
+    world.succeeds(&format!("snapshot dear {source} --source-table wrong.dear"));
+    world.succeeds(&format!(
+        "snapshot double {source} --query 'SELECT id, c * 2 AS c, NULL AS n FROM item;'"
+    ));
+    world.tell("a type that changed overnight");
+    database.run("ALTER TABLE item MODIFY c text");
+    world.refuses(3, "snapshot item");
+    world.tell(
+        "nobody at the port, and a database, a table, a column and an option that are not there",
+    );
+    world.refuses(1, "snapshot item --source mysql://asof@127.0.0.1:1/wrong");
+    let (server, _) = database.url.rsplit_once('/').unwrap();
+    let server = server.to_owned();
+    world.refuses(2, &format!("snapshot item --source {server}/nothing"));
+    world.refuses(2, "snapshot item --source-table itme");
+    world.refuses(2, "snapshot item --query 'SELECT idd FROM item'");
+    world.refuses(2, "snapshot item --query 'DELETE FROM item'");
+    world.refuses(
+        2,
+        &format!("snapshot item --source '{}?ssl=1'", database.url),
+    );
+    world.refuses(
+        2,
+        &format!(
+            "snapshot item --source '{}?ssl-mode=REQUIRED'",
+            database.url
+        ),
+    );
+    world.tell("a wrong password, one in the URL, and no right to read the table");
+    world.variable("MYSQL_PWD", "hunter2");
+    world.refuses(2, "snapshot item");
+    let told = database.url.replace("asof@", "asof:hunter2@");
+    world.refuses(2, &format!("snapshot item --source {told}"));
+    database.run("CREATE USER wrong_reader@'127.0.0.1' IDENTIFIED BY 'hunter2'; GRANT SELECT ON wrong.dear TO wrong_reader@'127.0.0.1'");
+    let reader = database.url.replace("asof@", "wrong_reader@");
+    world.refuses(
+        2,
+        &format!("snapshot item --source {reader} --query 'SELECT * FROM item'"),
+    );
+    assert!(
+        !world
+            .transcript()
+            .replace("asof:hunter2@", "")
+            .contains("hunter2")
+    );
+    world.pin("what_goes_wrong_with_mariadb");
+}
+
+#[test]
+fn a_password_comes_from_my_cnf() {
+    let database = of_type("my_cnf", "text", &["'x'"]);
+    let mut world = database.world_without_password();
+    world.refuses(2, "snapshot item");
+    world.write("home/.my.cnf", "[client]\nuser = asof\npassword = 'asof'\n");
+    world.variable("HOME", &world.path("home").display().to_string());
+    let nobody = database.url.replace("asof@", "");
+    world.succeeds(&format!("snapshot item --source {nobody}"));
+}
+
+#[test]
+fn one_read_sees_one_state() {
+    let database = Database::mariadb("one_state");
+    database.run("CREATE TABLE item (id int PRIMARY KEY, c decimal(10, 1)) SELECT seq AS id, 1.0 AS c FROM seq_1_to_100000");
+    let world = database.world();
+    let moves: String = (0..100_000_i64)
+        .map(|n| {
+            let (from, to) = (1 + n * 7919 % 100_000, 100_000 - n * 104_729 % 100_000);
+            format!("START TRANSACTION; UPDATE item SET c = c - 1.5 WHERE id = {from}; UPDATE item SET c = c + 1.5 WHERE id = {to}; COMMIT;\n")
+        })
+        .collect();
+    let mut mover = database.begin(&moves);
+    let output = world.quietly("snapshot item");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        mover.try_wait().expect("it runs").is_none(),
+        "it moves to the end"
+    );
+    mover.kill().expect("it stops");
+    mover.wait().expect("it ends");
+    let rows = world.rows(COPY);
+    let prices = rows[1..]
+        .iter()
+        .map(|row| row.split('|').nth(1).unwrap().parse::<f64>().unwrap());
+    assert_eq!((rows.len(), prices.sum::<f64>()), (100_001, 100_000.0));
+}
+
+#[test]
+fn a_connection_that_breaks_publishes_nothing() {
+    let database = Database::mariadb("broken");
+    let world = database.world();
+    // Rows come slowly, so that the connection breaks in the midst of them.
+    let child = world
+        .command("--no-progress snapshot item --query 'SELECT seq AS id, SLEEP(0.001) AS s FROM seq_1_to_1000000'")
+        .spawn()
+        .expect("asof starts");
+    let begun = Instant::now();
+    let reading = "SELECT id FROM information_schema.processlist WHERE db = 'broken' AND info LIKE 'SELECT seq%'";
+    loop {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never reads");
+        if let [id] = database.run(reading).as_slice() {
+            database.run(&format!("KILL {id}"));
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("table item, 2024-03-01") && printed.contains("before the last row"),
+        "{printed}"
+    );
+    assert!(!world.path(COPY).exists());
+}

@@ -1,0 +1,9 @@
+//! Databases as sources, against real servers.
+//!
+//! The servers are those of `tests/run`; a test that does not find its own fails. Each test makes a
+//! database of its own.
+
+mod mariadb;
+mod postgres;
+mod servers;
+mod sqlite;

@@ -1,0 +1,127 @@
+//! Snapshots of tables in databases.
+
+use rusqlite::Connection;
+
+use crate::journeys::environment::World;
+
+/// A database of a shop, `shop.db`, with the table of a lake that takes its snapshots from it.
+fn shop() -> World {
+    let mut world = World::new();
+    world.at("2024-03-01");
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.item]\nsource = 'sqlite:shop.db'\nkey = ['id']\n",
+    );
+    run(
+        &world,
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price DECIMAL(10, 2), sold BOOLEAN);
+         INSERT INTO item VALUES (1, 'pen', 1.20, 1), (2, 'ink', 4, 0), (3, NULL, 2.5, NULL);",
+    );
+    world
+}
+
+/// Runs SQL in the database.
+fn run(world: &World, sql: &str) {
+    let database = Connection::open(world.path("shop.db")).expect("a database");
+    database.execute_batch(sql).expect("it runs");
+}
+
+#[test]
+fn a_table_of_sqlite_is_copied_each_night() {
+    let mut world = shop();
+    world.refuses(0, "check item");
+    world.succeeds("snapshot item");
+    world.tell("the next night, a price has changed and a row is gone");
+    run(
+        &world,
+        "UPDATE item SET price = 1.3 WHERE id = 1; DELETE FROM item WHERE id = 3;",
+    );
+    world.at("2024-03-02");
+    world.succeeds("snapshot item");
+    world.succeeds("compact item");
+    world.succeeds("history item 1");
+    world.succeeds("show item --date 2024-03-01");
+    world.tell("a query, and a table of another name");
+    world.succeeds(
+        "snapshot dear --source sqlite:shop.db --query 'SELECT id, price FROM item WHERE price > 2' --key id",
+    );
+    world.succeeds("snapshot items --source sqlite:shop.db --source-table item --key id");
+    world.pin("a_table_of_sqlite_is_copied_each_night");
+}
+
+#[test]
+fn what_sqlite_refuses_leaves_the_lake_as_it_is() {
+    let mut world = shop();
+    world.succeeds("snapshot item");
+    world.at("2024-03-02");
+    world.tell("a value that its column does not hold, and the hint, typed");
+    run(&world, "INSERT INTO item VALUES (4, 'cap', 'dear', 1)");
+    world.refuses(3, "snapshot item");
+    world.succeeds(
+        "snapshot free --source sqlite:shop.db --source-table item --key id --types price=text",
+    );
+    world.tell("a type that changed overnight");
+    run(
+        &world,
+        "ALTER TABLE item RENAME TO old; CREATE TABLE item (id INTEGER, name TEXT, price TEXT, sold BOOLEAN)",
+    );
+    run(&world, "INSERT INTO item VALUES (1, 'pen', '1.20', 1)");
+    world.refuses(3, "snapshot item");
+    world.tell("a null in the key");
+    run(
+        &world,
+        "DROP TABLE item; CREATE TABLE item (id INT, price DECIMAL(10, 2)); INSERT INTO item VALUES (NULL, 1)",
+    );
+    world.refuses(3, "snapshot item");
+    world.tell("a table, a file and a column that are not there, and options of other sources");
+    world.refuses(2, "snapshot itme --source sqlite:shop.db --key id");
+    world.refuses(1, "snapshot item --source sqlite:nothing.db");
+    world.refuses(2, "snapshot item --query 'SELECT idd FROM item'");
+    world.refuses(2, "snapshot item --query 'DELETE FROM item'");
+    world.refuses(2, "snapshot item --source-format csv");
+    world.refuses(2, "snapshot item --source item.csv --query 'SELECT 1'");
+    world.refuses(2, "snapshot --query 'SELECT 1'");
+    for source in ["", "source = 'item.csv'\n"] {
+        let config = format!("lake = 'lake'\n[tables.item]\n{source}query = 'SELECT 1'\n");
+        world.write("asof.toml", config);
+        world.refuses(2, "snapshot item");
+    }
+    world.pin("what_sqlite_refuses_leaves_the_lake_as_it_is");
+}
+
+#[test]
+fn one_read_sees_one_state() {
+    let world = shop();
+    run(
+        &world,
+        "PRAGMA journal_mode = WAL; DELETE FROM item;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+         INSERT INTO item SELECT i, 'x', 1, 0 FROM n;",
+    );
+    let mut asof = world
+        .command("--no-progress snapshot item")
+        .spawn()
+        .expect("asof starts");
+    let mover = Connection::open(world.path("shop.db")).expect("a database");
+    let mut moves = 0;
+    while asof.try_wait().expect("it runs").is_none() {
+        let (from, to) = (1 + moves * 7 % 60_000, 60_000 - moves * 11 % 60_000);
+        mover
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; UPDATE item SET price = price - 1 WHERE id = {from};
+                 UPDATE item SET price = price + 1 WHERE id = {to}; COMMIT"
+            ))
+            .expect("a move");
+        moves += 1;
+    }
+    assert!(asof.wait().expect("it ends").success() && moves > 0);
+    let rows = world.rows("lake/item/snapshots/snapshot_date=2024-03-01/item.parquet");
+    let prices = rows.iter().skip(1).map(|row| {
+        let price = row.split('|').nth(2).expect("a price");
+        price.parse::<f64>().expect("a number")
+    });
+    assert_eq!(
+        (prices.clone().count(), prices.sum::<f64>()),
+        (60_000, 60_000.0)
+    );
+}
