@@ -2,13 +2,13 @@
 //!
 //! | URL | read inside | types of its columns |
 //! | --- | --- | --- |
-//! | `sqlite:PATH` | a read transaction | [`sqlite`]: declared types, which values must have |
-//! | `postgres://…`, `postgresql://…` | a repeatable, read-only transaction | [`postgres`] |
-//! | `mysql://…`, `mariadb://…` | a transaction with a consistent snapshot | [`mysql`] |
+//! | `sqlite:PATH` | a read transaction | `sqlite`: declared types, which values must have |
+//! | `postgres://…`, `postgresql://…` | a repeatable, read-only transaction | `postgres` |
+//! | `mysql://…`, `mariadb://…` | a transaction with a consistent snapshot | `mysql` |
 //!
 //! A source is found by its URL without being opened. [`read`](SnapshotSource::read) connects,
 //! learns the columns, and hands rows on while they arrive: a thread of its own fills batches of
-//! bounded size, and at most two of them wait ([`stream`]). So memory does not grow with the table.
+//! bounded size, and at most two of them wait (`stream`). So memory does not grow with the table.
 //!
 //! A value that its column's type does not hold is refused with its column and row, and so is a
 //! column whose type has no canonical one. Nothing is rounded, cut or replaced. A declared type
