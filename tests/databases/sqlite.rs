@@ -30,6 +30,7 @@ fn run(world: &World, sql: &str) {
 fn a_table_of_sqlite_is_copied_each_night() {
     let mut world = shop();
     world.refuses(0, "check item");
+    world.refuses(0, "check other --source sqlite:shop.db --source-table item");
     world.succeeds("snapshot item");
     world.tell("the next night, a price has changed and a row is gone");
     run(

@@ -90,6 +90,9 @@ fn facts_of(printer: &Printer, report: &CheckReport) -> Result<()> {
     if !report.key.is_empty() {
         facts.push(("key", report.key.join(", ")));
     }
+    if facts.is_empty() {
+        return Ok(());
+    }
     let rows = facts
         .into_iter()
         .map(|(name, value)| vec![name.to_owned(), value])
