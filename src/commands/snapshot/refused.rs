@@ -25,7 +25,7 @@ use crate::storage::lake::LakeRoot;
 use crate::storage::lake::commit::{Staged, write_error};
 use crate::storage::lake::location::Object;
 use crate::storage::lake::partitions::find_if_there;
-use crate::storage::parquet::footer::SnapshotFooter;
+use crate::storage::parquet::footer::{Content, Footer, SnapshotFooter};
 
 /// A copy that was refused.
 #[derive(Clone, Debug, Serialize)]
@@ -117,7 +117,7 @@ pub(in crate::commands) fn refused_object(
 /// Why a copy that was staged is not published.
 pub(super) struct PublishRefusal {
     error: Error,
-    pub(super) reasons: Vec<String>,
+    reasons: Vec<String>,
     /// Whether `--force` publishes it all the same.
     is_of_guards: bool,
 }
@@ -152,6 +152,15 @@ impl PublishRefusal {
             reasons: broken.to_vec(),
             is_of_guards: true,
         })
+    }
+
+    /// The footer of the copy, by what it would have said of itself.
+    pub(super) fn footer(&self, written: SnapshotFooter) -> Footer {
+        Footer::new(Content::Snapshot(SnapshotFooter {
+            refused: self.reasons.clone(),
+            forced: Vec::new(),
+            ..written
+        }))
     }
 
     /// Keeps the staged copy, which is whole, and returns the error with what can be done now. If
@@ -231,6 +240,9 @@ pub(super) fn remove_published(
     options: &SnapshotOptions,
     footer: &SnapshotFooter,
 ) -> Result<()> {
+    if options.dry_run {
+        return Ok(());
+    }
     let name: TableName = footer.table.parse()?;
     let date = footer.snapshot_date;
     if options.publish.is_some() {

@@ -42,14 +42,26 @@ pub(super) fn take(
     }
     let before = Before::of(&plan.table, plan.date)?;
     let (input, rows) = read_input(workspace, plan, &before)?;
-    let plan = &*plan;
+    publish_rows(workspace, plan, options, before, input, rows)
+}
+
+/// Writes the rows of the source, compares them with the snapshot before, and publishes them unless
+/// a check refuses them.
+fn publish_rows(
+    workspace: &Workspace<'_>,
+    plan: &SnapshotPlan<'_>,
+    options: &SnapshotOptions,
+    before: Before,
+    input: SourceInput,
+    rows: Batches,
+) -> Result<SnapshotReport> {
     let SnapshotPlan { table, date, .. } = plan;
     let (previous, unreadable) = before.into_parts();
     let SourceInput { schema, drift, .. } = &input;
     let staged = stage(plan, options)?;
     let mut writer = ObjectWriter::create(staged.writer()?, schema, &table.key, &plan.path)?;
-    let recorded_since = previous.as_ref().filter(|_| !options.dry_run);
-    let mut recorder = recorder(table, *date, recorded_since, &input.comparison);
+    let previous_kept = previous.as_ref().filter(|_| !options.dry_run);
+    let mut recorder = recorder(table, *date, previous_kept, &input.comparison);
     let since = previous.as_ref().map(|previous| previous.date);
     let before = previous.as_ref().and_then(Previous::footer);
     let WrittenRows {
@@ -68,8 +80,7 @@ pub(super) fn take(
         recorder.as_mut(),
     )?;
 
-    let found_damaged = || Some(DamagedSnapshot::new(since?, damaged?));
-    let unreadable = unreadable.or_else(found_damaged);
+    let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, damaged?)));
     let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
     let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
     let candidate = Candidate {
@@ -77,45 +88,36 @@ pub(super) fn take(
         previous: previous_counts,
         drift,
     };
-    let broken = plan.guards.broken(&candidate);
     let written = SnapshotFooter {
         not_compared,
-        ..footer(workspace, plan, options, &input, &sum, broken)
+        forced: plan.guards.broken(&candidate),
+        ..footer(workspace, plan, options, &input, &sum)
     };
     if let Some(refusal) = PublishRefusal::of(plan, options, duplicate_keys, &written.forced) {
-        let footer = SnapshotFooter {
-            refused: refusal.reasons.clone(),
-            forced: Vec::new(),
-            ..written
-        };
-        writer.finish(&Footer::new(Content::Snapshot(footer)))?;
+        writer.finish(&refusal.footer(written))?;
         return Err(refusal.kept(workspace, plan, options, &staged, since.is_some()));
     }
     let unguarded = plan.guards.unguarded(&candidate);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
     if outcome == Outcome::Kept {
-        // Another writer was first, or the rows stand there already: what is kept is not what was
-        // staged.
         return kept_instead(workspace, plan);
     }
     if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
     }
-    if !options.dry_run {
-        refused::remove_published(workspace, options, &written)?;
-    }
-    let since = compared(since, previous_counts, drift);
+    refused::remove_published(workspace, options, &written)?;
     Ok(SnapshotReport {
         outcome,
         bytes: Some(bytes),
-        since,
+        since: compared(since, previous_counts, drift),
         unguarded,
         ..report(workspace, plan, input, written)
     })
 }
 
-/// The report of the snapshot that stands in the place of the one that was staged.
+/// The report of the snapshot that stands in the place of the one that was staged: another writer
+/// was first, or the rows stood there already.
 fn kept_instead(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>) -> Result<SnapshotReport> {
     Ok(SnapshotReport {
         taken_at: taken_at(&plan.path)?,
@@ -270,7 +272,6 @@ fn footer(
     options: &SnapshotOptions,
     input: &SourceInput,
     sum: &RowSum,
-    forced: Vec<String>,
 ) -> SnapshotFooter {
     let SnapshotPlan { table, date, .. } = plan;
     SnapshotFooter {
@@ -282,7 +283,7 @@ fn footer(
         source: Some(plan.source.name().to_owned()),
         taken_at: plan.taken_at.or_else(|| Some(workspace.clock.now())),
         backdated: options.backdate && *date < workspace.clock.today(),
-        forced,
+        forced: Vec::new(),
         refused: Vec::new(),
         absent: Some(input.absent.clone()),
         dedup: table.dedup.as_ref().map(Dedup::to_string),
