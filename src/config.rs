@@ -4,6 +4,7 @@
 //! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
 //! secret never gets there.
 
+mod limits;
 mod wrong;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,13 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+pub use self::limits::LimitsConfig;
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, toml_key};
-use crate::model::DaySpan;
+use crate::model::{DaySpan, MemoryBudget};
 use crate::secret::{Secret, conceal_variable};
 use crate::source::{Dialect, Format, TypeRules};
 
@@ -36,6 +38,8 @@ pub struct Config {
     /// How object stores are reached: options by bucket (`s3://shop`) or by service (`s3`, `gs`,
     /// `az`).
     pub stores: BTreeMap<String, BTreeMap<String, StoreOption>>,
+    /// How long a row and a key may be, and how many columns there may be.
+    pub limits: LimitsConfig,
     /// Slowly changing tables, by name.
     pub tables: BTreeMap<String, TableConfig>,
     /// Event tables, by name.
@@ -266,6 +270,7 @@ impl Config {
             job.zone(self).map_err(within)?;
             job.check().map_err(within)?;
         }
+        self.limits.limits(MemoryBudget::default())?;
         self.zone().map(|_| ())
     }
 

@@ -301,6 +301,11 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Re
     }
 }
 
+/// How many characters of a value messages show.
+const SHOWN: usize = 60;
+/// How many names messages list.
+const LISTED: usize = 40;
+
 /// What to do about a name that is too long.
 const NAMES: &str = "shorten the name: it has at most 255 bytes, and a path at most 4,095";
 
@@ -355,12 +360,29 @@ pub fn toml_text(text: &str) -> String {
     quoted + "\""
 }
 
-/// A value as messages show it: at most 60 characters.
+/// A value as messages show it: at most 60 characters, on one line.
 pub fn shorten(text: &str) -> String {
-    if text.chars().nth(60).is_none() {
-        text.to_owned()
+    let is_short = text.chars().nth(SHOWN).is_none();
+    let kept = if is_short { SHOWN } else { SHOWN - 3 };
+    let mut shown = String::new();
+    for c in text.chars().take(kept) {
+        match c {
+            '\n' | '\r' => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown + if is_short { "" } else { "..." }
+}
+
+/// Names as messages list them: the first few, and how many more there are.
+pub fn listed(names: &[&str]) -> String {
+    let first = &names[..names.len().min(LISTED)];
+    let more = names.len() - first.len();
+    let first = first.join(", ");
+    if more == 0 {
+        first
     } else {
-        text.chars().take(57).chain("...".chars()).collect()
+        format!("{first}, and {more} more")
     }
 }
 
@@ -411,6 +433,19 @@ mod tests {
                 [(name.to_owned(), toml::Value::String(name.to_owned()))]
             );
         }
+    }
+
+    #[test]
+    fn values_and_names_are_shown_on_one_line() {
+        assert_eq!(shorten("a\nb\r\tc\\n"), "a\\nb\\r\tc\\n");
+        assert_eq!(shorten(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(shorten(&"é".repeat(61)), "é".repeat(57) + "...");
+        assert_eq!(listed(&["a", "b"]), "a, b");
+        let many = listed(&["a"; 100_000]);
+        assert!(
+            many.ends_with("a, a, and 99960 more") && many.len() < 200,
+            "{many}"
+        );
     }
 
     #[test]

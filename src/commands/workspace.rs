@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
 use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
+use crate::domain::limits::Limits;
 use crate::engine::as_of::last_key;
 use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
 use crate::engine::intervals::Intervals;
@@ -232,8 +233,17 @@ impl Workspace<'_> {
         Ok(TypeRules {
             observed,
             csv_is_given,
+            limits: self.limits()?,
             ..self.table_config(name).type_rules(name.as_str())?
         })
+    }
+
+    /// How long a row and a key may be, and how many columns there may be.
+    ///
+    /// # Errors
+    /// A usage error for a limit that is no amount of bytes.
+    pub fn limits(&self) -> Result<Limits> {
+        self.config.limits.limits(self.memory)
     }
 
     /// What is seen of the text of a table or of events.
@@ -276,6 +286,7 @@ impl Workspace<'_> {
         Ok(TypeRules {
             observed: self.observed(&format!("events {name}")),
             csv_is_given,
+            limits: self.limits()?,
             ..config.type_rules(name)?
         })
     }

@@ -18,7 +18,7 @@ const SECRETS: [&str; 6] = [
 ];
 
 /// Tables of the file that are no stores.
-const OTHERS: [&str; 3] = ["tables", "events", "jobs"];
+const OTHERS: [&str; 4] = ["tables", "events", "jobs", "limits"];
 
 /// The error of a file whose text the parser refuses.
 pub(super) fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> Error {

@@ -20,7 +20,7 @@ use arrow::json::writer::{EncoderOptions, make_encoder};
 use super::canonical_types::canonical;
 use super::type_names::{list_of, type_name};
 use super::widening::{integer, widen};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shorten};
 
 /// Brings a batch into `schema`: columns by name, absent ones as nulls, each cast exactly.
 ///
@@ -364,19 +364,10 @@ fn first_rounded(column: &ArrayRef, cast: &ArrayRef) -> Result<Option<usize>> {
 
 /// A value as an error shows it: text in quotes, at most 60 characters.
 pub fn quoted(column: &dyn Array, row: usize) -> String {
-    let shown = shortened(&display(column, row));
+    let shown = shorten(&display(column, row));
     match column.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => format!("'{shown}'"),
         _ => shown,
-    }
-}
-
-/// Text as an error shows it: at most 60 characters.
-pub fn shortened(text: &str) -> String {
-    if text.chars().count() > 60 {
-        text.chars().take(57).chain("...".chars()).collect()
-    } else {
-        text.to_owned()
     }
 }
 

@@ -26,6 +26,7 @@
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `key_places` |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
+//! | how long a row and a key may be, and how many columns there may be | [`limits`] |
 //! | which names are of one column | [`spelling`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
@@ -54,6 +55,7 @@ pub mod join_keys;
 pub mod key;
 mod key_places;
 pub mod layout;
+pub mod limits;
 pub mod merge_compaction;
 pub mod notation;
 pub mod output_types;

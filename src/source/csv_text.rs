@@ -20,6 +20,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
+use csv_core::ReadFieldResult;
 
 use self::aside::TextAside;
 use self::quotes::quote_fault;
@@ -29,6 +30,7 @@ use super::type_inference::ValuePlace;
 use super::{Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::conform;
+use crate::domain::limits::Limits;
 use crate::domain::notation::Notation;
 use crate::error::{Context, Error, Result};
 use crate::parallel::each;
@@ -51,6 +53,7 @@ pub(super) fn read(
 ) -> Result<SourceRows> {
     let form = Form {
         section: rules.section.clone(),
+        limits: rules.limits,
         ..Form::of(&rules.csv, delimiter)?
     };
     let (aside, is_comma_free) = set_aside(inputs, &form, rules)?;
@@ -201,10 +204,16 @@ struct Kept {
     bytes: Vec<u8>,
     /// Where in the file the kept bytes begin.
     start: u64,
+    /// Where the record begins that is being read, and how many bytes it may have.
+    record: u64,
+    most: u64,
 }
 
 impl Read for Kept {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.is_over() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let count = self.from.read(buffer)?;
         self.bytes.extend_from_slice(&buffer[..count]);
         Ok(count)
@@ -212,6 +221,11 @@ impl Read for Kept {
 }
 
 impl Kept {
+    /// Whether the record is longer than it may be, as far as it has been read.
+    fn is_over(&self) -> bool {
+        self.start + self.bytes.len() as u64 > self.record + self.most
+    }
+
     /// The bytes from one position in the file to another; those before them are let go.
     fn between(&mut self, from: u64, to: u64) -> &[u8] {
         let at = |position: u64, kept: &Kept| {
@@ -243,6 +257,33 @@ fn reader_of(kept: Kept, form: &Form, delimiter: u8) -> csv::Reader<Kept> {
         .double_quote(form.escape.is_none())
         .escape(form.escape);
     builder.from_reader(kept)
+}
+
+/// The number of the longest field in the first bytes of a record.
+fn longest_field(mut bytes: &[u8], form: &Form, delimiter: u8) -> usize {
+    let mut builder = csv_core::ReaderBuilder::new();
+    builder
+        .delimiter(delimiter)
+        .quoting(form.quote.is_some())
+        .quote(form.quote.unwrap_or(b'"'))
+        .double_quote(form.escape.is_none())
+        .escape(form.escape);
+    let mut reader = builder.build();
+    let mut text = [0; 4096];
+    let (mut field, mut length) = (0, 0);
+    let mut longest = (0, 0);
+    while !bytes.is_empty() {
+        let (result, read, written) = reader.read_field(bytes, &mut text);
+        length += written;
+        if length > longest.1 {
+            longest = (field, length);
+        }
+        if matches!(result, ReadFieldResult::Field { .. }) {
+            (field, length) = (field + 1, 0);
+        }
+        bytes = &bytes[read..];
+    }
+    longest.0
 }
 
 /// A file whose header has been read.
@@ -279,11 +320,8 @@ impl<'a> Text<'a> {
         {
             return Ok(None);
         }
-        let mut line = Vec::new();
         for skipped in 0..form.skip {
-            line.clear();
-            text.read_until(b'\n', &mut line)
-                .map_err(|error| failed(error, skipped))?;
+            skip_line(&mut text).map_err(|error| failed(error, skipped))?;
         }
         let mut head = Vec::new();
         let took = text.by_ref().take(HEAD).read_to_end(&mut head);
@@ -300,6 +338,8 @@ impl<'a> Text<'a> {
             from: Box::new(Cursor::new(head).chain(text).chain(END)),
             bytes: Vec::new(),
             start: 0,
+            record: 0,
+            most: form.limits.row_bytes,
         };
         let reader = reader_of(kept, form, delimiter);
         let mut text = Text {
@@ -312,7 +352,7 @@ impl<'a> Text<'a> {
             lines: form.skip,
         };
         text.header = match &form.columns {
-            Some(columns) => columns_of(columns.iter().map(String::as_str), input)?,
+            Some(columns) => columns_of(columns.iter().map(String::as_str), input, &form.limits)?,
             None => text.read_header()?,
         };
         Ok(Some(text))
@@ -346,7 +386,7 @@ impl<'a> Text<'a> {
             }
             names.push(if self.form.trim { name.trim() } else { name });
         }
-        columns_of(names.into_iter(), input)
+        columns_of(names.into_iter(), input, &self.form.limits)
     }
 
     /// How the file is read.
@@ -357,9 +397,11 @@ impl<'a> Text<'a> {
     /// Reads the next record, and returns the line on which it begins.
     fn next(&mut self, record: &mut ByteRecord) -> Result<Option<u64>> {
         let from = self.reader.position().byte();
+        self.reader.get_mut().record = from;
         match self.reader.read_byte_record(record) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
+            Err(_) if self.reader.get_ref().is_over() => return Err(self.long_row(from, u64::MAX)),
             Err(error) => {
                 let lines = self.lines + newlines(self.reader.get_mut().between(from, u64::MAX));
                 let bytes = if let ErrorKind::Io(error) = error.kind() {
@@ -375,6 +417,9 @@ impl<'a> Text<'a> {
         let delimiter = self.delimiter;
         let bytes = self.reader.get_mut().between(from, to);
         let (before, bytes) = bytes.split_at(begin_of_record(bytes, form.comment));
+        if without_end(bytes).len() as u64 > form.limits.row_bytes {
+            return Err(self.long_row(from, to));
+        }
         let line = self.lines + newlines(before) + 1;
         self.lines = line - 1 + newlines(bytes);
         let has = |sign: Option<u8>| sign.is_some_and(|sign| memchr::memchr(sign, bytes).is_some());
@@ -393,6 +438,29 @@ impl<'a> Text<'a> {
                 Err(fault.refusal(&format!("{}, line {line}", self.input.name), form, bytes))
             }
             _ => Ok(Some(line)),
+        }
+    }
+
+    /// The refusal of a record that is too long, of which the bytes between two positions are known.
+    fn long_row(&mut self, from: u64, to: u64) -> Error {
+        let bytes = self.reader.get_mut().between(from, to);
+        let (before, bytes) = bytes.split_at(begin_of_record(bytes, self.form.comment));
+        let line = self.lines + newlines(before) + 1;
+        let most = usize::try_from(self.form.limits.row_bytes).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(most)];
+        let at = longest_field(bytes, self.form, self.delimiter);
+        let column = self
+            .header
+            .fields()
+            .get(at)
+            .map(|field| field.name().as_str());
+        let place = format!("{}, line {line}", self.input.name);
+        let error = self.form.limits.long_row(&place, column);
+        let has_quote = |quote| memchr::memchr(quote, bytes).is_some();
+        if self.form.quote.is_some_and(has_quote) {
+            error.hint("if a quote in this row is never closed, correct the source")
+        } else {
+            error
         }
     }
 
@@ -478,11 +546,30 @@ impl<'a> Text<'a> {
 }
 
 /// The columns of a file, all of text.
-fn columns_of<'a>(names: impl Iterator<Item = &'a str>, input: &Input) -> Result<SchemaRef> {
+fn columns_of<'a>(
+    names: impl ExactSizeIterator<Item = &'a str> + Clone,
+    input: &Input,
+    limits: &Limits,
+) -> Result<SchemaRef> {
+    limits.check_columns(&input.name, names.clone())?;
     let fields: Vec<Field> = names
         .map(|name| Field::new(name, DataType::Utf8, true))
         .collect();
     canonical_schema(&Schema::new(fields), &input.name)
+}
+
+/// Passes over a line, of which nothing is kept.
+fn skip_line(text: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let bytes = text.fill_buf()?;
+        let end = memchr::memchr(b'\n', bytes);
+        let length = end.map_or(bytes.len(), |end| end + 1);
+        let is_over = end.is_some() || bytes.is_empty();
+        text.consume(length);
+        if is_over {
+            return Ok(());
+        }
+    }
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
@@ -503,6 +590,14 @@ fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
         }
     }
     at
+}
+
+/// A record without the end of its line.
+fn without_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    &bytes[..end.map_or(0, |last| last + 1)]
 }
 
 /// Whether a row is the mark of the end.

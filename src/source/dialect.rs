@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encoding::Encoding;
+use crate::domain::limits::Limits;
 use crate::domain::notation::{Notation, TimeFormat};
 use crate::error::{Error, Result, toml_text, word};
 
@@ -207,6 +208,8 @@ pub(super) struct Form {
     pub(super) ragged: Ragged,
     /// The section of asof.toml that declares it, for hints; empty if there is none.
     pub(super) section: String,
+    /// How long a row may be, and how many columns there may be.
+    pub(super) limits: Limits,
 }
 
 fn wrong(what: String) -> Error {
@@ -305,6 +308,7 @@ impl Form {
             trim: dialect.trim.unwrap_or(false),
             ragged: dialect.ragged.unwrap_or_default(),
             section: String::new(),
+            limits: Limits::default(),
         };
         form.check()?;
         Ok(form)

@@ -30,6 +30,8 @@ mod dialect;
 mod encoding;
 mod files;
 mod format;
+#[cfg(test)]
+mod limits_tests;
 mod ndjson;
 mod observed;
 mod parquet_files;

@@ -18,21 +18,23 @@ mod shape;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use self::lines::{LinesPiece, LinesPieces, PlacedObject};
-use self::shape::{Shape, kind};
+use self::shape::{Shape, TooMany, kind};
 use super::type_inference::ValuePlace;
-use super::{AS_UTF8, Input, Observed, SourceRows, TypeRules};
+use super::{AS_UTF8, Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
-use crate::domain::cast::shortened;
+use crate::domain::limits::Limits;
 use crate::domain::text::json::{self, JsonValue, Wrong};
 use crate::domain::type_names::type_name;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shorten};
 use crate::parallel::each;
 use crate::storage::Batches;
 use crate::storage::parquet::object::BATCH_ROWS;
@@ -40,15 +42,20 @@ use crate::storage::parquet::object::BATCH_ROWS;
 const SPILL: &str = "cannot write to the temporary folder (TMPDIR)";
 
 /// A reader in the text of one file.
-type Reader = JsonStreamReader<BufReader<Take<File>>>;
+type Reader = JsonStreamReader<BufReader<RowText>>;
+
+/// How much text is read ahead.
+const READ_AHEAD: usize = 1 << 18;
+/// How many bytes the objects of a batch have, beside the last one.
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// What is kept of a column that is declared text.
 const JSON_TEXT: &str = "the column as its JSON text";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<SourceRows> {
-    let mut aside = set_aside(inputs, &rules.observed)?;
+    let mut aside = set_aside(inputs, rules)?;
     let of_lines = if rules.is_alone {
-        shape_of_lines(&aside, rules)?
+        shape_of_lines(&aside, inputs, rules)?
     } else {
         None
     };
@@ -89,24 +96,35 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
 
 /// What objects have in common that stand on a line each, parsed on all processors; `None` if a
 /// line is anything else than one object, or wrong.
-fn shape_of_lines(aside: &ObjectsAside, rules: &TypeRules) -> Result<Option<Shape>> {
+fn shape_of_lines(
+    aside: &ObjectsAside,
+    inputs: &[Input],
+    rules: &TypeRules,
+) -> Result<Option<Shape>> {
+    let most = rules.limits.columns;
     let mut shape = shape_of_pinned(rules);
     let of_piece = rules.clone();
     let shape_of_piece = move |piece: LinesPiece| {
         let shape = |objects: Vec<PlacedObject<'_>>| {
             let mut shape = shape_of_pinned(&of_piece);
             for (place, fields) in &objects {
-                shape.see_object(fields, *place, &of_piece.declared);
+                let seen = shape.see_object(fields, *place, &of_piece.declared, most);
+                seen.map_err(|TooMany(fields)| (*place, fields))?;
             }
-            shape
+            Ok(shape)
         };
-        Ok(piece.objects().map(shape))
+        let place = piece.place();
+        let seen = piece.objects().map(shape).transpose();
+        Ok(seen.map(|shape| shape.map(|shape| (place, shape))))
     };
+    let refusal =
+        |(place, fields): (ValuePlace, usize)| too_many(&rules.limits, inputs, place, fields);
     for later in each(aside.pieces()?, shape_of_piece)? {
-        let Some(later) = later? else {
+        let Some((place, later)) = later?.map_err(refusal)? else {
             return Ok(None);
         };
-        shape.add_later(later);
+        let added = shape.add_later(later, most);
+        added.map_err(|TooMany(fields)| refusal((place, fields)))?;
     }
     Ok(Some(shape))
 }
@@ -119,9 +137,15 @@ fn shape_of_objects(
 ) -> Result<Shape> {
     let mut shape = shape_of_pinned(rules);
     while let Some((place, fields)) = aside.read_object(inputs)? {
-        shape.see_object(&fields, place, &rules.declared);
+        let seen = shape.see_object(&fields, place, &rules.declared, rules.limits.columns);
+        seen.map_err(|TooMany(fields)| too_many(&rules.limits, inputs, place, fields))?;
     }
     Ok(shape)
+}
+
+/// The refusal of more fields than there may be.
+fn too_many(limits: &Limits, inputs: &[Input], place: ValuePlace, fields: usize) -> Error {
+    limits.too_many_fields(&place.in_words(inputs), fields)
 }
 
 /// The columns, with the types that are declared, or that the values decide.
@@ -138,6 +162,8 @@ fn decide(shape: &Shape, inputs: &[Input], rules: &TypeRules) -> Result<SchemaRe
         };
         Ok(Field::new(column, data_type, true))
     });
+    let names = shape.fields.shapes.iter().map(|(name, _)| name.as_str());
+    rules.limits.check_columns(name, names)?;
     let schema = canonical_schema(&Schema::new(fields.collect::<Result<Vec<_>>>()?), name)?;
     rules.check(&schema, name)?;
     Ok(schema)
@@ -153,9 +179,32 @@ struct ObjectsAside {
     reader: Option<Reader>,
     /// Whether the reader is inside of an array of objects.
     in_array: bool,
+    limits: Limits,
+    /// Up to where the text of the current file may be read.
+    readable: Arc<AtomicU64>,
+    /// How many bytes the objects have that were read.
+    bytes: u64,
 }
 
-fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
+/// The text of a file, as far as the object may go that is being read.
+struct RowText {
+    text: Take<File>,
+    read: u64,
+    readable: Arc<AtomicU64>,
+}
+
+impl Read for RowText {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read >= self.readable.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let count = self.text.read(buffer)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+fn set_aside(inputs: &[Input], rules: &TypeRules) -> Result<ObjectsAside> {
     let mut writer = BufWriter::with_capacity(
         1 << 20,
         tempfile::tempfile().temporary_context(|| SPILL.into())?,
@@ -164,7 +213,7 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
     let mut end = 0u64;
     for input in inputs {
         let (mut text, read_as) = input.text(&input.reader()?, None)?;
-        observed.note(read_as);
+        rules.observed.note(read_as);
         let mut buffer = vec![0u8; 1 << 18];
         let start = end;
         let mut is_blank = true;
@@ -192,6 +241,9 @@ fn set_aside(inputs: &[Input], observed: &Observed) -> Result<ObjectsAside> {
         current: 0,
         reader: None,
         in_array: false,
+        limits: rules.limits,
+        readable: Arc::default(),
+        bytes: 0,
     })
 }
 
@@ -204,15 +256,24 @@ impl ObjectsAside {
     /// The text from its beginning, in pieces of whole lines.
     fn pieces(&self) -> Result<LinesPieces> {
         let file = self.file.try_clone().temporary_context(|| SPILL.into())?;
-        Ok(LinesPieces::new(file, self.texts.clone()))
+        let most = self.limits.row_bytes;
+        Ok(LinesPieces::new(file, self.texts.clone(), most))
     }
 
     /// Reads the next object, and says where it begins. `None` if there is none left.
     fn read_object(&mut self, inputs: &[Input]) -> Result<Option<PlacedObject<'static>>> {
-        let (Some(place), Some(reader)) = (self.next_object(inputs)?, &mut self.reader) else {
+        let place = self.next_object(inputs)?;
+        let start = self.position();
+        let (Some(place), Some(reader)) = (place, &mut self.reader) else {
             return Ok(None);
         };
-        match JsonValue::read(reader) {
+        let read = JsonValue::read(reader);
+        let bytes = self.position() - start;
+        self.bytes += bytes;
+        match read {
+            Ok(_) if bytes > self.limits.row_bytes => {
+                Err(self.limits.long_row(&place.in_words(inputs), None))
+            }
             Ok(JsonValue::Object(fields)) => Ok(Some((place, fields))),
             Ok(_) => Err(Error::internal("an object has become another value")),
             Err(wrong) => Err(self.refusal(wrong, inputs, place)),
@@ -234,11 +295,17 @@ impl ObjectsAside {
                 let mut file = self.file.try_clone().temporary_context(|| SPILL.into())?;
                 file.seek(SeekFrom::Start(start))
                     .temporary_context(|| SPILL.into())?;
-                self.reader = Some(json::reader(BufReader::with_capacity(
-                    1 << 18,
-                    file.take(end - start),
-                )));
+                let text = RowText {
+                    text: file.take(end - start),
+                    read: 0,
+                    readable: self.readable.clone(),
+                };
+                let text = BufReader::with_capacity(READ_AHEAD, text);
+                self.reader = Some(json::reader(text));
             }
+            let ahead = self.limits.row_bytes + READ_AHEAD as u64;
+            let readable = self.position() + ahead;
+            self.readable.store(readable, Ordering::Relaxed);
             let place = self.place();
             match self
                 .peek(is_new)
@@ -280,6 +347,12 @@ impl ObjectsAside {
         }
     }
 
+    /// How many bytes of the current file come before the reader.
+    fn position(&self) -> u64 {
+        let position = |reader: &Reader| reader.current_position(false).data_pos;
+        self.reader.as_ref().and_then(position).unwrap_or(0)
+    }
+
     /// Where the reader is.
     fn place(&self) -> ValuePlace {
         let line = self
@@ -296,14 +369,17 @@ impl ObjectsAside {
     /// What is wrong with the text, in words. `from` is where the object begins.
     fn refusal(&self, wrong: Wrong, inputs: &[Input], from: ValuePlace) -> Error {
         match wrong {
-            Wrong::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Wrong::Io(error, column) if error.kind() == io::ErrorKind::FileTooLarge => self
+                .limits
+                .long_row(&from.in_words(inputs), column.as_deref()),
+            Wrong::Io(error, _) if error.kind() == io::ErrorKind::InvalidData => {
                 Error::refused(format!(
                     "{}: the file is not UTF-8 text",
                     self.place().in_words(inputs)
                 ))
                 .hint(AS_UTF8)
             }
-            Wrong::Io(error) => Error::io(format!("{SPILL}: {error}")),
+            Wrong::Io(error, _) => Error::io(format!("{SPILL}: {error}")),
             Wrong::Syntax(what) => Error::refused(format!(
                 "{}: invalid JSON: {what}",
                 self.place().in_words(inputs)
@@ -363,7 +439,7 @@ impl TargetColumns {
     fn refusal(&self, field: &Field, place: ValuePlace, value: Option<&JsonValue<'_>>) -> Error {
         let name = field.name();
         let place = place.in_words(&self.inputs);
-        let value = shortened(&value.map(JsonValue::to_json).unwrap_or_default());
+        let value = shorten(&value.map(JsonValue::to_json).unwrap_or_default());
         let data_type = type_name(field.data_type());
         Error::refused(format!(
             "{place}: column '{name}' is {data_type}, and {value} is not a valid {data_type}"
@@ -380,8 +456,10 @@ struct Objects {
 
 impl Objects {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let mut objects = Vec::with_capacity(BATCH_ROWS);
+        let mut objects = Vec::new();
+        let full = self.aside.bytes + BATCH_BYTES;
         while objects.len() < BATCH_ROWS
+            && self.aside.bytes < full
             && let Some(object) = self.aside.read_object(&self.target.inputs)?
         {
             objects.push(object);

@@ -12,6 +12,7 @@ use super::arrow_ipc::ArrowFile;
 use super::avro::AvroFile;
 use super::{Format, Input, TypeRules};
 use crate::domain::cast::{cast_exactly, conform};
+use crate::domain::limits::Limits;
 use crate::domain::schema::unify;
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
@@ -109,6 +110,7 @@ impl Part {
 pub(super) struct Parts {
     parts: Vec<(Part, String)>,
     pub(super) schema: SchemaRef,
+    limits: Limits,
 }
 
 impl Parts {
@@ -118,7 +120,11 @@ impl Parts {
         }
         let mut parts = Vec::with_capacity(inputs.len());
         for input in inputs {
-            parts.push((Part::open(input, format)?, input.name.clone()));
+            let part = Part::open(input, format)?;
+            let columns = part.schema().fields().iter();
+            let names = columns.map(|field| field.name().as_str());
+            rules.limits.check_columns(&input.name, names)?;
+            parts.push((part, input.name.clone()));
         }
         let schemas: Vec<(SchemaRef, &str)> = parts
             .iter()
@@ -127,7 +133,11 @@ impl Parts {
         let schema = unify_parts(&schemas, rules)?;
         rules.check(&schema, &inputs[0].name)?;
         let schema = in_settled_units(&parts, &schema, rules)?;
-        Ok(Parts { schema, parts })
+        Ok(Parts {
+            schema,
+            parts,
+            limits: rules.limits,
+        })
     }
 
     /// The number of rows of all files; `None` if a footer does not record it.
@@ -178,8 +188,17 @@ impl Parts {
             let rows = read(at, part);
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
             let mut before = 0;
+            let limits = self.limits;
             rows.map(move |batch| {
                 let batch = batch?;
+                if let Some((row, column)) = limits.first_long_row(&batch) {
+                    let place = if is_all {
+                        format!("{name}, row {}", before + row + 1)
+                    } else {
+                        name.clone()
+                    };
+                    return Err(limits.long_row(&place, Some(column)));
+                }
                 let conformed = conform(&batch, &target).map_err(|error| {
                     let numbered = is_all
                         .then(|| refused_row(&batch, &target, before, &name))

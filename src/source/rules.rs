@@ -10,7 +10,8 @@ use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
 use super::pins::Pins;
-use crate::error::{Error, Result, toml_key, word};
+use crate::domain::limits::Limits;
+use crate::error::{Error, Result, listed, toml_key, word};
 
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct TypeRules {
     /// absent on their date, and a column of CSV that is not of the type that it had so far is
     /// text.
     pub external: bool,
+    /// How long a row may be, and how many columns there may be.
+    pub limits: Limits,
     /// Whether nothing else is read meanwhile, so that all processors may be used.
     pub is_alone: bool,
     /// How CSV and TSV are written.
@@ -120,6 +123,6 @@ pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
         .collect();
     let error = Error::usage(format!("{what} has no column '{name}'"));
     error.hint_nearest(name, names.iter().copied(), || {
-        format!("its columns are {}", names.join(", "))
+        format!("its columns are {}", listed(&names))
     })
 }

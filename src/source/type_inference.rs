@@ -19,7 +19,7 @@ use crate::domain::notation::Notation;
 use crate::domain::text::{self, Number};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 
 /// The type of a column in which no file has a value, and that had none so far.
 const TYPE_OF_EMPTY_COLUMN: DataType = DataType::Null;
@@ -46,12 +46,12 @@ impl ValuePlace {
     }
 }
 
-/// The first value that is not of a type, and where it stands.
+/// The first value that is not of a type, as messages show it, and where it stands.
 type Misfit = Option<(ValuePlace, String)>;
 
 fn note(misfit: &mut Misfit, place: ValuePlace, value: &str) {
     if misfit.is_none() {
-        *misfit = Some((place, value.to_owned()));
+        *misfit = Some((place, shorten(value)));
     }
 }
 
@@ -152,7 +152,7 @@ impl CommaWatch {
             && !whole.starts_with('0')
             && !has_point;
         self.has_decimals |= !may_be_thousands;
-        self.example.get_or_insert_with(|| text.to_owned());
+        self.example.get_or_insert_with(|| shorten(text));
     }
 
     fn found(&self) -> Option<(Commas, &str)> {
@@ -345,7 +345,7 @@ impl Guess {
             self.decimal_digits.1.max(after),
         );
         if most != self.decimal_digits {
-            (self.decimal_digits, self.longest) = (most, (place, text.to_owned()));
+            (self.decimal_digits, self.longest) = (most, (place, shorten(text)));
         }
     }
 
@@ -582,7 +582,6 @@ fn refusal(
     (place, value): &(ValuePlace, String),
     inputs: &[Input],
 ) -> Error {
-    let shown = crate::domain::cast::shortened(value);
     let place = place.in_words(inputs);
     let name = type_name(data_type);
     let so_far = if verb == "was" {
@@ -591,6 +590,6 @@ fn refusal(
         ""
     };
     Error::refused(format!(
-        "{place}: column '{column}' {verb} {name}{so_far}, and '{shown}' is not a valid {name}"
+        "{place}: column '{column}' {verb} {name}{so_far}, and '{value}' is not a valid {name}"
     ))
 }

@@ -24,6 +24,7 @@ mod histories;
 mod json;
 mod kills;
 mod leftovers;
+mod limits;
 mod logs;
 mod nights;
 mod one_schema;

@@ -210,6 +210,9 @@ pub(super) fn examine(
     let mut findings = Findings::new(read.fields().len());
     for batch in batches {
         let batch = batch.map_err(|error| error.within(&what))?;
+        if let Some(table) = &table {
+            table.check_key_lengths(label, &batch)?;
+        }
         findings.see(&batch);
         watch.iter_mut().for_each(|watch| watch.see(&batch));
         keys.iter_mut().try_for_each(|keys| keys.see(&batch))?;

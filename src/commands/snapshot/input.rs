@@ -125,6 +125,7 @@ pub(super) fn sort_rows(
     let mut shown = Vec::new();
     for batch in rows.batches {
         let batch = batch.map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
+        table.check_key_lengths(date, &batch)?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
         watch.see(&batch);
         sorter.push(batch)?;

@@ -9,6 +9,7 @@
 //! object does not fit.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ListArray, MapArray, NullArray, StringArray, StructArray};
@@ -41,8 +42,8 @@ pub enum JsonValue<'a> {
 /// Why text is not a JSON value.
 #[derive(Debug)]
 pub enum Wrong {
-    /// The text cannot be read.
-    Io(std::io::Error),
+    /// The text cannot be read; and in which field of the outermost object.
+    Io(std::io::Error, Option<String>),
     /// The text is not JSON; the position is in the message.
     Syntax(String),
     /// An object has a field twice.
@@ -52,7 +53,7 @@ pub enum Wrong {
 impl From<ReaderError> for Wrong {
     fn from(error: ReaderError) -> Self {
         match error {
-            ReaderError::IoError { error, .. } => Wrong::Io(error),
+            ReaderError::IoError { error, .. } => Wrong::Io(error, None),
             ReaderError::SyntaxError(error) => {
                 // `TrailingCommaNotEnabled` in words.
                 let name = format!("{:?}", error.kind);
@@ -67,6 +68,33 @@ impl From<ReaderError> for Wrong {
             other => Wrong::Syntax(other.to_string()),
         }
     }
+}
+
+impl Wrong {
+    /// The same of a field of an object.
+    fn in_field(self, name: &str) -> Self {
+        match self {
+            Wrong::Io(error, _) => Wrong::Io(error, Some(name.to_owned())),
+            other => other,
+        }
+    }
+}
+
+/// Objects of so few fields are searched faster than their names are hashed.
+const FEW_FIELDS: usize = 16;
+
+/// The name that is there twice in an object.
+pub fn repeated<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
+    let mut names = fields.iter().map(|(name, _)| name.as_ref());
+    if fields.len() > FEW_FIELDS {
+        let mut seen = HashSet::with_capacity(fields.len());
+        return names.find(|name| !seen.insert(*name));
+    }
+    let mut before = 0..;
+    names.find(|name| {
+        let before = before.next().unwrap_or(0);
+        fields[..before].iter().any(|(seen, _)| seen == name)
+    })
 }
 
 /// A reader of one JSON value after another.
@@ -122,12 +150,13 @@ impl JsonValue<'static> {
                 let mut fields = Fields::new();
                 while reader.has_next()? {
                     let name = reader.next_name_owned()?;
-                    if fields.iter().any(|(seen, _)| *seen == name) {
-                        return Err(Wrong::Repeated(name));
-                    }
-                    fields.push((name.into(), JsonValue::read(reader)?));
+                    let value = JsonValue::read(reader).map_err(|wrong| wrong.in_field(&name))?;
+                    fields.push((name.into(), value));
                 }
                 reader.end_object()?;
+                if let Some(name) = repeated(&fields) {
+                    return Err(Wrong::Repeated(name.to_owned()));
+                }
                 JsonValue::Object(fields)
             }
         })
@@ -248,6 +277,9 @@ fn list(values: &[Option<&JsonValue<'_>>], item: &FieldRef) -> Result<ArrayRef, 
 fn structs(values: &[Option<&JsonValue<'_>>], fields: &ArrowFields) -> Result<ArrayRef, usize> {
     let mut columns: Vec<Vec<Option<&JsonValue<'_>>>> =
         vec![vec![None; values.len()]; fields.len()];
+    let places: HashMap<&str, usize> = (0..fields.len())
+        .map(|at| (fields[at].name().as_str(), at))
+        .collect();
     for (row, value) in values.iter().enumerate() {
         let own = match value {
             None => continue,
@@ -255,11 +287,8 @@ fn structs(values: &[Option<&JsonValue<'_>>], fields: &ArrowFields) -> Result<Ar
             Some(_) => return Err(row),
         };
         for (name, value) in own {
-            let at = fields
-                .iter()
-                .position(|field| field.name() == name)
-                .ok_or(row)?;
-            columns[at][row] = present(value);
+            let at = places.get(name.as_ref()).ok_or(row)?;
+            columns[*at][row] = present(value);
         }
     }
     let columns = columns

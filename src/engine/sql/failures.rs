@@ -4,7 +4,7 @@ use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use crate::error::{Error, nearest};
+use crate::error::{Error, listed, nearest};
 
 /// A failure of DataFusion's as one of ours: what the user wrote, what a value refused, or what
 /// failed.
@@ -87,7 +87,7 @@ fn no_column(field: &Column, valid_fields: &[Column], what: &str) -> Error {
         )),
         (None, Some(near)) => error.hint(format!("did you mean '{near}'?")),
         (None, None) => error
-            .hint(format!("the columns are {}", names.join(", ")))
+            .hint(format!("the columns are {}", listed(&names)))
             .hint(format!("text is in single quotes: '{}'", field.name)),
     }
 }

@@ -1,11 +1,12 @@
 //! What is said of keys that are wrong: an unknown key, a column that is not there, nulls, and
 //! duplicates; with the hint that says where the key is named.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
-use super::SnapshotTable;
-use crate::error::{Error, toml_key};
+use super::{SnapshotTable, show_row};
+use crate::error::{Context, Error, Result, toml_key};
 use crate::source::no_column;
 
 impl SnapshotTable {
@@ -26,6 +27,24 @@ impl SnapshotTable {
         } else {
             error.into_refusal()
         }
+    }
+
+    /// Refuses rows of a batch whose key is longer than it may be.
+    ///
+    /// # Errors
+    /// A refusal that shows the beginning of the first such key.
+    pub fn check_key_lengths(&self, date: NaiveDate, batch: &RecordBatch) -> Result<()> {
+        let columns = self
+            .key
+            .iter()
+            .filter_map(|key| batch.schema_ref().index_of(key).ok());
+        let keys = batch.project(&columns.collect::<Vec<_>>());
+        let keys = keys.internal_context(|| "cannot select the key".into())?;
+        let Some(row) = self.types.limits.first_long_key(&keys) else {
+            return Ok(());
+        };
+        let what = format!("table {}, {date}, {}", self.name, show_row(&keys, row));
+        Err(self.types.limits.long_key(&what))
     }
 
     /// The refusal of null keys.

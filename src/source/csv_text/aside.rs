@@ -4,7 +4,8 @@
 //! is read meanwhile, columns are looked at by threads, each of which has some of them, while the
 //! next rows are taken apart.
 //!
-//! Memory: a batch, and as many as [`WAITING`] that wait for each thread.
+//! Memory: a batch, and as many as [`WAITING`] that wait for each thread. A batch has [`BATCH_ROWS`]
+//! rows, or fewer if they have [`BATCH_BYTES`] together.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
@@ -28,11 +29,18 @@ use crate::storage::parquet::object::BATCH_ROWS;
 /// How many batches may wait to be looked at.
 const WAITING: usize = 4;
 
+/// How many bytes the rows of a batch have, beside the last one.
+const BATCH_BYTES: usize = 32 << 20;
+/// What a value takes beside its text.
+const VALUE_BYTES: usize = size_of::<i32>();
+
 /// Text on its way to the temporary file.
 pub(super) struct TextAside {
     pub(super) schema: SchemaRef,
     builders: Vec<StringBuilder>,
     places: Vec<ValuePlace>,
+    /// How many bytes the rows have.
+    bytes: usize,
     watch: TypeWatch,
     writer: StreamWriter<BufWriter<File>>,
 }
@@ -52,6 +60,7 @@ impl TextAside {
             // Without room at first: there may be many thousands.
             builders: fields.map(|_| StringBuilder::with_capacity(0, 0)).collect(),
             places: Vec::with_capacity(BATCH_ROWS),
+            bytes: 0,
             watch: TypeWatch::new(guesses, rules.is_alone)?,
             schema,
             writer,
@@ -60,19 +69,21 @@ impl TextAside {
 
     /// Appends a value to the row that was begun.
     pub(super) fn append(&mut self, column: usize, text: Option<&str>) {
+        self.bytes += VALUE_BYTES + text.map_or(0, str::len);
         self.builders[column].append_option(text);
     }
 
     /// Ends a row that stands at a place, and has a value for every column.
     pub(super) fn end_row(&mut self, place: ValuePlace) -> Result<()> {
         self.places.push(place);
-        if self.places.len() == BATCH_ROWS {
+        if self.places.len() == BATCH_ROWS || self.bytes >= BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.bytes = 0;
         let columns = self.builders.iter_mut();
         let columns = columns.map(|builder| Arc::new(builder.finish()) as ArrayRef);
         let rows = RecordBatch::try_new(self.schema.clone(), columns.collect())

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use jiter::{Jiter, Peek};
 
 use super::SPILL;
-use crate::domain::text::json::{Fields, JsonValue};
+use crate::domain::text::json::{Fields, JsonValue, repeated};
 use crate::error::{Context, Result};
 use crate::source::type_inference::ValuePlace;
 
@@ -25,12 +25,19 @@ pub(super) type PlacedObject<'a> = (ValuePlace, Fields<'a>);
 pub(super) struct LinesPiece {
     first: ValuePlace,
     text: Vec<u8>,
+    /// Whether the text is the beginning of a line that is not read here.
+    is_cut: bool,
 }
 
 impl LinesPiece {
+    /// Where the piece begins.
+    pub(super) fn place(&self) -> ValuePlace {
+        self.first
+    }
+
     /// The objects of the lines; `None` if a line is neither one object nor blank.
     pub(super) fn objects(&self) -> Option<Vec<PlacedObject<'_>>> {
-        if self.text.len() > LONGEST_LINE {
+        if self.is_cut {
             return None;
         }
         let mut objects = Vec::new();
@@ -113,14 +120,11 @@ impl<'a> Line<'a> {
             let read = self.read_since(start)?;
             let (first, last) = (read.find('"')?, read.rfind('"')?);
             let name = string(&read[first..=last], known)?;
-            if fields.iter().any(|(seen, _)| *seen == name) {
-                return None;
-            }
             fields.push((name, self.value(depth)?));
             start = self.reader.current_index();
             length = self.reader.next_key().ok()?.map(str::len);
         }
-        Some(fields)
+        repeated(&fields).is_none().then_some(fields)
     }
 
     /// The text that has been read since a place.
@@ -144,12 +148,21 @@ pub(super) struct LinesPieces {
     /// Where the text of each file begins and ends.
     texts: Vec<Option<(u64, u64)>>,
     next: ValuePlace,
+    /// How long a line may be to be read here.
+    longest: usize,
 }
 
 impl LinesPieces {
-    pub(super) fn new(file: File, texts: Vec<Option<(u64, u64)>>) -> Self {
-        let next = ValuePlace { file: 0, line: 1 };
-        LinesPieces { file, texts, next }
+    /// The pieces of texts whose objects have at most `most` bytes.
+    pub(super) fn new(file: File, texts: Vec<Option<(u64, u64)>>, most: u64) -> Self {
+        LinesPieces {
+            file,
+            texts,
+            next: ValuePlace { file: 0, line: 1 },
+            longest: usize::try_from(most)
+                .unwrap_or(LONGEST_LINE)
+                .min(LONGEST_LINE),
+        }
     }
 
     fn next_piece(&mut self) -> Result<Option<LinesPiece>> {
@@ -162,7 +175,8 @@ impl LinesPieces {
                 continue;
             };
             let mut bytes = Vec::new();
-            let mut length = PIECE;
+            let mut length = PIECE.min(self.longest);
+            let mut is_cut = false;
             loop {
                 let left = usize::try_from(end - start).unwrap_or(usize::MAX);
                 let known = bytes.len();
@@ -170,11 +184,12 @@ impl LinesPieces {
                 self.file
                     .read_exact_at(&mut bytes[known..], start + known as u64)
                     .temporary_context(|| SPILL.into())?;
-                if bytes.len() == left || bytes.len() > LONGEST_LINE {
+                if let Some(last) = memchr::memrchr(b'\n', &bytes).filter(|_| bytes.len() < left) {
+                    bytes.truncate(last + 1);
                     break;
                 }
-                if let Some(last) = memchr::memrchr(b'\n', &bytes) {
-                    bytes.truncate(last + 1);
+                is_cut = length > self.longest;
+                if is_cut || bytes.len() == left {
                     break;
                 }
                 length *= 2;
@@ -182,7 +197,11 @@ impl LinesPieces {
             *text = Some((start + bytes.len() as u64, end));
             let first = self.next;
             self.next.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-            return Ok(Some(LinesPiece { first, text: bytes }));
+            return Ok(Some(LinesPiece {
+                first,
+                text: bytes,
+                is_cut,
+            }));
         }
         Ok(None)
     }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields};
 use struson::reader::ValueType;
 
-use crate::domain::cast::shortened;
 use crate::domain::text::json::{self, JsonValue};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::source::Input;
 use crate::source::type_inference::{Guess, ValuePlace, Written};
 
@@ -66,51 +65,66 @@ pub(super) struct ShapesOfFields {
     /// Each field's name and shape.
     pub(super) shapes: Vec<(String, Shape)>,
     at: HashMap<String, usize>,
+    /// The types that fields had so far.
+    pinned: HashMap<String, DataType>,
 }
 
+/// There are more fields than there may be.
+#[derive(Debug)]
+pub(super) struct TooMany(pub(super) usize);
+
 impl ShapesOfFields {
-    /// The number of the field of a name in the object that is being read, most likely the one
-    /// after `before`.
-    fn find(&mut self, name: &str, before: Option<usize>, pinned: Option<&DataType>) -> usize {
-        let next = before.map_or(0, |before| before + 1);
-        let at = match self
-            .shapes
-            .get(next)
-            .is_some_and(|(expected, _)| expected == name)
-        {
-            true => next,
-            false => self.at.get(name).copied().unwrap_or(self.shapes.len()),
-        };
-        if at == self.shapes.len() {
-            self.shapes
-                .push((name.to_owned(), Shape::new(field_of(pinned, name))));
-            self.at.insert(name.to_owned(), at);
+    /// The fields of objects that were of a type so far.
+    fn of(pinned: Option<&DataType>) -> Self {
+        let mut types = HashMap::new();
+        if let Some(DataType::Struct(fields)) = pinned {
+            for field in fields {
+                types.insert(field.name().clone(), field.data_type().clone());
+            }
         }
-        at
+        ShapesOfFields {
+            pinned: types,
+            ..ShapesOfFields::default()
+        }
     }
 
-    fn add_later(&mut self, later: ShapesOfFields) {
+    /// The number of the field of a name in the object that is being read, most likely the one
+    /// after `before`.
+    fn find(&mut self, name: &str, before: Option<usize>, most: usize) -> Result<usize, TooMany> {
+        let next = before.map_or(0, |before| before + 1);
+        if let Some((expected, _)) = self.shapes.get(next)
+            && expected == name
+        {
+            return Ok(next);
+        }
+        if let Some(at) = self.at.get(name) {
+            return Ok(*at);
+        }
+        self.push(name.to_owned(), Shape::new(self.pinned.get(name)), most)
+    }
+
+    /// Adds a field, and returns its number.
+    fn push(&mut self, name: String, shape: Shape, most: usize) -> Result<usize, TooMany> {
+        let at = self.shapes.len();
+        if at >= most {
+            return Err(TooMany(at + 1));
+        }
+        self.at.insert(name.clone(), at);
+        self.shapes.push((name, shape));
+        Ok(at)
+    }
+
+    fn add_later(&mut self, later: ShapesOfFields, most: usize) -> Result<(), TooMany> {
         for (name, shape) in later.shapes {
             match self.at.get(&name) {
-                Some(at) => self.shapes[*at].1.add_later(shape),
+                Some(at) => self.shapes[*at].1.add_later(shape, most)?,
                 None => {
-                    self.at.insert(name.clone(), self.shapes.len());
-                    self.shapes.push((name, shape));
+                    self.push(name, shape, most)?;
                 }
             }
         }
+        Ok(())
     }
-}
-
-/// The type that a field had so far.
-fn field_of<'a>(pinned: Option<&'a DataType>, name: &str) -> Option<&'a DataType> {
-    let Some(DataType::Struct(fields)) = pinned else {
-        return None;
-    };
-    fields
-        .iter()
-        .find(|field| field.name() == name)
-        .map(|field| field.data_type())
 }
 
 impl Shape {
@@ -120,21 +134,29 @@ impl Shape {
         Shape {
             numbers: Guess::pinned(pinned, Written::JsonNumbers),
             strings: Guess::pinned(pinned, Written::JsonStrings),
+            fields: ShapesOfFields::of(pinned),
             pinned: pinned.cloned(),
             ..Shape::default()
         }
     }
 
-    /// Looks at a value.
-    fn see(&mut self, value: &JsonValue<'_>, place: ValuePlace) {
-        let Some(of) = kind_of(value) else { return };
+    /// Looks at a value. `most` is how many fields an object may have.
+    fn see(
+        &mut self,
+        value: &JsonValue<'_>,
+        place: ValuePlace,
+        most: usize,
+    ) -> Result<(), TooMany> {
+        let Some(of) = kind_of(value) else {
+            return Ok(());
+        };
         let first = KINDS
             .iter()
             .position(|kind| *kind == of)
             .map(|at| &mut self.first[at]);
         let note = |value: Option<&str>| {
             if let Some(first) = first.filter(|first| first.is_none()) {
-                *first = Some((place, value.map(str::to_owned)));
+                *first = Some((place, value.map(shorten)));
             }
         };
         match value {
@@ -155,13 +177,16 @@ impl Shape {
                     _ => None,
                 };
                 let items = self.items.get_or_insert_with(|| Box::new(Shape::new(item)));
-                values.iter().for_each(|value| items.see(value, place));
+                values
+                    .iter()
+                    .try_for_each(|value| items.see(value, place, most))?;
             }
             JsonValue::Object(fields) => {
                 note(None);
-                self.see_object(fields, place, &BTreeMap::new());
+                self.see_object(fields, place, &BTreeMap::new(), most)?;
             }
         }
+        Ok(())
     }
 
     /// Looks at the fields of an object, but not into those whose types are declared.
@@ -170,19 +195,21 @@ impl Shape {
         fields: &json::Fields<'_>,
         place: ValuePlace,
         declared: &BTreeMap<String, DataType>,
-    ) {
+        most: usize,
+    ) -> Result<(), TooMany> {
         let mut before = None;
         for (name, value) in fields {
-            let at = self.fields.find(name, before, self.pinned.as_ref());
+            let at = self.fields.find(name, before, most)?;
             before = Some(at);
             if !declared.contains_key(name.as_ref()) {
-                self.fields.shapes[at].1.see(value, place);
+                self.fields.shapes[at].1.see(value, place, most)?;
             }
         }
+        Ok(())
     }
 
     /// Adds what the values of the piece that comes next have in common.
-    pub(super) fn add_later(&mut self, later: Shape) {
+    pub(super) fn add_later(&mut self, later: Shape, most: usize) -> Result<(), TooMany> {
         self.numbers.add_later(later.numbers);
         self.strings.add_later(later.strings);
         for (first, later) in self.first.iter_mut().zip(later.first) {
@@ -191,11 +218,11 @@ impl Shape {
             }
         }
         match (&mut self.items, later.items) {
-            (Some(items), Some(later)) => items.add_later(*later),
+            (Some(items), Some(later)) => items.add_later(*later, most)?,
             (None, later) => self.items = later,
             (Some(_), None) => {}
         }
-        self.fields.add_later(later.fields);
+        self.fields.add_later(later.fields, most)
     }
 
     /// The first value of a kind that a type does not take.
@@ -203,7 +230,7 @@ impl Shape {
         let others = self.seen().filter(|(of, ..)| !kinds.contains(of));
         let (of, place, value) = others.min_by_key(|(_, place, _)| (place.file, place.line))?;
         let name = kind(of);
-        let value = value.map(|value| format!(", '{}'", shortened(value)));
+        let value = value.map(|value| format!(", '{}'", shorten(value)));
         Some((format!("{name}{}", value.unwrap_or_default()), place))
     }
 
@@ -252,11 +279,15 @@ impl Shape {
     /// The type of objects whose fields had types so far: those, or wider ones, and new fields.
     fn decide_fields(&self, fields: &Fields, column: &str, inputs: &[Input]) -> Result<DataType> {
         let mut wide: Vec<Field> = fields.iter().map(|field| field.as_ref().clone()).collect();
+        let at: HashMap<&String, usize> = (0..fields.len())
+            .map(|at| (fields[at].name(), at))
+            .collect();
         for (name, shape) in &self.fields.shapes {
             let data_type = shape.decide(&format!("{column}.{name}"), inputs)?;
-            match wide.iter_mut().find(|field| field.name() == name) {
-                Some(field) => {
-                    *field = Field::new(name, widened(field.data_type(), data_type), true)
+            match at.get(name) {
+                Some(at) => {
+                    let wider = widened(wide[*at].data_type(), data_type);
+                    wide[*at] = Field::new(name, wider, true);
                 }
                 None => wide.push(Field::new(name, data_type, true)),
             }

@@ -49,6 +49,8 @@ use crate::storage::parquet::footer::Footer;
 
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
 const RANGE_BATCH_ROWS: usize = 32_768;
+/// About how many bytes a batch has at most, if its rows are not longer.
+const BATCH_BYTES: u64 = 64 << 20;
 /// A row group of a local file that has so few bytes is read at once.
 const SMALL_GROUP_BYTES: i64 = 8 << 20;
 /// Several row groups are decoded at a time if they have no more bytes in memory than this each.
@@ -500,12 +502,19 @@ impl ParquetObject {
         ProjectionMask::roots(self.metadata.parquet_schema(), self.positions(columns))
     }
 
+    /// How many rows of the named columns, or of all, a batch has: fewer if they are wide.
+    fn batch_rows(&self, columns: Option<&[String]>) -> usize {
+        let row_bytes = self.bytes_in_memory(columns) / self.rows().max(1);
+        let rows = BATCH_BYTES / row_bytes.max(1);
+        usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.clamp(1, BATCH_ROWS))
+    }
+
     fn with_columns<T>(
         &self,
         builder: ArrowReaderBuilder<T>,
         columns: Option<&[String]>,
     ) -> ArrowReaderBuilder<T> {
-        let builder = builder.with_batch_size(BATCH_ROWS);
+        let builder = builder.with_batch_size(self.batch_rows(columns));
         match columns {
             Some(columns) => builder.with_projection(self.mask(columns)),
             None => builder,
