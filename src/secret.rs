@@ -7,7 +7,8 @@
 //! | `${VAR}` of a path in `asof.toml` | `conceal_variable` notes the path, and messages are `concealed` |
 //!
 //! Every [`crate::error::Error`] conceals its message and its hints, and the command line conceals
-//! notes and logs. Results on standard output are data: they hold paths as they are.
+//! notes and logs. Results on standard output are data, for programs that open the files they name:
+//! they hold paths as they are, except for variables whose names say that they hold credentials.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,6 +51,19 @@ const NAMES_BEFORE_AT: [&str; 8] = [
     "postgresql",
     "mysql",
     "mariadb",
+];
+
+/// What the name of a variable that holds a credential contains, in upper case and without `_`.
+const CREDENTIALS: [&str; 9] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "CREDENTIAL",
+    "APIKEY",
+    "ACCESSKEY",
+    "PRIVATEKEY",
 ];
 
 /// A text that may be a secret. It cannot be printed.
@@ -106,6 +120,8 @@ struct Expanded {
     written: String,
     /// What follows the text in its path, if anything does.
     next: Option<char>,
+    /// Whether the name of the variable says that it holds a credential.
+    is_credential: bool,
 }
 
 /// What the paths of this process's configuration were expanded to.
@@ -122,6 +138,7 @@ pub(crate) fn conceal_variable(before: &str, name: &str, value: &str, after: &st
         .next()
         .unwrap_or_default();
     let written = format!("${{{name}}}");
+    let is_credential = is_name_of_a_credential(name);
     let mut all = EXPANDED.write().unwrap_or_else(PoisonError::into_inner);
     let mut note = |expanded: Expanded| {
         if !all.contains(&expanded) {
@@ -132,27 +149,47 @@ pub(crate) fn conceal_variable(before: &str, name: &str, value: &str, after: &st
         value: format!("{fragment}{value}"),
         written: format!("{fragment}{written}"),
         next: after.chars().next(),
+        is_credential,
     });
     if value.len() >= LONG {
         note(Expanded {
             value: value.to_owned(),
             written,
             next: None,
+            is_credential,
         });
     }
+}
+
+/// Whether the name of a variable says that it holds a credential.
+fn is_name_of_a_credential(name: &str) -> bool {
+    let name = name.to_ascii_uppercase().replace('_', "");
+    CREDENTIALS.iter().any(|part| name.contains(part))
 }
 
 /// A message without what may be secret in its URLs, and with `${VAR}` where a path of the
 /// configuration has it.
 pub(crate) fn concealed(text: &str) -> String {
-    let mut text = without_user_info(text);
+    with_variables(without_user_info(text), |_| true).into_owned()
+}
+
+/// A result, or a part of one, with `${VAR}` in the place of the credentials that paths of the
+/// configuration hold.
+pub(crate) fn without_credentials(text: &str) -> Cow<'_, str> {
+    with_variables(Cow::Borrowed(text), |expanded| {
+        expanded.is_credential && expanded.value.len() >= LONG
+    })
+}
+
+/// A text with `${VAR}` in the place of the values that are taken.
+fn with_variables(mut text: Cow<'_, str>, is_taken: impl Fn(&Expanded) -> bool) -> Cow<'_, str> {
     let all = EXPANDED.read().unwrap_or_else(PoisonError::into_inner);
-    for expanded in all.iter() {
+    for expanded in all.iter().filter(|expanded| is_taken(expanded)) {
         if text.contains(&expanded.value) {
             text = Cow::Owned(as_written(&text, expanded));
         }
     }
-    text.into_owned()
+    text
 }
 
 /// A text with what stands for a variable in the places of its value. A longer word that only
@@ -320,5 +357,25 @@ mod tests {
             concealed("a long-value-of-it, not long-value-of-items"),
             "a ${TEST_LONG}, not long-value-of-items"
         );
+    }
+
+    #[test]
+    fn results_show_paths_as_they_are_except_for_credentials() {
+        conceal_variable("", "TEST_FOLDER", "folder-of-results", "/x");
+        conceal_variable("share-", "Test_Api_Key", "k-1", "/x");
+        conceal_variable("", "TEST_TOKEN", "tok", "/x");
+        conceal_variable("", "TEST_SECRET", "s3cr3t-of-it", "/x");
+        for (text, shown) in [
+            ("folder-of-results/x", "folder-of-results/x"),
+            ("/a/share-k-1/x", "/a/share-${Test_Api_Key}/x"),
+            // Too short to be told from a word.
+            ("tok/x", "tok/x"),
+            ("/s3cr3t-of-it/x", "/${TEST_SECRET}/x"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+        }
+        for (name, holds) in [("PWD", false), ("SORT_KEY", false), ("db_password", true)] {
+            assert_eq!(is_name_of_a_credential(name), holds, "{name}");
+        }
     }
 }

@@ -289,6 +289,52 @@ fn nothing_is_published_of_a_command_that_does_not_succeed() {
 }
 
 #[test]
+fn a_date_fails_if_an_input_of_its_command_changes_while_it_runs() {
+    for (change, last) in [
+        // The same content, in another file.
+        (
+            "cp rate.txt other; mv other rate.txt",
+            "was changed while the command ran",
+        ),
+        ("echo 3 > rate.txt", "was changed since the run began"),
+        ("rm rate.txt", "was changed since the run began"),
+    ] {
+        let mut world = shop();
+        world.write("rate.txt", "2\n");
+        let script = |change: &str| {
+            format!(
+                "cd $(dirname $0); test $ASOF_DATE != 2024-03-02 || {{ {change}; }}\nprintf \
+                 'rate\\n%s\\n' \"$(cat rate.txt)\" > $(dirname $ASOF_OUTPUT)/r.csv\n"
+            )
+        };
+        world.write("job.sh", script(change));
+        configure(
+            &world,
+            "[jobs.rated]\ncommand = ['sh', 'job.sh']\ninputs = 'rate.txt'\noutput = 'rated'\n",
+        );
+        let run = "backfill rated --from 2024-03-01 --to 2024-03-02 --workers 1";
+        assert_eq!(world.asof(run), 5, "{}", world.transcript());
+        let said = world.transcript();
+        assert!(
+            said.contains("/rate.txt', one of the command's inputs,"),
+            "{said}"
+        );
+        assert!(said.contains(last), "{said}");
+        assert!(!world.path("rated/date=2024-03-02").exists(), "{said}");
+        // The next run repeats it, with the content of now for all dates.
+        world.write("job.sh", script("true"));
+        world.write("rate.txt", "4\n");
+        world.succeeds(run);
+        for day in 1..=2 {
+            assert_eq!(
+                world.rows(&format!("rated/date=2024-03-0{day}/rated.parquet")),
+                ["rate", "4"]
+            );
+        }
+    }
+}
+
+#[test]
 fn an_interrupted_run_ends_its_commands_and_publishes_nothing() {
     for signal in ["INT", "TERM"] {
         let world = shop();

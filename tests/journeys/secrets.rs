@@ -225,3 +225,41 @@ fn variables_of_paths() {
         records_nothing(&world, folder);
     }
 }
+
+#[test]
+fn credentials_in_paths_are_concealed_in_results_too() {
+    let mut world = World::shop(0);
+    world.variable("SHARE_TOKEN", MARK);
+    world.variable("REGION", "region-north");
+    world.write(
+        "asof.toml",
+        "lake = 'lake-${SHARE_TOKEN}'\n[tables.item]\nkey = ['id']\nsource = \
+         'export-${SHARE_TOKEN}/*.csv'\n[tables.other]\nkey = ['id']\nsnapshots = \
+         'others-${SHARE_TOKEN}'\nlayout = '%Y-%m-%d'\n\
+         [events.e]\npath = '${SHARE_TOKEN}/${REGION}'\nlayout = 'date=%Y-%m-%d'\n\
+         [jobs.active]\nsql = 'select e.id from e join item on e.id = item.id'\n\
+         output = '${REGION}/out-${SHARE_TOKEN}'\n",
+    );
+    let is_concealed = |world: &World| {
+        for line in COMMANDS {
+            tells_nothing(world, line);
+            let printed = world.quietly(line).stdout;
+            let printed = String::from_utf8_lossy(&printed);
+            assert!(!printed.contains(MARK), "asof {line}:\n{printed}");
+        }
+    };
+    is_concealed(&world);
+    world.write("export-hunter2/i.csv", "id,name\n1,a\n2,b\n");
+    world.write("others-hunter2/2024-03-01/i.csv", "id\n1\n");
+    world.write("hunter2/region-north/date=2024-03-01/e.csv", "id\n1\n");
+    world.succeeds("snapshot item");
+    is_concealed(&world);
+    let report = world.json("backfill active --from 2024-03-01 --to 2024-03-01");
+    let output = report["output"].as_str().expect("a path");
+    assert!(
+        output.ends_with("region-north/out-${SHARE_TOKEN}"),
+        "{output}"
+    );
+    records_nothing(&world, "lake-hunter2");
+    records_nothing(&world, "region-north/out-hunter2");
+}

@@ -6,10 +6,10 @@ use std::path::Path;
 
 #[cfg(feature = "sql")]
 use chrono::NaiveDate;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::events::{EventsPlace, ad_hoc_events, configured_events};
 use super::executors::command::{CommandDefinition, CommandWork, variable};
+use super::executors::input_files::InputFile;
 use super::job::{ResolvedJob, Work, layout_of, object_of};
 use super::options::{AdHoc, BackfillOptions};
 use super::relations::{JobRelation, Reads, RelationFinder, View};
@@ -443,17 +443,18 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
     let inputs = config
         .inputs
         .iter()
-        .map(|file| Ok((file.clone(), content_of(&workspace.configured(file)?)?)))
-        .collect::<Result<_>>()?;
+        .map(|file| InputFile::read(workspace.configured(file)?))
+        .collect::<Result<Vec<_>>>()?;
     let timeout = config
         .timeout
         .as_deref()
         .map(parse_duration)
         .transpose()
         .map_err(|error| error.within("'timeout'"))?;
+    let hashes = inputs.iter().map(|input| input.hash.clone());
     let definition = CommandDefinition {
         command: config.command.clone(),
-        inputs,
+        inputs: config.inputs.iter().cloned().zip(hashes).collect(),
         relations: found.relations().iter().map(variable).collect(),
     };
     let program = Program {
@@ -463,6 +464,7 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
     };
     Ok(found.resolved(Work::Command(CommandWork {
         program,
+        inputs,
         definition,
     })))
 }
@@ -503,19 +505,6 @@ fn relations_of_command<'a>(
             .hint("names = { NAME = \"RELATION\" } gives one of them another name"));
     }
     Ok(finder)
-}
-
-/// The hash of a file that a program is made of.
-fn content_of(file: &Location) -> Result<String> {
-    let missing = || {
-        Error::usage(format!("'inputs' names '{file}', which is not a file"))
-            .hint("inputs are files, from the folder of asof.toml")
-    };
-    if file.is_folder()? {
-        return Err(missing());
-    }
-    let bytes = file.read_small()?.ok_or_else(missing)?;
-    Ok(format!("{:032x}", xxh3_128(&bytes)))
 }
 
 #[cfg(not(feature = "sql"))]

@@ -6,7 +6,8 @@
 //! file already, as a snapshot of the lake or events of one Parquet file are, is not copied: the
 //! file is a link to it. So no reader takes a partition of the object's own path for a column.
 //! After the program has ended it is made sure that the object is still the one that the output's
-//! footer records.
+//! footer records. The declared input files are compared with their recorded hashes before the
+//! program starts, and must not have been touched when it has ended.
 //!
 //! The program may leave one data file in the folder of `ASOF_OUTPUT`, in any format that sources
 //! have. It is read as a source is, checked against the job's other outputs, and published like the
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::TempDir;
 
+use super::input_files::{InputFile, identities_of, refuse_touched};
 use super::{Execution, Executor};
 use crate::commands::Progress;
 use crate::commands::backfill::bound::{BoundJob, BoundRelation, RelationRows};
@@ -39,6 +41,8 @@ use crate::storage::parquet::writer::ObjectWriter;
 /// A program with what its results depend on.
 pub(in crate::commands::backfill) struct CommandWork {
     pub(in crate::commands::backfill) program: Program,
+    /// The declared files, in the order of the definition.
+    pub(in crate::commands::backfill) inputs: Vec<InputFile>,
     pub(in crate::commands::backfill) definition: CommandDefinition,
 }
 
@@ -124,10 +128,12 @@ impl Executor for ExternalCommand<'_> {
             variables.push((name.to_ascii_uppercase(), path.clone().into()));
             variables.push((name, path.into()));
         }
+        let before = identities_of(&self.work.inputs)?;
         self.work
             .program
             .run(&variables)
             .map_err(|failed| self.tell(bound, failed))?;
+        refuse_touched(&self.work.inputs, &before)?;
         linked.iter().try_for_each(still_there)?;
         let file = one_file(&folder.left, &self.work.program)?;
         take(file, &folder, output)

@@ -16,6 +16,7 @@
 //! [`prepare`](Executor::prepare) is where it would submit dates ahead of time.
 
 pub(super) mod command;
+pub(super) mod input_files;
 mod join;
 #[cfg(feature = "sql")]
 mod sql;
