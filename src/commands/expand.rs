@@ -9,7 +9,7 @@
 //! asked for.
 //!
 //! **What is held.** For each of up to 31 objects at a time, the encoded part of a row group of
-//! 65,536 rows.
+//! 65,536 rows, or fewer of a wide table.
 //!
 //! A date is published by a write that fails if its name is taken: the same copy there already is
 //! kept, and another one is a conflict. Dates that were published before a failure stand.

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -401,10 +401,11 @@ impl Intervals {
     /// A failure or refusal of reading.
     pub fn known_on(&self, last: usize, columns: &[String]) -> Result<Batches> {
         let schema = self.known_schema(last)?;
+        let names: HashSet<&String> = columns.iter().collect();
         let wanted = schema
             .fields()
             .iter()
-            .filter(|field| columns.contains(field.name()))
+            .filter(|field| names.contains(field.name()))
             .cloned();
         let wanted = Arc::new(Schema::new(wanted.collect::<Vec<_>>()));
         let of_table: Vec<String> = columns

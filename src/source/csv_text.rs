@@ -12,6 +12,7 @@
 
 mod aside;
 mod quotes;
+mod records;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -19,11 +20,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
-use csv_core::ReadFieldResult;
+use csv::{ByteRecord, ErrorKind};
 
 use self::aside::TextAside;
 use self::quotes::quote_fault;
+use self::records::{
+    Kept, begin_of_record, longest_field, newlines, reader_of, skip_line, without_end,
+};
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
 use super::type_inference::ValuePlace;
@@ -195,95 +198,6 @@ fn columns_of_all(inputs: &[Input], objects: &[ObjectReader], form: &Form) -> Re
         )));
     }
     Ok(Arc::new(Schema::new(fields)))
-}
-
-/// The bytes of a file on their way to the reader, kept until the record that they are of has been
-/// looked at.
-struct Kept {
-    from: Box<dyn Read + Send>,
-    bytes: Vec<u8>,
-    /// Where in the file the kept bytes begin.
-    start: u64,
-    /// Where the record begins that is being read, and how many bytes it may have.
-    record: u64,
-    most: u64,
-}
-
-impl Read for Kept {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.is_over() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let count = self.from.read(buffer)?;
-        self.bytes.extend_from_slice(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-impl Kept {
-    /// Whether the record is longer than it may be, as far as it has been read.
-    fn is_over(&self) -> bool {
-        self.start + self.bytes.len() as u64 > self.record + self.most
-    }
-
-    /// The bytes from one position in the file to another; those before them are let go.
-    fn between(&mut self, from: u64, to: u64) -> &[u8] {
-        let at = |position: u64, kept: &Kept| {
-            usize::try_from(position.saturating_sub(kept.start))
-                .unwrap_or(0)
-                .min(kept.bytes.len())
-        };
-        if at(from, self) > 1 << 20 {
-            self.bytes.drain(..at(from, self));
-            self.start = from;
-        }
-        &self.bytes[at(from, self)..at(to, self)]
-    }
-}
-
-/// A reader of records whose lengths may differ, in a form and with a delimiter.
-fn reader_of(kept: Kept, form: &Form, delimiter: u8) -> csv::Reader<Kept> {
-    let mut builder = ReaderBuilder::new();
-    builder
-        .delimiter(delimiter)
-        .flexible(true)
-        .has_headers(false)
-        .buffer_capacity(1 << 16)
-        .comment(form.comment);
-    builder
-        .quoting(form.quote.is_some())
-        .quote(form.quote.unwrap_or(b'"'));
-    builder
-        .double_quote(form.escape.is_none())
-        .escape(form.escape);
-    builder.from_reader(kept)
-}
-
-/// The number of the longest field in the first bytes of a record.
-fn longest_field(mut bytes: &[u8], form: &Form, delimiter: u8) -> usize {
-    let mut builder = csv_core::ReaderBuilder::new();
-    builder
-        .delimiter(delimiter)
-        .quoting(form.quote.is_some())
-        .quote(form.quote.unwrap_or(b'"'))
-        .double_quote(form.escape.is_none())
-        .escape(form.escape);
-    let mut reader = builder.build();
-    let mut text = [0; 4096];
-    let (mut field, mut length) = (0, 0);
-    let mut longest = (0, 0);
-    while !bytes.is_empty() {
-        let (result, read, written) = reader.read_field(bytes, &mut text);
-        length += written;
-        if length > longest.1 {
-            longest = (field, length);
-        }
-        if matches!(result, ReadFieldResult::Field { .. }) {
-            (field, length) = (field + 1, 0);
-        }
-        bytes = &bytes[read..];
-    }
-    longest.0
 }
 
 /// A file whose header has been read.
@@ -556,48 +470,6 @@ fn columns_of<'a>(
         .map(|name| Field::new(name, DataType::Utf8, true))
         .collect();
     canonical_schema(&Schema::new(fields), &input.name)
-}
-
-/// Passes over a line, of which nothing is kept.
-fn skip_line(text: &mut impl BufRead) -> io::Result<()> {
-    loop {
-        let bytes = text.fill_buf()?;
-        let end = memchr::memchr(b'\n', bytes);
-        let length = end.map_or(bytes.len(), |end| end + 1);
-        let is_over = end.is_some() || bytes.is_empty();
-        text.consume(length);
-        if is_over {
-            return Ok(());
-        }
-    }
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', bytes).count() as u64
-}
-
-/// Where a record begins, behind the blank lines and comments before it, and what is left of the
-/// end of the line before.
-fn begin_of_record(bytes: &[u8], comment: Option<u8>) -> usize {
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'\r' | b'\n' => at += 1,
-            byte if comment == Some(*byte) => {
-                at += memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1)
-            }
-            _ => break,
-        }
-    }
-    at
-}
-
-/// A record without the end of its line.
-fn without_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\r' | b'\n'));
-    &bytes[..end.map_or(0, |last| last + 1)]
 }
 
 /// Whether a row is the mark of the end.

@@ -75,6 +75,9 @@ fn limits_are_told_and_the_hints_raise_them() {
         world.write("asof.toml", with(limits));
         world.tell(&format!("{told}: {limits}"));
         world.asof("snapshot item --dry-run");
+        if told == "a key" {
+            world.asof("check item");
+        }
     }
     world.pin("limits");
 }

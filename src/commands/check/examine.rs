@@ -11,29 +11,33 @@ use crate::commands::Workspace;
 use crate::commands::cells::cell;
 use crate::commands::snapshot::count_null_keys;
 use crate::domain::key::KeyEncoder;
+use crate::domain::limits::Limits;
 use crate::domain::schema::unify;
 use crate::domain::spelling::twins;
 use crate::domain::type_names::type_name;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::pins::Watch;
-use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::{self, Dropped};
+use crate::engine::table::{SnapshotTable, show_row};
 use crate::error::{Context, Error, Result};
 use crate::source::{Dialect, Format, SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::sorter::{BUDGET, Sorter};
 
-/// Looks for nulls in the key and for duplicate keys.
+/// Looks for nulls in the key, for keys that are too long, and for duplicate keys.
 struct KeyCheck<'a> {
     key: &'a [String],
     columns: Vec<usize>,
     sorter: Sorter,
     nulls: u64,
     shown: Vec<String>,
+    limits: Limits,
+    /// The first key that is too long, as messages show it.
+    long: Option<String>,
 }
 
 impl<'a> KeyCheck<'a> {
-    fn new(key: &'a [String], schema: &Schema) -> Option<Self> {
+    fn new(key: &'a [String], schema: &Schema, limits: Limits) -> Option<Self> {
         let columns = key
             .iter()
             .map(|name| schema.index_of(name).ok())
@@ -44,16 +48,20 @@ impl<'a> KeyCheck<'a> {
             sorter: Sorter::new(key, BUDGET),
             nulls: 0,
             shown: Vec::new(),
+            limits,
+            long: None,
         })
     }
 
     fn see(&mut self, batch: &RecordBatch) -> Result<()> {
         count_null_keys(batch, self.key, &mut self.nulls, &mut self.shown);
-        self.sorter.push(
-            batch
-                .project(&self.columns)
-                .io_context(|| "cannot select the key".into())?,
-        )
+        let keys = batch.project(&self.columns);
+        let keys = keys.io_context(|| "cannot select the key".into())?;
+        if self.long.is_none() {
+            let long = self.limits.first_long_key(&keys);
+            self.long = long.map(|row| show_row(&keys, row));
+        }
+        self.sorter.push(keys)
     }
 
     /// What is wrong with the keys of a table, if something is.
@@ -65,6 +73,9 @@ impl<'a> KeyCheck<'a> {
     ) -> Result<Option<Error>> {
         if self.nulls > 0 {
             return Ok(Some(table.null_keys(date, self.nulls, &self.shown)));
+        }
+        if let Some(shown) = self.long {
+            return Ok(Some(table.long_key(date, &shown)));
         }
         let schema = Arc::new(
             schema
@@ -200,7 +211,7 @@ pub(super) fn examine(
             notes.push(format!("the key is unknown: {hint}"));
         }
     }
-    let mut keys = KeyCheck::new(&key, &read);
+    let mut keys = KeyCheck::new(&key, &read, opened.rules.limits);
     let (batches, dropped) = rows_that_count(table.as_ref(), keys.is_some(), label, rows, &what)?;
     let pinned = opened.rules.pinned.clone();
     let pinned = pinned.unwrap_or_else(|| SchemaRef::new(Schema::empty()));
@@ -210,9 +221,6 @@ pub(super) fn examine(
     let mut findings = Findings::new(read.fields().len());
     for batch in batches {
         let batch = batch.map_err(|error| error.within(&what))?;
-        if let Some(table) = &table {
-            table.check_key_lengths(label, &batch)?;
-        }
         findings.see(&batch);
         watch.iter_mut().for_each(|watch| watch.see(&batch));
         keys.iter_mut().try_for_each(|keys| keys.see(&batch))?;

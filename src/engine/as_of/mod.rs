@@ -35,6 +35,7 @@ mod history;
 mod inventory;
 mod known_intervals;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -62,6 +63,7 @@ pub enum RowSource {
 
 /// The named columns of a schema, in its order.
 fn select(schema: &Schema, columns: &[String]) -> SchemaRef {
+    let columns: HashSet<&String> = columns.iter().collect();
     let fields = schema
         .fields()
         .iter()

@@ -43,8 +43,13 @@ impl SnapshotTable {
         let Some(row) = self.types.limits.first_long_key(&keys) else {
             return Ok(());
         };
-        let what = format!("table {}, {date}, {}", self.name, show_row(&keys, row));
-        Err(self.types.limits.long_key(&what))
+        Err(self.long_key(date, &show_row(&keys, row)))
+    }
+
+    /// The refusal of a key that is too long.
+    pub fn long_key(&self, date: NaiveDate, shown: &str) -> Error {
+        let what = format!("table {}, {date}, {shown}", self.name);
+        self.types.limits.long_key(&what)
     }
 
     /// The refusal of null keys.

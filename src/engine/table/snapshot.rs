@@ -1,5 +1,6 @@
 //! One snapshot of a table, opened: its columns and footer, and ways to read its rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -239,6 +240,7 @@ impl Snapshot {
 /// Those of the names that a schema has, in its order.
 fn names_in_order(schema: &Schema, names: &[String]) -> Vec<String> {
     let own = schema.fields().iter().map(|field| field.name());
+    let names: HashSet<&String> = names.iter().collect();
     own.filter(|name| names.contains(name)).cloned().collect()
 }
 

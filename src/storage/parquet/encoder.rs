@@ -4,9 +4,14 @@
 //! another, so each is encoded by a thread of its own while the next one is filled; the bytes are
 //! those that one thread would have written.
 //!
+//! What encodes a column holds buffers of up to a megabyte, however few its rows are. So a row group
+//! of more than [`WIDE_COLUMNS`] columns is encoded a column at a time, once it has all of its rows,
+//! which are few then. The bytes are the same.
+//!
 //! Memory: at most [`QUEUED`] bytes of rows wait to be encoded, or one batch if that is more; and
 //! the encoded row groups that are not written yet, of which there are as many as processors at
-//! most, and hardly more than two if rows are wide.
+//! most, and hardly more than two if rows are wide; and the rows of each such row group whose columns
+//! are encoded one at a time.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,19 +19,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::parallel::processors;
 use crate::phases::Phase;
+use crate::storage::parquet::row_groups::WIDE_COLUMNS;
 use crate::storage::parquet::seal::SealedFile;
 
 /// How many bytes of rows may wait to be encoded.
@@ -165,13 +171,17 @@ impl Encoder {
         while self.encoding.len() >= self.most {
             self.append()?;
         }
-        let columns = self.factory.create_column_writers(self.begun)?;
-        self.begun += 1;
         let (batches, waiting) = channel();
         let schema = self.schema.clone();
-        let thread = std::thread::Builder::new()
-            .name("encode".to_owned())
-            .spawn(move || encode(columns, &schema, &waiting))?;
+        let thread = std::thread::Builder::new().name("encode".to_owned());
+        let thread = if schema.fields().len() > WIDE_COLUMNS {
+            let properties = self.writer.properties().clone();
+            thread.spawn(move || encode_by_column(&schema, &properties, &waiting))?
+        } else {
+            let columns = self.factory.create_column_writers(self.begun)?;
+            thread.spawn(move || encode(columns, &schema, &waiting))?
+        };
+        self.begun += 1;
         Ok(Group {
             rows: 0,
             batches,
@@ -250,14 +260,7 @@ fn encode(
         Phase::Encode.spend(|| {
             let mut leaves = columns.iter_mut();
             for (field, column) in schema.fields().iter().zip(rows.batch.columns()) {
-                for leaf in compute_leaves(field, column)? {
-                    leaves
-                        .next()
-                        .ok_or_else(|| {
-                            ParquetError::General("there are more leaves than columns".to_owned())
-                        })?
-                        .write(&leaf)?;
-                }
+                append(&mut leaves, field, column)?;
             }
             Ok::<_, ParquetError>(())
         })?;
@@ -265,9 +268,61 @@ fn encode(
     Phase::Encode.spend(|| columns.into_iter().map(ArrowColumnWriter::close).collect())
 }
 
+/// The same a column at a time.
+fn encode_by_column(
+    schema: &SchemaRef,
+    properties: &WriterPropertiesPtr,
+    waiting: &Receiver<Waiting>,
+) -> Result<Vec<ArrowColumnChunk>> {
+    // They do not count as waiting any more: whoever sends rows would wait for the group to end.
+    let rows: Vec<RecordBatch> = waiting.iter().map(|rows| rows.batch.clone()).collect();
+    Phase::Encode.spend(|| {
+        let mut chunks = Vec::with_capacity(schema.fields().len());
+        for (at, field) in schema.fields().iter().enumerate() {
+            let mut columns = column_writers(field, properties)?;
+            for rows in &rows {
+                append(&mut columns.iter_mut(), field, rows.column(at))?;
+            }
+            for column in columns {
+                chunks.push(column.close()?);
+            }
+        }
+        Ok(chunks)
+    })
+}
+
+/// What encodes the leaves of one column.
+fn column_writers(
+    field: &FieldRef,
+    properties: &WriterPropertiesPtr,
+) -> Result<Vec<ArrowColumnWriter>> {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![field.clone()]));
+    let in_file = ArrowSchemaConverter::new()
+        .convert(&schema)?
+        .root_schema_ptr();
+    // Nothing is written to it: a writer of columns is made for a file.
+    let nowhere = SerializedFileWriter::new(std::io::sink(), in_file, properties.clone())?;
+    ArrowRowGroupWriterFactory::new(&nowhere, schema).create_column_writers(0)
+}
+
+/// Appends the values of one column to what encodes its leaves.
+fn append<'a>(
+    leaves: &mut impl Iterator<Item = &'a mut ArrowColumnWriter>,
+    field: &FieldRef,
+    column: &ArrayRef,
+) -> Result<()> {
+    for leaf in compute_leaves(field, column)? {
+        let writer = leaves.next().ok_or_else(|| {
+            ParquetError::General("there are more leaves than columns".to_owned())
+        })?;
+        writer.write(&leaf)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
+    use arrow::array::{Int64Array, ListArray, StringArray};
     use arrow::datatypes::Int64Type;
 
     use super::*;
@@ -290,17 +345,36 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_that_one_thread_writes_and_checksums() {
+        compare_with_one_thread(rows);
+    }
+
+    #[test]
+    fn the_bytes_of_many_columns_are_those_that_one_thread_writes_and_checksums() {
+        compare_with_one_thread(|from, to| {
+            let narrow = rows(from, to.min(from + 2));
+            let columns = (0..WIDE_COLUMNS).map(|at| {
+                let column = narrow.column(at % narrow.num_columns()).clone();
+                (format!("c{at}"), column, true)
+            });
+            let nested = ("list".to_owned(), narrow.column(2).clone(), true);
+            RecordBatch::try_from_iter_with_nullable(columns.chain([nested])).expect("a batch")
+        });
+    }
+
+    /// Compares 38 batches in row groups of four with the bytes of one thread.
+    fn compare_with_one_thread(rows: impl Fn(i64, i64) -> RecordBatch) {
+        let group_rows = 4 * rows(0, 250).num_rows();
         let folder = tempfile::tempdir().expect("a folder");
         let properties = || {
             WriterProperties::builder()
-                .set_max_row_group_row_count(Some(1000))
+                .set_max_row_group_row_count(Some(group_rows))
                 .build()
         };
         let file = |name: &str| File::create(folder.path().join(name)).expect("a file");
         let footer = || KeyValue::new("key".to_owned(), "value".to_owned());
         let schema = rows(0, 1).schema();
         let mut encoder =
-            Encoder::new(file("several"), &schema, properties(), 1000).expect("an encoder");
+            Encoder::new(file("several"), &schema, properties(), group_rows).expect("an encoder");
         let mut one =
             ArrowWriter::try_new(file("one"), schema, Some(properties())).expect("a writer");
         for from in (0..9500).step_by(250) {

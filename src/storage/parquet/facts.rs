@@ -5,7 +5,7 @@ use arrow::datatypes::DataType;
 use parquet::basic::Type;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::object::ParquetObject;
+use super::object::{ParquetObject, is_of, names};
 
 impl ParquetObject {
     /// The number of rows before each row group that has any.
@@ -67,10 +67,8 @@ impl ParquetObject {
 
     /// About how many bytes the named columns, or all, have in memory, as far as the object says.
     pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
-        let wanted = |column: &&ColumnChunkMetaData| {
-            let root = column.column_path().parts().first();
-            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
-        };
+        let names = columns.map(names);
+        let wanted = |column: &&ColumnChunkMetaData| is_of(column, names.as_ref());
         let column = |column: &ColumnChunkMetaData| {
             // A dictionary may be of long texts: without a size they are taken to have this many
             // bytes each.

@@ -1,10 +1,11 @@
 //! The footer of a Parquet file: read and checked, and what is wrong with a file.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::DecodeResult;
@@ -119,11 +120,16 @@ pub(super) fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Resu
         return Ok(schema);
     };
     let own = read_schema(&Footer::from_json(entry)?.untyped)?;
+    let own: HashMap<&str, &FieldRef> = own
+        .fields()
+        .iter()
+        .map(|field| (field.name().as_str(), field))
+        .collect();
     let fields = schema
         .fields()
         .iter()
-        .map(|field| match own.field_with_name(field.name()) {
-            Ok(own) if written(own.data_type()) == *field.data_type() => Arc::new(own.clone()),
+        .map(|field| match own.get(field.name().as_str()) {
+            Some(own) if written(own.data_type()) == *field.data_type() => (*own).clone(),
             _ => field.clone(),
         });
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))

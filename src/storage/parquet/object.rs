@@ -11,6 +11,7 @@
 //! An object that carries checksums (`seal`) is compared with them: its footer before it is decoded,
 //! all else when it is read.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -389,10 +390,8 @@ impl ParquetObject {
     /// had at once than a page at a time; and its rows are not, since a batch ends with its row
     /// group then.
     fn groups_are_small(&self, columns: Option<&[String]>) -> bool {
-        let wanted = |column: &&ColumnChunkMetaData| {
-            let root = column.column_path().parts().first();
-            columns.is_none_or(|columns| root.is_some_and(|root| columns.contains(root)))
-        };
+        let names = columns.map(names);
+        let wanted = |column: &&ColumnChunkMetaData| is_of(column, names.as_ref());
         let bytes = |group: &RowGroupMetaData| {
             group
                 .columns()
@@ -481,8 +480,9 @@ impl ParquetObject {
 
     /// The positions of columns in the file.
     fn positions(&self, columns: &[String]) -> Vec<usize> {
+        let names = names(columns);
         (0..self.schema.fields().len())
-            .filter(|index| columns.contains(self.schema.field(*index).name()))
+            .filter(|index| names.contains(self.schema.field(*index).name().as_str()))
             .collect()
     }
 
@@ -520,6 +520,17 @@ impl ParquetObject {
             None => builder,
         }
     }
+}
+
+/// Names as a set: there may be many, and each is looked for in them.
+pub(super) fn names(columns: &[String]) -> HashSet<&str> {
+    columns.iter().map(String::as_str).collect()
+}
+
+/// Whether a leaf is of a column of these names, or of any if there are none.
+pub(super) fn is_of(leaf: &ColumnChunkMetaData, names: Option<&HashSet<&str>>) -> bool {
+    let root = leaf.column_path().parts().first();
+    names.is_none_or(|names| root.is_some_and(|root| names.contains(root.as_str())))
 }
 
 #[cfg(test)]

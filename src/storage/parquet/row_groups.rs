@@ -2,7 +2,8 @@
 //! pages, with dictionaries, compression and statistics.
 //!
 //! Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up
-//! reads one row group's key and one page of each other column.
+//! reads one row group's key and one page of each other column. Row groups of more than 1,024 columns
+//! hold fewer rows, at most 2^24 values.
 //!
 //! What the encoder does with a column is decided by a sample of the first piece:
 //!
@@ -34,6 +35,11 @@ use crate::storage::parquet::seal::SEALED;
 
 /// Rows in a row group.
 pub(super) const ROW_GROUP_ROWS: usize = 65_536;
+/// A table of more columns is wide: its row groups have fewer rows, and are encoded a column at a
+/// time.
+pub(super) const WIDE_COLUMNS: usize = 1024;
+/// How many values a row group of a wide table has at most: 128 MiB of numbers.
+const WIDE_VALUES: usize = 1 << 24;
 /// A dictionary of a column in a row group ends when it has so many bytes.
 pub const DICTIONARY_BYTES: usize = 64 << 10;
 /// How hard zstd tries. With integers packed before, a higher level takes longer and gives no
@@ -41,6 +47,16 @@ pub const DICTIONARY_BYTES: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 1;
 /// How many values of a column say how it is written.
 const SAMPLE: usize = 1024;
+
+/// How many rows a row group of so many columns has.
+pub(super) fn group_rows(columns: usize) -> usize {
+    if columns <= WIDE_COLUMNS {
+        return ROW_GROUP_ROWS;
+    }
+    let rows = (WIDE_VALUES / columns).max(1);
+    // A power of two, as the pieces are that it is written in.
+    1 << rows.ilog2()
+}
 
 /// How a file of rows sorted by `key` is encoded whose first piece is this one.
 pub(super) fn properties(
@@ -145,4 +161,16 @@ fn sorting(schema: &Schema, key: &[String]) -> Option<Vec<SortingColumn>> {
         .iter()
         .all(|field| !field.data_type().is_nested());
     (columns.len() == key.len() && !columns.is_empty() && is_flat).then_some(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_groups_of_many_columns_have_fewer_rows() {
+        let rows = [1, 1024, 1025, 16_000, 100_000, 1 << 30].map(group_rows);
+        assert_eq!(rows, [65_536, 65_536, 8192, 1024, 128, 1]);
+        assert!(rows.iter().all(|rows| rows.is_power_of_two()));
+    }
 }

@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 pub use super::row_groups::DICTIONARY_BYTES;
-use super::row_groups::{ROW_GROUP_ROWS, properties};
+use super::row_groups::{group_rows, properties};
 use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};
@@ -35,6 +35,9 @@ pub struct ObjectWriter {
     untyped: Vec<(usize, FieldRef)>,
     /// A piece that was begun, in the types that rows come in.
     pieces: Option<BatchCoalescer>,
+    /// How many rows a piece has, and a row group, which is some pieces.
+    piece_rows: usize,
+    group_rows: usize,
     target: Location,
     rows: u64,
 }
@@ -77,7 +80,10 @@ impl ObjectWriter {
         ArrowSchemaConverter::new()
             .convert(&in_file)
             .map_err(|error| unfit(target, &error))?;
+        let group_rows = group_rows(schema.fields().len());
         Ok(ObjectWriter {
+            piece_rows: BATCH_ROWS.min(group_rows),
+            group_rows,
             state: FileState::Unbegun(file, in_file, sorted_by.to_vec()),
             untyped,
             pieces: None,
@@ -93,7 +99,7 @@ impl ObjectWriter {
                 std::mem::replace(&mut self.state, FileState::Failed)
         {
             let properties = properties(&schema, &key, first)?;
-            let encoder = Encoder::new(file, &schema, properties, ROW_GROUP_ROWS)
+            let encoder = Encoder::new(file, &schema, properties, self.group_rows)
                 .map_err(|error| unfit(&self.target, &error))?;
             self.state = FileState::Begun(Box::new(encoder));
         }
@@ -118,12 +124,12 @@ impl ObjectWriter {
         let mut at = if begun == 0 {
             0
         } else {
-            (BATCH_ROWS - begun).min(batch.num_rows())
+            (self.piece_rows - begun).min(batch.num_rows())
         };
         self.gather(batch.slice(0, at))?;
-        while batch.num_rows() - at >= BATCH_ROWS {
-            self.encode(batch.slice(at, BATCH_ROWS))?;
-            at += BATCH_ROWS;
+        while batch.num_rows() - at >= self.piece_rows {
+            self.encode(batch.slice(at, self.piece_rows))?;
+            at += self.piece_rows;
         }
         self.gather(batch.slice(at, batch.num_rows() - at))
     }
@@ -133,9 +139,10 @@ impl ObjectWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        let piece_rows = self.piece_rows;
         let pieces = self
             .pieces
-            .get_or_insert_with(|| BatchCoalescer::new(rows.schema(), BATCH_ROWS));
+            .get_or_insert_with(|| BatchCoalescer::new(rows.schema(), piece_rows));
         pieces
             .push_batch(rows)
             .io_context(|| format!("cannot write '{}'", self.target))?;
