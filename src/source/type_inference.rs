@@ -282,7 +282,9 @@ impl Guess {
         let is_decimal = was(|pinned| matches!(pinned, DataType::Decimal128(..)));
         let is_float32 = was(|pinned| pinned == &DataType::Float32);
         let is_float = is_float32 || was(|pinned| pinned == &DataType::Float64);
-        if self.not_whole.is_some() && self.not_number.is_some() && !is_decimal && !is_float {
+        // Nothing is left to be known. Of numbers, whether a later one has a fraction is.
+        let is_text = self.not_whole.is_some() && self.not_number.is_some();
+        if is_text && !was(|_| true) {
             return;
         }
         // No number is empty.

@@ -95,6 +95,20 @@ mod tests {
         guess
     }
 
+    #[test]
+    fn a_fraction_after_all_else_is_known_counts_in_every_piece() {
+        let long = "99999999999999999999999999999999999999";
+        let values: Vec<(u64, &str)> = (1..).zip(["1", "16777217", "1e3", long, "1.5"]).collect();
+        let pinned = Some(&DataType::Int32);
+        for cut in 0..values.len() {
+            let (before, after) = values.split_at(cut);
+            let mut pieces = of(before, pinned, Written::JsonNumbers);
+            pieces.add_later(of(after, pinned, Written::JsonNumbers));
+            let whole = of(&values, pinned, Written::JsonNumbers);
+            assert_eq!(decided(&pieces), decided(&whole), "cut at {cut}");
+        }
+    }
+
     proptest! {
         #[test]
         fn pieces_decide_as_the_whole_does(
