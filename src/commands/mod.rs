@@ -16,6 +16,7 @@ pub mod join;
 pub(crate) mod lookup;
 pub mod partitions;
 mod places;
+pub(crate) mod pruned;
 pub mod schema;
 pub mod show;
 pub mod shown_columns;

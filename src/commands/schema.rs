@@ -97,7 +97,7 @@ pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
     let (Some((first, _)), Some((last, _))) = (schemas.first_key_value(), schemas.last_key_value())
     else {
         let error = Error::refused(format!("table {name} has no snapshots"));
-        return Err(error.hint(format!("asof snapshot {name} --source FILE --key COLUMN")));
+        return Err(error.hint(inventory.table.filling()));
     };
     let table = &inventory.table;
     let mut columns = histories(&schemas);

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::lookup::inventory;
+use super::pruned::restoring;
 use super::shown_columns::ShownColumn;
 use super::shown_columns::shown_columns;
 use super::snapshot::{RefusedCopy, refused_copies};
@@ -82,6 +83,9 @@ pub struct TableStatus {
     pub retyped: Vec<NaiveDate>,
     /// The dates that only the intervals know.
     pub pruned: Vec<NaiveDate>,
+    /// The command that writes snapshots of those dates again, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_with: Option<String>,
     /// What cannot be read.
     pub unreadable: Vec<UnreadableObject>,
 }
@@ -172,6 +176,11 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         });
     }
     let dates = Dates::of(inventory, &footers, intervals);
+    if let (Some(_), Some(what)) = (intervals, inventory.nothing_found()) {
+        unreadable.push(UnreadableObject { date: None, what });
+    }
+    let restore_with = intervals
+        .and_then(|intervals| restoring(workspace, &inventory.table, intervals, &dates.pruned));
     let bytes = found.partitions.values().flatten();
     let is_whole = table.own && footers.len() == found.partitions.len();
     Ok(TableStatus {
@@ -200,6 +209,7 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         retyped: dates.retyped,
         stale: table.own.then_some(dates.stale),
         pruned: dates.pruned,
+        restore_with,
         unreadable,
     })
 }

@@ -577,6 +577,36 @@ fn copies_that_vanish_are_told_and_a_layout_that_matches_nothing_is_refused() {
         std::fs::remove_dir_all(world.path(&copy)).expect("removed");
     }
     world.refuses(3, &compact("date=%Y-%m-%d"));
+    world.tell("nor is it silent of a table that asof.toml describes");
+    for day in 1..=3 {
+        world.write(
+            &format!("copies/date=2024-01-0{day}/x.csv"),
+            format!("id,v\n1,{day}\n"),
+        );
+    }
+    let configure = |world: &World, layout: &str| {
+        world.write(
+            "asof.toml",
+            format!(
+                "lake = 'lake'\n[tables.item]\nkey = ['id']\nsnapshots = 'copies'\nlayout = \
+                 '{layout}'\n"
+            ),
+        );
+    };
+    configure(&world, "date=%Y-%m-%d");
+    world.succeeds("compact item");
+    std::fs::remove_dir_all(world.path("copies/date=2024-01-02")).expect("removed");
+    world.succeeds("status item");
+    world.refuses(3, "compact item --full");
+    configure(&world, "%Y/%m/%d");
+    let before = world.tree("copies");
+    world.succeeds("status item");
+    world.refuses(3, "verify item");
+    world.refuses(3, "compact item");
+    std::fs::remove_file(world.path("lake/item/intervals/item.parquet")).expect("removed");
+    world.refuses(3, "verify item");
+    world.refuses(3, "schema item");
+    assert_eq!(before, world.tree("copies"), "a copy was written to");
     world.pin("external_vanished");
 }
 
@@ -593,8 +623,14 @@ fn a_snapshot_that_was_deleted_is_told_with_the_command_that_writes_it_again() {
         said.contains("the snapshot of 2024-03-02 is gone"),
         "{said}"
     );
+    let status = world.json("status item");
+    assert_eq!(status["tables"][0]["pruned"][0], "2024-03-02");
     let (_, command) = said.split_once("asof expand").expect("a command");
     let command = command.split(" writes").next().expect("its end");
+    assert_eq!(
+        status["tables"][0]["restore_with"],
+        format!("asof expand{command}").as_str()
+    );
     world.succeeds(&format!("expand{command}"));
     assert_eq!(
         world.listing(snapshot),
@@ -602,4 +638,29 @@ fn a_snapshot_that_was_deleted_is_told_with_the_command_that_writes_it_again() {
     );
     world.succeeds("verify item");
     assert!(world.quietly("compact item").stderr.is_empty());
+}
+
+#[test]
+fn no_command_is_told_for_a_snapshot_that_the_intervals_cannot_give_back() {
+    let world = World::shop(3);
+    assert!(
+        world
+            .quietly("compact item --where 'id = 1'")
+            .status
+            .success()
+    );
+    std::fs::remove_dir_all(world.path("lake/item/snapshots/snapshot_date=2024-03-02"))
+        .expect("removed");
+    let output = world.quietly("compact item");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("the snapshot of 2024-03-02 is gone"),
+        "{said}"
+    );
+    assert!(!said.contains("asof expand"), "{said}");
+    let status = world.json("status item");
+    assert!(
+        status["tables"][0].get("restore_with").is_none(),
+        "{status}"
+    );
 }

@@ -255,7 +255,7 @@ fn credentials_in_paths_are_concealed_in_results_too() {
     world.succeeds("snapshot item");
     is_concealed(&world);
     let report = world.json("backfill active --from 2024-03-01 --to 2024-03-01");
-    let output = report["output"].as_str().expect("a path");
+    let output = report[0]["output"].as_str().expect("a path");
     assert!(
         output.ends_with("region-north/out-${SHARE_TOKEN}"),
         "{output}"

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Render, schema, selected};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, paint, size};
 use crate::commands::job_status::JobStatus;
+use crate::commands::pruned;
 use crate::commands::status::TableStatus;
 use crate::domain::staleness::DateState;
 use crate::error::Result;
@@ -140,13 +141,23 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
             status.retyped.len() as u64,
             "with types that were declared differently since the compaction",
         ),
-        (status.pruned.len() as u64, "only in the intervals"),
+        (
+            status.pruned.len() as u64,
+            &format!("only in the intervals: {}", pruned::span(&status.pruned)),
+        ),
         (status.superseded, "superseded and kept aside"),
     ];
     for (snapshots, what) in notes.into_iter().filter(|(snapshots, _)| *snapshots > 0) {
         printer.line(format!("  {} {what}", count(snapshots, "snapshot")))?;
     }
     refused(printer, status)?;
+    if let Some(command) = &status.restore_with {
+        let them = match status.pruned.len() {
+            1 => "it",
+            _ => "them",
+        };
+        printer.line(format!("    {command} writes {them} again"))?;
+    }
     for unreadable in &status.unreadable {
         let label = paint(RED, "unreadable:");
         printer.line(format!("  {label} {}", unreadable.what))?;

@@ -20,12 +20,12 @@ const SNAPSHOTS: usize = 3;
 const NEARLY_ALL: u64 = 90;
 
 impl Compaction<'_> {
-    /// Tells which snapshots the intervals were made from and are not there any more.
-    pub(super) fn note_removed(&self, dates: &[NaiveDate]) {
+    /// Tells which snapshots the intervals were made from and are not there any more, and with
+    /// which command they are written again.
+    pub(super) fn note_removed(&self, dates: &[NaiveDate], again: Option<&str>) {
         let (Some(first), Some(last)) = (dates.first(), dates.last()) else {
             return;
         };
-        let name = &self.table.name;
         let which = match dates.len() {
             1 => format!("the snapshot of {first} is gone"),
             number => format!("{number} snapshots from {first} to {last} are gone"),
@@ -34,19 +34,17 @@ impl Compaction<'_> {
             1 => ("its", "it"),
             _ => ("their", "them"),
         };
-        self.workspace.progress.note(&if self.table.own {
-            let root = word(&self.workspace.shown(&self.table.root));
-            format!(
-                "{name}: {which}, and the intervals keep {its} rows; asof expand {} --from {first} --to \
-                 {last} --out {root} writes {it} again",
-                word(name.as_str())
-            )
-        } else {
-            format!(
-                "{name}: {which} from '{}', and the intervals keep {its} rows",
-                self.table.root
-            )
-        });
+        let from = match self.table.own {
+            true => String::new(),
+            false => format!(" from '{}'", self.table.root),
+        };
+        let again = again
+            .map(|command| format!("; {command} writes {it} again"))
+            .unwrap_or_default();
+        self.workspace.progress.note(&format!(
+            "{}: {which}{from}, and the intervals keep {its} rows{again}",
+            self.table.name
+        ));
     }
 
     /// Says so if intervals end for no other reason than that columns appeared.

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use super::existing::Existing;
 use super::{CompactOptions, CompactionMode, settings};
 use crate::commands::Workspace;
+use crate::commands::pruned::{restoring, span};
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
@@ -92,8 +93,9 @@ impl<'a> Compaction<'a> {
             let pruned: Vec<NaiveDate> = pruned.collect();
             observed.extend(&pruned);
             observed.sort();
+            let again = restoring(workspace, &run.table, &existing, &pruned);
             run.take_over(existing, &found.partitions, &pruned)?;
-            run.note_removed(&pruned);
+            run.note_removed(&pruned, again.as_deref());
         } else if options.full {
             run.refuse_to_lose()?;
         }
@@ -162,21 +164,16 @@ impl<'a> Compaction<'a> {
              exists only in the intervals"
         );
         let mut error = Error::refused(what);
-        let last = dates[dates.len() - 1];
         if !self.table.own {
             // asof never writes among external copies.
             error = error.hint(format!(
-                "put the copies of {first} to {last} back, if they should be there"
+                "put the copies of {} back, if they should be there",
+                span(dates)
             ));
-        } else if Intervals::open(&self.path)
-            .ok()
-            .flatten()
-            .is_none_or(|existing| existing.is_whole())
+        } else if let Some(existing) = Intervals::open(&self.path).ok().flatten()
+            && let Some(command) = restoring(self.workspace, &self.table, &existing, dates)
         {
-            let root = self.workspace.shown(&self.table.root);
-            error = error.hint(format!(
-                "asof expand {name} --from {first} --to {last} --out '{root}', to have them back"
-            ));
+            error = error.hint(format!("{command}, to have them back"));
         }
         Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
     }

@@ -307,10 +307,7 @@ impl VerifyReport {
             "{noun} {} {have} no snapshots: nothing to verify",
             names.join(", ")
         ))
-        .hint(match workspace.table_config(&first.table).snapshots {
-            None => format!("asof snapshot {} --source FILE --key COLUMN", names[0]),
-            Some(_) => format!("asof compact {}", names[0]),
-        }))
+        .hint(workspace.table(&first.table, &[])?.filling()))
     }
 }
 
@@ -386,6 +383,9 @@ impl<'a> Verification<'a> {
                 None
             }
         };
+        if let (Some(_), Some(what)) = (intervals, inventory.nothing_found()) {
+            self.problem(None, ProblemKind::Unreadable, what);
+        }
         let expanded = intervals.and_then(|intervals| self.check_intervals(intervals));
         let jobs = jobs(inventory, intervals);
         if let Some(intervals) = intervals {

@@ -52,6 +52,19 @@ impl TableInventory {
             intervals,
         })
     }
+
+    /// That no copy of another tool is found, which is a wrong path or a wrong layout rather than a
+    /// new table once there are intervals. asof's own snapshots may be pruned, and a file of
+    /// intervals is read without copies.
+    pub fn nothing_found(&self) -> Option<String> {
+        let table = &self.table;
+        (self.intervals_path.is_some() && !table.own && self.found.partitions.is_empty()).then(
+            || {
+                let root = &table.root;
+                format!("no copy is found in '{root}' any more; {}", table.filling())
+            },
+        )
+    }
 }
 
 /// The key in the last footer that can be read; empty if none can.
