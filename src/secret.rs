@@ -175,6 +175,10 @@ pub(crate) fn concealed(text: &str) -> String {
 
 /// A result, or a part of one, with `${VAR}` in the place of the credentials that paths of the
 /// configuration hold.
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only the program prints results")
+)]
 pub(crate) fn without_credentials(text: &str) -> Cow<'_, str> {
     with_variables(Cow::Borrowed(text), |expanded| {
         expanded.is_credential && expanded.value.len() >= LONG
