@@ -1,11 +1,6 @@
 //! MariaDB, which speaks the language of MySQL: every type, one state, and what goes wrong.
 
-use std::time::{Duration, Instant};
-
-use super::servers::{Database, hint};
-use crate::journeys::environment::text;
-
-const COPY: &str = "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet";
+use super::servers::Database;
 
 /// Columns with two values each, the type that asof gives them, and what the client prints as asof
 /// does, with `{c}` in the place of the column.
@@ -158,23 +153,12 @@ fn every_type_is_what_the_client_prints() {
         "SET time_zone = '+00:00'; CREATE TABLE item (id int PRIMARY KEY, {columns});
          INSERT INTO item VALUES (1, {ones}), (2, {others}); INSERT INTO item (id) VALUES (3);"
     ));
-    let mut world = database.world();
-    world.succeeds("snapshot item");
-    let report = world.json("schema item");
-    let types = report["columns"].as_array().expect("columns").iter();
-    let types: Vec<&str> = types
-        .map(|column| column["type"].as_str().expect("a type"))
-        .collect();
     let expected = TYPES.iter().map(|(_, _, _, data_type, _)| *data_type);
-    assert_eq!(
-        types,
-        ["int32"].into_iter().chain(expected).collect::<Vec<_>>()
-    );
     let printed = printed.join(", ");
-    let client = database.run(&format!(
-        "SET time_zone = '+00:00'; SELECT id, {printed} FROM item ORDER BY id"
-    ));
-    assert_eq!(world.rows(COPY)[1..], client);
+    database.has_types_and_rows(
+        expected,
+        &format!("SET time_zone = '+00:00'; SELECT id, {printed} FROM item ORDER BY id"),
+    );
 }
 
 #[test]
@@ -192,20 +176,7 @@ fn what_has_no_exact_type_is_refused_and_the_hint_reads_its_text() {
     .enumerate()
     {
         let database = of_type(&format!("refused_{at}"), data_type, &[value]);
-        let mut world = database.world();
-        world.refuses(3, "snapshot item");
-        assert!(
-            world.transcript().contains("column 'c'"),
-            "{}",
-            world.transcript()
-        );
-        let hint = hint(&world.quietly("snapshot item"));
-        world.succeeds(&format!("snapshot item {hint}"));
-        assert_eq!(
-            world.rows(COPY)[1..],
-            database.run("SELECT * FROM item"),
-            "{data_type}"
-        );
+        database.is_read_as_text("SELECT * FROM item");
     }
     let point = of_type("refused_point", "point", &["ST_GeomFromText('POINT(1 1)')"]);
     point.world().refuses(3, "snapshot item");
@@ -285,54 +256,18 @@ fn a_password_comes_from_my_cnf() {
 fn one_read_sees_one_state() {
     let database = Database::mariadb("one_state");
     database.run("CREATE TABLE item (id int PRIMARY KEY, c decimal(10, 1)) SELECT seq AS id, 1.0 AS c FROM seq_1_to_100000");
-    let world = database.world();
-    let moves: String = (0..100_000_i64)
-        .map(|n| {
-            let (from, to) = (1 + n * 7919 % 100_000, 100_000 - n * 104_729 % 100_000);
-            format!("START TRANSACTION; UPDATE item SET c = c - 1.5 WHERE id = {from}; UPDATE item SET c = c + 1.5 WHERE id = {to}; COMMIT;\n")
-        })
-        .collect();
-    let mut mover = database.begin(&moves);
-    let output = world.quietly("snapshot item");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(
-        mover.try_wait().expect("it runs").is_none(),
-        "it moves to the end"
-    );
-    mover.kill().expect("it stops");
-    mover.wait().expect("it ends");
-    let rows = world.rows(COPY);
-    let prices = rows[1..]
-        .iter()
-        .map(|row| row.split('|').nth(1).unwrap().parse::<f64>().unwrap());
-    assert_eq!((rows.len(), prices.sum::<f64>()), (100_001, 100_000.0));
+    database.keeps_its_sum("START TRANSACTION");
 }
 
 #[test]
 fn a_connection_that_breaks_publishes_nothing() {
     let database = Database::mariadb("broken");
-    let world = database.world();
     // Rows come slowly, so that the connection breaks in the midst of them.
-    let child = world
-        .command("--no-progress snapshot item --query 'SELECT seq AS id, SLEEP(0.001) AS s FROM seq_1_to_1000000'")
-        .spawn()
-        .expect("asof starts");
-    let begun = Instant::now();
-    let reading = "SELECT id FROM information_schema.processlist WHERE db = 'broken' AND info LIKE 'SELECT seq%'";
-    loop {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never reads");
-        if let [id] = database.run(reading).as_slice() {
-            database.run(&format!("KILL {id}"));
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = child.wait_with_output().expect("it ends");
-    let printed = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{printed}");
-    assert!(
-        printed.contains("table item, 2024-03-01") && printed.contains("before the last row"),
-        "{printed}"
-    );
-    assert!(!world.path(COPY).exists());
+    let query = "SELECT seq AS id, SLEEP(0.001) AS s FROM seq_1_to_1000000";
+    database.breaks(query, || {
+        let reading = "SELECT id FROM information_schema.processlist WHERE db = 'broken' AND info LIKE 'SELECT seq%'";
+        let ids = database.run(reading);
+        ids.iter().for_each(|id| drop(database.run(&format!("KILL {id}"))));
+        !ids.is_empty()
+    });
 }

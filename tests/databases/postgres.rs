@@ -1,11 +1,7 @@
 //! PostgreSQL: every type, one state, and everything that can go wrong between two nights.
 
-use std::time::{Duration, Instant};
-
-use super::servers::{Database, PASSWORD, hint};
+use super::servers::{COPY, Database, PASSWORD};
 use crate::journeys::environment::text;
-
-const COPY: &str = "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet";
 
 /// Columns with two values each, the type that asof gives them, and what psql prints as asof does.
 const TYPES: [(&str, &str, &str, &str, &str); 33] = [
@@ -161,26 +157,12 @@ fn every_type_is_what_psql_prints() {
     );
     sql += "INSERT INTO item (id) VALUES (3);";
     database.run(&sql);
-    let mut world = database.world();
-    world.succeeds("snapshot item");
-    let report = world.json("schema item");
-    let types: Vec<&str> = report["columns"]
-        .as_array()
-        .expect("columns")
-        .iter()
-        .map(|column| column["type"].as_str().expect("a type"))
-        .collect();
-    let expected: Vec<&str> = ["int32"]
-        .into_iter()
-        .chain(TYPES.iter().map(|(_, _, _, data_type, _)| *data_type))
-        .collect();
-    assert_eq!(types, expected);
-    let rows = world.rows(COPY);
-    let psql = database.run(&format!(
-        "SELECT id, {} FROM item ORDER BY id",
-        printed.join(", ")
-    ));
-    assert_eq!(rows[1..], psql);
+    let expected = TYPES.iter().map(|(_, _, _, data_type, _)| *data_type);
+    let printed = printed.join(", ");
+    database.has_types_and_rows(
+        expected,
+        &format!("SELECT id, {printed} FROM item ORDER BY id"),
+    );
 }
 
 #[test]
@@ -204,17 +186,7 @@ fn a_type_without_an_exact_one_is_refused_and_the_hint_reads_its_text() {
     .enumerate()
     {
         let database = of_type(&format!("refused_{at}"), data_type, &[value]);
-        let mut world = database.world();
-        world.refuses(3, "snapshot item");
-        assert!(
-            world.transcript().contains("column 'c'"),
-            "{}",
-            world.transcript()
-        );
-        let hint = hint(&world.quietly("snapshot item"));
-        world.succeeds(&format!("snapshot item {hint}"));
-        let printed = database.run("SELECT id, c::text FROM item");
-        assert_eq!(world.rows(COPY)[1..], printed, "{data_type}");
+        database.is_read_as_text("SELECT id, c::text FROM item");
     }
 }
 
@@ -379,28 +351,7 @@ fn a_password_comes_from_many_places_and_reaches_none() {
 fn one_read_sees_one_state() {
     let database = Database::postgres("one_state");
     database.run("CREATE TABLE item (id int PRIMARY KEY, c numeric); INSERT INTO item SELECT i, 1 FROM generate_series(1, 100000) i");
-    let world = database.world();
-    let moves: String = (0..100_000_i64)
-        .map(|n| {
-            let (from, to) = (1 + n * 7919 % 100_000, 100_000 - n * 104_729 % 100_000);
-            format!("BEGIN; UPDATE item SET c = c - 1.5 WHERE id = {from}; UPDATE item SET c = c + 1.5 WHERE id = {to}; COMMIT;\n")
-        })
-        .collect();
-    let mut mover = database.begin(&moves);
-    let output = world.quietly("snapshot item");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(
-        mover.try_wait().expect("it runs").is_none(),
-        "it moves to the end"
-    );
-    mover.kill().expect("it stops");
-    mover.wait().expect("it ends");
-    let rows = world.rows(COPY);
-    let sum = rows[1..]
-        .iter()
-        .map(|row| row.split('|').nth(1).unwrap().parse::<f64>().unwrap())
-        .sum::<f64>();
-    assert_eq!((rows.len(), sum), (100_001, 100_000.0));
+    database.keeps_its_sum("BEGIN");
 }
 
 #[test]
@@ -408,24 +359,10 @@ fn a_connection_that_breaks_publishes_nothing() {
     let database = Database::postgres("broken");
     // Rows come slowly, so that the connection breaks in the midst of them.
     database.run("CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN i; END'");
-    let world = database.world();
-    let child = world
-        .command("--no-progress snapshot item --query 'SELECT slow(i) AS id FROM generate_series(1, 1000000) i'")
-        .spawn()
-        .expect("asof starts");
-    let begun = Instant::now();
-    while database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'asof' AND query LIKE 'COPY%' AND datname = 'broken'").is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never reads");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = child.wait_with_output().expect("it ends");
-    let printed = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{printed}");
-    assert!(
-        printed.contains("table item, 2024-03-01") && printed.contains("before the last row"),
-        "{printed}"
-    );
-    assert!(!world.path(COPY).exists());
+    database.breaks("SELECT slow(i) AS id FROM generate_series(1, 1000000) i", || {
+        let ended = database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'asof' AND query LIKE 'COPY%' AND datname = 'broken'");
+        !ended.is_empty()
+    });
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::journeys::environment::{World, text};
 
 /// The password of every user that the tests log in as.
 pub(super) const PASSWORD: &str = "asof";
+
+/// The copy of the table `item` that a test takes.
+pub(super) const COPY: &str = "lake/item/snapshots/snapshot_date=2024-03-01/item.parquet";
 
 /// A database on a server.
 pub(super) struct Database {
@@ -70,6 +74,82 @@ impl Database {
         client
     }
 
+    /// The columns of `item` have these types behind the key, and the rows of its copy are those that
+    /// the client prints for a query.
+    pub(super) fn has_types_and_rows<'a>(&self, types: impl Iterator<Item = &'a str>, query: &str) {
+        let mut world = self.world();
+        world.succeeds("snapshot item");
+        let report = world.json("schema item");
+        let columns = report["columns"].as_array().expect("columns").iter();
+        let found: Vec<&str> = columns
+            .map(|column| column["type"].as_str().expect("a type"))
+            .collect();
+        assert_eq!(
+            found,
+            ["int32"].into_iter().chain(types).collect::<Vec<_>>()
+        );
+        assert_eq!(world.rows(COPY)[1..], self.run(query));
+    }
+
+    /// Column `c` of `item` is refused, and the first hint reads what the client prints for a query.
+    #[track_caller]
+    pub(super) fn is_read_as_text(&self, query: &str) {
+        let mut world = self.world();
+        world.refuses(3, "snapshot item");
+        let transcript = world.transcript();
+        assert!(transcript.contains("column 'c'"), "{transcript}");
+        let hint = hint(&world.quietly("snapshot item"));
+        world.succeeds(&format!("snapshot item {hint}"));
+        assert_eq!(world.rows(COPY)[1..], self.run(query), "{hint}");
+    }
+
+    /// A copy of `item`, whose 100,000 rows have a sum of 100,000 in `c`, has that sum although it is
+    /// moved between them meanwhile. `begin` begins a transaction.
+    pub(super) fn keeps_its_sum(&self, begin: &str) {
+        let world = self.world();
+        let moves: String = (0..100_000_i64)
+            .map(|n| {
+                let (from, to) = (1 + n * 7919 % 100_000, 100_000 - n * 104_729 % 100_000);
+                format!("{begin}; UPDATE item SET c = c - 1.5 WHERE id = {from}; UPDATE item SET c = c + 1.5 WHERE id = {to}; COMMIT;\n")
+            })
+            .collect();
+        let mut mover = self.begin(&moves);
+        let output = world.quietly("snapshot item");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let ended = mover.try_wait().expect("it runs");
+        assert!(ended.is_none(), "it moves to the end");
+        mover.kill().expect("it stops");
+        mover.wait().expect("it ends");
+        let rows = world.rows(COPY);
+        let sum = rows[1..]
+            .iter()
+            .map(|row| row.split('|').nth(1).unwrap().parse::<f64>().unwrap())
+            .sum::<f64>();
+        assert_eq!((rows.len(), sum), (100_001, 100_000.0));
+    }
+
+    /// A connection that breaks while it reads a query publishes nothing. `has_broken` breaks it once
+    /// it reads, and says whether it did.
+    pub(super) fn breaks(&self, query: &str, has_broken: impl Fn() -> bool) {
+        let world = self.world();
+        let child = world
+            .command(&format!("--no-progress snapshot item --query '{query}'"))
+            .spawn()
+            .expect("asof starts");
+        let begun = Instant::now();
+        while !has_broken() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never reads");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = child.wait_with_output().expect("it ends");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{printed}");
+        let names_the_rest =
+            printed.contains("table item, 2024-03-01") && printed.contains("before the last row");
+        assert!(names_the_rest, "{printed}");
+        assert!(!world.path(COPY).exists());
+    }
+
     /// A world whose table `item` has this database as its source, and the password in its
     /// environment.
     pub(super) fn world(&self) -> World {
@@ -123,7 +203,7 @@ fn mariadb(url: &str) -> Command {
 }
 
 /// The first hint that a command printed.
-pub(super) fn hint(output: &Output) -> String {
+fn hint(output: &Output) -> String {
     let printed = text(&output.stderr);
     let hint = printed
         .lines()
