@@ -22,67 +22,58 @@ pub(super) fn publish(
     fingerprint: Fingerprint,
     schema: &SchemaRef,
 ) -> Result<Outcome> {
-    uninterrupted(|| {
-        let outcome = put(workspace, plan, options, staged, fingerprint, schema)?;
-        if matches!(outcome, Outcome::Published | Outcome::Replaced) {
-            let path = plan.path.as_local();
-            published(plan.table.name.as_str(), Some(plan.date), path);
-        }
-        Ok(outcome)
-    })
-}
-
-fn put(
-    workspace: &Workspace<'_>,
-    plan: &SnapshotPlan<'_>,
-    options: &SnapshotOptions,
-    staged: Staged,
-    fingerprint: Fingerprint,
-    schema: &SchemaRef,
-) -> Result<Outcome> {
     let SnapshotPlan {
         table, date, path, ..
     } = plan;
-    if options.dry_run {
-        return Ok(Outcome::Planned);
-    }
-    let lost = || {
-        Error::conflict(format!(
-            "table {}: another writer published {date} first",
-            table.name
-        ))
-    };
-    if !plan.replaces {
-        return match (staged.publish_new()?, options.if_exists) {
-            (Published::Done, _) => Ok(Outcome::Published),
-            (Published::Exists, IfExists::Keep) => Ok(Outcome::Kept),
-            (Published::Exists, _) => Err(lost()),
+    let publish = || {
+        if options.dry_run {
+            return Ok(Outcome::Planned);
+        }
+        let lost = || {
+            Error::conflict(format!(
+                "table {}: another writer published {date} first",
+                table.name
+            ))
         };
-    }
-    let old = standing(path)?;
-    // Equal rows of another type are another snapshot: it may be retaken for no other reason.
-    let is_same = |old: &StandingSnapshot| {
-        old.footer.fingerprint == fingerprint
-            && old.footer.key == table.key
-            && old.object.schema() == schema
+        if !plan.replaces {
+            return match (staged.publish_new()?, options.if_exists) {
+                (Published::Done, _) => Ok(Outcome::Published),
+                (Published::Exists, IfExists::Keep) => Ok(Outcome::Kept),
+                (Published::Exists, _) => Err(lost()),
+            };
+        }
+        let old = standing(path)?;
+        // Equal rows of another type are another snapshot: it may be retaken for no other reason.
+        let is_same = |old: &StandingSnapshot| {
+            old.footer.fingerprint == fingerprint
+                && old.footer.key == table.key
+                && old.object.schema() == schema
+        };
+        if let Some(old) = old.as_ref().filter(|old| is_same(old))
+            && old.is_whole()?
+        {
+            return Ok(Outcome::Kept);
+        }
+        let lake = workspace.lake()?;
+        let old = old.map(|old| old.footer.fingerprint);
+        let aside = lake.superseded_snapshot(
+            &table.name,
+            *date,
+            workspace.clock.now(),
+            old.unwrap_or(Fingerprint(0)),
+        );
+        staged.publish_replacing(&aside, |place| {
+            Ok(standing(place)?.map(|now| now.footer.fingerprint) == old)
+        })?;
+        Ok(Outcome::Replaced)
     };
-    if let Some(old) = old.as_ref().filter(|old| is_same(old))
-        && old.is_whole()?
-    {
-        return Ok(Outcome::Kept);
-    }
-    let lake = workspace.lake()?;
-    let old = old.map(|old| old.footer.fingerprint);
-    let aside = lake.superseded_snapshot(
-        &table.name,
-        *date,
-        workspace.clock.now(),
-        old.unwrap_or(Fingerprint(0)),
-    );
-    staged.publish_replacing(&aside, |place| {
-        Ok(standing(place)?.map(|now| now.footer.fingerprint) == old)
-    })?;
-    Ok(Outcome::Replaced)
+    uninterrupted(|| {
+        let outcome = publish()?;
+        if matches!(outcome, Outcome::Published | Outcome::Replaced) {
+            published(table.name.as_str(), Some(*date), path.as_local());
+        }
+        Ok(outcome)
+    })
 }
 
 /// A snapshot that stands under the name of the one that is to be published.

@@ -25,7 +25,7 @@ use self::decimals::settle_decimals;
 use self::values::Raw;
 use super::DatabaseRelation;
 use super::login::Login;
-use super::stream::{Asked, Ended, Fill, RowSink, on_a_thread};
+use super::stream::{Asked, Ended, Fill, RowSink, on_a_runtime};
 use super::tls::Mode;
 use crate::error::{Context, Result};
 use crate::source::SourceRows;
@@ -35,13 +35,7 @@ use crate::source::SourceRows;
 /// # Errors
 /// A failure to connect; a refusal of the login, the table, the query or the type of a column.
 pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
-    on_a_thread(move |sink| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .io_context(|| "no connection can be waited for".into())?;
-        runtime.block_on(read_once(&login, &asked, sink))
-    })
+    on_a_runtime(async move |sink| read_once(&login, &asked, sink).await)
 }
 
 async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), Ended> {

@@ -142,6 +142,22 @@ pub(super) fn on_a_thread(
     }
 }
 
+/// The same for work that waits for a server.
+///
+/// # Errors
+/// As [`on_a_thread`].
+pub(super) fn on_a_runtime(
+    work: impl AsyncFnOnce(&RowSink) -> Result<(), Ended> + Send + 'static,
+) -> Result<SourceRows> {
+    on_a_thread(move |sink| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .io_context(|| "no connection can be waited for".into())?;
+        runtime.block_on(work(sink))
+    })
+}
+
 /// The rows that a thread reads.
 struct Arriving {
     messages: Receiver<ThreadMessage>,
