@@ -173,16 +173,11 @@ pub(crate) fn concealed(text: &str) -> String {
     with_variables(without_user_info(text), |_| true).into_owned()
 }
 
-/// A result, or a part of one, with `${VAR}` in the place of the credentials that paths of the
-/// configuration hold.
-#[cfg_attr(
-    not(feature = "cli"),
-    allow(dead_code, reason = "only the program prints results")
-)]
-pub(crate) fn without_credentials(text: &str) -> Cow<'_, str> {
-    with_variables(Cow::Borrowed(text), |expanded| {
-        expanded.is_credential && expanded.value.len() >= LONG
-    })
+/// A path of a result, with `${VAR}` in the place of the credentials that paths of the configuration
+/// hold.
+pub(crate) fn without_credentials(path: &str) -> String {
+    let is_taken = |expanded: &Expanded| expanded.is_credential && expanded.value.len() >= LONG;
+    with_variables(Cow::Borrowed(path), is_taken).into_owned()
 }
 
 /// A text with `${VAR}` in the place of the values that are taken.

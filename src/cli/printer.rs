@@ -2,7 +2,6 @@
 //!
 //! One [`Printer`] owns quiet, verbose, colour and progress. Messages read the same without colour.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -12,7 +11,6 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::Value;
 use tracing::{error, info, warn};
 
 use super::args::{Color, Global, LogFormat};
@@ -21,7 +19,7 @@ use crate::clock::Stopwatch;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
 use crate::phases;
-use crate::secret::{concealed, without_credentials};
+use crate::secret::concealed;
 use crate::storage::object_store::http::{RequestCounts, Requests};
 
 /// Bold.
@@ -88,14 +86,10 @@ impl Printer {
 
     /// A line of the result.
     pub(super) fn line(&self, text: impl AsRef<str>) -> Result<()> {
-        self.write_line(&without_credentials(text.as_ref()))
-    }
-
-    fn write_line(&self, text: &str) -> Result<()> {
         let Ok(mut out) = self.out.lock() else {
             return Ok(());
         };
-        finish_write(writeln!(out, "{text}"))
+        finish_write(writeln!(out, "{}", text.as_ref()))
     }
 
     /// A result as a JSON document. What object stores were asked is added to it, as
@@ -109,8 +103,7 @@ impl Printer {
                 serde_json::to_value(asked).map_err(wrong)?,
             );
         }
-        conceal_credentials(&mut value);
-        self.write_line(&serde_json::to_string_pretty(&value).map_err(wrong)?)
+        self.line(serde_json::to_string_pretty(&value).map_err(wrong)?)
     }
 
     /// Says whose requests are counted.
@@ -257,20 +250,6 @@ impl Progress for Printer {
             LogFormat::Json => warn!(target: PRINTED, "{text}"),
             LogFormat::Text => self.aside(&format!("{}: {text}", paint(YELLOW, "note"))),
         }
-    }
-}
-
-/// Puts `${VAR}` in the place of credentials in all texts of a document.
-fn conceal_credentials(value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            if let Cow::Owned(shown) = without_credentials(text) {
-                *text = shown;
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(conceal_credentials),
-        Value::Object(fields) => fields.values_mut().for_each(conceal_credentials),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -20,7 +20,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Kind, Result, toml_key};
 use crate::model::{MemoryBudget, TableName};
-use crate::secret::Secret;
+use crate::secret::{Secret, without_credentials};
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules, is_database};
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::conditional_writes::honours_conditions;
@@ -552,15 +552,17 @@ impl Workspace<'_> {
         )
     }
 
-    /// A path as it is shown: from the folder one stands in, if it lies there.
+    /// A path as it is shown: from the folder one stands in, if it lies there, and without the
+    /// credentials that it was expanded with.
     pub fn shown(&self, location: &Location) -> String {
-        match location.as_local() {
+        let path = match location.as_local() {
             Some(path) => path
                 .strip_prefix(&self.folder)
                 .unwrap_or(path)
                 .display()
                 .to_string(),
             None => location.to_string(),
-        }
+        };
+        without_credentials(&path)
     }
 }
