@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 
 use crate::domain::cast::display;
-use crate::engine::digests::row_digests;
+use crate::engine::digests::digests_by_column;
 use crate::error::Result;
 
 /// A value as text, or none if it is null.
@@ -38,13 +38,9 @@ impl Cells {
     /// # Errors
     /// A refusal for a type that cannot be compared.
     pub(super) fn of(batch: &RecordBatch, columns: &[String]) -> Result<Self> {
-        let digests = columns
-            .iter()
-            .map(|name| row_digests(batch, [name.as_str()]))
-            .collect::<Result<_>>()?;
         Ok(Cells {
             batch: batch.clone(),
-            digests,
+            digests: digests_by_column(batch, columns.iter().map(String::as_str))?,
         })
     }
 

@@ -19,6 +19,7 @@ use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{intervals_file, open_intervals};
 use crate::domain::cast::{cast_exactly, display};
+use crate::domain::digest::columns_by_name;
 use crate::domain::interval::Interval;
 use crate::domain::type_names::type_name;
 use crate::engine::digests::key_digests;
@@ -351,8 +352,10 @@ fn tell(
         comparison.covers(name) && !intervals.footer.key.contains(name)
     });
     let cells = Cells::of(rows, &compared)?;
+    let columns = columns_by_name(rows);
     let value = |name: &String, row: usize| {
-        rows.column_by_name(name)
+        columns
+            .get(name.as_str())
             .and_then(|column| cell(column, row))
     };
     let all = |row: usize| {

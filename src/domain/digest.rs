@@ -155,11 +155,7 @@ pub fn row_digests<'a>(
     batch: &RecordBatch,
     columns: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<u128>> {
-    // A batch itself looks through all of its columns for each name.
-    let own = batch.schema_ref().fields().iter().zip(batch.columns());
-    let own: HashMap<&str, &ArrayRef> = own
-        .map(|(field, column)| (field.name().as_str(), column))
-        .collect();
+    let own = columns_by_name(batch);
     let mut sums = vec![0u128; batch.num_rows()];
     for name in columns {
         if let Some(column) = own.get(name) {
@@ -168,6 +164,30 @@ pub fn row_digests<'a>(
     }
     seal(&mut sums, 0);
     Ok(sums)
+}
+
+/// The columns of a batch by their names. A batch itself looks through all of them for each name.
+pub fn columns_by_name(batch: &RecordBatch) -> HashMap<&str, &ArrayRef> {
+    let fields = batch.schema_ref().fields().iter();
+    let names = fields.map(|field| field.name().as_str());
+    names.zip(batch.columns()).collect()
+}
+
+/// For each of the named columns, one digest a cell, as [`cell_digests`] gives them. Cells of a
+/// column that the batch lacks are null.
+///
+/// # Errors
+/// A refusal for a column whose type is not canonical.
+pub fn digests_by_column<'a>(
+    batch: &RecordBatch,
+    columns: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Vec<u128>>> {
+    let own = columns_by_name(batch);
+    let digests = |name| match own.get(name) {
+        Some(column) => cell_digests(column),
+        None => Ok(vec![0; batch.num_rows()]),
+    };
+    columns.into_iter().map(digests).collect()
 }
 
 /// One digest a row over key columns, by position: columns of two tables that hold the same typed

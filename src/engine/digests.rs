@@ -1,4 +1,4 @@
-//! Digests of rows and keys ([`crate::domain::digest`]), with the time that they take charged to
+//! Digests of rows, keys and cells ([`crate::domain::digest`]), with the time that they take charged to
 //! [`Phase::Hash`].
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -24,4 +24,15 @@ pub fn row_digests<'a>(
 /// A refusal for a column whose type is not canonical.
 pub fn key_digests(columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
     Phase::Hash.spend(|| digest::key_digests(columns))
+}
+
+/// For each of the named columns, one digest a cell; see [`digest::digests_by_column`].
+///
+/// # Errors
+/// A refusal for a column whose type is not canonical.
+pub fn digests_by_column<'a>(
+    batch: &RecordBatch,
+    columns: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Vec<u128>>> {
+    Phase::Hash.spend(|| digest::digests_by_column(batch, columns))
 }

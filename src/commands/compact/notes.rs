@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 
 use super::Compaction;
 use crate::engine::compaction::{CompactionFacts, DayChanges};
-use crate::engine::digests::{key_digests, row_digests};
+use crate::engine::digests::{digests_by_column, key_digests};
 use crate::engine::intervals::Intervals;
 use crate::error::{Result, toml_key, toml_text, word};
 
@@ -223,8 +223,8 @@ fn count(
     let is_pair = |row: &usize| keys[row - 1] == keys[*row];
     let neighbours: Vec<usize> = (1..rows.num_rows()).filter(is_pair).collect();
     *pairs += neighbours.len() as u64;
-    for (name, differing) in columns.iter().zip(differing) {
-        let cells = row_digests(rows, [name.as_str()])?;
+    let digests = digests_by_column(rows, columns.iter().map(String::as_str))?;
+    for (cells, differing) in digests.iter().zip(differing) {
         *differing += neighbours
             .iter()
             .filter(|row| cells[**row - 1] != cells[**row])

@@ -13,7 +13,7 @@ use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::RowSum;
 use crate::domain::key::KeyEncoder;
 use crate::domain::schema::{unify, with_types};
-use crate::engine::digests::row_digests;
+use crate::engine::digests::{digests_by_column, row_digests};
 use crate::engine::intervals::Intervals;
 use crate::engine::selection::SelectedRows;
 use crate::engine::table::{SnapshotTable, show_key};
@@ -169,18 +169,23 @@ fn differing_columns(
     theirs: (&RecordBatch, usize),
     names: &[String],
 ) -> String {
-    let digest = |(batch, row): (&RecordBatch, usize), name: &str| {
-        row_digests(&batch.slice(row, 1), [name]).ok()
+    let digests = |(batch, row): (&RecordBatch, usize)| {
+        digests_by_column(&batch.slice(row, 1), names.iter().map(String::as_str)).ok()
     };
     let value = |(batch, row): (&RecordBatch, usize), name: &str| match batch.column_by_name(name) {
         Some(column) if column.is_valid(row) => quoted(column, row),
         _ => "null".to_owned(),
     };
+    let (Some(our_cells), Some(their_cells)) = (digests(ours), digests(theirs)) else {
+        return String::new();
+    };
+    let cells = our_cells.iter().zip(&their_cells);
     let differing = names
         .iter()
-        .filter(|name| digest(ours, name) != digest(theirs, name));
+        .zip(cells)
+        .filter(|(_, (our, their))| our != their);
     differing
-        .map(|name| {
+        .map(|(name, _)| {
             format!(
                 "{name} ({}, and {} in the snapshot)",
                 value(ours, name),

@@ -1,11 +1,10 @@
 //! The footer of a Parquet file: read and checked, and what is wrong with a file.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::DecodeResult;
@@ -16,6 +15,7 @@ use parquet::file::metadata::{
 };
 
 use crate::domain::canonical_types::written;
+use crate::domain::schema::by_name;
 use crate::error::{Error, Result};
 use crate::storage::lake::checksums::Checksums;
 use crate::storage::lake::location::Location;
@@ -120,11 +120,7 @@ pub(super) fn untyped(metadata: &ArrowReaderMetadata, schema: SchemaRef) -> Resu
         return Ok(schema);
     };
     let own = read_schema(&Footer::from_json(entry)?.untyped)?;
-    let own: HashMap<&str, &FieldRef> = own
-        .fields()
-        .iter()
-        .map(|field| (field.name().as_str(), field))
-        .collect();
+    let own = by_name(&own);
     let fields = schema
         .fields()
         .iter()
