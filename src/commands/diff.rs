@@ -22,7 +22,7 @@ use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
-use crate::domain::schema::unify;
+use crate::domain::schema::{columns_by_name, unify};
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::digests::row_digests;
 use crate::engine::table::{SnapshotTable, show_key};
@@ -410,9 +410,11 @@ impl Listing<'_> {
         batch: &'a RecordBatch,
         row: usize,
     ) -> impl Iterator<Item = (String, String)> + 'a {
-        self.attributes
-            .iter()
-            .filter_map(move |name| Some((name.clone(), cell(batch.column_by_name(name)?, row)?)))
+        let columns = columns_by_name(batch);
+        self.attributes.iter().filter_map(move |name| {
+            let column = columns.get(name.as_str())?;
+            Some((name.clone(), cell(column, row)?))
+        })
     }
 
     fn change(

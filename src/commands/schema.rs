@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::Workspace;
 use super::lookup::inventory;
+use crate::domain::schema::by_name;
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::TableInventory;
 use crate::error::{Error, Result};
@@ -170,12 +171,13 @@ fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>
 fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
     let mut columns: Vec<ColumnHistory> = Vec::new();
     for (date, schema) in schemas {
+        let fields = by_name(schema);
         for column in &mut columns {
             let is_absent = column
                 .changes
                 .last()
                 .is_some_and(|change| change.event == ColumnEvent::Absent);
-            let Ok(field) = schema.field_with_name(&column.name) else {
+            let Some(field) = fields.get(column.name.as_str()) else {
                 if !is_absent {
                     column.changes.push(SchemaChange {
                         date: *date,

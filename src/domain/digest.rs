@@ -18,7 +18,6 @@
 //!
 //! Work goes column by column over a batch: one pass over each column's buffers, one `u128` a row.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use arrow::array::{
@@ -34,6 +33,7 @@ use arrow::datatypes::{
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
+use super::schema::columns_by_name;
 use crate::error::{Error, Result};
 
 /// Families of values; values of different families are never equal.
@@ -164,13 +164,6 @@ pub fn row_digests<'a>(
     }
     seal(&mut sums, 0);
     Ok(sums)
-}
-
-/// The columns of a batch by their names. A batch itself looks through all of them for each name.
-pub fn columns_by_name(batch: &RecordBatch) -> HashMap<&str, &ArrayRef> {
-    let fields = batch.schema_ref().fields().iter();
-    let names = fields.map(|field| field.name().as_str());
-    names.zip(batch.columns()).collect()
 }
 
 /// For each of the named columns, one digest a cell, as [`cell_digests`] gives them. Cells of a

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::type_names::type_name;
@@ -21,6 +22,13 @@ pub fn by_name(schema: &Schema) -> HashMap<&str, &FieldRef> {
         .iter()
         .map(|field| (field.name().as_str(), field))
         .collect()
+}
+
+/// The columns of a batch by name, for whoever looks up many.
+pub fn columns_by_name(batch: &RecordBatch) -> HashMap<&str, &ArrayRef> {
+    let fields = batch.schema_ref().fields().iter();
+    let names = fields.map(|field| field.name().as_str());
+    names.zip(batch.columns()).collect()
 }
 
 /// The columns of `schema` in the types of `types`, where it names them.

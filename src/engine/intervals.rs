@@ -21,7 +21,7 @@ use crate::domain::comparison::Comparison;
 use crate::domain::days::to_days;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};
-use crate::domain::schema::unify;
+use crate::domain::schema::{columns_by_name, unify};
 use crate::engine::selection::Selection;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};
@@ -123,6 +123,8 @@ impl Intervals {
     pub fn absent_on(&self, observed: usize) -> Result<Vec<ColumnWire>> {
         let own = self.schema_of(observed)?;
         let mut absent: Vec<Field> = Vec::new();
+        let own = own.fields().iter();
+        let mut names: HashSet<String> = own.map(|field| field.name().clone()).collect();
         let mut known = BTreeSet::new();
         for (index, before) in self.footer.observed.iter().enumerate().take(observed).rev() {
             if !known.insert(before.schema) {
@@ -134,9 +136,7 @@ impl Intervals {
                 .iter()
                 .filter(|field| field.data_type() != &DataType::Null)
             {
-                let is_known = own.field_with_name(field.name()).is_ok()
-                    || absent.iter().any(|known| known.name() == field.name());
-                if !is_known {
+                if names.insert(field.name().clone()) {
                     absent.push(field.as_ref().clone());
                 }
             }
@@ -439,9 +439,10 @@ impl Intervals {
             };
             let ends: Date32Array = known().map(end).collect();
             let (starts, ends): (ArrayRef, ArrayRef) = (Arc::new(starts), Arc::new(ends));
+            let own = columns_by_name(&rows);
             let columns = wanted.fields().iter().map(|field| {
                 let name = field.name();
-                match rows.column_by_name(name) {
+                match own.get(name.as_str()) {
                     _ if *name == convention.start_column => Ok(starts.clone()),
                     _ if *name == convention.end_column => Ok(ends.clone()),
                     Some(column) => cast_exactly(column, field.data_type(), name),

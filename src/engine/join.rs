@@ -38,6 +38,7 @@ use crate::domain::interval::Interval;
 use crate::domain::join::{
     JoinKeys, KeyKind, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
 };
+use crate::domain::schema::columns_by_name;
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
@@ -516,13 +517,14 @@ impl Gathering {
         Phase::Join.spend(|| {
             let keys = JoinKeys::of(self.versions.kind(), &columns.key_columns(&batch))?;
             self.versions.push(&keys, &intervals)?;
+            let own = columns_by_name(&batch);
             for (parts, field) in self.columns.iter_mut().zip(columns.selected.fields()) {
-                let Some(part) = batch.column_by_name(field.name()) else {
+                let Some(part) = own.get(field.name().as_str()) else {
                     continue;
                 };
                 // Pieces of one batch share its buffers: each counts for its own rows.
                 self.bytes += part.to_data().get_slice_memory_size().unwrap_or(0);
-                parts.push(part.clone());
+                parts.push(ArrayRef::clone(part));
             }
             Ok(())
         })

@@ -65,6 +65,7 @@ pub use self::rules::{TypeRules, no_column};
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };
+use crate::domain::schema::by_name;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
@@ -148,10 +149,11 @@ pub fn read(
     let rules = folders.rules_of_files(rules);
     let schema_of = |files: &Schema| {
         let schema = folders.schema(files);
+        let own = by_name(files);
         let added = schema
             .fields()
             .iter()
-            .filter(|field| files.field_with_name(field.name()).is_err());
+            .filter(|field| !own.contains_key(field.name().as_str()));
         rules
             .observed
             .note_folders(added.map(|field| field.name().clone()));

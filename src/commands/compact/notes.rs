@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
 use super::Compaction;
+use crate::domain::schema::by_name;
 use crate::engine::compaction::{CompactionFacts, DayChanges};
 use crate::engine::digests::{digests_by_column, key_digests};
 use crate::engine::intervals::Intervals;
@@ -99,7 +100,8 @@ impl Compaction<'_> {
         let is_compared = |name: &str| {
             self.settings.comparison.covers(name) && self.settings.selection.keeps(name)
         };
-        let is_new = |name: &&String| is_compared(name) && before.field_with_name(name).is_err();
+        let before = by_name(before);
+        let is_new = |name: &&String| is_compared(name) && !before.contains_key(name.as_str());
         Schema::fields(now)
             .iter()
             .map(|field| field.name())

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::columns::schema_on;
 use super::history::TableHistory;
 use super::{RowSource, select};
 use crate::domain::cast::conform;
+use crate::domain::schema::by_name;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Snapshot, SnapshotTable, convert};
 use crate::error::{Context, Result};
@@ -243,9 +244,10 @@ impl AsOfTable {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn read(&self, columns: &[String]) -> Result<Batches> {
-        let fields: Vec<_> = columns
+        let own = by_name(&self.schema);
+        let fields: Vec<FieldRef> = columns
             .iter()
-            .filter_map(|name| self.schema.field_with_name(name).ok().cloned())
+            .filter_map(|name| own.get(name.as_str()).copied().cloned())
             .collect();
         let present: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));

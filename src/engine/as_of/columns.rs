@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::history::TableHistory;
 use crate::domain::as_of_rule::latest;
-use crate::domain::schema::unify;
+use crate::domain::schema::{by_name, unify};
 use crate::engine::intervals::Intervals;
 use crate::error::Result;
 
@@ -165,7 +165,8 @@ impl TableHistory {
                     .map_err(|clash| clash.refusal(self.table.name.as_str(), date))?
                     .0;
             } else {
-                let is_new = |field: &&Arc<Field>| all.field_with_name(field.name()).is_err();
+                let known = by_name(&all);
+                let is_new = |field: &&Arc<Field>| !known.contains_key(field.name().as_str());
                 let fields: Vec<_> = all
                     .fields()
                     .iter()

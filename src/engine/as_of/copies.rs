@@ -19,7 +19,7 @@ use super::{RowSource, select};
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::days::to_days;
 use crate::domain::path_columns::first_disagreeing;
-use crate::domain::schema::{TypeClashes, unify};
+use crate::domain::schema::{TypeClashes, columns_by_name, unify};
 use crate::engine::table::SnapshotTable;
 use crate::error::{Context, Error, Result};
 use crate::storage::lake::paths::SNAPSHOT_DATE;
@@ -203,10 +203,11 @@ fn labelled(batch: &RecordBatch, date: NaiveDate, schema: &SchemaRef) -> Result<
         );
         return Err(Error::refused(what).hint("rename the column in the source"));
     }
+    let own = columns_by_name(batch);
     let columns = schema
         .fields()
         .iter()
-        .map(|field| match batch.column_by_name(field.name()) {
+        .map(|field| match own.get(field.name().as_str()) {
             _ if field.name() == SNAPSHOT_DATE => {
                 Ok(Arc::new(Date32Array::from_value(days, batch.num_rows())) as ArrayRef)
             }

@@ -6,7 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::facts::CompactionFacts;
 use super::pass::Pass;
-use crate::domain::schema::unify;
+use crate::domain::schema::{by_name, unify};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::Result;
@@ -68,10 +68,11 @@ impl<'a> SnapshotObserver<'a> {
                 .every
                 .take()
                 .unwrap_or_else(|| Arc::new(Schema::empty()));
+            let names = by_name(&known);
             let new = schema
                 .fields()
                 .iter()
-                .filter(|field| known.field_with_name(field.name()).is_err());
+                .filter(|field| !names.contains_key(field.name().as_str()));
             self.every = Some(Arc::new(Schema::new(
                 known
                     .fields()

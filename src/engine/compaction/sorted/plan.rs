@@ -1,15 +1,17 @@
 //! The plan of a pass: the table's columns, what is decoded of which snapshot, and the ranges of
 //! keys.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
 use super::decode::{RangedObject, RowShape};
 use super::open::OpenedSnapshot;
 use super::ranges::{Boundaries, SortedObject, cut};
 use super::skipping::{PlannedSnapshot, find_edits, which_are_read};
 use crate::domain::digest::Fingerprint;
+use crate::domain::schema::by_name;
 use crate::engine::compaction::facts::CompactionFacts;
 use crate::engine::compaction::observer::SnapshotObserver;
 use crate::engine::compaction::pass::{Base, Pass};
@@ -162,16 +164,20 @@ fn planned(
         .base
         .map(|base| base.intervals.schema_of(base.kept - 1))
         .transpose()?;
-    let has = |schema: &Schema, compared: usize| {
+    let has = |fields: &HashMap<&str, &FieldRef>, compared: usize| {
         let name = shape.wide.field(shape.compared[compared]).name();
-        schema.field_with_name(name).is_ok()
+        fields.contains_key(name.as_str())
     };
     let planned = opened.into_iter().map(|snapshot| {
         let schema = snapshot.schema;
         let appeared = match &before {
-            Some(before) => (0..shape.compared.len())
-                .filter(|at| has(&schema, *at) && !has(before, *at))
-                .collect(),
+            Some(before) if before == &schema => Vec::new(),
+            Some(before) => {
+                let (now, before) = (by_name(&schema), by_name(before));
+                (0..shape.compared.len())
+                    .filter(|at| has(&now, *at) && !has(&before, *at))
+                    .collect()
+            }
             None => Vec::new(),
         };
         let is_looked_at = pass.observes_part() && before.as_ref() != Some(&schema);

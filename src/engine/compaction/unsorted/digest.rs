@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use crate::domain::digest::RowSum;
+use crate::domain::schema::by_name;
 use crate::engine::compaction::observer::SnapshotObserver;
 use crate::engine::compaction::pass::Pass;
 use crate::engine::digests::row_digests;
@@ -67,9 +68,9 @@ impl<'a> SnapshotDigester<'a> {
             .and_then(|observed| seen.facts.schemas.get(observed.schema));
         let before = before.map(|last| pass.kept(last));
         let appeared = |last: &SchemaRef| {
-            kept.fields()
-                .iter()
-                .any(|field| last.field_with_name(field.name()).is_err())
+            let last = by_name(last);
+            let mut fields = kept.fields().iter();
+            fields.any(|field| !last.contains_key(field.name().as_str()))
         };
         SnapshotDigester {
             table: pass.table,
