@@ -4,7 +4,7 @@
 //! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
 //! secret never gets there.
 
-mod limits;
+mod row_limits;
 mod wrong;
 
 use std::collections::BTreeMap;
@@ -14,13 +14,14 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-pub use self::limits::LimitsConfig;
+pub use self::row_limits::LimitsConfig;
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, toml_key};
-use crate::model::{DaySpan, MemoryBudget};
+use crate::memory::MemoryBudget;
+use crate::model::DaySpan;
 use crate::secret::{Secret, conceal_variable};
 use crate::source::{Dialect, Format, TypeRules};
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use crate::did_you_mean::did_you_mean;
 use crate::secret::concealed;
 
 /// What the caller should do, and so the exit code of the process.
@@ -164,9 +165,7 @@ impl Error {
         known: impl IntoIterator<Item = &'a str>,
         otherwise: impl FnOnce() -> String,
     ) -> Self {
-        let hint = nearest(written, known)
-            .map_or_else(otherwise, |near| format!("did you mean '{near}'?"));
-        self.hint(hint)
+        self.hint(did_you_mean(written, known).unwrap_or_else(otherwise))
     }
 
     /// The same error with each hint as `rewrite` has it: where another command or setting has
@@ -386,28 +385,6 @@ pub fn listed(names: &[&str]) -> String {
     }
 }
 
-/// The candidate nearest to what was written, if one is near enough to be what was meant.
-pub fn nearest<'a>(
-    written: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let lower = written.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&lower, &name.to_lowercase()),
-                name,
-            )
-        })
-        .filter(|(distance, name)| {
-            *distance <= (name.len().max(written.len()) / 3).max(1)
-                && *distance < name.len().min(written.len()).max(1)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -500,13 +477,5 @@ mod tests {
             ("internal error: rows are missing", 70)
         );
         assert!(error.source().is_none() && error.hints()[0].starts_with("report this"));
-    }
-
-    #[test]
-    fn a_near_name_is_offered_and_a_far_one_is_not() {
-        assert_eq!(nearest("statsu", ["id", "status", "name"]), Some("status"));
-        assert_eq!(nearest("ICAO", ["icao", "iata"]), Some("icao"));
-        assert_eq!(nearest("elevation", ["id", "name"]), None);
-        assert_eq!(nearest("x", ["j"]), None);
     }
 }

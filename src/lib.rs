@@ -138,6 +138,8 @@ pub mod commands;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
+pub mod did_you_mean;
+#[doc(hidden)]
 pub mod domain;
 #[doc(hidden)]
 pub mod engine;
@@ -145,6 +147,8 @@ pub mod engine;
 pub mod error;
 #[doc(hidden)]
 pub mod interrupt;
+#[doc(hidden)]
+pub mod memory;
 #[doc(hidden)]
 pub mod model;
 #[doc(hidden)]

@@ -199,46 +199,6 @@ impl fmt::Display for DateRange {
     }
 }
 
-/// How much memory may be used, in bytes, written `512MiB`, `2GiB` or `2GB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MemoryBudget(pub u64);
-
-impl MemoryBudget {
-    /// The least with which anything is tried.
-    pub(crate) const LEAST: u64 = 64 << 20;
-
-    /// A share of it, as a size in memory.
-    pub fn share(self, parts: u64) -> usize {
-        usize::try_from(self.0 / parts.max(1)).unwrap_or(usize::MAX)
-    }
-}
-
-impl Default for MemoryBudget {
-    /// Two gigabytes, as if the machine had four.
-    fn default() -> Self {
-        MemoryBudget(2 << 30)
-    }
-}
-
-impl FromStr for MemoryBudget {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::usage(format!("'{text}' {why}")).hint("512MiB, 2GiB, 8GB");
-        let bytes = text
-            .trim()
-            .parse::<bytesize::ByteSize>()
-            .map_err(|_| wrong("is not an amount of memory"))?
-            .as_u64();
-        if bytes < MemoryBudget::LEAST {
-            return Err(wrong(
-                "is less memory than the least that is worked with, 64MiB",
-            ));
-        }
-        Ok(MemoryBudget(bytes))
-    }
-}
-
 /// A whole number of days, written `0d`, `1d`, `90d`, or `2w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct DaySpan(pub u32);
@@ -340,18 +300,5 @@ mod tests {
         for wrong in ["", "_item", ".item", "a/b", "a b", "ü"] {
             assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn memory_is_written_with_its_unit() {
-        let bytes = |text: &str| text.parse::<MemoryBudget>().map(|budget| budget.0).ok();
-        assert_eq!(
-            [bytes("2GiB"), bytes("512 MiB"), bytes("1GB")],
-            [Some(2 << 30), Some(512 << 20), Some(1_000_000_000)]
-        );
-        assert_eq!(
-            [bytes("1KiB"), bytes("much"), bytes("")],
-            [None, None, None]
-        );
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up. A file imports from its own layer and from those below it.
 const LAYERS: [&[&str]; 8] = [
-    &["error", "model", "secret"],
+    &["did_you_mean", "error", "memory", "model", "secret"],
     &["domain"],
     &["clock", "interrupt", "parallel", "phases"],
     &["storage"],

@@ -387,7 +387,7 @@ impl Tour<'_> {
         use std::sync::Arc;
 
         use crate::engine::sql::{JobDay, QueryMemory, Relation, bind, run};
-        use crate::model::MemoryBudget;
+        use crate::memory::MemoryBudget;
         use crate::source::{FormatRule, TypeRules, files_of, read};
 
         let config = crate::config::Config::load(&self.folder.join("asof.toml"))?;

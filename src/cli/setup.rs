@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::commands::{DeclaredTypes, Workspace};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::source::Dialect;
 
 /// The environment variable that pins the clock, for tests and demonstrations.

@@ -28,9 +28,10 @@ use crate::engine::digests::row_digests;
 use crate::engine::table::{SnapshotTable, show_key};
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
+use crate::memory::SORTER_BYTES;
 use crate::model::TableName;
 use crate::storage::Batches;
-use crate::storage::sorter::{BUDGET, Sorter};
+use crate::storage::sorter::Sorter;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -331,7 +332,7 @@ fn sorted(table: &SnapshotTable, as_of: &AsOfTable) -> Result<Batches> {
     }
     let date = as_of.observed;
     let schema = as_of.schema.clone();
-    let mut sorter = Sorter::new(&table.key, BUDGET);
+    let mut sorter = Sorter::new(&table.key, SORTER_BYTES);
     for batch in as_of.read_in_schema_order(None)? {
         let batch = batch?;
         table.keys(&batch, date)?;

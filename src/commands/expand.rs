@@ -21,7 +21,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Workspace;
-use super::places::Destination;
+use super::forbidden_places::Destination;
 use super::snapshot::Outcome;
 use crate::domain::cast::conform;
 use crate::domain::digest::{Fingerprint, RowSum};

@@ -18,15 +18,16 @@ use chrono::{Days, NaiveDate};
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{intervals_file, open_intervals};
+use crate::did_you_mean::nearest;
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::interval::Interval;
+use crate::domain::missing_column::missing_column;
 use crate::domain::schema::columns_by_name;
 use crate::domain::type_names::type_name;
 use crate::engine::digests::key_digests;
 use crate::engine::intervals::Intervals;
-use crate::error::{Context, Error, Result, nearest, shorten, word};
+use crate::error::{Context, Error, Result, shorten, word};
 use crate::model::{DateRange, TableName};
-use crate::source::no_column;
 use crate::storage::parquet::object::{GroupStatistics, RowCondition};
 
 /// How many keys like one that is not there are offered.
@@ -199,9 +200,9 @@ fn parse_key(
         .hint(format!("asof history {table} {}", arguments.join(" "))));
     }
     let parse = |(name, text): (&String, &String)| {
-        let field = schema
-            .field_with_name(name)
-            .map_err(|_| no_column(name, &schema, &format!("the intervals of table {table}")))?;
+        let field = schema.field_with_name(name).map_err(|_| {
+            missing_column(name, &schema, &format!("the intervals of table {table}"))
+        })?;
         let typed = match field.data_type() {
             DataType::Binary => bytes(text)
                 .map(|bytes| Arc::new(BinaryArray::from(vec![bytes.as_slice()])) as ArrayRef),
@@ -251,7 +252,7 @@ fn key_columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
         batch
             .column_by_name(name)
             .cloned()
-            .ok_or_else(|| no_column(name, batch.schema_ref(), "the intervals"))
+            .ok_or_else(|| missing_column(name, batch.schema_ref(), "the intervals"))
     };
     key.iter().map(column).collect()
 }

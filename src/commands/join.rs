@@ -216,7 +216,7 @@ impl JoinRun {
             return Ok(report);
         }
         let versions = self.versions(workspace, &needs, &columns)?;
-        let limit = workspace.memory.share(2);
+        let limit = workspace.memory.for_rows_of_all_dates();
         let table = JoinTable::build(&columns, versions, Some(limit))
             .map_err(|error| error.within(format!("table {name}")))?;
         let table = table.ok_or_else(|| self.too_large())?;
@@ -335,7 +335,7 @@ impl JoinRun {
             )),
             _ => error,
         })?;
-        let limit = Some(workspace.memory.share(2));
+        let limit = Some(workspace.memory.for_rows_of_all_dates());
         let versions = versions_of_snapshots(
             table,
             &snapshots,

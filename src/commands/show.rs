@@ -26,15 +26,15 @@ use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::cells::cell;
+use super::forbidden_places::Destination;
 use super::lookup::{is_table, latest_states, outputs_of_job, refused_state};
-use super::places::Destination;
 use super::shown_columns::{ShownColumn, shown_columns};
 use crate::domain::cast::conform;
+use crate::domain::missing_column::missing_column;
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
-use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::location::Location;
@@ -174,7 +174,7 @@ fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaR
         fields.push(
             schema
                 .field_with_name(name)
-                .map_err(|_| no_column(name, schema, what))?
+                .map_err(|_| missing_column(name, schema, what))?
                 .clone(),
         );
     }

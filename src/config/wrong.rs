@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use crate::error::{Error, nearest};
+use crate::did_you_mean::nearest;
+use crate::error::Error;
 
 /// What names a secret.
 const SECRETS: [&str; 6] = [

@@ -3,8 +3,8 @@
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
-use super::calendar::check_calendar;
 use super::cast::cast_exactly;
+use super::impossible_dates::check_calendar;
 use crate::error::{Context, Result};
 
 /// A batch with its types made canonical: `schema` is its own schema after

@@ -5,40 +5,42 @@
 //! | question | file |
 //! | --- | --- |
 //! | which path holds a date | [`layout`]; nearly so, [`padding`] |
-//! | which folders of a disk, which keys of a store a range needs | [`folder_search`], [`search`] |
+//! | which folders of a disk, which keys of a store a range needs | [`folder_search`], [`key_spans`] |
 //! | which names of files are data, and which are of a table of another format | [`file_names`] |
 //! | which encodings are one type | [`canonical_types`]; for a batch, [`canonical_batch`] |
 //! | which type may become which | [`widening`] |
 //! | how a type is named | [`type_names`] |
 //! | which columns appeared, went or widened between two snapshots | [`schema`] |
-//! | which dates no calendar has | [`calendar`] |
+//! | which dates no calendar has | [`impossible_dates`] |
 //! | which values survive a change of type | [`cast`] |
 //! | which value a text or a JSON value is | [`text`], [`text::json`]; in another notation, [`notation`] |
 //! | when are two rows the same, two snapshots equal | [`digest`] |
 //! | what a missing date means | [`gaps`] |
+//! | dates as numbers of days | [`days`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
 //! | snapshots to intervals | [`merge_compaction`] if they are sorted by the key, else [`hash_compaction`]; [`interval_ends`] keeps the ends |
 //! | in which order keys are, and whether one repeats | [`key`] |
-//! | in which rows two columns differ | [`columns`] |
+//! | in which rows two columns differ | [`column_differ`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
-//! | which columns' changes end an interval | [`comparison`] |
+//! | which columns' changes end an interval | [`compared_columns`] |
 //! | which snapshot serves a date | [`as_of_rule`] |
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `key_places` |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`] |
-//! | how long a row and a key may be, and how many columns there may be | [`limits`] |
-//! | which names are of one column | [`spelling`] |
+//! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
+//! | what is said of a column that is not there | [`missing_column`] |
+//! | which names are of one column | [`column_case`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 
 pub mod as_of_rule;
-pub mod calendar;
 pub mod canonical_batch;
 pub mod canonical_types;
 pub mod cast;
-pub mod columns;
-pub mod comparison;
+pub mod column_case;
+pub mod column_differ;
+pub mod compared_columns;
 pub mod days;
 pub mod dedup;
 pub mod diff;
@@ -48,22 +50,23 @@ pub mod folder_search;
 pub mod gaps;
 pub mod guard;
 pub mod hash_compaction;
+pub mod impossible_dates;
 pub mod interval;
 pub mod interval_ends;
 pub mod join;
 pub mod join_keys;
 pub mod key;
 mod key_places;
+pub mod key_spans;
 pub mod layout;
-pub mod limits;
 pub mod merge_compaction;
+pub mod missing_column;
 pub mod notation;
 pub mod output_types;
 pub mod padding;
 pub mod path_columns;
+pub mod row_limits;
 pub mod schema;
-pub mod search;
-pub mod spelling;
 pub mod staleness;
 pub mod text;
 pub mod type_names;

@@ -37,13 +37,13 @@ use self::column::{InRange, within_range};
 use self::splitter::{PREFIX, Splitter, sweep_temporary};
 use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
+use crate::domain::missing_column::missing_column;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
-use crate::model::{DateRange, MemoryBudget};
-use crate::source::{
-    self, Format, FormatRule, LayoutColumns, SourceRows, TypeRules, files_of, no_column,
-};
+use crate::memory::{DATED_BYTES, MemoryBudget};
+use crate::model::DateRange;
+use crate::source::{self, Format, FormatRule, LayoutColumns, SourceRows, TypeRules, files_of};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{self, Found};
 use crate::storage::parquet::object::RowCondition;
@@ -119,7 +119,7 @@ impl Dated {
             column,
             rows_of,
             place,
-            chunk: CHUNK,
+            chunk: DATED_BYTES,
             splits: Mutex::default(),
         }
     }
@@ -129,7 +129,7 @@ impl Dated {
     pub fn within(self, place: String, memory: MemoryBudget) -> Self {
         Dated {
             place,
-            chunk: memory.share(16).min(CHUNK),
+            chunk: memory.for_rows_of_many_dates(),
             ..self
         }
     }
@@ -299,7 +299,7 @@ impl Dated {
         let at = rows
             .schema
             .index_of(&column.name)
-            .map_err(|_| no_column(&column.name, &rows.schema, place))?;
+            .map_err(|_| missing_column(&column.name, &rows.schema, place))?;
         column.check(rows.schema.field(at).data_type(), place)?;
         Ok(OpenedFiles {
             rows,
@@ -500,8 +500,6 @@ impl Split {
 
 /// How many days a range has at most, if files are looked for by its dates.
 const LONGEST: usize = 100_000;
-/// How many bytes are gathered at most.
-const CHUNK: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ pub use self::rows::IntervalBatch;
 pub(super) use self::rows::split;
 use self::rows::{OnDate, split_all};
 use crate::domain::cast::cast_exactly;
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::days::to_days;
 use crate::domain::digest::Fingerprint;
 use crate::domain::interval::{Convention, Interval};

@@ -38,13 +38,13 @@ use crate::domain::interval::Interval;
 use crate::domain::join::{
     JoinKeys, KeyKind, Matches, NO_ROW, Versions, VersionsBuilder, VersionsOn, VersionsOnEach,
 };
+use crate::domain::missing_column::missing_column;
 use crate::domain::schema::columns_by_name;
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, toml_key};
 use crate::model::TableName;
 use crate::parallel::{OrderedPool, Task, processors};
 use crate::phases::Phase;
-use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
 
@@ -75,7 +75,7 @@ impl JoinColumns {
             schema
                 .field_with_name(name)
                 .cloned()
-                .map_err(|_| no_column(name, schema, &what))
+                .map_err(|_| missing_column(name, schema, &what))
         };
         let selected = spec
             .selected(schema, key)
@@ -182,7 +182,7 @@ impl JoinColumns {
         for ((column, _), key) in spec.on.iter().zip(&self.keys) {
             let field = events
                 .field_with_name(column)
-                .map_err(|_| no_column(column, events, &format!("events {events_name}")))?;
+                .map_err(|_| missing_column(column, events, &format!("events {events_name}")))?;
             if !comparable(field.data_type(), key.data_type()) {
                 return Err(Error::usage(format!(
                     "events column '{column}' is {} and column '{}' of table {table} is {}: they \

@@ -19,8 +19,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::expression::{Condition, names_in};
 use super::table::SnapshotTable;
 use super::table_part::TablePart;
+use crate::domain::missing_column::missing_column;
 use crate::error::{Context, Result};
-use crate::source::no_column;
 
 /// Which rows and columns of a table intervals stand for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,7 +101,11 @@ impl Selection {
             .iter()
             .find(|name| schema.field_with_name(name).is_err())
         {
-            return Err(no_column(name, schema, &format!("table {}", table.name)));
+            return Err(missing_column(
+                name,
+                schema,
+                &format!("table {}", table.name),
+            ));
         }
         let Some(condition) = &self.condition else {
             return Ok(());

@@ -8,7 +8,8 @@ use crate::commands::Workspace;
 use crate::commands::backfill::{BackfillOptions, BackfillReport, backfill};
 use crate::config::Config;
 use crate::error::Result;
-use crate::model::{MemoryBudget, TableName};
+use crate::memory::MemoryBudget;
+use crate::model::TableName;
 
 /// Settings with which a [`Lake`] is opened.
 ///

@@ -12,9 +12,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::encoding::Encoding;
-use crate::domain::limits::Limits;
+use super::text_encoding::Encoding;
 use crate::domain::notation::{Notation, TimeFormat};
+use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_text, word};
 
 /// What is declared of how CSV is written. What a user leaves open is not in it.

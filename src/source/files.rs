@@ -7,8 +7,9 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::did_you_mean::nearest;
 use crate::domain::file_names::is_data;
-use crate::error::{Context, Error, Result, nearest};
+use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::{local_object, local_objects_below};

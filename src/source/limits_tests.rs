@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 
 use super::TypeRules;
 use super::testing::{file, lines, read_all, typed_file};
-use crate::domain::limits::Limits;
+use crate::domain::row_limits::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::storage::lake::location::Object;
 

@@ -27,7 +27,6 @@ mod csv_text;
 #[cfg(feature = "databases")]
 pub mod database;
 mod dialect;
-mod encoding;
 mod files;
 mod format;
 #[cfg(test)]
@@ -42,6 +41,7 @@ mod rules;
 mod snapshot_source;
 #[cfg(test)]
 mod testing;
+mod text_encoding;
 mod type_inference;
 
 use std::io::{ErrorKind, Read};
@@ -53,7 +53,6 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 pub use self::compression::Compression;
 pub use self::dialect::Dialect;
-pub use self::encoding::Encoding;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
 pub use self::observed::{Observed, ReadAs};
@@ -61,10 +60,11 @@ pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-pub use self::rules::{TypeRules, no_column};
+pub use self::rules::TypeRules;
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };
+pub use self::text_encoding::Encoding;
 use crate::domain::schema::by_name;
 use crate::error::{Context, Error, Result};
 use crate::storage::Batches;
@@ -106,7 +106,7 @@ impl Input {
     ) -> Result<(Box<dyn Read + Send>, ReadAs)> {
         let (text, compression) = compression::decompressed(reader.clone().stream()?, &self.name)?;
         let (text, encoding) =
-            encoding::decoded(text, declared).map_err(|error| match error.kind() {
+            text_encoding::decoded(text, declared).map_err(|error| match error.kind() {
                 ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
                     Error::refused(format!("{} is damaged: {error}", self.name))
                 }

@@ -31,7 +31,7 @@ use self::shape::{Shape, TooMany, kind};
 use super::type_inference::ValuePlace;
 use super::{AS_UTF8, Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
-use crate::domain::limits::Limits;
+use crate::domain::row_limits::Limits;
 use crate::domain::text::json::{self, JsonValue, Wrong};
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, shorten};

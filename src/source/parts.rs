@@ -12,7 +12,7 @@ use super::arrow_ipc::ArrowFile;
 use super::avro::AvroFile;
 use super::{Format, Input, TypeRules};
 use crate::domain::cast::{cast_exactly, conform};
-use crate::domain::limits::Limits;
+use crate::domain::row_limits::Limits;
 use crate::domain::schema::unify;
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;

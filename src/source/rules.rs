@@ -10,8 +10,9 @@ use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
 use super::pins::Pins;
-use crate::domain::limits::Limits;
-use crate::error::{Error, Result, listed, toml_key, word};
+use crate::domain::missing_column::missing_column;
+use crate::domain::row_limits::Limits;
+use crate::error::{Error, Result, toml_key, word};
 
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
@@ -107,22 +108,9 @@ impl TypeRules {
                 && pins.of(name).is_none()
                 && !self.in_folders.contains(name)
             {
-                return Err(no_column(name, schema, what));
+                return Err(missing_column(name, schema, what));
             }
         }
         Ok(())
     }
-}
-
-/// The error for a column that is not there, with the nearest one as a hint.
-pub fn no_column(name: &str, schema: &Schema, what: &str) -> Error {
-    let names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    let error = Error::usage(format!("{what} has no column '{name}'"));
-    error.hint_nearest(name, names.iter().copied(), || {
-        format!("its columns are {}", listed(&names))
-    })
 }

@@ -21,7 +21,7 @@ pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsAr
 pub use self::values::ColumnTypes;
 
 use self::values::memory;
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// Dated copies of slowly changing tables, validity intervals, and backfills that see each day as
 /// it was.

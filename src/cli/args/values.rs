@@ -6,7 +6,8 @@ use crate::domain::dedup::Dedup;
 use crate::domain::staleness::StateFilter;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::Error;
-use crate::model::{Day, DaySpan, MemoryBudget};
+use crate::memory::MemoryBudget;
+use crate::model::{Day, DaySpan};
 use crate::source::Dialect;
 
 fn with_hints(error: &Error) -> String {

@@ -16,7 +16,7 @@ use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
-use crate::commands::places::Destination;
+use crate::commands::forbidden_places::Destination;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};

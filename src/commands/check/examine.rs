@@ -10,19 +10,20 @@ use super::{CheckOptions, CheckReport, CheckedColumn, Opened, SHOWN, TypeOrigin}
 use crate::commands::Workspace;
 use crate::commands::cells::cell;
 use crate::commands::snapshot::count_null_keys;
+use crate::domain::column_case::twins;
 use crate::domain::key::KeyEncoder;
-use crate::domain::limits::Limits;
+use crate::domain::row_limits::Limits;
 use crate::domain::schema::unify;
-use crate::domain::spelling::twins;
 use crate::domain::type_names::type_name;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::pins::Watch;
 use crate::engine::table::dedup::{self, Dropped};
 use crate::engine::table::{SnapshotTable, show_row};
 use crate::error::{Context, Error, Result};
+use crate::memory::SORTER_BYTES;
 use crate::source::{Dialect, Format, SourceRows, TypeRules};
 use crate::storage::Batches;
-use crate::storage::sorter::{BUDGET, Sorter};
+use crate::storage::sorter::Sorter;
 
 /// Looks for nulls in the key, for keys that are too long, and for duplicate keys.
 struct KeyCheck<'a> {
@@ -45,7 +46,7 @@ impl<'a> KeyCheck<'a> {
         (!key.is_empty()).then(|| KeyCheck {
             key,
             columns,
-            sorter: Sorter::new(key, BUDGET),
+            sorter: Sorter::new(key, SORTER_BYTES),
             nulls: 0,
             shown: Vec::new(),
             limits,

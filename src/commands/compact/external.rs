@@ -4,7 +4,7 @@
 use super::existing::Existing;
 use super::settings::CompactOptions;
 use super::{CompactReport, Workspace, run};
-use crate::commands::places::Destination;
+use crate::commands::forbidden_places::Destination;
 use crate::config::{TableConfig, zone};
 use crate::domain::dedup::Dedup;
 use crate::domain::layout::Layout;

@@ -7,10 +7,10 @@ use chrono::NaiveDate;
 
 use super::CompactReport;
 use super::plan::Compaction;
+use crate::domain::column_case::twins;
 use crate::domain::dedup::Dedup;
 use crate::domain::gaps::gaps;
 use crate::domain::schema::unify;
-use crate::domain::spelling::twins;
 use crate::engine::compaction::{Base, CompactionFacts};
 use crate::error::Result;
 

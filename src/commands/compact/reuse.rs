@@ -9,13 +9,13 @@ use super::CompactionMode;
 use super::plan::Compaction;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
+use crate::domain::missing_column::missing_column;
 use crate::domain::type_names::type_name;
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::Partitions;
 use crate::error::Result;
 use crate::parallel::{OrderedPool, Task};
-use crate::source::no_column;
 use crate::storage::lake::location::Object;
 
 impl Compaction<'_> {
@@ -120,7 +120,7 @@ impl Compaction<'_> {
     pub(super) fn check_declared(&self, schema: &SchemaRef) -> Result<()> {
         let is_absent = |name: &&String| !self.table.own && schema.field_with_name(name).is_err();
         match self.types.keys().find(is_absent) {
-            Some(name) => Err(no_column(
+            Some(name) => Err(missing_column(
                 name,
                 schema,
                 &format!("table {}", self.table.name),

@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 
 use crate::config::TableConfig;
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::dedup::Dedup;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;

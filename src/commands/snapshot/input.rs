@@ -6,8 +6,8 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use crate::domain::column_case::respelled;
 use crate::domain::path_columns::PathColumns;
-use crate::domain::spelling::respelled;
 use crate::engine::pins::Watch;
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::{self, Dropped};

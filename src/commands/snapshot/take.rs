@@ -12,12 +12,12 @@ use super::write::{WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
+use crate::domain::column_case::twins;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::RowSum;
 use crate::domain::guard::Candidate;
 use crate::domain::hash_compaction::Changes;
 use crate::domain::schema::{Drift, TypeClashes, unify};
-use crate::domain::spelling::twins;
 use crate::engine::changes::ChangesWriter;
 use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::SnapshotTable;
@@ -186,7 +186,13 @@ fn read_input(
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let (sorted, dropped) = sort_rows(table, *date, rows, &mut watch, workspace.memory.share(4))?;
+    let (sorted, dropped) = sort_rows(
+        table,
+        *date,
+        rows,
+        &mut watch,
+        workspace.memory.for_sorting_a_source(),
+    )?;
     let schema = watch.schema();
     let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
     unify(&pinned, &schema).map_err(clash)?;

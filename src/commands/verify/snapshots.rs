@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::{Finding, ProblemKind, null_keys};
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::as_of::{TableInventory, sentence};

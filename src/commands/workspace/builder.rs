@@ -9,7 +9,7 @@ use super::{DeclaredTypes, Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Result;
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::secret::Secret;
 use crate::storage::object_store::registry::Stores;
 

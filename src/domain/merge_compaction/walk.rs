@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::rows::{MergeError, PresentRows, SortedRows, in_order, steps_of};
-use crate::domain::columns::{BLOCK, Differ, differ};
+use crate::domain::column_differ::{BLOCK, Differ, differ};
 use crate::domain::hash_compaction::Changes;
 use crate::domain::interval_ends::Ledger;
 use crate::domain::key::KeyOrder;

@@ -32,7 +32,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::storage::Batches;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::writer::ObjectWriter;

@@ -7,7 +7,7 @@ use super::facts::CompactionFacts;
 use super::interval_columns::{NUMBER, START};
 use super::pass::{Pass, Sink, Snapshots};
 use super::settings::Settings;
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::engine::intervals::{IntervalBatch, split};
@@ -15,7 +15,7 @@ use crate::engine::selection::Selection;
 use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// Rows of a part of a table, each with the interval in which it is the same, in order of key and
 /// start; nothing, if they are more than `limit` bytes.

@@ -12,7 +12,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::Result;
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::ObservedWire;
 

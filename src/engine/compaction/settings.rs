@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 
 use super::facts::CompactionFacts;
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::dedup::Dedup;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
+use crate::domain::missing_column::missing_column;
 use crate::engine::intervals::{Intervals, write_schema};
 use crate::engine::selection::Selection;
 use crate::engine::table::SnapshotTable;
 use crate::error::Result;
-use crate::source::no_column;
 use crate::storage::parquet::footer::{Content, Footer, IntervalsFooter};
 
 /// Everything that the bytes of intervals depend on, besides the snapshots.
@@ -50,7 +50,11 @@ impl Settings {
     pub fn check(&self, schema: &SchemaRef, table: &SnapshotTable) -> Result<()> {
         for name in self.comparison.ignore.iter().chain(&self.comparison.track) {
             if schema.field_with_name(name).is_err() {
-                return Err(no_column(name, schema, &format!("table {}", table.name)));
+                return Err(missing_column(
+                    name,
+                    schema,
+                    &format!("table {}", table.name),
+                ));
             }
         }
         self.selection.check(schema, table)?;

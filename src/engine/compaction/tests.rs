@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use chrono::{Days, NaiveDate};
 
 use super::*;
-use crate::domain::comparison::Comparison;
+use crate::domain::compared_columns::Comparison;
 use crate::domain::digest::RowSum;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
@@ -26,7 +26,7 @@ use crate::engine::selection::Selection;
 use crate::engine::table::{SnapshotTable, all_digests};
 use crate::engine::table_part::{ChooseRows, TablePart};
 use crate::error::Context;
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::source::TypeRules;
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::location::{Location, Object};

@@ -17,7 +17,7 @@ use crate::engine::join::{JoinColumns, Timed};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table_part::TablePart;
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::storage::lake::location::Object;
 
 /// A snapshot that is to be read.

@@ -4,7 +4,8 @@ use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use crate::error::{Error, listed, nearest};
+use crate::did_you_mean::nearest;
+use crate::error::{Error, listed};
 
 /// A failure of DataFusion's as one of ours: what the user wrote, what a value refused, or what
 /// failed.

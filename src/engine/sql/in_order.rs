@@ -234,7 +234,7 @@ mod tests {
     use super::super::{QueryMemory, Relation, run};
     use super::*;
     use crate::error::{Error, Result};
-    use crate::model::MemoryBudget;
+    use crate::memory::MemoryBudget;
     use crate::storage::Batches;
 
     const PIECES: usize = 7;

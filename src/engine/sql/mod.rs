@@ -55,7 +55,7 @@ use self::session::session;
 use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::parallel::processors;
 use crate::phases::Phase;
 use crate::storage::Batches;
@@ -187,7 +187,7 @@ pub struct QueryMemory {
 
 impl QueryMemory {
     fn bytes(self) -> usize {
-        self.budget.share(self.queries as u64)
+        self.budget.for_each_of(self.queries)
     }
 
     /// How many threads a query may use: those that other dates leave.

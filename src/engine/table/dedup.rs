@@ -20,9 +20,9 @@ use super::SnapshotTable;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
 use crate::domain::key::KeyEncoder;
+use crate::domain::missing_column::missing_column;
 use crate::domain::type_names::type_name;
 use crate::error::{Error, Result, shorten};
-use crate::source::no_column;
 use crate::storage::Batches;
 use crate::storage::sorter::Sorter;
 
@@ -56,7 +56,7 @@ pub fn check(table: &SnapshotTable, dedup: &Dedup, schema: &Schema, what: &str) 
         }
         let field = schema
             .field_with_name(column)
-            .map_err(|_| no_column(column, schema, what))?;
+            .map_err(|_| missing_column(column, schema, what))?;
         if !is_ordered(field.data_type()) {
             let name = field.name();
             let of = type_name(field.data_type());

@@ -6,8 +6,8 @@ use arrow::datatypes::Schema;
 use chrono::NaiveDate;
 
 use super::{SnapshotTable, show_row};
+use crate::domain::missing_column::missing_column;
 use crate::error::{Context, Error, Result, toml_key};
-use crate::source::no_column;
 
 impl SnapshotTable {
     /// The error for a table whose key nothing tells.
@@ -21,7 +21,7 @@ impl SnapshotTable {
     /// The error for a key column that is not there.
     pub fn no_key_column(&self, key: &str, schema: &Schema, what: &str) -> Error {
         let error =
-            no_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
+            missing_column(key, schema, what).hint(self.key_hint("COLUMN[,COLUMN]", "\"COLUMN\""));
         if self.key_is_given {
             error
         } else {

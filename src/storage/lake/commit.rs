@@ -34,7 +34,7 @@ use crate::storage::lake::standing::Standing;
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::listing::PageQuery;
-use crate::storage::object_store::provider::{Service, WriteCondition};
+use crate::storage::object_store::service::{Service, WriteCondition};
 use crate::storage::object_store::upload::UploadOutcome;
 
 /// How long a leftover is left alone: its writer may still be at work.

@@ -25,7 +25,7 @@ use crate::storage::lake::paths;
 use crate::storage::object_store::bucket::{Store, random};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
-use crate::storage::object_store::provider::{Service, WriteCondition};
+use crate::storage::object_store::service::{Service, WriteCondition};
 
 /// What is found out by now: an answer that was found in another way is asked for again.
 const TRIALS: u32 = 2;

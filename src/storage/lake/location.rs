@@ -24,8 +24,8 @@ use crate::error::{Context, Error, Result, shorten};
 use crate::secret::{has_secret_query, has_user_info};
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::object_store::bucket::Store;
-use crate::storage::object_store::provider::Service;
 use crate::storage::object_store::registry::Stores;
+use crate::storage::object_store::service::Service;
 
 /// The most bytes that the name of a file has on Linux.
 const LONGEST_NAME: usize = 255;

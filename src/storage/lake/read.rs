@@ -33,7 +33,7 @@ use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::failure;
-use crate::storage::object_store::provider::Service;
+use crate::storage::object_store::service::Service;
 
 /// How much of the end of an object comes with opening it.
 const TAIL: u64 = 64 << 10;

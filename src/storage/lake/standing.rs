@@ -9,7 +9,7 @@ use std::io;
 use crate::error::{Context, Result};
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Place};
-use crate::storage::object_store::provider::ObjectFacts;
+use crate::storage::object_store::service::ObjectFacts;
 
 /// What has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

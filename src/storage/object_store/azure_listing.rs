@@ -1,11 +1,26 @@
-//! Listings of Azure, which cannot begin after a key, and whose client leaves out the object whose
-//! whole name is the prefix.
+//! How the listings of Azure differ from those of S3 and Google.
+//!
+//! | | S3, Google | Azure |
+//! | --- | --- | --- |
+//! | where a listing begins | after any key | at the first key of a prefix |
+//! | the order of keys | that of their bytes | nothing is assumed of it |
+//! | the object whose whole name is the prefix | is listed | is left out by the client |
+//!
+//! So a range of dates is searched there by the prefixes that cover it, and what they list is put in
+//! order afterwards ([`super::search`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::layout::Layout;
 use crate::storage::object_store::listing::{Listed, PageQuery, Pages};
 use crate::storage::object_store::search_outcome::{Ground, SearchOutcome};
+use crate::storage::object_store::service::Service;
+
+/// Whether a listing of the service can begin after a key, and has its keys in the order of their
+/// bytes.
+pub(super) fn begins_after(service: Service) -> bool {
+    service != Service::Azure
+}
 
 /// A prefix whose listing has the object that has it as its whole name. Azure's client leaves that
 /// one out, so a letter is taken from the path of a file (`01-03-2024.csv`); what else that finds

@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use crate::error::{Context, Error, Result};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::listing::Pages;
-use crate::storage::object_store::provider::{ObjectFacts, Service};
+use crate::storage::object_store::service::{ObjectFacts, Service};
 
 /// One bucket or container.
 pub struct Store {

@@ -25,15 +25,8 @@ use crate::storage::object_store::bucket::Store;
 use crate::storage::object_store::failures::cause;
 use crate::storage::object_store::http::{AzureSignature, Connector, Requests};
 use crate::storage::object_store::listing::CloudPages;
-use crate::storage::object_store::provider::Service;
-
-/// How often a request is tried again, unless `max_retries` says otherwise: about ten seconds, with
-/// growing pauses.
-pub(super) const RETRIES: usize = 6;
-/// When trying again ends, unless `retry_timeout` says otherwise.
-pub(super) const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long one request may take, unless `timeout` says otherwise: a part of 16 MiB on a slow line.
-const TIMEOUT: &str = "180s";
+use crate::storage::object_store::patience::{REQUEST_TIMEOUT, RETRIES, RETRY_TIMEOUT};
+use crate::storage::object_store::service::Service;
 
 /// Opens the bucket or container of a URL.
 ///
@@ -162,7 +155,7 @@ impl<'a> Opening<'a> {
         if has_plain_endpoint(&self.options) {
             builder = builder.with(B::client_option(ClientConfigKey::AllowHttp), "true");
         }
-        builder = builder.with(B::client_option(ClientConfigKey::Timeout), TIMEOUT);
+        builder = builder.with(B::client_option(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
         for (key, value) in &self.options {
             if let Ok(key) = key.parse() {
                 builder = builder.with(key, value.expose());

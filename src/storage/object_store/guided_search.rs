@@ -1,7 +1,7 @@
 //! The guided search: pages of listings, in parallel, and no more of them than a range of dates
 //! needs.
 //!
-//! What is asked for are the keys of the range and no others ([`crate::domain::search`]).
+//! What is asked for are the keys of the range and no others ([`crate::domain::key_spans`]).
 //!
 //! **In parallel.** A listing is a chain: the next page is known when this one has come. So a long
 //! range is cut into spans that are listed at the same time. Each cut may cost one page that is not
@@ -15,8 +15,8 @@
 use chrono::NaiveDate;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use crate::domain::key_spans::{KeySpan, is_in_order, prefixes, spans};
 use crate::domain::layout::Layout;
-use crate::domain::search::{KeySpan, is_in_order, prefixes, spans};
 use crate::model::DateRange;
 use crate::storage::object_store::azure_listing::listable;
 use crate::storage::object_store::listing::{PAGE, Page, PageQuery, Pages};

@@ -12,7 +12,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -26,11 +25,8 @@ use object_store::client::{
 use serde::Serialize;
 use tracing::debug;
 
-use crate::storage::object_store::provider::WriteCondition;
-
-/// How long the beginning of an answer to a question is waited for: a store that says nothing is
-/// asked again.
-const SILENCE: Duration = Duration::from_secs(20);
+use crate::storage::object_store::patience::SILENCE;
+use crate::storage::object_store::service::WriteCondition;
 
 /// What Google's copies are told by.
 const GOOGLE_COPY: &str = "x-goog-copy-source";

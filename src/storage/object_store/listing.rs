@@ -9,7 +9,8 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::storage::object_store::provider::Service;
+use crate::storage::object_store::azure_listing;
+use crate::storage::object_store::service::Service;
 
 /// Keys in a page, as every service has it.
 pub(crate) const PAGE: usize = 1000;
@@ -89,7 +90,7 @@ impl CloudPages {
 #[async_trait]
 impl Pages for CloudPages {
     fn begins_after(&self) -> bool {
-        self.service != Service::Azure
+        azure_listing::begins_after(self.service)
     }
 
     async fn page(&self, query: PageQuery) -> object_store::Result<Page> {

@@ -14,7 +14,7 @@ use object_store::gcp::GoogleConfigKey;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::storage::object_store::profile;
-use crate::storage::object_store::provider::Service;
+use crate::storage::object_store::service::Service;
 
 /// What `[stores]` says: by bucket (`s3://shop`) or service (`s3`), then by option.
 pub type Sections = BTreeMap<String, BTreeMap<String, Secret>>;

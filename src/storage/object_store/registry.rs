@@ -9,11 +9,12 @@ use tokio::runtime::Runtime;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::storage::object_store::bucket::Store;
-use crate::storage::object_store::clients::{self, RETRIES, RETRY_TIMEOUT};
+use crate::storage::object_store::clients;
 use crate::storage::object_store::http::{RequestCounts, Requests};
 use crate::storage::object_store::listing::MemoryPages;
 use crate::storage::object_store::options::{Sections, check_section, options, usual_name};
-use crate::storage::object_store::provider::Service;
+use crate::storage::object_store::patience::{RETRIES, RETRY_TIMEOUT};
+use crate::storage::object_store::service::Service;
 
 /// Opens stores, each once.
 pub struct Stores {

@@ -8,8 +8,8 @@
 //!
 //! The last two are what people do by hand; they are there to be compared with.
 
+use crate::domain::key_spans::prefixes;
 use crate::domain::layout::Layout;
-use crate::domain::search::prefixes;
 use crate::model::DateRange;
 use crate::storage::object_store::azure_listing::{files_named_by_dates, listable};
 use crate::storage::object_store::guided_search::guided;

@@ -22,7 +22,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::multipart::PartId;
@@ -38,7 +37,8 @@ use crate::interrupt;
 use crate::storage::object_store::bucket::{Store, facts};
 use crate::storage::object_store::failures::failure;
 use crate::storage::object_store::http::CONDITION;
-use crate::storage::object_store::provider::{ObjectFacts, Service, WriteCondition};
+use crate::storage::object_store::patience::{LONGEST_WRITE_PAUSE, WRITE_PAUSE};
+use crate::storage::object_store::service::{ObjectFacts, Service, WriteCondition};
 
 /// The size of a part, and of the largest file that is one request.
 pub const PART: u64 = 16 << 20;
@@ -46,11 +46,6 @@ pub const PART: u64 = 16 << 20;
 const PARTS: u64 = 9_000;
 /// How many parts are on their way at a time.
 const SIDE_BY_SIDE: usize = 4;
-/// The pause before a write is tried again; it doubles each time.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a conditional write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +194,7 @@ impl Upload {
     /// Publishes if the condition holds, and finds out what happened where no answer came.
     async fn under(&self, condition: WriteCondition) -> Result<UploadOutcome> {
         let begun = tokio::time::Instant::now();
-        let mut pause = PAUSE;
+        let mut pause = WRITE_PAUSE;
         let mut unanswered = false;
         for attempt in 0.. {
             let written = self.once(&condition).await;
@@ -248,7 +243,7 @@ impl Upload {
                 attempt, "nothing was written; the write is tried again"
             );
             tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            pause = LONGEST_WRITE_PAUSE.min(pause * 2);
         }
         Ok(UploadOutcome::Lost)
     }

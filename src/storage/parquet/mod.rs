@@ -10,7 +10,7 @@
 //! | `row_choice` | which rows are decoded, and how bytes come to the decoder |
 //! | `dictionaries` | texts that are decoded once a row group |
 //! | [`writer`] | writing one: the same bytes for the same rows |
-//! | `encoding` | row groups, pages, dictionaries, compression and statistics |
+//! | `row_groups` | row groups, pages, dictionaries, compression and statistics |
 //! | `encoder` | encodes row groups in parallel |
 //! | `seal` | the checksums of an object, in the object |
 //! | [`stored_types`] | the names of types on disk |

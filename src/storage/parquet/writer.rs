@@ -4,7 +4,7 @@
 //! one size before they reach the encoder, whatever size they came in. Only where a text column's
 //! dictionary fills up do they also depend on whether its texts came as dictionaries.
 //!
-//! How columns are encoded is decided in `encoding`.
+//! How columns are encoded is decided in `row_groups`.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -31,12 +31,10 @@ use crate::domain::cast::conform;
 use crate::domain::key::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Result};
+use crate::memory::SORTER_BYTES;
 use crate::parallel::{each, processors};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
-
-/// What a sorter gathers before it spills, in bytes, where its user has no better measure.
-pub const BUDGET: usize = 128 << 20;
 
 /// About how large a batch of a run is at most: while runs are merged, each holds one.
 const RUN_BATCH_BYTES: usize = 2 << 20;
@@ -187,7 +185,7 @@ impl Sorter {
 /// # Errors
 /// A failure or refusal of reading, spilling or widening.
 pub fn sort(rows: Batches, key: &[String], schema: &SchemaRef) -> Result<Batches> {
-    let mut sorter = Sorter::new(key, BUDGET);
+    let mut sorter = Sorter::new(key, SORTER_BYTES);
     for batch in rows {
         sorter.push(conform(&batch?, schema)?)?;
     }

@@ -10,7 +10,7 @@ use crate::engine::join::{JoinTable, of_one_date};
 use crate::engine::join_input::intervals::of_intervals;
 use crate::engine::join_input::snapshots::versions_of_snapshots;
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// The most dates that one build side serves from intervals, which are read whole for each.
 const FROM_INTERVALS: usize = 64;
@@ -46,7 +46,7 @@ impl<'a> Builder<'a> {
             planned,
             workers,
             memory,
-            limit: memory.share(4),
+            limit: memory.for_a_build_side(),
         }
     }
 

@@ -18,7 +18,7 @@ use self::cache::BuildSides;
 pub(in crate::commands) use self::needs::{BuildSource, Need, Needs};
 use crate::engine::as_of::TableHistory;
 use crate::engine::join::JoinSpec;
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// The build sides of a job's dates.
 pub(super) type JoinBuildSides<'a> = BuildSides<Builder<'a>>;

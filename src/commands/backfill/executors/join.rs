@@ -10,7 +10,8 @@ use crate::commands::backfill::output::DateOutput;
 use crate::domain::join::JoinKind;
 use crate::engine::join::JoinSpec;
 use crate::error::{Error, Result};
-use crate::model::{MemoryBudget, TableName};
+use crate::memory::MemoryBudget;
+use crate::model::TableName;
 
 /// Runs joins; build sides are shared by the dates of a run.
 pub(super) struct LocalJoin<'a> {

@@ -16,7 +16,7 @@ use crate::engine::sql::{
     JobDay, Open, QueryMemory, Relation, RelationCopies, bind, check, missing_column, run,
 };
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::source::{ParquetFiles, read_columns};
 use crate::storage::{Batches, within};
 

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use super::decode::RowShape;
 use super::ranges::Boundaries;
 use crate::domain::cast::conform;
-use crate::domain::columns::differ;
+use crate::domain::column_differ::differ;
 use crate::domain::key::KeyOrder;
 use crate::domain::merge_compaction::Edit;
 use crate::engine::changes::RecordedChanges;

@@ -23,7 +23,7 @@ use crate::parallel::{OrderedPool, Task};
 use crate::phases::Phase;
 use crate::storage::Batches;
 use crate::storage::parquet::object::BATCH_ROWS;
-use crate::storage::sorter::{BUDGET, Sorter};
+use crate::storage::sorter::Sorter;
 
 /// The rows of a range that open intervals, with the number of each.
 ///
@@ -49,7 +49,7 @@ impl RangeOutput {
     pub(super) fn new(pass: &Pass<'_>, wide: &SchemaRef) -> Self {
         let schema = with_number(wide);
         let order = pass.order();
-        let sorter = Sorter::new(&order, pass.memory.share(8).min(BUDGET));
+        let sorter = Sorter::new(&order, pass.memory.for_sorting_intervals());
         let small = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
         RangeOutput {
             run: Vec::new(),

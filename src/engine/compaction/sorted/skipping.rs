@@ -66,7 +66,7 @@ pub(super) fn find_edits(
     let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return Ok(());
     };
-    let limit = pass.memory.share(8) as u64;
+    let limit = pass.memory.for_recorded_changes() as u64;
     // Without them snapshots are decoded, whatever the reason.
     let range = DateRange::new(first.date, last.date)?;
     let mut found = changes::find(pass.table, range)

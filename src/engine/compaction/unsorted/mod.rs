@@ -39,7 +39,7 @@ use crate::source::Format;
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::{ObservedWire, SnapshotFooter};
-use crate::storage::sorter::{BUDGET, Sorter, merge};
+use crate::storage::sorter::{Sorter, merge};
 
 /// Does the pass, in as many parts as the budget needs.
 pub(super) fn run(
@@ -70,7 +70,7 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn new(pass: &'a Pass<'a>, days: Snapshots<'a>, parts: u32) -> Result<Self> {
-        let sorter = Sorter::new(&pass.order(), pass.memory.share(8).min(BUDGET));
+        let sorter = Sorter::new(&pass.order(), pass.memory.for_sorting_intervals());
         Ok(Attempt {
             pass,
             days,
@@ -210,7 +210,7 @@ impl Attempt<'_> {
 
     /// Whether the keys fit into memory so far; the smallest part has to.
     fn fits(&self, compaction: &HashCompaction) -> bool {
-        compaction.bytes() <= self.pass.memory.share(2) || self.parts == PARTS
+        compaction.bytes() <= self.pass.memory.for_digests() || self.parts == PARTS
     }
 
     /// Takes over intervals; says whether they fit into memory.

@@ -14,7 +14,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowNativeType, DataType};
 
 use crate::error::{Error, Result, shorten};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// The most that any limit of bytes may be raised to: arrays of text hold two of it.
 pub const MOST_BYTES: u64 = 1 << 30;

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::domain::limits::{Limits, MOST_BYTES};
+use crate::domain::row_limits::{Limits, MOST_BYTES};
 use crate::error::{Error, Result};
-use crate::model::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// The settings; what is left open follows from the memory that may be used.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -1,4 +1,4 @@
-//! Guided search: from a layout and a range of dates to the narrowest keys that can hold them.
+//! The spans of keys of an object store that can hold the dates of a range, as narrow as can be.
 //!
 //! An object store has no folders, only keys in the order of their bytes, and two ways to narrow a
 //! listing: begin after a key, or begin with a string. Under a layout whose paths sort as their

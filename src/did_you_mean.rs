@@ -1,0 +1,44 @@
+//! The hint for a name that is not known: the known name that was probably meant.
+
+/// The hint that names the candidate nearest to what was written, if one is near enough.
+pub fn did_you_mean<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(written, candidates).map(|near| format!("did you mean '{near}'?"))
+}
+
+/// The candidate nearest to what was written, if one is near enough to be what was meant.
+pub fn nearest<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = written.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&lower, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(distance, name)| {
+            *distance <= (name.len().max(written.len()) / 3).max(1)
+                && *distance < name.len().min(written.len()).max(1)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_is_not() {
+        assert_eq!(nearest("statsu", ["id", "status", "name"]), Some("status"));
+        assert_eq!(nearest("ICAO", ["icao", "iata"]), Some("icao"));
+        assert_eq!(nearest("elevation", ["id", "name"]), None);
+        assert_eq!(nearest("x", ["j"]), None);
+    }
+}
