@@ -6,7 +6,7 @@
 //!
 //! Memory: one schema a date.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
@@ -170,6 +170,7 @@ fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>
 /// The history of each column, in the order of their first appearance.
 fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
     let mut columns: Vec<ColumnHistory> = Vec::new();
+    let mut known: HashSet<&str> = HashSet::new();
     for (date, schema) in schemas {
         let fields = by_name(schema);
         for column in &mut columns {
@@ -202,7 +203,7 @@ fn histories(schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
             (column.data_type, column.last_date) = (data_type, *date);
         }
         for field in schema.fields() {
-            if columns.iter().any(|column| column.name == *field.name()) {
+            if !known.insert(field.name()) {
                 continue;
             }
             let data_type = type_name(field.data_type());

@@ -198,9 +198,13 @@ enum Part {
     Footer,
 }
 
-/// A shop with so many items that changes are recorded, and with intervals.
+/// A shop with so many items that changes are recorded, with intervals and a job's outputs.
 fn shop_with_changes() -> World {
     let mut world = World::shop(0);
+    let job = "[jobs.joined]\nevents = 'item_events'\ntable = 'item'\non = ['item_id=id']\n\
+               how = 'left'\noutput = 'joined'\n";
+    let config = fs::read_to_string(world.path("asof.toml")).unwrap();
+    world.write("asof.toml", format!("{config}\n{job}"));
     for (night, price) in [("2024-03-01", 1), ("2024-03-02", 2)] {
         world.at(night);
         // Few rows change, which is when changes are recorded.
@@ -212,23 +216,30 @@ fn shop_with_changes() -> World {
         world.write("item.csv", format!("id,name,status,price\n{items}"));
         assert!(world.quietly("snapshot item").status.success());
     }
-    let output = world.quietly("compact item");
-    assert!(output.status.success(), "{output:?}");
+    for line in ["compact item", BACKFILL] {
+        let output = world.quietly(line);
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
     world
 }
 
-/// Mutates a file of a shop's lake, and runs the commands that read it or a file beside it.
-fn of_a_lake(name: &str, path: &str, part: Part) {
+/// Mutates a file of a shop, and runs the commands that read it or a file beside it.
+fn of_a_shop(name: &str, path: &str, part: Part, readers: &[&str]) {
     let world = shop_with_changes();
-    let [lake, kept, path] = ["lake", "kept", path].map(|path| world.path(path));
+    let kept = world.path("kept");
+    let path = world.path(path);
     let whole = match part {
         Part::Whole => fs::read(&path).unwrap(),
         Part::Footer => footer(&path).to_string().into_bytes(),
     };
-    copy(&lake, &kept);
+    for folder in ["lake", "joined"] {
+        copy(&world.path(folder), &kept.join(folder));
+    }
     mutate(name, &whole, |bytes| {
-        fs::remove_dir_all(&lake).unwrap();
-        copy(&kept, &lake);
+        for folder in ["lake", "joined"] {
+            fs::remove_dir_all(world.path(folder)).unwrap();
+            copy(&kept.join(folder), &world.path(folder));
+        }
         match part {
             Part::Whole => fs::write(&path, bytes).unwrap(),
             Part::Footer => {
@@ -238,7 +249,7 @@ fn of_a_lake(name: &str, path: &str, part: Part) {
                 write(&path, &rows_of(&path), Some(&footer));
             }
         }
-        READERS.iter().find_map(|line| ends_wrongly(&world, line))
+        readers.iter().find_map(|line| ends_wrongly(&world, line))
     });
 }
 
@@ -255,6 +266,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+const BACKFILL: &str = "backfill joined --from 2024-03-01 --to 2024-03-02";
+
 /// Commands that read a lake, and write to it last.
 const READERS: [&str; 7] = [
     "status item",
@@ -266,31 +279,54 @@ const READERS: [&str; 7] = [
     "compact item --full",
 ];
 
+/// Commands that read the outputs of a job, and write to them last.
+const READERS_OF_OUTPUTS: [&str; 6] = [
+    "status joined",
+    "show joined --date 2024-03-02",
+    "verify joined",
+    "verify joined/ --recompute",
+    BACKFILL,
+    "backfill joined --from 2024-03-01 --to 2024-03-02 --only all",
+];
+
 const SNAPSHOT: &str = "lake/item/snapshots/snapshot_date=2024-03-02/item.parquet";
 const CHANGES: &str = "lake/item/_changes/snapshot_date=2024-03-02/item.parquet";
 const INTERVALS: &str = "lake/item/intervals/item.parquet";
+const OUTPUT: &str = "joined/date=2024-03-02/joined.parquet";
 
 #[test]
 fn snapshots() {
-    of_a_lake("snapshot", SNAPSHOT, Part::Whole);
-    of_a_lake("footer-of-a-snapshot", SNAPSHOT, Part::Footer);
+    of_a_shop("snapshot", SNAPSHOT, Part::Whole, &READERS);
+    of_a_shop("footer-of-a-snapshot", SNAPSHOT, Part::Footer, &READERS);
 }
 
 #[test]
 fn changes() {
-    of_a_lake("changes", CHANGES, Part::Whole);
-    of_a_lake("footer-of-changes", CHANGES, Part::Footer);
+    of_a_shop("changes", CHANGES, Part::Whole, &READERS);
+    of_a_shop("footer-of-changes", CHANGES, Part::Footer, &READERS);
 }
 
 #[test]
 fn intervals() {
-    of_a_lake("intervals", INTERVALS, Part::Whole);
-    of_a_lake("footer-of-intervals", INTERVALS, Part::Footer);
+    of_a_shop("intervals", INTERVALS, Part::Whole, &READERS);
+    of_a_shop("footer-of-intervals", INTERVALS, Part::Footer, &READERS);
+}
+
+#[test]
+fn outputs() {
+    let readers = &READERS_OF_OUTPUTS;
+    of_a_shop("output", OUTPUT, Part::Whole, readers);
+    of_a_shop("footer-of-an-output", OUTPUT, Part::Footer, readers);
 }
 
 #[test]
 fn hints() {
-    of_a_lake("hint-file", "lake/item/intervals/_item.json", Part::Whole);
+    of_a_shop(
+        "hint-file",
+        "lake/item/intervals/_item.json",
+        Part::Whole,
+        &READERS,
+    );
 }
 
 #[cfg(feature = "sql")]

@@ -1,5 +1,6 @@
 //! Rows, keys and tables that are larger than the limits, and what they cost.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
@@ -80,4 +81,35 @@ fn limits_are_told_and_the_hints_raise_them() {
         }
     }
     world.pin("limits");
+}
+
+#[test]
+fn a_table_of_20_000_columns_is_copied_compacted_and_shown() {
+    let mut world = World::new();
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.item]\nkey = ['id']\nsource = 'item.csv'\n",
+    );
+    let names: Vec<String> = (0..20_000).map(|column| format!("c{column}")).collect();
+    for (night, odd) in [("2024-03-01", 1), ("2024-03-02", 2)] {
+        world.at(night);
+        let mut text = format!("id,{}\n", names.join(","));
+        for id in 0..3 {
+            let values = (0..20_000).map(|column| match (id, column) {
+                (1, 12_345) => odd.to_string(),
+                _ => (id + column).to_string(),
+            });
+            let values: Vec<String> = values.collect();
+            writeln!(text, "{id},{}", values.join(",")).expect("written");
+        }
+        world.write("item.csv", text);
+        assert!(world.quietly("snapshot item").status.success());
+    }
+    assert!(world.quietly("compact item").status.success());
+    for line in ["diff item 2024-03-01 2024-03-02", "history item 1"] {
+        let output = world.quietly(line);
+        let told = String::from_utf8_lossy(&output.stdout);
+        let last = told.lines().last().unwrap_or_default();
+        assert!(last.ends_with("c12345: 1 -> 2"), "{line}: {last}");
+    }
 }

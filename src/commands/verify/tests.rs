@@ -351,7 +351,7 @@ fn a_snapshot_that_is_not_compacted_yet_is_no_problem() {
 }
 
 #[test]
-fn a_pruned_snapshot_is_held_against_what_was_recorded() {
+fn a_pruned_snapshot_is_compared_with_what_was_recorded() {
     let lake = compacted();
     lake.forget("item", "2024-01-01");
     let report = verified(&lake);

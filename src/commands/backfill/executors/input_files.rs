@@ -78,7 +78,7 @@ pub(super) fn refuse_touched(inputs: &[InputFile], before: &[Option<FileIdentity
     }
 }
 
-/// The hash of a file's content; `None` if there is no such file.
+/// The hash of a file's content, or `None` if the file does not exist.
 fn hash_of(file: &Location) -> Result<Option<String>> {
     if file.is_folder()? {
         return Ok(None);
