@@ -66,6 +66,7 @@ impl MemoryBudget {
     }
 
     /// For each of some queries that run in parallel.
+    #[cfg(feature = "sql")]
     pub(crate) fn for_each_of(self, queries: usize) -> usize {
         self.share(queries as u64)
     }
