@@ -3,7 +3,7 @@
 //! Nothing below `cli` may ask what time it is: a result that depends on the clock cannot be run
 //! again. `clippy.toml` bans the wall clock everywhere else, with this type as the replacement.
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::error::{Error, Result};
@@ -53,6 +53,22 @@ impl Clock {
         self.date_of(self.now)
     }
 
+    /// The time that another instant has on the clocks of the zone.
+    pub fn local(&self, instant: DateTime<Utc>) -> NaiveDateTime {
+        instant.with_timezone(&self.zone).naive_local()
+    }
+
+    /// The instant at which a date ends in the clock's zone. Where the zone skips midnight, the
+    /// first instant after it.
+    pub fn end_of(&self, date: NaiveDate) -> DateTime<Utc> {
+        let next = date.succ_opt().unwrap_or(date);
+        let hours = (0..24).filter_map(|hour| next.and_hms_opt(hour, 0, 0));
+        hours
+            .filter_map(|time| self.zone.from_local_datetime(&time).earliest())
+            .next()
+            .map_or(DateTime::<Utc>::MAX_UTC, |end| end.to_utc())
+    }
+
     /// The date of another instant in the clock's zone.
     pub fn date_of(&self, instant: DateTime<Utc>) -> NaiveDate {
         instant.with_timezone(&self.zone).date_naive()
@@ -90,6 +106,25 @@ mod tests {
         assert_eq!(
             clock.in_zone(Tz::Europe__Berlin).today().to_string(),
             "2024-02-01"
+        );
+    }
+
+    #[test]
+    fn a_day_ends_when_the_next_one_begins_in_the_zone() {
+        let clock = Clock::read(Some("2024-01-31T23:30:00Z")).expect("a time");
+        let end = |zone: Tz, (year, month, day)| {
+            let date = NaiveDate::from_ymd_opt(year, month, day).expect("a date");
+            clock.in_zone(zone).end_of(date).to_rfc3339()
+        };
+        assert_eq!(end(Tz::UTC, (2024, 1, 31)), "2024-02-01T00:00:00+00:00");
+        assert_eq!(
+            end(Tz::Europe__Berlin, (2024, 1, 31)),
+            "2024-01-31T23:00:00+00:00"
+        );
+        // Clocks went from midnight to one.
+        assert_eq!(
+            end(Tz::America__Sao_Paulo, (2018, 11, 3)),
+            "2018-11-04T03:00:00+00:00"
         );
     }
 }

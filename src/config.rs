@@ -4,7 +4,10 @@
 //! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
 //! secret never gets there.
 
+mod columns;
+mod openlineage;
 mod row_limits;
+mod table;
 mod wrong;
 
 use std::collections::BTreeMap;
@@ -14,14 +17,14 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+pub use self::columns::ColumnConfig;
+pub use self::openlineage::OpenLineageConfig;
 pub use self::row_limits::LimitsConfig;
-use crate::domain::dedup::Dedup;
-use crate::domain::guard::{Guards, Share};
+pub use self::table::{HookCommand, TableConfig};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, toml_key};
 use crate::memory::MemoryBudget;
-use crate::model::DaySpan;
 use crate::secret::{Secret, conceal_variable};
 use crate::source::{Dialect, Format, TypeRules};
 
@@ -36,11 +39,15 @@ pub struct Config {
     pub lake: Option<String>,
     /// The zone in which "today" is decided.
     pub timezone: Option<String>,
+    /// What is run when a copy of a table is refused, if the table says nothing else.
+    pub on_refused: Option<HookCommand>,
     /// How object stores are reached: options by bucket (`s3://shop`) or by service (`s3`, `gs`,
     /// `az`).
     pub stores: BTreeMap<String, BTreeMap<String, StoreOption>>,
     /// How long a row and a key may be, and how many columns there may be.
     pub limits: LimitsConfig,
+    /// Where events of OpenLineage are sent.
+    pub openlineage: OpenLineageConfig,
     /// Slowly changing tables, by name.
     pub tables: BTreeMap<String, TableConfig>,
     /// Event tables, by name.
@@ -75,74 +82,6 @@ impl StoreOption {
             StoreOption::Number(number) => Ok(number.to_string().into()),
         }
     }
-}
-
-/// One slowly changing table.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TableConfig {
-    /// Where snapshots are taken from: a path, a glob, the URL of a database, or `-`.
-    pub source: Option<String>,
-    /// The table of the database, if it has another name than this one.
-    pub source_table: Option<String>,
-    /// A query of the database, in place of a table.
-    pub query: Option<String>,
-    /// The format of the source, or of copies that another tool writes, if names and first bytes do
-    /// not tell.
-    pub source_format: Option<Format>,
-    /// The key columns.
-    pub key: Vec<String>,
-    /// Which row of a key counts, such as `latest by updated_at`, where there are several.
-    pub dedup: Option<Dedup>,
-    /// Declared types, by column.
-    pub types: BTreeMap<String, String>,
-    /// `text` to read every other column of CSV as text, or `infer` (default).
-    pub csv_types: Option<String>,
-    /// How CSV and TSV are written.
-    pub csv: Dialect,
-    /// `evolve` (default) or `freeze`.
-    pub schema: Option<String>,
-    /// The fewest rows.
-    pub min_rows: Option<u64>,
-    /// The largest share of rows that may go.
-    pub max_delete: Option<Share>,
-    /// The largest share of rows that may change.
-    pub max_change: Option<Share>,
-    /// How many days before the events' date the label lies.
-    pub lag: Option<DaySpan>,
-    /// How many days older than the label a snapshot may be.
-    pub tolerance: Option<DaySpan>,
-    /// `carry` (default), `error` or `split`.
-    pub gaps: Option<String>,
-    /// The most missing days in a row, with `carry`.
-    pub max_gap: Option<u32>,
-    /// The name of the column of first dates.
-    pub start_column: Option<String>,
-    /// The name of the column of ends.
-    pub end_column: Option<String>,
-    /// `inclusive` (default) or `exclusive`.
-    pub end: Option<String>,
-    /// `9999-12-31` (default) or `null`.
-    pub open_end: Option<String>,
-    /// Columns that are left out of the comparison.
-    pub ignore: Vec<String>,
-    /// The only columns that are compared.
-    pub track: Vec<String>,
-    /// The condition of the rows that intervals are of.
-    #[serde(rename = "where")]
-    pub condition: Option<String>,
-    /// The columns that intervals are of, beside the key.
-    pub select: Vec<String>,
-    /// The root of dated copies that another tool writes; they are read where they are.
-    pub snapshots: Option<String>,
-    /// The layout of those copies.
-    pub layout: Option<String>,
-    /// The column that holds the dates of those copies, if they are rows of the same files.
-    pub date_column: Option<String>,
-    /// The format of its text; by default `YYYY-MM-DD`.
-    pub date_format: Option<String>,
-    /// The zone in which the day of its instants lies; by default that of the whole file.
-    pub timezone: Option<String>,
 }
 
 /// One table of events, whose dates the layout or a column tells.
@@ -259,11 +198,11 @@ impl Config {
             )));
         }
         for (name, table) in &self.tables {
-            self.check_table(name, table)
-                .map_err(|error| error.within(format!("[tables.{name}]")))?;
+            let within = |error: Error| error.within(format!("[tables.{name}]"));
+            table.check(name).map_err(within)?;
         }
         for (name, events) in &self.events {
-            self.check_events(name, events)
+            Self::check_events(name, events)
                 .map_err(|error| error.within(format!("[events.{name}]")))?;
         }
         for (name, job) in &self.jobs {
@@ -271,37 +210,14 @@ impl Config {
             job.zone(self).map_err(within)?;
             job.check().map_err(within)?;
         }
+        self.openlineage.check()?;
+        self.on_refused.iter().try_for_each(HookCommand::check)?;
         self.limits.limits(MemoryBudget::default())?;
         self.zone().map(|_| ())
     }
 
-    /// Refuses options of a table that contradict each other.
-    fn check_table(&self, name: &str, table: &TableConfig) -> Result<()> {
-        table.guards().and(table.type_rules(name).map(|_| ()))?;
-        table.check_source()?;
-        let is_told = table.layout.is_some() || table.date_column.is_some();
-        if table.snapshots.is_some() && !is_told {
-            return Err(Error::usage(
-                "'snapshots' needs a 'layout' or a 'date_column'",
-            ));
-        }
-        if table.snapshots.is_none() && is_told {
-            let given = if table.layout.is_some() {
-                "layout"
-            } else {
-                "date_column"
-            };
-            return Err(Error::usage(format!("'{given}' requires 'snapshots'")));
-        }
-        self.check_dates(
-            table.date_column.as_ref(),
-            table.date_format.as_ref(),
-            table.timezone.as_ref(),
-        )
-    }
-
     /// Refuses options of events that contradict each other.
-    fn check_events(&self, name: &str, events: &EventsConfig) -> Result<()> {
+    fn check_events(name: &str, events: &EventsConfig) -> Result<()> {
         events.type_rules(name)?;
         // Types alone are those of events that the command line places.
         let is_told = !events.layout.is_empty() || events.date_column.is_some();
@@ -316,7 +232,7 @@ impl Config {
             };
             return Err(Error::usage(format!("'{given}' requires 'path'")));
         }
-        self.check_dates(
+        check_dates(
             events.date_column.as_ref(),
             events.date_format.as_ref(),
             events.timezone.as_ref(),
@@ -327,24 +243,6 @@ impl Config {
             return Err(Error::usage("'path' is missing"));
         }
         Ok(())
-    }
-
-    /// Refuses what says how dates are written, if no column holds them.
-    fn check_dates(
-        &self,
-        column: Option<&String>,
-        format: Option<&String>,
-        timezone: Option<&String>,
-    ) -> Result<()> {
-        timezone.map(|name| zone(name)).transpose()?;
-        let of_column = [("date_format", format), ("timezone", timezone)];
-        match of_column
-            .iter()
-            .find(|(_, given)| given.is_some() && column.is_none())
-        {
-            Some((name, _)) => Err(Error::usage(format!("'{name}' requires 'date_column'"))),
-            None => Ok(()),
-        }
     }
 
     /// The options of stores as text, with the values of variables in their places.
@@ -379,6 +277,23 @@ impl Config {
     /// A usage error for a zone that is unknown.
     pub fn zone(&self) -> Result<Tz> {
         self.timezone.as_deref().map_or(Ok(Tz::UTC), zone)
+    }
+}
+
+/// Refuses what says how dates are written, if no column holds them.
+fn check_dates(
+    column: Option<&String>,
+    format: Option<&String>,
+    timezone: Option<&String>,
+) -> Result<()> {
+    timezone.map(|name| zone(name)).transpose()?;
+    let of_column = [("date_format", format), ("timezone", timezone)];
+    match of_column
+        .iter()
+        .find(|(_, given)| given.is_some() && column.is_none())
+    {
+        Some((name, _)) => Err(Error::usage(format!("'{name}' requires 'date_column'"))),
+        None => Ok(()),
     }
 }
 
@@ -476,59 +391,6 @@ fn types(
     Ok(rules)
 }
 
-impl TableConfig {
-    /// The limits that snapshots are compared with.
-    ///
-    /// # Errors
-    /// A usage error for a word that is unknown.
-    pub fn guards(&self) -> Result<Guards> {
-        let freeze_schema = match self.schema.as_deref() {
-            None | Some("evolve") => false,
-            Some("freeze") => true,
-            Some(other) => {
-                return Err(Error::usage(format!("schema = \"{other}\" is unknown"))
-                    .hint("schema = \"freeze\", or \"evolve\""));
-            }
-        };
-        Ok(Guards {
-            min_rows: self.min_rows.unwrap_or(1),
-            max_delete: self.max_delete,
-            max_change: self.max_change,
-            freeze_schema,
-        })
-    }
-
-    /// The declared types of the table of this name.
-    ///
-    /// # Errors
-    /// A usage error for a type that is unknown.
-    pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
-        types(
-            &self.types,
-            self.csv_types.as_deref(),
-            &self.csv,
-            format!("tables.{}", toml_key(name)),
-        )
-    }
-}
-
-impl TableConfig {
-    /// Refuses a table or query of a database without the database.
-    fn check_source(&self) -> Result<()> {
-        let of_databases = [("source_table", &self.source_table), ("query", &self.query)];
-        let mut given = of_databases.iter().filter(|(_, given)| given.is_some());
-        match (given.next(), given.next(), &self.source) {
-            (Some(_), Some(_), _) => Err(Error::usage(
-                "'source_table' and 'query' contradict each other",
-            )),
-            (Some((name, _)), None, None) => Err(Error::usage(format!(
-                "'{name}' requires 'source', the URL of a database"
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl EventsConfig {
     /// The declared types of the events of this name.
     ///
@@ -599,6 +461,7 @@ fn expand(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DaySpan;
 
     fn load(text: &str) -> Result<Config> {
         let folder = tempfile::tempdir().expect("a folder");

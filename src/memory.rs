@@ -3,6 +3,7 @@
 //! | what is held | at most |
 //! | --- | --- |
 //! | rows of a source while they are sorted, before they spill | a quarter |
+//! | columns that a guard wants to be unique, while they are sorted, before they spill | an eighth, together |
 //! | rows of a compaction while they are sorted, before they spill | an eighth, and [`SORTER_BYTES`] |
 //! | digests of keys and rows, of snapshots that are not sorted | half |
 //! | recorded changes that are read | an eighth |
@@ -33,6 +34,11 @@ impl MemoryBudget {
     /// For rows of a source that are sorted.
     pub(crate) fn for_sorting_a_source(self) -> usize {
         self.share(4)
+    }
+
+    /// For each of the columns that a guard wants to be unique, which are sorted beside the key.
+    pub(crate) fn for_each_unique_column(self, columns: usize) -> usize {
+        self.share(8 * (columns as u64).max(1))
     }
 
     /// For rows of a compaction that are sorted.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{Datelike, Days, NaiveDate};
 
@@ -252,10 +253,97 @@ impl<'de> serde::Deserialize<'de> for DaySpan {
     }
 }
 
+/// Reads a duration as `asof.toml` writes it: `90s`, `10m`, `2h`, `1d`, `2w`.
+///
+/// # Errors
+/// A usage error for anything else.
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let parsed = || {
+        let unit = text.chars().last()?;
+        let number: u64 = text[..text.len() - unit.len_utf8()].trim().parse().ok()?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return None,
+        };
+        number.checked_mul(seconds).map(Duration::from_secs)
+    };
+    parsed().ok_or_else(|| {
+        Error::usage(format!("'{}' is not a duration", shorten(text)))
+            .hint("\"90s\", \"10m\", \"2h\" or \"1d\"")
+    })
+}
+
+/// A duration of whole seconds in the largest unit of which it is a whole number, such as `36h`.
+pub fn in_largest_unit(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None if seconds == 0 => "0d".to_owned(),
+        None => format!("{seconds}s"),
+    }
+}
+
+/// About how long a duration is, in the two largest units that it has, such as `1d 12h`.
+pub fn in_two_units(duration: Duration) -> String {
+    let mut rest = duration.as_secs();
+    let mut parts = Vec::new();
+    for (unit, name) in [(86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')] {
+        if rest >= unit && parts.len() < 2 {
+            parts.push(format!("{}{name}", rest / unit));
+        }
+        rest %= unit;
+    }
+    match parts.is_empty() {
+        true => "0s".to_owned(),
+        false => parts.join(" "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
 
     use super::*;
+
+    #[test]
+    fn durations_are_read_and_shown() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
+        assert_eq!(
+            ["0s", "90s", "10m", "2h", "1d", "2w"]
+                .map(seconds)
+                .map(Result::ok),
+            [0, 90, 600, 7200, 86_400, 1_209_600].map(Some)
+        );
+        for wrong in [
+            "",
+            "10",
+            "-1s",
+            "1.5h",
+            "10 min",
+            "m",
+            "99999999999999999999s",
+            "9999999999999999999d",
+        ] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            [0, 90, 600, 7200, 129_600, 172_800]
+                .map(|seconds| in_largest_unit(Duration::from_secs(seconds))),
+            ["0d", "90s", "10m", "2h", "36h", "2d"]
+        );
+        assert_eq!(
+            [0, 59, 90, 3600, 23_400, 129_605]
+                .map(|seconds| in_two_units(Duration::from_secs(seconds))),
+            ["0s", "59s", "1m 30s", "1h", "6h 30m", "1d 5m"]
+        );
+    }
 
     fn date(text: &str) -> NaiveDate {
         parse_date(text).expect("a date")

@@ -3,6 +3,7 @@
 pub mod args;
 mod demo;
 mod log;
+mod metrics;
 mod printer;
 mod render;
 mod run;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command, Global, LogFormat};
+use self::metrics::{RunMetrics, TablesOf};
 use self::printer::Printer;
 use crate::commands::Progress;
 use crate::error::{Error, Result};
@@ -69,10 +71,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
     let printer = Arc::new(Printer::new(&cli.global));
     signals::listen(&printer);
     let json = cli.global.json;
+    let metrics = RunMetrics::of(&cli, folder);
     let started = printer.start_log(&cli.global);
-    let ended = started.and_then(|()| dispatch(cli, folder, &printer));
+    let ended = started.and_then(|()| dispatch(cli, folder, &printer, &metrics));
     interrupt::wait_if_stopping();
-    match ended {
+    let code = match ended {
         Ok(code) => code,
         Err(error) => {
             printer.error(&error);
@@ -81,7 +84,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, folder: &Path) -> u8 {
             }
             error.kind().exit_code()
         }
-    }
+    };
+    metrics.write(code, &printer);
+    code
 }
 
 /// The options that say how to print, of arguments that may not be valid.
@@ -137,7 +142,7 @@ fn failure(printer: &Printer, error: &Error) -> Result<()> {
     }))
 }
 
-fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
+fn dispatch(cli: Cli, folder: &Path, printer: &Printer, metrics: &RunMetrics) -> Result<u8> {
     match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -159,7 +164,9 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer) -> Result<u8> {
             workspace.declared = setup::declared(&command)?;
             // Its report has them.
             let is_check = matches!(command, Command::Check(_));
-            let code = run::carry_out(command, &workspace, printer);
+            let tables = TablesOf::of(&command);
+            let code = run::carry_out(command, &workspace, printer, metrics);
+            metrics.look(&workspace, &tables);
             if !is_check {
                 workspace
                     .observations()

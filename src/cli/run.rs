@@ -6,6 +6,7 @@ use super::args::{
     AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, EventsJoinArgs, ExpandArgs,
     HistoryArgs, JoinArgs, PartitionsArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
+use super::metrics::RunMetrics;
 use super::printer::Printer;
 use super::render::{InitReport, StatusPage, TimedPartitions, render};
 use crate::clock::Stopwatch;
@@ -37,8 +38,13 @@ pub(super) fn carry_out(
     command: Command,
     workspace: &Workspace<'_>,
     printer: &Printer,
+    metrics: &RunMetrics,
 ) -> Result<u8> {
-    let run = CommandRun { workspace, printer };
+    let run = CommandRun {
+        workspace,
+        printer,
+        metrics,
+    };
     match command {
         Command::Init => run.init()?,
         Command::Snapshot(args) => run.snapshot(&args)?,
@@ -63,6 +69,7 @@ pub(super) fn carry_out(
 struct CommandRun<'a> {
     workspace: &'a Workspace<'a>,
     printer: &'a Printer,
+    metrics: &'a RunMetrics,
 }
 
 impl CommandRun<'_> {
@@ -129,6 +136,7 @@ impl CommandRun<'_> {
             return Err(Error::usage("--workers must be at least 1").hint("--workers 1"));
         }
         let reports = backfill(self.workspace, &args.jobs, &options)?;
+        self.metrics.backfill(&reports);
         render(self.printer, reports.as_slice())?;
         self.failures(&reports)
     }
@@ -234,6 +242,7 @@ impl CommandRun<'_> {
                     .note(&error.within(format!("job {name}")).to_string()),
             }
         }
+        self.metrics.jobs(&page.jobs);
         render(self.printer, &page)?;
         let is_up_to_date = page.tables.iter().all(TableStatus::is_up_to_date)
             && page.jobs.iter().all(JobStatus::is_up_to_date);
@@ -248,6 +257,7 @@ impl CommandRun<'_> {
         let mut options = VerifyOptions::of(&args.names);
         options.recompute = args.recompute;
         let report = verify(self.workspace, &options)?;
+        self.metrics.verified(&report);
         render(self.printer, &report)?;
         Ok(if report.is_ok() {
             0

@@ -12,7 +12,7 @@ use crate::memory::MemoryBudget;
 use crate::source::Dialect;
 
 /// The environment variable that pins the clock, for tests and demonstrations.
-const NOW: &str = "ASOF_NOW";
+pub(super) const NOW: &str = "ASOF_NOW";
 
 /// The types that the command line declares.
 pub(super) fn declared(command: &Command) -> Result<DeclaredTypes> {

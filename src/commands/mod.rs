@@ -23,6 +23,7 @@ pub mod shown_columns;
 pub mod snapshot;
 pub mod sources;
 pub mod status;
+pub mod table_facts;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! What every command is given: configuration, lake, clock, and somebody to tell of progress.
 
 mod builder;
+mod lineage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use chrono::NaiveDate;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::builder::WorkspaceBuilder;
+use self::lineage::Emitter;
+pub(in crate::commands) use self::lineage::{OpenRun, dataset_at};
 use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
 use crate::domain::as_of_rule::AsOfRule;
@@ -77,6 +81,8 @@ pub struct Workspace<'a> {
     open_lake: OnceLock<LakeRoot>,
     /// The environment's variables, for `${VAR}`.
     environment: BTreeMap<String, Secret>,
+    /// Who is told of runs, if anybody is.
+    emitter: Option<Emitter>,
     /// Who is told of progress.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -89,6 +95,17 @@ impl<'a> Workspace<'a> {
 }
 
 impl Workspace<'_> {
+    /// A run of which OpenLineage is told; nothing if nobody asks for events.
+    pub(super) fn lineage_run(
+        &self,
+        kind: &'static str,
+        name: String,
+        dates: Option<(NaiveDate, NaiveDate)>,
+    ) -> Option<OpenRun<'_>> {
+        let emitter = self.emitter.as_ref()?;
+        Some(OpenRun::new(emitter, self.progress, kind, name, dates))
+    }
+
     /// A place that the command line names.
     ///
     /// # Errors

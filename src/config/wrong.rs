@@ -19,7 +19,7 @@ const SECRETS: [&str; 6] = [
 ];
 
 /// Tables of the file that are no stores.
-const OTHERS: [&str; 4] = ["tables", "events", "jobs", "limits"];
+const OTHERS: [&str; 5] = ["tables", "events", "jobs", "limits", "openlineage"];
 
 /// The error of a file whose text the parser refuses.
 pub(super) fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> Error {

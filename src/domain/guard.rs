@@ -1,14 +1,22 @@
 //! Guards: what must not be published without somebody saying so.
 //!
 //! A source that answers with no rows, or with half of them, is more often a broken source than a
-//! true one. Guards run on the staged snapshot, before anything is published.
+//! true one. Guards run on the staged snapshot, before anything is published. Those of one column
+//! are in [`column`].
+
+pub mod column;
 
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use self::column::{ColumnFacts, ColumnGuard};
 use super::hash_compaction::Changes;
 use super::schema::Drift;
 use crate::error::{Error, Result};
+use crate::model::DaySpan;
 
 /// A share of rows, written `20%` or `0.5%`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -36,7 +44,7 @@ impl Share {
         clippy::cast_precision_loss,
         reason = "a share of rows needs no more than 53 bits"
     )]
-    fn of(count: u64, rows: u64) -> Self {
+    pub(super) fn of(count: u64, rows: u64) -> Self {
         Share(count as f64 / rows.max(1) as f64)
     }
 }
@@ -65,6 +73,63 @@ const NOTED_SHARE: Share = Share(0.2);
 /// How many rows such a change has at least. In a table of few rows any change is a large share.
 const NOTED_ROWS: u64 = 10;
 
+/// What is limited, by the name of its setting in `asof.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardKind {
+    /// The fewest rows.
+    MinRows,
+    /// The rows that are gone.
+    MaxDelete,
+    /// The rows that have changed.
+    MaxChange,
+    /// The columns and their types.
+    Schema,
+    /// How long the rows have been the same.
+    MaxUnchanged,
+    /// The nulls of a column.
+    MaxNull,
+    /// The values of a column.
+    Accepted,
+    /// The duplicate values of a column.
+    Unique,
+    /// The age of the newest value of a column.
+    MaxAge,
+}
+
+/// A guard that a snapshot breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokenGuard {
+    /// The guard.
+    pub guard: GuardKind,
+    /// The column; none of a guard of the whole table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// How many rows break it; none where rows are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// What breaks it, in words.
+    pub reason: String,
+}
+
+impl BrokenGuard {
+    /// A guard of the whole table that is broken.
+    fn of_table(guard: GuardKind, rows: Option<u64>, reason: String) -> Self {
+        BrokenGuard {
+            guard,
+            column: None,
+            rows,
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for BrokenGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
 /// The limits of one table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guards {
@@ -76,6 +141,10 @@ pub struct Guards {
     pub max_change: Option<Share>,
     /// Whether any change of schema is refused.
     pub freeze_schema: bool,
+    /// The most days for which the rows may have been the same.
+    pub max_unchanged: Option<DaySpan>,
+    /// The guards of columns, by the names of the columns.
+    pub columns: Vec<ColumnGuard>,
 }
 
 impl Default for Guards {
@@ -85,8 +154,19 @@ impl Default for Guards {
             max_delete: None,
             max_change: None,
             freeze_schema: false,
+            max_unchanged: None,
+            columns: Vec::new(),
         }
     }
+}
+
+/// Rows that have been the same since an earlier snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnchangedRows {
+    /// The date of that snapshot. Those between it and this one have the same rows too.
+    pub since: NaiveDate,
+    /// How many days before this one it is.
+    pub days: i64,
 }
 
 /// What is known about a snapshot before it is published.
@@ -97,22 +177,48 @@ pub struct Candidate<'a> {
     pub previous: Option<(u64, Changes)>,
     /// What changed in the schema.
     pub drift: &'a Drift,
+    /// For how long the rows have been the same, if that is longer than `max_unchanged` allows.
+    pub unchanged: Option<UnchangedRows>,
+    /// What is known of the columns that have guards, in the order of the guards.
+    pub columns: &'a [ColumnFacts],
 }
 
 impl Guards {
-    /// The guards that a candidate breaks, in words; none if it may be published.
-    pub fn broken(&self, candidate: &Candidate<'_>) -> Vec<String> {
+    /// The guards that a candidate breaks; none if it may be published.
+    pub fn broken(&self, candidate: &Candidate<'_>) -> Vec<BrokenGuard> {
         let mut broken = Vec::new();
         let floor = self.min_rows.max(1);
         if candidate.rows < floor {
-            broken.push(match (candidate.rows, floor) {
+            let reason = match (candidate.rows, floor) {
                 (0, 1) => "it has no rows".to_owned(),
                 (1, floor) => format!("it has 1 row, and min_rows is {floor}"),
                 (rows, floor) => format!("it has {rows} rows, and min_rows is {floor}"),
-            });
+            };
+            broken.push(BrokenGuard::of_table(GuardKind::MinRows, None, reason));
         }
+        broken.extend(self.broken_by_changes(candidate));
+        if self.freeze_schema && !candidate.drift.is_empty() {
+            let reason = format!("{}, and the schema is frozen", candidate.drift.in_words());
+            broken.push(BrokenGuard::of_table(GuardKind::Schema, None, reason));
+        }
+        if let (Some(limit), Some(UnchangedRows { since, days })) =
+            (self.max_unchanged, candidate.unchanged)
+        {
+            let reason = format!(
+                "its rows are those of {since}, {days} days before, and max_unchanged is {limit}"
+            );
+            broken.push(BrokenGuard::of_table(GuardKind::MaxUnchanged, None, reason));
+        }
+        let columns = self.columns.iter().zip(candidate.columns);
+        broken.extend(columns.flat_map(|(guard, facts)| guard.broken(facts)));
+        broken
+    }
+
+    /// The guards against changes that a candidate breaks.
+    fn broken_by_changes(&self, candidate: &Candidate<'_>) -> Vec<BrokenGuard> {
+        let mut broken = Vec::new();
         if let Some((before, changes)) = candidate.previous {
-            for (count, limit, verb, name) in [
+            for (count, limit, verb, kind, name) in [
                 (
                     changes.removed,
                     self.max_delete,
@@ -121,6 +227,7 @@ impl Guards {
                     } else {
                         "are gone"
                     },
+                    GuardKind::MaxDelete,
                     "max_delete",
                 ),
                 (
@@ -131,23 +238,18 @@ impl Guards {
                     } else {
                         "have changed"
                     },
+                    GuardKind::MaxChange,
                     "max_change",
                 ),
             ] {
                 let Some(limit) = limit else { continue };
                 let share = Share::of(count, before);
                 if share > limit {
-                    broken.push(format!(
-                        "{count} of {before} rows ({share}) {verb}, and {name} is {limit}"
-                    ));
+                    let reason =
+                        format!("{count} of {before} rows ({share}) {verb}, and {name} is {limit}");
+                    broken.push(BrokenGuard::of_table(kind, Some(count), reason));
                 }
             }
-        }
-        if self.freeze_schema && !candidate.drift.is_empty() {
-            broken.push(format!(
-                "{}, and the schema is frozen",
-                candidate.drift.in_words()
-            ));
         }
         broken
     }
@@ -192,7 +294,14 @@ mod tests {
             rows,
             previous: Some((before, changes)),
             drift,
+            unchanged: None,
+            columns: &[],
         }
+    }
+
+    fn reasons(guards: &Guards, candidate: &Candidate<'_>) -> Vec<String> {
+        let broken = guards.broken(candidate);
+        broken.iter().map(BrokenGuard::to_string).collect()
     }
 
     #[test]
@@ -204,16 +313,12 @@ mod tests {
         };
         let drift = Drift::default();
         let at = |removed, changed| {
-            guards.broken(&candidate(
-                90,
-                100,
-                Changes {
-                    removed,
-                    changed,
-                    ..Changes::default()
-                },
-                &drift,
-            ))
+            let changes = Changes {
+                removed,
+                changed,
+                ..Changes::default()
+            };
+            reasons(&guards, &candidate(90, 100, changes, &drift))
         };
         assert!(at(20, 50).is_empty());
         assert_eq!(
@@ -264,26 +369,28 @@ mod tests {
             rows: 0,
             previous: None,
             drift: &drift,
+            unchanged: None,
+            columns: &[],
         };
         assert_eq!(
-            Guards {
-                min_rows: 0,
-                ..Guards::default()
-            }
-            .broken(&empty),
+            reasons(
+                &Guards {
+                    min_rows: 0,
+                    ..Guards::default()
+                },
+                &empty
+            ),
             ["it has no rows"]
         );
-        let few = Candidate {
-            rows: 9,
-            previous: None,
-            drift: &drift,
-        };
+        let few = Candidate { rows: 9, ..empty };
         assert_eq!(
-            Guards {
-                min_rows: 10,
-                ..Guards::default()
-            }
-            .broken(&few),
+            reasons(
+                &Guards {
+                    min_rows: 10,
+                    ..Guards::default()
+                },
+                &few
+            ),
             ["it has 9 rows, and min_rows is 10"]
         );
         assert!(
@@ -310,12 +417,36 @@ mod tests {
             rows: 1,
             previous: None,
             drift: &drift,
+            unchanged: None,
+            columns: &[],
         };
         assert_eq!(
-            guards.broken(&next),
+            reasons(&guards, &next),
             ["column 'lid' appears, and the schema is frozen"]
         );
         assert!(Guards::default().broken(&next).is_empty());
+    }
+
+    #[test]
+    fn rows_that_have_not_changed_for_too_long_are_refused() {
+        let since = NaiveDate::from_ymd_opt(2024, 3, 1).expect("a date");
+        let guards = Guards {
+            max_unchanged: Some(DaySpan(7)),
+            ..Guards::default()
+        };
+        let drift = Drift::default();
+        let unchanged = Candidate {
+            unchanged: Some(UnchangedRows { since, days: 8 }),
+            ..candidate(4, 4, Changes::default(), &drift)
+        };
+        assert_eq!(
+            reasons(&guards, &unchanged),
+            ["its rows are those of 2024-03-01, 8 days before, and max_unchanged is 7d"]
+        );
+        assert_eq!(
+            serde_json::to_value(&guards.broken(&unchanged)[0]).expect("JSON")["guard"],
+            "max_unchanged"
+        );
     }
 
     #[test]

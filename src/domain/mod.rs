@@ -26,13 +26,14 @@
 //! | which snapshot serves a date | [`as_of_rule`] |
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `key_places` |
 //! | what changed between two snapshots | [`diff`] |
-//! | what must not be published | [`guard`] |
+//! | what must not be published | [`guard`]; of one column, [`guard::column`] |
 //! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
 //! | what is said of a column that is not there | [`missing_column`] |
 //! | which names are of one column | [`column_case`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
+//! | what OpenLineage is told of a run | [`lineage`] |
 
 pub mod as_of_rule;
 pub mod canonical_batch;
@@ -59,6 +60,7 @@ pub mod key;
 mod key_places;
 pub mod key_spans;
 pub mod layout;
+pub mod lineage;
 pub mod merge_compaction;
 pub mod missing_column;
 pub mod notation;

@@ -9,10 +9,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::error::{Context, Error, Result, shorten, word};
 use crate::interrupt::{self, GRACE, RunningProgram};
+use crate::model::{in_largest_unit, parse_duration};
 
 /// How much of what a program prints is kept.
 const KEPT: usize = 16 << 10;
@@ -35,6 +36,8 @@ pub struct Program {
     pub folder: PathBuf,
     /// The longest that it may run.
     pub timeout: Option<Duration>,
+    /// What it reads on its standard input; nothing if `None`.
+    pub input: Option<Vec<u8>>,
 }
 
 /// A program that did not succeed.
@@ -42,6 +45,8 @@ pub struct Program {
 pub struct Failed {
     /// Why.
     pub error: Error,
+    /// Whether it exceeded its timeout.
+    pub timed_out: bool,
     /// The last lines that it printed.
     pub printed: Vec<String>,
 }
@@ -50,6 +55,7 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Failed {
             error,
+            timed_out: false,
             printed: Vec::new(),
         }
     }
@@ -77,6 +83,7 @@ impl Program {
         let mut child = self.start(variables)?;
         let process = i32::try_from(child.id()).unwrap_or_default();
         let program = RunningProgram::of(process);
+        give(child.stdin.take(), self.input.clone())?;
         let stdout = Tail::of(child.stdout.take());
         let stderr = Tail::of(child.stderr.take());
         let ended = end_of(process)?;
@@ -113,16 +120,19 @@ impl Program {
             Some(timeout) => Error::io(format!(
                 "the command '{}' did not end within {}{last}",
                 self.shown(),
-                in_words(timeout)
-            ))
-            .hint("timeout = \"1h\" in asof.toml gives it an hour"),
+                in_largest_unit(timeout)
+            )),
             None => Error::io(format!(
                 "the command '{}' {}{last}",
                 self.shown(),
                 ending(status)
             )),
         };
-        Err(Failed { error, printed })
+        Err(Failed {
+            error,
+            timed_out: !in_time,
+            printed,
+        })
     }
 
     fn start(&self, variables: &[(String, OsString)]) -> Result<Child> {
@@ -143,8 +153,12 @@ impl Program {
             .current_dir(&self.folder)
             .process_group(0);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let stdin = match self.input {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        };
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.spawn().map_err(|error| match error.kind() {
@@ -163,6 +177,20 @@ impl Program {
             _ => Error::io(format!("the program '{name}' cannot be run: {error}")),
         })
     }
+}
+
+/// Writes what a program reads, in a thread of its own. A program that does not read it is no
+/// failure.
+fn give(stdin: Option<ChildStdin>, input: Option<Vec<u8>>) -> Result<()> {
+    if let (Some(mut stdin), Some(input)) = (stdin, input) {
+        let write = move || {
+            let _ = stdin.write_all(&input);
+        };
+        thread::Builder::new()
+            .spawn(write)
+            .io_context(|| "cannot write to the command".into())?;
+    }
+    Ok(())
 }
 
 /// Told when a process has ended, which is left to be reaped.
@@ -197,41 +225,17 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// A duration as asof.toml writes it.
-fn in_words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        _ if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
-        _ if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
-        _ => format!("{seconds}s"),
-    }
-}
-
-/// Reads a duration as asof.toml writes it: `90s`, `10m`, `2h`.
+/// Reads how long a program may run, such as `10m`.
 ///
 /// # Errors
-/// A usage error for anything else.
-pub fn parse_duration(text: &str) -> Result<Duration> {
-    let parsed = || {
-        let unit = text.chars().last()?;
-        let number: u64 = text[..text.len() - unit.len_utf8()]
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number| *number > 0)?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        number.checked_mul(seconds).map(Duration::from_secs)
-    };
-    parsed().ok_or_else(|| {
-        Error::usage(format!("'{text}' is not a duration"))
-            .hint("\"90s\", \"10m\", \"2h\" or \"1d\"")
-    })
+/// A usage error for what is no duration, and for none at all.
+pub fn parse_timeout(text: &str) -> Result<Duration> {
+    let timeout = parse_duration(text)?;
+    match timeout.is_zero() {
+        true => Err(Error::usage(format!("'{text}' leaves the program no time"))
+            .hint("\"90s\", \"10m\", \"2h\" or \"1d\"")),
+        false => Ok(timeout),
+    }
 }
 
 /// The last of what a program prints.
@@ -296,6 +300,7 @@ mod tests {
             arguments,
             folder: folder.path().to_owned(),
             timeout: timeout.map(Duration::from_secs),
+            input: None,
         };
         program.run(&[("ASOF_DATE".into(), "2024-01-31".into())])
     }
@@ -357,6 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn a_program_may_read_its_input_or_not() {
+        let input = vec![b'x'; 1 << 20];
+        let program = |script: &str| Program {
+            arguments: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            folder: std::env::temp_dir(),
+            timeout: Some(Duration::from_secs(10)),
+            input: Some(input.clone()),
+        };
+        let reads = program("test $(wc -c) -eq 1048576").run(&[]);
+        assert!(reads.is_ok(), "{reads:?}");
+        assert!(program("true").run(&[]).is_ok());
+    }
+
+    #[test]
     fn a_program_that_is_not_there_is_a_mistake_of_the_job() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = |name: &str| {
@@ -364,6 +383,7 @@ mod tests {
                 arguments: vec![name.to_owned()],
                 folder: folder.path().to_owned(),
                 timeout: None,
+                input: None,
             };
             program.run(&[]).expect_err(name).error
         };
@@ -372,32 +392,6 @@ mod tests {
         assert_eq!(
             (run("./etl.sh").kind(), run("./etl.sh").hints()[0].as_str()),
             (Kind::Usage, "chmod +x ./etl.sh")
-        );
-    }
-
-    #[test]
-    fn durations_are_read() {
-        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs());
-        assert_eq!(
-            [seconds("90s"), seconds("10m"), seconds("2h"), seconds("1d")].map(Result::ok),
-            [90, 600, 7200, 86_400].map(Some)
-        );
-        for wrong in [
-            "",
-            "10",
-            "0s",
-            "-1s",
-            "1.5h",
-            "10 min",
-            "m",
-            "99999999999999999999s",
-            "9999999999999999999d",
-        ] {
-            assert_eq!(parse_duration(wrong).expect_err(wrong).kind(), Kind::Usage);
-        }
-        assert_eq!(
-            [90, 600, 7200].map(|seconds| in_words(Duration::from_secs(seconds))),
-            ["90s", "10m", "2h"]
         );
     }
 }

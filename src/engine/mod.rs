@@ -2,6 +2,7 @@
 
 pub mod as_of;
 pub mod changes;
+pub mod column_guards;
 pub mod command;
 pub mod compaction;
 pub mod dated;

@@ -84,6 +84,10 @@ pub struct Global {
     /// Hide the progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// Write Prometheus metrics of the run to FILE, such as asof.prom in the folder of
+    /// node_exporter's textfile collector
+    #[arg(long, global = true, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
     /// Approximate memory limit, such as 2GiB [default: half of the machine's memory]
     #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
     pub memory: Option<MemoryBudget>,
@@ -158,6 +162,31 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// The name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Init => "init",
+            Command::Demo(_) => "demo",
+            Command::Snapshot(_) => "snapshot",
+            Command::Check(_) => "check",
+            Command::Compact(_) => "compact",
+            Command::Backfill(_) => "backfill",
+            Command::Join(_) => "join",
+            Command::Show(_) => "show",
+            Command::Diff(_) => "diff",
+            Command::History(_) => "history",
+            Command::Status(_) => "status",
+            Command::Schema(_) => "schema",
+            Command::Verify(_) => "verify",
+            Command::Expand(_) => "expand",
+            Command::Partitions(_) => "partitions",
+            Command::Completions { .. } => "completions",
+            Command::Man => "man",
+        }
+    }
 }
 
 /// `asof demo`

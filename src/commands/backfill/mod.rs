@@ -23,6 +23,7 @@ mod executors;
 mod history_tests;
 mod job;
 mod job_hash;
+mod lineage;
 mod options;
 mod orphans;
 mod output;
@@ -39,6 +40,7 @@ pub(super) use self::ad_hoc_outputs::AdHocOutput;
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, configured_events};
 pub(super) use self::job::{ResolvedJob, layout_of};
+use self::lineage::BackfillRun;
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};
 pub(super) use self::outputs::outputs_of;
 pub(super) use self::relations::View;
@@ -78,7 +80,13 @@ pub fn backfill(
         .iter()
         .map(|name| {
             let (report, store_requests) = workspace.counting(|| {
-                ResolvedJob::resolve(workspace, name, options)?.run(workspace, options)
+                let job = ResolvedJob::resolve(workspace, name, options)?;
+                let run = BackfillRun::start(workspace, &job, options);
+                let ended = job.run(workspace, options);
+                if let Some(run) = run {
+                    run.end(&ended);
+                }
+                ended
             })?;
             Ok(BackfillReport {
                 store_requests,

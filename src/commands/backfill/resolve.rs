@@ -20,7 +20,7 @@ use crate::commands::forbidden_places::Destination;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};
-use crate::engine::command::{Program, parse_duration};
+use crate::engine::command::{Program, parse_timeout};
 use crate::engine::join::JoinSpec;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DateRange, TableName};
@@ -448,7 +448,7 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
     let timeout = config
         .timeout
         .as_deref()
-        .map(parse_duration)
+        .map(parse_timeout)
         .transpose()
         .map_err(|error| error.within("'timeout'"))?;
     let hashes = inputs.iter().map(|input| input.hash.clone());
@@ -461,6 +461,7 @@ fn resolve_command(workspace: &Workspace<'_>, config: &JobConfig) -> Result<Reso
         arguments: config.command.clone(),
         folder,
         timeout,
+        input: None,
     };
     Ok(found.resolved(Work::Command(CommandWork {
         program,

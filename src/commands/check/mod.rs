@@ -7,7 +7,7 @@
 //!
 //! What `snapshot` would refuse is found by the same code: files that cannot be read, values that
 //! are not of their column's type, types that are not a safe widening, nulls in the key and
-//! duplicate keys. Guards are not asked: they are about changes.
+//! duplicate keys. Guards are not asked: `snapshot --dry-run` asks them.
 //!
 //! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
 

@@ -15,6 +15,7 @@
 
 mod existing;
 mod external;
+mod lineage;
 mod notes;
 mod output;
 mod plan;
@@ -31,6 +32,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use self::existing::Existing;
+use self::lineage::CompactRun;
 use self::plan::Compaction;
 pub use self::settings::CompactOptions;
 use super::Workspace;
@@ -174,7 +176,12 @@ pub fn compact(
     names
         .iter()
         .map(|name| {
-            let (report, store_requests) = workspace.counting(|| one(workspace, name, options))?;
+            let run = CompactRun::start(workspace, name, options);
+            let compacted = workspace.counting(|| one(workspace, name, options));
+            if let Some(run) = run {
+                run.end(&compacted.as_ref().map(|(report, _)| report));
+            }
+            let (report, store_requests) = compacted?;
             Ok(CompactReport {
                 store_requests,
                 ..report

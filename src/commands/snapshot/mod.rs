@@ -14,12 +14,15 @@
 //! Memory: the sorter's budget, which is a quarter of what may be used, and a few batches of this
 //! snapshot and of the previous one.
 
+mod hook;
 mod input;
+mod lineage;
 mod plan;
 mod previous;
 mod publish;
 mod refused;
 mod take;
+mod unchanged;
 mod write;
 
 use std::io::Read;
@@ -30,7 +33,8 @@ pub(super) use self::input::{count_null_keys, keep_names};
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object};
 
-use self::plan::{Decision, decide};
+use self::lineage::SnapshotRun;
+use self::plan::{Decision, SnapshotPlan, decide};
 use self::refused::discard;
 use self::take::take;
 use super::Workspace;
@@ -191,7 +195,7 @@ pub fn snapshot(
                     ..kept(workspace, name, date, &path)
                 }),
                 Decision::Discard(date) => discard(workspace, name, date),
-                Decision::Take(mut plan) => take(workspace, &mut plan, options),
+                Decision::Take(mut plan) => take_and_tell(workspace, &mut plan, options),
             })?;
         reports.push(SnapshotReport {
             store_requests,
@@ -199,6 +203,23 @@ pub fn snapshot(
         });
     }
     Ok(reports)
+}
+
+/// Takes a snapshot, and tells those of it who asked to be told.
+fn take_and_tell(
+    workspace: &Workspace<'_>,
+    plan: &mut SnapshotPlan<'_>,
+    options: &SnapshotOptions,
+) -> Result<SnapshotReport> {
+    let run = SnapshotRun::start(workspace, plan, options);
+    let taken = take(workspace, plan, options).map_err(|refused| {
+        hook::tell(workspace, plan, options, &refused);
+        refused.error
+    });
+    if let Some(run) = run {
+        run.end(&taken);
+    }
+    taken
 }
 
 /// The tables to take: those named, or all that have a source.

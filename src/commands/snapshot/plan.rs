@@ -9,6 +9,7 @@ use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
 use crate::commands::sources::find_source;
 use crate::domain::guard::Guards;
+use crate::engine::column_guards::SnapshotTime;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -29,6 +30,14 @@ pub(super) struct SnapshotPlan<'s> {
     pub(super) replaces: bool,
     /// When the rows were read, if they were read before.
     pub(super) taken_at: Option<DateTime<Utc>>,
+}
+
+impl SnapshotPlan<'_> {
+    /// The time of the snapshot, with which the guards compare the age of its values.
+    pub(super) fn time(&self, workspace: &Workspace<'_>) -> SnapshotTime {
+        let taken_at = self.taken_at.unwrap_or_else(|| workspace.clock.now());
+        SnapshotTime::of(workspace.clock, self.date, taken_at)
+    }
 }
 
 /// What is to be done for a table and a date.

@@ -17,13 +17,14 @@ use serde::Serialize;
 use super::plan::SnapshotPlan;
 use super::{Outcome, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
+use crate::domain::guard::BrokenGuard;
 use crate::engine::as_of::footer_of;
 use crate::error::{Error, Result};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::commit::{Staged, write_error};
-use crate::storage::lake::location::Object;
+use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::find_if_there;
 use crate::storage::parquet::footer::{Content, Footer, SnapshotFooter};
 
@@ -114,10 +115,34 @@ pub(in crate::commands) fn refused_object(
     })
 }
 
+/// Why a snapshot was not taken. If a check refused it, what the check found, and where the copy is.
+pub(super) struct RefusedSnapshot {
+    pub(super) error: Error,
+    /// The guards that it breaks.
+    pub(super) guards: Vec<BrokenGuard>,
+    /// Its rows, if all of them were read.
+    pub(super) rows: Option<u64>,
+    /// Where the copy is kept, if it is kept.
+    pub(super) path: Option<Location>,
+}
+
+impl From<Error> for Box<RefusedSnapshot> {
+    fn from(error: Error) -> Self {
+        Box::new(RefusedSnapshot {
+            error,
+            guards: Vec::new(),
+            rows: None,
+            path: None,
+        })
+    }
+}
+
 /// Why a copy that was staged is not published.
 pub(super) struct PublishRefusal {
     error: Error,
     reasons: Vec<String>,
+    guards: Vec<BrokenGuard>,
+    rows: u64,
     /// Whether `--force` publishes it all the same.
     is_of_guards: bool,
 }
@@ -128,7 +153,8 @@ impl PublishRefusal {
         plan: &SnapshotPlan<'_>,
         options: &SnapshotOptions,
         duplicate_keys: Option<Error>,
-        broken: &[String],
+        rows: u64,
+        broken: Vec<BrokenGuard>,
     ) -> Option<Self> {
         let place = format!("table {}, {}", plan.table.name, plan.date);
         if let Some(error) = duplicate_keys {
@@ -136,6 +162,8 @@ impl PublishRefusal {
             let reason = told.strip_prefix(&format!("{place}: ")).unwrap_or(&told);
             return Some(PublishRefusal {
                 reasons: vec![reason.to_owned()],
+                guards: broken,
+                rows,
                 error,
                 is_of_guards: false,
             });
@@ -143,13 +171,16 @@ impl PublishRefusal {
         if broken.is_empty() || options.force {
             return None;
         }
+        let reasons: Vec<String> = broken.iter().map(BrokenGuard::to_string).collect();
         let what = format!(
             "{place}: the snapshot was not published: {}",
-            broken.join("; ")
+            reasons.join("; ")
         );
         Some(PublishRefusal {
             error: Error::refused(what),
-            reasons: broken.to_vec(),
+            reasons,
+            guards: broken,
+            rows,
             is_of_guards: true,
         })
     }
@@ -172,40 +203,63 @@ impl PublishRefusal {
         options: &SnapshotOptions,
         staged: &Staged,
         has_previous: bool,
-    ) -> Error {
-        let SnapshotPlan { table, date, .. } = plan;
-        let name = &table.name;
-        let force = "if this is the true state of the table; the snapshot's footer will say so";
+    ) -> Box<RefusedSnapshot> {
+        let refused = |error: Error, path: Option<Location>| {
+            Box::new(RefusedSnapshot {
+                error,
+                guards: self.guards,
+                rows: Some(self.rows),
+                path,
+            })
+        };
         if options.dry_run {
+            let force = format!("--force, {FORCE}");
             return match self.is_of_guards {
-                true => self.error.hint(format!("--force, {force}")),
-                false => self.error,
+                true => refused(self.error.hint(force), None),
+                false => refused(self.error, None),
             };
         }
-        if let Err(error) = keep(workspace, plan, staged) {
-            workspace
-                .progress
-                .note(&format!("{name}: the refused copy is not kept: {error}"));
-            return self.error;
-        }
-        let look = match has_previous {
-            true => {
-                format!("asof diff {name} --refused {date}, to compare it with the copy before")
+        match keep(workspace, plan, staged) {
+            Ok(path) => {
+                let error = with_next_steps(self.error, plan, self.is_of_guards, has_previous);
+                refused(error, Some(path))
             }
-            false => format!("asof show {name} {date} --refused, to look at it"),
-        };
-        let publish = match self.is_of_guards {
-            true => format!("asof snapshot {name} --publish {date} --force, {force}"),
-            false => format!(
-                "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN', to publish it by such a rule"
-            ),
-        };
-        self.error.hint(look).hint(publish)
+            Err(error) => {
+                let note = format!("{}: the refused copy is not kept: {error}", plan.table.name);
+                workspace.progress.note(&note);
+                refused(self.error, None)
+            }
+        }
     }
 }
 
-/// Keeps a staged copy, which is whole and has its reasons.
-fn keep(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>, staged: &Staged) -> Result<()> {
+/// What `--force` is for.
+const FORCE: &str = "if this is the true state of the table; the snapshot's footer will say so";
+
+/// The error of a refused copy that is kept, with how to look at the copy and to publish it.
+fn with_next_steps(
+    error: Error,
+    plan: &SnapshotPlan<'_>,
+    is_of_guards: bool,
+    has_previous: bool,
+) -> Error {
+    let SnapshotPlan { table, date, .. } = plan;
+    let name = &table.name;
+    let look = match has_previous {
+        true => format!("asof diff {name} --refused {date}, to compare it with the copy before"),
+        false => format!("asof show {name} {date} --refused, to look at it"),
+    };
+    let publish = match is_of_guards {
+        true => format!("asof snapshot {name} --publish {date} --force, {FORCE}"),
+        false => format!(
+            "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN', to publish it by such a rule"
+        ),
+    };
+    error.hint(look).hint(publish)
+}
+
+/// Keeps a staged copy, which is whole and has its reasons, and returns where.
+fn keep(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>, staged: &Staged) -> Result<Location> {
     let target = workspace
         .lake()?
         .refused_snapshot(&plan.table.name, plan.date);
@@ -215,7 +269,7 @@ fn keep(workspace: &Workspace<'_>, plan: &SnapshotPlan<'_>, staged: &Staged) -> 
         std::io::copy(&mut from, &mut to)
     };
     copied(staged.writer()?, copy.writer()?).map_err(|error| write_error(error, &target))?;
-    copy.publish_over().map(|_| ())
+    copy.publish_over().map(|_| target)
 }
 
 /// Removes the refused copy of a date.

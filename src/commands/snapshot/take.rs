@@ -7,18 +7,20 @@ use super::input::{keep_names, leave_to_path, sort_rows};
 use super::plan::{SnapshotPlan, taken_at};
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
-use super::refused::{self, PublishRefusal};
-use super::write::{WrittenRows, write};
+use super::refused::{self, PublishRefusal, RefusedSnapshot};
+use super::unchanged::unchanged_rows;
+use super::write::{RowSinks, WrittenRows, write};
 use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
 use crate::domain::column_case::twins;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::RowSum;
-use crate::domain::guard::Candidate;
+use crate::domain::guard::{BrokenGuard, Candidate};
 use crate::domain::hash_compaction::Changes;
 use crate::domain::schema::{Drift, TypeClashes, unify};
 use crate::engine::changes::ChangesWriter;
+use crate::engine::column_guards::ColumnCounter;
 use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
@@ -36,7 +38,7 @@ pub(super) fn take(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     options: &SnapshotOptions,
-) -> Result<SnapshotReport> {
+) -> Result<SnapshotReport, Box<RefusedSnapshot>> {
     if !options.dry_run {
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
@@ -53,8 +55,8 @@ fn publish_rows(
     options: &SnapshotOptions,
     before: Before,
     input: SourceInput,
-    rows: Batches,
-) -> Result<SnapshotReport> {
+    mut rows: InputRows,
+) -> Result<SnapshotReport, Box<RefusedSnapshot>> {
     let SnapshotPlan { table, date, .. } = plan;
     let (previous, unreadable) = before.into_parts();
     let SourceInput { schema, drift, .. } = &input;
@@ -73,35 +75,34 @@ fn publish_rows(
     } = write(
         table,
         *date,
-        rows,
+        rows.batches,
         previous.map(|previous| previous.snapshot),
         &input.comparison,
-        &mut writer,
-        recorder.as_mut(),
+        RowSinks {
+            writer: &mut writer,
+            counter: &mut rows.counter,
+            recorder: recorder.as_mut(),
+        },
     )?;
 
     let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, damaged?)));
     let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
-    let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
-    let candidate = Candidate {
-        rows: sum.rows(),
-        previous: previous_counts,
-        drift,
-    };
+    let counts = before.as_ref().map(|before| before.rows).zip(changes);
+    let GuardVerdict { broken, unguarded } =
+        ask_guards(plan, drift, &sum, before.as_ref(), counts, rows.counter)?;
     let written = SnapshotFooter {
         not_compared,
-        forced: plan.guards.broken(&candidate),
+        forced: broken.iter().map(BrokenGuard::to_string).collect(),
         ..footer(workspace, plan, options, &input, &sum)
     };
-    if let Some(refusal) = PublishRefusal::of(plan, options, duplicate_keys, &written.forced) {
+    if let Some(refusal) = PublishRefusal::of(plan, options, duplicate_keys, written.rows, broken) {
         writer.finish(&refusal.footer(written))?;
         return Err(refusal.kept(workspace, plan, options, &staged, since.is_some()));
     }
-    let unguarded = plan.guards.unguarded(&candidate);
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
     if outcome == Outcome::Kept {
-        return kept_instead(workspace, plan);
+        return Ok(kept_instead(workspace, plan)?);
     }
     if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
         recorder.publish(table, &before, sum_before, &written);
@@ -110,9 +111,40 @@ fn publish_rows(
     Ok(SnapshotReport {
         outcome,
         bytes: Some(bytes),
-        since: compared(since, previous_counts, drift),
+        since: compared(since, counts, drift),
         unguarded,
         ..report(workspace, plan, input, written)
+    })
+}
+
+/// What the guards say of a snapshot.
+struct GuardVerdict {
+    /// The guards that it breaks.
+    broken: Vec<BrokenGuard>,
+    /// Large changes that no guard limits, in words.
+    unguarded: Vec<String>,
+}
+
+/// Asks the guards about the rows that were written. `counts` are the rows of the snapshot before,
+/// and what changed since.
+fn ask_guards(
+    plan: &SnapshotPlan<'_>,
+    drift: &Drift,
+    sum: &RowSum,
+    before: Option<&SnapshotFooter>,
+    counts: Option<(u64, Changes)>,
+    counter: ColumnCounter,
+) -> Result<GuardVerdict> {
+    let candidate = Candidate {
+        rows: sum.rows(),
+        previous: counts,
+        drift,
+        unchanged: unchanged_rows(plan, before, sum.fingerprint())?,
+        columns: &counter.finish()?,
+    };
+    Ok(GuardVerdict {
+        broken: plan.guards.broken(&candidate),
+        unguarded: plan.guards.unguarded(&candidate),
     })
 }
 
@@ -161,16 +193,24 @@ struct SourceInput {
     left_to_path: Vec<String>,
 }
 
+/// The rows of a source in order of the key, and what counts them as they go by.
+struct InputRows {
+    batches: Batches,
+    counter: ColumnCounter,
+}
+
 /// Reads the source to its end, and settles the types of its columns.
 fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     before: &Before,
-) -> Result<(SourceInput, Batches)> {
+) -> Result<(SourceInput, InputRows)> {
+    let time = plan.time(workspace);
     let SnapshotPlan {
         table,
         date,
         source,
+        guards,
         ..
     } = plan;
     let pinned = before.pins(table)?;
@@ -185,8 +225,20 @@ fn read_input(
     let (rows, respelled) = keep_names(Some(&pinned), rows);
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
+    let counter = |schema: &SchemaRef| {
+        ColumnCounter::new(
+            &guards.columns,
+            table,
+            schema,
+            &pinned,
+            time,
+            workspace.memory,
+        )
+    };
+    // A guard that does not apply is told before the source is read.
+    counter(&rows.schema)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let (sorted, dropped) = sort_rows(
+    let (batches, dropped) = sort_rows(
         table,
         *date,
         rows,
@@ -206,6 +258,7 @@ fn read_input(
             )
         }
     };
+    let counter = counter(&schema)?;
     let input = SourceInput {
         dropped,
         absent: absent_columns(&pinned, &schema),
@@ -214,7 +267,7 @@ fn read_input(
         drift,
         left_to_path,
     };
-    Ok((input, sorted))
+    Ok((input, InputRows { batches, counter }))
 }
 
 /// Warns of two columns whose names differ only in case.

@@ -12,6 +12,7 @@ use crate::domain::digest::RowSum;
 use crate::domain::hash_compaction::Changes;
 use crate::domain::key::KeyEncoder;
 use crate::engine::changes::ChangesWriter;
+use crate::engine::column_guards::ColumnCounter;
 use crate::engine::duplicate_keys::DuplicateKeys;
 use crate::engine::table::{Snapshot, SnapshotTable, all_digests, convert};
 use crate::error::{Error, Result};
@@ -34,6 +35,15 @@ pub(super) struct WrittenRows {
     pub(super) damaged: Option<Error>,
 }
 
+/// What the rows go through as they are written.
+pub(super) struct RowSinks<'a> {
+    pub(super) writer: &'a mut ObjectWriter,
+    /// Counts what the guards of columns are about.
+    pub(super) counter: &'a mut ColumnCounter,
+    /// Records what changed, if that can be proven later.
+    pub(super) recorder: Option<&'a mut ChangesWriter>,
+}
+
 /// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the
 /// types of `comparison`. If the previous one is damaged, the rows are written without the
 /// comparison.
@@ -43,8 +53,7 @@ pub(super) fn write(
     sorted: Batches,
     previous: Option<Snapshot>,
     comparison: &SchemaRef,
-    writer: &mut ObjectWriter,
-    mut recorder: Option<&mut ChangesWriter>,
+    mut sinks: RowSinks<'_>,
 ) -> Result<WrittenRows> {
     let keying = Arc::new(Keying {
         encoder: KeyEncoder::new(comparison, &table.key)?,
@@ -58,7 +67,8 @@ pub(super) fn write(
         let (keyed, batch) = rows?;
         sum.add(&keyed.digests);
         duplicates.look(&keyed.batch, &keyed.keys, &table.key);
-        writer.write(batch)?;
+        sinks.counter.see(&batch)?;
+        sinks.writer.write(batch)?;
         Ok(keyed)
     });
     let mut damaged = None;
@@ -80,7 +90,8 @@ pub(super) fn write(
             Ok(keyed)
         });
         let compared = diff(&mut earlier, &mut later, |difference| {
-            recorder
+            sinks
+                .recorder
                 .iter_mut()
                 .for_each(|recorder| recorder.see(&difference));
             Ok(())

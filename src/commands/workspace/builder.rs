@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tracing::{debug, warn};
 
+use super::lineage::Emitter;
 use super::{DeclaredTypes, Progress, Workspace};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -118,7 +119,8 @@ impl<'a> WorkspaceBuilder<'a> {
     /// Returns the workspace.
     ///
     /// # Errors
-    /// A usage error for a time zone, a store or a variable of the configuration that is unknown.
+    /// A usage error for a time zone, a store or a variable of the configuration that is unknown, or
+    /// for a URL of OpenLineage that is none.
     pub fn build(self) -> Result<Workspace<'a>> {
         let variable = |name: &str| self.environment.get(name).cloned();
         let options = self.config.store_options(&variable)?;
@@ -127,8 +129,18 @@ impl<'a> WorkspaceBuilder<'a> {
             None => Clock::read(None)?.in_zone(self.config.zone()?),
         };
         let variables = self.environment.clone().into_iter().collect();
+        let stores = Stores::new(variables, options)?;
+        let emitter = Emitter::new(
+            &self.config.openlineage,
+            &self.config.base,
+            &self.environment,
+            &stores,
+            clock,
+            self.progress,
+        )?;
         Ok(Workspace {
-            stores: Stores::new(variables, options)?,
+            emitter,
+            stores,
             config: self.config,
             lake: self.lake,
             folder: self.folder,

@@ -47,6 +47,38 @@ pub struct Store {
     pub(crate) runtime: Arc<OnceLock<Runtime>>,
 }
 
+/// Does something on the threads of object stores, which begin when they are first needed, and
+/// waits for it.
+///
+/// # Errors
+/// What it fails with, or a failure to begin.
+pub(super) fn wait<T: Send + 'static>(
+    threads: &OnceLock<Runtime>,
+    url: &str,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let runtime = match threads.get() {
+        Some(runtime) => runtime,
+        None => {
+            let new = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("asof-store")
+                .enable_all()
+                .build();
+            let new = new.io_context(|| "no thread for object stores can be started".into())?;
+            threads.get_or_init(|| new)
+        }
+    };
+    // Not `block_on`: whoever waits may be inside a runtime of DataFusion's.
+    let (answer, answered) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        let _ = answer.send(work.await);
+    });
+    answered
+        .recv()
+        .map_err(|_| Error::internal(format!("a request to '{url}' was aborted")))?
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
@@ -72,27 +104,7 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let runtime = match self.runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let threads = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(2)
-                    .thread_name("asof-store")
-                    .enable_all()
-                    .build();
-                let runtime =
-                    threads.io_context(|| "no thread for object stores can be started".into())?;
-                self.runtime.get_or_init(|| runtime)
-            }
-        };
-        // Not `block_on`: whoever waits may be inside a runtime of DataFusion's.
-        let (answer, answered) = mpsc::sync_channel(1);
-        runtime.spawn(async move {
-            let _ = answer.send(work.await);
-        });
-        answered
-            .recv()
-            .map_err(|_| Error::internal(format!("a request to '{}' was aborted", self.url)))?
+        wait(&self.runtime, &self.url, work)
     }
 
     /// What is known of an object; `None` if there is none.

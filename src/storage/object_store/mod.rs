@@ -15,6 +15,7 @@
 //! | [`search`] | finds the objects of a range of dates; [`search_outcome`] says which are taken |
 //! | `guided_search` | does so by the fewest pages of listings, in parallel |
 //! | `azure_listing` | how the listings of Azure differ: their order, and what they leave out |
+//! | [`post`] | sends a document to a URL |
 //! | [`upload`] | publishing into a store by one conditional write |
 
 mod azure_listing;
@@ -26,6 +27,7 @@ pub mod http;
 pub mod listing;
 pub mod options;
 mod patience;
+pub mod post;
 mod profile;
 pub mod registry;
 pub mod search;

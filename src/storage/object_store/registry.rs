@@ -14,6 +14,7 @@ use crate::storage::object_store::http::{RequestCounts, Requests};
 use crate::storage::object_store::listing::MemoryPages;
 use crate::storage::object_store::options::{Sections, check_section, options, usual_name};
 use crate::storage::object_store::patience::{RETRIES, RETRY_TIMEOUT};
+use crate::storage::object_store::post::Endpoint;
 use crate::storage::object_store::service::Service;
 
 /// Opens stores, each once.
@@ -56,6 +57,15 @@ impl Stores {
     /// What all stores were asked so far.
     pub fn counts(&self) -> RequestCounts {
         self.requests.counts()
+    }
+
+    /// A URL that documents are sent to, on the stores' threads.
+    pub fn endpoint(&self, url: String, api_key: Option<Secret>) -> Endpoint {
+        Endpoint {
+            url,
+            api_key,
+            runtime: self.runtime.clone(),
+        }
     }
 
     /// The bucket or container that a URL names up to its path, such as `s3://shop`.

@@ -84,7 +84,11 @@ impl<'a> ExternalCommand<'a> {
     /// The failure of the program; tells what it printed, if that is more than the one line of the
     /// error.
     fn tell(&self, bound: &BoundJob<'_>, failed: Failed) -> Error {
-        let Failed { error, printed } = failed;
+        let Failed {
+            error,
+            timed_out,
+            printed,
+        } = failed;
         if printed.len() > 1 {
             let lines: Vec<String> = printed
                 .iter()
@@ -97,7 +101,10 @@ impl<'a> ExternalCommand<'a> {
                 lines.join("\n")
             ));
         }
-        error
+        match timed_out {
+            true => error.hint("timeout = \"1h\" in asof.toml gives it an hour"),
+            false => error,
+        }
     }
 }
 

@@ -1,0 +1,221 @@
+//! `[tables.NAME]` of `asof.toml`: one slowly changing table.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{ColumnConfig, check_dates, types};
+use crate::domain::dedup::Dedup;
+use crate::domain::guard::{Guards, Share};
+use crate::error::{Error, Result, toml_key};
+use crate::model::DaySpan;
+use crate::source::{Dialect, Format, TypeRules};
+
+/// A program of the user's own, as `asof.toml` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum HookCommand {
+    /// A command line for the shell.
+    Line(String),
+    /// A program and its arguments.
+    Arguments(Vec<String>),
+}
+
+impl HookCommand {
+    /// The program and its arguments.
+    pub fn arguments(&self) -> Vec<String> {
+        match self {
+            HookCommand::Line(line) => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+            HookCommand::Arguments(arguments) => arguments.clone(),
+        }
+    }
+
+    /// Refuses a command that names no program.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_empty = match self {
+            HookCommand::Line(line) => line.trim().is_empty(),
+            HookCommand::Arguments(arguments) => {
+                arguments.first().is_none_or(|program| program.is_empty())
+            }
+        };
+        match is_empty {
+            true => Err(Error::usage("'on_refused' names no program")
+                .hint("on_refused = \"./notify.sh\", or [\"./notify.sh\", \"--team\", \"data\"]")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// One slowly changing table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TableConfig {
+    /// Where snapshots are taken from: a path, a glob, the URL of a database, or `-`.
+    pub source: Option<String>,
+    /// The table of the database, if it has another name than this one.
+    pub source_table: Option<String>,
+    /// A query of the database, in place of a table.
+    pub query: Option<String>,
+    /// The format of the source, or of copies that another tool writes, if names and first bytes do
+    /// not tell.
+    pub source_format: Option<Format>,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// Which row of a key counts, such as `latest by updated_at`, where there are several.
+    pub dedup: Option<Dedup>,
+    /// Declared types, by column.
+    pub types: BTreeMap<String, String>,
+    /// `text` to read every other column of CSV as text, or `infer` (default).
+    pub csv_types: Option<String>,
+    /// How CSV and TSV are written.
+    pub csv: Dialect,
+    /// `evolve` (default) or `freeze`.
+    pub schema: Option<String>,
+    /// The fewest rows.
+    pub min_rows: Option<u64>,
+    /// The largest share of rows that may go.
+    pub max_delete: Option<Share>,
+    /// The largest share of rows that may change.
+    pub max_change: Option<Share>,
+    /// The most days for which the rows may have been the same.
+    pub max_unchanged: Option<DaySpan>,
+    /// The guards of columns, by column.
+    pub columns: BTreeMap<String, ColumnConfig>,
+    /// What is run when a copy is refused; by default that of the whole file.
+    pub on_refused: Option<HookCommand>,
+    /// How many days before the events' date the label lies.
+    pub lag: Option<DaySpan>,
+    /// How many days older than the label a snapshot may be.
+    pub tolerance: Option<DaySpan>,
+    /// `carry` (default), `error` or `split`.
+    pub gaps: Option<String>,
+    /// The most missing days in a row, with `carry`.
+    pub max_gap: Option<u32>,
+    /// The name of the column of first dates.
+    pub start_column: Option<String>,
+    /// The name of the column of ends.
+    pub end_column: Option<String>,
+    /// `inclusive` (default) or `exclusive`.
+    pub end: Option<String>,
+    /// `9999-12-31` (default) or `null`.
+    pub open_end: Option<String>,
+    /// Columns that are left out of the comparison.
+    pub ignore: Vec<String>,
+    /// The only columns that are compared.
+    pub track: Vec<String>,
+    /// The condition of the rows that intervals are of.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+    /// The columns that intervals are of, beside the key.
+    pub select: Vec<String>,
+    /// The root of dated copies that another tool writes; they are read where they are.
+    pub snapshots: Option<String>,
+    /// The layout of those copies.
+    pub layout: Option<String>,
+    /// The column that holds the dates of those copies, if they are rows of the same files.
+    pub date_column: Option<String>,
+    /// The format of its text; by default `YYYY-MM-DD`.
+    pub date_format: Option<String>,
+    /// The zone in which the day of its instants lies; by default that of the whole file.
+    pub timezone: Option<String>,
+}
+
+impl TableConfig {
+    /// The limits that snapshots are compared with.
+    ///
+    /// # Errors
+    /// A usage error for a word or a value that is unknown.
+    pub fn guards(&self) -> Result<Guards> {
+        let freeze_schema = match self.schema.as_deref() {
+            None | Some("evolve") => false,
+            Some("freeze") => true,
+            Some(other) => {
+                return Err(Error::usage(format!("schema = \"{other}\" is unknown"))
+                    .hint("schema = \"freeze\", or \"evolve\""));
+            }
+        };
+        Ok(Guards {
+            min_rows: self.min_rows.unwrap_or(1),
+            max_delete: self.max_delete,
+            max_change: self.max_change,
+            freeze_schema,
+            max_unchanged: self.max_unchanged,
+            columns: self
+                .columns
+                .iter()
+                .map(|(name, column)| column.guard(name))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The declared types of the table of this name.
+    ///
+    /// # Errors
+    /// A usage error for a type that is unknown.
+    pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
+        types(
+            &self.types,
+            self.csv_types.as_deref(),
+            &self.csv,
+            format!("tables.{}", toml_key(name)),
+        )
+    }
+
+    /// Refuses a table or query of a database without the database.
+    fn check_source(&self) -> Result<()> {
+        let of_databases = [("source_table", &self.source_table), ("query", &self.query)];
+        let mut given = of_databases.iter().filter(|(_, given)| given.is_some());
+        match (given.next(), given.next(), &self.source) {
+            (Some(_), Some(_), _) => Err(Error::usage(
+                "'source_table' and 'query' contradict each other",
+            )),
+            (Some((name, _)), None, None) => Err(Error::usage(format!(
+                "'{name}' requires 'source', the URL of a database"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses options that contradict each other.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        self.guards().and(self.type_rules(name).map(|_| ()))?;
+        self.on_refused.iter().try_for_each(HookCommand::check)?;
+        self.check_source()?;
+        self.check_copies()?;
+        check_dates(
+            self.date_column.as_ref(),
+            self.date_format.as_ref(),
+            self.timezone.as_ref(),
+        )
+    }
+
+    /// Refuses options of copies that another tool writes without those copies, and the reverse.
+    fn check_copies(&self) -> Result<()> {
+        let is_told = self.layout.is_some() || self.date_column.is_some();
+        if self.snapshots.is_some() && !is_told {
+            return Err(Error::usage(
+                "'snapshots' needs a 'layout' or a 'date_column'",
+            ));
+        }
+        if self.snapshots.is_none() && is_told {
+            let given = if self.layout.is_some() {
+                "layout"
+            } else {
+                "date_column"
+            };
+            return Err(Error::usage(format!("'{given}' requires 'snapshots'")));
+        }
+        let of_own_copies = [
+            ("columns", !self.columns.is_empty()),
+            ("max_unchanged", self.max_unchanged.is_some()),
+            ("on_refused", self.on_refused.is_some()),
+        ];
+        match of_own_copies.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) if self.snapshots.is_some() => Err(Error::usage(format!(
+                "'{name}' is for copies that asof takes, and 'snapshots' are those of another tool"
+            ))
+            .hint(format!("leave out '{name}', or 'snapshots'"))),
+            _ => Ok(()),
+        }
+    }
+}
