@@ -3,8 +3,9 @@
 use chrono::NaiveDate;
 
 use super::args::{
-    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, EventsJoinArgs, ExpandArgs,
-    HistoryArgs, JoinArgs, PartitionsArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
+    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, DropArgs, EventsJoinArgs,
+    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, RestoreArgs, ShowArgs, SnapshotArgs,
+    StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
@@ -24,6 +25,7 @@ use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, snapshot};
 use crate::commands::status::{TableStatus, status};
+use crate::commands::undo::{DropOptions, RestoreOptions, drop_snapshot, restore};
 use crate::commands::verify::{VerifyOptions, verify};
 use crate::commands::{Progress, Workspace};
 use crate::config::JobConfig;
@@ -59,6 +61,8 @@ pub(super) fn carry_out(
         Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
         Command::Verify(args) => return run.verify(args),
         Command::Expand(args) => run.expand(args)?,
+        Command::Drop(args) => run.drop_snapshot(args)?,
+        Command::Restore(args) => run.restore(args)?,
         Command::Partitions(args) => run.partitions(args)?,
         Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
     }
@@ -276,6 +280,25 @@ impl CommandRun<'_> {
             intervals: args.intervals,
         };
         render(self.printer, &expand(self.workspace, &options)?)
+    }
+
+    fn drop_snapshot(&self, args: DropArgs) -> Result<()> {
+        let options = DropOptions {
+            table: args.table,
+            date: self.on(args.date),
+            dry_run: args.dry_run,
+        };
+        render(self.printer, &drop_snapshot(self.workspace, &options)?)
+    }
+
+    fn restore(&self, args: RestoreArgs) -> Result<()> {
+        let options = RestoreOptions {
+            table: args.table,
+            date: self.on(args.date),
+            copy: args.copy,
+            dry_run: args.dry_run,
+        };
+        render(self.printer, &restore(self.workspace, &options)?)
     }
 
     fn partitions(&self, args: PartitionsArgs) -> Result<()> {

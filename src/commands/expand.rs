@@ -1,7 +1,8 @@
 //! `asof expand`: intervals back to dated copies.
 //!
 //! Each observed date of the range becomes the snapshot that it was: its rows in the order of the
-//! key, in the schema it had that day. A date without a snapshot is a gap, and is not invented.
+//! key, in the schema it had that day. A date without a snapshot is a gap, and is not invented; nor
+//! is one whose snapshot was dropped, which `asof restore` brings back.
 //! Rows and fingerprint are counted anew and, if the intervals compare every column, compared with
 //! what was recorded before anything is published.
 //!
@@ -31,7 +32,7 @@ use crate::domain::path_columns::PathColumns;
 use crate::engine::as_of::footer_of;
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::table::all_digests;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, word};
 use crate::interrupt::{self, uninterrupted};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
@@ -282,13 +283,16 @@ fn open(workspace: &Workspace<'_>, options: &ExpandOptions) -> Result<(TableName
         None => workspace.known(&options.table)?,
     };
     let path = workspace.intervals_path(&table, options.intervals.as_deref())?;
-    let Some(intervals) = Intervals::open(&path)? else {
+    let Some(mut intervals) = Intervals::open(&path)? else {
         return Err(Error::usage(format!(
             "table {table} has no intervals at '{}'",
             workspace.shown(&path)
         ))
         .hint(format!("asof compact {table}")));
     };
+    if options.intervals.is_none() {
+        intervals.mark_dropped(&workspace.dropped(&table)?);
+    }
     Ok((table, intervals))
 }
 
@@ -303,7 +307,8 @@ fn plan<'a>(
     let chosen = observed
         .iter()
         .enumerate()
-        .filter(|(_, observed)| range.contains(observed.date));
+        .filter(|(_, observed)| range.contains(observed.date))
+        .filter(|(_, observed)| !intervals.dropped.contains(&observed.date));
     let planned = chosen
         .map(|(at, observed)| planned(table, intervals, at, observed, root, &layout))
         .collect::<Result<Vec<_>>>()?;
@@ -313,6 +318,13 @@ fn plan<'a>(
         ))
         .hint(format!("asof compact {table} --full")));
     };
+    if planned.is_empty()
+        && let Some(dropped) = intervals.dropped.iter().find(|date| range.contains(**date))
+    {
+        let what = format!("table {table}: the snapshot of {dropped} was dropped");
+        let again = format!("asof restore {} {dropped}", word(table.as_str()));
+        return Err(Error::refused(what).hint(again));
+    }
     if planned.is_empty() {
         return Err(Error::refused(format!(
             "table {table} has no snapshot from {range}; its intervals hold {} dates from {} to {}",

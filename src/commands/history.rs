@@ -136,6 +136,12 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
         Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"))
     };
     let intervals = intervals.ok_or_else(none)?;
+    if let Some(date) = intervals.dropped.first() {
+        workspace.progress.note(&format!(
+            "{name}: the snapshot of {date} was dropped since the intervals were made from it; asof \
+             compact {name}"
+        ));
+    }
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else {

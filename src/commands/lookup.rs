@@ -202,6 +202,7 @@ pub(super) fn inventory_of_file(file: &Location) -> Result<TableInventory> {
         found: Found::default(),
         intervals_path: None,
         intervals,
+        dropped: Vec::new(),
     })
 }
 
@@ -243,7 +244,8 @@ pub(super) fn inventory(workspace: &Workspace<'_>, name: &TableName) -> Result<T
         .has_lake()
         .then(|| workspace.intervals_path(name, None))
         .transpose()?;
-    TableInventory::take(workspace.configured_table(name)?, intervals_path)
+    let dropped = workspace.dropped(name)?;
+    TableInventory::take(workspace.configured_table(name)?, intervals_path, dropped)
 }
 
 #[cfg(test)]

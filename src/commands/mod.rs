@@ -28,6 +28,7 @@ pub mod table_facts;
 pub(crate) mod testing;
 #[cfg(test)]
 mod types_tests;
+pub mod undo;
 pub mod verify;
 pub mod workspace;
 

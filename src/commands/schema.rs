@@ -129,6 +129,9 @@ fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>
     let mut schemas = BTreeMap::new();
     for intervals in intervals.iter().flatten() {
         for (index, date) in intervals.observed().into_iter().enumerate() {
+            if intervals.dropped.contains(&date) {
+                continue;
+            }
             schemas.insert(date, table.as_declared(&intervals.schema_of(index)?));
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::Workspace;
@@ -18,11 +18,12 @@ use crate::domain::digest::Fingerprint;
 use crate::domain::gaps::gaps;
 use crate::engine::as_of::{TableInventory, footer_of, schema_on, sentence};
 use crate::engine::intervals::Intervals;
-use crate::error::Result;
+use crate::error::{Result, word};
 use crate::model::{DateRange, TableName};
 use crate::parallel::{self, object_threads};
 use crate::source::Format;
 use crate::storage::lake::LakeRoot;
+use crate::storage::lake::aside::AsideCopy;
 use crate::storage::lake::partitions::find_if_there;
 use crate::storage::parquet::footer::{ObservedWire, SnapshotFooter};
 
@@ -69,6 +70,9 @@ pub struct TableStatus {
     pub last_snapshot: Option<LastSnapshot>,
     /// How many snapshots were replaced and are kept aside.
     pub superseded: u64,
+    /// The snapshots that somebody dropped, until they are restored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedCopy>,
     /// The copies that a check refused, until they are published or discarded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedCopy>,
@@ -79,6 +83,9 @@ pub struct TableStatus {
     /// The dates whose snapshots were rewritten since they were compacted; not known of an external
     /// lake, which has no footers.
     pub stale: Option<Vec<NaiveDate>>,
+    /// The dates whose snapshots were dropped since they were compacted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped_since: Vec<NaiveDate>,
     /// The dates that the intervals know in other types than those that are declared now.
     pub retyped: Vec<NaiveDate>,
     /// The dates that only the intervals know.
@@ -96,8 +103,22 @@ impl TableStatus {
     pub fn is_up_to_date(&self) -> bool {
         let is_compacted = self.intervals.is_none() || self.not_compacted.is_empty();
         let is_stale = self.stale.as_ref().is_some_and(|dates| !dates.is_empty());
-        self.unreadable.is_empty() && is_compacted && !is_stale && self.retyped.is_empty()
+        let agrees = !is_stale && self.retyped.is_empty() && self.dropped_since.is_empty();
+        self.unreadable.is_empty() && is_compacted && agrees
     }
+}
+
+/// A snapshot that was dropped.
+#[derive(Clone, Debug, Serialize)]
+pub struct DroppedCopy {
+    /// Its date.
+    pub snapshot_date: NaiveDate,
+    /// When it was dropped.
+    pub dropped_at: DateTime<Utc>,
+    /// The object.
+    pub path: String,
+    /// The command that brings it back.
+    pub restore_with: String,
 }
 
 /// The last snapshot.
@@ -200,6 +221,8 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         columns: last_columns(inventory),
         last_snapshot: last_snapshot(inventory, &footers),
         superseded: superseded(workspace, inventory)?,
+        dropped: dropped(workspace, inventory),
+        dropped_since: inventory.dropped_since(),
         refused: match table.own {
             true => refused_copies(workspace, &table.name)?,
             false => Vec::new(),
@@ -236,8 +259,12 @@ impl Dates {
     ) -> Self {
         let TableInventory { table, found, .. } = inventory;
         let seen = intervals.map_or(&[][..], |intervals| &intervals.footer.observed);
-        let known: BTreeMap<NaiveDate, &ObservedWire> =
-            seen.iter().map(|seen| (seen.date, seen)).collect();
+        let dropped = inventory.dropped_since();
+        let known: BTreeMap<NaiveDate, &ObservedWire> = seen
+            .iter()
+            .filter(|seen| !dropped.contains(&seen.date))
+            .map(|seen| (seen.date, seen))
+            .collect();
         let copies = found.partitions.keys();
         let all: BTreeSet<NaiveDate> = copies.clone().chain(known.keys()).copied().collect();
         let has_other_types = |date: &NaiveDate| {
@@ -361,6 +388,18 @@ fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u
         .values()
         .map(|objects| objects.len() as u64)
         .sum())
+}
+
+/// The snapshots that somebody dropped.
+fn dropped(workspace: &Workspace<'_>, inventory: &TableInventory) -> Vec<DroppedCopy> {
+    let table = word(inventory.table.name.as_str());
+    let dropped = |copy: &AsideCopy| DroppedCopy {
+        snapshot_date: copy.date,
+        dropped_at: copy.when,
+        path: workspace.shown(&copy.object.location),
+        restore_with: format!("asof restore {table} {}", copy.date),
+    };
+    inventory.dropped.iter().map(dropped).collect()
 }
 
 fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> IntervalsStatus {

@@ -28,6 +28,7 @@ use crate::model::TableName;
 use crate::secret::{Secret, without_credentials};
 use crate::source::{Dialect, FormatRule, LayoutColumns, Observed, ReadAs, TypeRules, is_database};
 use crate::storage::lake::LakeRoot;
+use crate::storage::lake::aside::{AsideCopy, aside_below};
 use crate::storage::lake::conditional_writes::honours_conditions;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
@@ -552,10 +553,26 @@ impl Workspace<'_> {
         if !self.has_lake() {
             return Ok(None);
         }
-        Intervals::open(&self.intervals_path(name, None)?).map_err(|error| match error.kind() {
+        let opened = Intervals::open(&self.intervals_path(name, None)?);
+        let mut intervals = opened.map_err(|error| match error.kind() {
             Kind::Refused => error.hint(format!("asof compact {name} --full")),
             _ => error,
-        })
+        })?;
+        if let Some(intervals) = &mut intervals {
+            intervals.mark_dropped(&self.dropped(name)?);
+        }
+        Ok(intervals)
+    }
+
+    /// The snapshots of a table that somebody dropped, by date and time; none of an external table.
+    ///
+    /// # Errors
+    /// A failure to list them.
+    pub fn dropped(&self, name: &TableName) -> Result<Vec<AsideCopy>> {
+        if !self.has_lake() || self.table_config(name).snapshots.is_some() {
+            return Ok(Vec::new());
+        }
+        aside_below(&self.lake()?.dropped(name), None)
     }
 
     /// How a table is looked up for the events of a date, and whether its lag is declared.

@@ -26,6 +26,7 @@ use crate::engine::selection::Selection;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};
 use crate::storage::Batches;
+use crate::storage::lake::aside::AsideCopy;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{ColumnWire, Content, IntervalsFooter, ObservedWire};
 pub use crate::storage::parquet::footer::{read_schema, write_schema};
@@ -38,6 +39,9 @@ pub struct Intervals {
     pub footer: IntervalsFooter,
     /// How its ends are written.
     pub convention: Convention,
+    /// The dates whose snapshots were dropped after the intervals were made from them. If there is a
+    /// snapshot of such a date, it was taken again since.
+    pub dropped: BTreeSet<NaiveDate>,
     /// The schemas of the footer, once somebody had to know.
     schemas: Vec<OnceLock<SchemaRef>>,
 }
@@ -82,8 +86,19 @@ impl Intervals {
             object: Arc::new(object),
             footer,
             convention,
+            dropped: BTreeSet::new(),
             schemas,
         })
+    }
+
+    /// Notes which of the snapshots that they were made from somebody dropped since.
+    pub fn mark_dropped(&mut self, copies: &[AsideCopy]) {
+        let is_dropped = |observed: &&ObservedWire| {
+            let mut of_date = copies.iter().filter(|copy| copy.date == observed.date);
+            of_date.any(|copy| copy.may_be(|content| observed.is(content)))
+        };
+        let dropped = self.footer.observed.iter().filter(is_dropped);
+        self.dropped = dropped.map(|observed| observed.date).collect();
     }
 
     /// Where it is.
@@ -108,6 +123,13 @@ impl Intervals {
             .iter()
             .map(|observed| observed.date)
             .collect()
+    }
+
+    /// The dates that they can serve: those of the snapshots that nobody dropped, ascending.
+    pub fn served(&self) -> Vec<NaiveDate> {
+        let mut observed = self.observed();
+        observed.retain(|date| !self.dropped.contains(date));
+        observed
     }
 
     /// The content of the snapshot of a date, in the types that it was read with.

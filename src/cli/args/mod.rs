@@ -3,6 +3,7 @@
 mod jobs;
 mod looking;
 mod tables;
+mod undo;
 mod values;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use self::looking::{
     VerifyArgs,
 };
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
+pub use self::undo::{DropArgs, RestoreArgs};
 pub use self::values::ColumnTypes;
 
 use self::values::memory;
@@ -153,6 +155,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Write intervals back as dated copies
     Expand(ExpandArgs),
+    /// Take the copy of a date out of a table; asof restore brings it back
+    Drop(DropArgs),
+    /// Bring back a copy that was dropped or replaced
+    Restore(RestoreArgs),
     /// Find the partitions of a range of dates
     Partitions(PartitionsArgs),
     /// Print a completion script for a shell

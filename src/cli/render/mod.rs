@@ -21,6 +21,7 @@ mod schema;
 mod show;
 mod snapshot;
 mod status;
+mod undo;
 mod verify;
 
 use serde::Serialize;

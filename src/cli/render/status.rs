@@ -95,7 +95,7 @@ fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     ))?;
     let (Some(first), Some(last)) = (status.first, status.last) else {
         printer.line("  no snapshots")?;
-        return refused(printer, status);
+        return set_aside(printer, status);
     };
     let rows = status
         .rows
@@ -138,6 +138,10 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
         (not_compacted as u64, "not compacted yet"),
         (stale as u64, "rewritten since the compaction"),
         (
+            status.dropped_since.len() as u64,
+            "dropped since the compaction",
+        ),
+        (
             status.retyped.len() as u64,
             "with types that were declared differently since the compaction",
         ),
@@ -150,7 +154,7 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
     for (snapshots, what) in notes.into_iter().filter(|(snapshots, _)| *snapshots > 0) {
         printer.line(format!("  {} {what}", count(snapshots, "snapshot")))?;
     }
-    refused(printer, status)?;
+    set_aside(printer, status)?;
     if let Some(command) = &status.restore_with {
         let them = match status.pruned.len() {
             1 => "it",
@@ -165,8 +169,17 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
     Ok(())
 }
 
-/// Prints the copies that a check refused, and why.
-fn refused(printer: &Printer, status: &TableStatus) -> Result<()> {
+/// Prints the copies that a check refused, and why, and those that somebody dropped.
+fn set_aside(printer: &Printer, status: &TableStatus) -> Result<()> {
+    for copy in &status.dropped {
+        let label = paint(YELLOW, "dropped:");
+        printer.line(format!(
+            "  {label} {}, on {}; {} brings it back",
+            copy.snapshot_date,
+            copy.dropped_at.format("%Y-%m-%d %H:%M UTC"),
+            copy.restore_with
+        ))?;
+    }
     for copy in &status.refused {
         let label = paint(YELLOW, "refused:");
         let reasons = copy.reasons.join("; ");

@@ -219,7 +219,10 @@ fn one(
     if options.out.is_some() {
         external::refuse_place(workspace, name, &path)?;
     }
-    let existing = Existing::at(&path, name, options)?;
+    let mut existing = Existing::at(&path, name, options)?;
+    if let Some(intervals) = &mut existing.intervals {
+        intervals.mark_dropped(&workspace.dropped(name)?);
+    }
     let mut key = options.key.clone();
     if key.is_empty() && workspace.table_config(name).key.is_empty() {
         key = existing

@@ -65,8 +65,9 @@ impl<'a> Compaction<'a> {
                 .note(&format!("table {}: {other}, and is not read", table.name));
         }
         // That all copies of another tool are gone is more likely a wrong path or layout.
-        if dates.is_empty() && (existing.is_none() || !table.own) {
-            return Err(no_snapshots(&table, range, &found));
+        let has_rows = |known: &Intervals| table.own && !known.served().is_empty();
+        if dates.is_empty() && !existing.as_ref().is_some_and(has_rows) {
+            return Err(no_snapshots(&table, range, &found, existing.as_ref()));
         }
         let recall = FingerprintRecall::beside(&path, read_with(&table, &types));
         let mut run = Compaction {
@@ -87,7 +88,7 @@ impl<'a> Compaction<'a> {
         if let Some(existing) = existing {
             run.refuse_pruned("a compaction of this range", &lost)?;
             let pruned = existing
-                .observed()
+                .served()
                 .into_iter()
                 .filter(|date| !found.partitions.contains_key(date) && !outside(date));
             let pruned: Vec<NaiveDate> = pruned.collect();
@@ -115,10 +116,13 @@ impl<'a> Compaction<'a> {
     fn refuse_to_lose(&self) -> Result<()> {
         match Intervals::open(&self.path) {
             Ok(None) => Ok(()),
-            Ok(Some(existing)) => {
+            Ok(Some(mut existing)) => {
+                if self.table.own {
+                    existing.mark_dropped(&self.workspace.dropped(&self.table.name)?);
+                }
                 let all = self.table.find(None)?;
                 let lost: Vec<NaiveDate> = existing
-                    .observed()
+                    .served()
                     .into_iter()
                     .filter(|date| !all.partitions.contains_key(date))
                     .collect();
@@ -192,7 +196,7 @@ fn snapshots_within(
     // lake.
     let left_out: Vec<NaiveDate> = existing
         .into_iter()
-        .flat_map(Intervals::observed)
+        .flat_map(Intervals::served)
         .filter(outside)
         .collect();
     // A range that is open at one end has millions of dates: what there is is filtered instead.
@@ -224,7 +228,12 @@ fn read_with(table: &SnapshotTable, types: &BTreeMap<String, String>) -> BTreeMa
 }
 
 /// The refusal to compact a table of which no snapshot is found.
-fn no_snapshots(table: &SnapshotTable, range: Option<DateRange>, found: &Found) -> Error {
+fn no_snapshots(
+    table: &SnapshotTable,
+    range: Option<DateRange>,
+    found: &Found,
+    existing: Option<&Intervals>,
+) -> Error {
     let within = range.map_or(String::new(), |range| format!(" from {range}"));
     let error = Error::refused(format!(
         "table {} has no snapshots{within} to compact",
@@ -234,6 +243,12 @@ fn no_snapshots(table: &SnapshotTable, range: Option<DateRange>, found: &Found) 
         return error.hint(format!(
             "--layout '{}' reads '{}'",
             other.layout, other.path
+        ));
+    }
+    if let Some(last) = existing.and_then(|known| known.dropped.last()) {
+        return error.hint(format!(
+            "asof restore {} {last}, to have a copy back that was dropped",
+            table.name
         ));
     }
     match found.unrecognized_paths.as_slice() {

@@ -105,6 +105,8 @@ impl Compaction<'_> {
                 if !observed.is(self.fingerprint(observed.date, objects, Some(&schema))?) {
                     return differs(format!("the snapshot of {} was rewritten", observed.date));
                 }
+            } else if existing.dropped.contains(&observed.date) {
+                return differs(format!("the snapshot of {} was dropped", observed.date));
             } else if !pruned.contains(&observed.date) {
                 return differs(format!(
                     "the snapshot of {} is outside of the range",

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::publish::being_dropped;
 use super::refused::refused_object;
 use super::{IfExists, SnapshotOptions};
 use crate::commands::Workspace;
@@ -14,6 +15,7 @@ use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{FileSource, Format, SnapshotSource};
+use crate::storage::lake::aside::is_being_dropped;
 use crate::storage::lake::commit::sweep_dates;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::{LakeRoot, paths};
@@ -83,7 +85,12 @@ pub(super) fn decide<'s>(
     let exists = path.is_taken()?;
     match options.if_exists {
         IfExists::Keep if exists => {
-            let taken_at = taken_at(&path).map_err(|error| unreadable(error, name, date, today))?;
+            let taken_at = match taken_at(&path) {
+                Err(error) if error.is_damage() && is_being_dropped(&path)? => {
+                    return Err(being_dropped(&path));
+                }
+                taken_at => taken_at.map_err(|error| unreadable(error, name, date, today))?,
+            };
             return Ok(Decision::Keep {
                 date,
                 path,
@@ -171,6 +178,7 @@ fn sweep(workspace: &Workspace<'_>, lake: &LakeRoot, name: &TableName, date: Nai
     let roots = paths::changes(&snapshots).into_iter().chain([
         lake.superseded(name),
         lake.refused(name),
+        lake.dropped(name),
         snapshots,
     ]);
     roots.for_each(|root| sweep_dates(&root, date, workspace.clock.now()));

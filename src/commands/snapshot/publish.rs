@@ -8,8 +8,11 @@ use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result};
 use crate::interrupt::{published, uninterrupted};
+use crate::model::DateRange;
+use crate::storage::lake::aside::{aside_below, is_being_dropped, move_copy};
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::location::Location;
+use crate::storage::lake::paths;
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
 
@@ -37,7 +40,10 @@ pub(super) fn publish(
         };
         if !plan.replaces {
             return match (staged.publish_new()?, options.if_exists) {
-                (Published::Done, _) => Ok(Outcome::Published),
+                (Published::Done, _) => {
+                    supersede_dropped(workspace, plan, fingerprint)?;
+                    Ok(Outcome::Published)
+                }
                 (Published::Exists, IfExists::Keep) => Ok(Outcome::Kept),
                 (Published::Exists, _) => Err(lost()),
             };
@@ -56,8 +62,8 @@ pub(super) fn publish(
         }
         let lake = workspace.lake()?;
         let old = old.map(|old| old.footer.fingerprint);
-        let aside = lake.superseded_snapshot(
-            &table.name,
+        let aside = paths::aside(
+            &lake.superseded(&table.name),
             *date,
             workspace.clock.now(),
             old.unwrap_or(Fingerprint(0)),
@@ -74,6 +80,35 @@ pub(super) fn publish(
         }
         Ok(outcome)
     })
+}
+
+/// Moves the dropped copies of a date that have the rows of the snapshot that was just published to
+/// those that were superseded. A copy with these rows is wanted again: were it to stay among the
+/// dropped ones, intervals that are made of the snapshot would be taken for ones of the dropped copy
+/// as soon as the snapshot is removed.
+fn supersede_dropped(
+    workspace: &Workspace<'_>,
+    plan: &SnapshotPlan<'_>,
+    fingerprint: Fingerprint,
+) -> Result<()> {
+    let (name, date) = (&plan.table.name, plan.date);
+    let lake = workspace.lake()?;
+    let root = lake.dropped(name);
+    for copy in aside_below(&root, Some(DateRange::single(date)))? {
+        if copy.may_be(|content| content == fingerprint) {
+            let superseded = lake.superseded(name);
+            let to = paths::aside(&superseded, date, copy.when, copy.fingerprint);
+            move_copy(&copy.object.location, &to)?;
+            copy.object.location.remove_empty_folders(&root);
+        }
+    }
+    Ok(())
+}
+
+/// The conflict with a process that drops the snapshot at a path of an object store.
+pub(super) fn being_dropped(path: &Location) -> Error {
+    Error::conflict(format!("another process is dropping '{path}'"))
+        .hint("if that process was killed, run the same 'asof drop' again")
 }
 
 /// A snapshot that stands under the name of the one that is to be published.
@@ -102,6 +137,7 @@ fn standing(path: &Location) -> Result<Option<StandingSnapshot>> {
         Ok((object, footer))
     });
     match opened {
+        Err(error) if error.is_damage() && is_being_dropped(path)? => Err(being_dropped(path)),
         Err(error) if error.is_damage() => Ok(None),
         Err(error) => Err(error),
         Ok((object, footer)) => Ok(match footer.map(|footer| footer.content) {

@@ -456,6 +456,13 @@ impl<'a> Verification<'a> {
             match pair {
                 Some((job, look)) => self.round_trip(intervals, at, job, &look, sum),
                 None if inventory.found.partitions.contains_key(&observed.date) => {}
+                None if intervals.dropped.contains(&observed.date) => {
+                    let what = format!(
+                        "the snapshot of {} was dropped since; asof compact {}",
+                        observed.date, self.table.name
+                    );
+                    self.problem(Some(observed.date), ProblemKind::Stale, what);
+                }
                 None => self.pruned_round_trip(intervals, at, sum),
             }
         }

@@ -103,6 +103,9 @@ impl TableHistory {
         };
         if let Some(intervals) = &self.intervals {
             for (index, observed) in intervals.footer.observed.iter().enumerate() {
+                if intervals.dropped.contains(&observed.date) {
+                    continue;
+                }
                 add(
                     self.table
                         .as_declared(&intervals.schema_of(index)?)
@@ -112,11 +115,9 @@ impl TableHistory {
             }
         }
         for (date, objects) in self.every_snapshot()? {
-            if self
-                .intervals
-                .as_ref()
-                .is_none_or(|intervals| intervals.fingerprint(*date).is_none())
-            {
+            if self.intervals.as_ref().is_none_or(|intervals| {
+                intervals.fingerprint(*date).is_none() || intervals.dropped.contains(date)
+            }) {
                 add(
                     self.table
                         .open(*date, objects, self.pinned(*date)?.as_ref())?
@@ -141,7 +142,7 @@ impl TableHistory {
         let intervals = self
             .intervals
             .as_ref()
-            .map(|intervals| intervals.observed())
+            .map(|intervals| intervals.served())
             .unwrap_or_default();
         let dates: BTreeSet<NaiveDate> = self
             .observed

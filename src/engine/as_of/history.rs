@@ -76,7 +76,7 @@ impl TableHistory {
             observed.extend(snapshots.keys());
         }
         if using != RowSource::Snapshots {
-            observed.extend(intervals.iter().flat_map(|intervals| intervals.observed()));
+            observed.extend(intervals.iter().flat_map(|intervals| intervals.served()));
         }
         observed.sort();
         observed.dedup();

@@ -1,7 +1,7 @@
 //! Everything that exists of one table, without stopping at what is damaged: what `verify` and
 //! `status` begin with.
 //!
-//! Read: one listing of the snapshots, the footer of the intervals, and, if nothing else tells the
+//! Read: one listing of the snapshots and one of dropped ones, the footer of the intervals, and, if nothing else tells the
 //! key, footers of snapshots from the last one backwards until one can be read. No rows.
 
 use chrono::NaiveDate;
@@ -10,6 +10,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
+use crate::storage::lake::aside::AsideCopy;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::Found;
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
@@ -25,6 +26,8 @@ pub struct TableInventory {
     pub intervals_path: Option<Location>,
     /// Its intervals, or why they cannot be read.
     pub intervals: Result<Option<Intervals>>,
+    /// Its copies that somebody dropped, by date and time.
+    pub dropped: Vec<AsideCopy>,
 }
 
 impl TableInventory {
@@ -33,8 +36,15 @@ impl TableInventory {
     /// # Errors
     /// What concerns the table as a whole: an external table without a key, a folder that cannot be
     /// listed.
-    pub fn take(mut table: SnapshotTable, intervals_path: Option<Location>) -> Result<Self> {
-        let intervals = intervals_path.as_ref().map_or(Ok(None), Intervals::open);
+    pub fn take(
+        mut table: SnapshotTable,
+        intervals_path: Option<Location>,
+        dropped: Vec<AsideCopy>,
+    ) -> Result<Self> {
+        let mut intervals = intervals_path.as_ref().map_or(Ok(None), Intervals::open);
+        if let Ok(Some(intervals)) = &mut intervals {
+            intervals.mark_dropped(&dropped);
+        }
         if let (true, Ok(Some(intervals))) = (table.key.is_empty(), &intervals) {
             table.key.clone_from(&intervals.footer.key);
         }
@@ -50,7 +60,19 @@ impl TableInventory {
             found,
             intervals_path,
             intervals,
+            dropped,
         })
+    }
+
+    /// The dates whose snapshots were dropped and are not there again, and that the intervals still
+    /// have, ascending.
+    pub fn dropped_since(&self) -> Vec<NaiveDate> {
+        let intervals = self.intervals.as_ref().ok().and_then(Option::as_ref);
+        let dropped = intervals.into_iter().flat_map(|known| &known.dropped);
+        dropped
+            .filter(|date| !self.found.partitions.contains_key(date))
+            .copied()
+            .collect()
     }
 
     /// That no copy of another tool is found, which is a wrong path or a wrong layout rather than a

@@ -325,7 +325,7 @@ impl Drop for Staged {
 /// Gives an object a second name, or, where the disk has no links or the name is taken, copies it
 /// to it. A copy is never written into what stands there: that may be the object itself, linked by
 /// a run that was killed.
-fn set_aside(object: &Path, aside: &Path) -> Result<()> {
+pub(super) fn set_aside(object: &Path, aside: &Path) -> Result<()> {
     if let Some(folder) = aside.parent() {
         make_folders(folder)?;
     }
@@ -347,11 +347,11 @@ fn permissions() -> fs::Permissions {
 }
 
 /// Makes the folders of a path that lack, and returns them, outermost first.
-fn make_folders(folder: &Path) -> Result<Vec<MadeFolder>> {
+pub(super) fn make_folders(folder: &Path) -> Result<Vec<MadeFolder>> {
     MadeFolder::make_all(folder).map_err(|error| write_error(error, &Location::local(folder)))
 }
 
-fn sync_folder(path: &Path) -> Result<()> {
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -406,13 +406,13 @@ pub fn write_error(error: io::Error, target: &Location) -> Error {
 }
 
 /// Held by one process at a time, for one folder.
-struct FolderLock {
+pub(super) struct FolderLock {
     path: PathBuf,
     _file: File,
 }
 
 impl FolderLock {
-    fn take(target: &Path) -> Result<Self> {
+    pub(super) fn take(target: &Path) -> Result<Self> {
         let path = replacement_lock(target);
         let doing = || format!("cannot lock '{}'", path.display());
         loop {

@@ -16,6 +16,7 @@
 //! | [`checksums`] | the checksums of an object's bytes, by blocks |
 //! | [`file_at`] | a file that is read a page at a time |
 //! | [`commit`] | the old object or the new one, whole |
+//! | [`aside`] | snapshots that are put aside, and brought back |
 //! | [`standing`] | which version of an object has a name |
 //! | [`conditional_writes`] | whether a store honours the conditions of writes |
 //! | [`hints`] | small files that save work and are never needed |
@@ -24,6 +25,7 @@
 //! One date is one object with one name. There is no catalog that could disagree with the data:
 //! list the lake and you know it.
 
+pub mod aside;
 pub mod checksums;
 pub mod commit;
 pub mod conditional_writes;
@@ -56,6 +58,8 @@ const SNAPSHOTS: &str = "snapshots";
 const INTERVALS: &str = "intervals";
 /// The folder of a table's copies that a check refused.
 const REFUSED: &str = "_refused";
+/// The folder of a table's snapshots that somebody dropped.
+const DROPPED: &str = "_dropped";
 
 /// The root under which asof keeps its tables.
 #[derive(Clone, Debug)]
@@ -141,7 +145,8 @@ impl LakeRoot {
         let folder = self.root.join(name);
         Ok(folder.join(SNAPSHOTS).is_folder()?
             || folder.join(INTERVALS).is_folder()?
-            || folder.join(REFUSED).is_folder()?)
+            || folder.join(REFUSED).is_folder()?
+            || folder.join(DROPPED).is_folder()?)
     }
 
     /// The names of the tables, sorted.

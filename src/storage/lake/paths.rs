@@ -5,6 +5,7 @@
 //! <lake>/<table>/intervals/<table>.parquet
 //! <lake>/<table>/intervals/_<table>.json                   fingerprints of the snapshots' files
 //! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
+//! <lake>/<table>/_dropped/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
 //! <lake>/<table>/_refused/snapshot_date=2024-09-13/<table>.parquet   a copy that a check refused
 //! <lake>/<table>/_changes/snapshot_date=2024-09-13/...     what each snapshot changed
 //! <lake or output>/_asof/store.json                        whether the store is safe
@@ -19,9 +20,9 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-use super::{INTERVALS, LakeRoot, REFUSED, SNAPSHOTS};
+use super::{DROPPED, INTERVALS, LakeRoot, REFUSED, SNAPSHOTS};
 use crate::domain::digest::Fingerprint;
 use crate::domain::layout::Layout;
 use crate::error::Result;
@@ -30,6 +31,8 @@ use crate::storage::lake::location::Location;
 
 /// The column that the folders of snapshots hold: the date of each.
 pub const SNAPSHOT_DATE: &str = "snapshot_date";
+/// How the name of a snapshot that was put aside says when, in UTC.
+const WHEN: &str = "%Y%m%dT%H%M%SZ";
 
 impl LakeRoot {
     fn table(&self, table: &TableName) -> Location {
@@ -76,17 +79,28 @@ impl LakeRoot {
         partition(&self.refused(table), date).join(&format!("{table}.parquet"))
     }
 
-    /// Where a snapshot goes that another one replaces.
-    pub fn superseded_snapshot(
-        &self,
-        table: &TableName,
-        date: NaiveDate,
-        when: DateTime<Utc>,
-        fingerprint: Fingerprint,
-    ) -> Location {
-        let name = format!("{}-{fingerprint}.parquet", when.format("%Y%m%dT%H%M%SZ"));
-        partition(&self.superseded(table), date).join(&name)
+    /// The root of a table's snapshots that somebody dropped.
+    pub fn dropped(&self, table: &TableName) -> Location {
+        self.table(table).join(DROPPED)
     }
+}
+
+/// Where a snapshot goes that is put aside, below the root of such snapshots.
+pub fn aside(
+    root: &Location,
+    date: NaiveDate,
+    when: DateTime<Utc>,
+    fingerprint: Fingerprint,
+) -> Location {
+    let name = format!("{}-{fingerprint}.parquet", when.format(WHEN));
+    partition(root, date).join(&name)
+}
+
+/// When a snapshot was put aside and what its content is, by the name of its object.
+pub fn read_aside(name: &str) -> Option<(DateTime<Utc>, Fingerprint)> {
+    let (when, fingerprint) = name.strip_suffix(".parquet")?.split_once('-')?;
+    let when = NaiveDateTime::parse_from_str(when, WHEN).ok()?;
+    Some((when.and_utc(), fingerprint.parse().ok()?))
 }
 
 /// The folder of a date, by [`Layout::SNAPSHOTS`].
@@ -168,7 +182,7 @@ mod tests {
                 format!("{folder}/intervals/_item.json"),
             ),
             (
-                lake.superseded_snapshot(&table, date, when, Fingerprint(10)),
+                aside(&lake.superseded(&table), date, when, Fingerprint(10)),
                 format!(
                     "{folder}/superseded/{of_date}/20240913T010203Z-{}.parquet",
                     Fingerprint(10)
@@ -185,6 +199,17 @@ mod tests {
             ),
         ] {
             assert_eq!(path.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_snapshot_that_was_put_aside_tells_when_and_its_content() {
+        let date = NaiveDate::from_ymd_opt(2024, 9, 13).expect("a date");
+        let when = date.and_hms_opt(1, 2, 3).expect("a time").and_utc();
+        let name = aside(&Location::local("/x"), date, when, Fingerprint(10)).name();
+        assert_eq!(read_aside(&name), Some((when, Fingerprint(10))));
+        for other in ["item.parquet", "20240913T010203Z-10.parquet", "x-y.parquet"] {
+            assert_eq!(read_aside(other), None, "{other}");
         }
     }
 }

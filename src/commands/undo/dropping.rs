@@ -1,0 +1,150 @@
+//! Moving a snapshot aside.
+
+use chrono::NaiveDate;
+
+use super::{CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, managed};
+use crate::commands::Workspace;
+use crate::commands::pruned::restoring;
+use crate::domain::digest::Fingerprint;
+use crate::error::{Error, Result, word};
+use crate::model::{DateRange, TableName};
+use crate::storage::lake::LakeRoot;
+use crate::storage::lake::aside::{AsideCopy, aside_below, is_being_dropped, put_aside};
+use crate::storage::lake::location::Location;
+use crate::storage::lake::partitions::find_if_there;
+use crate::storage::lake::paths;
+
+/// Moves the snapshot of a date below `_dropped/`.
+///
+/// # Errors
+/// A usage error for an external table, and for a date that never had a snapshot; a refusal if only
+/// the intervals have its rows; a conflict if another writer replaces the snapshot meanwhile.
+pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result<DropReport> {
+    let table = managed(workspace, &options.table)?;
+    let date = options.date;
+    let lake = workspace.lake()?;
+    let dropped = aside_below(&lake.dropped(&table), Some(DateRange::single(date)))?;
+    let snapshot = lake.snapshot(&table, date);
+    check_alone(lake, &table, date)?;
+    let intervals = workspace.intervals(&table).ok().flatten();
+    if !snapshot.is_taken()? {
+        let Some(copy) = dropped.last() else {
+            return Err(not_there(workspace, &table, date));
+        };
+        let mut report = report(workspace, &table, date, &copy.object.location);
+        report.copy = CopyFacts::of(footer_at(&copy.object.location)?.as_ref());
+        report.is_compacted = intervals.is_some_and(|known| known.dropped.contains(&date));
+        return Ok(report);
+    }
+    let footer = match is_being_dropped(&snapshot)? {
+        true => None,
+        false => footer_at(&snapshot)?,
+    };
+    let content = footer.as_ref().map(|footer| footer.fingerprint);
+    let aside = place(workspace, lake, &table, date, content, &dropped)?;
+    let report = DropReport {
+        outcome: match options.dry_run {
+            true => DropOutcome::Planned,
+            false => DropOutcome::Dropped,
+        },
+        copy: CopyFacts::of(footer.as_ref()),
+        is_compacted: intervals.is_some_and(|known| known.snapshot(date).is_some()),
+        ..report(workspace, &table, date, &aside)
+    };
+    if options.dry_run {
+        return Ok(report);
+    }
+    workspace.check_writes_below(lake.root())?;
+    put_aside(&snapshot, &aside, |place| {
+        Ok(place.is_taken()? && footer_at(place)? == footer)
+    })?;
+    snapshot.remove_empty_folders(&lake.snapshots(&table));
+    Ok(report)
+}
+
+/// Where the copy goes. A run that was killed may have put it there already.
+fn place(
+    workspace: &Workspace<'_>,
+    lake: &LakeRoot,
+    table: &TableName,
+    date: NaiveDate,
+    content: Option<Fingerprint>,
+    dropped: &[AsideCopy],
+) -> Result<Location> {
+    let snapshot = lake.snapshot(table, date);
+    if is_being_dropped(&snapshot)?
+        && let Some(copy) = dropped.last()
+    {
+        return Ok(copy.object.location.clone());
+    }
+    let footer = footer_at(&snapshot)?;
+    for copy in dropped
+        .iter()
+        .filter(|copy| Some(copy.fingerprint) == content)
+    {
+        if footer_at(&copy.object.location)? == footer {
+            return Ok(copy.object.location.clone());
+        }
+    }
+    let content = content.unwrap_or(Fingerprint(0));
+    let root = lake.dropped(table);
+    Ok(paths::aside(&root, date, workspace.clock.now(), content))
+}
+
+/// Refuses a date of which there are several files: which of them is the snapshot is not known.
+fn check_alone(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<()> {
+    let range = Some(DateRange::single(date));
+    let found = find_if_there(&lake.snapshots(table), &LakeRoot::layout()?, range)?;
+    match found.partitions.get(&date).map(Vec::as_slice) {
+        Some([_, other, ..]) => Err(Error::refused(format!(
+            "table {table}, {date}: expected one snapshot file, found more: '{}'",
+            other.location
+        ))
+        .hint("remove the file that asof did not write")),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a date without a snapshot.
+fn not_there(workspace: &Workspace<'_>, table: &TableName, date: NaiveDate) -> Error {
+    let known = workspace.intervals(table).ok().flatten();
+    let Some(known) = known.filter(|known| known.snapshot(date).is_some()) else {
+        return Error::usage(format!("table {table} has no snapshot of {date}"))
+            .hint(format!("asof status {}", word(table.as_str())));
+    };
+    let error = Error::refused(format!(
+        "table {table}: the snapshot of {date} was removed and exists only in the intervals, so it \
+         cannot be moved aside"
+    ));
+    let again = workspace
+        .table(table, &known.footer.key)
+        .ok()
+        .and_then(|table| restoring(workspace, &table, &known, &[date]));
+    match again {
+        Some(command) => error
+            .hint(format!("{command}, to have it back"))
+            .hint(format!(
+                "asof drop {} {date}, after that",
+                word(table.as_str())
+            )),
+        None => error,
+    }
+}
+
+/// The report of a snapshot that was dropped before.
+fn report(
+    workspace: &Workspace<'_>,
+    table: &TableName,
+    date: NaiveDate,
+    aside: &Location,
+) -> DropReport {
+    DropReport {
+        table: table.clone(),
+        snapshot_date: date,
+        outcome: DropOutcome::AlreadyDropped,
+        path: workspace.shown(aside),
+        copy: CopyFacts::default(),
+        is_compacted: false,
+        restore_with: format!("asof restore {} {date}", word(table.as_str())),
+    }
+}

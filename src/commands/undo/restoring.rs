@@ -1,0 +1,241 @@
+//! Bringing a copy back that was put aside.
+
+use chrono::NaiveDate;
+
+use super::{
+    CopyFacts, PutAsideBy, RestoreOptions, RestoreOutcome, RestoreReport, footer_at, managed,
+};
+use crate::commands::Workspace;
+use crate::error::{Error, Result, word};
+use crate::interrupt::{published, uninterrupted};
+use crate::model::{DateRange, TableName};
+use crate::storage::lake::LakeRoot;
+use crate::storage::lake::aside::{AsideCopy, aside_below, publish_copy};
+use crate::storage::lake::commit::Published;
+use crate::storage::lake::location::Location;
+use crate::storage::parquet::footer::SnapshotFooter;
+use crate::storage::parquet::object::ParquetObject;
+
+/// A copy that may be restored.
+struct Candidate {
+    copy: AsideCopy,
+    by: PutAsideBy,
+    /// The root of such copies.
+    root: Location,
+    /// What it says of itself; nothing if it is damaged.
+    footer: Option<SnapshotFooter>,
+}
+
+/// Makes a copy that was put aside the snapshot of its date again.
+///
+/// # Errors
+/// A usage error for an external table, for a date without such a copy, and for one with several of
+/// which none is named; a refusal if the copy is damaged; a conflict if the date has another
+/// snapshot.
+pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<RestoreReport> {
+    let table = managed(workspace, &options.table)?;
+    let date = options.date;
+    let lake = workspace.lake()?;
+    let snapshot = lake.snapshot(&table, date);
+    let candidates = candidates(lake, &table, date)?;
+    let standing = match snapshot.is_taken()? {
+        true => Some(footer_at(&snapshot)?),
+        false => None,
+    };
+    let report = RestoreReport {
+        table: table.clone(),
+        snapshot_date: date,
+        outcome: RestoreOutcome::AlreadyExists,
+        path: workspace.shown(&snapshot),
+        from: None,
+        put_aside_by: None,
+        put_aside_at: None,
+        copy: CopyFacts::of(standing.as_ref().and_then(Option::as_ref)),
+    };
+    if candidates.is_empty() {
+        return match standing {
+            Some(_) => Ok(report),
+            None => Err(none(lake, &table, date)?),
+        };
+    }
+    let exists = || exists(&table, options, standing.as_ref());
+    // A run that was killed may have published the copy, and not removed it.
+    let is_published = |candidate: &&Candidate| {
+        candidate.footer.is_some() && standing.as_ref() == Some(&candidate.footer)
+    };
+    let chosen = match (candidates.iter().find(is_published), &standing) {
+        (Some(published), _) => published,
+        (None, Some(_)) => return Err(exists()),
+        (None, None) => choose(&table, &candidates, options)?,
+    };
+    let report = RestoreReport {
+        outcome: match options.dry_run {
+            true => RestoreOutcome::Planned,
+            false => RestoreOutcome::Restored,
+        },
+        from: Some(workspace.shown(&chosen.copy.object.location)),
+        put_aside_by: Some(chosen.by),
+        put_aside_at: Some(chosen.copy.when),
+        copy: CopyFacts::of(chosen.footer.as_ref()),
+        ..report
+    };
+    check_whole(&table, date, chosen)?;
+    if options.dry_run {
+        return Ok(report);
+    }
+    workspace.check_writes_below(lake.root())?;
+    uninterrupted(|| {
+        let copy = &chosen.copy.object.location;
+        let is_new = standing.is_none();
+        if is_new && publish_copy(copy, &snapshot)? == Published::Exists {
+            return Err(exists());
+        }
+        copy.remove()?;
+        copy.remove_empty_folders(&chosen.root);
+        published(table.as_str(), Some(date), snapshot.as_local());
+        Ok(())
+    })?;
+    Ok(report)
+}
+
+/// The copies of a date that were put aside, by time.
+fn candidates(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Vec<Candidate>> {
+    let mut candidates = Vec::new();
+    for (by, root) in [
+        (PutAsideBy::Drop, lake.dropped(table)),
+        (PutAsideBy::Replacement, lake.superseded(table)),
+    ] {
+        for copy in aside_below(&root, Some(DateRange::single(date)))? {
+            candidates.push(Candidate {
+                footer: footer_at(&copy.object.location)?,
+                copy,
+                by,
+                root: root.clone(),
+            });
+        }
+    }
+    candidates.sort_by_key(|candidate| candidate.copy.when);
+    Ok(candidates)
+}
+
+/// The one candidate, or the one that the command line names.
+fn choose<'c>(
+    table: &TableName,
+    candidates: &'c [Candidate],
+    options: &RestoreOptions,
+) -> Result<&'c Candidate> {
+    let date = options.date;
+    let named = options.copy.as_deref().unwrap_or_default();
+    let is_named = |candidate: &&Candidate| candidate.copy.name().starts_with(named);
+    let mut chosen = candidates.iter().filter(is_named);
+    let error = match (chosen.next(), chosen.next()) {
+        (Some(only), None) => return Ok(only),
+        (None, _) => {
+            format!("table {table}: no copy of {date} that was put aside is named '{named}'")
+        }
+        (Some(_), Some(_)) => format!(
+            "table {table}: several copies of {date} were put aside, and --copy names none of them"
+        ),
+    };
+    Err(candidates
+        .iter()
+        .fold(Error::usage(error), |error, candidate| {
+            error.hint(candidate.hint(table, candidates))
+        }))
+}
+
+impl Candidate {
+    /// The command that restores this copy, and what the copy is.
+    fn hint(&self, table: &TableName, candidates: &[Candidate]) -> String {
+        let name = self.copy.name();
+        let when = name.split('-').next().unwrap_or(&name);
+        let is_same = |other: &&Candidate| other.copy.name().starts_with(when);
+        let short = match candidates.iter().filter(is_same).count() {
+            1 => when,
+            _ => &name,
+        };
+        let by = match self.by {
+            PutAsideBy::Drop => "dropped",
+            PutAsideBy::Replacement => "replaced",
+        };
+        let what = match &self.footer {
+            None => "damaged".to_owned(),
+            Some(footer) => {
+                let rows = match footer.rows {
+                    1 => "1 row".to_owned(),
+                    rows => format!("{rows} rows"),
+                };
+                let taken = footer
+                    .taken_at
+                    .map(|at| at.format(" of %Y-%m-%d %H:%M UTC"));
+                format!(
+                    "{rows}{}",
+                    taken.map_or_else(String::new, |taken| taken.to_string())
+                )
+            }
+        };
+        format!(
+            "asof restore {} {} --copy {short}, {by} {}: {what}",
+            word(table.as_str()),
+            self.copy.date,
+            self.copy.when.format("%Y-%m-%d %H:%M UTC")
+        )
+    }
+}
+
+/// Reads a copy to its end: a damaged one is not made a snapshot.
+fn check_whole(table: &TableName, date: NaiveDate, candidate: &Candidate) -> Result<()> {
+    let read = || {
+        let object = ParquetObject::open(&candidate.copy.object.location)?;
+        object.read(None)?.try_for_each(|batch| batch.map(|_| ()))?;
+        object.verify_unread()
+    };
+    let place = format!("table {table}, {date}: the copy is not restored");
+    read().map_err(|error: Error| error.within(place))?;
+    match &candidate.footer {
+        Some(footer) if footer.table == table.as_str() && footer.snapshot_date == date => Ok(()),
+        _ => Err(Error::refused(format!(
+            "table {table}, {date}: '{}' is not a snapshot of this table and date",
+            candidate.copy.object.location
+        ))),
+    }
+}
+
+/// The conflict with the snapshot that the date has.
+fn exists(
+    table: &TableName,
+    options: &RestoreOptions,
+    standing: Option<&Option<SnapshotFooter>>,
+) -> Error {
+    let date = options.date;
+    let taken = standing
+        .and_then(|standing| standing.as_ref()?.taken_at)
+        .map(|at| at.format(", taken %Y-%m-%d %H:%M UTC").to_string())
+        .unwrap_or_default();
+    let name = word(table.as_str());
+    let copy = match &options.copy {
+        Some(copy) => format!(" --copy {}", word(copy)),
+        None => String::new(),
+    };
+    Error::conflict(format!(
+        "table {table} has a snapshot of {date} already{taken}"
+    ))
+    .hint(format!("asof drop {name} {date}, to put that one aside"))
+    .hint(format!("asof restore {name} {date}{copy}, after that"))
+}
+
+/// That a date has no copy to restore, with the dates that have some.
+fn none(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Error> {
+    let mut dates: Vec<NaiveDate> = Vec::new();
+    for root in [lake.dropped(table), lake.superseded(table)] {
+        dates.extend(aside_below(&root, None)?.iter().map(|copy| copy.date));
+    }
+    dates.sort();
+    dates.dedup();
+    let shown: Vec<String> = dates.iter().take(10).map(NaiveDate::to_string).collect();
+    let error = Error::usage(format!("table {table}: no copy of {date} was put aside"));
+    Ok(match shown.as_slice() {
+        [] => error.hint(format!("asof status {}", word(table.as_str()))),
+        dates => error.hint(format!("dates that have one: {}", dates.join(", "))),
+    })
+}
