@@ -37,3 +37,4 @@ mod secrets;
 mod selections;
 mod shapes;
 mod types;
+mod undo;

@@ -232,6 +232,64 @@ fn the_first_nights_and_a_correction() {
 }
 
 #[test]
+fn a_copy_is_dropped_and_restored_in_every_store() {
+    for server in [Server::S3, Server::Azure, Server::Google] {
+        let mut remote = Remote::new(server, "undo");
+        let lake = format!("{}/lake", remote.root);
+        remote.world.variable("ASOF_LAKE", &lake);
+        for night in 1..=3 {
+            remote.world.night(night);
+            let taken = remote
+                .world
+                .quietly("snapshot item --source item.csv --key id");
+            assert_eq!(taken.status.code(), Some(0), "{}", text(&taken.stderr));
+        }
+        let runs = |lines: &[&str]| {
+            for line in lines {
+                let ended = remote.world.quietly(line);
+                assert_eq!(
+                    ended.status.code(),
+                    Some(0),
+                    "{line}: {}",
+                    text(&ended.stderr)
+                );
+            }
+        };
+        runs(&["compact item"]);
+        let hint = |key: &String| key.contains("/_asof/") || key.contains("_item.json");
+        let content = || {
+            let mut keys = server.keys(&lake);
+            keys.retain(|key| !hint(key));
+            keys
+        };
+        let (before, intervals) = (content(), "lake/item/intervals/item.parquet");
+        let whole = remote.bytes(intervals);
+        runs(&[
+            "drop item 2024-03-02",
+            "drop item 2024-03-02",
+            "compact item",
+        ]);
+        let dropped: Vec<String> = content()
+            .into_iter()
+            .filter(|key| key.contains("2024-03-02"))
+            .collect();
+        assert!(
+            dropped.len() == 1 && dropped[0].contains("_dropped/"),
+            "{server:?}: {dropped:?}"
+        );
+        assert!(remote.bytes(intervals) != whole);
+        runs(&[
+            "verify item",
+            "restore item 2024-03-02",
+            "compact item",
+            "verify item",
+        ]);
+        assert_eq!(content(), before, "{server:?}");
+        assert!(remote.bytes(intervals) == whole);
+    }
+}
+
+#[test]
 fn a_lake_in_a_store_is_the_lake_on_a_disk() {
     let mut shop = Remote::shop("same", 2);
     let local = World::shop(2);

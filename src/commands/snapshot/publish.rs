@@ -69,7 +69,12 @@ pub(super) fn publish(
             old.unwrap_or(Fingerprint(0)),
         );
         staged.publish_replacing(&aside, |place| {
-            Ok(standing(place)?.map(|now| now.footer.fingerprint) == old)
+            let now = match place.is_taken()? {
+                true => standing(place)?.map(|now| now.footer.fingerprint),
+                // Somebody dropped it.
+                false => return Ok(false),
+            };
+            Ok(now == old)
         })?;
         Ok(Outcome::Replaced)
     };

@@ -124,7 +124,7 @@ fn not_there(workspace: &Workspace<'_>, table: &TableName, date: NaiveDate) -> E
         Some(command) => error
             .hint(format!("{command}, to have it back"))
             .hint(format!(
-                "asof drop {} {date}, after that",
+                "asof drop {} {date}, to drop it then",
                 word(table.as_str())
             )),
         None => error,

@@ -159,7 +159,7 @@ impl Candidate {
             PutAsideBy::Replacement => "replaced",
         };
         let what = match &self.footer {
-            None => "damaged".to_owned(),
+            None => "a damaged copy".to_owned(),
             Some(footer) => {
                 let rows = match footer.rows {
                     1 => "1 row".to_owned(),
@@ -167,15 +167,13 @@ impl Candidate {
                 };
                 let taken = footer
                     .taken_at
-                    .map(|at| at.format(" of %Y-%m-%d %H:%M UTC"));
-                format!(
-                    "{rows}{}",
-                    taken.map_or_else(String::new, |taken| taken.to_string())
-                )
+                    .map(|at| at.format(" taken %Y-%m-%d %H:%M UTC"));
+                let taken = taken.map_or_else(String::new, |taken| taken.to_string());
+                format!("{rows}{taken}")
             }
         };
         format!(
-            "asof restore {} {} --copy {short}, {by} {}: {what}",
+            "asof restore {} {} --copy {short}, to restore {what}, {by} {}",
             word(table.as_str()),
             self.copy.date,
             self.copy.when.format("%Y-%m-%d %H:%M UTC")
@@ -221,7 +219,9 @@ fn exists(
         "table {table} has a snapshot of {date} already{taken}"
     ))
     .hint(format!("asof drop {name} {date}, to put that one aside"))
-    .hint(format!("asof restore {name} {date}{copy}, after that"))
+    .hint(format!(
+        "asof restore {name} {date}{copy}, to bring back the other one then"
+    ))
 }
 
 /// That a date has no copy to restore, with the dates that have some.

@@ -268,7 +268,7 @@ fn of_several_copies_one_is_named() {
     assert_eq!(error.hints().len(), 2);
     for hint in error.hints() {
         assert!(
-            hint.contains(" rows of ") || hint.contains("1 row of "),
+            hint.contains(", to restore ") && hint.contains(" taken "),
             "{hint}"
         );
     }

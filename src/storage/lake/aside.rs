@@ -30,7 +30,7 @@ use crate::storage::lake::read::ObjectReader;
 
 /// What has the name of a snapshot in an object store after it was put aside and until the name is
 /// free.
-const MARKER: &[u8] = b"asof: this snapshot is being dropped; run the same 'asof drop' again\n";
+pub const MARKER: &[u8] = b"asof: this snapshot is being dropped; run the same 'asof drop' again\n";
 
 /// A snapshot that was put aside.
 #[derive(Clone, Debug)]
