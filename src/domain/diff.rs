@@ -130,6 +130,88 @@ pub fn diff(
     }
 }
 
+/// Counts what changed between an earlier snapshot and a later one that is seen batch by batch, on its
+/// way to somewhere else.
+pub struct ChangeCount {
+    earlier: Box<dyn Iterator<Item = Result<KeyedBatch>>>,
+    current: Option<KeyedBatch>,
+    row: usize,
+    changes: Changes,
+}
+
+impl ChangeCount {
+    /// Nothing of the later snapshot has been seen.
+    pub fn new(earlier: Box<dyn Iterator<Item = Result<KeyedBatch>>>) -> Self {
+        ChangeCount {
+            earlier,
+            current: None,
+            row: 0,
+            changes: Changes::default(),
+        }
+    }
+
+    /// Moves to the next batch that has rows once the current one is used up; says whether there is
+    /// a row.
+    fn refill(&mut self) -> Result<bool> {
+        while self
+            .current
+            .as_ref()
+            .is_none_or(|current| self.row >= current.digests.len())
+        {
+            self.row = 0;
+            self.current = self.earlier.next().transpose()?;
+            if self.current.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next batch of the later snapshot.
+    ///
+    /// # Errors
+    /// Whatever the earlier snapshot fails with.
+    pub fn see(&mut self, later: &KeyedBatch) -> Result<()> {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        for (row, digest) in later.digests.iter().enumerate() {
+            loop {
+                let order = match self.refill()? {
+                    false => Greater,
+                    true => self.current.as_ref().map_or(Greater, |current| {
+                        current.keys.row(self.row).cmp(&later.keys.row(row))
+                    }),
+                };
+                match order {
+                    Less => self.changes.removed += 1,
+                    Greater => self.changes.added += 1,
+                    Equal => {
+                        let is_same = |current: &KeyedBatch| current.digests[self.row] == *digest;
+                        let is_same = self.current.as_ref().is_some_and(is_same);
+                        self.changes.changed += u64::from(!is_same);
+                    }
+                }
+                self.row += usize::from(order != Greater);
+                if order != Less {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What changed; the later snapshot has no more rows.
+    ///
+    /// # Errors
+    /// Whatever the earlier snapshot fails with.
+    pub fn finish(mut self) -> Result<Changes> {
+        while self.refill()? {
+            self.changes.removed += 1;
+            self.row += 1;
+        }
+        Ok(self.changes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -191,6 +273,11 @@ mod tests {
                 });
                 Ok(())
             }).expect("no errors");
+            let mut count = ChangeCount::new(Box::new(batches(&converter, &old, size).into_iter()));
+            for batch in batches(&converter, &new, size + 1) {
+                count.see(&batch.expect("a batch")).expect("no errors");
+            }
+            prop_assert_eq!(count.finish().expect("no errors"), changes);
             let mut expected = Vec::new();
             for key in -20..20 {
                 match (old.get(&key), new.get(&key)) {

@@ -175,12 +175,27 @@ pub struct Candidate<'a> {
     pub rows: u64,
     /// The previous snapshot's rows, and what changed since; `None` for the first.
     pub previous: Option<(u64, Changes)>,
+    /// The rows of the copy that it replaces, and what changed since; `None` if it replaces none.
+    pub replaced: Option<(u64, Changes)>,
     /// What changed in the schema.
     pub drift: &'a Drift,
     /// For how long the rows have been the same, if that is longer than `max_unchanged` allows.
     pub unchanged: Option<UnchangedRows>,
     /// What is known of the columns that have guards, in the order of the guards.
     pub columns: &'a [ColumnFacts],
+}
+
+impl Candidate<'_> {
+    /// What the snapshot is compared with: the rows of each, what changed since, and what it is
+    /// called after a number of its rows.
+    fn comparisons(&self) -> impl Iterator<Item = (u64, Changes, &'static str)> {
+        let previous = self.previous.map(|(rows, changes)| (rows, changes, ""));
+        let replaced = self.replaced.map(|(rows, changes)| {
+            let of = " of the copy that it replaces";
+            (rows, changes, of)
+        });
+        previous.into_iter().chain(replaced)
+    }
 }
 
 impl Guards {
@@ -217,7 +232,7 @@ impl Guards {
     /// The guards against changes that a candidate breaks.
     fn broken_by_changes(&self, candidate: &Candidate<'_>) -> Vec<BrokenGuard> {
         let mut broken = Vec::new();
-        if let Some((before, changes)) = candidate.previous {
+        for (before, changes, of) in candidate.comparisons() {
             for (count, limit, verb, kind, name) in [
                 (
                     changes.removed,
@@ -245,8 +260,9 @@ impl Guards {
                 let Some(limit) = limit else { continue };
                 let share = Share::of(count, before);
                 if share > limit {
-                    let reason =
-                        format!("{count} of {before} rows ({share}) {verb}, and {name} is {limit}");
+                    let reason = format!(
+                        "{count} of {before} rows{of} ({share}) {verb}, and {name} is {limit}"
+                    );
                     broken.push(BrokenGuard::of_table(kind, Some(count), reason));
                 }
             }
@@ -257,31 +273,27 @@ impl Guards {
     /// What a reader should know of a change that no guard limits, in words: of at least
     /// [`NOTED_ROWS`] rows and more than [`NOTED_SHARE`] of those before.
     pub fn unguarded(&self, candidate: &Candidate<'_>) -> Vec<String> {
-        let Some((before, changes)) = candidate.previous else {
-            return Vec::new();
-        };
-        let kinds = [
-            (changes.removed, self.max_delete, "are gone", "max_delete"),
-            (
-                changes.changed,
-                self.max_change,
-                "have changed",
-                "max_change",
-            ),
-        ];
-        kinds
-            .into_iter()
-            .filter(|(count, limit, ..)| {
-                limit.is_none() && *count >= NOTED_ROWS && Share::of(*count, before) > NOTED_SHARE
-            })
-            .map(|(count, _, what, guard)| {
-                format!(
-                    "{count} of {before} rows ({}) {what}; {guard} = \"{NOTED_SHARE}\" would refuse \
-                     such a snapshot",
-                    Share::of(count, before)
-                )
-            })
-            .collect()
+        let mut noted = Vec::new();
+        for (before, changes, of) in candidate.comparisons() {
+            for (count, limit, what, guard) in [
+                (changes.removed, self.max_delete, "are gone", "max_delete"),
+                (
+                    changes.changed,
+                    self.max_change,
+                    "have changed",
+                    "max_change",
+                ),
+            ] {
+                let share = Share::of(count, before);
+                if limit.is_none() && count >= NOTED_ROWS && share > NOTED_SHARE {
+                    noted.push(format!(
+                        "{count} of {before} rows{of} ({share}) {what}; {guard} = \"{NOTED_SHARE}\" \
+                         would refuse such a snapshot"
+                    ));
+                }
+            }
+        }
+        noted
     }
 }
 
@@ -293,6 +305,7 @@ mod tests {
         Candidate {
             rows,
             previous: Some((before, changes)),
+            replaced: None,
             drift,
             unchanged: None,
             columns: &[],
@@ -328,6 +341,37 @@ mod tests {
         assert_eq!(
             at(20, 51),
             ["51 of 100 rows (51%) have changed, and max_change is 50%"]
+        );
+    }
+
+    #[test]
+    fn the_copy_that_is_replaced_counts_like_the_one_before() {
+        let drift = Drift::default();
+        let replacing = Candidate {
+            replaced: Some((
+                100,
+                Changes {
+                    removed: 30,
+                    ..Changes::default()
+                },
+            )),
+            ..candidate(70, 70, Changes::default(), &drift)
+        };
+        let guards = Guards {
+            max_delete: Some("20%".parse().expect("a share")),
+            ..Guards::default()
+        };
+        assert_eq!(
+            guards.broken(&replacing),
+            ["30 of 100 rows of the copy that it replaces (30%) are gone, and max_delete is 20%"]
+        );
+        assert!(guards.unguarded(&replacing).is_empty());
+        assert_eq!(
+            Guards::default().unguarded(&replacing),
+            [
+                "30 of 100 rows of the copy that it replaces (30%) are gone; max_delete = \"20%\" \
+              would refuse such a snapshot"
+            ]
         );
     }
 
@@ -368,6 +412,7 @@ mod tests {
         let empty = Candidate {
             rows: 0,
             previous: None,
+            replaced: None,
             drift: &drift,
             unchanged: None,
             columns: &[],
@@ -416,6 +461,7 @@ mod tests {
         let next = Candidate {
             rows: 1,
             previous: None,
+            replaced: None,
             drift: &drift,
             unchanged: None,
             columns: &[],

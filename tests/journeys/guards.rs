@@ -46,6 +46,83 @@ fn guards_refuse_and_force_overrides_them_and_is_recorded() {
 }
 
 #[test]
+fn a_replacement_is_compared_with_the_copy_that_it_replaces() {
+    let mut world = guarded("max_delete = '20%'\nmax_change = '50%'");
+    let rows =
+        |count: u32| (1..=count).fold("id,v\n".to_owned(), |text, id| text + &format!("{id},a\n"));
+    world.write("item.csv", rows(10));
+    world.succeeds("snapshot item");
+    world.at("2024-03-02");
+    world.write("item.csv", rows(20));
+    world.succeeds("snapshot item");
+    world.tell("half of the rows that it adds are gone again: none of those before is");
+    world.write("item.csv", rows(15));
+    world.refuses(3, "snapshot item --if-exists replace --dry-run");
+    world.refuses(3, "snapshot item --if-exists replace");
+    world.succeeds("snapshot item --publish 2024-03-02 --force --if-exists replace");
+    world.tell("no row of it is another one");
+    world.succeeds("snapshot item --if-exists replace");
+    world.tell("one row has changed, and one is new");
+    world.write(
+        "item.csv",
+        rows(16).replace("16,a", "16,b").replace("15,a", "15,b"),
+    );
+    world.succeeds("snapshot item --if-exists replace --dry-run");
+    world.succeeds("snapshot item --if-exists replace");
+    let report = world.json("snapshot item --if-exists replace --dry-run");
+    assert_eq!(report[0]["since_replaced"]["rows"], 16, "{report}");
+    world.tell("a replacement that has another type, or takes the place of a damaged copy");
+    world.write("item.csv", rows(16).replace(",a", ",1").replace(",b", ",1"));
+    world.succeeds("snapshot item --if-exists replace --force");
+    let object = "lake/item/snapshots/snapshot_date=2024-03-02/item.parquet";
+    world.write(object, &world.bytes(object)[..200]);
+    world.succeeds("snapshot item --if-exists replace --force");
+    world.succeeds("verify item");
+    world.pin("guards_of_replacements");
+}
+
+#[test]
+fn a_loss_against_the_copy_that_is_replaced_is_published_with_a_warning() {
+    let mut world = guarded("");
+    let rows =
+        |count: u32| (1..=count).fold("id,v\n".to_owned(), |text, id| text + &format!("{id},a\n"));
+    world.write("item.csv", rows(50));
+    world.succeeds("snapshot item");
+    world.write("item.csv", rows(4));
+    world.succeeds("snapshot item --if-exists replace");
+    world.pin("guards_missing_of_replacements");
+}
+
+#[test]
+fn a_snapshot_that_is_kept_tells_whether_its_source_was_written_to_since() {
+    let mut world = guarded("");
+    world.write("item.csv", "id,v\n1,a\n");
+    world.succeeds("snapshot item");
+    world.succeeds("snapshot item");
+    assert_eq!(
+        world.json("snapshot item")[0]["source_since"],
+        "not_written"
+    );
+    world.tell("the source is written to");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    world.write("item.csv", "id,v\n1,b\n");
+    world.succeeds("snapshot item");
+    world.succeeds("snapshot item --if-exists replace --dry-run");
+    assert_eq!(world.json("snapshot item")[0]["source_since"], "written");
+    world.tell("a source that does not tell");
+    world.succeeds("snapshot item --source - --source-format csv");
+    assert_eq!(
+        world.json("snapshot item --source nowhere.csv")[0]["source_since"],
+        "unknown"
+    );
+    world.tell("of a past date nothing is said: the source has another state by now");
+    world.at("2024-03-02");
+    world.succeeds("snapshot item --date 2024-03-01");
+    world.succeeds("snapshot item --date 2024-03-01 --backdate");
+    world.pin("kept");
+}
+
+#[test]
 fn a_guard_of_one_table_leaves_those_before_it_published() {
     let mut world = World::new();
     world.write(

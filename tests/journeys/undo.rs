@@ -76,7 +76,7 @@ fn a_replaced_copy_is_brought_back() {
         right
     );
     world.succeeds("status item");
-    world.succeeds("--json restore item 2024-03-02 --copy 20240302T020000Z");
+    world.refuses(4, "--json restore item 2024-03-02 --copy 20240302T020000Z");
     world.pin("undo_of_a_replacement");
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Render, dropped_rows, schema};
 use crate::cli::printer::{DIM, GREEN, Printer, YELLOW, columns, count, number, paint, size};
-use crate::commands::snapshot::{Outcome, Since, SnapshotReport};
+use crate::commands::snapshot::{Outcome, Since, SnapshotReport, SourceSince};
+use crate::domain::hash_compaction::Changes;
 use crate::error::Result;
 
 impl Render for [SnapshotReport] {
@@ -47,12 +48,15 @@ fn changes(since: &Since) -> String {
     if since.changes == Default::default() {
         return format!("unchanged since {}", since.snapshot_date);
     }
+    format!("{}  since {}", counts(&since.changes), since.snapshot_date)
+}
+
+fn counts(changes: &Changes) -> String {
     format!(
-        "+{} added  ~{} changed  -{} removed  since {}",
-        number(since.changes.added),
-        number(since.changes.changed),
-        number(since.changes.removed),
-        since.snapshot_date
+        "+{} added  ~{} changed  -{} removed",
+        number(changes.added),
+        number(changes.changed),
+        number(changes.removed)
     )
 }
 
@@ -69,6 +73,13 @@ fn details(printer: &Printer, report: &SnapshotReport) -> Result<()> {
     if let Some(drift) = drift {
         printer.line(format!("  {table}: {drift}"))?;
     }
+    if let Some(compare) = &report.compare_with {
+        let since = match report.source_since {
+            Some(SourceSince::Written) => "the source was written to since",
+            _ => "whether the source has changed since is not known",
+        };
+        printer.line(format!("  {table}: {since}; {compare} compares them"))?;
+    }
     for column in &report.left_to_path {
         printer.line(format!(
             "  {table}: column '{column}' equals the snapshot's date in every row, so it is not \
@@ -79,6 +90,12 @@ fn details(printer: &Printer, report: &SnapshotReport) -> Result<()> {
         (&report.dedup, report.dropped_rows, report.rows)
     {
         dropped_rows(printer, table.as_str(), rule, dropped, rows)?;
+    }
+    if let Some(since) = &report.since_replaced {
+        let changes = counts(&since.changes);
+        printer.line(format!(
+            "  {table}: {changes}  since the copy that it replaces"
+        ))?;
     }
     for change in &report.unguarded {
         printer.line(format!("  {table}: {} {change}", paint(YELLOW, "warning:")))?;

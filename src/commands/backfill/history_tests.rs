@@ -11,15 +11,16 @@ use std::path::PathBuf;
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
-use super::{AdHoc, BackfillOptions, DateAction, DateReport, backfill};
+use super::{AdHoc, BackfillOptions, DateAction, DateReport, ResolvedJob, backfill};
 use crate::commands::compact::{CompactOptions, compact};
-use crate::commands::testing::{TestLake, date};
+use crate::commands::testing::{TestLake, date, rewrite};
 use crate::config::{JobConfig, TableConfig};
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
 use crate::error::Kind;
 use crate::model::{DateRange, DaySpan};
 use crate::storage::lake::location::Location;
+use crate::storage::parquet::footer::Content;
 use crate::storage::parquet::object::ParquetObject;
 
 /// Copies of a table by the day they are labelled with: for each key its price and its tag.
@@ -306,4 +307,65 @@ proptest! {
             prop_assert_eq!(rows(model.intervals()), rows(model.path().join(format!("out/job/date={}/job.parquet", day(number)))));
         }
     }
+}
+
+/// What the outputs of two days are, after a run of the job.
+fn states(lake: &TestLake) -> Vec<&'static str> {
+    let range = DateRange::new(day(0), day(1)).expect("a range");
+    let workspace = lake.workspace();
+    let job = ResolvedJob::resolve_to_look(&workspace, "job", range).expect("a job");
+    let states = job.states(&[day(0), day(1)]).into_iter();
+    states.map(|state| state.expect("a state").name()).collect()
+}
+
+#[test]
+fn comments_and_white_space_are_no_change_of_a_job_nor_is_the_hash_of_earlier_programs() {
+    let mut lake = TestLake::new();
+    lake.take("2024-01-01", "id,price\n1,10\n");
+    lake.take("2024-01-02", "id,price\n1,11\n");
+    let with = |lake: &mut TestLake, sql: &str| {
+        let job = JobConfig {
+            sql: Some(sql.to_owned()),
+            output: "out".into(),
+            ..JobConfig::default()
+        };
+        lake.config.jobs.insert("job".into(), job);
+    };
+    let run = |lake: &TestLake| {
+        let range = DateRange::new(day(0), day(1)).expect("a range");
+        let options = BackfillOptions::of_range(range);
+        backfill(&lake.workspace(), &["job".to_owned()], &options).expect("a run");
+    };
+    let query = "select id, price\nfrom item -- as of the day\nwhere price > 1";
+    with(&mut lake, query);
+    run(&lake);
+    let is_current = ["up_to_date"; 2];
+    assert_eq!(states(&lake), is_current);
+    with(
+        &mut lake,
+        "/* the same */ select id,price from item where price>1",
+    );
+    assert_eq!(states(&lake), is_current);
+    with(&mut lake, "select id, price from item where price > 2");
+    assert_eq!(states(&lake), ["stale"; 2]);
+    // As earlier programs wrote them: by the text.
+    with(&mut lake, query);
+    let range = DateRange::single(day(0));
+    let workspace = lake.workspace();
+    let job = ResolvedJob::resolve_to_look(&workspace, "job", range).expect("a job");
+    let text = job.hash.former();
+    assert_ne!(text, job.hash.current);
+    for number in 0..2 {
+        let path = format!("out/date={}/job.parquet", day(number));
+        rewrite(
+            &lake.path().join(path),
+            |rows| rows,
+            |footer| {
+                if let Content::Output(output) = &mut footer.content {
+                    output.inputs.job = text.to_owned();
+                }
+            },
+        );
+    }
+    assert_eq!(states(&lake), is_current);
 }

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use super::events::EventsSource;
 use super::executors::command::CommandWork;
+use super::job_hash::JobHash;
 use super::relations::JobRelation;
 use crate::commands::Workspace;
 use crate::config::JobConfig;
@@ -37,7 +38,7 @@ pub(in crate::commands) struct ResolvedJob {
     pub(super) relations: Vec<JobRelation>,
     /// The zone in which the job's days lie.
     pub(super) zone: Tz,
-    pub(super) hash: String,
+    pub(super) hash: JobHash,
     /// What stood among the outputs of the range when the job began.
     pub(super) outputs: Partitions,
     /// What interrupted writers left among them.

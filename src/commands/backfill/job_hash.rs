@@ -2,6 +2,9 @@
 //!
 //! The hash is in the footer of every output. So the document that is hashed stays what it is, to
 //! the byte: a part that came later is only in it where a job has that part.
+//!
+//! Comments and white space in SQL do not count. Earlier programs hashed the text as it is written,
+//! and outputs with that hash are of this job, too.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +19,55 @@ use crate::source::Dialect;
 use crate::storage::parquet::footer::{ConventionWire, GapsWire};
 use crate::storage::parquet::stored_types::arrow_name;
 
+/// The hash of a job.
+#[derive(Default)]
+pub(super) struct JobHash {
+    /// What outputs record.
+    pub(super) current: String,
+    /// What earlier programs recorded for the same text.
+    former: String,
+}
+
+impl JobHash {
+    /// What earlier programs recorded.
+    #[cfg(test)]
+    pub(super) fn former(&self) -> &str {
+        &self.former
+    }
+
+    /// Whether what an output recorded is the hash of this job.
+    pub(super) fn is(&self, recorded: &str) -> bool {
+        recorded == self.current || recorded == self.former
+    }
+}
+
 impl ResolvedJob {
     /// The hash of all that the result depends on besides events and snapshots.
-    pub(super) fn hash(&self) -> String {
+    pub(super) fn hash(&self) -> JobHash {
+        let one = |work: Value| {
+            let hash = self.hash_of(&work, Value::Null);
+            JobHash {
+                former: hash.clone(),
+                current: hash,
+            }
+        };
+        match &self.work {
+            #[cfg(feature = "sql")]
+            Work::Sql(sql) => {
+                let of = |sql: &str| self.hash_of(&json!({ "sql": sql }), self.zone_to_hash(sql));
+                JobHash {
+                    current: of(&crate::engine::sql::normal_form(sql)),
+                    former: of(sql.trim()),
+                }
+            }
+            Work::Join(spec, table) => one(json!({ "join": spec, "table": table })),
+            Work::Command(work) => one(json!(work.definition)),
+        }
+    }
+
+    fn hash_of(&self, work: &Value, zone: Value) -> String {
         let mut document = json!({
-            "work": self.work_to_hash(),
+            "work": work,
             "events": self.event_types_to_hash(),
             "keys": self.keys_to_hash(),
         });
@@ -29,7 +76,7 @@ impl ResolvedJob {
             ("csv_as_text", self.text_events_to_hash()),
             ("names", self.names_to_hash()),
             ("intervals", self.intervals_to_hash()),
-            ("timezone", self.zone_to_hash()),
+            ("timezone", zone),
             ("csv", self.dialects_to_hash()),
             ("date_columns", self.date_columns_to_hash()),
         ];
@@ -37,15 +84,6 @@ impl ResolvedJob {
             document[name] = part;
         }
         format!("{:032x}", xxh3_128(document.to_string().as_bytes()))
-    }
-
-    fn work_to_hash(&self) -> Value {
-        match &self.work {
-            #[cfg(feature = "sql")]
-            Work::Sql(sql) => json!({ "sql": sql.trim() }),
-            Work::Join(spec, table) => json!({ "join": spec, "table": table }),
-            Work::Command(work) => json!(work.definition),
-        }
     }
 
     fn event_types_to_hash(&self) -> Value {
@@ -132,21 +170,13 @@ impl ResolvedJob {
 
     /// The zone, of a query that has placeholders for the beginning or the end of the day.
     #[cfg(feature = "sql")]
-    fn zone_to_hash(&self) -> Value {
-        let Work::Sql(sql) = &self.work else {
-            return Value::Null;
-        };
+    fn zone_to_hash(&self, sql: &str) -> Value {
         let sql = sql.to_ascii_lowercase();
         if sql.contains("{start") || sql.contains("{end") {
             json!(self.zone.name())
         } else {
             Value::Null
         }
-    }
-
-    #[cfg(not(feature = "sql"))]
-    fn zone_to_hash(&self) -> Value {
-        Value::Null
     }
 
     fn dialects_to_hash(&self) -> Value {

@@ -11,6 +11,7 @@ use super::events::{EventsPlace, ad_hoc_events, configured_events};
 use super::executors::command::{CommandDefinition, CommandWork, variable};
 use super::executors::input_files::InputFile;
 use super::job::{ResolvedJob, Work, layout_of, object_of};
+use super::job_hash::JobHash;
 use super::options::{AdHoc, BackfillOptions};
 use super::relations::{JobRelation, Reads, RelationFinder, View};
 use super::schema::around;
@@ -76,7 +77,7 @@ impl ResolvedJob {
             tables: BTreeMap::new(),
             relations: resolved.relations,
             zone,
-            hash: String::new(),
+            hash: JobHash::default(),
         };
         job.find_tables(workspace, resolved.tables, options)?;
         job.find_events(workspace, resolved.events, options.range)?;

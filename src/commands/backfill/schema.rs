@@ -183,7 +183,7 @@ impl ResolvedJob {
     ) -> Vec<(NaiveDate, SchemaRef)> {
         let schema = |(date, objects): (&NaiveDate, &Vec<Object>)| {
             let OutputRecord { footer, schema } = recorded_in(self.own(*date, objects)?).ok()?;
-            (footer.inputs.job == self.hash && footer.job_name == self.name)
+            (self.hash.is(&footer.inputs.job) && footer.job_name == self.name)
                 .then_some((*date, schema))
         };
         before.into_iter().chain(after).filter_map(schema).collect()

@@ -81,7 +81,7 @@ impl ResolvedJob {
             .map(|events| (events.name.clone(), events.identity(date)))
             .collect();
         Ok(Inputs {
-            job: self.hash.clone(),
+            job: self.hash.current.clone(),
             tables,
             events,
             history: copies,
@@ -211,12 +211,23 @@ impl ResolvedJob {
     fn state(&self, date: NaiveDate) -> Result<(DateState, Option<SchemaRef>)> {
         let inputs = self.inputs(date)?;
         let recorded = self.recorded(date)?;
-        let was = recorded.as_ref().map(|recorded| &recorded.footer.inputs);
-        let state = DateState::of(was, &inputs, self.failure(date));
+        let was = recorded
+            .as_ref()
+            .map(|recorded| self.as_recorded_now(&recorded.footer.inputs));
+        let state = DateState::of(was.as_ref(), &inputs, self.failure(date));
         let schema = recorded
             .filter(|_| state == DateState::UpToDate)
             .map(|recorded| recorded.schema);
         Ok((state, schema))
+    }
+
+    /// What an output recorded, with the hash that it would record of the same job now.
+    fn as_recorded_now(&self, inputs: &Inputs) -> Inputs {
+        let mut inputs = inputs.clone();
+        if self.hash.is(&inputs.job) {
+            inputs.job.clone_from(&self.hash.current);
+        }
+        inputs
     }
 
     /// Why the last run of a date failed, if it did.

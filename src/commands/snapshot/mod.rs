@@ -16,11 +16,13 @@
 
 mod hook;
 mod input;
+mod keep;
 mod lineage;
 mod plan;
 mod previous;
 mod publish;
 mod refused;
+mod replaced;
 mod take;
 mod unchanged;
 mod write;
@@ -104,6 +106,19 @@ pub enum Outcome {
     Discarded,
 }
 
+/// Whether the source of a snapshot that is kept was written to since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SourceSince {
+    /// A file of the source was written after the snapshot was.
+    Written,
+    /// No file of the source was.
+    NotWritten,
+    /// The source does not tell: it is a database, standard input, or in an object store.
+    Unknown,
+}
+
 /// The previous snapshot, and what changed since.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Since {
@@ -116,6 +131,16 @@ pub struct Since {
     pub changes: Changes,
     /// What changed in the schema, in words.
     pub schema: Option<String>,
+}
+
+/// The copy of the same date that is replaced, and what changed since.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct SinceReplacedCopy {
+    /// Its rows.
+    pub rows: u64,
+    /// What changed.
+    #[serde(flatten)]
+    pub changes: Changes,
 }
 
 /// What happened to one table.
@@ -132,6 +157,12 @@ pub struct SnapshotReport {
     pub path: String,
     /// When its rows were read; nothing if asof did not take it.
     pub taken_at: Option<DateTime<Utc>>,
+    /// Whether the source was written to since, if today's snapshot is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_since: Option<SourceSince>,
+    /// The command that compares the source with the snapshot, unless it was not written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare_with: Option<String>,
     /// Its rows; not counted if it was kept.
     pub rows: Option<u64>,
     /// Its size.
@@ -142,6 +173,9 @@ pub struct SnapshotReport {
     pub schema: Vec<ShownColumn>,
     /// The snapshot before.
     pub since: Option<Since>,
+    /// What changed since the copy that it replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_replaced: Option<SinceReplacedCopy>,
     /// The date of the snapshot before, if that is damaged and was not compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_compared: Option<NaiveDate>,
@@ -186,14 +220,7 @@ pub fn snapshot(
             .step(&format!("snapshot {name}"), done, names.len() as u64);
         let (report, store_requests) =
             workspace.counting(|| match decide(workspace, name, options, stdin)? {
-                Decision::Keep {
-                    date,
-                    path,
-                    taken_at,
-                } => Ok(SnapshotReport {
-                    taken_at,
-                    ..kept(workspace, name, date, &path)
-                }),
+                Decision::Keep(report) => Ok(*report),
                 Decision::Discard(date) => discard(workspace, name, date),
                 Decision::Take(mut plan) => take_and_tell(workspace, &mut plan, options),
             })?;
@@ -278,11 +305,14 @@ fn kept(
         outcome: Outcome::Kept,
         path: workspace.shown(path),
         taken_at: None,
+        source_since: None,
+        compare_with: None,
         rows: None,
         bytes: None,
         fingerprint: None,
         schema: Vec::new(),
         since: None,
+        since_replaced: None,
         not_compared: None,
         left_to_path: Vec::new(),
         detected: Vec::new(),

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::publish::being_dropped;
+use super::keep::keep;
 use super::refused::refused_object;
-use super::{IfExists, SnapshotOptions};
+use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::commands::sources::find_source;
 use crate::domain::guard::Guards;
@@ -15,12 +15,9 @@ use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{FileSource, Format, SnapshotSource};
-use crate::storage::lake::aside::is_being_dropped;
 use crate::storage::lake::commit::sweep_dates;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::{LakeRoot, paths};
-use crate::storage::parquet::footer::Content;
-use crate::storage::parquet::object::ParquetObject;
 
 /// A snapshot that has been decided on and not been read yet.
 pub(super) struct SnapshotPlan<'s> {
@@ -45,11 +42,7 @@ impl SnapshotPlan<'_> {
 /// What is to be done for a table and a date.
 pub(super) enum Decision<'s> {
     /// The date has a snapshot, which is to stand.
-    Keep {
-        date: NaiveDate,
-        path: Location,
-        taken_at: Option<DateTime<Utc>>,
-    },
+    Keep(Box<SnapshotReport>),
     /// The refused copy of the date is to be removed.
     Discard(NaiveDate),
     /// A snapshot is to be taken.
@@ -85,17 +78,8 @@ pub(super) fn decide<'s>(
     let exists = path.is_taken()?;
     match options.if_exists {
         IfExists::Keep if exists => {
-            let taken_at = match taken_at(&path) {
-                Err(error) if error.is_damage() && is_being_dropped(&path)? => {
-                    return Err(being_dropped(&path));
-                }
-                taken_at => taken_at.map_err(|error| unreadable(error, name, date, today))?,
-            };
-            return Ok(Decision::Keep {
-                date,
-                path,
-                taken_at,
-            });
+            let report = keep(workspace, name, date, options, stdin)?;
+            return Ok(Decision::Keep(Box::new(report)));
         }
         IfExists::Error if exists => {
             return Err(
@@ -182,31 +166,6 @@ fn sweep(workspace: &Workspace<'_>, lake: &LakeRoot, name: &TableName, date: Nai
         snapshots,
     ]);
     roots.for_each(|root| sweep_dates(&root, date, workspace.clock.now()));
-}
-
-/// When the snapshot at a path was taken; nothing if asof did not take it.
-///
-/// # Errors
-/// A refusal if its footer is damaged.
-pub(super) fn taken_at(path: &Location) -> Result<Option<DateTime<Utc>>> {
-    let footer = ParquetObject::open(path)?.footer()?;
-    Ok(match footer.map(|footer| footer.content) {
-        Some(Content::Snapshot(footer)) => footer.taken_at,
-        _ => None,
-    })
-}
-
-/// The refusal to keep a snapshot whose footer is damaged.
-fn unreadable(error: Error, name: &TableName, date: NaiveDate, today: NaiveDate) -> Error {
-    if !error.is_damage() {
-        return error;
-    }
-    error
-        .within(format!("table {name}, {date}: the snapshot cannot be kept"))
-        .hint(format!(
-            "{}, if the source holds the state of that day",
-            repair(name, date, today)
-        ))
 }
 
 /// The command that puts another snapshot in the place of a damaged one.

@@ -9,7 +9,7 @@ use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result};
 use crate::interrupt::{published, uninterrupted};
 use crate::model::DateRange;
-use crate::storage::lake::aside::{aside_below, is_being_dropped, move_copy};
+use crate::storage::lake::aside::{aside_below, is_being_dropped, move_copy, overtaken};
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
@@ -104,7 +104,8 @@ fn supersede_dropped(
             let superseded = lake.superseded(name);
             let to = paths::aside(&superseded, date, copy.when, copy.fingerprint);
             move_copy(&copy.object.location, &to)?;
-            copy.object.location.remove_empty_folders(&root);
+            let table = root.parent().unwrap_or_else(|| root.clone());
+            copy.object.location.remove_empty_folders(&table);
         }
     }
     Ok(())
@@ -144,7 +145,7 @@ fn standing(path: &Location) -> Result<Option<StandingSnapshot>> {
     match opened {
         Err(error) if error.is_damage() && is_being_dropped(path)? => Err(being_dropped(path)),
         Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(overtaken(path, error)),
         Ok((object, footer)) => Ok(match footer.map(|footer| footer.content) {
             Some(Content::Snapshot(footer)) => Some(StandingSnapshot { object, footer }),
             _ => None,

@@ -4,13 +4,15 @@ use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::input::{keep_names, leave_to_path, sort_rows};
-use super::plan::{SnapshotPlan, taken_at};
+use super::keep::taken_at;
+use super::plan::SnapshotPlan;
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
 use super::refused::{self, PublishRefusal, RefusedSnapshot};
+use super::replaced::ReplacedCopy;
 use super::unchanged::unchanged_rows;
-use super::write::{RowSinks, WrittenRows, write};
-use super::{Outcome, Since, SnapshotOptions, SnapshotReport, kept};
+use super::write::{EarlierCopies, RowSinks, WrittenRows, write};
+use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport, kept};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
 use crate::domain::column_case::twins;
@@ -70,13 +72,17 @@ fn publish_rows(
         sum,
         sum_before,
         changes,
+        replaced,
         duplicate_keys,
         damaged,
     } = write(
         table,
         *date,
         rows.batches,
-        previous.map(|previous| previous.snapshot),
+        EarlierCopies {
+            previous: previous.map(|previous| previous.snapshot),
+            replaced: ReplacedCopy::open(plan, schema),
+        },
         &input.comparison,
         RowSinks {
             writer: &mut writer,
@@ -87,9 +93,17 @@ fn publish_rows(
 
     let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, damaged?)));
     let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
-    let counts = before.as_ref().map(|before| before.rows).zip(changes);
-    let GuardVerdict { broken, unguarded } =
-        ask_guards(plan, drift, &sum, before.as_ref(), counts, rows.counter)?;
+    let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
+    let candidate = Candidate {
+        rows: sum.rows(),
+        previous: previous_counts,
+        replaced,
+        drift,
+        unchanged: unchanged_rows(plan, before.as_ref(), sum.fingerprint())?,
+        columns: &rows.counter.finish()?,
+    };
+    let broken = plan.guards.broken(&candidate);
+    let unguarded = plan.guards.unguarded(&candidate);
     let written = SnapshotFooter {
         not_compared,
         forced: broken.iter().map(BrokenGuard::to_string).collect(),
@@ -111,40 +125,10 @@ fn publish_rows(
     Ok(SnapshotReport {
         outcome,
         bytes: Some(bytes),
-        since: compared(since, counts, drift),
+        since: compared(since, previous_counts, drift),
+        since_replaced: replaced.map(|(rows, changes)| SinceReplacedCopy { rows, changes }),
         unguarded,
         ..report(workspace, plan, input, written)
-    })
-}
-
-/// What the guards say of a snapshot.
-struct GuardVerdict {
-    /// The guards that it breaks.
-    broken: Vec<BrokenGuard>,
-    /// Large changes that no guard limits, in words.
-    unguarded: Vec<String>,
-}
-
-/// Asks the guards about the rows that were written. `counts` are the rows of the snapshot before,
-/// and what changed since.
-fn ask_guards(
-    plan: &SnapshotPlan<'_>,
-    drift: &Drift,
-    sum: &RowSum,
-    before: Option<&SnapshotFooter>,
-    counts: Option<(u64, Changes)>,
-    counter: ColumnCounter,
-) -> Result<GuardVerdict> {
-    let candidate = Candidate {
-        rows: sum.rows(),
-        previous: counts,
-        drift,
-        unchanged: unchanged_rows(plan, before, sum.fingerprint())?,
-        columns: &counter.finish()?,
-    };
-    Ok(GuardVerdict {
-        broken: plan.guards.broken(&candidate),
-        unguarded: plan.guards.unguarded(&candidate),
     })
 }
 

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use super::replaced::{ReplacedCopy, SinceReplaced};
 use crate::domain::cast::conform;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::RowSum;
@@ -29,6 +30,8 @@ pub(super) struct WrittenRows {
     pub(super) sum_before: RowSum,
     /// What changed since then.
     pub(super) changes: Option<Changes>,
+    /// What changed since the copy that is replaced.
+    pub(super) replaced: Option<SinceReplaced>,
     /// The refusal of keys that stand twice. All rows are written all the same.
     pub(super) duplicate_keys: Option<Error>,
     /// Why the previous snapshot was not compared to its end, if it is damaged.
@@ -44,22 +47,30 @@ pub(super) struct RowSinks<'a> {
     pub(super) recorder: Option<&'a mut ChangesWriter>,
 }
 
+/// What the rows are compared with as they are written.
+pub(super) struct EarlierCopies {
+    /// The latest snapshot before.
+    pub(super) previous: Option<Snapshot>,
+    /// The copy of the same date that is replaced.
+    pub(super) replaced: Option<ReplacedCopy>,
+}
+
 /// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the
-/// types of `comparison`. If the previous one is damaged, the rows are written without the
+/// types of `comparison`, and with the copy that is replaced. If the previous one is damaged, the rows are written without the
 /// comparison.
 pub(super) fn write(
     table: &SnapshotTable,
     date: NaiveDate,
     sorted: Batches,
-    previous: Option<Snapshot>,
+    earlier: EarlierCopies,
     comparison: &SchemaRef,
     mut sinks: RowSinks<'_>,
 ) -> Result<WrittenRows> {
-    let keying = Arc::new(Keying {
-        encoder: KeyEncoder::new(comparison, &table.key)?,
-        table: table.name.clone(),
-        comparison: comparison.clone(),
-    });
+    let EarlierCopies {
+        previous,
+        mut replaced,
+    } = earlier;
+    let keying = Arc::new(Keying::new(table, date, comparison)?);
     let mut sum = RowSum::default();
     let mut sum_before = RowSum::default();
     let mut duplicates = DuplicateKeys::default();
@@ -67,6 +78,7 @@ pub(super) fn write(
         let (keyed, batch) = rows?;
         sum.add(&keyed.digests);
         duplicates.look(&keyed.batch, &keyed.keys, &table.key);
+        replaced.iter_mut().try_for_each(|copy| copy.see(&keyed))?;
         sinks.counter.see(&batch)?;
         sinks.writer.write(batch)?;
         Ok(keyed)
@@ -105,19 +117,25 @@ pub(super) fn write(
     // All that was not compared is written, too.
     later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
     drop(later);
+    let replaced = replaced.map_or(Ok(None), ReplacedCopy::finish)?;
     let duplicate_keys = duplicates.refusal(table, date);
     Ok(WrittenRows {
         duplicate_keys: duplicate_keys.map(|error| error.hint(table.latest_hint())),
         sum,
         sum_before,
         changes,
+        replaced,
         damaged,
     })
 }
 
 /// The rows of the previous snapshot in the order of the key. It is sorted by its own key, which
 /// need not be today's.
-fn in_order(previous: Snapshot, key: &[String], comparison: &SchemaRef) -> Result<Batches> {
+pub(super) fn in_order(
+    previous: Snapshot,
+    key: &[String],
+    comparison: &SchemaRef,
+) -> Result<Batches> {
     let same_key = previous.is_sorted_by(key);
     let rows = previous.read_alone()?;
     if same_key {
@@ -128,16 +146,31 @@ fn in_order(previous: Snapshot, key: &[String], comparison: &SchemaRef) -> Resul
 }
 
 /// What is worked out of each batch before it is compared.
-struct Keying {
-    encoder: KeyEncoder,
-    table: TableName,
+pub(super) struct Keying {
+    pub(super) encoder: KeyEncoder,
+    pub(super) table: TableName,
+    /// The date of the new snapshot.
+    pub(super) date: NaiveDate,
     /// The types in which both snapshots are compared.
-    comparison: SchemaRef,
+    pub(super) comparison: SchemaRef,
 }
 
 impl Keying {
+    pub(super) fn new(
+        table: &SnapshotTable,
+        date: NaiveDate,
+        comparison: &SchemaRef,
+    ) -> Result<Self> {
+        Ok(Keying {
+            encoder: KeyEncoder::new(comparison, &table.key)?,
+            table: table.name.clone(),
+            date,
+            comparison: comparison.clone(),
+        })
+    }
+
     /// The batches of a date, each with its keys and digests, which are made on all processors.
-    fn each(
+    pub(super) fn each(
         self: Arc<Self>,
         rows: Batches,
         date: NaiveDate,

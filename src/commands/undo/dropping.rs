@@ -23,11 +23,13 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     let table = managed(workspace, &options.table)?;
     let date = options.date;
     let lake = workspace.lake()?;
-    let dropped = aside_below(&lake.dropped(&table), Some(DateRange::single(date)))?;
     let snapshot = lake.snapshot(&table, date);
+    // In this order: whoever drops it meanwhile gives the copy its new name first.
+    let is_taken = snapshot.is_taken()?;
+    let dropped = aside_below(&lake.dropped(&table), Some(DateRange::single(date)))?;
     check_alone(lake, &table, date)?;
     let intervals = workspace.intervals(&table).ok().flatten();
-    if !snapshot.is_taken()? {
+    if !is_taken {
         let Some(copy) = dropped.last() else {
             return Err(not_there(workspace, &table, date));
         };

@@ -25,6 +25,7 @@ use super::Workspace;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::storage::lake::aside::overtaken;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{Content, SnapshotFooter};
 use crate::storage::parquet::object::ParquetObject;
@@ -168,7 +169,7 @@ fn footer_at(path: &Location) -> Result<Option<SnapshotFooter>> {
     let opened = ParquetObject::open(path).and_then(|object| object.footer());
     match opened {
         Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(overtaken(path, error)),
         Ok(footer) => Ok(match footer.map(|footer| footer.content) {
             Some(Content::Snapshot(footer)) => Some(footer),
             _ => None,

@@ -91,7 +91,8 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
             return Err(exists());
         }
         copy.remove()?;
-        copy.remove_empty_folders(&chosen.root);
+        let root = chosen.root.parent();
+        copy.remove_empty_folders(root.as_ref().unwrap_or(&chosen.root));
         published(table.as_str(), Some(date), snapshot.as_local());
         Ok(())
     })?;

@@ -166,12 +166,7 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, SqlPart)>> {
         .with_unescape(false)
         .tokenize_with_location();
     let tokens = tokens.map_err(|error| Error::usage(format!("the job's SQL: {error}")))?;
-    let mut place = MarkedPlace {
-        sql,
-        at: 0,
-        line: 1,
-        column: 1,
-    };
+    let mut place = MarkedPlace::start(sql);
     let mut parts = Vec::new();
     for token in tokens {
         let part = match &token.token {
@@ -201,16 +196,26 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, SqlPart)>> {
 }
 
 /// A place in a text, which only moves forward.
-struct MarkedPlace<'a> {
+pub(super) struct MarkedPlace<'a> {
     sql: &'a str,
     at: usize,
     line: u64,
     column: u64,
 }
 
-impl MarkedPlace<'_> {
+impl<'a> MarkedPlace<'a> {
+    /// The beginning of a text.
+    pub(super) fn start(sql: &'a str) -> Self {
+        MarkedPlace {
+            sql,
+            at: 0,
+            line: 1,
+            column: 1,
+        }
+    }
+
     /// The byte at a line and column, both of which count characters from 1.
-    fn byte(&mut self, to: Location) -> usize {
+    pub(super) fn byte(&mut self, to: Location) -> usize {
         while (self.line, self.column) < (to.line, to.column) {
             let Some(character) = self.sql[self.at..].chars().next() else {
                 break;

@@ -137,6 +137,16 @@ pub fn is_being_dropped(snapshot: &Location) -> Result<bool> {
     Ok(snapshot.read_small()?.as_deref() == Some(MARKER))
 }
 
+/// A failure to read a snapshot, or the conflict that it comes from: somebody dropped the snapshot
+/// meanwhile.
+pub fn overtaken(snapshot: &Location, error: Error) -> Error {
+    match snapshot.is_taken() {
+        Ok(false) => Error::conflict(format!("another process dropped '{snapshot}' first"))
+            .hint("run the same command again"),
+        _ => error,
+    }
+}
+
 /// Publishes a copy that was put aside as the snapshot of a name that is free. The copy stays where
 /// it is.
 ///

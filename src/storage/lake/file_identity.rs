@@ -12,7 +12,8 @@ pub struct FileIdentity {
     pub inode: u64,
     /// The size of the file in bytes.
     pub size: u64,
-    modified: (i64, i64),
+    /// When the file was last written: seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
     /// When the file was last written, renamed, linked or given other rights: seconds since 1970,
     /// and nanoseconds.
     pub changed: (i64, i64),
