@@ -129,6 +129,7 @@ impl CommandRun<'_> {
         let options = BackfillOptions {
             range: DateRange::new(self.on(args.from), self.on(to))?,
             only: args.only,
+            accept: args.accept,
             using: shared.using.into(),
             workers: args.workers,
             tolerance: shared.tolerance,
@@ -326,6 +327,7 @@ fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> Snaps
         if_exists: args.if_exists.into(),
         backdate: args.backdate,
         force: args.force,
+        adopt: args.adopt.clone(),
         dry_run: args.dry_run,
     }
 }

@@ -456,6 +456,7 @@ impl JoinOptions {
             workers: None,
             tolerance: self.tolerance,
             lag: self.lag,
+            accept: false,
             dry_run: self.dry_run,
             ad_hoc: None,
         }

@@ -125,6 +125,7 @@ impl BackfillOptions {
             tolerance: None,
             lag: None,
             dry_run: false,
+            accept: false,
             ad_hoc: None,
         })
     }

@@ -413,3 +413,65 @@ fn integers_and_decimals_widen_into_one_another() {
     world.refuses(2, "history t -x --lake lake");
     world.pin("integers_and_decimals");
 }
+
+#[cfg(feature = "sql")]
+#[test]
+fn outputs_are_accepted_after_a_change_of_the_job_that_does_not_matter() {
+    let mut world = World::shop(3);
+    let config = text(&world.bytes("asof.toml"));
+    let job = |world: &World, sql: &str| {
+        let job = format!("\n[jobs.sold]\nsql = \"{sql}\"\noutput = 'sold'\n");
+        world.write("asof.toml", format!("{config}{job}"));
+    };
+    let join = "join item i on i.id = e.item_id order by event_id";
+    job(
+        &world,
+        &format!("select event_id, i.name from item_events e {join}"),
+    );
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    let rows = outputs(&world, "sold");
+    let first = world.footer("sold/date=2024-03-01/sold.parquet");
+    world.tell("only comments and white space change");
+    job(
+        &world,
+        &format!("select event_id,i.name from item_events e /* sold */ {join}"),
+    );
+    world.refuses(0, &format!("backfill sold {RANGE}"));
+    world.tell("another way to write the same");
+    job(
+        &world,
+        &format!("select event_id, i.name from item_events as e inner {join}"),
+    );
+    world.succeeds(&format!("status sold {RANGE}"));
+    world.write(
+        "item_events/year=2024/month=03/day=03/events.csv",
+        "event_id,item_id,qty,name\nc9,2,4,web\n",
+    );
+    world.refuses(0, &format!("backfill sold {RANGE} --accept --dry-run"));
+    world.succeeds(&format!("backfill sold {RANGE} --accept"));
+    world.refuses(0, &format!("backfill sold {RANGE} --accept"));
+    let accepted = world.footer("sold/date=2024-03-01/sold.parquet");
+    assert_eq!(accepted["made_by"], first["job"]);
+    assert_ne!(accepted["job"], first["job"]);
+    assert_eq!(outputs(&world, "sold"), rows);
+    world.tell("the date whose events changed is still to be run");
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    world.succeeds("verify sold --recompute");
+    world.tell("a change that does matter, accepted all the same");
+    job(
+        &world,
+        &format!("select event_id, i.name || '!' as name from item_events e {join}"),
+    );
+    world.succeeds(&format!("backfill sold {RANGE} --accept"));
+    world.succeeds(&format!("backfill sold {RANGE}"));
+    assert_eq!(world.asof("verify sold --recompute"), 3);
+    world.succeeds(&format!("backfill sold {RANGE} --only all"));
+    world.succeeds("verify sold --recompute");
+    assert!(
+        world
+            .footer("sold/date=2024-03-01/sold.parquet")
+            .get("made_by")
+            .is_none()
+    );
+    world.pin("accepted_outputs");
+}

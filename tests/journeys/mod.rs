@@ -1,5 +1,6 @@
 //! What people do with asof, command by command, with all that it prints.
 
+mod adopt;
 #[cfg(feature = "avro")]
 mod avro;
 mod backfills;

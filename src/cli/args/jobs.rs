@@ -26,6 +26,9 @@ pub struct BackfillArgs {
     /// whose events are gone, are removed
     #[arg(long, value_name = "STATES", default_value = "missing,stale,failed,orphaned", value_parser = only)]
     pub only: StateFilter,
+    /// Run nothing: record that outputs which are stale because the job has changed are still right
+    #[arg(long, conflicts_with = "only")]
+    pub accept: bool,
     /// The number of dates to run in parallel [default: the number of processors, and of a join two more]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,

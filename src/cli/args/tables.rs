@@ -47,6 +47,10 @@ pub struct SnapshotArgs {
     /// --dedup or --key
     #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate"])]
     pub publish: Option<Day>,
+    /// Make snapshots of the dated copies that another tool wrote below the source, by their layout,
+    /// such as 'dt=%Y-%m-%d'
+    #[arg(long, value_name = "LAYOUT", conflicts_with_all = ["source_table", "query", "date", "publish", "discard"])]
+    pub adopt: Option<String>,
     /// Remove the copy of this date that a check refused
     #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate", "force", "dry_run", "publish"])]
     pub discard: Option<Day>,

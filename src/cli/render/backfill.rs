@@ -87,6 +87,8 @@ fn action(action: DateAction) -> String {
     match action {
         DateAction::Written => paint(GREEN, "written"),
         DateAction::Failed => paint(RED, "failed"),
+        DateAction::Accepted => paint(GREEN, "accepted"),
+        DateAction::PlannedAcceptance => "would accept".to_owned(),
         DateAction::Planned => "would write".to_owned(),
         DateAction::Removed => paint(YELLOW, "removed"),
         DateAction::PlannedRemoval => "would remove".to_owned(),
@@ -121,6 +123,8 @@ fn summary(report: &BackfillReport) -> String {
     let dates = [
         (DateAction::Written, "written"),
         (DateAction::Planned, "to be written"),
+        (DateAction::Accepted, "accepted"),
+        (DateAction::PlannedAcceptance, "to be accepted"),
         (DateAction::UpToDate, "up to date"),
         (DateAction::Skipped, "skipped"),
         (DateAction::Failed, "failed"),

@@ -89,6 +89,7 @@ fn run(
         tolerance: None,
         lag: None,
         dry_run: false,
+        accept: false,
         ad_hoc: Some(AdHoc {
             job,
             ..AdHoc::default()

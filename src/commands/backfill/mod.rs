@@ -13,6 +13,7 @@
 //! Memory: for a join two build sides (`build_sides`), shared by all threads; a batch of events for
 //! each thread. For SQL what the query needs, up to its share of the memory that may be used.
 
+mod accept;
 mod ad_hoc_outputs;
 mod bound;
 mod build_sides;

@@ -22,6 +22,9 @@ pub struct BackfillOptions {
     pub tolerance: Option<DaySpan>,
     /// Overrules the tables' lag.
     pub lag: Option<DaySpan>,
+    /// Whether nothing is run, and outputs that are stale because the job has changed are taken for
+    /// outputs of the job of now.
+    pub accept: bool,
     /// Whether nothing is to be written.
     pub dry_run: bool,
     /// A job that the command line describes.

@@ -126,6 +126,7 @@ impl<'a> DateOutput<'a> {
             date: self.date,
             rows,
             inputs: bound.inputs.clone(),
+            made_by: None,
             asof_version: env!("CARGO_PKG_VERSION").into(),
         };
         begun.writer.finish(&Footer::new(Content::Output(footer)))?;

@@ -63,6 +63,7 @@ impl BackfillOptions {
             tolerance: None,
             lag: None,
             dry_run: false,
+            accept: false,
             ad_hoc: None,
         }
     }

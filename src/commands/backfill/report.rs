@@ -20,6 +20,10 @@ pub enum DateAction {
     Written,
     /// Its output is what a run would give.
     UpToDate,
+    /// Its output was accepted as one of the changed job.
+    Accepted,
+    /// A dry run would accept its output.
+    PlannedAcceptance,
     /// A dry run would write its output.
     Planned,
     /// It is in a state that `--only` leaves out.
@@ -91,7 +95,10 @@ pub struct DateReport {
 impl DateReport {
     /// Whether the date has an output that is current.
     pub(super) fn has_output(&self) -> bool {
-        matches!(self.action, DateAction::Written | DateAction::UpToDate)
+        matches!(
+            self.action,
+            DateAction::Written | DateAction::UpToDate | DateAction::Accepted
+        )
     }
 
     pub(super) fn new(date: NaiveDate) -> Self {

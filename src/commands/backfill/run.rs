@@ -69,6 +69,9 @@ impl ResolvedJob {
             self.sweep(workspace);
         }
         let dates = self.dates(options.range);
+        if options.accept {
+            return Ok(self.report(workspace, options, self.accept(&dates, options.dry_run)));
+        }
         let orphans = self.orphans(&dates);
         if dates.is_empty() {
             self.check_events(options.range, orphans.len(), options.only)?;

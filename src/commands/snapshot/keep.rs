@@ -4,17 +4,15 @@
 //! own file: both times are of the disks that they are on, whatever the clock of this process says.
 //! Of other sources nothing is known, and the report says how to find out.
 
-use std::io::Read;
-
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::plan::repair;
 use super::publish::being_dropped;
 use super::{SnapshotOptions, SnapshotReport, SourceSince, kept};
 use crate::commands::Workspace;
-use crate::commands::sources::find_source;
 use crate::error::{Error, Result, word};
 use crate::model::TableName;
+use crate::source::SnapshotSource;
 use crate::storage::lake::aside::{is_being_dropped, overtaken};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::standing::Standing;
@@ -25,12 +23,12 @@ use crate::storage::parquet::object::ParquetObject;
 ///
 /// # Errors
 /// A refusal if its footer is damaged; a conflict if another process is dropping it.
-pub(super) fn keep(
+pub(super) fn keep<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
     date: NaiveDate,
     options: &SnapshotOptions,
-    stdin: &mut dyn Read,
+    find: impl FnOnce(NaiveDate) -> Result<Box<dyn SnapshotSource + 's>>,
 ) -> Result<SnapshotReport> {
     let path = workspace.lake()?.snapshot(name, date);
     let today = workspace.clock.today();
@@ -45,10 +43,10 @@ pub(super) fn keep(
         ..kept(workspace, name, date, &path)
     };
     // The source of a past date's snapshot has another state by now, and is not to be taken again.
-    if date < today && !options.backdate {
+    if date < today && !options.backdate || options.adopt.is_some() {
         return Ok(report);
     }
-    let source = find_source(workspace, name, date, &options.source, stdin).ok();
+    let source = find(date).ok();
     let files = source.as_ref().and_then(|source| source.files());
     let files = files.filter(|files| !files.is_standard_input);
     let since = files

@@ -14,6 +14,7 @@
 //! Memory: the sorter's budget, which is a quarter of what may be used, and a few batches of this
 //! snapshot and of the previous one.
 
+mod adopt;
 mod hook;
 mod input;
 mod keep;
@@ -35,13 +36,14 @@ pub(super) use self::input::{count_null_keys, keep_names};
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object};
 
+use self::adopt::adopt;
 use self::lineage::SnapshotRun;
 use self::plan::{Decision, SnapshotPlan, decide};
 use self::refused::discard;
 use self::take::take;
 use super::Workspace;
 use super::shown_columns::ShownColumn;
-use super::sources::GivenSource;
+use super::sources::{GivenSource, find_source};
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::Fingerprint;
 use crate::domain::hash_compaction::Changes;
@@ -85,6 +87,8 @@ pub struct SnapshotOptions {
     pub publish: Option<NaiveDate>,
     /// The date of a refused copy that is to be removed.
     pub discard: Option<NaiveDate>,
+    /// The layout of dated copies below the source, each of which becomes the snapshot of its date.
+    pub adopt: Option<String>,
     /// Whether nothing is to be published.
     pub dry_run: bool,
 }
@@ -213,17 +217,25 @@ pub fn snapshot(
     stdin: &mut dyn Read,
 ) -> Result<Vec<SnapshotReport>> {
     let names = named(workspace, tables, options)?;
+    if let Some(layout) = &options.adopt {
+        return adopt(workspace, &names[0], layout, options);
+    }
     let mut reports = Vec::new();
     for (done, name) in (0u64..).zip(&names) {
         workspace
             .progress
             .step(&format!("snapshot {name}"), done, names.len() as u64);
-        let (report, store_requests) =
-            workspace.counting(|| match decide(workspace, name, options, stdin)? {
+        let (report, store_requests) = workspace.counting(|| {
+            let stdin = &mut *stdin;
+            let decision = decide(workspace, name, options, |date| {
+                find_source(workspace, name, date, &options.source, stdin)
+            });
+            match decision? {
                 Decision::Keep(report) => Ok(*report),
                 Decision::Discard(date) => discard(workspace, name, date),
                 Decision::Take(mut plan) => take_and_tell(workspace, &mut plan, options),
-            })?;
+            }
+        })?;
         reports.push(SnapshotReport {
             store_requests,
             ..report
@@ -260,6 +272,10 @@ fn named(
             Error::usage("--publish and --discard require exactly one table name")
                 .hint("asof status, to see the refused copies"),
         );
+    }
+    if tables.len() != 1 && options.adopt.is_some() {
+        return Err(Error::usage("--adopt requires exactly one table name")
+            .hint("asof snapshot TABLE --source DIR --adopt 'date=%Y-%m-%d'"));
     }
     let option = options.source.option_of_one_table();
     let one_table =

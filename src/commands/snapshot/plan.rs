@@ -1,14 +1,11 @@
 //! Deciding whether a snapshot is to be taken, and from which files, before any of them is read.
 
-use std::io::Read;
-
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::keep::keep;
 use super::refused::refused_object;
 use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
-use crate::commands::sources::find_source;
 use crate::domain::guard::Guards;
 use crate::engine::column_guards::SnapshotTime;
 use crate::engine::table::SnapshotTable;
@@ -49,12 +46,12 @@ pub(super) enum Decision<'s> {
     Take(Box<SnapshotPlan<'s>>),
 }
 
-/// Decides what is to be done, without reading the source.
+/// Decides what is to be done, without reading the source. `find` finds the source of a date.
 pub(super) fn decide<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
     options: &SnapshotOptions,
-    stdin: &'s mut dyn Read,
+    find: impl FnOnce(NaiveDate) -> Result<Box<dyn SnapshotSource + 's>>,
 ) -> Result<Decision<'s>> {
     let config = workspace.table_config(name);
     if config.snapshots.is_some() {
@@ -78,7 +75,7 @@ pub(super) fn decide<'s>(
     let exists = path.is_taken()?;
     match options.if_exists {
         IfExists::Keep if exists => {
-            let report = keep(workspace, name, date, options, stdin)?;
+            let report = keep(workspace, name, date, options, find)?;
             return Ok(Decision::Keep(Box::new(report)));
         }
         IfExists::Error if exists => {
@@ -92,7 +89,7 @@ pub(super) fn decide<'s>(
     if date < today && !options.backdate {
         return Err(is_past(name, date, exists));
     }
-    let source = find_source(workspace, name, date, &options.source, stdin)?;
+    let source = find(date)?;
     Ok(Decision::Take(Box::new(SnapshotPlan {
         table: table_to_take(workspace, name, &options.key, options)?,
         date,

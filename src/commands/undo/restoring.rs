@@ -17,7 +17,7 @@ use crate::storage::parquet::footer::SnapshotFooter;
 use crate::storage::parquet::object::ParquetObject;
 
 /// A copy that may be restored.
-struct Candidate {
+struct RestoreCandidate {
     copy: AsideCopy,
     by: PutAsideBy,
     /// The root of such copies.
@@ -60,7 +60,7 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
     }
     let exists = || exists(&table, options, standing.as_ref());
     // A run that was killed may have published the copy, and not removed it.
-    let is_published = |candidate: &&Candidate| {
+    let is_published = |candidate: &&RestoreCandidate| {
         candidate.footer.is_some() && standing.as_ref() == Some(&candidate.footer)
     };
     let chosen = match (candidates.iter().find(is_published), &standing) {
@@ -100,14 +100,18 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
 }
 
 /// The copies of a date that were put aside, by time.
-fn candidates(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Vec<Candidate>> {
+fn candidates(
+    lake: &LakeRoot,
+    table: &TableName,
+    date: NaiveDate,
+) -> Result<Vec<RestoreCandidate>> {
     let mut candidates = Vec::new();
     for (by, root) in [
         (PutAsideBy::Drop, lake.dropped(table)),
         (PutAsideBy::Replacement, lake.superseded(table)),
     ] {
         for copy in aside_below(&root, Some(DateRange::single(date)))? {
-            candidates.push(Candidate {
+            candidates.push(RestoreCandidate {
                 footer: footer_at(&copy.object.location)?,
                 copy,
                 by,
@@ -122,12 +126,12 @@ fn candidates(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Vec
 /// The one candidate, or the one that the command line names.
 fn choose<'c>(
     table: &TableName,
-    candidates: &'c [Candidate],
+    candidates: &'c [RestoreCandidate],
     options: &RestoreOptions,
-) -> Result<&'c Candidate> {
+) -> Result<&'c RestoreCandidate> {
     let date = options.date;
     let named = options.copy.as_deref().unwrap_or_default();
-    let is_named = |candidate: &&Candidate| candidate.copy.name().starts_with(named);
+    let is_named = |candidate: &&RestoreCandidate| candidate.copy.name().starts_with(named);
     let mut chosen = candidates.iter().filter(is_named);
     let error = match (chosen.next(), chosen.next()) {
         (Some(only), None) => return Ok(only),
@@ -145,12 +149,12 @@ fn choose<'c>(
         }))
 }
 
-impl Candidate {
+impl RestoreCandidate {
     /// The command that restores this copy, and what the copy is.
-    fn hint(&self, table: &TableName, candidates: &[Candidate]) -> String {
+    fn hint(&self, table: &TableName, candidates: &[RestoreCandidate]) -> String {
         let name = self.copy.name();
         let when = name.split('-').next().unwrap_or(&name);
-        let is_same = |other: &&Candidate| other.copy.name().starts_with(when);
+        let is_same = |other: &&RestoreCandidate| other.copy.name().starts_with(when);
         let short = match candidates.iter().filter(is_same).count() {
             1 => when,
             _ => &name,
@@ -183,7 +187,7 @@ impl Candidate {
 }
 
 /// Reads a copy to its end: a damaged one is not made a snapshot.
-fn check_whole(table: &TableName, date: NaiveDate, candidate: &Candidate) -> Result<()> {
+fn check_whole(table: &TableName, date: NaiveDate, candidate: &RestoreCandidate) -> Result<()> {
     let read = || {
         let object = ParquetObject::open(&candidate.copy.object.location)?;
         object.read(None)?.try_for_each(|batch| batch.map(|_| ()))?;

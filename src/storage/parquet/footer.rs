@@ -344,6 +344,9 @@ pub struct OutputFooter {
     /// What they were made from.
     #[serde(flatten)]
     pub inputs: Inputs,
+    /// The hash of the job that made the rows, if somebody accepted them as those of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
     /// The program that wrote it.
     pub asof_version: String,
 }

@@ -1,0 +1,111 @@
+//! Accepting outputs after a change of the job that does not matter to them.
+//!
+//! An output is accepted if nothing but the job differs from what its footer recorded. Its rows are
+//! written again, with the hash of the job of now, and with that of the job that made them
+//! ([`OutputFooter::made_by`]). So a rerun finds it up to date, and `asof verify --recompute`, which
+//! compares the rows with those of a fresh run, tells whether the acceptance was right.
+
+use chrono::NaiveDate;
+
+use super::job::ResolvedJob;
+use super::report::{DateAction, DateReport};
+use super::states::recorded_in;
+use crate::domain::staleness::{DateState, Inputs};
+use crate::error::{Error, Result};
+use crate::interrupt::{published, uninterrupted};
+use crate::parallel::{self, object_threads};
+use crate::storage::lake::commit::{Published, Staged};
+use crate::storage::lake::location::Object;
+use crate::storage::parquet::footer::{Content, Footer, OutputFooter};
+use crate::storage::parquet::object::ParquetObject;
+use crate::storage::parquet::writer::ObjectWriter;
+
+impl ResolvedJob {
+    /// Accepts the outputs of those dates that are stale for nothing but the change of the job.
+    pub(super) fn accept(&self, dates: &[NaiveDate], dry_run: bool) -> Vec<DateReport> {
+        let states: Vec<_> = dates.iter().copied().zip(self.states(dates)).collect();
+        let threads = object_threads(self.output.store().is_some());
+        parallel::map(threads, &states, |(date, state)| {
+            let report = DateReport::new(*date);
+            let state = match state {
+                Ok(state) => state.clone(),
+                Err(error) => return report.failed(&self.reword(error.duplicate())),
+            };
+            let report = DateReport {
+                was: Some(state.clone()),
+                ..report
+            };
+            match self.accept_date(*date, &state, dry_run) {
+                Ok((action, rows)) => DateReport {
+                    action,
+                    rows,
+                    ..report
+                },
+                Err(error) => report.failed(&self.reword(error)),
+            }
+        })
+    }
+
+    fn accept_date(
+        &self,
+        date: NaiveDate,
+        state: &DateState,
+        dry_run: bool,
+    ) -> Result<(DateAction, Option<u64>)> {
+        let skipped = match state {
+            DateState::UpToDate => DateAction::UpToDate,
+            _ => DateAction::Skipped,
+        };
+        let object = self.outputs.get(&date);
+        let object = object.and_then(|objects| self.own(date, objects));
+        let (DateState::Stale(_), Some(object)) = (state, object) else {
+            return Ok((skipped, None));
+        };
+        let now = self.inputs(date)?;
+        let recorded = recorded_in(object)?.footer;
+        let is_of_other_job = !self.hash.is(&recorded.inputs.job);
+        let of_now = Inputs {
+            job: now.job.clone(),
+            ..recorded.inputs.clone()
+        };
+        if !is_of_other_job || of_now != now {
+            return Ok((DateAction::Skipped, None));
+        }
+        if dry_run {
+            return Ok((DateAction::PlannedAcceptance, None));
+        }
+        let made_by = recorded.made_by.unwrap_or(recorded.inputs.job);
+        let footer = OutputFooter {
+            inputs: now,
+            made_by: Some(made_by),
+            ..recorded
+        };
+        let rows = footer.rows;
+        self.write_again(date, object, footer)?;
+        Ok((DateAction::Accepted, Some(rows)))
+    }
+
+    /// Writes the rows of an output again, with another footer.
+    fn write_again(&self, date: NaiveDate, object: &Object, footer: OutputFooter) -> Result<()> {
+        let path = &object.location;
+        let standing = path.standing()?;
+        let rows = ParquetObject::open(path)?;
+        let staged = Staged::create(path)?;
+        let mut writer = ObjectWriter::create(staged.writer()?, rows.schema(), &[], path)?;
+        for batch in rows.read(None)? {
+            writer.write(batch?)?;
+        }
+        rows.verify_unread()?;
+        writer.finish(&Footer::new(Content::Output(footer)))?;
+        uninterrupted(|| {
+            if staged.publish_in_place_of(&standing)? == Published::Exists {
+                return Err(Error::conflict(format!(
+                    "another run wrote the output of {date} first"
+                ))
+                .hint("run the same command again"));
+            }
+            published(&self.name, Some(date), path.as_local());
+            Ok(())
+        })
+    }
+}
