@@ -31,16 +31,12 @@ impl ResolvedJob {
                 Ok(state) => state.clone(),
                 Err(error) => return report.failed(&self.reword(error.duplicate())),
             };
-            let report = DateReport {
+            let mut report = DateReport {
                 was: Some(state.clone()),
                 ..report
             };
-            match self.accept_date(*date, &state, dry_run) {
-                Ok((action, rows)) => DateReport {
-                    action,
-                    rows,
-                    ..report
-                },
+            match self.accept_date(*date, &state, dry_run, &mut report) {
+                Ok(action) => DateReport { action, ..report },
                 Err(error) => report.failed(&self.reword(error)),
             }
         })
@@ -51,7 +47,8 @@ impl ResolvedJob {
         date: NaiveDate,
         state: &DateState,
         dry_run: bool,
-    ) -> Result<(DateAction, Option<u64>)> {
+        report: &mut DateReport,
+    ) -> Result<DateAction> {
         let skipped = match state {
             DateState::UpToDate => DateAction::UpToDate,
             _ => DateAction::Skipped,
@@ -59,7 +56,7 @@ impl ResolvedJob {
         let object = self.outputs.get(&date);
         let object = object.and_then(|objects| self.own(date, objects));
         let (DateState::Stale(_), Some(object)) = (state, object) else {
-            return Ok((skipped, None));
+            return Ok(skipped);
         };
         let now = self.inputs(date)?;
         let recorded = recorded_in(object)?.footer;
@@ -68,11 +65,17 @@ impl ResolvedJob {
             job: now.job.clone(),
             ..recorded.inputs.clone()
         };
-        if !is_of_other_job || of_now != now {
-            return Ok((DateAction::Skipped, None));
+        if !is_of_other_job {
+            return Ok(DateAction::Skipped);
+        }
+        let without_the_job = DateState::of(Some(&of_now), &now, None);
+        if without_the_job != DateState::UpToDate {
+            // What keeps it from being accepted.
+            report.was = Some(without_the_job);
+            return Ok(DateAction::Skipped);
         }
         if dry_run {
-            return Ok((DateAction::PlannedAcceptance, None));
+            return Ok(DateAction::PlannedAcceptance);
         }
         let made_by = recorded.made_by.unwrap_or(recorded.inputs.job);
         let footer = OutputFooter {
@@ -80,9 +83,9 @@ impl ResolvedJob {
             made_by: Some(made_by),
             ..recorded
         };
-        let rows = footer.rows;
+        report.rows = Some(footer.rows);
         self.write_again(date, object, footer)?;
-        Ok((DateAction::Accepted, Some(rows)))
+        Ok(DateAction::Accepted)
     }
 
     /// Writes the rows of an output again, with another footer.

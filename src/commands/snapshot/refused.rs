@@ -249,10 +249,15 @@ fn with_next_steps(
         true => format!("asof diff {name} --refused {date}, to compare it with the copy before"),
         false => format!("asof show {name} {date} --refused, to look at it"),
     };
+    let replace = match plan.replaces {
+        true => " --if-exists replace",
+        false => "",
+    };
     let publish = match is_of_guards {
-        true => format!("asof snapshot {name} --publish {date} --force, {FORCE}"),
+        true => format!("asof snapshot {name} --publish {date} --force{replace}, {FORCE}"),
         false => format!(
-            "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN', to publish it by such a rule"
+            "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN'{replace}, to publish \
+             it by such a rule"
         ),
     };
     error.hint(look).hint(publish)
