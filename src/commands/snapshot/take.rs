@@ -9,7 +9,6 @@ use super::plan::SnapshotPlan;
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
 use super::refused::{self, PublishRefusal, RefusedSnapshot};
-use super::replaced::ReplacedCopy;
 use super::unchanged::unchanged_rows;
 use super::write::{EarlierCopies, RowSinks, WrittenRows, write};
 use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport, kept};
@@ -79,10 +78,7 @@ fn publish_rows(
         table,
         *date,
         rows.batches,
-        EarlierCopies {
-            previous: previous.map(|previous| previous.snapshot),
-            replaced: ReplacedCopy::open(plan, schema),
-        },
+        EarlierCopies::new(plan, previous, schema),
         &input.comparison,
         RowSinks {
             writer: &mut writer,
@@ -127,7 +123,7 @@ fn publish_rows(
         bytes: Some(bytes),
         since: compared(since, previous_counts, drift),
         since_replaced: replaced.map(|(rows, changes)| SinceReplacedCopy { rows, changes }),
-        unguarded,
+        unguarded: plan.guards.unguarded(&candidate),
         ..report(workspace, plan, input, written)
     })
 }

@@ -6,6 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use super::plan::SnapshotPlan;
+use super::previous::Previous;
 use super::replaced::{ReplacedCopy, SinceReplaced};
 use crate::domain::cast::conform;
 use crate::domain::diff::{KeyedBatch, diff};
@@ -53,6 +55,20 @@ pub(super) struct EarlierCopies {
     pub(super) previous: Option<Snapshot>,
     /// The copy of the same date that is replaced.
     pub(super) replaced: Option<ReplacedCopy>,
+}
+
+impl EarlierCopies {
+    /// Those that a planned snapshot with these columns is compared with.
+    pub(super) fn new(
+        plan: &SnapshotPlan<'_>,
+        previous: Option<Previous>,
+        schema: &SchemaRef,
+    ) -> Self {
+        EarlierCopies {
+            previous: previous.map(|previous| previous.snapshot),
+            replaced: ReplacedCopy::open(plan, schema),
+        }
+    }
 }
 
 /// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the

@@ -84,18 +84,9 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
         return Ok(report);
     }
     workspace.check_writes_below(lake.root())?;
-    uninterrupted(|| {
-        let copy = &chosen.copy.object.location;
-        let is_new = standing.is_none();
-        if is_new && publish_copy(copy, &snapshot)? == Published::Exists {
-            return Err(exists());
-        }
-        copy.remove()?;
-        let root = chosen.root.parent();
-        copy.remove_empty_folders(root.as_ref().unwrap_or(&chosen.root));
-        published(table.as_str(), Some(date), snapshot.as_local());
-        Ok(())
-    })?;
+    if chosen.move_back(&snapshot, standing.is_none())? == Published::Exists {
+        return Err(exists());
+    }
     Ok(report)
 }
 
@@ -150,6 +141,26 @@ fn choose<'c>(
 }
 
 impl RestoreCandidate {
+    /// Publishes the copy as a snapshot, unless it is published, and removes it from where it was.
+    fn move_back(&self, snapshot: &Location, is_new: bool) -> Result<Published> {
+        uninterrupted(|| {
+            let copy = &self.copy.object.location;
+            if is_new && publish_copy(copy, snapshot)? == Published::Exists {
+                return Ok(Published::Exists);
+            }
+            copy.remove()?;
+            let above = self.root.parent();
+            copy.remove_empty_folders(above.as_ref().unwrap_or(&self.root));
+            let name = self.footer.as_ref().map(|footer| footer.table.as_str());
+            published(
+                name.unwrap_or_default(),
+                Some(self.copy.date),
+                snapshot.as_local(),
+            );
+            Ok(Published::Done)
+        })
+    }
+
     /// The command that restores this copy, and what the copy is.
     fn hint(&self, table: &TableName, candidates: &[RestoreCandidate]) -> String {
         let name = self.copy.name();

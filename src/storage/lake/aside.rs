@@ -82,7 +82,7 @@ pub fn aside_below(root: &Location, range: Option<DateRange>) -> Result<Vec<Asid
             })
         })
         .collect();
-    copies.sort_by(|a, b| (a.date, a.when).cmp(&(b.date, b.when)));
+    copies.sort_by_key(|copy| (copy.date, copy.when));
     Ok(copies)
 }
 
