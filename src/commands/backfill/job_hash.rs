@@ -30,7 +30,7 @@ pub(super) struct JobHash {
 
 impl JobHash {
     /// What earlier programs recorded.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sql"))]
     pub(super) fn former(&self) -> &str {
         &self.former
     }
