@@ -40,7 +40,7 @@ impl HookCommand {
         };
         match is_empty {
             true => Err(Error::usage("'on_refused' names no program")
-                .hint("on_refused = \"./notify.sh\", or [\"./notify.sh\", \"--team\", \"data\"]")),
+                .hint("on_refused = \"./notify.sh\", or [\"./notify.sh\", \"data\"]")),
             false => Ok(()),
         }
     }

@@ -196,10 +196,10 @@ mod tests {
     #[test]
     fn an_id_has_the_time_the_version_and_the_variant() {
         let at = "2024-03-01T02:00:00Z".parse().expect("a time");
-        assert_eq!(run_id(at, 0), "018df7c2-cf00-7000-8000-000000000000");
+        assert_eq!(run_id(at, 0), "018df7bd-6100-7000-8000-000000000000");
         assert_eq!(
             run_id(at, u128::MAX),
-            "018df7c2-cf00-7fff-bfff-ffffffffffff"
+            "018df7bd-6100-7fff-bfff-ffffffffffff"
         );
     }
 

@@ -179,21 +179,26 @@ struct InputRows {
     counter: ColumnCounter,
 }
 
-/// Reads the source to its end, and settles the types of its columns.
-fn read_input(
+/// A source whose rows have the names that the table has for its columns.
+struct OpenSource {
+    rows: SourceRows,
+    /// The columns whose names changed their case, each with the name that it keeps.
+    respelled: Vec<(String, String)>,
+    left_to_path: Vec<String>,
+}
+
+/// Opens the source. Text is read as the types that are pinned.
+fn open_source(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
-    before: &Before,
-) -> Result<(SourceInput, InputRows)> {
-    let time = plan.time(workspace);
+    pinned: &SchemaRef,
+) -> Result<OpenSource> {
     let SnapshotPlan {
         table,
         date,
         source,
-        guards,
         ..
     } = plan;
-    let pinned = before.pins(table)?;
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         is_alone: true,
@@ -202,9 +207,35 @@ fn read_input(
     let rows = source
         .read(&rules)
         .map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
-    let (rows, respelled) = keep_names(Some(&pinned), rows);
+    let (rows, respelled) = keep_names(Some(pinned), rows);
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
+    Ok(OpenSource {
+        rows,
+        respelled,
+        left_to_path,
+    })
+}
+
+/// Reads the source to its end, and settles the types of its columns.
+fn read_input(
+    workspace: &Workspace<'_>,
+    plan: &mut SnapshotPlan<'_>,
+    before: &Before,
+) -> Result<(SourceInput, InputRows)> {
+    let pinned = before.pins(&plan.table)?;
+    let OpenSource {
+        rows,
+        respelled,
+        left_to_path,
+    } = open_source(workspace, plan, &pinned)?;
+    let time = plan.time(workspace);
+    let SnapshotPlan {
+        table,
+        date,
+        guards,
+        ..
+    } = plan;
     let counter = |schema: &SchemaRef| {
         ColumnCounter::new(
             &guards.columns,

@@ -143,8 +143,8 @@ fn full_url(url: &str, endpoint: Option<&str>) -> Result<String> {
         url.trim_end_matches('/'),
         endpoint.unwrap_or("api/v1/lineage").trim_start_matches('/')
     );
-    match url::Url::parse(&full) {
-        Ok(_) if is_http => Ok(full),
+    match (url::Url::parse(url), url::Url::parse(&full)) {
+        (Ok(_), Ok(_)) if is_http => Ok(full),
         _ => Err(Error::usage(format!("openlineage: '{url}' is not a URL"))
             .hint("http://HOST:PORT, or https://HOST")),
     }
