@@ -362,7 +362,7 @@ mod tests {
             ..Guards::default()
         };
         assert_eq!(
-            guards.broken(&replacing),
+            reasons(&guards, &replacing),
             ["30 of 100 rows of the copy that it replaces (30%) are gone, and max_delete is 20%"]
         );
         assert!(guards.unguarded(&replacing).is_empty());

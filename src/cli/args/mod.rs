@@ -188,6 +188,8 @@ impl Command {
             Command::Schema(_) => "schema",
             Command::Verify(_) => "verify",
             Command::Expand(_) => "expand",
+            Command::Drop(_) => "drop",
+            Command::Restore(_) => "restore",
             Command::Partitions(_) => "partitions",
             Command::Completions { .. } => "completions",
             Command::Man => "man",

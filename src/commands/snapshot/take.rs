@@ -99,7 +99,6 @@ fn publish_rows(
         columns: &rows.counter.finish()?,
     };
     let broken = plan.guards.broken(&candidate);
-    let unguarded = plan.guards.unguarded(&candidate);
     let written = SnapshotFooter {
         not_compared,
         forced: broken.iter().map(BrokenGuard::to_string).collect(),

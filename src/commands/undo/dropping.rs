@@ -60,7 +60,7 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     put_aside(&snapshot, &aside, |place| {
         Ok(place.is_taken()? && footer_at(place)? == footer)
     })?;
-    snapshot.remove_empty_folders(&lake.snapshots(&table));
+    // The folder of the date stays: others may be listing it, or about to write into it.
     Ok(report)
 }
 

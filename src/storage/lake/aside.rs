@@ -99,7 +99,9 @@ pub fn put_aside(
 ) -> Result<()> {
     uninterrupted(|| match (snapshot.place(), aside.place()) {
         (Place::Local(path), Place::Local(aside)) => {
-            let _lock = FolderLock::take(path)?;
+            // Whoever dropped it first may have removed its folder, too.
+            let lock = FolderLock::take(path);
+            let _lock = lock.map_err(|error| overtaken(snapshot, error))?;
             if !is_read(snapshot)? {
                 return Err(Error::conflict(format!(
                     "another writer replaced or removed '{snapshot}' first"
