@@ -100,6 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_clock_stands_still() {
+        let clock = Clock::read(None).expect("a time");
+        let (now, today) = (clock.now, clock.today());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert_eq!((clock.now, clock.today()), (now, today));
+        let in_zone = clock.in_zone(Tz::Asia__Tokyo);
+        assert_eq!(in_zone.now, now, "another zone is no other instant");
+    }
+
+    #[test]
     fn the_zone_decides_the_date() {
         let clock = Clock::read(Some("2024-01-31T23:30:00Z")).expect("a time");
         assert_eq!(clock.today().to_string(), "2024-01-31");
@@ -125,6 +135,68 @@ mod tests {
         assert_eq!(
             end(Tz::America__Sao_Paulo, (2018, 11, 3)),
             "2018-11-04T03:00:00+00:00"
+        );
+    }
+
+    /// The date at an instant in a zone.
+    fn date_at(zone: Tz, instant: &str) -> String {
+        let clock = Clock::read(Some(instant)).expect("a time");
+        clock.in_zone(zone).today().to_string()
+    }
+
+    #[test]
+    fn the_date_changes_at_midnight_of_the_zone() {
+        for (zone, midnight, before, after) in [
+            (Tz::UTC, "2024-03-01T00:00:00Z", "2024-02-29", "2024-03-01"),
+            (
+                Tz::Pacific__Kiritimati,
+                "2023-12-31T10:00:00Z",
+                "2023-12-31",
+                "2024-01-01",
+            ),
+            (
+                Tz::Pacific__Pago_Pago,
+                "2024-01-01T11:00:00Z",
+                "2023-12-31",
+                "2024-01-01",
+            ),
+            (
+                Tz::Asia__Kathmandu,
+                "2024-02-28T18:15:00Z",
+                "2024-02-28",
+                "2024-02-29",
+            ),
+            // Clocks go from midnight to one o'clock: the day begins at one.
+            (
+                Tz::America__Santiago,
+                "2024-09-08T04:00:00Z",
+                "2024-09-07",
+                "2024-09-08",
+            ),
+            // Clocks go back at midnight: the last hour of the day before comes twice.
+            (
+                Tz::America__Santiago,
+                "2024-04-07T04:00:00Z",
+                "2024-04-06",
+                "2024-04-07",
+            ),
+            // A whole day is left out.
+            (
+                Tz::Pacific__Apia,
+                "2011-12-30T10:00:00Z",
+                "2011-12-29",
+                "2011-12-31",
+            ),
+        ] {
+            let instant: DateTime<Utc> = midnight.parse().expect("an instant");
+            let moment_before = (instant - Duration::milliseconds(1)).to_rfc3339();
+            assert_eq!(date_at(zone, &moment_before), before, "{zone}");
+            assert_eq!(date_at(zone, midnight), after, "{zone}");
+        }
+        // An hour before, where it comes twice.
+        assert_eq!(
+            date_at(Tz::America__Santiago, "2024-04-07T03:00:00Z"),
+            "2024-04-06"
         );
     }
 }

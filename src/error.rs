@@ -9,6 +9,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use serde::ser::SerializeStruct;
+
 use crate::did_you_mean::did_you_mean;
 use crate::secret::concealed;
 
@@ -24,7 +26,7 @@ pub enum Kind {
     Refused,
     /// Another writer published first: try again (exit 4).
     Conflict,
-    /// Some dates failed and the others are published: run again (exit 5).
+    /// Some dates or tables failed and the others are published: run again (exit 5).
     Partial,
     /// An invariant of this program does not hold: report it, and do not try again (exit 70).
     Internal,
@@ -237,6 +239,17 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("Error", 4)?;
+        document.serialize_field("kind", &self.kind)?;
+        document.serialize_field("exit_code", &self.kind.exit_code())?;
+        document.serialize_field("message", &self.message)?;
+        document.serialize_field("hints", &self.hints)?;
+        document.end()
     }
 }
 

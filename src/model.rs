@@ -90,14 +90,16 @@ pub enum Day {
     Today,
     /// `yesterday`.
     Yesterday,
+    /// `latest`: the latest date that there is of what is looked at, which is not after today.
+    Latest,
 }
 
 impl Day {
-    /// The date, if it is `today` now.
+    /// The date, if it is `today` now; of [`Day::Latest`] the last date that it can be.
     pub fn on(self, today: NaiveDate) -> NaiveDate {
         match self {
             Day::On(date) => date,
-            Day::Today => today,
+            Day::Today | Day::Latest => today,
             Day::Yesterday => today.pred_opt().unwrap_or(today),
         }
     }

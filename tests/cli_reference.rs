@@ -8,8 +8,9 @@ const HEADER: &str = "\
 --test journeys -- cli_reference -->
 
 Results go to standard output; progress, notes and errors to standard error. Dates are \
-`YYYY-MM-DD`; `--from` and `--to` are
-both included. Every write has `--dry-run`.
+`YYYY-MM-DD`, `today`,
+`yesterday` or, as one date or the end of a range, `latest`; `--from` and `--to` are both included. Every
+write has `--dry-run`.
 
 | exit code | meaning | a scheduler should |
 | --- | --- | --- |
@@ -18,7 +19,7 @@ both included. Every write has `--dry-run`.
 | 2 | wrong usage or configuration | fail |
 | 3 | data refused: bad keys, guard, gap, schema, verification | alert |
 | 4 | conflict: another writer published first | retry |
-| 5 | some dates failed; the others are published | retry: only the failed ones run again |
+| 5 | some dates or tables failed; the others are published | retry: only the failed ones run again |
 | 6 | `asof status --exit-code`: something is not up to date | what you decide |
 | 70 | a bug of asof | fail, and report it |
 | 130, 143 | interrupted by SIGINT or SIGTERM | run again |

@@ -11,9 +11,9 @@
 //! standard error is one JSON object. No filter takes those away.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use anstream::ColorChoice;
-use indicatif::ProgressBar;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -22,6 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
 
 use super::args::{Global, LogFormat};
+use super::bars::Bars;
 use crate::error::{Error, Result};
 use crate::secret::concealed;
 
@@ -35,7 +36,7 @@ pub(super) const PRINTED: &str = "asof::printed";
 ///
 /// # Errors
 /// A usage error for a filter that cannot be read.
-pub(super) fn start(global: &Global, choice: ColorChoice, bar: Option<ProgressBar>) -> Result<()> {
+pub(super) fn start(global: &Global, choice: ColorChoice, bars: Option<Arc<Bars>>) -> Result<()> {
     let asked = std::env::var(FILTER).unwrap_or_default();
     let json = global.log_format == LogFormat::Json;
     if asked.is_empty() && global.verbose == 0 && !json {
@@ -52,7 +53,7 @@ pub(super) fn start(global: &Global, choice: ColorChoice, bar: Option<ProgressBa
         Error::usage(format!("{FILTER}='{asked}' is not a filter: {error}"))
             .hint(format!("{FILTER}=asof=debug"))
     })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(AboveBar { bar });
+    let lines = tracing_subscriber::fmt::layer().with_writer(AboveBars { bars });
     let lines = match global.log_format {
         LogFormat::Json => lines
             .json()
@@ -79,26 +80,26 @@ fn has_color(choice: ColorChoice) -> bool {
     }
 }
 
-/// Writes lines to standard error, above the progress bar if there is one.
-struct AboveBar {
-    bar: Option<ProgressBar>,
+/// Writes lines to standard error, above the progress bars if there are any.
+struct AboveBars {
+    bars: Option<Arc<Bars>>,
 }
 
-impl<'a> MakeWriter<'a> for AboveBar {
-    type Writer = &'a AboveBar;
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = &'a AboveBars;
 
     fn make_writer(&'a self) -> Self::Writer {
         self
     }
 }
 
-impl Write for &AboveBar {
+impl Write for &AboveBars {
     // An event is written whole. What libraries log may hold a secret.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let shown = concealed(&String::from_utf8_lossy(line));
         let print = || io::stderr().write_all(shown.as_bytes());
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
             None => print(),
         }?;
         Ok(line.len())

@@ -1,6 +1,7 @@
 //! The only part that prints, reads the environment, or knows the command line.
 
 pub mod args;
+mod bars;
 mod demo;
 mod log;
 mod metrics;
@@ -137,9 +138,7 @@ fn misused(error: &clap::Error, asked: &Global) -> u8 {
 
 /// Prints a failure as the one JSON document.
 fn failure(printer: &Printer, error: &Error) -> Result<()> {
-    printer.document(&serde_json::json!({
-        "error": { "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints() }
-    }))
+    printer.document(&serde_json::json!({ "error": error }))
 }
 
 fn dispatch(cli: Cli, folder: &Path, printer: &Printer, metrics: &RunMetrics) -> Result<u8> {

@@ -2,21 +2,22 @@
 //!
 //! One [`Printer`] owns quiet, verbose, colour and progress. Messages read the same without colour.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
 use super::args::{Color, Global, LogFormat};
+use super::bars::Bars;
 use super::log::{self, PRINTED};
 use crate::clock::Stopwatch;
-use crate::commands::Progress;
+use crate::commands::{PartState, Progress};
 use crate::error::{Error, Result};
 use crate::phases;
 use crate::secret::concealed;
@@ -40,7 +41,9 @@ pub(super) struct Printer {
     pub(super) verbose: bool,
     log_format: LogFormat,
     choice: ColorChoice,
-    bar: Option<ProgressBar>,
+    bars: Option<Arc<Bars>>,
+    /// What each part was last told to be at, where there are no bars.
+    doing: Mutex<BTreeMap<String, &'static str>>,
     /// What object stores are asked, once a command can ask them.
     asked: OnceLock<Arc<Requests>>,
     started: Stopwatch,
@@ -59,12 +62,6 @@ impl Printer {
             && !global.json
             && global.log_format == LogFormat::Text
             && io::stderr().is_terminal();
-        let bar = shows_progress.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.with_style(style)
-        });
         let out: Box<dyn Write + Send> = Box::new(AutoStream::new(io::stdout(), choice));
         Printer {
             json: global.json,
@@ -72,16 +69,17 @@ impl Printer {
             verbose: global.verbose > 0,
             log_format: global.log_format,
             choice,
-            bar,
+            bars: shows_progress.then(|| Arc::new(Bars::new())),
+            doing: Mutex::default(),
             asked: OnceLock::new(),
             started: Stopwatch::start(),
             out: Mutex::new(out),
         }
     }
 
-    /// Starts the log, which is printed above the progress bar.
+    /// Starts the log, which is printed above the progress bars.
     pub(super) fn start_log(&self, global: &Global) -> Result<()> {
-        log::start(global, self.choice, self.bar.clone())
+        log::start(global, self.choice, self.bars.clone())
     }
 
     /// A line of the result.
@@ -180,8 +178,8 @@ impl Printer {
             let mut err = AutoStream::new(io::stderr(), self.choice);
             let _ = writeln!(err, "{text}");
         };
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
             None => print(),
         }
     }
@@ -225,20 +223,18 @@ impl Printer {
         }
     }
 
-    /// Takes the progress bar away.
+    /// Takes the progress bars away.
     pub(super) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            bars.clear();
         }
     }
 }
 
 impl Progress for Printer {
     fn step(&self, what: &str, done: u64, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(concealed(what));
+        if let Some(bars) = &self.bars {
+            bars.step(concealed(what), done, total);
         } else if self.verbose && !self.quiet {
             self.detail(&format!("{what}: {done} of {total}"));
         }
@@ -250,6 +246,43 @@ impl Progress for Printer {
             LogFormat::Json => warn!(target: PRINTED, "{text}"),
             LogFormat::Text => self.aside(&format!("{}: {text}", paint(YELLOW, "note"))),
         }
+    }
+
+    fn part(&self, name: &str, state: PartState) {
+        if let Some(bars) = &self.bars {
+            bars.part(name, in_words(state).as_deref());
+        } else if self.verbose && !self.quiet {
+            let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = doing.get(name).copied();
+            match verb(state) {
+                None => drop(doing.remove(name)),
+                Some(now) if before == Some(now) => {}
+                Some(now) => {
+                    doing.insert(name.to_owned(), now);
+                    self.detail(&format!("{name}: {now}"));
+                }
+            }
+        }
+    }
+}
+
+/// What a part is at, in words; nothing if it has ended.
+fn in_words(state: PartState) -> Option<String> {
+    let doing = verb(state)?;
+    Some(match state {
+        PartState::Reading(rows) | PartState::Writing(rows) if rows > 0 => {
+            format!("{doing}  {}", count(rows, "row"))
+        }
+        _ => doing.to_owned(),
+    })
+}
+
+/// What a part is doing; nothing if it has ended.
+fn verb(state: PartState) -> Option<&'static str> {
+    match state {
+        PartState::Reading(_) => Some("reading"),
+        PartState::Writing(_) => Some("writing"),
+        PartState::Ended => None,
     }
 }
 

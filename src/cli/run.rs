@@ -20,10 +20,11 @@ use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
 use crate::commands::job_status::{JobStatus, job_status};
 use crate::commands::join::{JoinOptions, join};
+use crate::commands::latest::{latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
-use crate::commands::snapshot::{SnapshotOptions, snapshot};
+use crate::commands::snapshot::{SnapshotOptions, SnapshotRun, adopt, snapshot, snapshot_tables};
 use crate::commands::status::{TableStatus, status};
 use crate::commands::undo::{DropOptions, RestoreOptions, drop_snapshot, restore};
 use crate::commands::verify::{VerifyOptions, verify};
@@ -49,7 +50,7 @@ pub(super) fn carry_out(
     };
     match command {
         Command::Init => run.init()?,
-        Command::Snapshot(args) => run.snapshot(&args)?,
+        Command::Snapshot(args) => return run.snapshot(&args),
         Command::Check(args) => return run.check(args),
         Command::Compact(args) => run.compact(*args)?,
         Command::Backfill(args) => return run.backfill(*args),
@@ -69,6 +70,9 @@ pub(super) fn carry_out(
     Ok(0)
 }
 
+/// Finds the latest date of something of a table.
+type LatestOfTable = fn(&Workspace<'_>, &str) -> Result<NaiveDate>;
+
 /// One run of one command.
 struct CommandRun<'a> {
     workspace: &'a Workspace<'a>,
@@ -81,27 +85,67 @@ impl CommandRun<'_> {
         day.on(self.workspace.clock.today())
     }
 
+    /// The date; nothing for the latest one, which the command finds by itself.
+    fn unless_latest(&self, day: Option<Day>) -> Option<NaiveDate> {
+        let day = day.filter(|day| *day != Day::Latest);
+        day.map(|day| self.on(day))
+    }
+
     fn init(&self) -> Result<()> {
         let path = init(self.workspace)?;
         let written = self.workspace.shown(&path);
         render(self.printer, &InitReport { written })
     }
 
-    fn snapshot(&self, args: &SnapshotArgs) -> Result<()> {
-        let options = snapshot_options(args, |day| self.on(day));
-        let reports = snapshot(
-            self.workspace,
-            &args.tables,
-            &options,
-            &mut std::io::stdin(),
-        )?;
-        render(self.printer, reports.as_slice())
+    fn snapshot(&self, args: &SnapshotArgs) -> Result<u8> {
+        let options = self.snapshot_options(args)?;
+        let run: SnapshotRun = match args.tables.as_slice() {
+            [table] if options.adopt.is_some() => adopt(self.workspace, table, &options)?.into(),
+            [table] => vec![snapshot(
+                self.workspace,
+                table,
+                &options,
+                &mut std::io::stdin(),
+            )?]
+            .into(),
+            tables => snapshot_tables(self.workspace, tables, &options)?,
+        };
+        render(self.printer, &run)?;
+        for failed in run.failures() {
+            self.printer.error(&failed.error);
+        }
+        Ok(run.failure().map_or(0, Kind::exit_code))
+    }
+
+    fn snapshot_options(&self, args: &SnapshotArgs) -> Result<SnapshotOptions> {
+        let on = |option: &str, day: Option<Day>, latest: LatestOfTable| match (day, &*args.tables)
+        {
+            (Some(Day::Latest), [table]) => latest(self.workspace, table).map(Some),
+            (Some(Day::Latest), _) => {
+                let what = format!("{option} latest requires exactly one table name");
+                Err(Error::usage(what).hint(format!("asof snapshot TABLE {option} latest")))
+            }
+            (day, _) => Ok(day.map(|day| self.on(day))),
+        };
+        Ok(SnapshotOptions {
+            date: on("--date", args.date, latest_snapshot)?,
+            publish: on("--publish", args.publish, latest_refused)?,
+            discard: on("--discard", args.discard, latest_refused)?,
+            source: args.source.given(),
+            key: args.key.clone(),
+            dedup: args.dedup.clone(),
+            if_exists: args.if_exists.into(),
+            backdate: args.backdate,
+            force: args.force,
+            adopt: args.adopt.clone(),
+            dry_run: args.dry_run,
+        })
     }
 
     fn check(&self, args: CheckArgs) -> Result<u8> {
         let options = CheckOptions {
             name: args.name,
-            date: args.date.map(|day| self.on(day)),
+            date: self.unless_latest(args.date),
             source: args.source.given(),
             key: args.key,
             dedup: args.dedup,
@@ -180,9 +224,13 @@ impl CommandRun<'_> {
     }
 
     fn show(&self, args: ShowArgs) -> Result<()> {
+        let date = match self.unless_latest(args.day.or(args.date)) {
+            None if args.refused => Some(latest_refused(self.workspace, &args.table)?),
+            date => date,
+        };
         let options = ShowOptions {
             table: args.table,
-            date: args.day.or(args.date).map(|day| self.on(day)),
+            date,
             refused: args.refused,
             condition: args.condition,
             select: args.select,
@@ -199,10 +247,14 @@ impl CommandRun<'_> {
             (Some(to), None) => (None, Some(to)),
             _ => (args.from, args.to),
         };
+        let to = match args.refused {
+            Some(Day::Latest) => latest_refused(self.workspace, &args.table)?,
+            _ => self.on(to.unwrap_or(Day::Latest)),
+        };
         let options = DiffOptions {
             table: args.table,
             from: from.map(|day| self.on(day)),
-            to: self.on(to.unwrap_or(Day::Today)),
+            to,
             to_refused: args.refused.is_some(),
             limit: args.limit,
         };
@@ -313,22 +365,6 @@ impl CommandRun<'_> {
         let watch = Stopwatch::start();
         let report = partitions(self.workspace, &options)?;
         render(self.printer, &TimedPartitions::new(report, watch.elapsed()))
-    }
-}
-
-fn snapshot_options(args: &SnapshotArgs, on: impl Fn(Day) -> NaiveDate) -> SnapshotOptions {
-    SnapshotOptions {
-        date: args.date.map(&on),
-        publish: args.publish.map(&on),
-        discard: args.discard.map(&on),
-        source: args.source.given(),
-        key: args.key.clone(),
-        dedup: args.dedup.clone(),
-        if_exists: args.if_exists.into(),
-        backdate: args.backdate,
-        force: args.force,
-        adopt: args.adopt.clone(),
-        dry_run: args.dry_run,
     }
 }
 

@@ -16,11 +16,17 @@ pub(super) const NOW: &str = "ASOF_NOW";
 
 /// The types that the command line declares.
 pub(super) fn declared(command: &Command) -> Result<DeclaredTypes> {
-    let of_tables = |types: &Option<ColumnTypes>, csv: &[Dialect], tables: &[String]| match types {
-        Some(_) if tables.len() > 1 => Err(Error::usage("--types requires exactly one table")
+    // Of `asof snapshot` without a name, as of several, they would be about all tables.
+    let is_of_one = match command {
+        Command::Snapshot(args) => args.tables.len() == 1,
+        Command::Compact(args) => args.tables.len() <= 1,
+        _ => true,
+    };
+    let of_tables = |types: &Option<ColumnTypes>, csv: &[Dialect]| match types {
+        Some(_) if !is_of_one => Err(Error::usage("--types requires exactly one table name")
             .hint("types = { COLUMN = \"TYPE\" } in asof.toml")),
-        _ if tables.len() > 1 && !csv.is_empty() => {
-            Err(Error::usage("--csv requires exactly one table")
+        _ if !is_of_one && !csv.is_empty() => {
+            Err(Error::usage("--csv requires exactly one table name")
                 .hint("csv = { SETTING = VALUE } in asof.toml"))
         }
         types => Ok(DeclaredTypes {
@@ -35,8 +41,8 @@ pub(super) fn declared(command: &Command) -> Result<DeclaredTypes> {
         ..DeclaredTypes::default()
     };
     match command {
-        Command::Snapshot(args) => of_tables(&args.types, &args.csv, &args.tables),
-        Command::Compact(args) => of_tables(&args.types, &args.csv, &args.tables),
+        Command::Snapshot(args) => of_tables(&args.types, &args.csv),
+        Command::Compact(args) => of_tables(&args.types, &args.csv),
         Command::Check(args) => {
             let types = args.types.clone().unwrap_or_default();
             let csv = dialect(&args.csv);

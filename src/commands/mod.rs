@@ -14,6 +14,7 @@ pub mod history;
 pub mod init;
 pub mod job_status;
 pub mod join;
+pub mod latest;
 pub(crate) mod lookup;
 pub mod partitions;
 pub(crate) mod pruned;
@@ -33,4 +34,4 @@ pub mod verify;
 pub mod workspace;
 
 pub use cells::ColumnChange;
-pub use workspace::{DeclaredTypes, Progress, Workspace, WorkspaceBuilder};
+pub use workspace::{DeclaredTypes, PartState, Progress, Workspace, WorkspaceBuilder};

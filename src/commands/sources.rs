@@ -14,6 +14,9 @@ use crate::source::{
     self, FileSource, Format, FormatRule, SnapshotSource, StandardInput, is_database,
 };
 
+/// The source that is standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
+
 /// What the command line says of a source; it overrules asof.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,17 +32,6 @@ pub struct GivenSource {
 }
 
 impl GivenSource {
-    /// The first option that is for one table only, if one is given.
-    pub(super) fn option_of_one_table(&self) -> Option<&'static str> {
-        let of_one = [
-            ("--source", &self.place),
-            ("--source-table", &self.table),
-            ("--query", &self.query),
-        ];
-        let given = of_one.into_iter().find(|(_, given)| given.is_some());
-        given.map(|(option, _)| option)
-    }
-
     /// Refuses what is for databases only, for another source. What asof.toml says of its own
     /// source does not count for one that is given.
     fn check_files(&self, config: &TableConfig, written: &str) -> Result<()> {
@@ -99,7 +91,7 @@ pub(super) fn find_source<'s>(
         declared,
         option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
-    if written == "-" {
+    if written == STANDARD_INPUT {
         let format = declared.ok_or_else(|| {
             Error::usage("the format of standard input is unknown").hint(rule.option)
         })?;
@@ -115,6 +107,21 @@ pub(super) fn find_source<'s>(
         format: rule.of(&objects).map_err(within)?,
         objects,
     }))
+}
+
+/// The database server that a table of asof.toml is read from, as a name that is the same for all
+/// of its tables; nothing of files and SQLite, and of a URL that is wrong.
+#[cfg(feature = "databases")]
+pub(super) fn server(workspace: &Workspace<'_>, name: &TableName) -> Option<String> {
+    let written = workspace.table_config(name).source?;
+    let expanded = workspace.configured_url(&written).ok()?;
+    let url = is_database(&expanded).then(|| DatabaseUrl::parse(&expanded, &workspace.config.base));
+    url?.ok()?.server(workspace.environment())
+}
+
+#[cfg(not(feature = "databases"))]
+pub(super) fn server(_: &Workspace<'_>, _: &TableName) -> Option<String> {
+    None
 }
 
 #[cfg(feature = "databases")]

@@ -90,13 +90,7 @@ impl TestLake {
             ..SnapshotOptions::default()
         };
         let options = options.source(source.display().to_string());
-        snapshot(
-            &self.workspace(),
-            &[table.to_owned()],
-            &options,
-            &mut std::io::empty(),
-        )
-        .expect("a snapshot");
+        snapshot(&self.workspace(), table, &options, &mut std::io::empty()).expect("a snapshot");
     }
 
     /// Takes a snapshot of the table `item`, whose key is `id`.

@@ -54,13 +54,7 @@ fn take(lake: &TestLake, number: usize, source: &Path) -> Result<SnapshotReport>
         ..SnapshotOptions::default()
     };
     let options = options.source(source.display().to_string());
-    Ok(snapshot(
-        &lake.workspace(),
-        &["item".to_owned()],
-        &options,
-        &mut std::io::empty(),
-    )?
-    .remove(0))
+    snapshot(&lake.workspace(), "item", &options, &mut std::io::empty())
 }
 
 fn take_text(lake: &TestLake, number: usize, ending: &str, text: &str) -> Result<SnapshotReport> {

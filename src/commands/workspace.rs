@@ -2,6 +2,7 @@
 
 mod builder;
 mod lineage;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 pub use self::builder::WorkspaceBuilder;
 use self::lineage::Emitter;
 pub(in crate::commands) use self::lineage::{OpenRun, dataset_at};
+pub(super) use self::progress::Notes;
+pub use self::progress::{PartState, Progress};
 use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
 use crate::domain::as_of_rule::AsOfRule;
@@ -34,14 +37,6 @@ use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
 use crate::storage::object_store::http::RequestCounts;
 use crate::storage::object_store::registry::Stores;
-
-/// Told what is being done; results never go this way.
-pub trait Progress: Sync {
-    /// `done` of `total` steps of `what` are done.
-    fn step(&self, what: &str, done: u64, total: u64);
-    /// Something that the user should know and that is not a failure.
-    fn note(&self, text: &str);
-}
 
 /// Types that the command line declares, as they are written, by column.
 #[derive(Clone, Debug, Default)]
@@ -68,22 +63,25 @@ pub struct Workspace<'a> {
     pub(crate) clock: Clock,
     /// About how much memory may be used.
     pub(crate) memory: MemoryBudget,
+    /// The memory that limits follow from: that of the whole run, so that a table is read alike
+    /// alone and beside others.
+    whole_memory: MemoryBudget,
     /// The object stores, as configuration and environment describe them.
-    pub(crate) stores: Stores,
+    pub(crate) stores: Arc<Stores>,
     /// Whether a store that does not enforce conditional writes may be written to.
     allow_unsafe_store: bool,
     /// The types that the command line declares; they overrule the configuration.
     pub(crate) declared: DeclaredTypes,
     /// How text was read so far, by what it belongs to: `table item`, `events clicks`.
-    observed: Mutex<BTreeMap<String, Observed>>,
+    observed: Arc<Mutex<BTreeMap<String, Observed>>>,
     /// Tables whose copies are rows of the same files, once they were looked at.
-    dated: Mutex<BTreeMap<TableName, Arc<Dated>>>,
+    dated: Arc<Mutex<BTreeMap<TableName, Arc<Dated>>>>,
     /// The lake, once it was looked at.
     open_lake: OnceLock<LakeRoot>,
     /// The environment's variables, for `${VAR}`.
     environment: BTreeMap<String, Secret>,
     /// Who is told of runs, if anybody is.
-    emitter: Option<Emitter>,
+    emitter: Option<Arc<Emitter>>,
     /// Who is told of progress.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -103,7 +101,7 @@ impl Workspace<'_> {
         name: String,
         dates: Option<(NaiveDate, NaiveDate)>,
     ) -> Option<OpenRun<'_>> {
-        let emitter = self.emitter.as_ref()?;
+        let emitter = self.emitter.as_deref()?;
         Some(OpenRun::new(emitter, self.progress, kind, name, dates))
     }
 
@@ -262,7 +260,7 @@ impl Workspace<'_> {
     /// # Errors
     /// A usage error for a limit that is no amount of bytes.
     pub fn limits(&self) -> Result<Limits> {
-        self.config.limits.limits(self.memory)
+        self.config.limits.limits(self.whole_memory)
     }
 
     /// What is seen of the text of a table or of events.

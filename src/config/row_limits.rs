@@ -1,5 +1,7 @@
 //! `[limits]` of `asof.toml`: limits that are not those that follow from the memory.
 
+use std::num::NonZeroUsize;
+
 use serde::Deserialize;
 
 use crate::domain::row_limits::{Limits, MOST_BYTES};
@@ -16,9 +18,19 @@ pub struct LimitsConfig {
     pub max_key: Option<String>,
     /// The most columns.
     pub max_columns: Option<usize>,
+    /// The most connections to one database server at a time.
+    pub max_connections: Option<NonZeroUsize>,
 }
 
+/// The connections to one database server, if nothing is set.
+const CONNECTIONS: usize = 4;
+
 impl LimitsConfig {
+    /// How many connections one database server is asked for at a time.
+    pub fn connections(&self) -> usize {
+        self.max_connections.map_or(CONNECTIONS, NonZeroUsize::get)
+    }
+
     /// The limits with these settings.
     ///
     /// # Errors
@@ -61,6 +73,14 @@ mod tests {
             config.limits(memory)
         };
         assert_eq!(read("").expect("limits"), Limits::of(memory));
+        let connections = |text: &str| {
+            let config = toml::from_str::<LimitsConfig>(text);
+            config.map(|config| config.connections()).ok()
+        };
+        assert_eq!(
+            ["", "max_connections = 1", "max_connections = 0"].map(connections),
+            [Some(4), Some(1), None]
+        );
         let limits = read("max_row = '1GiB'\nmax_key = '64KiB'\nmax_columns = 7\n");
         let expected = Limits {
             row_bytes: 1 << 30,

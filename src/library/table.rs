@@ -41,12 +41,12 @@ impl<'a> Table<'a> {
     /// first. In each case nothing was published.
     pub fn snapshot(&self, options: &SnapshotOptions) -> Result<SnapshotReport> {
         let workspace = self.lake.workspace()?;
-        only(snapshot(
+        snapshot(
             &workspace,
-            &[self.name.to_string()],
+            self.name.as_str(),
             options,
             &mut std::io::empty(),
-        )?)
+        )
     }
 
     /// Brings the table's intervals up to date with its snapshots, as `asof compact` does. Only

@@ -38,6 +38,18 @@ impl std::fmt::Display for Format {
 }
 
 impl Format {
+    /// The name in options and in asof.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "parquet",
+            Format::Csv => "csv",
+            Format::Tsv => "tsv",
+            Format::Ndjson => "ndjson",
+            Format::Arrow => "arrow",
+            Format::Avro => "avro",
+        }
+    }
+
     /// Whether files of it carry their types, so that they can be opened again at little cost.
     pub fn carries_types(self) -> bool {
         matches!(self, Format::Parquet | Format::Arrow | Format::Avro)

@@ -249,6 +249,37 @@ fn a_table_of_postgres_is_copied_each_night() {
 }
 
 #[test]
+fn one_server_is_asked_through_no_more_connections_than_are_allowed() {
+    let database = Database::postgres("connections");
+    // The row says how many connections were reading when it was made.
+    let query = "SELECT 1 AS id, pg_sleep(0.3)::text AS slept, (SELECT count(*) FROM \
+                 pg_stat_activity WHERE state = 'active' AND datname = current_database()) AS busy";
+    let most_busy = |limits: &str| {
+        let world = database.world();
+        let mut config = format!("lake = 'lake'\n{limits}");
+        for table in 0..6 {
+            let source = &database.url;
+            config += &format!(
+                "[tables.t{table}]\nsource = '{source}'\nquery = \"{query}\"\nkey = ['id']\n"
+            );
+        }
+        world.write("asof.toml", config);
+        let output = world.quietly("snapshot");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let busy = (0..6).map(|table| {
+            let path = format!("lake/t{table}/snapshots/snapshot_date=2024-03-01/t{table}.parquet");
+            let row = world.rows(&path)[1].clone();
+            row.rsplit('|').next().unwrap().parse::<u32>().unwrap()
+        });
+        busy.max().unwrap()
+    };
+    assert_eq!(most_busy("[limits]\nmax_connections = 1\n"), 1);
+    assert_eq!(most_busy("[limits]\nmax_connections = 2\n"), 2);
+    let by_default = most_busy("");
+    assert!((2..=4).contains(&by_default), "{by_default}");
+}
+
+#[test]
 fn what_goes_wrong_leaves_the_lake_as_it_is() {
     let database = of_type("wrong", "numeric(10, 2)", &["1.20", "4"]);
     let mut world = database.world();

@@ -75,6 +75,11 @@ impl World {
         self.now = format!("{date}T02:00:00Z");
     }
 
+    /// Sets the clock to an instant, such as `2024-03-10T06:59:59Z`.
+    pub(crate) fn at_instant(&mut self, instant: &str) {
+        self.now = instant.to_owned();
+    }
+
     /// Sets a variable of the environment.
     pub(crate) fn variable(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));

@@ -123,24 +123,24 @@ fn a_snapshot_that_is_kept_tells_whether_its_source_was_written_to_since() {
 }
 
 #[test]
-fn a_guard_of_one_table_leaves_those_before_it_published() {
+fn a_guard_of_one_table_stops_no_other() {
     let mut world = World::new();
     world.write(
         "asof.toml",
         "lake = 'lake'\n[tables.a]\nsource = 'a.csv'\nkey = \
          ['id']\n[tables.b]\nsource = 'b.csv'\nkey = ['id']\n",
     );
-    world.write("a.csv", "id\n1\n");
-    world.write("b.csv", "id\n");
-    assert_eq!(world.asof("snapshot"), 3);
+    world.write("a.csv", "id\n");
+    world.write("b.csv", "id\n1\n");
+    assert_eq!(world.asof("snapshot"), 5);
     assert_eq!(
         world.listing("lake"),
         [
-            "a/snapshots/snapshot_date=2024-03-01/a.parquet",
-            "b/_refused/snapshot_date=2024-03-01/b.parquet"
+            "a/_refused/snapshot_date=2024-03-01/a.parquet",
+            "b/snapshots/snapshot_date=2024-03-01/b.parquet"
         ]
     );
-    world.write("b.csv", "id\n1\n");
+    world.write("a.csv", "id\n1\n");
     world.succeeds("snapshot");
     world.pin("guard_of_one_table");
 }

@@ -33,7 +33,7 @@ fn kill_after(world: &World, line: &str, delay: Duration) -> bool {
     at_work
 }
 
-fn wait_until(is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
     for _ in 0..2000 {
         if is_so() {
             return;

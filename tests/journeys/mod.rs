@@ -14,6 +14,7 @@ mod dialects;
 mod dry_runs;
 mod duplicates;
 pub(crate) mod environment;
+mod every_table;
 mod external;
 #[cfg(feature = "sql")]
 mod external_duplicates;
@@ -29,6 +30,7 @@ mod limits;
 mod lineage;
 mod logs;
 mod metrics;
+mod midnight;
 mod nights;
 mod one_schema;
 mod places;

@@ -182,13 +182,7 @@ impl Lake {
             .if_exists(IfExists::Replace)
             .backdate(true)
             .force(true);
-        snapshot(
-            &self.workspace(),
-            &["t".into()],
-            &options,
-            &mut std::io::empty(),
-        )
-        .unwrap();
+        snapshot(&self.workspace(), "t", &options, &mut std::io::empty()).unwrap();
     }
 
     /// Compacts; `full` into another place than the lake.

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::tables::FormatArg;
-use super::values::{ColumnTypes, column_types, csv, day, days, only, renamed};
+use super::values::{ColumnTypes, column_types, csv, day, days, latest_or_day, only, renamed};
 use crate::domain::join::JoinKind;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
@@ -20,7 +20,7 @@ pub struct BackfillArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Day,
     /// The last date, included [default: today]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Option<Day>,
     /// Which dates to run: missing,stale,failed,orphaned or all; the outputs of orphaned dates,
     /// whose events are gone, are removed
@@ -56,7 +56,7 @@ pub struct JoinArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Option<Day>,
     /// The last date, included [default: that of the last event]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Option<Day>,
     /// What `backfill` has too.
     #[command(flatten)]

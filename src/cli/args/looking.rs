@@ -79,7 +79,7 @@ pub struct StatusArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Option<Day>,
     /// The last date of a job to look at [default: today]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Option<Day>,
     /// Exit with 6 if something is not up to date: a date of a job is missing, stale, failed or
     /// orphaned, or a snapshot is unreadable, not compacted, or was rewritten since
@@ -117,7 +117,7 @@ pub struct PartitionsArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Day,
     /// The last date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Day,
     /// The search strategy; paths and listing exist for comparison
     #[arg(long, value_enum, default_value = "guided", value_name = "STRATEGY")]

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::values::{ColumnTypes, column_types, csv, day, dedup};
+use super::values::{ColumnTypes, column_types, csv, day, dedup, latest_or_day};
 use crate::commands::snapshot::IfExists;
 use crate::commands::sources::GivenSource;
 use crate::domain::dedup::Dedup;
@@ -16,7 +16,7 @@ pub struct SnapshotArgs {
     #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
     /// The date to label this copy with [default: today]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub date: Option<Day>,
     /// Where the rows are
     #[command(flatten)]
@@ -45,14 +45,14 @@ pub struct SnapshotArgs {
     pub force: bool,
     /// Publish the copy of this date that a check refused; with --force despite a guard, or with
     /// --dedup or --key
-    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate"])]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate"])]
     pub publish: Option<Day>,
     /// Make snapshots of the dated copies that another tool wrote below the source, by their layout,
     /// such as 'dt=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT", conflicts_with_all = ["source_table", "query", "date", "publish", "discard"])]
     pub adopt: Option<String>,
     /// Remove the copy of this date that a check refused
-    #[arg(long, value_parser = day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate", "force", "dry_run", "publish"])]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate", "force", "dry_run", "publish"])]
     pub discard: Option<Day>,
     /// Print what would be done
     #[arg(long)]
@@ -99,7 +99,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// The date of the events, or of the copy of an external table; by default the latest
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub date: Option<Day>,
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
@@ -212,7 +212,7 @@ pub struct CompactArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Option<Day>,
     /// The last date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Option<Day>,
     /// What a missing date means: carry the last copy (default), error, or split intervals
     #[arg(long, value_name = "carry|error|split")]
@@ -264,7 +264,7 @@ pub struct ExpandArgs {
     #[arg(long, value_parser = day, value_name = "DATE")]
     pub from: Day,
     /// The last date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Day,
     /// The root of the dated copies
     #[arg(long, value_name = "PATH")]

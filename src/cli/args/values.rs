@@ -19,13 +19,16 @@ fn with_hints(error: &Error) -> String {
 }
 
 pub(super) fn day(text: &str) -> Result<Day, String> {
+    if text == "latest" {
+        return Err("a range begins at a date, today or yesterday".to_owned());
+    }
     text.parse().map_err(|error| with_hints(&error))
 }
 
-/// Reads `latest` too, for commands that show the latest copy up to a date.
+/// Reads `latest` too, for one date of what is there, and for the end of a range.
 pub(super) fn latest_or_day(text: &str) -> Result<Day, String> {
     if text == "latest" {
-        Ok(Day::Today)
+        Ok(Day::Latest)
     } else {
         day(text)
     }

@@ -1,31 +1,96 @@
 //! `snapshot`: one line per table, and below it what a reader should notice.
 
 use super::{Render, dropped_rows, schema};
-use crate::cli::printer::{DIM, GREEN, Printer, YELLOW, columns, count, number, paint, size};
-use crate::commands::snapshot::{Outcome, Since, SnapshotReport, SourceSince};
+use crate::cli::printer::{DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint, size};
+use crate::commands::snapshot::{
+    Outcome, Since, SkipReason, SkippedTable, SnapshotReport, SnapshotRun, SourceSince, TableResult,
+};
 use crate::domain::hash_compaction::Changes;
 use crate::error::Result;
 
-impl Render for [SnapshotReport] {
+impl Render for SnapshotRun {
     const IS_LEFT_OUT_IF_QUIET: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        printer.line(columns(&[], self.iter().map(row).collect(), &[3, 4]))?;
-        self.iter().try_for_each(|report| details(printer, report))
+        let rows: Vec<_> = self.tables.iter().filter_map(row).collect();
+        printer.line(columns(&[], rows, &[3, 4]))?;
+        for table in &self.tables {
+            if let TableResult::Done(report) = table {
+                details(printer, report)?;
+            }
+        }
+        if self.tables.len() > 1 {
+            printer.line(summary(self))?;
+        }
+        Ok(())
     }
 }
 
-fn row(report: &SnapshotReport) -> Vec<String> {
-    vec![
-        report.table.to_string(),
-        report.snapshot_date.to_string(),
-        outcome(report),
-        report
-            .rows
-            .map_or_else(String::new, |rows| count(rows, "row")),
-        report.bytes.map_or_else(String::new, size),
-        report.since.as_ref().map_or_else(String::new, changes),
-    ]
+/// The line of a table; none of one that was left out.
+fn row(table: &TableResult) -> Option<Vec<String>> {
+    let mut row = match table {
+        TableResult::Skipped(_) => return None,
+        TableResult::Failed(failed) => vec![
+            failed.table.to_string(),
+            failed.snapshot_date.to_string(),
+            paint(RED, "failed"),
+        ],
+        TableResult::Done(report) => vec![
+            report.table.to_string(),
+            report.snapshot_date.to_string(),
+            outcome(report),
+            report
+                .rows
+                .map_or_else(String::new, |rows| count(rows, "row")),
+            report.bytes.map_or_else(String::new, size),
+            report.since.as_ref().map_or_else(String::new, changes),
+        ],
+    };
+    row.resize(6, String::new());
+    Some(row)
+}
+
+/// `3 tables: 2 published, 1 failed; skipped: feed (external)`.
+fn summary(run: &SnapshotRun) -> String {
+    let published = |outcome: Outcome, name: &'static str| {
+        let is_so = |table: &&TableResult| match table {
+            TableResult::Done(report) => report.outcome == outcome,
+            _ => false,
+        };
+        (run.tables.iter().filter(is_so).count(), name)
+    };
+    let counted = [
+        published(Outcome::Published, "published"),
+        published(Outcome::Replaced, "replaced"),
+        published(Outcome::Planned, "to be published"),
+        published(Outcome::Kept, "kept"),
+        (run.failures().count(), "failed"),
+    ];
+    let counted = counted.iter().filter(|(tables, _)| *tables > 0);
+    let parts: Vec<String> = counted
+        .map(|(tables, name)| format!("{} {name}", number(*tables as u64)))
+        .collect();
+    let skipped = run.tables.iter().filter_map(|table| match table {
+        TableResult::Skipped(skipped) => Some(reason(skipped)),
+        _ => None,
+    });
+    let skipped: Vec<String> = skipped.collect();
+    let taken = count((run.tables.len() - skipped.len()) as u64, "table");
+    let mut text = format!("{taken}: {}", parts.join(", "));
+    if !skipped.is_empty() {
+        text += &paint(DIM, format!("; skipped {}", skipped.join(", ")));
+    }
+    text
+}
+
+/// A table that was left out, and why.
+fn reason(skipped: &SkippedTable) -> String {
+    let why = match skipped.reason {
+        SkipReason::External => "external",
+        SkipReason::NoSource => "no source",
+        SkipReason::StandardInput => "standard input",
+    };
+    format!("{} ({why})", skipped.table)
 }
 
 fn outcome(report: &SnapshotReport) -> String {

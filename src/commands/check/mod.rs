@@ -16,7 +16,7 @@ mod examine;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
 
@@ -134,17 +134,7 @@ pub struct CheckReport {
     /// What may not be as it is meant, and what to declare.
     pub notes: Vec<String>,
     /// Why a snapshot would be refused.
-    #[serde(serialize_with = "as_documents")]
     pub problems: Vec<Error>,
-}
-
-/// Errors as the document of a failed command has them.
-fn as_documents<S: Serializer>(errors: &[Error], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(errors.iter().map(|error| {
-        serde_json::json!({
-            "kind": error.kind(), "exit_code": error.kind().exit_code(), "message": error.to_string(), "hints": error.hints()
-        })
-    }))
 }
 
 /// A source whose rows have not been read.

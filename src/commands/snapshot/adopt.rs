@@ -23,13 +23,16 @@ use crate::storage::lake::partitions::find;
 /// # Errors
 /// A usage error for a layout or a source that cannot hold dated copies; a refusal if there is no
 /// copy; whatever refuses a snapshot. Those of the dates before it stand.
-pub(super) fn adopt(
+pub fn adopt(
     workspace: &Workspace<'_>,
-    name: &TableName,
-    layout: &str,
+    table: &str,
     options: &SnapshotOptions,
 ) -> Result<Vec<SnapshotReport>> {
-    let layout = Layout::parse(layout)?;
+    let name = &match options.source.place {
+        Some(_) => table.parse()?,
+        None => workspace.known(table)?,
+    };
+    let layout = Layout::parse(options.adopt.as_deref().unwrap_or_default())?;
     let copies = ExternalCopies::find(workspace, name, layout, options)?;
     let mut reports = Vec::with_capacity(copies.dates.len());
     for (done, (date, objects)) in (0u64..).zip(&copies.dates) {

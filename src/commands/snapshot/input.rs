@@ -6,6 +6,8 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use crate::commands::Workspace;
+use crate::commands::workspace::PartState;
 use crate::domain::column_case::respelled;
 use crate::domain::path_columns::PathColumns;
 use crate::engine::pins::Watch;
@@ -91,13 +93,13 @@ pub(super) fn leave_to_path(
 }
 
 /// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
-/// counts, the others are dropped as the runs are merged, and counted. `budget` is the sorter's.
+/// counts, the others are dropped as the runs are merged, and counted.
 pub(super) fn sort_rows(
+    workspace: &Workspace<'_>,
     table: &SnapshotTable,
     date: NaiveDate,
     rows: SourceRows,
     watch: &mut Watch,
-    budget: usize,
 ) -> Result<(Batches, Option<Dropped>)> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
@@ -120,7 +122,13 @@ pub(super) fn sort_rows(
             dedup::sorted_by(table, rule)
         }
     };
-    let mut sorter = Sorter::new(&order, budget);
+    let mut sorter = Sorter::new(&order, workspace.memory.for_sorting_a_source());
+    let at_work = |rows| {
+        let progress = workspace.progress;
+        progress.part(table.name.as_str(), PartState::Reading(rows));
+    };
+    at_work(0);
+    let mut read = 0;
     let mut nulls = 0;
     let mut shown = Vec::new();
     for batch in rows.batches {
@@ -128,7 +136,9 @@ pub(super) fn sort_rows(
         table.check_key_lengths(date, &batch)?;
         count_null_keys(&batch, &table.key, &mut nulls, &mut shown);
         watch.see(&batch);
+        read += batch.num_rows() as u64;
         sorter.push(batch)?;
+        at_work(read);
     }
     if nulls > 0 {
         return Err(table.null_keys(date, nulls, &shown));

@@ -11,13 +11,13 @@ use crate::source::is_database;
 use crate::storage::lake::location::Location;
 
 /// A run of which OpenLineage is told, with its datasets.
-pub(super) struct SnapshotRun<'a> {
+pub(super) struct SnapshotLineage<'a> {
     run: OpenRun<'a>,
     source: Option<LineageDataset>,
     table: LineageDataset,
 }
 
-impl<'a> SnapshotRun<'a> {
+impl<'a> SnapshotLineage<'a> {
     /// Tells that a snapshot is being taken; nothing if nobody asks for events, or if nothing is to
     /// be published.
     pub(super) fn start(
@@ -34,12 +34,12 @@ impl<'a> SnapshotRun<'a> {
         let source = of_files(plan).or_else(|| of_database(workspace, plan, &options.source));
         let table = dataset_at(&plan.table.root);
         run.start(source.as_slice(), std::slice::from_ref(&table));
-        Some(SnapshotRun { run, source, table })
+        Some(SnapshotLineage { run, source, table })
     }
 
     /// Tells what came of it.
     pub(super) fn end(self, ended: &Result<SnapshotReport>) {
-        let SnapshotRun {
+        let SnapshotLineage {
             run,
             mut source,
             mut table,

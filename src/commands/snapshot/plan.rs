@@ -57,7 +57,8 @@ pub(super) fn decide<'s>(
     if config.snapshots.is_some() {
         return Err(Error::usage(format!(
             "table {name} is external: asof never writes its snapshots"
-        )));
+        ))
+        .hint(format!("asof status {name}, to see those that there are")));
     }
     if let Some(date) = options.discard {
         return Ok(Decision::Discard(date));

@@ -15,7 +15,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::plan::SnapshotPlan;
-use super::{Outcome, SnapshotOptions, SnapshotReport, kept};
+use super::report::kept;
+use super::{Outcome, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::domain::guard::BrokenGuard;
 use crate::engine::as_of::footer_of;

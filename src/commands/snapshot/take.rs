@@ -9,9 +9,10 @@ use super::plan::SnapshotPlan;
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
 use super::refused::{self, PublishRefusal, RefusedSnapshot};
+use super::report::kept;
 use super::unchanged::unchanged_rows;
 use super::write::{EarlierCopies, RowSinks, WrittenRows, write};
-use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport, kept};
+use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
 use crate::domain::column_case::twins;
@@ -75,8 +76,8 @@ fn publish_rows(
         duplicate_keys,
         damaged,
     } = write(
-        table,
-        *date,
+        workspace,
+        plan,
         rows.batches,
         EarlierCopies::new(plan, previous, schema),
         &input.comparison,
@@ -248,13 +249,7 @@ fn read_input(
     // A guard that does not apply is told before the source is read.
     counter(&rows.schema)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let (batches, dropped) = sort_rows(
-        table,
-        *date,
-        rows,
-        &mut watch,
-        workspace.memory.for_sorting_a_source(),
-    )?;
+    let (batches, dropped) = sort_rows(workspace, table, *date, rows, &mut watch)?;
     let schema = watch.schema();
     let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
     unify(&pinned, &schema).map_err(clash)?;

@@ -9,6 +9,8 @@ use chrono::NaiveDate;
 use super::plan::SnapshotPlan;
 use super::previous::Previous;
 use super::replaced::{ReplacedCopy, SinceReplaced};
+use crate::commands::Workspace;
+use crate::commands::workspace::PartState;
 use crate::domain::cast::conform;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::RowSum;
@@ -75,8 +77,8 @@ impl EarlierCopies {
 /// types of `comparison`, and with the copy that is replaced. If the previous one is damaged, the rows are written without the
 /// comparison.
 pub(super) fn write(
-    table: &SnapshotTable,
-    date: NaiveDate,
+    workspace: &Workspace<'_>,
+    plan: &SnapshotPlan<'_>,
     sorted: Batches,
     earlier: EarlierCopies,
     comparison: &SchemaRef,
@@ -86,13 +88,16 @@ pub(super) fn write(
         previous,
         mut replaced,
     } = earlier;
-    let keying = Arc::new(Keying::new(table, date, comparison)?);
+    let SnapshotPlan { table, date, .. } = plan;
+    let keying = Arc::new(Keying::new(table, *date, comparison)?);
     let mut sum = RowSum::default();
     let mut sum_before = RowSum::default();
     let mut duplicates = DuplicateKeys::default();
-    let mut later = keying.clone().each(sorted, date)?.map(|rows| {
+    let progress = workspace.progress;
+    let mut later = keying.clone().each(sorted, *date)?.map(|rows| {
         let (keyed, batch) = rows?;
         sum.add(&keyed.digests);
+        progress.part(table.name.as_str(), PartState::Writing(sum.rows()));
         duplicates.look(&keyed.batch, &keyed.keys, &table.key);
         replaced.iter_mut().try_for_each(|copy| copy.see(&keyed))?;
         sinks.counter.see(&batch)?;
@@ -134,7 +139,7 @@ pub(super) fn write(
     later.try_for_each(|batch| batch.map(|_: KeyedBatch| ()))?;
     drop(later);
     let replaced = replaced.map_or(Ok(None), ReplacedCopy::finish)?;
-    let duplicate_keys = duplicates.refusal(table, date);
+    let duplicate_keys = duplicates.refusal(table, *date);
     Ok(WrittenRows {
         duplicate_keys: duplicate_keys.map(|error| error.hint(table.latest_hint())),
         sum,

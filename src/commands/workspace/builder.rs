@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing::{debug, warn};
 
@@ -139,13 +140,14 @@ impl<'a> WorkspaceBuilder<'a> {
             self.progress,
         )?;
         Ok(Workspace {
-            emitter,
-            stores,
+            emitter: emitter.map(Arc::new),
+            stores: Arc::new(stores),
             config: self.config,
             lake: self.lake,
             folder: self.folder,
             clock,
             memory: self.memory,
+            whole_memory: self.memory,
             allow_unsafe_store: self.allow_unsafe_store,
             declared: self.declared,
             environment: self.environment,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use configparser::ini::{Ini, IniDefault};
 
 use super::tls::{OF_LIBPQ, OF_MYSQL, Tls};
-use super::url::ServerUrl;
+use super::url::{DatabaseService, DatabaseUrl, ServerUrl};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
@@ -52,12 +52,7 @@ impl Login {
         let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
         let told = |part: &Option<String>, name: &str| part.clone().or_else(|| variable(name));
         let option = |option: &str, name: &str| told(&url.options.get(option).cloned(), name);
-        let host = told(&url.host, "PGHOST").unwrap_or_else(|| "localhost".to_owned());
-        let port = match (url.port, variable("PGPORT")) {
-            (Some(port), _) => port,
-            (None, Some(port)) => number(&port, "PGPORT")?,
-            (None, None) => 5432,
-        };
+        let (host, port) = postgres_server(url, variables)?;
         let user = told(&url.user, "PGUSER").or_else(|| variable("USER"));
         let user = user.ok_or_else(|| {
             Error::usage("no user is named").hint("postgres://USER@HOST/DATABASE")
@@ -104,8 +99,7 @@ impl Login {
     /// none.
     pub(super) fn to_mysql(url: &ServerUrl, variables: &Variables) -> Result<Self> {
         let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
-        let file = variable("HOME").map(|home| Path::new(&home).join(".my.cnf"));
-        let file = file.map(|file| client_options(&file)).unwrap_or_default();
+        let file = client_options_at_home(variables);
         let in_file = |name: &str| Some(file.get(name)?.expose().to_owned());
         let option = |name: &str| url.options.get(name).cloned().or_else(|| in_file(name));
         let missing = |what: &str| {
@@ -114,22 +108,14 @@ impl Login {
         let user = url.user.clone().or_else(|| in_file("user"));
         let user = user.or_else(|| variable("USER"));
         let database = url.database.clone().or_else(|| in_file("database"));
-        let host = url.host.clone().or_else(|| in_file("host"));
-        let port = match (
-            url.port,
-            in_file("port").or_else(|| variable("MYSQL_TCP_PORT")),
-        ) {
-            (Some(port), _) => port,
-            (None, Some(port)) => number(&port, "the port")?,
-            (None, None) => 3306,
-        };
+        let (host, port) = mysql_server(url, &file, variables)?;
         let password = url.password.clone();
         let password = password.or_else(|| variables.get("MYSQL_PWD").cloned());
         let mode = option("ssl-mode");
         Ok(Login {
             user: user.ok_or_else(|| missing("user"))?,
             password: password.or_else(|| file.get("password").cloned()),
-            host: host.unwrap_or_else(|| "localhost".to_owned()),
+            host,
             port,
             database: database.ok_or_else(|| missing("database"))?,
             tls: Tls::new("ssl-mode", OF_MYSQL, mode.as_deref(), option("ssl-ca"))?,
@@ -141,6 +127,54 @@ impl Login {
             password_option: "MYSQL_PWD=..., or password=... below [client] in ~/.my.cnf",
         })
     }
+}
+
+impl DatabaseUrl {
+    /// The server as `HOST:PORT`, the same for all URLs that lead to it; nothing if there is none,
+    /// or a part of it is wrong.
+    pub fn server(&self, variables: &Variables) -> Option<String> {
+        let (host, port) = match &self.service {
+            DatabaseService::Sqlite(_) => return None,
+            DatabaseService::Postgres(url) => postgres_server(url, variables),
+            DatabaseService::Mysql(url) => {
+                mysql_server(url, &client_options_at_home(variables), variables)
+            }
+        }
+        .ok()?;
+        Some(format!("{host}:{port}"))
+    }
+}
+
+/// The host and port of a PostgreSQL server.
+fn postgres_server(url: &ServerUrl, variables: &Variables) -> Result<(String, u16)> {
+    let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
+    let host = url.host.clone().or_else(|| variable("PGHOST"));
+    let port = match (url.port, variable("PGPORT")) {
+        (Some(port), _) => port,
+        (None, Some(port)) => number(&port, "PGPORT")?,
+        (None, None) => 5432,
+    };
+    Ok((host.unwrap_or_else(|| "localhost".to_owned()), port))
+}
+
+/// The host and port of a MySQL server; `file` are the options of `~/.my.cnf`.
+fn mysql_server(url: &ServerUrl, file: &Variables, variables: &Variables) -> Result<(String, u16)> {
+    let told = |of: &Variables, name: &str| Some(of.get(name)?.expose().to_owned());
+    let host = url.host.clone().or_else(|| told(file, "host"));
+    let port = told(file, "port").or_else(|| told(variables, "MYSQL_TCP_PORT"));
+    let port = match (url.port, port) {
+        (Some(port), _) => port,
+        (None, Some(port)) => number(&port, "the port")?,
+        (None, None) => 3306,
+    };
+    Ok((host.unwrap_or_else(|| "localhost".to_owned()), port))
+}
+
+/// What `~/.my.cnf` says.
+fn client_options_at_home(variables: &Variables) -> Variables {
+    let home = variables.get("HOME");
+    let file = home.map(|home| Path::new(home.expose()).join(".my.cnf"));
+    file.map(|file| client_options(&file)).unwrap_or_default()
 }
 
 /// What stands below `[client]` in an option file of MySQL, such as `~/.my.cnf`. The words of a name
@@ -225,6 +259,30 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).into()));
         all.collect()
+    }
+
+    #[test]
+    fn urls_of_one_server_name_the_same_server() {
+        let environment = variables(&[("PGHOST", "db"), ("MYSQL_TCP_PORT", "3307")]);
+        let server = |text: &str| {
+            let url = DatabaseUrl::parse(text, Path::new("/")).expect("a URL");
+            url.server(&environment)
+        };
+        for (text, expected) in [
+            ("postgres://a@db/shop", Some("db:5432")),
+            (
+                "postgresql://b@db:5432/crm?sslmode=require",
+                Some("db:5432"),
+            ),
+            ("postgres:///crm", Some("db:5432")),
+            ("postgres://a@other/shop", Some("other:5432")),
+            ("mysql://a@db/shop", Some("db:3307")),
+            ("mariadb://b@db:3307/crm", Some("db:3307")),
+            ("mariadb://b@/crm", Some("localhost:3307")),
+            ("sqlite:shop.db", None),
+        ] {
+            assert_eq!(server(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

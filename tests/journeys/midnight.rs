@@ -1,0 +1,137 @@
+//! What today is: the hour around midnight, and the days on which clocks change.
+
+use super::environment::World;
+
+fn shop(zone: &str) -> World {
+    let world = World::new();
+    let config = "[tables.item]\nsource = 'item.csv'\nkey = ['id']\n\
+                  [tables.order]\nsource = 'order.csv'\nkey = ['id']\n";
+    world.write(
+        "asof.toml",
+        format!("lake = 'lake'\ntimezone = '{zone}'\n{config}"),
+    );
+    world.write("item.csv", "id\n1\n");
+    world.write("order.csv", "id\n7\n");
+    world
+}
+
+#[test]
+fn the_zone_of_the_configuration_decides_the_date_of_every_table() {
+    for (zone, nights) in [
+        // East of UTC: clocks go back on the first, and forward on the second of these days.
+        (
+            "Pacific/Auckland",
+            [
+                ("2024-04-06T10:59:59Z", "2024-04-06"),
+                ("2024-04-06T11:00:00Z", "2024-04-07"),
+                ("2024-04-07T11:59:59Z", "2024-04-07"),
+                ("2024-04-07T12:00:00Z", "2024-04-08"),
+                ("2024-09-28T11:59:59Z", "2024-09-28"),
+                ("2024-09-28T12:00:00Z", "2024-09-29"),
+                ("2024-09-29T10:59:59Z", "2024-09-29"),
+                ("2024-09-29T11:00:00Z", "2024-09-30"),
+            ],
+        ),
+        // West of UTC: forward, then back.
+        (
+            "America/New_York",
+            [
+                ("2024-03-10T04:59:59Z", "2024-03-09"),
+                ("2024-03-10T05:00:00Z", "2024-03-10"),
+                ("2024-03-11T03:59:59Z", "2024-03-10"),
+                ("2024-03-11T04:00:00Z", "2024-03-11"),
+                ("2024-11-03T03:59:59Z", "2024-11-02"),
+                ("2024-11-03T04:00:00Z", "2024-11-03"),
+                ("2024-11-04T04:59:59Z", "2024-11-03"),
+                ("2024-11-04T05:00:00Z", "2024-11-04"),
+            ],
+        ),
+    ] {
+        let mut world = shop(zone);
+        for (instant, date) in nights {
+            world.at_instant(instant);
+            let run = world.json("snapshot --if-exists replace --force");
+            for (number, table) in ["item", "order"].iter().enumerate() {
+                let report = &run[number];
+                assert_eq!(
+                    (&report["table"], &report["snapshot_date"]),
+                    (&(*table).into(), &date.into()),
+                    "{zone} {instant}"
+                );
+            }
+        }
+        let status = world.json("status item");
+        assert_eq!(status["tables"][0]["snapshots"], 8 - 2, "{zone}: {status}");
+    }
+}
+
+#[test]
+fn yesterday_is_the_day_before_however_long_it_is() {
+    // The day before has 23 hours, 25 hours, or begins at one o'clock.
+    for (zone, instant, yesterday) in [
+        ("America/New_York", "2024-03-11T04:00:00Z", "2024-03-10"),
+        ("America/New_York", "2024-11-04T05:00:00Z", "2024-11-03"),
+        ("Pacific/Auckland", "2024-04-07T12:00:00Z", "2024-04-07"),
+        ("America/Santiago", "2024-09-09T03:00:00Z", "2024-09-08"),
+    ] {
+        let mut world = shop(zone);
+        world.at_instant(instant);
+        let run = world.json("snapshot --date yesterday --backdate");
+        for report in run.as_array().expect("a list") {
+            assert_eq!(report["snapshot_date"], yesterday, "{zone} {instant}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_begins_before_midnight_keeps_its_date() {
+    let mut world = shop("Europe/Berlin");
+    world.at_instant("2024-03-30T22:59:59.999Z");
+    let run = world.json("snapshot");
+    for report in run.as_array().expect("a list") {
+        assert_eq!(
+            (&report["snapshot_date"], &report["taken_at"]),
+            (&"2024-03-30".into(), &"2024-03-30T22:59:59Z".into())
+        );
+    }
+    // The same run a moment later, when it is the next day.
+    world.at_instant("2024-03-30T23:00:00Z");
+    assert_eq!(world.json("snapshot")[1]["snapshot_date"], "2024-03-31");
+}
+
+#[test]
+fn a_date_may_be_a_word_wherever_one_date_is_named() {
+    let mut world = World::shop(3);
+    world.succeeds("compact");
+    world.succeeds("check item_events --date latest");
+    world.succeeds("check item_events --date yesterday");
+    world.succeeds("check item --date latest");
+    world.refuses(2, "check item --date yesterday");
+    world.succeeds("show item --date latest --limit 1");
+    world.succeeds("show item latest --limit 1");
+    world.succeeds("snapshot item --date latest");
+    world.at("2024-03-05");
+    world.tell("two days later, the latest copy is still that of the third");
+    world.succeeds("snapshot item --date latest");
+    world.refuses(3, "snapshot item --date latest --if-exists replace");
+    world.succeeds("snapshot item --date yesterday --backdate");
+    world.succeeds("diff item latest --limit 1");
+    world.succeeds("partitions item_events --from 2024-03-01 --to latest");
+    world.refuses(2, "partitions item_events --from latest --to today");
+    world.succeeds(
+        "backfill --events item_events --table item --on item_id=id --out out --from 2024-03-01 \
+         --to latest",
+    );
+    world.tell("refused copies");
+    world.refuses(2, "show item --refused");
+    world.write("item.csv", "id,name\n1,a\n1,b\n");
+    world.refuses(3, "snapshot item --date today");
+    world.succeeds("show item --refused --limit 1");
+    world.succeeds("show item latest --refused --limit 1");
+    world.refuses(3, "diff item --refused latest");
+    world.succeeds("snapshot item --discard latest");
+    world.refuses(2, "snapshot item --discard latest");
+    world.refuses(2, "snapshot nothing --date latest");
+    world.refuses(2, "show item --date tomorrow");
+    world.pin("dates_as_words");
+}
