@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use chrono::NaiveDate;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::builder::WorkspaceBuilder;
@@ -94,17 +93,6 @@ impl<'a> Workspace<'a> {
 }
 
 impl Workspace<'_> {
-    /// A run of which OpenLineage is told; nothing if nobody asks for events.
-    pub(super) fn lineage_run(
-        &self,
-        kind: &'static str,
-        name: String,
-        dates: Option<(NaiveDate, NaiveDate)>,
-    ) -> Option<OpenRun<'_>> {
-        let emitter = self.emitter.as_deref()?;
-        Some(OpenRun::new(emitter, self.progress, kind, name, dates))
-    }
-
     /// A place that the command line names.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use serde_json::Value;
 
-use super::Progress;
+use super::{Progress, Workspace};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{OpenLineageConfig, expand_path};
 use crate::domain::lineage::{LineageDataset, LineageRun, RunTransition, run_id};
@@ -29,6 +29,19 @@ use crate::storage::object_store::registry::Stores;
 
 /// How often an event is sent.
 const ATTEMPTS: usize = 2;
+
+impl Workspace<'_> {
+    /// A run of which OpenLineage is told; nothing if nobody asks for events.
+    pub(in crate::commands) fn lineage_run(
+        &self,
+        kind: &'static str,
+        name: String,
+        dates: Option<(NaiveDate, NaiveDate)>,
+    ) -> Option<OpenRun<'_>> {
+        let emitter = self.emitter.as_deref()?;
+        Some(OpenRun::new(emitter, self.progress, kind, name, dates))
+    }
+}
 
 /// Sends the events of one process.
 pub(super) struct Emitter {
