@@ -180,7 +180,7 @@ fn replacements_and_drops_that_race_lose_nothing() {
         .collect();
     found.sort();
     published.sort();
-    assert!(published.len() > 1);
+    // A drop may be first of all; every other copy that was published is there, and once.
     assert_eq!(found, published, "{listed:?}");
     assert!(
         !listed
@@ -224,5 +224,8 @@ fn a_killed_drop_or_restore_leaves_the_copy_whole() {
         assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
     }
     assert!(world.bytes(object) == whole);
-    assert_eq!(world.listing("lake"), [&object[5..]]);
+    // What a killed process had staged is removed when it is older than a day.
+    let mut listed = world.listing("lake");
+    listed.retain(|name| !name.contains("/.asof-"));
+    assert_eq!(listed, [&object[5..]]);
 }

@@ -69,12 +69,11 @@ pub(super) fn publish(
             old.unwrap_or(Fingerprint(0)),
         );
         staged.publish_replacing(&aside, |place| {
-            let now = match place.is_taken()? {
-                true => standing(place)?.map(|now| now.footer.fingerprint),
-                // Somebody dropped it.
-                false => return Ok(false),
-            };
-            Ok(now == old)
+            // Somebody dropped it. A copy of the marker is no copy of it, and is not kept aside.
+            if !place.is_taken()? || is_being_dropped(place)? {
+                return Ok(false);
+            }
+            Ok(standing(place)?.map(|now| now.footer.fingerprint) == old)
         })?;
         Ok(Outcome::Replaced)
     };

@@ -9,7 +9,7 @@ use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::storage::lake::LakeRoot;
-use crate::storage::lake::aside::{AsideCopy, aside_below, is_being_dropped, put_aside};
+use crate::storage::lake::aside::{AsideCopy, aside_below, is_being_dropped, overtaken, put_aside};
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions::find_if_there;
 use crate::storage::lake::paths;
@@ -27,7 +27,8 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     // In this order: whoever drops it meanwhile gives the copy its new name first.
     let is_taken = snapshot.is_taken()?;
     let dropped = aside_below(&lake.dropped(&table), Some(DateRange::single(date)))?;
-    check_alone(lake, &table, date)?;
+    let alone = check_alone(lake, &table, date);
+    alone.map_err(|error| overtaken(&snapshot, error))?;
     let intervals = workspace.intervals(&table).ok().flatten();
     if !is_taken {
         let Some(copy) = dropped.last() else {
@@ -58,7 +59,8 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     }
     workspace.check_writes_below(lake.root())?;
     put_aside(&snapshot, &aside, |place| {
-        Ok(place.is_taken()? && footer_at(place)? == footer)
+        // The marker of another drop is not a damaged snapshot.
+        Ok(place.is_taken()? && !is_being_dropped(place)? && footer_at(place)? == footer)
     })?;
     // The folder of the date stays: others may be listing it, or about to write into it.
     Ok(report)

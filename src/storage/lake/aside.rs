@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::LakeRoot;
 use super::commit::{FolderLock, Published, Staged, make_folders, set_aside, sync_folder};
 use crate::domain::digest::Fingerprint;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::interrupt::uninterrupted;
 use crate::model::DateRange;
 use crate::storage::lake::commit::write_error;
@@ -143,8 +143,10 @@ pub fn is_being_dropped(snapshot: &Location) -> Result<bool> {
 /// meanwhile.
 pub fn overtaken(snapshot: &Location, error: Error) -> Error {
     match snapshot.is_taken() {
-        Ok(false) => Error::conflict(format!("another process dropped '{snapshot}' first"))
-            .hint("run the same command again"),
+        Ok(false) if error.kind() == Kind::Io => {
+            Error::conflict(format!("another process dropped '{snapshot}' first"))
+                .hint("run the same command again")
+        }
         _ => error,
     }
 }

@@ -268,7 +268,11 @@ impl Staged {
                 if !is_read(&self.target)? {
                     return Err(lost);
                 }
-                let copied = store.copy_new(key, aside_key)?;
+                let copied = match store.copy_new(key, aside_key) {
+                    // Somebody dropped it since.
+                    Err(_) if store.head(key)?.is_none() => return Err(lost),
+                    copied => copied?,
+                };
                 let StagedFile::Unnamed(file) = self.whole()? else {
                     return Err(self.misplaced());
                 };
