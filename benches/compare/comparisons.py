@@ -7,10 +7,26 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from data import Dataset, Store
+from peers.jobs import JOBS
 from tools import HERE, Tools
+
+# What asof is told of the columns of text formats, as the other tools are.
+TYPES = {
+    "id": "int64",
+    "name": "text",
+    "status": "text",
+    "price": "float64",
+    "stock": "int32",
+    "category": "text",
+    "changed_on": "date",
+    "updated_at": "timestamp(us)",
+}
+FORMATS = {"csv": "CSV", "ndjson": "NDJSON", "parquet": "Parquet"}
+SMALL_MEMORY = "256MiB"
 
 
 def nothing() -> None:
@@ -28,6 +44,10 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
     # Run in every round, however long it takes.
     always: bool = False
+
+    @property
+    def is_asof(self) -> bool:
+        return self.name.split()[0] == "asof"
 
 
 @dataclass
@@ -54,14 +74,20 @@ class Bench:
 
     def comparisons(self) -> dict[str, Callable[[], Comparison]]:
         """By name, what makes them, which may take its time."""
-        return {
+        snapshots = {
+            f"snapshot-{ending}-{order}{'' if night == 1 else '-second'}": partial(self.snapshot, ending, order, night)
+            for ending in FORMATS
+            for order in ["unsorted", "sorted"]
+            for night in [1, 2]
+        }
+        return snapshots | {
             "compact-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups", "window"]),
             "compact-365x100k": lambda: self.compaction("365x100k", methods=["daily", "groups", "window"]),
-            "compact-20x5m": lambda: self.compaction("20x5m"),
+            "compact-20x5m": lambda: self.compaction("20x5m", own_floor=True),
             "compact-text-60x1m": lambda: self.compaction("text-60x1m"),
             "compact-composite-60x1m": lambda: self.compaction("composite-60x1m"),
             "compact-365x1m": lambda: self.compaction("366x1m", methods=[], days=365),
-            "compact-narrow-5x50m": lambda: self.compaction("narrow-5x50m", memory="2GiB"),
+            "compact-narrow-5x50m": lambda: self.compaction("narrow-5x50m", memory="2GiB", own_floor=True),
             "migrate-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups"], external=True),
             "migrate-20x5m": lambda: self.compaction("20x5m", external=True),
             "migrate-text-60x1m": lambda: self.compaction("text-60x1m", external=True),
@@ -70,6 +96,8 @@ class Bench:
             "backfill-snapshots-60x500k": lambda: self.backfill("60x1m", "events-60x500k", "snapshots"),
             "backfill-intervals-365x100k": lambda: self.backfill("365x100k", "events-365x100k", "intervals"),
             "backfill-snapshots-365x100k": lambda: self.backfill("365x100k", "events-365x100k", "snapshots"),
+            **{f"sql-{job}-30x500k": partial(self.sql, job, "events-60x500k", 30) for job in JOBS},
+            "sql-group-1x20m": partial(self.sql, "group", "events-1x20m", 1),
             "decode-60x1m": lambda: self.decoding("60x1m"),
         }
 
@@ -88,6 +116,54 @@ class Bench:
     def floor(self, method: str, lake: Path, last: str) -> Contender:
         return Contender(method, self.tools.script("floor.py", method, lake, "--to", last), always=True)
 
+    def snapshot(self, ending: str, order: str, night: int) -> Comparison:
+        """The first copy of a table, or the second one, which is compared with the first."""
+        name = "sources-2x5m"
+        folder, dataset = self.store.path(name) / order, self.store.dataset(name)
+        sources = [folder / f"{dataset.date(day)}.{ending}" for day in range(2)]
+        config = self.work / "snapshot.toml"
+        types = [] if ending == "parquet" else [f'{column} = "{type}"' for column, type in TYPES.items()]
+        config.write_text("\n".join(["[tables.item]", 'key = ["id"]', "[tables.item.types]", *types]))
+        lake_before = self.work / "lake-before"
+
+        def asof(lake: Path, day: int, *options: str) -> list[str]:
+            copy = ["--config", config, "snapshot", "item", "--source", sources[day], "--date", dataset.date(day), "--backdate"]
+            return self.asof(lake, *copy, *options)
+
+        def contender(name: str, *options: str) -> Contender:
+            lake = self.work / name.replace(" ", "")
+
+            def before() -> None:
+                shutil.rmtree(lake, ignore_errors=True)
+                if night == 2:
+                    shutil.copytree(lake_before, lake)
+
+            result = lake / f"item/snapshots/snapshot_date={dataset.date(night - 1)}/item.parquet"
+            return Contender(name, asof(lake, night - 1, *options), before=before, result=result, always=True)
+
+        self.remove(lake_before)()
+        if night == 2:
+            self.prepare(asof(lake_before, 0))
+        contenders = [contender("asof")]
+        if night == 1 and order == "unsorted":
+            contenders.append(contender(f"asof --memory {SMALL_MEMORY}", "--memory", SMALL_MEMORY))
+        scripts = {
+            "polars, in memory": ("snapshot_polars.py", "memory"),
+            "polars, streaming": ("snapshot_polars.py", "streaming"),
+            "DuckDB": ("snapshot_duckdb.py", "file"),
+        }
+        hints = ["--is-sorted"] if order == "sorted" else []
+        for number, (title, (script, method)) in enumerate(scripts.items()):
+            out, compared = self.work / f"{number}.parquet", []
+            if night == 2:
+                before = self.work / f"{number}-before.parquet"
+                self.prepare(self.tools.script(script, method, sources[0], before, *hints))
+                compared = ["--before", before]
+            command = self.tools.script(script, method, sources[night - 1], out, *hints, *compared)
+            contenders.append(Contender(title, command, before=self.remove(out), result=out))
+        title = f"{describe(dataset)} from {FORMATS[ending]}, {order}" + (", the night after a first copy" if night == 2 else "")
+        return Comparison("snapshot", title, contenders, [])
+
     def compaction(
         self,
         name: str,
@@ -95,6 +171,7 @@ class Bench:
         days: int | None = None,
         memory: str | None = None,
         external: bool = False,
+        own_floor: bool = False,
     ) -> Comparison:
         """Every snapshot to intervals, from nothing; if they are taken for another tool's, by their rows alone."""
         lake, dataset = self.store.path(name), self.store.dataset(name)
@@ -120,6 +197,9 @@ class Bench:
             command = self.tools.script(script, method, lake, out, *columns)
             contenders.append(Contender(title, command, before=self.remove(out), result=out))
         floors = [self.floor("polars_decode", lake, last), self.floor("polars_hash", lake, last)]
+        if own_floor:
+            parts = [str(self.tools.maker), "floor", str(lake), "--out", str(self.work / "floor.parquet")]
+            floors.append(Contender("asof_floor", parts, always=True))
         is_long = days * dataset.rows > 200_000_000
         title = f"{days} days of {describe(dataset)}" + (", written by another tool" if external else "")
         return Comparison("migrate" if external else "compact", title, contenders, floors, 3 if is_long else 100)
@@ -221,6 +301,47 @@ class Bench:
             contenders.append(Contender(title, command, before=self.remove(out), result=out))
         return Comparison("backfill", f"{dataset.days} days of {number(of_day)} events, {describe(dataset)}, by {using}", contenders, [])
 
+    def sql(self, job: str, events_name: str, days: int) -> Comparison:
+        """A job in SQL for each date, on the events of that date and a copy that another tool wrote."""
+        name = "60x1m"
+        lake, dataset = self.store.path(name), self.store.dataset(name)
+        events, of_day = self.store.path(events_name), self.store.dataset(events_name).events
+        days = min(days, dataset.days)
+        last = dataset.date(days - 1)
+        outs = [self.work / f"out-{number}" for number in range(5)]
+        config = self.work / "sql.toml"
+        config.write_text(f"""
+            [tables.item]
+            snapshots = "{lake}/item/snapshots"
+            layout = "snapshot_date=%Y-%m-%d"
+            key = ["id"]
+
+            [events.events]
+            path = "{events}"
+            layout = "date=%Y-%m-%d"
+
+            [jobs.job]
+            sql = '''{JOBS[job]}'''
+            output = "{outs[0]}"
+        """)
+        dates = ["--from", dataset.date(0), "--to", last]
+        command = self.asof(self.work / "no-lake", "--config", config, "backfill", "job", *dates)
+        contenders = [Contender("asof", command, before=self.remove(outs[0]), result=outs[0], always=True)]
+        scripts = {
+            "polars, a date a thread": ("job_polars.py", "together"),
+            "polars, streaming, a date after the other": ("job_polars.py", "streaming"),
+            "DuckDB, a date a thread": ("job_duckdb.py", "together"),
+            "DuckDB, a date after the other": ("job_duckdb.py", "in-turn"),
+        }
+        for out, (title, (script, method)) in zip(outs[1:], scripts.items()):
+            # Of one date, both ways are the same for DuckDB.
+            if days > 1 or title != "DuckDB, a date a thread":
+                command = self.tools.script(script, method, job, lake, events, out, "--to", last)
+                contenders.append(Contender(title, command, before=self.remove(out), result=out))
+        what = {"join": "join", "group": "join and group by", "window": "join and window function", "semi": "semi-join"}[job]
+        title = f"{what}, {days} {'day' if days == 1 else 'days'} of {number(of_day)} events, {describe(dataset)}"
+        return Comparison("sql", title, contenders, [])
+
     def decoding(self, name: str) -> Comparison:
         """Reading every column of every snapshot, and doing nothing with it but what is said."""
         lake, dataset = self.store.path(name), self.store.dataset(name)
@@ -242,5 +363,5 @@ def number(count: int) -> str:
 
 
 def describe(dataset: Dataset) -> str:
-    key = {"int": "integer key", "narrow": "integer key", "text": "text key", "composite": "key of two columns"}[dataset.shape]
+    key = {"int": "integer key", "narrow": "integer key", "source": "integer key", "text": "text key", "composite": "key of two columns"}[dataset.shape]
     return f"{number(dataset.rows)} rows ({key}, {len(dataset.key) + len(dataset.payload)} columns)"

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRST = datetime.date(2024, 1, 1)
-KEYS = {"int": ["id"], "text": ["id"], "composite": ["store_id", "item"], "narrow": ["id"]}
+KEYS = {"int": ["id"], "text": ["id"], "composite": ["store_id", "item"], "narrow": ["id"], "source": ["id"]}
 PAYLOAD = ["name", "status", "price", "stock", "category", "changed_on", "listed"]
+PAYLOADS = {"narrow": ["status", "price", "stock"], "source": [*PAYLOAD[:-1], "updated_at"]}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A lake with a table of `rows` rows, or with `events` the events of a day that refer to such a table."""
+    """A lake with a table of `rows` rows, or with `events` the events of a day that refer to such a table.
+
+    With shape `source` it is no lake, but the table's files in each format, sorted and unsorted.
+    """
 
     days: int
     rows: int
@@ -24,7 +28,7 @@ class Dataset:
 
     def small(self) -> Dataset:
         """One that is made and run in no time."""
-        return Dataset(max(self.days // 20, 4), self.rows // 500, self.shape, self.events and self.events // 500)
+        return Dataset(min(self.days, max(self.days // 20, 4)), self.rows // 500, self.shape, self.events and self.events // 500)
 
     @property
     def key(self) -> list[str]:
@@ -32,7 +36,7 @@ class Dataset:
 
     @property
     def payload(self) -> list[str]:
-        return ["status", "price", "stock"] if self.shape == "narrow" else PAYLOAD
+        return PAYLOADS.get(self.shape, PAYLOAD)
 
     def date(self, day: int) -> str:
         return str(FIRST + datetime.timedelta(days=day))
@@ -41,6 +45,8 @@ class Dataset:
         sizes = ["--days", str(self.days), "--rows", str(self.rows)]
         if self.events:
             return ["events", *sizes, "--events", str(self.events)]
+        if self.shape == "source":
+            return ["sources", *sizes]
         return ["lake", *sizes, "--shape", self.shape]
 
 
@@ -54,6 +60,8 @@ DATASETS = {
     "narrow-5x50m": Dataset(5, 50_000_000, "narrow"),
     "events-60x500k": Dataset(60, 1_000_000, events=500_000),
     "events-365x100k": Dataset(365, 100_000, events=100_000),
+    "events-1x20m": Dataset(1, 1_000_000, events=20_000_000),
+    "sources-2x5m": Dataset(2, 5_000_000, "source"),
 }
 
 

@@ -8,8 +8,6 @@ use arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
 use crate::{Result, date_of, mix, on_all_cores, table};
 
@@ -74,14 +72,10 @@ fn write_day(folder: &Path, day: u16, rows: u64, events: u64) -> Result {
             .into_iter()
             .map(|(name, column)| (name, column, true)),
     )?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .build();
     let mut writer = ArrowWriter::try_new(
         File::create(folder.join("events.parquet"))?,
         batch.schema(),
-        Some(properties),
+        Some(crate::properties(ROW_GROUP)?),
     )?;
     writer.write(&batch)?;
     writer.close()?;

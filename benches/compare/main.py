@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from comparisons import Bench, Comparison, Contender
 from data import Store
 from measure import Failed, measure
 
+# In which comparisons a result is a folder with a file a date, and not one file.
+OF_DATES = ("backfill", "sql")
 # A peer that takes longer than this, or so many times as long as the best of the peers, is run once.
 LONG_SECONDS = 60
 LONG_RATIO = 4
@@ -35,6 +38,8 @@ class Rounds:
         self.bench = bench
         self.runs: dict[str, list[dict]] = {contender.name: [] for contender in self.all()}
         self.status: dict[str, str] = {}
+        # What asof said that a snapshot changed.
+        self.changes: list[str] = []
 
     def all(self) -> list[Contender]:
         return self.comparison.contenders + self.comparison.floors
@@ -67,21 +72,25 @@ class Rounds:
         self.runs[contender.name].append(run.numbers() | parts(run.said))
         print(f"  {contender.name:<36} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {run.peak_mib:8.0f} MiB", flush=True)
         if is_first:
-            self.hold_against_asof(contender)
+            self.hold_against_asof(contender, changes(run.said))
 
-    def hold_against_asof(self, contender: Contender) -> None:
+    def hold_against_asof(self, contender: Contender, changes: list[str]) -> None:
         reference = next(iter(self.comparison.contenders), contender)
+        if contender is reference:
+            self.changes = changes
         if contender.result is None or contender is reference or reference.name in self.status:
             return
+        if changes != self.changes:
+            raise Differs(f"{self.comparison.title}: {contender.name} counts {changes}, asof {self.changes}")
         contender.after()
-        what = "outputs" if self.comparison.kind == "backfill" else "intervals"
+        what = "folders" if self.comparison.kind in OF_DATES else "file"
         command = [self.bench.tools.python, tools.HERE / "check.py", what, reference.result, contender.result]
         check = subprocess.run(command, capture_output=True, text=True)
         if check.returncode != 0:
             raise Differs(f"{self.comparison.title}: {contender.name} and asof differ: {check.stderr.strip()}")
 
     def leave_out_the_slow(self) -> None:
-        peers = [peer for peer in self.comparison.contenders[1:] if self.runs[peer.name]]
+        peers = [peer for peer in self.comparison.contenders if not peer.is_asof and self.runs[peer.name]]
         walls = {peer.name: self.runs[peer.name][0]["wall"] for peer in peers}
         best = min(walls.values(), default=0)
         for peer in peers:
@@ -97,6 +106,11 @@ def parts(said: str) -> dict[str, float]:
     """The parts of its time that a process tells in its last line, if it does."""
     lines = said.splitlines()
     return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+
+
+def changes(said: str) -> list[str]:
+    """The rows that were added, changed and removed, if a process counts them."""
+    return re.findall(r"[+~-]\d+ (?:added|changed|removed)", said.replace(",", ""))
 
 
 def main() -> None:
@@ -118,7 +132,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, cache: Path, folder: Path, results: dict, results_path: Path) -> None:
     """Runs what was asked for, and keeps what came out after each comparison."""
-    used = tools.prepare(cache, options.asof)
+    used = tools.prepare(cache, options.asof, not options.dev)
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -153,9 +167,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), help="the comparisons to run, by commas; the others stay as they were")
     parser.add_argument("--rounds", type=int, default=5, help="how many times each is run")
     parser.add_argument("--asof", type=Path, help="the program to measure, instead of this checkout's release build")
+    parser.add_argument("--dev", action="store_true", help="build in the dev profile, to try the benchmark itself; only with --size small")
     parser.add_argument("--document", type=Path, help="where to write it (default: docs/benchmarks/compare.md; beside the data if small)")
     parser.add_argument("--render", action="store_true", help="run nothing; write the document of what came out before")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.dev and options.size != "small":
+        parser.error("--dev is for --size small")
+    return options
 
 
 main()

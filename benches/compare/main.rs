@@ -1,4 +1,5 @@
-//! The data of the comparison with other tools, and a plain read of it.
+//! The data of the comparison with other tools, and the parts of the work that no tool can leave
+//! out, done with asof's own library.
 //!
 //! `benches/compare/run` calls it; see docs/benchmarks/compare.md. Data is seeded: the same
 //! arguments give the same rows.
@@ -11,17 +12,18 @@
 
 use std::error::Error;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::path::PathBuf;
 use std::thread;
 
-use asof::storage::lake::location::Location;
-use asof::storage::parquet::object::ParquetObject;
 use chrono::{Days, NaiveDate};
 use clap::{Args, Parser, Subcommand};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
 mod events;
+mod floor;
 mod lake;
+mod sources;
 mod table;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -56,8 +58,22 @@ enum Command {
         #[arg(long)]
         events: u64,
     },
+    /// Write the same table on each day as CSV, NDJSON and Parquet, with sorted and with shuffled
+    /// rows
+    Sources {
+        #[command(flatten)]
+        size: Size,
+    },
     /// Decode all columns of all Parquet files below a folder, a file a core
     Decode { folder: PathBuf },
+    /// Do what a compaction cannot leave out: decode the first snapshot, read what the others
+    /// changed, and encode the intervals, which are there already; print how long each took
+    Floor {
+        lake: PathBuf,
+        /// The file of intervals to write
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Print what changes when data must be made anew
     Stamp,
 }
@@ -80,7 +96,9 @@ fn main() -> Result {
         Some(Command::Events { size, events }) => {
             events::write(&size.out, size.days, size.rows, events)
         }
-        Some(Command::Decode { folder }) => decode(&folder),
+        Some(Command::Sources { size }) => sources::write(&size.out, size.days, size.rows),
+        Some(Command::Decode { folder }) => floor::decode(&folder),
+        Some(Command::Floor { lake, out }) => floor::compaction(&lake, &out),
         Some(Command::Stamp) => {
             println!("{}", lake::stamp()?);
             Ok(())
@@ -127,42 +145,10 @@ fn on_all_cores(days: u16, work: impl Fn(Range<u16>) -> Result + Sync) -> Result
     })
 }
 
-/// Decodes every column of every file and does nothing with it.
-fn decode(folder: &Path) -> Result {
-    let files = files_below(folder)?;
-    let next = AtomicUsize::new(0);
-    let rows = AtomicU64::new(0);
-    let work = || -> Result {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for batch in ParquetObject::open(&Location::local(file))?.read(None)? {
-                rows.fetch_add(batch?.num_rows() as u64, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores()?).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("no thread panics"))
-    })?;
-    println!("{} rows", rows.into_inner());
-    Ok(())
-}
-
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// How files are written that are not asof's own.
+fn properties(row_group: usize) -> Result<WriterProperties> {
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(row_group))
+        .build())
 }

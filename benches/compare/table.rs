@@ -3,12 +3,11 @@
 //! Of `rows` rows, 0.1 % change on each day; a hundredth as many go and as many come, at random
 //! keys. A key's place in the order is a number, from which its value is made.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    StringArray, TimestampMicrosecondArray,
 };
 use clap::ValueEnum;
 
@@ -20,6 +19,7 @@ const COMES: u64 = 2 << 40;
 const GOES: u64 = 3 << 40;
 const IS_ABSENT: u64 = 4 << 40;
 const TEXT: u64 = 5 << 40;
+const MILLISECONDS_OF_DAY: i64 = 86_400_000;
 /// How many items a shop has, with the composite key.
 const ITEMS_IN_SHOP: u64 = 1000;
 
@@ -34,6 +34,8 @@ pub(crate) enum Shape {
     Composite,
     /// Key id, an integer, and three more columns
     Narrow,
+    /// Key id, an integer, with updated_at, a timestamp, instead of listed
+    Source,
 }
 
 impl Shape {
@@ -113,10 +115,10 @@ impl Table {
         Ok(())
     }
 
-    /// The rows of a range of keys, in their order.
-    pub(crate) fn batch(&self, range: Range<u64>) -> Result<RecordBatch> {
+    /// The rows of keys, in the order of the keys given.
+    pub(crate) fn batch(&self, keys: impl IntoIterator<Item = u64>) -> Result<RecordBatch> {
         let mut present = Vec::new();
-        for key in range {
+        for key in keys {
             let index = usize::try_from(key)?;
             if self.present[index] {
                 present.push((key, self.version[index]));
@@ -134,7 +136,7 @@ impl Table {
         let listed = BooleanArray::from_iter(
             random(&present, 4).map(|value| Some(!value.is_multiple_of(3))),
         );
-        let more: [(&str, ArrayRef); 7] = [
+        let more: [(&str, ArrayRef); 8] = [
             ("name", Arc::new(name)),
             ("status", Arc::new(status(&present))),
             (
@@ -147,9 +149,12 @@ impl Table {
             ("category", Arc::new(category)),
             ("changed_on", Arc::new(changed_on(&present)?)),
             ("listed", Arc::new(listed)),
+            ("updated_at", Arc::new(updated_at(&present)?)),
         ];
-        let is_kept = |name: &str| {
-            self.shape != Shape::Narrow || ["status", "price", "stock"].contains(&name)
+        let is_kept = |name: &str| match self.shape {
+            Shape::Narrow => ["status", "price", "stock"].contains(&name),
+            Shape::Source => name != "listed",
+            Shape::Int | Shape::Text | Shape::Composite => name != "updated_at",
         };
         columns.extend(more.into_iter().filter(|(name, _)| is_kept(name)));
         Ok(RecordBatch::try_from_iter_with_nullable(
@@ -172,7 +177,7 @@ impl Table {
             ))
         };
         match self.shape {
-            Shape::Int | Shape::Narrow => {
+            Shape::Int | Shape::Narrow | Shape::Source => {
                 vec![(
                     "id",
                     Arc::new(Int64Array::from_iter_values(
@@ -230,4 +235,18 @@ fn changed_on(present: &[(u64, u16)]) -> Result<Date32Array> {
             day => first + i32::from(*day),
         },
     )))
+}
+
+/// A moment of the day of the last change, in whole milliseconds.
+fn updated_at(present: &[(u64, u16)]) -> Result<TimestampMicrosecondArray> {
+    let days = changed_on(present)?;
+    let moments = days
+        .values()
+        .iter()
+        .zip(random(present, 5))
+        .map(|(day, value)| {
+            (i64::from(*day) * MILLISECONDS_OF_DAY + (value % MILLISECONDS_OF_DAY as u64) as i64)
+                * 1000
+        });
+    Ok(TimestampMicrosecondArray::from_iter_values(moments))
 }

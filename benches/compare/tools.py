@@ -36,19 +36,19 @@ class Tools:
         return versions
 
 
-def prepare(cache: Path, asof: Path | None) -> Tools:
+def prepare(cache: Path, asof: Path | None, is_release: bool) -> Tools:
     """Builds and installs what is not there yet; `asof` is a program to measure instead of this checkout's."""
-    built = build(["compare"] if asof else ["compare", "asof"])
+    built = build(["compare"] if asof else ["compare", "asof"], is_release)
     python = environment(cache / "peers", HERE / "requirements.txt")
     dbt = environment(cache / "dbt", HERE / "requirements-dbt.txt")
     return Tools((asof or built["asof"]).resolve(), built["compare"], python, dbt.parent / "dbt")
 
 
-def build(names: list[str]) -> dict[str, Path]:
-    """Builds in release; returns where each program is."""
+def build(names: list[str], is_release: bool) -> dict[str, Path]:
+    """Returns where each program is."""
     print(f"building {', '.join(names)}", flush=True)
     wanted = [argument for name in names for argument in (["--bin", name] if name == "asof" else ["--bench", name])]
-    command = ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics", *wanted]
+    command = ["cargo", "build", *(["--release"] if is_release else []), "--locked", "--message-format=json-render-diagnostics", *wanted]
     result = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in result.stdout.splitlines()]
     return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
