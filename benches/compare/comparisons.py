@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from data import Dataset, Store
-from peers.jobs import JOBS
+from peers.jobs import JOBS, of_one_date
 from tools import HERE, Tools
 
 # What asof is told of the columns of text formats, as the other tools are.
@@ -308,7 +308,7 @@ class Bench:
         events, of_day = self.store.path(events_name), self.store.dataset(events_name).events
         days = min(days, dataset.days)
         last = dataset.date(days - 1)
-        outs = [self.work / f"out-{number}" for number in range(5)]
+        outs = [self.work / f"out-{number}" for number in range(6)]
         config = self.work / "sql.toml"
         config.write_text(f"""
             [tables.item]
@@ -321,23 +321,23 @@ class Bench:
             layout = "date=%Y-%m-%d"
 
             [jobs.job]
-            sql = '''{JOBS[job]}'''
+            sql = '''{of_one_date(job)}'''
             output = "{outs[0]}"
         """)
         dates = ["--from", dataset.date(0), "--to", last]
         command = self.asof(self.work / "no-lake", "--config", config, "backfill", "job", *dates)
         contenders = [Contender("asof", command, before=self.remove(outs[0]), result=outs[0], always=True)]
         scripts = {
-            "polars, a date a thread": ("job_polars.py", "together"),
-            "polars, streaming, a date after the other": ("job_polars.py", "streaming"),
-            "DuckDB, a date a thread": ("job_duckdb.py", "together"),
-            "DuckDB, a date after the other": ("job_duckdb.py", "in-turn"),
+            "polars, a query a day": ("job_polars.py", "together"),
+            "polars, a query a day, streaming": ("job_polars.py", "streaming"),
+            "DuckDB, a query a day": ("job_duckdb.py", "together"),
         }
+        if days > 1:
+            scripts["DuckDB, a query a day, in turn"] = ("job_duckdb.py", "in-turn")
+            scripts["DuckDB, one query"] = ("job_duckdb.py", "at-once")
         for out, (title, (script, method)) in zip(outs[1:], scripts.items()):
-            # Of one date, both ways are the same for DuckDB.
-            if days > 1 or title != "DuckDB, a date a thread":
-                command = self.tools.script(script, method, job, lake, events, out, "--to", last)
-                contenders.append(Contender(title, command, before=self.remove(out), result=out))
+            command = self.tools.script(script, method, job, lake, events, out, "--to", last)
+            contenders.append(Contender(title, command, before=self.remove(out), result=out))
         what = {"join": "join", "group": "join and group by", "window": "join and window function", "semi": "semi-join"}[job]
         title = f"{what}, {days} {'day' if days == 1 else 'days'} of {number(of_day)} events, {describe(dataset)}"
         return Comparison("sql", title, contenders, [])
@@ -363,5 +363,5 @@ def number(count: int) -> str:
 
 
 def describe(dataset: Dataset) -> str:
-    key = {"int": "integer key", "narrow": "integer key", "source": "integer key", "text": "text key", "composite": "key of two columns"}[dataset.shape]
+    key = {"text": "text key", "composite": "key of two columns"}.get(dataset.shape, "integer key")
     return f"{number(dataset.rows)} rows ({key}, {len(dataset.key) + len(dataset.payload)} columns)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from textwrap import fill
 
 from tools import CHECKOUT, HERE
 
@@ -106,7 +107,7 @@ def machine(results: dict, outcomes: list[Result]) -> str:
         lines.append(f"- **other processes were at work** beside: {', '.join(busy)}")
     if results["size"] == "small":
         lines.append("- **small data, to try the benchmark itself**: start-up is most of the times, and they say nothing")
-    return "\n".join(lines)
+    return wrapped(lines)
 
 
 def summary(outcomes: list[Result]) -> str:
@@ -124,7 +125,12 @@ def summary(outcomes: list[Result]) -> str:
         else:
             behind.append(f"- {outcome.name}: takes {asof.wall / best.wall:.2f} times as long as the best other ({best.name}). {memory}")
     sections = {"asof is faster than the best of the others in:": ahead, "asof is slower in:": behind, "asof failed in:": failed}
-    return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections.items() if lines)
+    return "\n\n".join(f"{title}\n\n{wrapped(lines)}" for title, lines in sections.items() if lines)
+
+
+def wrapped(items: list[str]) -> str:
+    """Items of a list, no line of which is longer than those of other documents."""
+    return "\n".join(fill(item, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for item in items)
 
 
 def demands_table(outcomes: list[Result]) -> str:
@@ -223,8 +229,8 @@ def table(outcome: Result) -> str:
     for floor in outcome.floors:
         if floor.runs and "changes" in floor.runs[0]:
             decode, changes, encode = (floor.median(part) for part in ["decode", "changes", "encode"])
-            lines += ["", f"Without its start and the reading of the intervals, {label(floor)} takes {decode:.2f} s to decode, {changes:.2f} s "
-                          f"to read the changes and {encode:.2f} s to encode."]
+            lines += ["", f"Without its start and the reading of the intervals, {label(floor)} takes {decode:.2f} s to decode, "
+                          f"{changes:.2f} s to read the changes and {encode:.2f} s to encode."]
         elif floor.runs and "encode" in floor.runs[0]:
             decode, encode = floor.median("decode"), floor.median("encode")
             lines += ["", f"Without its start and the reading of the intervals, {label(floor)} decodes the snapshot in {decode:.2f} s "
@@ -250,7 +256,7 @@ def label(one: Outcome) -> str:
         "pyarrow_decode": "*decoding alone, pyarrow*",
         "duckdb_decode": "*decoding alone, DuckDB*",
         "duckdb_hash": "*decoding and hashing rows, DuckDB*",
-        "asof_floor": "*first copy, changes and intervals, as asof reads and writes*",
+        "asof_floor": "*first copy, changes, intervals: asof's own*",
         "asof_decode": "*decoding alone, as asof reads*",
         "polars_night": "*decoding and encoding, polars*",
     }

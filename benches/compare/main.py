@@ -72,7 +72,7 @@ class Rounds:
         self.runs[contender.name].append(run.numbers() | parts(run.said))
         print(f"  {contender.name:<36} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {run.peak_mib:8.0f} MiB", flush=True)
         if is_first:
-            self.hold_against_asof(contender, changes(run.said))
+            self.hold_against_asof(contender, counted_changes(run.said))
 
     def hold_against_asof(self, contender: Contender, changes: list[str]) -> None:
         reference = next(iter(self.comparison.contenders), contender)
@@ -108,7 +108,7 @@ def parts(said: str) -> dict[str, float]:
     return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
 
 
-def changes(said: str) -> list[str]:
+def counted_changes(said: str) -> list[str]:
     """The rows that were added, changed and removed, if a process counts them."""
     return re.findall(r"[+~-]\d+ (?:added|changed|removed)", said.replace(",", ""))
 
@@ -163,7 +163,7 @@ def compare(options: argparse.Namespace, cache: Path, folder: Path, results: dic
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/compare/run", description=__doc__)
-    parser.add_argument("--size", choices=["small", "full"], default="full", help="small: a try of everything, in a minute or two")
+    parser.add_argument("--size", choices=["small", "full"], default="full", help="small: a try of everything, in a few minutes")
     parser.add_argument("--only", type=lambda text: text.split(","), help="the comparisons to run, by commas; the others stay as they were")
     parser.add_argument("--rounds", type=int, default=5, help="how many times each is run")
     parser.add_argument("--asof", type=Path, help="the program to measure, instead of this checkout's release build")

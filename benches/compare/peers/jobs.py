@@ -2,18 +2,27 @@
 
 JOBS = {
     "join": """
-        SELECT events.*, item.name, item.price FROM events JOIN item ON item_id = id WHERE item.status = 'ACTIVE'
+        SELECT events.*, item.name, item.price FROM events JOIN item ON item_id = id{same_date} WHERE item.status = 'ACTIVE'
     """,
     "group": """
-        SELECT category, kind, count(*) AS events, CAST(sum(quantity) AS BIGINT) AS quantity, sum(quantity * price) AS revenue
-        FROM events JOIN item ON item_id = id GROUP BY category, kind
+        SELECT {date}category, kind, count(*) AS events, CAST(sum(quantity) AS BIGINT) AS quantity, sum(quantity * price) AS revenue
+        FROM events JOIN item ON item_id = id{same_date} GROUP BY {date}category, kind
     """,
     "window": """
-        SELECT event_id, item_id, category, quantity * price AS value,
-            CAST(row_number() OVER (PARTITION BY category ORDER BY quantity * price DESC, event_id) AS BIGINT) AS place
-        FROM events JOIN item ON item_id = id WHERE item.status = 'ACTIVE'
+        SELECT {date}event_id, item_id, category, quantity * price AS value,
+            CAST(row_number() OVER (PARTITION BY {date}category ORDER BY quantity * price DESC, event_id) AS BIGINT) AS place
+        FROM events JOIN item ON item_id = id{same_date} WHERE item.status = 'ACTIVE'
     """,
     "semi": """
-        SELECT * FROM events WHERE item_id IN (SELECT id FROM item WHERE status = 'ACTIVE')
+        SELECT * FROM events WHERE ({date}item_id) IN (SELECT {snapshot_date}id FROM item WHERE status = 'ACTIVE')
     """,
 }
+
+
+def of_one_date(job: str) -> str:
+    return JOBS[job].format(date="", snapshot_date="", same_date="")
+
+
+def of_all_dates(job: str) -> str:
+    """With the date of the events and that of the copies as columns."""
+    return JOBS[job].format(date="date, ", snapshot_date="snapshot_date, ", same_date=" AND date = snapshot_date")
