@@ -128,9 +128,9 @@ def summary(outcomes: list[Result]) -> str:
     return "\n\n".join(f"{title}\n\n{wrapped(lines)}" for title, lines in sections.items() if lines)
 
 
-def wrapped(items: list[str]) -> str:
-    """Items of a list, no line of which is longer than those of other documents."""
-    return "\n".join(fill(item, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for item in items)
+def wrapped(items: list[str], indent: str = "  ") -> str:
+    """Items of a list, or paragraphs, in lines no longer than those of other documents."""
+    return "\n".join(fill(item, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) for item in items)
 
 
 def demands_table(outcomes: list[Result]) -> str:
@@ -229,12 +229,14 @@ def table(outcome: Result) -> str:
     for floor in outcome.floors:
         if floor.runs and "changes" in floor.runs[0]:
             decode, changes, encode = (floor.median(part) for part in ["decode", "changes", "encode"])
-            lines += ["", f"Without its start and the reading of the intervals, {label(floor)} takes {decode:.2f} s to decode, "
-                          f"{changes:.2f} s to read the changes and {encode:.2f} s to encode."]
+            note = f"asof's library decodes the first copy in {decode:.2f} s, reads the changes in {changes:.2f} s and encodes the " \
+                   f"intervals in {encode:.2f} s."
         elif floor.runs and "encode" in floor.runs[0]:
             decode, encode = floor.median("decode"), floor.median("encode")
-            lines += ["", f"Without its start and the reading of the intervals, {label(floor)} decodes the snapshot in {decode:.2f} s "
-                          f"and encodes the intervals in {encode:.2f} s."]
+            note = f"{label(floor)} decodes the snapshot in {decode:.2f} s and encodes the intervals in {encode:.2f} s."
+        else:
+            continue
+        lines += ["", wrapped([f"Without its start and the reading of the intervals, {note}"], indent="")]
     return "\n".join(lines)
 
 

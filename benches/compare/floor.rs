@@ -47,7 +47,7 @@ pub(crate) fn compaction(lake: &Path, out: &Path) -> Result {
     let mut writer = ObjectWriter::create(
         File::create(out)?,
         intervals.schema(),
-        &["id".to_owned()],
+        &["id".to_owned(), "active_start".to_owned()],
         &Location::local(out),
     )?;
     for batch in rows {
