@@ -20,9 +20,9 @@ write has `--dry-run`.
 | 3 | data refused: bad keys, guard, gap, schema, verification | alert |
 | 4 | conflict: another writer published first | retry |
 | 5 | some dates or tables failed; the others are published | retry: only the failed ones run again |
-| 6 | `asof status --exit-code`: something is not up to date | what you decide |
-| 70 | a bug of asof | fail, and report it |
-| 130, 143 | interrupted by SIGINT or SIGTERM | run again |
+| 6 | `asof status --exit-code`: something is out of date | your choice |
+| 70 | a bug in asof | fail, and report it |
+| 129, 130, 143 | interrupted by SIGHUP, SIGINT or SIGTERM | run again |
 ";
 
 fn reference() -> String {

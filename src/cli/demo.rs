@@ -248,7 +248,7 @@ impl Tour<'_> {
         let newest = RELEASES.last().map_or("", |release| release.0);
         self.printer.line(format!(
             "Airports change: codes, names, countries. Here are {} dated releases of a real table \
-             of airports, and flights\nof {} days between them. How many passengers flew to each \
+             of airports, and flights\non {} days between them. How many passengers flew to each \
              country?",
             RELEASES.len(),
             FLIGHTS.len()
@@ -257,8 +257,8 @@ impl Tour<'_> {
             .line(format!("{} cd {}", paint(DIM, "$"), self.folder.display()))?;
 
         self.say(
-            "1. Keep a dated copy of the table, each night. The past releases are taken in \
-             with --backdate.",
+            "1. Keep a dated copy of the table, each night. --backdate allows past \
+             releases.",
         )?;
         self.printer.line(format!(
             "{} for day in $(ls airports | cut -d. -f1); do asof snapshot airport --date $day \
@@ -281,7 +281,7 @@ impl Tour<'_> {
         )?;
         self.command("history airport UTTT")?;
 
-        self.say("4. Run the job for every day, with the airports as they stood on that day.")?;
+        self.say("4. Run the job for every day, with the airports as they were on that day.")?;
         let from = FLIGHTS.first().map_or("", |day| day.0);
         let to = FLIGHTS.last().map_or("", |day| day.0);
         self.command(&format!("backfill passengers --from {from} --to {to}"))?;
@@ -289,7 +289,7 @@ impl Tour<'_> {
         self.say("5. The same query, joined to today's table instead: what a plain rerun gives.")?;
         self.compare(newest)?;
 
-        self.say("6. Run it again: nothing is to be done.")?;
+        self.say("6. Run it again: there is nothing left to do.")?;
         self.command(&format!("backfill passengers --from {from} --to {to}"))?;
 
         self.say(

@@ -20,9 +20,7 @@ pub fn init(workspace: &Workspace<'_>) -> Result<Location> {
         .map_err(|error| write_error(error, &path))?;
     match staged.publish_new()? {
         Published::Done => Ok(path),
-        Published::Exists => Err(
-            Error::usage(format!("there is an {FILE_NAME} here already"))
-                .hint(format!("edit {FILE_NAME}")),
-        ),
+        Published::Exists => Err(Error::usage(format!("{FILE_NAME} already exists here"))
+            .hint(format!("edit {FILE_NAME}"))),
     }
 }

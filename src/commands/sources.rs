@@ -45,7 +45,7 @@ impl GivenSource {
         match of_databases.find(|(_, told)| told.is_some()) {
             None => Ok(()),
             Some((option, _)) => Err(Error::usage(format!(
-                "{option} applies to databases only; '{written}' is none"
+                "{option} applies to databases only; '{written}' is not a database"
             ))
             .hint(format!("leave out {option}"))),
         }

@@ -181,8 +181,8 @@ impl Workspace<'_> {
         }
         let store = root.store().map_or("", |store| store.url());
         let what = format!(
-            "the store '{store}' does not enforce conditional writes: of two writers of one date \
-             at a time, one would be lost unnoticed"
+            "the store '{store}' does not enforce conditional writes: if two writers publish one \
+             date at once, one is lost unnoticed"
         );
         if self.allow_unsafe_store {
             self.progress.note(&what);
@@ -191,7 +191,7 @@ impl Workspace<'_> {
         Err(Error::usage(what)
             .hint("--allow-unsafe-store, if nothing else writes there at the same time")
             .hint(format!(
-                "if the store was mended since: delete '{}', in which that is remembered",
+                "if the store enforces them now: delete '{}', which records that it does not",
                 paths::store_facts(root)
             )))
     }

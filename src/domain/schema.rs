@@ -166,8 +166,8 @@ pub fn declaration(table: &str, types: &[(String, DataType)]) -> String {
     let table = toml_key(table);
     let types = types.join(", ");
     format!(
-        "[tables.{table}] types = {{ {types} }} in asof.toml reads the {noun} so on every date, \
-         or correct {it} in the source"
+        "[tables.{table}] types = {{ {types} }} in asof.toml reads the {noun} this way on every \
+         date, or correct {it} in the source"
     )
 }
 

@@ -167,7 +167,7 @@ impl Program {
                  to run"
             ))
             .hint(
-                "a program is looked for in PATH, or, if its name has a '/', from the \
+                "asof looks up a program in PATH, or, if its name has a '/', from the \
                  folder of asof.toml",
             ),
             std::io::ErrorKind::PermissionDenied => {

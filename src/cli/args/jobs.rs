@@ -29,7 +29,7 @@ pub struct BackfillArgs {
     /// Run nothing: record that outputs which are stale because the job has changed are still right
     #[arg(long, conflicts_with = "only")]
     pub accept: bool,
-    /// The number of dates to run in parallel [default: the number of processors, and of a join two more]
+    /// The number of dates to run in parallel [default: the number of processors, plus two for a join]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// The engine that runs the jobs
@@ -78,7 +78,7 @@ pub struct EventsOptions {
     /// How much older than its label a snapshot may be, such as 3d; overrides asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub tolerance: Option<DaySpan>,
-    /// How many days before the events' date the snapshot's label lies, such as 1d; overrides
+    /// How many days the snapshot's label is before the events' date, such as 1d; overrides
     /// asof.toml
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub lag: Option<DaySpan>,
@@ -126,7 +126,7 @@ pub struct EventsJoinArgs {
     /// The time zone in which the day of a timestamp lies; by default that of asof.toml, or UTC
     #[arg(long, value_name = "ZONE", requires = "events_date_column")]
     pub events_timezone: Option<String>,
-    /// Their format, if neither their names nor their first bytes tell
+    /// Their format, if neither their names nor their first bytes show it
     #[arg(long, value_name = "FORMAT")]
     pub events_format: Option<FormatArg>,
     /// The table to join to

@@ -30,13 +30,13 @@ use crate::memory::MemoryBudget;
 ///
 /// A job joins events to a table that changes slowly. Rerun last month's job today and it joins
 /// last month's events to today's table. asof keeps a dated copy of the table each night, compacts
-/// the copies into intervals, and runs the job of any past day against the table as it stood on
-/// that day.
+/// the copies into intervals, and runs the job of any past day against the table as it was on that
+/// day.
 ///
 /// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3
 /// data refused; 4 another writer published first, retry; 5 some dates or tables failed and the
 /// others are published, retry; 6 `status --exit-code` found something that is not up to date; 70 a
-/// bug of asof, report it; 130 and 143 interrupted, run again.
+/// bug of asof, report it; 129, 130 and 143 interrupted, run again.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
@@ -71,7 +71,7 @@ pub struct Global {
     /// Print only errors, and the results of show, diff, history, status and partitions
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more output; -vv also logs what asof passes over or tries again
+    /// Print more output; -vv also logs what asof skips or retries
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The format of what goes to standard error
@@ -93,8 +93,8 @@ pub struct Global {
     /// Approximate memory limit, such as 2GiB [default: half of the machine's memory]
     #[arg(long, global = true, value_name = "SIZE", env = "ASOF_MEMORY", value_parser = memory)]
     pub memory: Option<MemoryBudget>,
-    /// Write to an object store that does not enforce conditional writes, where two writers at a
-    /// time are not safe
+    /// Write to an object store that does not enforce conditional writes, where concurrent
+    /// writers are not safe
     #[arg(long, global = true)]
     pub allow_unsafe_store: bool,
     /// When to use color
@@ -133,7 +133,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
     Snapshot(Box<SnapshotArgs>),
-    /// Show how a source is understood: format, dialect, columns, types and first rows
+    /// Show how asof reads a source: format, dialect, columns, types and first rows
     Check(CheckArgs),
     /// Turn snapshots into validity intervals, losslessly
     Compact(Box<CompactArgs>),

@@ -34,10 +34,10 @@ pub struct SnapshotArgs {
     /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
-    /// How to treat a snapshot that exists
+    /// What to do if the snapshot already exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
-    /// The source really holds the state of a past date
+    /// Confirm that the source holds the state of the past date
     #[arg(long)]
     pub backdate: bool,
     /// Publish despite a guard (recorded in the Parquet footer)
@@ -66,13 +66,13 @@ pub struct SourceArgs {
     /// for standard input; by default what asof.toml says
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
-    /// The format of files, if neither their names nor their first bytes tell
+    /// The format of the files, if neither their names nor their first bytes show it
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
-    /// The table or view of the database [default: the one with the name of TABLE]
+    /// The table or view of the database [default: TABLE]
     #[arg(long, value_name = "NAME")]
     pub source_table: Option<String>,
-    /// A query of the database, in its own SQL, in place of a table
+    /// A query in the database's own SQL, instead of a table
     #[arg(long, value_name = "SQL", conflicts_with = "source_table")]
     pub query: Option<String>,
 }
@@ -146,7 +146,7 @@ pub enum FormatArg {
     Csv,
     /// Tab-separated values with a header
     Tsv,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
     /// Arrow IPC, file or stream
     Arrow,
@@ -189,7 +189,7 @@ pub struct CompactArgs {
     /// The time zone in which the day of a timestamp lies; by default that of asof.toml, or UTC
     #[arg(long, value_name = "ZONE", requires = "date_column")]
     pub timezone: Option<String>,
-    /// The format of those copies, if neither their names nor their first bytes tell
+    /// The format of those copies, if neither their names nor their first bytes show it
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
     /// The key columns
@@ -220,10 +220,10 @@ pub struct CompactArgs {
     /// The most missing days in a row that are carried
     #[arg(long, value_name = "DAYS")]
     pub max_gap: Option<u32>,
-    /// The name of the column of first dates [default: active_start]
+    /// The name of the column of start dates [default: active_start]
     #[arg(long, value_name = "NAME")]
     pub start_column: Option<String>,
-    /// The name of the column of ends [default: active_end]
+    /// The name of the column of end dates [default: active_end]
     #[arg(long, value_name = "NAME")]
     pub end_column: Option<String>,
     /// Whether the end is the last date or the day after it [default: inclusive]
@@ -235,16 +235,16 @@ pub struct CompactArgs {
     /// Write ends as a dbt snapshot does: dbt_valid_from and dbt_valid_to, exclusive, null where open
     #[arg(long, conflicts_with_all = ["start_column", "end_column", "end", "open_end"])]
     pub dbt: bool,
-    /// Columns whose change ends no interval
+    /// Columns whose changes do not end an interval
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub ignore: Vec<String>,
-    /// The only columns whose change ends an interval
+    /// The only columns whose changes end an interval
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub track: Vec<String>,
     /// A SQL condition; rows that do not meet it count as absent
     #[arg(long = "where", value_name = "EXPR")]
     pub condition: Option<String>,
-    /// The only columns of the intervals, beside the key
+    /// The only columns of the intervals, besides the key
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub select: Vec<String>,
     /// Rebuild from all snapshots, with the settings of the existing intervals

@@ -26,7 +26,7 @@ impl Render for ExpandReport {
         if self.missing_days > 0 {
             let dates = count(self.missing_days, "date");
             printer.line(format!(
-                "{dates} of the range had no snapshot, and none is made up"
+                "{dates} of the range had no snapshot, and got no copy"
             ))?;
         }
         Ok(())

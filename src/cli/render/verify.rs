@@ -69,13 +69,11 @@ fn checked_outputs(printer: &Printer, outputs: &OutputProof) -> Result<()> {
     ))?;
     if outputs.not_compared > 0 {
         let outputs = count(outputs.not_compared, "output");
-        printer.line(format!(
-            "  {outputs} not compared with what was damaged since"
-        ))?;
+        printer.line(format!("  {outputs} not compared: the inputs are damaged"))?;
     }
     if let Some(recomputed) = outputs.recomputed {
         let recomputed = count(recomputed, "output");
-        printer.line(format!("  {recomputed} with the rows of a fresh run"))?;
+        printer.line(format!("  {recomputed} with the same rows as a fresh run"))?;
     }
     without_checksums(printer, outputs.without_checksums)
 }

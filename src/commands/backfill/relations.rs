@@ -154,7 +154,7 @@ impl<'a> RelationFinder<'a> {
             .chain(histories.iter().map(String::as_str));
         error.hint_nearest(own, all, || {
             format!(
-                "known are {}; a table's history is read as TABLE_snapshots or TABLE_intervals",
+                "the names are {}; TABLE_snapshots and TABLE_intervals read a table's history",
                 names.join(", ")
             )
         })

@@ -211,7 +211,7 @@ impl<'a> DescribedJob<'a> {
             _ if !config.command.is_empty() => resolve_command(self.workspace, config),
             Some(sql) => resolve_sql(self.workspace, sql, &config.names, self.ad_hoc),
             None if !config.names.is_empty() => Err(Error::usage(
-                "'names' applies to SQL jobs only; this job is a join",
+                "'names' applies to jobs with SQL or a command; this job is a join",
             )),
             None => resolve_join(self.workspace, config, self.ad_hoc),
         }
@@ -493,7 +493,7 @@ fn relations_of_command<'a>(
     let is_read = |name: &&String| config.events.contains(name) || config.tables.contains(name);
     if let Some(unread) = config.names.keys().find(|name| !is_read(name)) {
         return Err(Error::usage(format!(
-            "'names' has the name '{unread}', which is neither in 'events' nor in 'tables'"
+            "'names' defines '{unread}', which is neither in 'events' nor in 'tables'"
         )));
     }
     let mut variables = BTreeSet::new();
@@ -539,7 +539,7 @@ fn resolve_sql(
     let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()))?)?;
     if let Some(unread) = names.keys().find(|name| !referenced.contains(name)) {
         let error = Error::usage(format!(
-            "'names' has the name '{unread}', which the job's SQL does not read"
+            "'names' defines '{unread}', which the job's SQL does not read"
         ));
         return Err(
             error.hint_nearest(unread, referenced.iter().map(String::as_str), || {

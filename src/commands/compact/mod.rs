@@ -288,7 +288,7 @@ fn run(
                     .join(", ");
                 workspace.progress.note(&format!(
                     "{name}: {noun} {columns_named} {are} read as \
-                     text, since the values of some dates are"
+                     text, since some dates hold text"
                 ));
                 table
                     .types

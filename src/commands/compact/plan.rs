@@ -177,7 +177,7 @@ impl<'a> Compaction<'a> {
         } else if let Some(existing) = Intervals::open(&self.path).ok().flatten()
             && let Some(command) = restoring(self.workspace, &self.table, &existing, dates)
         {
-            error = error.hint(format!("{command}, to have them back"));
+            error = error.hint(format!("{command}, to restore them"));
         }
         Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
     }

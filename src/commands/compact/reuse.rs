@@ -31,7 +31,7 @@ impl Compaction<'_> {
         {
             self.refuse_pruned("a compaction with other settings", pruned)?;
             self.workspace.progress.note(&format!(
-                "{}: the settings differ from those of the intervals that exist; \
+                "{}: the settings differ from those of the existing intervals; \
                  all snapshots are read",
                 self.table.name
             ));

@@ -242,8 +242,8 @@ fn decide_comparison(
     track.retain(|column| !column.is_empty());
     if !ignore.is_empty() && !track.is_empty() {
         return Err(Error::usage(
-            "'ignore' and 'track' exclude one another: the one names what is not compared, the \
-             other all that is",
+            "'ignore' and 'track' exclude each other: one names the columns not to compare, the \
+             other the only ones to compare",
         ));
     }
     if let Some(key) = key.iter().find(|key| ignore.contains(key)) {

@@ -99,7 +99,7 @@ impl DamagedSnapshot {
         let table = &plan.table.name;
         let note = format!(
             "{table}: {} was not compared with {date}, which cannot be read: {}; if a source holds \
-             the state of that day, this puts it in the place of the damaged copy: {} --source FILE",
+             the state of that day, this replaces the damaged copy: {} --source FILE",
             plan.date,
             sentence(why, table),
             repair(table, *date, workspace.clock.today())

@@ -105,8 +105,8 @@ impl IntervalFindings {
             (
                 &self.overlapping,
                 [
-                    "interval begins before the key's one before it ends",
-                    "intervals begin before the key's one before them ends",
+                    "interval begins before the key's previous interval ends",
+                    "intervals begin before the key's previous interval ends",
                 ],
             ),
             (

@@ -268,7 +268,7 @@ impl<'a> OutputVerification<'a> {
                 Err(_) if !whole.contains(&date) => {}
                 // The rules of now find no copy for it: nothing is damaged.
                 Err(error) if error.kind() == Kind::Refused && !error.is_damage() => {
-                    let what = format!("it would not be made now: {error}");
+                    let what = format!("a run would fail now: {error}");
                     self.problem(Some(date), ProblemKind::Stale, what);
                 }
                 Err(error) => unreadable.entry(error.to_string()).or_insert((date, 0)).1 += 1,
@@ -326,7 +326,7 @@ impl<'a> OutputVerification<'a> {
                     *recomputed = recomputed.map(|dates| dates + 1);
                 }
                 Ok(Some(what)) => {
-                    let what = format!("a fresh run gives other rows: {what}");
+                    let what = format!("a fresh run gives different rows: {what}");
                     verification.problem(Some(date), ProblemKind::Output, what);
                 }
                 Err(error) => {
@@ -434,13 +434,13 @@ fn first_difference(stands: &Location, fresh: &Location) -> Result<Option<String
             (Some(one), Some(other)) if one == other => {}
             (None, Some(_)) => {
                 return Ok(Some(format!(
-                    "the output has {} rows, and it more",
+                    "the output has {} rows, and the fresh run has more",
                     row - 1
                 )));
             }
             (Some(_), None) => {
                 return Ok(Some(format!(
-                    "it has {} rows, and the output more",
+                    "the fresh run has {} rows, and the output has more",
                     row - 1
                 )));
             }

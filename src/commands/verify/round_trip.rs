@@ -88,9 +88,7 @@ impl Verification<'_> {
             (false, true) => self.proof.counted_only += 1,
             (_, same_rows) => {
                 let what = if same_rows {
-                    "the intervals give rows that are not those of the fingerprint that was \
-                     recorded"
-                        .to_owned()
+                    "the rows of the intervals do not match the recorded fingerprint".to_owned()
                 } else {
                     format!(
                         "the intervals give {} rows, and {} were recorded",
@@ -148,7 +146,7 @@ fn second_look(
                 format!("{} is missing in the intervals", show_key(batch, key, row))
             }
             Difference::Removed(batch, row) => {
-                format!("{} is too many in the intervals", show_key(batch, key, row))
+                format!("{} is only in the intervals", show_key(batch, key, row))
             }
             Difference::Changed(ours, theirs) => {
                 format!(

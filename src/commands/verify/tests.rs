@@ -259,7 +259,7 @@ fn a_row_that_lacks_in_a_snapshot_is_found_by_its_count() {
     assert!(
         problems[1]
             .2
-            .ends_with("1 key: id=4 is too many in the intervals"),
+            .ends_with("1 key: id=4 is only in the intervals"),
         "{}",
         problems[1].2
     );
@@ -425,7 +425,7 @@ fn intervals_that_overlap_are_found() {
             .iter()
             .any(|(_, kind, what)| *kind == ProblemKind::Intervals
                 && what
-                    == "1 interval begins before the key's one before it ends: id=2 from \
+                    == "1 interval begins before the key's previous interval ends: id=2 from \
              2024-01-02 to 2024-01-04"),
         "{found:?}"
     );

@@ -90,7 +90,8 @@ impl DateColumn {
             (integers, Some(_)) if integers.is_integer() => Ok(()),
             (other, _) => {
                 let error = Error::usage(format!(
-                    "{place}: column '{name}' is {what}, and dates are a date, a timestamp or text"
+                    "{place}: column '{name}' is {what}, and a date column is a date, a \
+                     timestamp or text"
                 ));
                 let digits = self.named_by.setting("date-format", "%Y%m%d");
                 Err(match other {
@@ -119,7 +120,7 @@ impl DateColumn {
             "{place}: {nulls} {rows} a null in the date column '{}'",
             self.name
         ))
-        .hint("correct the source: every row has a date"))
+        .hint("correct the source: every row needs a date"))
     }
 
     pub(super) fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
@@ -130,7 +131,7 @@ impl DateColumn {
                 "{place}: column '{}' has a date outside of the years 0001 to 9999",
                 self.name
             ))
-            .hint("correct the source, or the time zone in which the day of an instant lies")
+            .hint("correct the source, or the time zone that decides the day of a timestamp")
         })
     }
 

@@ -60,7 +60,7 @@ impl JoinSpec {
             .join(" ");
         Err(Error::usage(format!(
             "a join with table {table} must be on its key ({names}), so that \
-             an event meets one row at most"
+             an event matches at most one row"
         ))
         .hint(pairs)
         .hint("write the job in SQL to join on other columns"))

@@ -135,7 +135,7 @@ fn first_listings(pages: &dyn Pages, ground: &Ground<'_>, range: DateRange) -> V
 
 fn why_scattered(layout: &Layout, listings: usize) -> String {
     format!(
-        "paths of layout '{layout}' do not sort as their dates do, so this range {}",
+        "paths of layout '{layout}' do not sort by date, so this range {}",
         match listings {
             0 => "is found by listing everything".to_owned(),
             1 => "is found only because it happens to be one run of keys".to_owned(),

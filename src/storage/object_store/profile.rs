@@ -72,7 +72,7 @@ pub(crate) fn options(
         .filter(|_| !has_keys && !in_environment)
     {
         return Err(Error::usage(format!(
-            "the AWS profile '{name}' has no keys but '{way}', which asof does not follow"
+            "the AWS profile '{name}' uses '{way}' instead of keys, which asof does not support"
         ))
         .hint(format!(
             "eval \"$(aws configure export-credentials --profile {name} --format env)\""
@@ -191,7 +191,7 @@ mod tests {
             of(Some("work"), "", "[profile work]\nsso_session = corp\n").expect_err("a login");
         assert_eq!(
             error.to_string(),
-            "the AWS profile 'work' has no keys but 'sso_session', which asof does not follow"
+            "the AWS profile 'work' uses 'sso_session' instead of keys, which asof does not support"
         );
         assert!(error.hints()[0].contains("export-credentials --profile work"));
     }

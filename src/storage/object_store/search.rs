@@ -79,8 +79,8 @@ async fn by_keys(
         outcome = SearchOutcome {
             requests: outcome.requests,
             scattered: Some(
-                "this store does not list keys in the order of their bytes, so that everything \
-                 is listed"
+                "this store does not list keys in byte order, so asof lists \
+                 everything"
                     .to_owned(),
             ),
             ..SearchOutcome::default()
@@ -389,7 +389,7 @@ mod tests {
             outcome
                 .scattered
                 .expect("it is said")
-                .contains("in the order of their bytes")
+                .contains("in byte order")
         );
     }
 
@@ -403,7 +403,7 @@ mod tests {
         let said = outcome.scattered.expect("it is said");
         assert_eq!(
             said,
-            "paths of layout '%d-%m-%Y' do not sort as their dates do, so this range is in 3 places"
+            "paths of layout '%d-%m-%Y' do not sort by date, so this range is in 3 places"
         );
     }
 }

@@ -274,7 +274,7 @@ fn one_file(folder: &Path, program: &Program) -> Result<Object> {
     match (files.pop(), files.pop()) {
         (Some(file), None) => Ok(file),
         (None, _) => Err(Error::refused(format!(
-            "the command '{}' ended well and wrote nothing",
+            "the command '{}' succeeded but wrote nothing",
             program.shown()
         ))
         .hint(expected())),

@@ -27,7 +27,7 @@ impl InputFile {
     pub(in crate::commands::backfill) fn read(location: Location) -> Result<Self> {
         let hash = hash_of(&location)?.ok_or_else(|| {
             Error::usage(format!("'inputs' names '{location}', which is not a file"))
-                .hint("inputs are files, from the folder of asof.toml")
+                .hint("inputs are files, relative to the folder of asof.toml")
         })?;
         Ok(InputFile { location, hash })
     }

@@ -30,7 +30,7 @@ impl Login {
         let at = format!("{}:{}", self.host, self.port);
         let failed = match &error {
             MysqlError::Server(refused) if PASSING.contains(&refused.code) => {
-                Error::io(format!("{at} does not serve: {}", refused.message))
+                Error::io(format!("{at} is unavailable: {}", refused.message))
             }
             MysqlError::Server(refused) => {
                 let failed = Error::usage(format!("{at} refuses: {}", refused.message));

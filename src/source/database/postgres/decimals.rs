@@ -120,8 +120,8 @@ pub(super) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, St
     let mut next = || words.next().ok_or("holds a number that cannot be read");
     let (count, weight, sign, _) = (next()?, next()?, next()?, next()?);
     match sign {
-        0xc000 => return Err("holds NaN, which no decimal is".to_owned()),
-        0xd000 | 0xf000 => return Err("holds an infinity, which no decimal is".to_owned()),
+        0xc000 => return Err("holds NaN, which a decimal cannot hold".to_owned()),
+        0xd000 | 0xf000 => return Err("holds an infinity, which a decimal cannot hold".to_owned()),
         _ => {}
     }
     let too_long = || format!("holds a number that a decimal({precision}, {scale}) would round");

@@ -41,7 +41,7 @@ impl Login {
         let words = in_words(&error);
         let failed = match error.as_db_error() {
             Some(refused) if may_pass(refused) => {
-                Error::io(format!("{at} does not serve: {}", refused.message()))
+                Error::io(format!("{at} is unavailable: {}", refused.message()))
             }
             Some(refused) => {
                 let failed = Error::usage(format!("{at} refuses: {}", refused.message()));
