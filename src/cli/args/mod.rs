@@ -35,8 +35,8 @@ use crate::memory::MemoryBudget;
 ///
 /// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3
 /// data refused; 4 another writer published first, retry; 5 some dates or tables failed and the
-/// others are published, retry; 6 `status --exit-code` found something that is not up to date; 70 a
-/// bug of asof, report it; 129, 130 and 143 interrupted, run again.
+/// others are published, retry; 6 `status --exit-code` found something out of date; 70 a bug in asof,
+/// report it; 129, 130 and 143 interrupted, run again.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {

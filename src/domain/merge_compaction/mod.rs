@@ -3,7 +3,7 @@
 //!
 //! [`MergeCompaction`] holds the last snapshot's rows, in the order of the key, and the number of the
 //! interval that each is part of. The next snapshot is walked beside it. Where both have the same
-//! keys, as for nearly all rows, values are compared column by column ([`super::columns`]); where
+//! keys, as for nearly all rows, values are compared column by column ([`super::column_differ`]); where
 //! keys differ, the lesser one is gone, or is new. Rows are compared by their values: no row is
 //! hashed.
 //!
