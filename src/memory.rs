@@ -10,6 +10,7 @@
 //! | the build side of a join, of which there are two | a quarter |
 //! | the table's rows on all dates of `asof join` | half |
 //! | rows of a file of many dates, before they are divided by date | a sixteenth, and 64 MiB |
+//! | one of several tables that are copied in parallel, for all of the above | the budget by the number of those tables |
 //! | what one query holds | the budget by the number of queries that run in parallel |
 //! | one row of a source | a thirty-second, and 1 GiB: [`crate::domain::row_limits`] |
 
@@ -75,6 +76,17 @@ impl MemoryBudget {
     #[cfg(feature = "sql")]
     pub(crate) fn for_each_of(self, queries: usize) -> usize {
         self.share(queries as u64)
+    }
+
+    /// For each of some tables that are taken in parallel.
+    pub(crate) fn for_each_table_of(self, tables: usize) -> Self {
+        MemoryBudget(self.0 / tables.max(1) as u64)
+    }
+
+    /// How many tables can be taken in parallel with at least [`MemoryBudget::LEAST`] each.
+    pub(crate) fn tables_in_parallel(self) -> usize {
+        let tables = self.0 / MemoryBudget::LEAST;
+        usize::try_from(tables).unwrap_or(usize::MAX).max(1)
     }
 
     fn share(self, parts: u64) -> usize {

@@ -196,8 +196,10 @@ fn one_place(options: &SnapshotOptions) -> Option<[String; 2]> {
 /// How many of a number of tables are taken at a time.
 fn parallel_tables(tables: usize, memory: MemoryBudget) -> usize {
     let (least, most) = PARALLEL;
-    let fit = usize::try_from(memory.0 / MemoryBudget::LEAST).unwrap_or(usize::MAX);
-    processors().clamp(least, most).min(tables).min(fit).max(1)
+    processors()
+        .clamp(least, most)
+        .min(tables.max(1))
+        .min(memory.tables_in_parallel())
 }
 
 /// Takes the tables, and returns what became of each, in their order.
@@ -262,7 +264,7 @@ fn take_one(
     (parallel, tables): (usize, usize),
 ) -> TableResult {
     let notes = Notes::new(workspace.progress);
-    let part = workspace.part(parallel as u64, &notes);
+    let part = workspace.part(parallel, &notes);
     let source = part.table_config(name).source;
     let taken = if tables > 1 && source.as_deref() == Some(STANDARD_INPUT) {
         let what = format!("table {name} is read from standard input, so it must be taken alone");

@@ -68,14 +68,7 @@ fn publish_rows(
     let mut recorder = recorder(table, *date, previous_kept, &input.comparison);
     let since = previous.as_ref().map(|previous| previous.date);
     let before = previous.as_ref().and_then(Previous::footer);
-    let WrittenRows {
-        sum,
-        sum_before,
-        changes,
-        replaced,
-        duplicate_keys,
-        damaged,
-    } = write(
+    let done = write(
         workspace,
         plan,
         rows.batches,
@@ -88,43 +81,69 @@ fn publish_rows(
         },
     )?;
 
-    let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, damaged?)));
-    let not_compared = unreadable.map(|unreadable| unreadable.tell(workspace, plan));
-    let previous_counts = before.as_ref().map(|before| before.rows).zip(changes);
-    let candidate = Candidate {
-        rows: sum.rows(),
-        previous: previous_counts,
-        replaced,
-        drift,
-        unchanged: unchanged_rows(plan, before.as_ref(), sum.fingerprint())?,
-        columns: &rows.counter.finish()?,
-    };
-    let broken = plan.guards.broken(&candidate);
+    let sum = &done.sum;
+    let previous_counts = before.as_ref().map(|before| before.rows).zip(done.changes);
+    let GuardVerdict { broken, unguarded } =
+        ask_guards(plan, before.as_ref(), drift, &done, rows.counter)?;
+    let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, done.damaged?)));
     let written = SnapshotFooter {
-        not_compared,
+        not_compared: unreadable.map(|unreadable| unreadable.tell(workspace, plan)),
         forced: broken.iter().map(BrokenGuard::to_string).collect(),
-        ..footer(workspace, plan, options, &input, &sum)
+        ..footer(workspace, plan, options, &input, sum)
     };
-    if let Some(refusal) = PublishRefusal::of(plan, options, duplicate_keys, written.rows, broken) {
-        writer.finish(&refusal.footer(written))?;
-        return Err(refusal.kept(workspace, plan, options, &staged, since.is_some()));
+    if let Some(no) = PublishRefusal::of(plan, options, done.duplicate_keys, written.rows, broken) {
+        writer.finish(&no.footer(written))?;
+        return Err(no.kept(workspace, plan, options, &staged, since.is_some()));
     }
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
     let outcome = publish(workspace, plan, options, staged, sum.fingerprint(), schema)?;
     if outcome == Outcome::Kept {
         return Ok(kept_instead(workspace, plan)?);
     }
-    if let (Some(recorder), Some(before), Some(_)) = (recorder, before, changes) {
-        recorder.publish(table, &before, sum_before, &written);
+    if let (Some(recorder), Some(before), Some(_)) = (recorder, before, done.changes) {
+        recorder.publish(table, &before, done.sum_before, &written);
     }
     refused::remove_published(workspace, options, &written)?;
     Ok(SnapshotReport {
         outcome,
         bytes: Some(bytes),
         since: compared(since, previous_counts, drift),
-        since_replaced: replaced.map(|(rows, changes)| SinceReplacedCopy { rows, changes }),
-        unguarded: plan.guards.unguarded(&candidate),
+        since_replaced: done
+            .replaced
+            .map(|(rows, changes)| SinceReplacedCopy { rows, changes }),
+        unguarded,
         ..report(workspace, plan, input, written)
+    })
+}
+
+/// What the guards say of a snapshot.
+struct GuardVerdict {
+    /// The guards that it breaks.
+    broken: Vec<BrokenGuard>,
+    /// Large changes that no guard limits, in words.
+    unguarded: Vec<String>,
+}
+
+/// Asks the guards about the rows that were written. `before` is the footer of the previous
+/// snapshot.
+fn ask_guards(
+    plan: &SnapshotPlan<'_>,
+    before: Option<&SnapshotFooter>,
+    drift: &Drift,
+    written: &WrittenRows,
+    counter: ColumnCounter,
+) -> Result<GuardVerdict> {
+    let candidate = Candidate {
+        rows: written.sum.rows(),
+        previous: before.map(|before| before.rows).zip(written.changes),
+        replaced: written.replaced,
+        drift,
+        unchanged: unchanged_rows(plan, before, written.sum.fingerprint())?,
+        columns: &counter.finish()?,
+    };
+    Ok(GuardVerdict {
+        broken: plan.guards.broken(&candidate),
+        unguarded: plan.guards.unguarded(&candidate),
     })
 }
 

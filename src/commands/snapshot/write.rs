@@ -73,9 +73,9 @@ impl EarlierCopies {
     }
 }
 
-/// Writes sorted rows, and compares them with the previous snapshot's in the same pass, both in the
-/// types of `comparison`, and with the copy that is replaced. If the previous one is damaged, the rows are written without the
-/// comparison.
+/// Writes sorted rows. Compares them in the same pass with those of the previous snapshot, both in
+/// the types of `comparison`, and with the copy that is replaced. If the previous snapshot is
+/// damaged, the rows are written without the comparison.
 pub(super) fn write(
     workspace: &Workspace<'_>,
     plan: &SnapshotPlan<'_>,
@@ -108,13 +108,7 @@ pub(super) fn write(
     let mut changes = None;
     if let Some(previous) = previous {
         let before = previous.date;
-        let rows = match in_order(previous, &table.key, comparison) {
-            Err(error) if error.is_damage() => {
-                damaged = Some(error);
-                Box::new(std::iter::empty())
-            }
-            rows => rows?,
-        };
+        let rows = unless_damaged(in_order(previous, &table.key, comparison), &mut damaged)?;
         let mut earlier = keying.each(rows, before)?.map(|rows| {
             let (keyed, _) = rows.inspect_err(|error| {
                 damaged = error.is_damage().then(|| error.duplicate());
@@ -148,6 +142,17 @@ pub(super) fn write(
         replaced,
         damaged,
     })
+}
+
+/// The rows that were opened; none, and `damaged` has the error, if what they are of is damaged.
+fn unless_damaged(opened: Result<Batches>, damaged: &mut Option<Error>) -> Result<Batches> {
+    match opened {
+        Err(error) if error.is_damage() => {
+            *damaged = Some(error);
+            Ok(Box::new(std::iter::empty()))
+        }
+        opened => opened,
+    }
 }
 
 /// The rows of the previous snapshot in the order of the key. It is sorted by its own key, which

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::Workspace;
-use crate::memory::MemoryBudget;
 
 /// Told what is being done; results never go this way.
 pub trait Progress: Sync {
@@ -74,7 +73,7 @@ impl Workspace<'_> {
     /// theirs: its share of the memory, and somebody of its own to tell of progress.
     pub(in crate::commands) fn part<'p>(
         &self,
-        parts: u64,
+        parts: usize,
         progress: &'p dyn Progress,
     ) -> Workspace<'p> {
         Workspace {
@@ -82,7 +81,7 @@ impl Workspace<'_> {
             lake: self.lake.clone(),
             folder: self.folder.clone(),
             clock: self.clock,
-            memory: MemoryBudget(self.memory.0 / parts.max(1)),
+            memory: self.memory.for_each_table_of(parts),
             whole_memory: self.whole_memory,
             emitter: self.emitter.clone(),
             stores: self.stores.clone(),

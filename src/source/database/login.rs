@@ -278,7 +278,7 @@ mod tests {
             ("postgres://a@other/shop", Some("other:5432")),
             ("mysql://a@db/shop", Some("db:3307")),
             ("mariadb://b@db:3307/crm", Some("db:3307")),
-            ("mariadb://b@/crm", Some("localhost:3307")),
+            ("mariadb:///crm", Some("localhost:3307")),
             ("sqlite:shop.db", None),
         ] {
             assert_eq!(server(text).as_deref(), expected, "{text}");
