@@ -50,7 +50,8 @@ fn row(table: &TableResult) -> Option<Vec<String>> {
     Some(row)
 }
 
-/// `3 tables: 2 published, 1 failed; skipped: feed (external)`.
+/// `3 tables: 2 published, 1 failed; skipped: feed (external)`; of copies that were adopted, `3 dates:
+/// 3 published`.
 fn summary(run: &SnapshotRun) -> String {
     let published = |outcome: Outcome, name: &'static str| {
         let is_so = |table: &&TableResult| match table {
@@ -75,7 +76,11 @@ fn summary(run: &SnapshotRun) -> String {
         _ => None,
     });
     let skipped: Vec<String> = skipped.collect();
-    let taken = count((run.tables.len() - skipped.len()) as u64, "table");
+    let what = match run.is_of_one_table() {
+        true => "date",
+        false => "table",
+    };
+    let taken = count((run.tables.len() - skipped.len()) as u64, what);
     let mut text = format!("{taken}: {}", parts.join(", "));
     if !skipped.is_empty() {
         text += &paint(DIM, format!("; skipped {}", skipped.join(", ")));

@@ -8,7 +8,6 @@
 use chrono::NaiveDate;
 
 use super::plan::{Decision, decide};
-
 use super::{SnapshotOptions, SnapshotReport, take_and_tell};
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
@@ -104,7 +103,7 @@ impl ExternalCopies {
         if found.partitions.is_empty() {
             let what = format!("table {name}: no copy in '{written}' has the layout '{layout}'");
             return Err(Error::refused(what).hint(format!(
-                "asof partitions {written} --layout '{layout}' --from DATE --to DATE"
+                "asof partitions {written} --layout '{layout}' --from 2000-01-01 --to today"
             )));
         }
         let declared = options.source.format.or(config.source_format);

@@ -189,6 +189,14 @@ pub struct SnapshotRun {
 }
 
 impl SnapshotRun {
+    /// Whether all snapshots are of one table, as those of adopted copies are.
+    pub fn is_of_one_table(&self) -> bool {
+        self.tables.windows(2).all(|pair| match pair {
+            [TableResult::Done(one), TableResult::Done(other)] => one.table == other.table,
+            _ => false,
+        })
+    }
+
     /// The tables that failed.
     pub fn failures(&self) -> impl Iterator<Item = &FailedTable> {
         self.tables.iter().filter_map(|table| match table {
