@@ -167,7 +167,7 @@ impl Program {
                  to run"
             ))
             .hint(
-                "asof looks up a program in PATH, or, if its name has a '/', from the \
+                "a program is looked up in PATH, or, if its name has a '/', from the \
                  folder of asof.toml",
             ),
             std::io::ErrorKind::PermissionDenied => {
