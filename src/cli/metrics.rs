@@ -1,4 +1,4 @@
-//! `--metrics`: what a run came to, as Prometheus metrics in a file for the textfile collector of
+//! `--metrics`: the outcome of a run, as Prometheus metrics in a file for the textfile collector of
 //! node_exporter.
 //!
 //! All metrics are gauges in base units. Those of tables are what the lake holds when the run has
@@ -229,7 +229,7 @@ impl RunMetrics {
         }
     }
 
-    /// Notes what became of the dates of jobs.
+    /// Counts the dates of each backfill by what became of them.
     pub(super) fn backfill(&self, reports: &[BackfillReport]) {
         const ACTIONS: [(DateAction, &str); 5] = [
             (DateAction::Written, "written"),
@@ -248,7 +248,7 @@ impl RunMetrics {
         }
     }
 
-    /// Notes where the dates of jobs stand.
+    /// Counts the dates of jobs by the state of their outputs.
     pub(super) fn jobs(&self, jobs: &[JobStatus]) {
         for job in jobs {
             for state in ["up_to_date", "stale", "missing", "failed", "orphaned"] {
@@ -257,7 +257,7 @@ impl RunMetrics {
         }
     }
 
-    /// Notes what verification found.
+    /// Counts the problems of each table and job.
     pub(super) fn verified(&self, report: &VerifyReport) {
         let tables = report
             .tables

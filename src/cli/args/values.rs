@@ -25,7 +25,7 @@ pub(super) fn day(text: &str) -> Result<Day, String> {
     text.parse().map_err(|error| with_hints(&error))
 }
 
-/// Reads `latest` too, for one date of what is there, and for the end of a range.
+/// Reads a day, or `latest`: for an option that takes one date, or the end of a range.
 pub(super) fn latest_or_day(text: &str) -> Result<Day, String> {
     if text == "latest" {
         Ok(Day::Latest)

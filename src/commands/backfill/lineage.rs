@@ -42,7 +42,7 @@ impl<'a> BackfillRun<'a> {
         })
     }
 
-    /// Tells what came of it. Rows and files are those that this run wrote.
+    /// Sends the event that ends the run: complete, or failed. Rows and files are those that this run wrote.
     pub(super) fn end(self, ended: &Result<BackfillReport>) {
         let BackfillRun {
             run,

@@ -48,7 +48,7 @@ impl<'a> CompactRun<'a> {
         })
     }
 
-    /// Tells what came of it.
+    /// Sends the event that ends the run: complete, or failed.
     pub(super) fn end(self, ended: &Result<&CompactReport, &Error>) {
         let CompactRun {
             run,

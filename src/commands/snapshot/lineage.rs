@@ -37,7 +37,7 @@ impl<'a> SnapshotLineage<'a> {
         Some(SnapshotLineage { run, source, table })
     }
 
-    /// Tells what came of it.
+    /// Sends the event that ends the run: complete, or failed.
     pub(super) fn end(self, ended: &Result<SnapshotReport>) {
         let SnapshotLineage {
             run,
