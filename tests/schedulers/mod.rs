@@ -92,9 +92,9 @@ fn original(name: &str) -> String {
 
 /// A recipe with the folders of this machine in the place of those that it is written for.
 fn recipe(world: &World, name: &str) -> String {
-    let shop = world.path("");
+    let shop = world.path("").display().to_string();
     original(name)
-        .replace("/srv/shop", &shop.display().to_string())
+        .replace("/srv/shop", shop.trim_end_matches('/'))
         .replace("/usr/local/bin", &programs())
 }
 
@@ -133,8 +133,11 @@ fn run(mut command: Command) -> (i32, String) {
 /// A program of a Python package, stopped after four minutes: one that waits for a retry that should
 /// not be made takes five.
 fn module(world: &World, python: &str, arguments: &[&str]) -> Command {
-    let words = ["240", python, "-m"].iter().chain(arguments);
-    let words: Vec<String> = words.map(|word| (*word).to_owned()).collect();
+    let words: Vec<String> = ["240", python, "-m"]
+        .iter()
+        .chain(arguments)
+        .map(|word| (*word).to_owned())
+        .collect();
     let mut command = world.prepared("timeout", &words);
     command.env("HOME", world.path(""));
     command
