@@ -118,7 +118,7 @@ fn refused_data_fails_at_once_and_no_copy_of_a_past_day_is_taken_from_todays_tab
         "no retry, and nothing after it"
     );
     assert!(
-        said.contains("2 of 3 rows (67%) are gone, and max_delete is 60%"),
+        said.contains("2 of 3 rows (66.67%) are gone, and max_delete is 60%"),
         "{said}"
     );
     assert!(

@@ -92,7 +92,7 @@ fn refused_data_fails_at_once_and_a_conflict_is_retried() {
     world.write("item.csv", "id,status\n1,ACTIVE\n");
     let lake = world.tree(SNAPSHOTS);
     for (now, told) in [
-        (6, "2 of 3 rows (67%) are gone, and max_delete is 60%"),
+        (6, "2 of 3 rows (66.67%) are gone, and max_delete is 60%"),
         (
             7,
             "If 2024-01-06 is over and nothing holds its state any more",
