@@ -6,6 +6,8 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use crate::config::TableConfig;
+#[cfg(feature = "databases")]
+use crate::config::with_defaults;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 #[cfg(feature = "databases")]
@@ -152,7 +154,8 @@ fn database<'s>(
         None => &workspace.config.base,
     };
     let url = DatabaseUrl::parse(expanded, folder)?;
-    if is_database(written) && DatabaseUrl::tells_a_password(written) {
+    let seen = with_defaults(written);
+    if is_database(&seen) && DatabaseUrl::tells_a_password(&seen) {
         let what = format!("'{written}' holds a password, which would be printed and recorded");
         return Err(Error::usage(what).hint(url.password_hint()));
     }
