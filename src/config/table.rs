@@ -199,9 +199,9 @@ impl TableConfig {
         check_word("end", self.end.as_ref(), &["inclusive", "exclusive"])?;
         check_word("open_end", self.open_end.as_ref(), &["9999-12-31", "null"])?;
         match self.gaps.as_deref() {
-            Some(gaps @ ("error" | "split")) if self.max_gap.is_some() => Err(Error::usage(format!(
-                "'max_gap' is for gaps = \"carry\", and gaps is \"{gaps}\""
-            ))
+            Some(gaps @ ("error" | "split")) if self.max_gap.is_some() => Err(Error::usage(
+                format!("'max_gap' is for gaps = \"carry\", and gaps is \"{gaps}\""),
+            )
             .hint("leave out 'max_gap', or gaps = \"carry\"")),
             _ => Ok(()),
         }

@@ -28,7 +28,9 @@ enum TextPart<'a> {
 /// Whether a text is the name of a variable: letters, digits and `_`, and no digit first.
 fn is_name(text: &str) -> bool {
     let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !text.is_empty() && text.chars().all(is_of_a_name) && !text.starts_with(|c: char| c.is_ascii_digit())
+    !text.is_empty()
+        && text.chars().all(is_of_a_name)
+        && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The parts of a text, which errors call `shown`.

@@ -62,7 +62,7 @@ pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-pub use self::rules::{HEAD_ROWS, TypeRules};
+pub use self::rules::{HEAD_FILES, HEAD_ROWS, TypeRules};
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };
@@ -144,6 +144,10 @@ pub fn read(
     rules: &TypeRules,
     name: Option<&str>,
 ) -> Result<SourceRows> {
+    let files = match rules.only_columns {
+        true => &files[..files.len().min(HEAD_FILES)],
+        false => files,
+    };
     let folders = FolderColumns::of(files, rules)?;
     if folders.is_empty() {
         return read_files(files, format, rules, name);

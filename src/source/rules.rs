@@ -16,6 +16,8 @@ use crate::error::{Error, Result, toml_key, word};
 
 /// How many rows of a file are read, if only the columns are wanted and no file tells them.
 pub const HEAD_ROWS: u64 = 1_000;
+/// How many files are opened then.
+pub const HEAD_FILES: usize = 16;
 
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +42,9 @@ pub struct TypeRules {
     pub limits: Limits,
     /// Whether nothing else is read meanwhile, so that all processors may be used.
     pub is_alone: bool,
-    /// Whether only the columns are wanted. Of text, the first rows tell them ([`HEAD_ROWS`]); of a
-    /// database, the description of its query. Rows that are read are not all rows.
+    /// Whether only the columns are wanted. Of several files, the first ones tell them
+    /// ([`HEAD_FILES`]); of text, the first rows ([`HEAD_ROWS`]); of a database, the description of
+    /// its query. Rows that are read are not all rows.
     pub only_columns: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
