@@ -138,10 +138,11 @@ impl CommandRun<'_> {
     }
 
     fn check(&self, args: CheckArgs) -> Result<u8> {
+        let given = args.source_option();
         let name = match args.name {
             Some(name) if !args.connect => name,
             name => {
-                if let Some(option) = args.source_option().filter(|_| name.is_none()) {
+                if let Some(option) = given.filter(|_| name.is_none()) {
                     let what = format!("{option} requires a table, events or a file");
                     return Err(Error::usage(what).hint(format!("asof check TABLE {option} ...")));
                 }
