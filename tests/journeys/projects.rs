@@ -84,8 +84,8 @@ fn a_project_is_checked_before_its_first_night_and_after_it() {
     );
     assert_eq!(report["connected"], true);
     assert_eq!(parts[1]["columns"][3]["type"], "float64", "{report}");
-    assert_eq!(parts[2]["date"], "2024-03-03", "{report}");
-    assert_eq!(parts[3]["date"], "2024-03-03", "{report}");
+    assert_eq!(parts[2]["date"], "2024-03-02", "{report}");
+    assert_eq!(parts[3]["date"], "2024-03-02", "{report}");
     world.pin("projects");
 }
 
@@ -170,7 +170,7 @@ output = 'c'
 sql = 'select * from item_events join absent on item_id = id'
 output = 'd'
 [jobs.of_copies]
-sql = 'select name from item_events join copies on item_id = id join dated on dated.id = copies.id'
+sql = 'select copies.name from item_events join copies on item_id = copies.id join dated on dated.id = copies.id'
 output = 'e'
 [jobs.into_events]
 sql = 'select * from item_events'

@@ -46,7 +46,7 @@ fn reason(why: &NotChecked) -> String {
     match why {
         NotChecked::StandardInput => "it is read from standard input".to_owned(),
         NotChecked::NoSource => "it has no source".to_owned(),
-        NotChecked::NoPath => "it has no place in asof.toml".to_owned(),
+        NotChecked::NoPath => "it has no path in asof.toml".to_owned(),
         NotChecked::NeedsFailed(what) => format!("{what} failed"),
     }
 }

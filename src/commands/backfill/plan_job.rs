@@ -68,12 +68,23 @@ pub(in crate::commands) fn check_settings_of_job(
     }
     match (&job.sql, &job.table) {
         (Some(sql), _) => check_sql(sql),
-        (None, Some(_)) => join_spec(job).map(|_| ()),
+        (None, Some(_)) => join_spec(job).map(|_| ()).map_err(as_settings),
         (None, None) => {
             let hint = "sql = \"...\", sql_file = \"FILE\", table = \"T\", or command = [...]";
             Err(Error::usage("the job has no query, no table to join and no command").hint(hint))
         }
     }
+}
+
+/// An error with hints for asof.toml in the place of those for the command line.
+fn as_settings(error: Error) -> Error {
+    error.with_hints(|hint| {
+        hint.replace(
+            "--on events_column=table_column",
+            "on = [\"events_column=table_column\"]",
+        )
+        .replace("choose another --out or output", "choose another output")
+    })
 }
 
 #[cfg(feature = "sql")]
@@ -102,9 +113,9 @@ pub(in crate::commands) fn plan_job(
     let options = options_on(DateRange::single(today));
     let described = DescribedJob::of(workspace, name, &options)
         .map_err(|error| error.within(format!("job {name}")))?;
-    let within = |error: Error| described.within(error);
+    let within = |error: Error| as_settings(described.within(error));
     let layout = layout_of(described.config).map_err(within)?;
-    let work = described.work()?;
+    let work = described.work().map_err(as_settings)?;
     let object = object_of(&described.output, &layout, name, today);
     refuse_inputs_as_output(workspace, &described.output, &object, &work.events).map_err(within)?;
     if let Some(events) = work

@@ -131,9 +131,11 @@ impl Login {
 }
 
 impl Login {
-    /// What a server answers, if it does so within the time that it has.
+    /// What a server answers, if it does so within the time that it has, which the URL's `option`
+    /// sets.
     pub(super) async fn in_time<T>(
         &self,
+        option: &str,
         answer: impl Future<Output = Result<T, Ended>>,
     ) -> Result<T, Ended> {
         match tokio::time::timeout(self.patience, answer).await {
@@ -144,7 +146,10 @@ impl Login {
                 self.port,
                 self.patience.as_secs()
             ))
-            .hint("run it again when the server is less busy, or no lock is held on the table")
+            .hint(format!(
+                "start the server, or end what locks the table; ?{option}=SECONDS in the URL gives it \
+                 more time"
+            ))
             .into()),
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
     on_a_runtime(async move |sink| {
         let read = read_once(&login, &asked, sink);
         match asked.rules.only_columns {
-            true => login.in_time(read).await,
+            true => login.in_time("connect-timeout", read).await,
             false => read.await,
         }
     })

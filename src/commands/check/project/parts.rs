@@ -78,10 +78,11 @@ impl FoundColumns {
     /// Adds what was found to a part.
     fn added_to(self, part: CheckedPart, key: Vec<String>, problems: Vec<Error>) -> FoundPart {
         let schema = self.typed();
+        let what = format!("{} {}", part.part.in_words(), part.name);
         let mut notes = self.notes;
         if let Some(files) = self.files.filter(|files| *files > HEAD_FILES as u64) {
             notes.push(format!(
-                "the columns are those of the first {HEAD_FILES} of {files} files"
+                "{what}: the columns are those of the first {HEAD_FILES} of {files} files"
             ));
         }
         let part = CheckedPart {
@@ -285,7 +286,10 @@ fn problems_of(
         problems.extend(counter.err());
     }
     let selection = Selection::new(config.condition, &config.select, &table.key);
-    problems.extend(selection.check(&found.known(), table).err());
+    let selected = selection.check(&found.known(), table).err();
+    // Not an option of this command.
+    let reworded = |error: Error| error.reworded(|text| text.replace("--where ", "where = "));
+    problems.extend(selected.map(reworded));
     problems
 }
 

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::commands::shown_columns::ShownColumn;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, toml_key};
 
 /// What a part of asof.toml is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,9 +115,21 @@ impl CheckedPart {
         // An error that does not name the part is of no use beside others.
         let named = format!("{} {}", self.part.in_words(), self.name);
         let is_lake = self.part == ProjectPart::Lake;
-        let within = |error: Error| match is_lake || error.to_string().contains(&named) {
-            true => error,
-            false => error.within(&named),
+        let section = match self.part {
+            ProjectPart::Lake => "lake".to_owned(),
+            ProjectPart::Table => format!("[tables.{}]", toml_key(&self.name)),
+            ProjectPart::Events => format!("[events.{}]", toml_key(&self.name)),
+            ProjectPart::Job => format!("[jobs.{}]", toml_key(&self.name)),
+        };
+        let within = |error: Error| {
+            let error = match is_lake || error.to_string().contains(&named) {
+                true => error,
+                false => error.within(&named),
+            };
+            match error.hints() {
+                [] => error.hint(format!("look at {section} in asof.toml")),
+                _ => error,
+            }
         };
         self.problems.extend(problems.into_iter().map(within));
         if !self.problems.is_empty() {
@@ -151,17 +163,21 @@ pub struct ProjectReport {
 }
 
 impl ProjectReport {
-    /// What the caller should do, if something is wrong: what all failures ask for if they are alike
-    /// and nothing was right, and otherwise [`Kind::Partial`]. `asof snapshot` of several tables
-    /// decides alike.
+    /// What the caller should do, if something is wrong. Settings are for a person to correct. Of what
+    /// they lead to, it is what all failures ask for if they are alike and nothing was right, and
+    /// otherwise [`Kind::Partial`], as of `asof snapshot` of several tables.
     pub fn failure(&self) -> Option<Kind> {
-        let mut problems = self.parts.iter().filter_map(|part| part.problems.first());
-        let first = problems.next()?.kind();
+        let kind = |part: &CheckedPart| part.problems.first().map(Error::kind);
+        let first = self.parts.iter().find_map(kind)?;
         let is_of_all = self.parts.iter().all(|part| match part.state {
             CheckState::Ok => false,
-            CheckState::Failed => part.problems.iter().all(|problem| problem.kind() == first),
+            CheckState::Failed => kind(part) == Some(first),
             CheckState::Skipped => true,
         });
-        Some(if is_of_all { first } else { Kind::Partial })
+        Some(if is_of_all || !self.connected {
+            first
+        } else {
+            Kind::Partial
+        })
     }
 }
