@@ -380,9 +380,9 @@ impl Dated {
                 dates: BTreeSet::new(),
             });
         }
-        let OpenedFiles { rows, at, .. } = self.open(&files)?;
+        let OpenedFiles { mut rows, at, .. } = self.open(&files)?;
         let mut dates = BTreeSet::new();
-        if let Some(batch) = rows.batches.into_iter().next() {
+        if let Some(batch) = rows.batches.next() {
             let days = self.column.days(batch?.column(at), &self.place)?;
             self.column
                 .refuse_nulls(days.null_count() as u64, &self.place)?;

@@ -48,7 +48,7 @@ fn add(world: &World, settings: &str) {
 fn a_project_is_checked_before_its_first_night_and_after_it() {
     let mut world = shop(0);
     world.write("item.csv", "id,name,status,price\n1,Bolt,ACTIVE,1.5\n");
-    world.tell("the settings alone, from a folder below");
+    world.tell("the settings alone");
     world.refuses(0, "check");
     world.tell("nothing was copied yet: jobs are planned against the columns of sources");
     world.refuses(0, "check --connect");
@@ -62,7 +62,7 @@ fn a_project_is_checked_before_its_first_night_and_after_it() {
     world.refuses(0, "check --connect history");
     world.succeeds("backfill active joined history --from 2024-03-01 --to 2024-03-02");
     world.succeeds("compact");
-    world.tell("from intervals, with a hint file of the lake gone: it is not made again");
+    world.tell("with intervals and outputs");
     world.refuses(0, "check --connect");
     let report = world.json("check --connect");
     let parts = report["parts"].as_array().expect("parts");

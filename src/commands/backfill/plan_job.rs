@@ -247,6 +247,10 @@ fn plan_on(workspace: &Workspace<'_>, name: &str, date: NaiveDate) -> Result<Job
 }
 
 /// A job that is planned against columns alone.
+#[cfg_attr(
+    not(feature = "sql"),
+    allow(dead_code, reason = "only a query has placeholders for the date")
+)]
 struct PlannedByColumns<'a> {
     workspace: &'a Workspace<'a>,
     work: &'a ResolvedWork,
