@@ -14,6 +14,11 @@ use crate::domain::missing_column::missing_column;
 use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
 
+/// How many rows of a file are read, if only the columns are wanted and no file tells them.
+pub const HEAD_ROWS: u64 = 1_000;
+/// How many files are opened then.
+pub const HEAD_FILES: usize = 16;
+
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
 pub struct TypeRules {
@@ -37,6 +42,10 @@ pub struct TypeRules {
     pub limits: Limits,
     /// Whether nothing else is read meanwhile, so that all processors may be used.
     pub is_alone: bool,
+    /// Whether only the columns are wanted. Of several files, the first ones tell them
+    /// ([`HEAD_FILES`]); of text, the first rows ([`HEAD_ROWS`]); of a database, the description of
+    /// its query. Rows that are read are not all rows.
+    pub only_columns: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
     /// Whether the command line declares them, for this command alone.

@@ -34,6 +34,8 @@ mod midnight;
 mod nights;
 mod one_schema;
 mod places;
+#[cfg(feature = "sql")]
+mod projects;
 mod refused;
 mod secrets;
 #[cfg(feature = "sql")]
