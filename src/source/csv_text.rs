@@ -65,9 +65,10 @@ pub(super) fn read(
     let text = reader.schema();
     let fields = text.fields().iter().zip(&guesses);
     let fields = fields.map(|(field, guess)| {
-        let data_type = guess
+        let decided = guess
             .decide(field.name(), inputs)
-            .map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
+            .map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")));
+        let data_type = rules.of_column(decided)?;
         if let Some((commas, example)) = guess.commas().filter(|_| is_comma_free) {
             rules.observed.note_commas(field.name(), commas, example);
         }

@@ -62,7 +62,7 @@ pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-pub use self::rules::{HEAD_FILES, HEAD_ROWS, TypeRules};
+pub use self::rules::{HEAD_FILES, HEAD_ROWS, MistypedColumns, TypeRules};
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };

@@ -170,9 +170,11 @@ fn decide(shape: &Shape, inputs: &[Input], rules: &TypeRules) -> Result<SchemaRe
     let fields = shape.fields.shapes.iter().map(|(column, shape)| {
         let data_type = match rules.declared.get(column) {
             Some(declared) => declared.clone(),
-            None => shape
-                .decide(column, inputs)
-                .map_err(|error| error.hint(rules.as_text(column, JSON_TEXT)))?,
+            None => rules.of_column(
+                shape
+                    .decide(column, inputs)
+                    .map_err(|error| error.hint(rules.as_text(column, JSON_TEXT))),
+            )?,
         };
         Ok(Field::new(column, data_type, true))
     });

@@ -8,6 +8,7 @@ mod checks;
 mod commands;
 mod damage;
 mod date_columns;
+mod dated_sources;
 #[cfg(feature = "sql")]
 mod demo;
 mod dialects;
@@ -36,6 +37,7 @@ mod one_schema;
 mod places;
 #[cfg(feature = "sql")]
 mod projects;
+mod quarantine;
 mod refused;
 mod secrets;
 #[cfg(feature = "sql")]

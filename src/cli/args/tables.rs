@@ -37,7 +37,8 @@ pub struct SnapshotArgs {
     /// What to do if the snapshot already exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
-    /// Confirm that the source holds the state of the past date
+    /// Confirm that the source holds the state of the past date; a source with {date} needs no such
+    /// word
     #[arg(long)]
     pub backdate: bool,
     /// Publish despite a guard (recorded in the Parquet footer)
@@ -63,7 +64,7 @@ pub struct SnapshotArgs {
 #[derive(Debug, Args)]
 pub struct SourceArgs {
     /// A file, a folder with its subfolders, a quoted glob, a database such as sqlite:shop.db, or -
-    /// for standard input; by default what asof.toml says
+    /// for standard input; {date} in it is the date of the snapshot; by default what asof.toml says
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
     /// The format of the files, if neither their names nor their first bytes show it
@@ -103,7 +104,8 @@ pub struct CheckArgs {
     /// Where the rows are
     #[command(flatten)]
     pub source: SourceArgs,
-    /// The date of the events, or of the copy of an external table; by default the latest
+    /// The date of the events, of the copy of an external table, or of a source with {date}; by
+    /// default the latest
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub date: Option<Day>,
     /// The key columns

@@ -537,10 +537,12 @@ fn resolve_sql(
     names: &BTreeMap<String, String>,
     ad_hoc: Option<&AdHoc>,
 ) -> Result<ResolvedWork> {
-    use crate::engine::sql::{JobDay, bind, references};
+    use crate::domain::placeholders::JobDay;
+    use crate::domain::placeholders::sql::{SqlOf, bind};
+    use crate::engine::sql::references;
 
     let mut finder = RelationFinder::new(workspace, ad_hoc)?;
-    let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()))?)?;
+    let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()), SqlOf::Job)?)?;
     if let Some(unread) = names.keys().find(|name| !referenced.contains(name)) {
         let error = Error::usage(format!(
             "'names' defines '{unread}', which the job's SQL does not read"

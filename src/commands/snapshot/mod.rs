@@ -28,9 +28,11 @@ mod queue;
 mod refused;
 mod replaced;
 mod report;
+mod staged;
 mod tables;
 mod take;
 mod unchanged;
+mod unfit;
 mod write;
 
 use std::io::Read;

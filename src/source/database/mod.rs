@@ -70,6 +70,8 @@ pub struct DatabaseSource {
     pub options: RelationOptions,
     /// The variables of the environment, which may have a login.
     pub variables: BTreeMap<String, Secret>,
+    /// The source on the date, if it has a state for each.
+    pub of_date: Option<String>,
 }
 
 impl SnapshotSource for DatabaseSource {
@@ -97,5 +99,9 @@ impl SnapshotSource for DatabaseSource {
 
     fn files(&self) -> Option<FilesRead<'_>> {
         None
+    }
+
+    fn of_date(&self) -> Option<&str> {
+        self.of_date.as_deref()
     }
 }
