@@ -121,18 +121,18 @@ pub(super) fn find_source<'s>(
 pub(super) fn check_source(workspace: &Workspace<'_>, name: &TableName) -> Result<()> {
     let config = workspace.table_config(name);
     let given = GivenSource::default();
-    let Some(written) = &config.source else {
+    let today = workspace.clock.today();
+    let Some(source) = WrittenSource::of(workspace, name, today, &given)? else {
         return Ok(());
     };
-    let expanded = workspace.configured_url(written)?;
-    if is_database(&expanded) {
-        return database(workspace, name, &given, written, &expanded).map(|_| ());
+    if is_database(&source.expanded) {
+        return database(workspace, (name, today), &given, source).map(|_| ());
     }
-    given.check_files(&config, written)?;
-    if written == STANDARD_INPUT {
+    given.check_files(&config, &source.written)?;
+    if source.is_standard_input() {
         return Ok(());
     }
-    workspace.configured(written).map(|_| ())
+    source.location(workspace).map(|_| ())
 }
 
 /// The database server that a table of asof.toml is read from, as a name that is the same for all

@@ -89,9 +89,12 @@ fn as_settings(error: Error) -> Error {
 
 #[cfg(feature = "sql")]
 fn check_sql(sql: &str) -> Result<()> {
-    use crate::engine::sql::{JobDay, bind, references};
+    use crate::domain::placeholders::JobDay;
+    use crate::domain::placeholders::sql::{SqlOf, bind};
+    use crate::engine::sql::references;
 
-    references(&bind(sql, JobDay::utc(NaiveDate::default()))?).map(|_| ())
+    let day = JobDay::utc(NaiveDate::default());
+    references(&bind(sql, day, SqlOf::Job)?).map(|_| ())
 }
 
 #[cfg(not(feature = "sql"))]
@@ -290,7 +293,9 @@ impl PlannedByColumns<'_> {
             Work::Sql(sql) => {
                 use std::sync::Arc;
 
-                use crate::engine::sql::{JobDay, Open, Relation, bind, check};
+                use crate::domain::placeholders::JobDay;
+                use crate::domain::placeholders::sql::{SqlOf, bind};
+                use crate::engine::sql::{Open, Relation, check};
                 use crate::storage::Batches;
 
                 let day = JobDay {
@@ -302,7 +307,7 @@ impl PlannedByColumns<'_> {
                     let rows = Relation::new(schema.clone(), nothing.clone());
                     (relation.name.clone(), rows)
                 });
-                check(&bind(sql, day)?, relations.collect())
+                check(&bind(sql, day, SqlOf::Job)?, relations.collect())
             }
             Work::Join(spec, table) => {
                 let columns = |is_events: bool| {
