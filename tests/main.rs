@@ -13,6 +13,7 @@
 
 mod architecture;
 mod cli_reference;
+mod config_schema;
 mod damaged;
 #[cfg(feature = "databases")]
 mod databases;
@@ -25,6 +26,8 @@ mod hints;
 mod journeys;
 mod model;
 mod readers;
+#[cfg(feature = "sql")]
+mod schedulers;
 #[cfg(feature = "sql")]
 mod sql;
 mod stores;

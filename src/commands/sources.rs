@@ -11,6 +11,8 @@ use self::dated::WrittenRelation;
 pub(super) use self::dated::{WrittenSource, is_dated};
 use super::Workspace;
 use crate::config::TableConfig;
+#[cfg(feature = "databases")]
+use crate::config::with_defaults;
 use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
 #[cfg(feature = "databases")]
@@ -112,6 +114,27 @@ pub(super) fn find_source<'s>(
     }))
 }
 
+/// Checks what asof.toml says of a table's source, and opens nothing.
+///
+/// # Errors
+/// A usage error for a URL, a variable or an option that is wrong.
+pub(super) fn check_source(workspace: &Workspace<'_>, name: &TableName) -> Result<()> {
+    let config = workspace.table_config(name);
+    let given = GivenSource::default();
+    let Some(written) = &config.source else {
+        return Ok(());
+    };
+    let expanded = workspace.configured_url(written)?;
+    if is_database(&expanded) {
+        return database(workspace, name, &given, written, &expanded).map(|_| ());
+    }
+    given.check_files(&config, written)?;
+    if written == STANDARD_INPUT {
+        return Ok(());
+    }
+    workspace.configured(written).map(|_| ())
+}
+
 /// The database server that a table of asof.toml is read from, as a name that is the same for all
 /// of its tables; nothing of files and SQLite, and of a URL that is wrong.
 #[cfg(feature = "databases")]
@@ -141,7 +164,8 @@ fn database<'s>(
     };
     let url = DatabaseUrl::parse(&source.expanded, folder)?;
     let written = &source.written;
-    if is_database(written) && DatabaseUrl::tells_a_password(written) {
+    let seen = with_defaults(written);
+    if is_database(&seen) && DatabaseUrl::tells_a_password(&seen) {
         let what = format!("'{written}' holds a password, which would be printed and recorded");
         return Err(Error::usage(what).hint(url.password_hint()));
     }

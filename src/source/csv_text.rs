@@ -30,7 +30,7 @@ use self::records::{
 use super::dialect::{Form, Ragged};
 use super::observed::ReadAs;
 use super::type_inference::ValuePlace;
-use super::{Input, SourceRows, TypeRules};
+use super::{HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
@@ -129,7 +129,8 @@ fn set_aside(inputs: &[Input], form: &Form, rules: &TypeRules) -> Result<(TextAs
             Some(aside) => aside,
             none => none.insert(TextAside::new(text.header.clone(), rules, form)?),
         };
-        text.take_rows(file, aside)?;
+        let most = rules.only_columns.then_some(HEAD_ROWS);
+        text.take_rows(file, aside, most)?;
     }
     let aside = aside.ok_or_else(|| Error::usage("there are no files to read"))?;
     Ok((aside, is_comma_free))
@@ -379,7 +380,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn take_rows(&mut self, file: usize, aside: &mut TextAside) -> Result<()> {
+    /// Takes the rows, or the first ones if there is a `most`.
+    fn take_rows(&mut self, file: usize, aside: &mut TextAside, most: Option<u64>) -> Result<()> {
         let name = &self.input.name.clone();
         let form = self.form;
         let mut record = ByteRecord::new();
@@ -403,11 +405,12 @@ impl<'a> Text<'a> {
             .filter(|at| !present.contains(at))
             .collect();
         drop(at);
-        let mut last = 1;
+        let (mut last, mut taken) = (1, 0);
         while let Some(line) = self.next(&mut record)? {
-            if is_end(&record) {
+            if is_end(&record) || most == Some(taken) {
                 return Ok(());
             }
+            taken += 1;
             last = line;
             if record
                 .iter()

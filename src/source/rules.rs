@@ -14,6 +14,10 @@ use crate::domain::missing_column::missing_column;
 use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
 
+/// How many rows of a file are read, if only the columns are wanted and no file tells them.
+pub const HEAD_ROWS: u64 = 1_000;
+/// How many files are opened then.
+pub const HEAD_FILES: usize = 16;
 /// Columns of text that have values of another type than the one that they had, or that is declared.
 /// Such a column is read as its text, so that the copy can be kept as it came; whoever reads it has to
 /// refuse it. Clones share it.
@@ -59,6 +63,10 @@ pub struct TypeRules {
     pub limits: Limits,
     /// Whether nothing else is read meanwhile, so that all processors may be used.
     pub is_alone: bool,
+    /// Whether only the columns are wanted. Of several files, the first ones tell them
+    /// ([`HEAD_FILES`]); of text, the first rows ([`HEAD_ROWS`]); of a database, the description of
+    /// its query. Rows that are read are not all rows.
+    pub only_columns: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
     /// Whether the command line declares them, for this command alone.

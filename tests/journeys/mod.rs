@@ -35,6 +35,8 @@ mod midnight;
 mod nights;
 mod one_schema;
 mod places;
+#[cfg(feature = "sql")]
+mod projects;
 mod quarantine;
 mod refused;
 mod secrets;

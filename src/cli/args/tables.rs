@@ -93,9 +93,14 @@ impl SourceArgs {
 /// `asof check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A table, events of asof.toml, or a file
+    /// A table, events of asof.toml, or a file; with --connect also a job. By default the whole of
+    /// asof.toml is checked
     #[arg(value_name = "TABLE|EVENTS|FILE")]
-    pub name: String,
+    pub name: Option<String>,
+    /// Connect to every source, events and the lake, compare their columns with asof.toml, and plan
+    /// every job; reads no more than it takes to know the columns, and writes nothing
+    #[arg(long, conflicts_with_all = ["source", "source_format", "source_table", "query", "date", "key", "dedup", "types", "csv"])]
+    pub connect: bool,
     /// Where the rows are
     #[command(flatten)]
     pub source: SourceArgs,
@@ -116,6 +121,26 @@ pub struct CheckArgs {
     /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
+}
+
+impl CheckArgs {
+    /// The first option that is given and is about the rows of one source.
+    pub fn source_option(&self) -> Option<&'static str> {
+        let source = &self.source;
+        let given = [
+            ("--source", source.source.is_some()),
+            ("--source-format", source.source_format.is_some()),
+            ("--source-table", source.source_table.is_some()),
+            ("--query", source.query.is_some()),
+            ("--date", self.date.is_some()),
+            ("--key", !self.key.is_empty()),
+            ("--dedup", self.dedup.is_some()),
+            ("--types", self.types.is_some()),
+            ("--csv", !self.csv.is_empty()),
+        ];
+        let first = given.into_iter().find(|(_, is_given)| *is_given);
+        first.map(|(option, _)| option)
+    }
 }
 
 /// How to treat a snapshot that exists.

@@ -10,8 +10,11 @@
 //! duplicate keys. Guards are not asked: `snapshot --dry-run` asks them.
 //!
 //! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
+//!
+//! Without a name, the whole of asof.toml is checked: [`project`].
 
 mod examine;
+pub mod project;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -20,7 +23,7 @@ use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
 
-use self::examine::examine;
+use self::examine::{examine, missing_key_columns};
 use super::Workspace;
 use super::backfill::{EventDates, configured_events};
 use super::lookup::unconfigured;
@@ -197,6 +200,15 @@ pub fn check(
     let of_file = named_file(workspace, options)?;
     let options = of_file.as_ref().unwrap_or(options);
     let is_events = workspace.config.events.contains_key(&options.name);
+    let is_table = workspace.config.tables.contains_key(&options.name);
+    let is_job = workspace.config.jobs.contains_key(&options.name);
+    if is_job && !is_events && !is_table && options.source.place.is_none() {
+        let name = &options.name;
+        return Err(
+            Error::usage(format!("'{name}' is a job, and has no source"))
+                .hint(format!("asof check --connect {name}, to plan it")),
+        );
+    }
     let of_tables = [
         ("--key", !options.key.is_empty()),
         ("--dedup", options.dedup.is_some()),

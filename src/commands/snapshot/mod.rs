@@ -40,6 +40,7 @@ use std::io::Read;
 use chrono::NaiveDate;
 
 pub(super) use self::input::{count_null_keys, keep_names};
+pub(super) use self::queue::{QueuedTable, TableQueue};
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object};
 pub use self::report::{
