@@ -178,8 +178,7 @@ pub fn read(
     // Types are those that all files agree on. So they are all looked at, and then read by folder,
     // with types known.
     let whole = read_files(files, format, &rules, name)?;
-    let count = whole.count;
-    let whole = whole.schema;
+    let (count, whole) = (whole.count, whole.schema);
     let schema = schema_of(&whole);
     let known = TypeRules {
         declared: Default::default(),

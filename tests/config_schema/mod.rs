@@ -49,16 +49,13 @@ fn document(path: &[String], value: Value) -> Value {
 
 /// Adds what one document has to another; what both have stays.
 fn merge(into: &mut Value, other: &Value) {
-    match (into, other) {
-        (Value::Object(into), Value::Object(other)) => {
-            for (key, value) in other {
-                match into.get_mut(key) {
-                    Some(known) => merge(known, value),
-                    None => drop(into.insert(key.clone(), value.clone())),
-                }
+    if let (Value::Object(into), Value::Object(other)) = (into, other) {
+        for (key, value) in other {
+            match into.get_mut(key) {
+                Some(known) => merge(known, value),
+                None => drop(into.insert(key.clone(), value.clone())),
             }
         }
-        (_, _) => {}
     }
 }
 
