@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 die() {
-    printf "$0: %s\n" "$@" >&2
+    printf '%s\n' "${@/#/$0: }" >&2
     exit 1
 }
 

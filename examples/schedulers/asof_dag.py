@@ -11,7 +11,7 @@ SHOP = "/srv/shop"  # the folder of asof.toml, on a disk that all workers share
 DAY = "{{ ds }}"  # the day of the run, in UTC
 JOB = "active_item_events"
 
-# The exit codes that a retry does not change.
+# A retry does not change these exit codes.
 FINAL = {
     2: "wrong usage or configuration",
     3: "the data was refused",
@@ -54,7 +54,7 @@ with DAG(
     # Early on the day that the copy is labelled with, so that retries do not run into the next one.
     schedule=CronTriggerTimetable("30 0 * * *", timezone="UTC"),
     start_date=datetime(2024, 1, 1),
-    # No copy of a past day can be taken, so a run that was missed is not made up for.
+    # A missed run could not take the copy of its day any more, so Airflow is not to start it.
     catchup=False,
     # Last night's run still waits for its day to end. The others are for runs that you clear.
     max_active_runs=4,

@@ -9,7 +9,7 @@ SHOP = "/srv/shop"  # the folder of asof.toml
 ZONE = "UTC"  # as `timezone` in asof.toml
 JOB = "active_item_events"
 
-# The exit codes that a retry does not change.
+# A retry does not change these exit codes.
 FINAL = {
     2: "wrong usage or configuration",
     3: "the data was refused",

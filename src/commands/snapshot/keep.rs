@@ -13,6 +13,7 @@ use crate::commands::Workspace;
 use crate::commands::sources::is_dated;
 use crate::error::{Error, Result, word};
 use crate::model::TableName;
+use crate::secret::concealed;
 use crate::source::{Format, SnapshotSource};
 use crate::storage::lake::aside::{is_being_dropped, overtaken};
 use crate::storage::lake::location::{Location, Object};
@@ -89,8 +90,14 @@ pub(super) fn keep<'s>(
 /// The command that compares the source with the snapshot, and writes nothing.
 fn compare_with(name: &TableName, label: &str, options: &SnapshotOptions) -> String {
     let given = &options.source;
+    // What was typed may hold a password.
+    let place = given.place.as_deref();
+    let place = place.map(|place| match concealed(place) == place {
+        true => place,
+        false => "URL",
+    });
     let given = [
-        ("--source", given.place.as_deref()),
+        ("--source", place),
         ("--source-format", given.format.map(Format::name)),
         ("--source-table", given.table.as_deref()),
         ("--query", given.query.as_deref()),
