@@ -227,3 +227,42 @@ fn outputs_of_a_job_that_only_a_command_line_described_are_verified() {
     world.succeeds("verify");
     world.pin("ad_hoc_outputs");
 }
+
+#[test]
+fn copies_that_were_set_aside_are_verified() {
+    let mut world = nights();
+    world.write("item.csv", "id,code\n1,10\n2,5\n");
+    world.quietly("snapshot item --source item.csv --if-exists replace");
+    world.quietly("drop item 2024-03-02");
+    world.at("2024-03-04");
+    world.write("item.csv", "id,code\n1,x\n2,5\n");
+    world.quietly("snapshot item --source item.csv");
+    world.quietly("compact item");
+    world.succeeds("verify item");
+    let folders = ["superseded", "_dropped", "_refused"];
+    let paths = folders.map(|folder| {
+        let folder = format!("lake/item/{folder}");
+        let listing = world.listing(&folder);
+        assert_eq!(listing.len(), 1, "{folder}");
+        let name = listing[0].rsplit('/').next().expect("a name");
+        world.call(name, "COPY.parquet");
+        format!("{folder}/{}", listing[0])
+    });
+    for path in &paths {
+        flip(&world, path, b"PAR1");
+    }
+    world.refuses(3, "verify item");
+    let report = world.json("verify item");
+    let problems = report["problems"].as_array().expect("problems");
+    assert_eq!(problems.len(), paths.len());
+    for (problem, path) in problems.iter().zip(&paths) {
+        let what = problem["what"].as_str().expect("words");
+        assert!(what.contains(path), "{what}");
+    }
+    world.tell("deleted, as it says");
+    for path in &paths {
+        std::fs::remove_file(world.path(path)).expect("removed");
+    }
+    world.succeeds("verify item");
+    world.pin("damaged_aside");
+}

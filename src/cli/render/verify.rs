@@ -126,6 +126,12 @@ fn checked(printer: &Printer, table: &TableProof) -> Result<()> {
             count(table.unchecked, "date")
         ))?;
     }
+    if table.set_aside > 0 {
+        let copies = count(table.set_aside, "copy");
+        printer.line(format!(
+            "  {copies} set aside (replaced, dropped or refused): whole"
+        ))?;
+    }
     without_checksums(printer, table.without_checksums)?;
     for unrecognized in &table.unrecognized_paths {
         printer.line(format!("  ignored, not part of the layout: {unrecognized}"))?;

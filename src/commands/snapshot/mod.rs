@@ -42,7 +42,7 @@ use chrono::NaiveDate;
 pub(super) use self::input::{count_null_keys, keep_names};
 pub(super) use self::queue::{QueuedTable, TableQueue};
 pub use self::refused::RefusedCopy;
-pub(super) use self::refused::{refused_copies, refused_object};
+pub(super) use self::refused::{refused_copies, refused_object, refused_objects};
 pub use self::report::{
     FailedTable, Outcome, Since, SinceReplacedCopy, SkipReason, SkippedTable, SnapshotReport,
     SnapshotRun, SourceSince, TableResult,

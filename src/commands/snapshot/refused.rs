@@ -55,7 +55,7 @@ pub(in crate::commands) fn refused_copies(
     if !workspace.has_lake() {
         return Ok(Vec::new());
     }
-    let objects = objects(workspace, name, None)?;
+    let objects = refused_objects(workspace, name, None)?;
     let remote = workspace.lake()?.root().store().is_some();
     let footers = parallel::map(object_threads(remote), &objects, |(_, object)| {
         footer_of(object)
@@ -75,7 +75,10 @@ pub(in crate::commands) fn refused_copies(
 }
 
 /// The objects of refused copies, of all dates or of a range.
-fn objects(
+///
+/// # Errors
+/// A failure to list them.
+pub(in crate::commands) fn refused_objects(
     workspace: &Workspace<'_>,
     name: &TableName,
     range: Option<DateRange>,
@@ -100,7 +103,7 @@ pub(super) fn has_refused(
     name: &TableName,
     date: NaiveDate,
 ) -> Result<bool> {
-    let found = objects(workspace, name, Some(DateRange::single(date)))?;
+    let found = refused_objects(workspace, name, Some(DateRange::single(date)))?;
     Ok(!found.is_empty())
 }
 
@@ -113,7 +116,7 @@ pub(in crate::commands) fn refused_object(
     name: &TableName,
     date: NaiveDate,
 ) -> Result<(Object, SnapshotFooter)> {
-    let found = objects(workspace, name, Some(DateRange::single(date)))?;
+    let found = refused_objects(workspace, name, Some(DateRange::single(date)))?;
     if let Some((_, object)) = found.into_iter().next()
         && let Some(footer) = footer_of(&object)?
     {

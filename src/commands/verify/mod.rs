@@ -16,7 +16,8 @@
 //! **What is held.** One sum for each observed date, and a batch for each thread that reads
 //! snapshots; for the second look two sorters.
 //!
-//! Outputs of jobs are read once, too (`outputs`).
+//! Outputs of jobs are read once, too (`outputs`), and so are copies that were replaced, dropped or
+//! refused (`set_aside`).
 //!
 //! A problem never ends the run: it is collected, and [`VerifyReport::is_ok`] decides.
 
@@ -24,6 +25,7 @@ mod intervals;
 mod named;
 mod outputs;
 mod round_trip;
+mod set_aside;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -173,6 +175,9 @@ pub struct TableProof {
     /// The selected columns of the intervals, if not all are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub select: Vec<String>,
+    /// How many copies that were replaced, dropped or refused were read to their end.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub set_aside: u64,
     /// How many objects carry no checksums: they were written by an earlier asof.
     #[serde(skip_serializing_if = "is_zero")]
     pub without_checksums: u64,
@@ -349,6 +354,7 @@ impl<'a> Verification<'a> {
             pruned: 0,
             counted_only: 0,
             unchecked: 0,
+            set_aside: 0,
             without_checksums: 0,
             selected_rows: None,
             select: Vec::new(),
@@ -413,6 +419,11 @@ impl<'a> Verification<'a> {
             .collect();
         let dates = inventory.found.partitions.keys();
         self.proof.not_compacted = dates.filter(|date| !known.contains(date)).count() as u64;
+        let aside = set_aside::look(self.workspace, self.table);
+        self.proof.set_aside = aside.whole;
+        for (date, kind, what) in aside.problems {
+            self.problem(date, kind, what);
+        }
     }
 
     /// Reads the snapshots, in parallel.
