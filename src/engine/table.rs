@@ -93,11 +93,18 @@ impl SnapshotTable {
     /// # Errors
     /// As [`SnapshotTable::find`].
     pub fn find_any(&self, range: Option<DateRange>) -> Result<Found> {
-        match (&self.dated, self.own) {
-            (Some(dated), _) => dated.find(range),
-            (None, true) => partitions::find_if_there(&self.root, &self.layout, range),
+        let found = match (&self.dated, self.own) {
+            (_, true) => return partitions::find_if_there(&self.root, &self.layout, range),
+            (Some(dated), false) => dated.find(range),
             (None, false) => partitions::find(&self.root, &self.layout, range),
-        }
+        };
+        found.map_err(|error| {
+            let error = error.within(format!("table {}", self.name));
+            match error.hints() {
+                [] => error.hint(self.filling()),
+                _ => error,
+            }
+        })
     }
 
     /// Finds the latest snapshot that is not after a date, and what lies near it: the month before

@@ -235,7 +235,7 @@ fn copies_that_were_set_aside_are_verified() {
     world.quietly("snapshot item --source item.csv --if-exists replace");
     world.quietly("drop item 2024-03-02");
     world.at("2024-03-04");
-    world.write("item.csv", "id,code\n1,x\n2,5\n");
+    world.write("item.csv", "id,code\n1,9\n1,10\n");
     world.quietly("snapshot item --source item.csv");
     world.quietly("compact item");
     world.succeeds("verify item");

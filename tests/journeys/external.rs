@@ -607,6 +607,18 @@ fn copies_that_vanish_are_told_and_a_layout_that_matches_nothing_is_refused() {
     world.refuses(3, "verify item");
     world.refuses(3, "schema item");
     assert_eq!(before, world.tree("copies"), "a copy was written to");
+    world.tell("the whole folder is gone, as a disk that is not mounted");
+    configure(&world, "date=%Y-%m-%d");
+    world.quietly("compact item");
+    std::fs::remove_dir_all(world.path("copies")).expect("removed");
+    world.asof("status item");
+    world.refuses(3, "verify item");
+    world.refuses(2, "compact item");
+    world.tell("and there are no intervals, either");
+    std::fs::remove_file(world.path("lake/item/intervals/item.parquet")).expect("removed");
+    world.refuses(2, "status item");
+    world.refuses(2, "verify item");
+    world.refuses(2, "show item 2024-01-02");
     world.pin("external_vanished");
 }
 

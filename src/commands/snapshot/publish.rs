@@ -55,9 +55,11 @@ pub(super) fn publish(
                 && old.footer.key == table.key
                 && old.object.schema() == schema
         };
-        if let Some(old) = old.as_ref().filter(|old| is_same(old))
-            && old.is_whole()?
-        {
+        let is_whole = match &old {
+            Some(old) => old.is_whole()?,
+            None => false,
+        };
+        if is_whole && old.as_ref().is_some_and(is_same) {
             return Ok(Outcome::Kept);
         }
         let lake = workspace.lake()?;
@@ -66,7 +68,8 @@ pub(super) fn publish(
             &lake.superseded(&table.name),
             *date,
             workspace.clock.now(),
-            old.unwrap_or(Fingerprint(0)),
+            // A damaged copy is known by its name: nobody expects to have its rows back.
+            old.filter(|_| is_whole).unwrap_or(Fingerprint(0)),
         );
         staged.publish_replacing(&aside, |place| {
             // Somebody dropped it. A copy of the marker is no copy of it, and is not kept aside.

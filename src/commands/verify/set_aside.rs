@@ -2,8 +2,8 @@
 //!
 //! No command reads them until somebody restores or publishes one, and then it has to be whole. So
 //! each is read to its end, in parallel, and has to have the rows and the fingerprint that its
-//! footer says. A copy whose footer was damaged when it was set aside has no fingerprint in its
-//! name. It was replaced or dropped for that, and is no problem.
+//! footer says. A copy that was damaged when it was replaced has no fingerprint in its name, and is
+//! no problem: it was replaced for that.
 
 use chrono::NaiveDate;
 

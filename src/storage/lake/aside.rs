@@ -39,7 +39,7 @@ pub struct AsideCopy {
     pub date: NaiveDate,
     /// When it was put aside.
     pub when: DateTime<Utc>,
-    /// Its content; 0 if it could not be read then.
+    /// Its content; 0 if it was damaged then.
     pub fingerprint: Fingerprint,
     /// The object.
     pub object: Object,
