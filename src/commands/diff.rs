@@ -21,7 +21,7 @@ use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{conform, display};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
-use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
+use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
 use crate::domain::schema::{columns_by_name, unify};
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::digests::row_digests;
