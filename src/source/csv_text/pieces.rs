@@ -56,6 +56,8 @@ pub(super) struct RecordPieces {
     /// How many bytes a piece should have, and a record may.
     wanted: usize,
     longest: usize,
+    /// How much is read at a time.
+    at_once: usize,
     /// What is left of the text after the piece before: it begins with a record.
     text: Vec<u8>,
     /// How much of it has been looked at, and where the last record in it ends.
@@ -88,6 +90,7 @@ impl RecordPieces {
             delimiter,
             wanted: PIECE,
             longest: usize::try_from(form.limits.row_bytes).unwrap_or(usize::MAX),
+            at_once: READ,
             text: Vec::new(),
             seen: 0,
             end: 0,
@@ -107,7 +110,7 @@ impl RecordPieces {
     pub(super) fn next(&mut self) -> Option<Result<RecordPiece, (io::Error, u64)>> {
         while self.over.is_none() {
             if self.text.len() >= self.wanted && self.end > 0
-                || self.text.len() - self.end > self.longest.saturating_add(READ)
+                || self.text.len() - self.end > self.longest.saturating_add(self.at_once)
             {
                 return Some(Ok(self.cut()));
             }
@@ -134,7 +137,7 @@ impl RecordPieces {
     /// Reads on, and returns how many bytes there were.
     fn read(&mut self) -> io::Result<usize> {
         let known = self.text.len();
-        let missing = self.wanted.saturating_sub(known).max(READ);
+        let missing = self.wanted.saturating_sub(known).max(self.at_once);
         self.text.reserve(missing);
         let mut some = self.from.by_ref().take(missing as u64);
         let read = some.read_to_end(&mut self.text);
@@ -284,5 +287,114 @@ impl Step {
             record_end: Some(bytes),
             ..Step::within(Within::Record, bytes)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use csv::ByteRecord;
+    use proptest::prelude::*;
+
+    use super::super::file::CsvFile;
+    use super::super::records::{Records, is_end};
+    use super::*;
+    use crate::source::dialect::Dialect;
+
+    fn form(quote: bool, escape: bool, comment: bool, row_bytes: u64) -> Form {
+        let mut form = Form::of(&Dialect::default(), Some(b',')).expect("a form");
+        form.quote = quote.then_some(b'"');
+        form.escape = escape.then_some(b'\\');
+        form.comment = comment.then_some(b'#');
+        form.limits.row_bytes = row_bytes;
+        form
+    }
+
+    /// The records of pieces of some size, each with its line, up to the first that is refused.
+    fn records(text: &str, form: Form, size: usize) -> Vec<String> {
+        let file = CsvFile {
+            name: "x.csv".to_owned(),
+            form: Arc::new(form),
+            delimiter: b',',
+            header: Arc::new(Schema::empty()),
+        };
+        let from = Box::new(io::Cursor::new(text.to_owned()));
+        let mut pieces = RecordPieces::new(from, &file.form, b',', 0);
+        (pieces.wanted, pieces.at_once) = (size, size);
+        let mut found = Vec::new();
+        while let Some(piece) = pieces.next() {
+            let piece = piece.expect("text");
+            let mut records = Records::new(&file, &piece);
+            let mut record = ByteRecord::new();
+            loop {
+                match records.next(&mut record) {
+                    Ok(Some(_)) if is_end(&record) => break,
+                    Ok(Some(line)) => found.push(format!("{line}: {record:?}")),
+                    Ok(None) => break,
+                    Err(error) => {
+                        found.push(error.to_string());
+                        return found;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn pieces_have_the_records_of_the_whole(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "a", "bc", ",", ",", "\"", "\"\"", "\n", "\r\n", "\r", "#", "\\", "\u{feff}", " ", "\"x\ny\"", ",\"",
+            ]), 0..60),
+            size in 1usize..40,
+            quote in any::<bool>(), escape in any::<bool>(), comment in any::<bool>(),
+        ) {
+            let text = parts.concat();
+            let whole = records(&text, form(quote, escape, comment, 1 << 20), 1 << 20);
+            let pieces = records(&text, form(quote, escape, comment, 1 << 20), size);
+            prop_assert_eq!(pieces, whole, "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused_before_all_of_it_is_read() {
+        let text = format!("a,b\n\"{}", "x\n".repeat(10_000));
+        let form = form(true, false, false, 100);
+        let found = records(&text, form, 64);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[1].starts_with("x.csv, line 2"), "{found:?}");
+        let from = Box::new(io::Cursor::new(text));
+        let mut pieces = RecordPieces::new(from, &self::form(true, false, false, 100), b',', 0);
+        (pieces.wanted, pieces.at_once) = (64, 64);
+        let most =
+            std::iter::from_fn(|| pieces.next()).map(|piece| piece.expect("text").text.len());
+        assert!(most.max().expect("pieces") < 400);
+    }
+
+    #[test]
+    fn records_before_a_failure_come_first() {
+        struct Failing(&'static [u8]);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(buffer)? {
+                    0 => Err(io::ErrorKind::InvalidData.into()),
+                    count => Ok(count),
+                }
+            }
+        }
+        let from = Box::new(Failing(b"a,b\n1,2\n3,"));
+        let mut pieces = RecordPieces::new(from, &form(true, false, false, 100), b',', 1);
+        let piece = pieces.next().expect("a piece").expect("text");
+        assert_eq!(
+            (piece.text.as_slice(), piece.lines),
+            (&b"a,b\n1,2\n"[..], 1)
+        );
+        let (error, lines) = pieces.next().expect("a failure").err().expect("a failure");
+        assert_eq!((error.kind(), lines), (io::ErrorKind::InvalidData, 3));
+        assert!(pieces.next().is_none());
     }
 }
