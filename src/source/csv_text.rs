@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use self::aside::{Placed, TextAside, guesses_of};
 use self::file::{CsvFile, FileColumns, FilePieces};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, MutableArrayData, RecordBatch, make_array};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
@@ -64,9 +65,11 @@ fn own(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| {
         let data = column.to_data();
         let mut own = MutableArrayData::new(vec![&data], false, data.len());
-        own.extend(0, 0, data.len());
-        make_array(own.freeze())
+        own.try_extend(0, 0, data.len())?;
+        Ok(make_array(own.freeze()))
     });
-    RecordBatch::try_new(batch.schema(), columns.collect::<Vec<Arc<dyn Array>>>())
+    let columns = columns.collect::<std::result::Result<Vec<Arc<dyn Array>>, ArrowError>>();
+    columns
+        .and_then(|columns| RecordBatch::try_new(batch.schema(), columns))
         .internal_context(|| "cannot copy rows".into())
 }
