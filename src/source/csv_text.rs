@@ -76,6 +76,7 @@ fn read_as_declared(files: Files, rules: &TypeRules) -> Result<SourceRows> {
     let typed = move |(file, piece): (Arc<OpenFile>, RecordPiece)| {
         let placed = file.rows(&piece)?;
         let values = in_types(&placed.rows, &target, &notation);
+        let values = values.and_then(|values| own_text(&values));
         values.map_err(|error| {
             let mut guesses = guesses.clone();
             for (column, guess) in guesses.iter_mut().enumerate() {
@@ -286,8 +287,8 @@ fn in_standard_notation(
         .io_context(|| "cannot rewrite text".into())
 }
 
-/// The batch with text of its own. Text that was set aside is a part of a buffer that has the text
-/// of all columns, and would keep all of it in memory.
+/// The batch with text of its own, and no room for more. Text that was set aside is a part of a
+/// buffer that has the text of all columns, and would keep all of it in memory.
 fn own_text(batch: &RecordBatch) -> Result<RecordBatch> {
     let doing = || "cannot copy text".to_owned();
     let columns = batch.columns().iter().map(|column| {

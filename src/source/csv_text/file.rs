@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use csv::ByteRecord;
+use csv::{ByteRecord, StringRecord};
 
 use super::aside::Placed;
 use super::pieces::{RecordPiece, RecordPieces};
@@ -229,14 +229,17 @@ impl CsvFile {
             if record.len() > at.len() || is_short {
                 return Err(self.wrong_length(line, record.len()));
             }
-            for (field, place) in record.iter().zip(at) {
-                let text = std::str::from_utf8(field).map_err(|_| {
-                    let column = schema.field(*place).name();
-                    not_utf8(&format!("{name}, line {line}: column '{column}'"), form)
-                })?;
+            let texts = StringRecord::from_byte_record(std::mem::take(&mut record));
+            let texts = texts.map_err(|error| {
+                let wrong = at.get(error.utf8_error().field());
+                let column = wrong.map_or("?", |place| schema.field(*place).name());
+                not_utf8(&format!("{name}, line {line}: column '{column}'"), form)
+            })?;
+            for (text, place) in texts.iter().zip(at) {
                 let text = if form.trim { text.trim() } else { text };
                 builders[*place].append_option((!form.is_null(text)).then_some(text));
             }
+            record = texts.into_byte_record();
             for place in absent.iter().chain(&at[record.len()..]) {
                 builders[*place].append_null();
             }
