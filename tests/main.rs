@@ -26,6 +26,8 @@ mod journeys;
 mod model;
 mod readers;
 #[cfg(feature = "sql")]
+mod schedulers;
+#[cfg(feature = "sql")]
 mod sql;
 mod stores;
 mod types;

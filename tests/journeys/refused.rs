@@ -40,6 +40,7 @@ fn a_refused_copy_is_published_later_as_it_was() {
     world.tell("a week later it is the true state, and the source is another one");
     world.write("item.csv", "id,price,at\n9,9.99,\n");
     world.at("2024-03-09");
+    world.refuses(3, "snapshot item --date 2024-03-02");
     world.refuses(3, "snapshot item --publish 2024-03-02");
     world.succeeds("snapshot item --publish 2024-03-02 --force");
     let footer = world.footer("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet");

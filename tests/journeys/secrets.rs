@@ -155,6 +155,28 @@ fn urls_with_user_info_or_a_signature() {
 }
 
 #[test]
+fn a_copy_that_is_kept_does_not_repeat_a_url_with_a_secret() {
+    let mut world = without_a_server();
+    world.write("item.csv", "id\n1\n");
+    world.succeeds("--lake lake snapshot item");
+    for url in [
+        "postgresql://u:hunter2@127.0.0.1:1/db",
+        "s3://AKID:hunter2@b/x.csv",
+        "az://c/x.csv?sv=1&sig=hunter2",
+    ] {
+        let line = format!("--lake lake snapshot item --source '{url}'");
+        tells_nothing(&world, &line);
+        let said = world.quietly(&line);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(!said.contains(MARK), "{said}");
+        assert!(
+            said.contains("kept") && said.contains("--source URL --if-exists replace"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn files_of_configuration_that_are_wrong() {
     let world = without_a_server();
     for text in [

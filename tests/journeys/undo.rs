@@ -22,6 +22,7 @@ fn a_copy_that_should_not_exist_is_dropped_and_all_that_came_of_it_follows() {
     world.refuses(0, "drop item 2024-03-02 --dry-run");
     world.succeeds("drop item 2024-03-02");
     world.succeeds("drop item 2024-03-02");
+    world.refuses(3, "snapshot item --date 2024-03-02");
     world.succeeds("status item");
     assert_eq!(world.asof(&format!("status joined {range} --exit-code")), 6);
     assert_eq!(world.asof("status item --exit-code"), 6);

@@ -12,6 +12,7 @@ use super::{SnapshotOptions, SnapshotReport, SourceSince, kept};
 use crate::commands::Workspace;
 use crate::error::{Error, Result, word};
 use crate::model::TableName;
+use crate::secret::concealed;
 use crate::source::SnapshotSource;
 use crate::storage::lake::aside::{is_being_dropped, overtaken};
 use crate::storage::lake::location::{Location, Object};
@@ -78,6 +79,8 @@ fn compare_with(
     options: &SnapshotOptions,
 ) -> String {
     let source = match &options.source.place {
+        // What was typed may hold a password.
+        Some(place) if concealed(place) != *place => " --source URL".to_owned(),
         Some(place) => format!(" --source {}", word(place)),
         None => String::new(),
     };

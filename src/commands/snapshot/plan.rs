@@ -3,13 +3,13 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::keep::keep;
-use super::refused::refused_object;
+use super::refused::{has_refused, refused_object};
 use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::domain::guard::Guards;
 use crate::engine::column_guards::SnapshotTime;
 use crate::engine::table::SnapshotTable;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, word};
 use crate::model::TableName;
 use crate::source::{FileSource, Format, SnapshotSource};
 use crate::storage::lake::commit::sweep_dates;
@@ -88,7 +88,7 @@ pub(super) fn decide<'s>(
         _ => {}
     }
     if date < today && !options.backdate {
-        return Err(is_past(name, date, exists));
+        return Err(is_past(workspace, name, date, exists));
     }
     let source = find(date)?;
     Ok(Decision::Take(Box::new(SnapshotPlan {
@@ -188,15 +188,35 @@ fn date_of_label(
     Ok(date)
 }
 
-/// The refusal to label today's state as that of a past date.
-fn is_past(name: &TableName, date: NaiveDate, exists: bool) -> Error {
+/// The refusal to label today's state as that of a past date. If a copy of that day was put aside,
+/// the hints say so.
+fn is_past(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, exists: bool) -> Error {
     let what = if exists {
         "replacing the snapshot of"
     } else {
         "taking a snapshot of"
     };
-    Error::refused(format!(
+    let error = Error::refused(format!(
         "table {name}: {what} {date}, which is past, would label today's state as that day's"
     ))
-    .hint("--backdate, if the source really holds the state of that day")
+    .hint("--backdate, if the source really holds the state of that day");
+    if exists {
+        return error;
+    }
+    let table = word(name.as_str());
+    // A hint is not worth a failure.
+    let refused = has_refused(workspace, name, date).unwrap_or_default();
+    let dropped = workspace.dropped(name).unwrap_or_default();
+    let refused = refused.then(|| {
+        format!(
+            "asof snapshot {table} --publish {date}, to publish the copy of that day, which a check \
+             refused"
+        )
+    });
+    let dropped = dropped.iter().any(|copy| copy.date == date).then(|| {
+        format!(
+            "asof restore {table} {date}, to bring back the copy of that day, which was dropped"
+        )
+    });
+    refused.into_iter().chain(dropped).fold(error, Error::hint)
 }

@@ -90,6 +90,19 @@ fn objects(
     Ok(found.partitions.into_iter().filter_map(first).collect())
 }
 
+/// Whether a date has a refused copy.
+///
+/// # Errors
+/// A failure to look for it.
+pub(super) fn has_refused(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+) -> Result<bool> {
+    let found = objects(workspace, name, Some(DateRange::single(date)))?;
+    Ok(!found.is_empty())
+}
+
 /// The refused copy of a date.
 ///
 /// # Errors
