@@ -19,6 +19,8 @@ pub(super) struct Records<'a> {
     text: &'a [u8],
     /// How many bytes the reader has that come before the text.
     lead: u64,
+    /// How many bytes of the text are its byte order mark.
+    mark: usize,
     reader: csv::Reader<Chain<&'a [u8], &'a [u8]>>,
     /// How many lines have ended before the next record, or the blank lines before it.
     lines: u64,
@@ -27,14 +29,17 @@ pub(super) struct Records<'a> {
 impl<'a> Records<'a> {
     pub(super) fn new(file: &'a CsvFile, piece: &'a RecordPiece) -> Self {
         // The reader takes what looks like a byte order mark for one. Behind a blank line it is text.
-        let lead: &[u8] = match piece.text.starts_with(MARK) && !piece.is_first {
-            true => b"\n",
-            false => b"",
+        let has_mark = piece.text.starts_with(MARK);
+        let (lead, mark): (&[u8], _) = match piece.is_first {
+            true if has_mark => (b"", MARK.len()),
+            false if has_mark => (b"\n", 0),
+            _ => (b"", 0),
         };
         Records {
             file,
             text: &piece.text,
             lead: lead.len() as u64,
+            mark,
             reader: reader_of(lead.chain(&piece.text), &file.form, file.delimiter),
             lines: piece.lines,
         }
@@ -73,6 +78,7 @@ impl<'a> Records<'a> {
             Err(error) => return Err(damaged(&error, name)),
         }
         let bytes = self.between(from, self.reader.position().byte());
+        let bytes = &bytes[std::mem::take(&mut self.mark)..];
         let (before, bytes) = bytes.split_at(begin_of_record(bytes, form.comment));
         let line = self.lines + newlines(before) + 1;
         if without_end(bytes).len() as u64 > form.limits.row_bytes {
