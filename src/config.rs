@@ -1,13 +1,17 @@
 //! `asof.toml`, on the wire: what a project says once so that commands need not.
 //!
 //! Relative paths are taken from the folder of the file. `${VAR}` takes a value from the
-//! environment; what is shown in messages and footers is the text with `${VAR}` in it, so that a
-//! secret never gets there.
+//! environment ([`expand_path`]); what is shown in messages and footers is the text with `${VAR}` in
+//! it, so that a secret never gets there.
+//!
+//! `docs/asof.schema.json` describes the file for editors. It is written by hand, and
+//! `tests/config_schema` compares it with these types in both directions.
 
 mod columns;
 mod openlineage;
 mod row_limits;
 mod table;
+mod variables;
 mod wrong;
 
 use std::collections::BTreeMap;
@@ -20,12 +24,15 @@ use serde::Deserialize;
 pub use self::columns::ColumnConfig;
 pub use self::openlineage::OpenLineageConfig;
 pub use self::row_limits::LimitsConfig;
+use self::table::check_word;
 pub use self::table::{HookCommand, TableConfig};
+use self::variables::expand;
+pub use self::variables::{expand_path, with_defaults};
 use crate::domain::join::JoinKind;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::{Context, Error, Result, toml_key};
 use crate::memory::MemoryBudget;
-use crate::secret::{Secret, conceal_variable};
+use crate::secret::Secret;
 use crate::source::{Dialect, Format, TypeRules};
 
 /// The name of the file.
@@ -57,6 +64,9 @@ pub struct Config {
     /// The folder from which relative paths are taken.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The file itself; nothing if there is none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// The value of a store's option, which may be written as text, a number or a truth value.
@@ -165,6 +175,7 @@ impl Config {
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."))
             .to_owned();
+        config.file = Some(path.to_owned());
         config
             .check()
             .map_err(|error| error.within(format!("'{}'", path.display())))?;
@@ -362,21 +373,14 @@ impl JobConfig {
 
 fn types(
     declared: &BTreeMap<String, String>,
-    csv_types: Option<&str>,
+    csv_types: Option<&String>,
     csv: &Dialect,
     section: String,
 ) -> Result<TypeRules> {
-    let csv_as_text = match csv_types {
-        None | Some("infer") => false,
-        Some("text") => true,
-        Some(other) => {
-            return Err(Error::usage(format!("csv_types = \"{other}\" is unknown"))
-                .hint("csv_types = \"text\", or \"infer\""));
-        }
-    };
+    check_word("csv_types", csv_types, &["text", "infer"])?;
     csv.check()?;
     let mut rules = TypeRules {
-        csv_as_text,
+        csv_as_text: csv_types.is_some_and(|types| types == "text"),
         section,
         csv: Arc::new(csv.clone()),
         ..TypeRules::default()
@@ -399,7 +403,7 @@ impl EventsConfig {
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
         types(
             &self.types,
-            self.csv_types.as_deref(),
+            self.csv_types.as_ref(),
             &self.csv,
             format!("events.{}", toml_key(name)),
         )
@@ -420,42 +424,6 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(
         OneOrSeveral::One(one) => vec![one],
         OneOrSeveral::Several(several) => several,
     })
-}
-
-/// Puts the values of environment variables in the place of `${VAR}` in a path, which messages then
-/// show as it is written.
-///
-/// # Errors
-/// A usage error that names a variable that is not set.
-pub fn expand_path(text: &str, variable: &dyn Fn(&str) -> Option<Secret>) -> Result<String> {
-    expand(text, &format!("'{text}'"), variable, conceal_variable)
-}
-
-/// Puts the values of environment variables in the place of `${VAR}`, and tells `note` of each:
-/// what is written before it, its name, its value, and what is written after it. `shown` is what
-/// errors call the text.
-fn expand(
-    text: &str,
-    shown: &str,
-    variable: &dyn Fn(&str) -> Option<Secret>,
-    note: impl Fn(&str, &str, &str, &str),
-) -> Result<String> {
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, tail) = after
-            .split_once('}')
-            .ok_or_else(|| Error::usage(format!("{shown} has '${{' without '}}'")))?;
-        let value = variable(name).ok_or_else(|| {
-            Error::usage(format!("the environment variable {name} is not set"))
-                .hint(format!("export {name}=..."))
-        })?;
-        note(before, name, value.expose(), tail);
-        expanded.push_str(before);
-        expanded.push_str(value.expose());
-        rest = tail;
-    }
-    Ok(expanded + rest)
 }
 
 #[cfg(test)]
@@ -547,22 +515,6 @@ mod tests {
             message("[jobs.a]\ntimezone = 'Europe/Berln'\n")
                 .ends_with("[jobs.a]: timezone 'Europe/Berln' is unknown")
         );
-    }
-
-    #[test]
-    fn variables_come_from_the_environment_and_missing_ones_are_named() {
-        let variable = |name: &str| (name == "HOME_OF").then(|| "x".into());
-        assert_eq!(
-            expand_path("a/${HOME_OF}/b$c", &variable).expect("set"),
-            "a/x/b$c"
-        );
-        assert_eq!(
-            expand_path("${NOPE}", &variable)
-                .expect_err("unset")
-                .to_string(),
-            "the environment variable NOPE is not set"
-        );
-        assert!(expand_path("${NOPE", &variable).is_err());
     }
 
     #[test]

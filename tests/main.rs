@@ -13,6 +13,7 @@
 
 mod architecture;
 mod cli_reference;
+mod config_schema;
 mod damaged;
 #[cfg(feature = "databases")]
 mod databases;

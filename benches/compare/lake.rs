@@ -83,6 +83,7 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         rows: sum.rows(),
         fingerprint: sum.fingerprint(),
         source: None,
+        dated_source: None,
         taken_at: None,
         backdated: false,
         absent: Some(Vec::new()),

@@ -386,7 +386,9 @@ impl Tour<'_> {
     fn joined_to(&self, snapshot: &str, day: chrono::NaiveDate) -> Result<BTreeMap<String, i64>> {
         use std::sync::Arc;
 
-        use crate::engine::sql::{JobDay, QueryMemory, Relation, bind, run};
+        use crate::domain::placeholders::JobDay;
+        use crate::domain::placeholders::sql::{SqlOf, bind};
+        use crate::engine::sql::{QueryMemory, Relation, run};
         use crate::memory::MemoryBudget;
         use crate::source::{FormatRule, TypeRules, files_of, read};
 
@@ -419,7 +421,7 @@ impl Tour<'_> {
             queries: 1,
         };
         run(
-            &bind(&sql, JobDay::utc(day)).expect("bound"),
+            &bind(&sql, JobDay::utc(day), SqlOf::Job).expect("bound"),
             relations,
             memory,
             &mut |_, batch| {

@@ -9,9 +9,10 @@ use super::args::{
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
-use super::render::{InitReport, StatusPage, TimedPartitions, render};
+use super::render::{StatusPage, TimedPartitions, render};
 use crate::clock::Stopwatch;
 use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
+use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::diff::{DiffOptions, diff};
@@ -49,7 +50,7 @@ pub(super) fn carry_out(
         metrics,
     };
     match command {
-        Command::Init => run.init()?,
+        Command::Init(args) => render(printer, &init(workspace, args.schema)?)?,
         Command::Snapshot(args) => return run.snapshot(&args),
         Command::Check(args) => return run.check(args),
         Command::Compact(args) => run.compact(*args)?,
@@ -89,12 +90,6 @@ impl CommandRun<'_> {
     fn unless_latest(&self, day: Option<Day>) -> Option<NaiveDate> {
         let day = day.filter(|day| *day != Day::Latest);
         day.map(|day| self.on(day))
-    }
-
-    fn init(&self) -> Result<()> {
-        let path = init(self.workspace)?;
-        let written = self.workspace.shown(&path);
-        render(self.printer, &InitReport { written })
     }
 
     fn snapshot(&self, args: &SnapshotArgs) -> Result<u8> {
@@ -143,8 +138,19 @@ impl CommandRun<'_> {
     }
 
     fn check(&self, args: CheckArgs) -> Result<u8> {
+        let given = args.source_option();
+        let name = match args.name {
+            Some(name) if !args.connect => name,
+            name => {
+                if let Some(option) = given.filter(|_| name.is_none()) {
+                    let what = format!("{option} requires a table, events or a file");
+                    return Err(Error::usage(what).hint(format!("asof check TABLE {option} ...")));
+                }
+                return self.check_project(name, args.connect);
+            }
+        };
         let options = CheckOptions {
-            name: args.name,
+            name,
             date: self.unless_latest(args.date),
             source: args.source.given(),
             key: args.key,
@@ -158,6 +164,16 @@ impl CommandRun<'_> {
         }
         let problem = report.problems.first();
         Ok(problem.map_or(0, |problem| problem.kind().exit_code()))
+    }
+
+    fn check_project(&self, name: Option<String>, connect: bool) -> Result<u8> {
+        let report = check_project(self.workspace, &ProjectCheckOptions { connect, name })?;
+        render(self.printer, &report)?;
+        let notes = report.parts.iter().flat_map(|part| &part.notes);
+        notes.for_each(|note| self.printer.note(note));
+        let problems = report.parts.iter().flat_map(|part| &part.problems);
+        problems.for_each(|problem| self.printer.error(problem));
+        Ok(report.failure().map_or(0, Kind::exit_code))
     }
 
     fn compact(&self, args: CompactArgs) -> Result<()> {

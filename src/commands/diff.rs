@@ -11,23 +11,24 @@
 //! an external side the sorter's budget.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{latest_states, refused_state};
-use crate::domain::cast::{conform, display};
+use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
-use crate::domain::schema::{columns_by_name, unify};
-use crate::engine::as_of::{AsOfTable, Origin};
+use crate::domain::schema::{Drift, HeldSchemas, TypeClash, TypeClashes, columns_by_name, unify};
+use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::digests::row_digests;
 use crate::engine::table::{SnapshotTable, show_key};
 use crate::engine::units::{UnitSource, settle};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::memory::SORTER_BYTES;
 use crate::model::TableName;
 use crate::storage::Batches;
@@ -125,7 +126,8 @@ pub struct DiffReport {
 ///
 /// # Errors
 /// A usage error for a table that there is not; a refusal for a date before the first snapshot, for
-/// keys with nulls or that stand twice, and for columns whose types cannot be compared.
+/// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that was
+/// refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
     let to = options.to;
     let from = match options.from {
@@ -151,22 +153,9 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         source: as_of.origin(),
         rows: None,
     };
-    let (wide, drift) = unify(&old.schema, &new.schema)
+    let both = unified(&old.schema, &new.schema, options.to_refused)
         .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
-    let values = |date: NaiveDate, schema: &SchemaRef| {
-        let history = &history;
-        let pinned = schema.clone();
-        UnitSource::of_rows(date, schema, move |columns| {
-            history
-                .latest(date, Some(&pinned))?
-                .read_in_schema_order(Some(columns))
-        })
-    };
-    let schema = settle(
-        &table.name,
-        &wide,
-        &[values(first, &old.schema), values(second, &new.schema)],
-    )?;
+    let schema = with_units(&history, &both.schema, [&old, &new])?;
     let mut report = DiffReport {
         table: table.name.clone(),
         key: table.key.clone(),
@@ -176,14 +165,96 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         removed: 0,
         changed: 0,
         columns: Vec::new(),
-        schema: (!drift.is_empty()).then(|| drift.in_words()),
+        schema: both.in_words(),
         not_compared: not_compared(&old, &new),
         rows: Vec::new(),
     };
     if first != second {
-        compare(table, &old, &new, &schema, options.limit, &mut report)?;
+        let side = Side {
+            table,
+            schema: &schema,
+            compared: compared_columns(&schema, &report.not_compared),
+            encoder: KeyEncoder::new(&schema, &table.key)?,
+            clashes: both.clashes,
+        };
+        compare(
+            &side,
+            &old,
+            (&new, options.to_refused),
+            options.limit,
+            &mut report,
+        )?;
     }
     Ok(report)
+}
+
+/// The schema of both sides with the units of timestamps that hold the values of both.
+fn with_units(
+    history: &TableHistory,
+    wide: &SchemaRef,
+    sides: [&AsOfTable; 2],
+) -> Result<SchemaRef> {
+    let values = sides.map(|side| {
+        let date = side.observed;
+        let pinned = side.schema.clone();
+        UnitSource::of_rows(date, &side.schema, move |columns| {
+            history
+                .latest(date, Some(&pinned))?
+                .read_in_schema_order(Some(columns))
+        })
+    });
+    settle(&history.table.name, wide, &values)
+}
+
+/// The schemas of both sides in one.
+struct SchemasOfBoth {
+    schema: SchemaRef,
+    drift: Drift,
+    /// The columns whose types have nothing in common, with the type that each had; they are
+    /// compared as text.
+    clashes: TypeClashes,
+}
+
+/// The schema in which two states are compared. Types that have nothing in common are refused, unless
+/// one of the states was refused, perhaps for that.
+fn unified(
+    old: &SchemaRef,
+    new: &SchemaRef,
+    is_refused: bool,
+) -> Result<SchemasOfBoth, TypeClashes> {
+    match unify(old, new) {
+        Ok((schema, drift)) => Ok(SchemasOfBoth {
+            schema,
+            drift,
+            clashes: TypeClashes(Vec::new()),
+        }),
+        Err(clashes) if is_refused => {
+            let HeldSchemas { schema, drift } = clashes.clone().held(old, new)?;
+            Ok(SchemasOfBoth {
+                schema,
+                drift,
+                clashes,
+            })
+        }
+        Err(clashes) => Err(clashes),
+    }
+}
+
+impl SchemasOfBoth {
+    fn in_words(&self) -> Option<String> {
+        let parts = [self.clashes.in_words(), self.drift.in_words()];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// The columns that are compared.
+fn compared_columns(schema: &SchemaRef, not_compared: &[String]) -> Vec<String> {
+    let names = schema.fields().iter().map(|field| field.name());
+    names
+        .filter(|name| !not_compared.contains(name))
+        .cloned()
+        .collect()
 }
 
 /// The date of the copy before the one that is compared to.
@@ -215,26 +286,15 @@ fn not_compared(old: &AsOfTable, new: &AsOfTable) -> Vec<String> {
     names
 }
 
-/// Merges the two sides and fills in what differs.
+/// Merges the two sides and fills in what differs. The second may be a copy that was refused.
 fn compare(
-    table: &SnapshotTable,
+    side: &Side<'_>,
     old: &AsOfTable,
-    new: &AsOfTable,
-    schema: &SchemaRef,
+    (new, is_refused): (&AsOfTable, bool),
     limit: usize,
     report: &mut DiffReport,
 ) -> Result<()> {
-    let names = schema
-        .fields()
-        .iter()
-        .map(|field| field.name())
-        .filter(|name| !report.not_compared.contains(name));
-    let side = Side {
-        table,
-        schema,
-        compared: names.cloned().collect(),
-        encoder: KeyEncoder::new(schema, &table.key)?,
-    };
+    let table = side.table;
     let attributes: Vec<String> = side
         .compared
         .iter()
@@ -252,8 +312,8 @@ fn compare(
     };
     let old_rows = Cell::new(0);
     let new_rows = Cell::new(0);
-    let mut earlier = side.open(old, &old_rows)?;
-    let mut later = side.open(new, &new_rows)?;
+    let mut earlier = side.open(old, false, &old_rows)?;
+    let mut later = side.open(new, is_refused, &new_rows)?;
     let changes = merge(&mut earlier, &mut later, |difference| {
         listing.see(&difference)
     })?;
@@ -281,30 +341,80 @@ struct Side<'a> {
     schema: &'a SchemaRef,
     compared: Vec<String>,
     encoder: KeyEncoder,
+    /// The columns whose types have nothing in common.
+    clashes: TypeClashes,
 }
 
 impl Side<'_> {
-    /// The rows of a state in the order of the key, counted.
+    /// The rows of a state in the order of the key, counted. Those of a copy that was refused may
+    /// have keys with nulls, and keys that stand twice.
     fn open<'s>(
         &'s self,
         as_of: &AsOfTable,
+        is_refused: bool,
         rows: &'s Cell<u64>,
     ) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
         let date = as_of.observed;
         let mut sequence = KeySequence::default();
-        Ok(sorted(self.table, as_of)?.map(move |batch| {
+        Ok(self.sorted(as_of, is_refused)?.map(move |batch| {
             let keyed = self
                 .keyed(&batch?)
                 .map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
             rows.set(rows.get() + keyed.digests.len() as u64);
-            self.refuse_duplicates(&keyed, &mut sequence, date)?;
+            if !is_refused {
+                self.refuse_duplicates(&keyed, &mut sequence, date)?;
+            }
             Ok(keyed)
         }))
     }
 
     fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {
-        let digests = row_digests(batch, self.compared.iter().map(String::as_str))?;
-        KeyedBatch::new(&self.encoder, conform(batch, self.schema)?, digests)
+        let settled = self.settled(batch)?;
+        let digests = row_digests(&settled, self.compared.iter().map(String::as_str))?;
+        KeyedBatch::new(&self.encoder, conform(&settled, self.schema)?, digests)
+    }
+
+    /// The rows with the columns as text whose types have nothing in common. A text that is a value
+    /// of the type that the column had is that value: `1.50` and `1.5` do not differ.
+    fn settled(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut batch = batch.clone();
+        for clash in &self.clashes.0 {
+            let Ok(at) = batch.schema_ref().index_of(&clash.column) else {
+                continue;
+            };
+            let typed = [&clash.from, &clash.to]
+                .into_iter()
+                .find(|data_type| *data_type != &DataType::Utf8);
+            let column = as_text_of(batch.column(at), typed, &clash.column)?;
+            batch = with_column(&batch, at, column)?;
+        }
+        Ok(batch)
+    }
+
+    /// The rows of a state in the order of the key; keys with nulls are refused, unless the copy was.
+    fn sorted(&self, as_of: &AsOfTable, is_refused: bool) -> Result<Batches> {
+        let table = self.table;
+        let is_of_key = |clash: &TypeClash| table.key.contains(&clash.column);
+        // As text, keys have another order.
+        let keys_are_settled = self.clashes.0.iter().any(is_of_key);
+        if as_of.is_sorted_by_key() && !keys_are_settled {
+            return as_of.read_in_schema_order(None);
+        }
+        let date = as_of.observed;
+        let mut schema = as_of.schema.clone();
+        let mut sorter = Sorter::new(&table.key, SORTER_BYTES);
+        for batch in as_of.read_in_schema_order(None)? {
+            let batch = match keys_are_settled {
+                true => self.settled(&batch?)?,
+                false => batch?,
+            };
+            if !is_refused {
+                table.keys(&batch, date)?;
+            }
+            schema = batch.schema();
+            sorter.push(batch)?;
+        }
+        sorter.finish(&schema)
     }
 
     /// Refuses the first key that stands twice; no merge has an answer for it.
@@ -325,20 +435,15 @@ impl Side<'_> {
     }
 }
 
-/// The rows of a state in the order of the key; keys with nulls are refused.
-fn sorted(table: &SnapshotTable, as_of: &AsOfTable) -> Result<Batches> {
-    if as_of.is_sorted_by_key() {
-        return as_of.read_in_schema_order(None);
-    }
-    let date = as_of.observed;
-    let schema = as_of.schema.clone();
-    let mut sorter = Sorter::new(&table.key, SORTER_BYTES);
-    for batch in as_of.read_in_schema_order(None)? {
-        let batch = batch?;
-        table.keys(&batch, date)?;
-        sorter.push(batch)?;
-    }
-    sorter.finish(&schema)
+/// The batch with another column in the place of one.
+fn with_column(batch: &RecordBatch, at: usize, column: ArrayRef) -> Result<RecordBatch> {
+    let mut fields: Vec<FieldRef> = batch.schema_ref().fields().to_vec();
+    let field = fields[at].as_ref().clone();
+    fields[at] = Arc::new(field.with_data_type(column.data_type().clone()));
+    let mut columns = batch.columns().to_vec();
+    columns[at] = column;
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .internal_context(|| "cannot compare a column as text".into())
 }
 
 /// Counts differences by column and keeps the first ones.
@@ -400,7 +505,11 @@ impl Listing<'_> {
         let key = self
             .key
             .iter()
-            .filter_map(|name| Some(display(batch.column_by_name(name)?, row)))
+            .filter_map(|name| {
+                let value = cell(batch.column_by_name(name)?, row);
+                // Only a copy that was refused has nulls in its key.
+                Some(value.unwrap_or_else(|| "null".to_owned()))
+            })
             .collect();
         self.rows.push(RowChange { kind, key, columns });
     }

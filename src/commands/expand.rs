@@ -532,6 +532,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         rows: sum.rows(),
         fingerprint: sum.fingerprint(),
         source: None,
+        dated_source: None,
         taken_at: None,
         backdated: false,
         forced: Vec::new(),

@@ -63,6 +63,8 @@ pub(super) fn refused_state(
     if table.key.is_empty() {
         table.key = footer.key;
     }
+    // It may have been refused for a value that is not of the declared type.
+    table.types.declared.clear();
     let mut snapshots = Partitions::new();
     for other in others {
         snapshots.extend(table.find_latest(*other)?);

@@ -1,12 +1,19 @@
 //! Where the rows of a table's snapshot come from: found without reading any of them.
 
+mod dated;
+
 use std::io::Read;
 
 use chrono::NaiveDate;
 
+#[cfg(feature = "databases")]
+use self::dated::WrittenRelation;
+pub(super) use self::dated::{WrittenSource, is_dated};
 use super::Workspace;
 use crate::config::TableConfig;
-use crate::error::{Error, Result};
+#[cfg(feature = "databases")]
+use crate::config::with_defaults;
+use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
 #[cfg(feature = "databases")]
 use crate::source::database::{DatabaseRelation, DatabaseSource, DatabaseUrl, RelationOptions};
@@ -63,7 +70,7 @@ impl GivenSource {
     }
 }
 
-/// Finds a table's source, the one that is `given` or that of asof.toml.
+/// Finds a table's source on a date, the one that is `given` or that of asof.toml.
 pub(super) fn find_source<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
@@ -71,42 +78,61 @@ pub(super) fn find_source<'s>(
     given: &GivenSource,
     stdin: &'s mut dyn Read,
 ) -> Result<Box<dyn SnapshotSource + 's>> {
-    let config = workspace.table_config(name);
-    let Some(written) = given.place.as_ref().or(config.source.as_ref()) else {
+    let Some(source) = WrittenSource::of(workspace, name, date, given)? else {
         return Err(Error::usage(format!("table {name} has no source"))
             .hint(format!("asof snapshot {name} --source FILE")));
     };
     let within = |error: Error| error.within(format!("table {name}, {date}"));
-    let expanded = match &given.place {
-        Some(given) => given.clone(),
-        None => workspace.configured_url(written)?,
-    };
-    if is_database(&expanded) {
-        given.check_database(written)?;
-        return database(workspace, name, given, written, &expanded).map_err(within);
+    if is_database(&source.expanded) {
+        given.check_database(&source.written)?;
+        return database(workspace, (name, date), given, source).map_err(within);
     }
-    given.check_files(&config, written).map_err(within)?;
+    let config = workspace.table_config(name);
+    let checked = given.check_files(&config, &source.written);
+    checked.map_err(within)?;
     let declared = given.format.or(config.source_format);
     let rule = FormatRule {
         declared,
         option: "--source-format parquet|csv|tsv|ndjson|arrow|avro".to_owned(),
     };
-    if written == STANDARD_INPUT {
+    if source.is_standard_input() {
         let format = declared.ok_or_else(|| {
             Error::usage("the format of standard input is unknown").hint(rule.option)
         })?;
         return Ok(Box::new(StandardInput::new(stdin, format)));
     }
-    let place = match &given.place {
-        Some(given) => workspace.here(given)?,
-        None => workspace.configured(written)?,
-    };
-    let objects = source::files_of(&place).map_err(within)?;
+    let place = source.location(workspace)?;
+    let objects = source::files_of(&place).map_err(|error| match error.kind() {
+        Kind::Io => within(source.with_dates(workspace, date, error)),
+        _ => within(error),
+    })?;
     Ok(Box::new(FileSource {
-        name: written.clone(),
         format: rule.of(&objects).map_err(within)?,
+        of_date: source.of_date(),
+        name: source.written,
         objects,
     }))
+}
+
+/// Checks what asof.toml says of a table's source, and opens nothing.
+///
+/// # Errors
+/// A usage error for a URL, a variable or an option that is wrong.
+pub(super) fn check_source(workspace: &Workspace<'_>, name: &TableName) -> Result<()> {
+    let config = workspace.table_config(name);
+    let given = GivenSource::default();
+    let today = workspace.clock.today();
+    let Some(source) = WrittenSource::of(workspace, name, today, &given)? else {
+        return Ok(());
+    };
+    if is_database(&source.expanded) {
+        return database(workspace, (name, today), &given, source).map(|_| ());
+    }
+    given.check_files(&config, &source.written)?;
+    if source.is_standard_input() {
+        return Ok(());
+    }
+    source.location(workspace).map(|_| ())
 }
 
 /// The database server that a table of asof.toml is read from, as a name that is the same for all
@@ -124,42 +150,38 @@ pub(super) fn server(_: &Workspace<'_>, _: &TableName) -> Option<String> {
     None
 }
 
-#[cfg(feature = "databases")]
-impl GivenSource {
-    /// What is read of a database; by default the table of the same name.
-    fn relation(&self, config: &TableConfig, name: &TableName) -> DatabaseRelation {
-        let query = |query: &Option<String>| query.clone().map(DatabaseRelation::Query);
-        let table = |table: &Option<String>| table.clone().map(DatabaseRelation::Table);
-        query(&self.query)
-            .or_else(|| table(&self.table))
-            .or_else(|| query(&config.query))
-            .or_else(|| table(&config.source_table))
-            .unwrap_or_else(|| DatabaseRelation::Table(name.to_string()))
-    }
-}
-
-/// A table or query of a database, whose URL is `written` so, and expanded to another.
+/// A table or query of a database on a date.
 #[cfg(feature = "databases")]
 fn database<'s>(
     workspace: &Workspace<'_>,
-    name: &TableName,
+    (name, date): (&TableName, NaiveDate),
     given: &GivenSource,
-    written: &str,
-    expanded: &str,
+    source: WrittenSource,
 ) -> Result<Box<dyn SnapshotSource + 's>> {
     let folder = match given.place {
         Some(_) => &workspace.folder,
         None => &workspace.config.base,
     };
-    let url = DatabaseUrl::parse(expanded, folder)?;
-    if is_database(written) && DatabaseUrl::tells_a_password(written) {
+    let url = DatabaseUrl::parse(&source.expanded, folder)?;
+    let written = &source.written;
+    let seen = with_defaults(written);
+    if is_database(&seen) && DatabaseUrl::tells_a_password(&seen) {
         let what = format!("'{written}' holds a password, which would be printed and recorded");
         return Err(Error::usage(what).hint(url.password_hint()));
     }
+    if let Err(error) = url.check_file() {
+        let error = error.within(format!("'{written}'"));
+        return Err(source.with_dates(workspace, date, error));
+    }
     Ok(Box::new(DatabaseSource {
-        name: written.to_owned(),
         url,
-        relation: given.relation(&workspace.table_config(name), name),
+        of_date: source.of_date(),
+        name: source.written,
+        relation: match source.relation {
+            Some(WrittenRelation::Query(query)) => DatabaseRelation::Query(query),
+            Some(WrittenRelation::Table(table)) => DatabaseRelation::Table(table),
+            None => DatabaseRelation::Table(name.to_string()),
+        },
         options: RelationOptions {
             other: "--source-table NAME, or --query 'SELECT ...'",
             query: "--query",
@@ -171,11 +193,11 @@ fn database<'s>(
 #[cfg(not(feature = "databases"))]
 fn database<'s>(
     _: &Workspace<'_>,
-    _: &TableName,
+    _: (&TableName, NaiveDate),
     _: &GivenSource,
-    written: &str,
-    _: &str,
+    source: WrittenSource,
 ) -> Result<Box<dyn SnapshotSource + 's>> {
+    let written = &source.written;
     let what = format!("'{written}' is a database, and this asof was built without databases");
     Err(Error::usage(what).hint("cargo install asof --features databases"))
 }

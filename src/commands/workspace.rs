@@ -71,6 +71,8 @@ pub struct Workspace<'a> {
     allow_unsafe_store: bool,
     /// The types that the command line declares; they overrule the configuration.
     pub(crate) declared: DeclaredTypes,
+    /// Whether only the columns of sources are wanted: [`TypeRules::only_columns`].
+    only_columns: bool,
     /// How text was read so far, by what it belongs to: `table item`, `events clicks`.
     observed: Arc<Mutex<BTreeMap<String, Observed>>>,
     /// Tables whose copies are rows of the same files, once they were looked at.
@@ -196,6 +198,11 @@ impl Workspace<'_> {
             )))
     }
 
+    /// The lake as it is written; nothing if none is named.
+    pub(crate) fn lake_in_words(&self) -> Option<String> {
+        self.lake.clone().or_else(|| self.config.lake.clone())
+    }
+
     /// Does something, and counts what object stores were asked for it; nothing if that is nothing.
     ///
     /// # Errors
@@ -239,6 +246,7 @@ impl Workspace<'_> {
             observed,
             csv_is_given,
             limits: self.limits()?,
+            only_columns: self.only_columns,
             ..self.table_config(name).type_rules(name.as_str())?
         })
     }
@@ -292,6 +300,7 @@ impl Workspace<'_> {
             observed: self.observed(&format!("events {name}")),
             csv_is_given,
             limits: self.limits()?,
+            only_columns: self.only_columns,
             ..config.type_rules(name)?
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::expand;
+use super::variables::expand;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 

@@ -11,6 +11,16 @@ use crate::error::{Error, Result, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};
 
+/// Refuses a word that a setting does not have.
+pub(super) fn check_word(setting: &str, given: Option<&String>, words: &[&str]) -> Result<()> {
+    let Some(given) = given.filter(|given| !words.contains(&given.as_str())) else {
+        return Ok(());
+    };
+    let others = words[1..].iter().map(|word| format!(", or \"{word}\""));
+    let hint = format!("{setting} = \"{}\"{}", words[0], others.collect::<String>());
+    Err(Error::usage(format!("{setting} = \"{given}\" is unknown")).hint(hint))
+}
+
 /// A program of the user's own, as `asof.toml` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -126,19 +136,12 @@ impl TableConfig {
     /// # Errors
     /// A usage error for a word or a value that is unknown.
     pub fn guards(&self) -> Result<Guards> {
-        let freeze_schema = match self.schema.as_deref() {
-            None | Some("evolve") => false,
-            Some("freeze") => true,
-            Some(other) => {
-                return Err(Error::usage(format!("schema = \"{other}\" is unknown"))
-                    .hint("schema = \"freeze\", or \"evolve\""));
-            }
-        };
+        check_word("schema", self.schema.as_ref(), &["freeze", "evolve"])?;
         Ok(Guards {
             min_rows: self.min_rows.unwrap_or(1),
             max_delete: self.max_delete,
             max_change: self.max_change,
-            freeze_schema,
+            freeze_schema: self.schema.as_deref() == Some("freeze"),
             max_unchanged: self.max_unchanged,
             columns: self
                 .columns
@@ -155,7 +158,7 @@ impl TableConfig {
     pub fn type_rules(&self, name: &str) -> Result<TypeRules> {
         types(
             &self.types,
-            self.csv_types.as_deref(),
+            self.csv_types.as_ref(),
             &self.csv,
             format!("tables.{}", toml_key(name)),
         )
@@ -182,11 +185,26 @@ impl TableConfig {
         self.on_refused.iter().try_for_each(HookCommand::check)?;
         self.check_source()?;
         self.check_copies()?;
+        self.check_intervals()?;
         check_dates(
             self.date_column.as_ref(),
             self.date_format.as_ref(),
             self.timezone.as_ref(),
         )
+    }
+
+    /// Refuses words about intervals that are unknown, or contradict each other.
+    fn check_intervals(&self) -> Result<()> {
+        check_word("gaps", self.gaps.as_ref(), &["carry", "error", "split"])?;
+        check_word("end", self.end.as_ref(), &["inclusive", "exclusive"])?;
+        check_word("open_end", self.open_end.as_ref(), &["9999-12-31", "null"])?;
+        match self.gaps.as_deref() {
+            Some(gaps @ ("error" | "split")) if self.max_gap.is_some() => Err(Error::usage(
+                format!("'max_gap' is for gaps = \"carry\", and gaps is \"{gaps}\""),
+            )
+            .hint("leave out 'max_gap', or gaps = \"carry\"")),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses options of copies that another tool writes without those copies, and the reverse.

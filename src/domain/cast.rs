@@ -119,6 +119,24 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     }
 }
 
+/// A column as text. If it is text, values of another type are written as that type's values are, and
+/// all others stay as they are.
+///
+/// # Errors
+/// A refusal of values that have no text.
+pub fn as_text_of(column: &ArrayRef, typed: Option<&DataType>, name: &str) -> Result<ArrayRef> {
+    let (Some(texts), Some(typed)) = (column.as_string_opt::<i32>(), typed) else {
+        return cast_exactly(column, &DataType::Utf8, name);
+    };
+    let of_type = |text: &&str| super::text::fits(text, typed);
+    let values: StringArray = texts.iter().map(|text| text.filter(of_type)).collect();
+    let values: ArrayRef = Arc::new(values);
+    let values = cast_exactly(&cast_exactly(&values, typed, name)?, &DataType::Utf8, name)?;
+    let values = values.as_string::<i32>();
+    let written = texts.iter().zip(values).map(|(text, value)| value.or(text));
+    Ok(Arc::new(written.collect::<StringArray>()))
+}
+
 /// Casts values that are neither nested nor text, and looks at each.
 fn cast_values(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef> {
     if !may_become(column.data_type(), to) {

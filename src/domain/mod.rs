@@ -31,6 +31,7 @@
 //! | what is said of a column that is not there | [`missing_column`] |
 //! | which names are of one column | [`column_case`] |
 //! | which columns are left to the path of a partition | [`path_columns`] |
+//! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
@@ -67,6 +68,7 @@ pub mod notation;
 pub mod output_types;
 pub mod padding;
 pub mod path_columns;
+pub mod placeholders;
 pub mod row_limits;
 pub mod schema;
 pub mod staleness;

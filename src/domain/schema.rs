@@ -124,6 +124,51 @@ pub struct TypeClashes(pub Vec<TypeClash>);
 impl TypeClashes {
     /// The refusal, naming the table, the date on which types changed, and every column.
     pub fn refusal(&self, table: &str, date: impl std::fmt::Display) -> Error {
+        let which = if self.0.len() == 1 {
+            "which is not a safe widening"
+        } else {
+            "none of which is a safe widening"
+        };
+        let error = Error::refused(format!(
+            "table {table}, {date}: {}, {which}",
+            self.in_words()
+        ));
+        let settles =
+            |clash: &TypeClash| Some((clash.column.clone(), holding(&clash.from, &clash.to)?));
+        match self.0.iter().map(settles).collect::<Option<Vec<_>>>() {
+            Some(types) => error.hint(declaration(table, &types)),
+            None => error.hint("correct the source"),
+        }
+    }
+}
+
+/// Two schemas in types that hold the values of both, wherever their own types clash.
+pub struct HeldSchemas {
+    /// The schema that holds both.
+    pub schema: SchemaRef,
+    /// What changed, but for the clashes.
+    pub drift: Drift,
+}
+
+impl TypeClashes {
+    /// The schema that holds both of the schemas that clash: where they do, in the type that
+    /// settles it, which is mostly text.
+    ///
+    /// # Errors
+    /// The clashes again, if there is no such type.
+    pub fn held(self, so_far: &SchemaRef, next: &SchemaRef) -> Result<HeldSchemas, Self> {
+        let held =
+            |clash: &TypeClash| Some((clash.column.clone(), holding(&clash.from, &clash.to)?));
+        let Some(types) = self.0.iter().map(held).collect::<Option<HashMap<_, _>>>() else {
+            return Err(self);
+        };
+        let settled = |schema: &SchemaRef| with_types(schema, |name| types.get(name));
+        let (schema, drift) = unify(&settled(so_far), &settled(next))?;
+        Ok(HeldSchemas { schema, drift })
+    }
+
+    /// The changes of type in words: `column 'price' changes from float64 to text`.
+    pub fn in_words(&self) -> String {
         let change = |clash: &TypeClash| {
             format!(
                 "column '{}' changes from {} to {}",
@@ -132,22 +177,7 @@ impl TypeClashes {
                 type_name(&clash.to)
             )
         };
-        let changes: Vec<String> = self.0.iter().map(change).collect();
-        let which = if changes.len() == 1 {
-            "which is not a safe widening"
-        } else {
-            "none of which is a safe widening"
-        };
-        let error = Error::refused(format!(
-            "table {table}, {date}: {}, {which}",
-            changes.join(", ")
-        ));
-        let settles =
-            |clash: &TypeClash| Some((clash.column.clone(), holding(&clash.from, &clash.to)?));
-        match self.0.iter().map(settles).collect::<Option<Vec<_>>>() {
-            Some(types) => error.hint(declaration(table, &types)),
-            None => error.hint("correct the source"),
-        }
+        self.0.iter().map(change).collect::<Vec<_>>().join(", ")
     }
 }
 

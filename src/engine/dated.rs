@@ -21,7 +21,7 @@
 mod column;
 mod splitter;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -367,6 +367,36 @@ impl Dated {
         Ok(survey)
     }
 
+    /// Opens the first files, and reads the dates of their first rows.
+    ///
+    /// # Errors
+    /// As [`Dated::find`].
+    pub fn head(&self) -> Result<DatedHead> {
+        let files = self.files(None)?;
+        if files.is_empty() {
+            return Ok(DatedHead {
+                files,
+                schema: SchemaRef::new(Schema::empty()),
+                dates: BTreeSet::new(),
+            });
+        }
+        let OpenedFiles { mut rows, at, .. } = self.open(&files)?;
+        let mut dates = BTreeSet::new();
+        if let Some(batch) = rows.batches.next() {
+            let days = self.column.days(batch?.column(at), &self.place)?;
+            self.column
+                .refuse_nulls(days.null_count() as u64, &self.place)?;
+            for day in days.iter().flatten() {
+                dates.insert(self.column.date(day, &self.place)?);
+            }
+        }
+        Ok(DatedHead {
+            files,
+            schema: rows.schema,
+            dates,
+        })
+    }
+
     /// The rows of a survey in their order. Batches end with a column of dates that is not in the
     /// schema.
     ///
@@ -444,6 +474,17 @@ pub struct Survey {
     pub range: Option<DateRange>,
     /// How many rows each date has.
     pub dates: BTreeMap<NaiveDate, u64>,
+}
+
+/// What the first rows tell.
+#[derive(Debug)]
+pub struct DatedHead {
+    /// All files.
+    pub files: Vec<Object>,
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// The dates of the first rows.
+    pub dates: BTreeSet<NaiveDate>,
 }
 
 /// Files whose date column was found.

@@ -1,9 +1,9 @@
 //! CSV and TSV: a file is divided into pieces of whole records, and each value is read as text, and
 //! then as its column's type.
 //!
-//! If the type of every column is declared, a piece is read as these types as soon as it has been
-//! taken apart. Otherwise text is set aside until all values have been seen, and their types are
-//! known.
+//! Text is set aside until all values have been seen, and their types are known. This is so of
+//! declared types, too: a column with a value of another type is read as text as a whole, if the
+//! copy is to be kept.
 //!
 //! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is
 //! the table's, with the columns that only later files have at the end. In files that lack a column
@@ -29,12 +29,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use self::aside::{Placed, TextAside, guesses_of};
+use self::aside::{Placed, TextAside};
 use self::file::{CsvFile, FileColumns, FilePieces};
 use self::pieces::RecordPiece;
 use super::dialect::Form;
 use super::type_inference::Guess;
-use super::{Input, SourceRows, TypeRules};
+use super::{HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
 use crate::error::{Context, Error, Result};
@@ -55,47 +55,7 @@ pub(super) fn read(
         limits: rules.limits,
         ..Form::of(&rules.csv, delimiter)?
     });
-    let files = Files::open(inputs, form, rules)?;
-    let are_declared = |field: &Arc<Field>| rules.declared(field.name()).is_some();
-    if rules.is_alone && files.schema.fields().iter().all(are_declared) {
-        rules.check(&files.schema, &inputs[0].name)?;
-        return read_as_declared(files, rules);
-    }
-    read_aside(files, rules)
-}
-
-/// Reads files whose columns all have a type that is declared.
-fn read_as_declared(files: Files, rules: &TypeRules) -> Result<SourceRows> {
-    let text = files.schema.clone();
-    let inputs = files.inputs.clone();
-    let notation = files.form.notation.clone();
-    let guesses = guesses_of(&text, rules, &files.form);
-    let schema = decide(&text, &guesses, &inputs, rules)?;
-    let target = schema.clone();
-    let of_misfits = rules.clone();
-    let typed = move |(file, piece): (Arc<OpenFile>, RecordPiece)| {
-        let placed = file.rows(&piece)?;
-        let values = in_types(&placed.rows, &target, &notation);
-        let values = values.and_then(|values| own_text(&values));
-        values.map_err(|error| {
-            let mut guesses = guesses.clone();
-            for (column, guess) in guesses.iter_mut().enumerate() {
-                placed.show(column, guess);
-            }
-            // It names the file, the line and the value.
-            let misfit = decide(&text, &guesses, &inputs, &of_misfits);
-            misfit.err().unwrap_or(error)
-        })
-    };
-    Ok(SourceRows {
-        schema,
-        batches: Box::new(each(files, typed)?),
-        count: None,
-    })
-}
-
-/// Reads files as text, and then as the types that all values have.
-fn read_aside(mut files: Files, rules: &TypeRules) -> Result<SourceRows> {
+    let mut files = Files::open(inputs, form, rules)?;
     let mut aside = TextAside::new(files.schema.clone(), rules, &files.form)?;
     let rows = |(file, piece): (Arc<OpenFile>, RecordPiece)| file.rows(&piece);
     if rules.is_alone {
@@ -118,8 +78,7 @@ fn read_aside(mut files: Files, rules: &TypeRules) -> Result<SourceRows> {
             rules.observed.note_commas(field.name(), commas, example);
         }
     }
-    let target = schema.clone();
-    let name = inputs[0].name.clone();
+    let (target, name) = (schema.clone(), inputs[0].name.clone());
     let texts = reader.map(|batch| batch.temporary_context(|| SPILL.into()));
     let convert = move |batch: RecordBatch| {
         let values = in_types(&batch, &target, &form.notation);
@@ -145,9 +104,10 @@ fn decide(
     rules: &TypeRules,
 ) -> Result<SchemaRef> {
     let fields = text.fields().iter().zip(guesses).map(|(field, guess)| {
-        let data_type = guess
+        let decided = guess
             .decide(field.name(), inputs)
-            .map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")))?;
+            .map_err(|error| error.hint(rules.as_text(field.name(), "the text as it is")));
+        let data_type = rules.of_column(decided)?;
         Ok(Field::new(field.name(), data_type, true))
     });
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
@@ -157,11 +117,13 @@ fn decide(
 struct OpenFile {
     file: CsvFile,
     columns: FileColumns,
+    /// The most rows of it that are read.
+    most: usize,
 }
 
 impl OpenFile {
     fn rows(&self, piece: &RecordPiece) -> Result<Placed> {
-        self.file.rows(piece, &self.columns)
+        self.file.rows(piece, &self.columns, self.most)
     }
 }
 
@@ -231,7 +193,16 @@ impl Files {
             self.schema = file.header.clone();
         }
         let columns = file.columns(&self.schema, number)?;
-        self.current = Some((Arc::new(OpenFile { file, columns }), opened.rows));
+        let most = match self.rules.only_columns {
+            true => HEAD_ROWS,
+            false => usize::MAX,
+        };
+        let file = OpenFile {
+            file,
+            columns,
+            most,
+        };
+        self.current = Some((Arc::new(file), opened.rows));
         Ok(true)
     }
 
@@ -240,7 +211,12 @@ impl Files {
             if let Some((file, pieces)) = &mut self.current
                 && let Some(piece) = pieces.next()
             {
-                return Ok(Some((file.clone(), piece?)));
+                let next = (file.clone(), piece?);
+                if self.rules.only_columns {
+                    // Its first piece is enough.
+                    self.current = None;
+                }
+                return Ok(Some(next));
             }
             self.current = None;
             if !self.open_next()? {

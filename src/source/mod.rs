@@ -62,7 +62,7 @@ pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-pub use self::rules::TypeRules;
+pub use self::rules::{HEAD_FILES, HEAD_ROWS, MistypedColumns, TypeRules};
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };
@@ -144,6 +144,7 @@ pub fn read(
     rules: &TypeRules,
     name: Option<&str>,
 ) -> Result<SourceRows> {
+    let files = files_that_tell(files, rules);
     let folders = FolderColumns::of(files, rules)?;
     if folders.is_empty() {
         return read_files(files, format, rules, name);
@@ -177,8 +178,7 @@ pub fn read(
     // Types are those that all files agree on. So they are all looked at, and then read by folder,
     // with types known.
     let whole = read_files(files, format, &rules, name)?;
-    let count = whole.count;
-    let whole = whole.schema;
+    let (count, whole) = (whole.count, whole.schema);
     let schema = schema_of(&whole);
     let known = TypeRules {
         declared: Default::default(),
@@ -206,6 +206,14 @@ pub fn read(
         batches: Box::new(batches),
         count,
     })
+}
+
+/// The files that are read: all, or the first ones if only the columns are wanted.
+fn files_that_tell<'a>(files: &'a [Object], rules: &TypeRules) -> &'a [Object] {
+    match rules.only_columns {
+        true => &files[..files.len().min(HEAD_FILES)],
+        false => files,
+    }
 }
 
 /// The files that follow one another and have the same values in their folders.

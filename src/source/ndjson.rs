@@ -50,6 +50,10 @@ type Reader = JsonStreamReader<BufReader<RowText>>;
 
 /// How much text is read ahead.
 const READ_AHEAD: usize = 1 << 18;
+/// How much of each file is looked at, if only the columns are wanted.
+const HEAD_BYTES: u64 = 4 << 20;
+/// How near its end a head may break off.
+const HEAD_END: u64 = 1 << 20;
 /// How many bytes the objects of a batch have, beside the last one.
 const BATCH_BYTES: u64 = 16 << 20;
 
@@ -179,11 +183,21 @@ fn shape_of_objects(
     rules: &TypeRules,
 ) -> Result<Shape> {
     let mut shape = shape_of_pinned(rules);
-    while let Some((place, fields)) = aside.read_object(inputs)? {
+    loop {
+        let read = match aside.read_object(inputs) {
+            // The head of a file ends in the midst of an object.
+            Err(_) if aside.is_at_end_of_head() => {
+                aside.end_file();
+                continue;
+            }
+            read => read?,
+        };
+        let Some((place, fields)) = read else {
+            return Ok(shape);
+        };
         let seen = shape.see_object(&fields, place, &rules.declared, rules.limits.columns);
         seen.map_err(|TooMany(fields)| too_many(&rules.limits, inputs, place, fields))?;
     }
-    Ok(shape)
 }
 
 /// The refusal of more fields than there may be.
@@ -199,9 +213,11 @@ fn decide(shape: &Shape, inputs: &[Input], rules: &TypeRules) -> Result<SchemaRe
     let fields = shape.fields.shapes.iter().map(|(column, shape)| {
         let data_type = match rules.declared.get(column) {
             Some(declared) => declared.clone(),
-            None => shape
-                .decide(column, inputs)
-                .map_err(|error| error.hint(rules.as_text(column, JSON_TEXT)))?,
+            None => rules.of_column(
+                shape
+                    .decide(column, inputs)
+                    .map_err(|error| error.hint(rules.as_text(column, JSON_TEXT))),
+            )?,
         };
         Ok(Field::new(column, data_type, true))
     });
@@ -222,6 +238,8 @@ struct ObjectsAside {
     reader: Option<Reader>,
     /// Whether the reader is inside of an array of objects.
     in_array: bool,
+    /// How much of each file was set aside, if not all.
+    head: Option<u64>,
     limits: Limits,
     /// Up to where the text of the current file may be read.
     readable: Arc<AtomicU64>,
@@ -252,10 +270,12 @@ fn set_aside(inputs: &[Input], rules: &TypeRules) -> Result<ObjectsAside> {
         1 << 20,
         tempfile::tempfile().temporary_context(|| SPILL.into())?,
     );
+    let head = rules.only_columns.then_some(HEAD_BYTES);
     let mut texts = Vec::with_capacity(inputs.len());
     let mut end = 0u64;
     for input in inputs {
-        let (mut text, read_as) = input.text(&input.reader()?, None)?;
+        let (text, read_as) = input.text(&input.reader()?, None)?;
+        let mut text = text.take(head.unwrap_or(u64::MAX));
         rules.observed.note(read_as);
         let mut buffer = vec![0u8; 1 << 18];
         let start = end;
@@ -284,6 +304,7 @@ fn set_aside(inputs: &[Input], rules: &TypeRules) -> Result<ObjectsAside> {
         current: 0,
         reader: None,
         in_array: false,
+        head,
         limits: rules.limits,
         readable: Arc::default(),
         bytes: 0,
@@ -294,6 +315,19 @@ impl ObjectsAside {
     /// Begins again with the first file.
     fn rewind(&mut self) {
         (self.current, self.reader, self.in_array) = (0, None, false);
+    }
+
+    /// Whether the reader is where the text of a file was cut off.
+    fn is_at_end_of_head(&self) -> bool {
+        let text = self.texts.get(self.current).copied().flatten();
+        let length = text.map_or(0, |(start, end)| end - start);
+        self.head
+            .is_some_and(|head| length == head && self.position() + HEAD_END >= head)
+    }
+
+    /// Goes to the next file.
+    fn end_file(&mut self) {
+        (self.current, self.reader, self.in_array) = (self.current + 1, None, false);
     }
 
     /// The text from its beginning, in pieces of whole lines.

@@ -1,7 +1,7 @@
 //! What is known of the columns of a source before it is read, and the hints that follow from it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
@@ -13,6 +13,32 @@ use super::pins::Pins;
 use crate::domain::missing_column::missing_column;
 use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
+
+/// How many rows of a file are read, if only the columns are wanted and no file tells them.
+pub const HEAD_ROWS: usize = 1_000;
+/// How many files are opened then.
+pub const HEAD_FILES: usize = 16;
+/// Columns of text that have values of another type than the one that they had, or that is declared.
+/// Such a column is read as its text, so that the copy can be kept as it came; whoever reads it has to
+/// refuse it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MistypedColumns(Arc<Mutex<Vec<Error>>>);
+
+impl MistypedColumns {
+    /// The type of a column, or text if that was refused.
+    pub(super) fn or_text(&self, decided: Result<DataType>) -> DataType {
+        decided.unwrap_or_else(|error| {
+            let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.push(error);
+            DataType::Utf8
+        })
+    }
+
+    /// Why columns would have been refused, in their order.
+    pub fn take(&self) -> Vec<Error> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +63,30 @@ pub struct TypeRules {
     pub limits: Limits,
     /// Whether nothing else is read meanwhile, so that all processors may be used.
     pub is_alone: bool,
+    /// Whether only the columns are wanted. Of several files, the first ones tell them
+    /// ([`HEAD_FILES`]); of text, the first rows ([`HEAD_ROWS`]); of a database, the description of
+    /// its query. Rows that are read are not all rows.
+    pub only_columns: bool,
     /// How CSV and TSV are written.
     pub csv: Arc<Dialect>,
     /// Whether the command line declares them, for this command alone.
     pub csv_is_given: bool,
     /// How text was read with these rules. Whoever clones them sees it too.
     pub observed: Observed,
+    /// Where columns of text are noted whose values are of another type; if nowhere, they are
+    /// refused at once.
+    pub mistyped: Option<MistypedColumns>,
 }
 
 impl TypeRules {
+    /// The type that was decided for a column of text, or why there is none.
+    pub(super) fn of_column(&self, decided: Result<DataType>) -> Result<DataType> {
+        match &self.mistyped {
+            Some(mistyped) => Ok(mistyped.or_text(decided)),
+            None => decided,
+        }
+    }
+
     /// The type that is declared for a column of text.
     pub(super) fn declared(&self, column: &str) -> Option<&DataType> {
         self.declared.get(column).or(if self.csv_as_text {

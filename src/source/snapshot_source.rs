@@ -40,6 +40,12 @@ pub trait SnapshotSource {
 
     /// The files that [`read`](Self::read) read; none of a source that is not made of files.
     fn files(&self) -> Option<FilesRead<'_>>;
+
+    /// The source as it is on the date of the snapshot, if placeholders of the date stand in it: the
+    /// path, or the URL of the database. Such a source has a state for each date.
+    fn of_date(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The files that a source was read from.
@@ -62,6 +68,8 @@ pub struct FileSource {
     pub objects: Vec<Object>,
     /// Their format.
     pub format: Format,
+    /// The path of the date, if the source has a state for each.
+    pub of_date: Option<String>,
 }
 
 impl SnapshotSource for FileSource {
@@ -79,6 +87,10 @@ impl SnapshotSource for FileSource {
             format: self.format,
             is_standard_input: false,
         })
+    }
+
+    fn of_date(&self) -> Option<&str> {
+        self.of_date.as_deref()
     }
 }
 

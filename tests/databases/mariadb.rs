@@ -253,6 +253,36 @@ fn a_password_comes_from_my_cnf() {
 }
 
 #[test]
+fn a_date_in_a_query_is_that_of_the_snapshot() {
+    let database = Database::mariadb("dated_20240228");
+    database.has_states_of_dates(
+        r#"c <> 'it\'s {x}' and c <> "it's" # it's {ds}
+           and `day` = '{date}'"#,
+    );
+}
+
+#[test]
+fn a_table_with_system_versions_is_read_as_of_the_date() {
+    let database = Database::mariadb("versions");
+    database.run(
+        "SET @@timestamp = UNIX_TIMESTAMP('2024-02-28 12:00:00');
+         CREATE TABLE item (id int PRIMARY KEY, c int) WITH SYSTEM VERSIONING;
+         INSERT INTO item VALUES (1, 10);
+         SET @@timestamp = UNIX_TIMESTAMP('2024-02-29 12:00:00');
+         UPDATE item SET c = 20;",
+    );
+    let mut world = database.world();
+    let query = "SELECT id, c FROM item FOR SYSTEM_TIME AS OF '{date} 23:59:59'";
+    for (day, row) in [(28, "1|10"), (29, "1|20")] {
+        world.succeeds(&format!(
+            "snapshot item --date 2024-02-{day} --query \"{query}\""
+        ));
+        let copy = format!("lake/item/snapshots/snapshot_date=2024-02-{day}/item.parquet");
+        assert_eq!(world.rows(&copy)[1], row);
+    }
+}
+
+#[test]
 fn one_read_sees_one_state() {
     let database = Database::mariadb("one_state");
     database.run("CREATE TABLE item (id int PRIMARY KEY, c decimal(10, 1)) SELECT seq AS id, 1.0 AS c FROM seq_1_to_100000");

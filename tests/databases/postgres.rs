@@ -249,6 +249,14 @@ fn a_table_of_postgres_is_copied_each_night() {
 }
 
 #[test]
+fn a_date_in_a_query_is_that_of_the_snapshot() {
+    let database = Database::postgres("dated_20240228");
+    database.has_states_of_dates(
+        r#"c <> E'it\'s {ds2}' and c <> $q$it's {x}$q$ and '{1,2}' <> '{a,b}' and day = '{date}'::date"#,
+    );
+}
+
+#[test]
 fn one_server_is_asked_through_no_more_connections_than_are_allowed() {
     let database = Database::postgres("connections");
     // The row says how many connections were reading when it was made.

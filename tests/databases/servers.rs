@@ -103,6 +103,80 @@ impl Database {
         assert_eq!(world.rows(COPY)[1..], self.run(query), "{hint}");
     }
 
+    /// The date of the snapshot stands in a query, in quotes or not, in the name of a table, and in
+    /// the name of a database; and nowhere where a quote is no quote. `tricky` is SQL in which a
+    /// `'{date}'` stands behind what only this database reads so, and ends in a condition on it.
+    pub(super) fn has_states_of_dates(&self, tricky: &str) {
+        self.run(
+            "CREATE TABLE item_history (id int, day date, c varchar(9));
+             INSERT INTO item_history VALUES (1, '2024-02-28', 'old'), (1, '2024-02-29', 'new');
+             CREATE TABLE item_20240228 (id int, c varchar(9));
+             INSERT INTO item_20240228 VALUES (7, 'seven');",
+        );
+        let mut world = self.world();
+        let rows = |world: &World, table: &str, day: u32| {
+            world.rows(&format!(
+                "lake/{table}/snapshots/snapshot_date=2024-02-{day}/{table}.parquet"
+            ))
+        };
+        let config = text(&world.bytes("asof.toml"));
+        for (number, condition) in [
+            "day = '{date}'",
+            "day = {date}",
+            "day > '{yesterday}' and day <= {date}",
+            "day = cast('{date:%Y%m%d}' as date)",
+            tricky,
+        ]
+        .iter()
+        .enumerate()
+        {
+            let table = format!("t{number}");
+            let source = &self.url;
+            world.write(
+                "asof.toml",
+                format!(
+                    "{config}[tables.{table}]\nsource = '{source}'\nkey = ['id']\nquery = \"\"\"select \
+                     id, c from item_history where {condition}\"\"\"\n",
+                    condition = condition.replace('\\', "\\\\"),
+                ),
+            );
+            for (day, value) in [(28, "old"), (29, "new")] {
+                world.succeeds(&format!("snapshot {table} --date 2024-02-{day}"));
+                let found = rows(&world, &table, day);
+                assert_eq!(
+                    found,
+                    ["id|c".to_owned(), format!("1|{value}")],
+                    "{condition}"
+                );
+            }
+            world.refuses(0, &format!("check {table} --date 2024-02-28"));
+        }
+        world.write("asof.toml", config);
+        let source = format!("--source {} --key id", self.url);
+        world.succeeds(&format!(
+            "snapshot named {source} --date 2024-02-28 --source-table item_{{date:%Y%m%d}}"
+        ));
+        assert_eq!(rows(&world, "named", 28)[1], "7|seven");
+        let (server, database) = self.url.rsplit_once('/').expect("a database");
+        let dated = format!("{server}/{}", database.replace("20240228", "{date:%Y%m%d}"));
+        assert!(dated.contains('{'), "{dated}");
+        world.succeeds(&format!(
+            "snapshot far --source '{dated}' --key id --date 2024-02-28 --source-table \
+             item_20240228"
+        ));
+        let footer = world.footer("lake/far/snapshots/snapshot_date=2024-02-28/far.parquet");
+        assert_eq!(footer["dated_source"], self.url.as_str());
+        world.tell("a name in braces that is none");
+        world.refuses(
+            2,
+            &format!("snapshot t {source} --date 2024-02-28 --query \"select '{{ds}}' as id\""),
+        );
+        world.refuses(
+            2,
+            &format!("snapshot t {source} --date 2024-02-28 --query 'select {{end}} as id'"),
+        );
+    }
+
     /// A copy of `item`, whose 100,000 rows have a sum of 100,000 in `c`, has that sum although it is
     /// moved between them meanwhile. `begin` begins a transaction.
     pub(super) fn keeps_its_sum(&self, begin: &str) {

@@ -126,3 +126,64 @@ fn one_read_sees_one_state() {
         (60_000, 60_000.0)
     );
 }
+
+#[test]
+fn databases_have_states_of_dates_in_queries_tables_and_files() {
+    let mut world = World::new();
+    world.variable("ASOF_LAKE", "lake");
+    world.at("2024-03-04");
+    let run = |world: &World, file: &str, sql: &str| {
+        let database = Connection::open(world.path(file)).expect("a database");
+        database.execute_batch(sql).expect("it runs");
+    };
+    run(
+        &world,
+        "shop.db",
+        "CREATE TABLE history (id INTEGER, name TEXT, day TEXT);
+         INSERT INTO history VALUES (1, 'one', '2024-03-01'), (1, 'two', '2024-03-02');
+         CREATE TABLE item_20240301 (id INTEGER, name TEXT);
+         INSERT INTO item_20240301 VALUES (7, 'seven');",
+    );
+    run(
+        &world,
+        "shop_2024-03-02.db",
+        "CREATE TABLE item (id INTEGER, name TEXT); INSERT INTO item VALUES (8, 'eight');",
+    );
+    let copy = |table: &str, day: u32| {
+        format!("lake/{table}/snapshots/snapshot_date=2024-03-0{day}/{table}.parquet")
+    };
+    for (table, day) in [("quoted", "'{date}'"), ("literal", "{date}")] {
+        for (number, name) in [(1, "one"), (2, "two")] {
+            world.succeeds(&format!(
+                "snapshot {table} --key id --date 2024-03-0{number} --source sqlite:shop.db --query \
+                 \"select id, name from history where day = {day}\""
+            ));
+            assert_eq!(world.rows(&copy(table, number))[1], format!("1|{name}"));
+            let footer = world.footer(&copy(table, number));
+            assert_eq!(footer["dated_source"], "sqlite:shop.db");
+        }
+    }
+    world.tell("a table, and a file, of each date");
+    world.succeeds(
+        "snapshot named --key id --date 2024-03-01 --source sqlite:shop.db --source-table \
+         item_{date:%Y%m%d}",
+    );
+    assert_eq!(world.rows(&copy("named", 1))[1], "7|seven");
+    let file = "snapshot item --key id --source sqlite:shop_{date}.db --date";
+    world.succeeds(&format!("{file} 2024-03-02"));
+    assert_eq!(world.rows(&copy("item", 2))[1], "8|eight");
+    let footer = world.footer(&copy("item", 2));
+    assert_eq!(footer["dated_source"], "sqlite:shop_2024-03-02.db");
+    world.refuses(1, &format!("{file} 2024-03-03"));
+    world.tell("names in braces that are none");
+    world.refuses(
+        2,
+        "snapshot item --key id --source sqlite:shop.db --query 'select {start}'",
+    );
+    world.refuses(
+        2,
+        "snapshot item --key id --date 2024-03-01 --source sqlite:shop.db --query \
+         \"select * from history where day = '{ds}'\"",
+    );
+    world.pin("dated_sources_of_databases");
+}

@@ -8,6 +8,7 @@ mod checks;
 mod commands;
 mod damage;
 mod date_columns;
+mod dated_sources;
 #[cfg(feature = "sql")]
 mod demo;
 mod dialects;
@@ -34,6 +35,9 @@ mod midnight;
 mod nights;
 mod one_schema;
 mod places;
+#[cfg(feature = "sql")]
+mod projects;
+mod quarantine;
 mod refused;
 mod secrets;
 #[cfg(feature = "sql")]

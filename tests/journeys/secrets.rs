@@ -8,12 +8,14 @@ use super::environment::World;
 const MARK: &str = "hunter2";
 
 /// Every command that reads the configuration, with arguments that get it far.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "status",
     "status item",
     "snapshot item",
     "snapshot item --date 2024-02-28",
     "check item",
+    "check",
+    "check --connect",
     "compact item",
     "compact item --full",
     "show item --date 2024-03-01",

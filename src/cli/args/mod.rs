@@ -128,12 +128,12 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a commented asof.toml
-    Init,
+    Init(InitArgs),
     /// Run a guided demo on bundled real data
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
     Snapshot(Box<SnapshotArgs>),
-    /// Show how asof reads a source: format, dialect, columns, types and first rows
+    /// Check asof.toml, or show how asof reads a source: format, dialect, columns, types and first rows
     Check(CheckArgs),
     /// Turn snapshots into validity intervals, losslessly
     Compact(Box<CompactArgs>),
@@ -174,7 +174,7 @@ impl Command {
     /// The name on the command line.
     pub fn name(&self) -> &'static str {
         match self {
-            Command::Init => "init",
+            Command::Init(_) => "init",
             Command::Demo(_) => "demo",
             Command::Snapshot(_) => "snapshot",
             Command::Check(_) => "check",
@@ -195,6 +195,14 @@ impl Command {
             Command::Man => "man",
         }
     }
+}
+
+/// `asof init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Also write asof.schema.json beside it, with which editors complete and explain asof.toml
+    #[arg(long)]
+    pub schema: bool,
 }
 
 /// `asof demo`

@@ -37,7 +37,8 @@ pub struct SnapshotArgs {
     /// What to do if the snapshot already exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
-    /// Confirm that the source holds the state of the past date
+    /// Confirm that the source holds the state of the past date; a source with {date} needs no such
+    /// word
     #[arg(long)]
     pub backdate: bool,
     /// Publish despite a guard (recorded in the Parquet footer)
@@ -63,7 +64,7 @@ pub struct SnapshotArgs {
 #[derive(Debug, Args)]
 pub struct SourceArgs {
     /// A file, a folder with its subfolders, a quoted glob, a database such as sqlite:shop.db, or -
-    /// for standard input; by default what asof.toml says
+    /// for standard input; {date} in it is the date of the snapshot; by default what asof.toml says
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
     /// The format of the files, if neither their names nor their first bytes show it
@@ -92,13 +93,19 @@ impl SourceArgs {
 /// `asof check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A table, events of asof.toml, or a file
+    /// A table, events of asof.toml, or a file; with --connect also a job. By default the whole of
+    /// asof.toml is checked
     #[arg(value_name = "TABLE|EVENTS|FILE")]
-    pub name: String,
+    pub name: Option<String>,
+    /// Connect to every source, events and the lake, compare their columns with asof.toml, and plan
+    /// every job; reads no more than it takes to know the columns, and writes nothing
+    #[arg(long, conflicts_with_all = ["source", "source_format", "source_table", "query", "date", "key", "dedup", "types", "csv"])]
+    pub connect: bool,
     /// Where the rows are
     #[command(flatten)]
     pub source: SourceArgs,
-    /// The date of the events, or of the copy of an external table; by default the latest
+    /// The date of the events, of the copy of an external table, or of a source with {date}; by
+    /// default the latest
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub date: Option<Day>,
     /// The key columns
@@ -114,6 +121,26 @@ pub struct CheckArgs {
     /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
     #[arg(long, value_parser = csv, value_name = "SETTING=VALUE,...")]
     pub csv: Vec<Dialect>,
+}
+
+impl CheckArgs {
+    /// The first option that is given and is about the rows of one source.
+    pub fn source_option(&self) -> Option<&'static str> {
+        let source = &self.source;
+        let given = [
+            ("--source", source.source.is_some()),
+            ("--source-format", source.source_format.is_some()),
+            ("--source-table", source.source_table.is_some()),
+            ("--query", source.query.is_some()),
+            ("--date", self.date.is_some()),
+            ("--key", !self.key.is_empty()),
+            ("--dedup", self.dedup.is_some()),
+            ("--types", self.types.is_some()),
+            ("--csv", !self.csv.is_empty()),
+        ];
+        let first = given.into_iter().find(|(_, is_given)| *is_given);
+        first.map(|(option, _)| option)
+    }
 }
 
 /// How to treat a snapshot that exists.

@@ -17,6 +17,7 @@ mod history;
 mod init;
 mod join;
 mod partitions;
+mod project;
 mod schema;
 mod show;
 mod snapshot;
@@ -30,7 +31,6 @@ use super::printer::{Printer, columns, number};
 use crate::engine::selection::Selection;
 use crate::error::Result;
 
-pub(super) use self::init::InitReport;
 pub(super) use self::partitions::TimedPartitions;
 pub(super) use self::status::StatusPage;
 

@@ -26,6 +26,14 @@ pub(super) enum Reads {
 }
 
 impl Reads {
+    /// What it is, with its name.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Reads::Events(name) => format!("events {name}"),
+            Reads::Table(table, _) => format!("table {table}"),
+        }
+    }
+
     /// The relation's own name.
     pub(super) fn own_name(&self) -> String {
         match self {

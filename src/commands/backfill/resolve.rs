@@ -143,17 +143,21 @@ impl ResolvedJob {
 }
 
 /// What asof.toml or the command line says of a job.
-struct DescribedJob<'a> {
+pub(super) struct DescribedJob<'a> {
     workspace: &'a Workspace<'a>,
-    config: &'a JobConfig,
+    pub(super) config: &'a JobConfig,
     /// What the command line says, if it describes the job.
     ad_hoc: Option<&'a AdHoc>,
     name: String,
-    output: Location,
+    pub(super) output: Location,
 }
 
 impl<'a> DescribedJob<'a> {
-    fn of(workspace: &'a Workspace<'_>, name: &str, options: &'a BackfillOptions) -> Result<Self> {
+    pub(super) fn of(
+        workspace: &'a Workspace<'_>,
+        name: &str,
+        options: &'a BackfillOptions,
+    ) -> Result<Self> {
         let (config, ad_hoc) = match &options.ad_hoc {
             Some(ad_hoc) => (&ad_hoc.job, Some(ad_hoc)),
             None => (find_job(workspace, name)?, None),
@@ -187,7 +191,7 @@ impl<'a> DescribedJob<'a> {
     }
 
     /// An error with the name of the job, if asof.toml names it.
-    fn within(&self, error: Error) -> Error {
+    pub(super) fn within(&self, error: Error) -> Error {
         match self.ad_hoc {
             Some(_) => error,
             None => error.within(format!("job {}", self.name)),
@@ -195,7 +199,7 @@ impl<'a> DescribedJob<'a> {
     }
 
     /// What the job does, with the events and tables that it reads.
-    fn work(&self) -> Result<ResolvedWork> {
+    pub(super) fn work(&self) -> Result<ResolvedWork> {
         let config = self.config;
         let within = |error: Error| self.within(error);
         let sql = match (&config.sql, &config.sql_file) {
@@ -274,7 +278,7 @@ fn name_of(output: &Location) -> String {
 }
 
 /// What a relation reads of a table.
-fn view_of(relation: &JobRelation, table: &TableName) -> Option<View> {
+pub(super) fn view_of(relation: &JobRelation, table: &TableName) -> Option<View> {
     match &relation.reads {
         Reads::Table(name, view) if name == table => Some(*view),
         _ => None,
@@ -411,7 +415,7 @@ fn events_to_join(
     }
 }
 
-fn join_spec(config: &JobConfig) -> Result<JoinSpec> {
+pub(super) fn join_spec(config: &JobConfig) -> Result<JoinSpec> {
     if config.on.is_empty() {
         return Err(Error::usage("the join has no columns to join on")
             .hint("--on events_column=table_column"));
@@ -533,10 +537,12 @@ fn resolve_sql(
     names: &BTreeMap<String, String>,
     ad_hoc: Option<&AdHoc>,
 ) -> Result<ResolvedWork> {
-    use crate::engine::sql::{JobDay, bind, references};
+    use crate::domain::placeholders::JobDay;
+    use crate::domain::placeholders::sql::{SqlOf, bind};
+    use crate::engine::sql::references;
 
     let mut finder = RelationFinder::new(workspace, ad_hoc)?;
-    let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()))?)?;
+    let referenced = references(&bind(&sql, JobDay::utc(NaiveDate::default()), SqlOf::Job)?)?;
     if let Some(unread) = names.keys().find(|name| !referenced.contains(name)) {
         let error = Error::usage(format!(
             "'names' defines '{unread}', which the job's SQL does not read"

@@ -111,19 +111,13 @@ impl ResolvedJob {
         match (&self.work, &relation.reads) {
             #[cfg(feature = "sql")]
             (Work::Sql(sql), Reads::Table(_, View::Snapshots)) => {
-                use crate::engine::sql::{JobDay, bind, dates_read};
+                use crate::domain::placeholders::JobDay;
+                use crate::domain::placeholders::sql::{SqlOf, bind};
+                use crate::engine::sql::dates_read;
 
-                dates_read(
-                    &bind(
-                        sql,
-                        JobDay {
-                            date,
-                            zone: self.zone,
-                        },
-                    )?,
-                    &relation.name,
-                    visible,
-                )
+                let zone = self.zone;
+                let sql = bind(sql, JobDay { date, zone }, SqlOf::Job)?;
+                dates_read(&sql, &relation.name, visible)
             }
             _ => Ok(visible.to_vec()),
         }

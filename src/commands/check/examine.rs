@@ -124,7 +124,11 @@ impl Findings {
 }
 
 /// What is wrong with the key columns of a table before a row is read.
-fn missing_key_columns(table: &SnapshotTable, schema: &SchemaRef, what: &str) -> Vec<Error> {
+pub(super) fn missing_key_columns(
+    table: &SnapshotTable,
+    schema: &SchemaRef,
+    what: &str,
+) -> Vec<Error> {
     let is_missing = |name: &&String| schema.field_with_name(name).is_err();
     let missing = table.key.iter().filter(is_missing);
     missing

@@ -10,8 +10,11 @@
 //! duplicate keys. Guards are not asked: `snapshot --dry-run` asks them.
 //!
 //! Memory: a batch, and the keys of all rows in a sorter of a bounded size.
+//!
+//! Without a name, the whole of asof.toml is checked: [`project`].
 
 mod examine;
+pub mod project;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -20,12 +23,12 @@ use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
 
-use self::examine::examine;
+use self::examine::{examine, missing_key_columns};
 use super::Workspace;
 use super::backfill::{EventDates, configured_events};
 use super::lookup::unconfigured;
 use super::snapshot::keep_names;
-use super::sources::{GivenSource, find_source};
+use super::sources::{GivenSource, WrittenSource, find_source};
 use crate::domain::dedup::Dedup;
 use crate::engine::dated::Dated;
 use crate::engine::pins::pins;
@@ -48,7 +51,8 @@ const SHOWN: usize = 3;
 pub struct CheckOptions {
     /// A table, events, or a file in place of a table.
     pub name: String,
-    /// The date of an external table's copy, or of events; by default the latest.
+    /// The date of an external table's copy, of events, or of a source that has a state for each
+    /// date; by default the latest.
     pub date: Option<NaiveDate>,
     /// Where the rows are, if not where the configuration says.
     pub source: GivenSource,
@@ -103,7 +107,8 @@ pub struct CheckReport {
     pub kind: &'static str,
     /// Where the rows are from.
     pub source: String,
-    /// The date of the copy or of the events that were read; none of a table's source.
+    /// The date of the copy, the events or the source's state that were read; none of a source that
+    /// has the present state alone.
     pub date: Option<NaiveDate>,
     /// How many files were read.
     pub files: u64,
@@ -195,6 +200,15 @@ pub fn check(
     let of_file = named_file(workspace, options)?;
     let options = of_file.as_ref().unwrap_or(options);
     let is_events = workspace.config.events.contains_key(&options.name);
+    let is_table = workspace.config.tables.contains_key(&options.name);
+    let is_job = workspace.config.jobs.contains_key(&options.name);
+    if is_job && !is_events && !is_table && options.source.place.is_none() {
+        let name = &options.name;
+        return Err(
+            Error::usage(format!("'{name}' is a job, and has no source"))
+                .hint(format!("asof check --connect {name}, to plan it")),
+        );
+    }
     let of_tables = [
         ("--key", !options.key.is_empty()),
         ("--dedup", options.dedup.is_some()),
@@ -259,26 +273,39 @@ fn check_table(
     if let (None, Some(root)) = (place, &workspace.table_config(&name).snapshots) {
         return examine(workspace, options, copies(workspace, &name, root, options)?);
     }
-    let found = find_source(
-        workspace,
-        &name,
-        workspace.clock.today(),
-        &options.source,
-        stdin,
-    );
-    let mut source = found
-        .map_err(|error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check")))?;
-    let opened = table(workspace, &name, options, source.as_mut())?;
+    let as_check =
+        |error: Error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check"));
+    let date = date_of_source(workspace, &name, options).map_err(as_check)?;
+    let label = date.unwrap_or_else(|| workspace.clock.today());
+    let found = find_source(workspace, &name, label, &options.source, stdin);
+    let mut source = found.map_err(as_check)?;
+    let opened = table(workspace, &name, date, options, source.as_mut())?;
     examine(workspace, options, opened)
+}
+
+/// The date whose state of a table's source is read: the one that is asked for, or the latest that
+/// there is; none of a source that has the present state.
+fn date_of_source(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &CheckOptions,
+) -> Result<Option<NaiveDate>> {
+    let today = workspace.clock.today();
+    let source = WrittenSource::of(workspace, name, today, &options.source)?;
+    let Some(source) = source.filter(|source| source.of_date().is_some()) else {
+        return refuse_date(options).map(|()| None);
+    };
+    let latest = || source.latest_date(workspace, today).unwrap_or(today);
+    Ok(Some(options.date.unwrap_or_else(latest)))
 }
 
 /// Refuses a date where there is one state, the present one.
 fn refuse_date(options: &CheckOptions) -> Result<()> {
     match options.date {
-        Some(_) => Err(
-            Error::usage("--date applies to events and external tables only")
-                .hint("leave out --date"),
-        ),
+        Some(_) => Err(Error::usage(
+            "--date applies to events, external tables, and sources with {date} only",
+        )
+        .hint("leave out --date")),
         None => Ok(()),
     }
 }
@@ -310,17 +337,19 @@ fn source_table(
     Ok(unconfigured(name.clone(), key, here, LakeRoot::layout()?))
 }
 
-/// A table's source. Its text is read in the types of the last snapshot.
+/// A table's source, on a date if it has a state for each. Its text is read in the types of the last
+/// snapshot.
 fn table(
     workspace: &Workspace<'_>,
     name: &TableName,
+    date: Option<NaiveDate>,
     options: &CheckOptions,
     source: &mut dyn SnapshotSource,
 ) -> Result<Opened> {
-    refuse_date(options)?;
     let table = with_rule(source_table(workspace, name, options)?, options);
+    let label = date.unwrap_or_else(|| workspace.clock.today());
     let last = if table.own {
-        table.find_latest(workspace.clock.today())?.pop_last()
+        table.find_latest(label)?.pop_last()
     } else {
         None
     };
@@ -339,7 +368,7 @@ fn table(
     let files = source.files();
     Ok(Opened {
         source: source.name().to_owned(),
-        date: None,
+        date,
         files: files.map_or_else(Vec::new, |files| files.objects.to_vec()),
         is_standard_input: files.is_some_and(|files| files.is_standard_input),
         format: files.map(|files| files.format),

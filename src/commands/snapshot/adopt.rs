@@ -11,6 +11,7 @@ use super::plan::{Decision, decide};
 use super::{SnapshotOptions, SnapshotReport, take_and_tell};
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
+use crate::domain::placeholders::dated_path;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::source::{FileSource, FormatRule, LayoutColumns, is_database};
@@ -89,6 +90,16 @@ impl ExternalCopies {
                 )),
             );
         };
+        if dated_path(written).is_some() {
+            let what = format!(
+                "table {name}: '{written}' is the source of one date, and --adopt reads the copies \
+                 of all dates below a folder"
+            );
+            let today = workspace.clock.today();
+            return Err(Error::usage(what).hint("--source FOLDER").hint(format!(
+                "asof snapshot {name} --date {today}, if you mean one date"
+            )));
+        }
         let root = match given {
             Some(given) if given == "-" || is_database(given) => {
                 let what =
@@ -128,6 +139,7 @@ impl ExternalCopies {
             name,
             format: self.format.of(objects)?,
             objects: objects.to_vec(),
+            of_date: None,
         })
     }
 }

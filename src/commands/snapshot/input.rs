@@ -13,7 +13,7 @@ use crate::domain::path_columns::PathColumns;
 use crate::engine::pins::Watch;
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::{self, Dropped};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::source::SourceRows;
 use crate::storage::Batches;
 use crate::storage::sorter::Sorter;
@@ -92,15 +92,24 @@ pub(super) fn leave_to_path(
     ))
 }
 
-/// Reads the source into sorted runs, refusing keys with nulls. If a rule says which row of a key
-/// counts, the others are dropped as the runs are merged, and counted.
+/// Rows of a source in the order of the key.
+pub(super) struct SortedInput {
+    pub(super) batches: Batches,
+    /// Counts the rows that the rule of duplicates drops.
+    pub(super) dropped: Option<Dropped>,
+    /// The refusal of keys with nulls. All rows are there then, whatever the rule of duplicates is.
+    pub(super) null_keys: Option<Error>,
+}
+
+/// Reads the source into sorted runs, and looks for nulls in the key. If a rule says which row of a
+/// key counts, the others are dropped as the runs are merged, and counted.
 pub(super) fn sort_rows(
     workspace: &Workspace<'_>,
     table: &SnapshotTable,
     date: NaiveDate,
     rows: SourceRows,
     watch: &mut Watch,
-) -> Result<(Batches, Option<Dropped>)> {
+) -> Result<SortedInput> {
     for key in &table.key {
         if rows.schema.field_with_name(key).is_err() {
             return Err(table.no_key_column(
@@ -140,16 +149,22 @@ pub(super) fn sort_rows(
         sorter.push(batch)?;
         at_work(read);
     }
-    if nulls > 0 {
-        return Err(table.null_keys(date, nulls, &shown));
-    }
     let schema = watch.schema();
     let sorted = sorter.finish(&schema)?;
-    match &table.dedup {
-        None => Ok((sorted, None)),
-        Some(rule) => dedup::latest(table, date, rule, &schema, sorted)
-            .map(|(rows, dropped)| (rows, Some(dropped))),
-    }
+    let null_keys = (nulls > 0).then(|| table.null_keys(date, nulls, &shown));
+    let rule = table.dedup.as_ref().filter(|_| null_keys.is_none());
+    let (batches, dropped) = match rule {
+        None => (sorted, None),
+        Some(rule) => {
+            let (rows, dropped) = dedup::latest(table, date, rule, &schema, sorted)?;
+            (rows, Some(dropped))
+        }
+    };
+    Ok(SortedInput {
+        batches,
+        dropped,
+        null_keys,
+    })
 }
 
 /// Counts the rows of a batch with a null in the key, and shows the first five.

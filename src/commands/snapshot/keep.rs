@@ -10,10 +10,11 @@ use super::plan::repair;
 use super::publish::being_dropped;
 use super::{SnapshotOptions, SnapshotReport, SourceSince, kept};
 use crate::commands::Workspace;
+use crate::commands::sources::is_dated;
 use crate::error::{Error, Result, word};
 use crate::model::TableName;
 use crate::secret::concealed;
-use crate::source::SnapshotSource;
+use crate::source::{Format, SnapshotSource};
 use crate::storage::lake::aside::{is_being_dropped, overtaken};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::standing::Standing;
@@ -43,11 +44,18 @@ pub(super) fn keep<'s>(
         taken_at,
         ..kept(workspace, name, date, &path)
     };
-    // The source of a past date's snapshot has another state by now, and is not to be taken again.
-    if date < today && !options.backdate || options.adopt.is_some() {
+    // The source of a past date's snapshot has another state by now, and is not to be taken again,
+    // unless it has a state for each date.
+    let is_dated = || is_dated(workspace, name, date, &options.source).unwrap_or(false);
+    let is_dated = options.adopt.is_none() && is_dated();
+    if date < today && !options.backdate && !is_dated || options.adopt.is_some() {
         return Ok(report);
     }
-    let source = find(date).ok();
+    let source = match find(date) {
+        // What was of a date may be gone by now.
+        Err(_) if is_dated => return Ok(report),
+        source => source.ok(),
+    };
     let files = source.as_ref().and_then(|source| source.files());
     let files = files.filter(|files| !files.is_standard_input);
     let since = files
@@ -63,7 +71,15 @@ pub(super) fn keep<'s>(
             true => SourceSince::Written,
             false => SourceSince::NotWritten,
         });
-    let compare = || compare_with(name, date, today, options);
+    let backdate = date < today && !is_dated;
+    let label = match date < today {
+        true => format!(
+            " --date {date}{}",
+            if backdate { " --backdate" } else { "" }
+        ),
+        false => String::new(),
+    };
+    let compare = || compare_with(name, &label, options);
     Ok(SnapshotReport {
         source_since: Some(since),
         compare_with: (since != SourceSince::NotWritten).then(compare),
@@ -72,24 +88,27 @@ pub(super) fn keep<'s>(
 }
 
 /// The command that compares the source with the snapshot, and writes nothing.
-fn compare_with(
-    name: &TableName,
-    date: NaiveDate,
-    today: NaiveDate,
-    options: &SnapshotOptions,
-) -> String {
-    let source = match &options.source.place {
-        // What was typed may hold a password.
-        Some(place) if concealed(place) != *place => " --source URL".to_owned(),
-        Some(place) => format!(" --source {}", word(place)),
-        None => String::new(),
-    };
-    let date = match date < today {
-        true => format!(" --date {date} --backdate"),
-        false => String::new(),
-    };
+fn compare_with(name: &TableName, label: &str, options: &SnapshotOptions) -> String {
+    let given = &options.source;
+    // What was typed may hold a password.
+    let place = given.place.as_deref();
+    let place = place.map(|place| match concealed(place) == place {
+        true => place,
+        false => "URL",
+    });
+    let given = [
+        ("--source", place),
+        ("--source-format", given.format.map(Format::name)),
+        ("--source-table", given.table.as_deref()),
+        ("--query", given.query.as_deref()),
+    ];
+    let given = given.into_iter().filter_map(|(option, value)| {
+        let value = word(value?);
+        Some(format!(" {option} {value}"))
+    });
+    let given: String = given.collect();
     let name = word(name.as_str());
-    format!("asof snapshot {name}{source}{date} --if-exists replace --dry-run")
+    format!("asof snapshot {name}{given}{label} --if-exists replace --dry-run")
 }
 
 /// When the snapshot at a path was taken; nothing if asof did not take it.

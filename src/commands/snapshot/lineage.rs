@@ -3,11 +3,10 @@
 use super::plan::SnapshotPlan;
 use super::{SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
-use crate::commands::sources::GivenSource;
+use crate::commands::sources::WrittenSource;
 use crate::commands::workspace::{OpenRun, dataset_at};
 use crate::domain::lineage::LineageDataset;
 use crate::error::{Error, Result};
-use crate::source::is_database;
 use crate::storage::lake::location::Location;
 
 /// A run of which OpenLineage is told, with its datasets.
@@ -31,7 +30,7 @@ impl<'a> SnapshotLineage<'a> {
         if options.dry_run {
             return None;
         }
-        let source = of_files(plan).or_else(|| of_database(workspace, plan, &options.source));
+        let source = of_files(plan).or_else(|| of_database(workspace, plan, options));
         let table = dataset_at(&plan.table.root);
         run.start(source.as_slice(), std::slice::from_ref(&table));
         Some(SnapshotLineage { run, source, table })
@@ -87,20 +86,12 @@ fn of_files(plan: &SnapshotPlan<'_>) -> Option<LineageDataset> {
 fn of_database(
     workspace: &Workspace<'_>,
     plan: &SnapshotPlan<'_>,
-    given: &GivenSource,
+    options: &SnapshotOptions,
 ) -> Option<LineageDataset> {
-    let config = workspace.table_config(&plan.table.name);
-    let url = match &given.place {
-        Some(url) => url.clone(),
-        None => workspace.configured_url(config.source.as_ref()?).ok()?,
-    };
-    if !is_database(&url) {
-        return None;
-    }
-    let has_query = given.query.is_some() || given.table.is_none() && config.query.is_some();
-    let table = given.table.clone().or(config.source_table);
-    let table = (!has_query).then(|| table.unwrap_or_else(|| plan.table.name.to_string()));
-    let (namespace, name) = named(&url, table.as_deref())?;
+    let table = &plan.table.name;
+    let source = WrittenSource::of(workspace, table, plan.date, &options.source).ok()??;
+    let (url, table) = source.database(table)?;
+    let (namespace, name) = named(url, table.as_deref())?;
     Some(LineageDataset {
         namespace,
         name,

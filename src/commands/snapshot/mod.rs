@@ -28,9 +28,11 @@ mod queue;
 mod refused;
 mod replaced;
 mod report;
+mod staged;
 mod tables;
 mod take;
 mod unchanged;
+mod unfit;
 mod write;
 
 use std::io::Read;
@@ -38,6 +40,7 @@ use std::io::Read;
 use chrono::NaiveDate;
 
 pub(super) use self::input::{count_null_keys, keep_names};
+pub(super) use self::queue::{QueuedTable, TableQueue};
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object};
 pub use self::report::{

@@ -6,6 +6,7 @@ use super::keep::keep;
 use super::refused::{has_refused, refused_object};
 use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
+use crate::commands::sources::is_dated;
 use crate::domain::guard::Guards;
 use crate::engine::column_guards::SnapshotTime;
 use crate::engine::table::SnapshotTable;
@@ -26,6 +27,9 @@ pub(super) struct SnapshotPlan<'s> {
     pub(super) replaces: bool,
     /// When the rows were read, if they were read before.
     pub(super) taken_at: Option<DateTime<Utc>>,
+    /// Whether somebody says, or said when the rows were read, that the source has the state of a
+    /// past date.
+    pub(super) backdated: bool,
 }
 
 impl SnapshotPlan<'_> {
@@ -87,7 +91,7 @@ pub(super) fn decide<'s>(
         }
         _ => {}
     }
-    if date < today && !options.backdate {
+    if date < today && !options.backdate && !is_dated(workspace, name, date, &options.source)? {
         return Err(is_past(workspace, name, date, exists));
     }
     let source = find(date)?;
@@ -99,6 +103,7 @@ pub(super) fn decide<'s>(
         guards: config.guards()?,
         replaces: exists,
         taken_at: None,
+        backdated: options.backdate && date < today,
     })))
 }
 
@@ -147,10 +152,12 @@ fn publish_refused<'s>(
             name: footer.source.unwrap_or_default(),
             format: Format::Parquet,
             objects: vec![object],
+            of_date: footer.dated_source,
         }),
         guards: config.guards()?,
         replaces: exists,
         taken_at: footer.taken_at,
+        backdated: footer.backdated,
     })))
 }
 
@@ -199,7 +206,8 @@ fn is_past(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, exists:
     let error = Error::refused(format!(
         "table {name}: {what} {date}, which is past, would label today's state as that day's"
     ))
-    .hint("--backdate, if the source really holds the state of that day");
+    .hint("--backdate, if the source really holds the state of that day")
+    .hint("or write {date} in the source, if it has a state for each date: exports/{date}.csv");
     if exists {
         return error;
     }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A place in the list of tables, and the database server that it is read from, if it is.
-pub(super) struct QueuedTable {
+pub(in crate::commands) struct QueuedTable {
     /// Its number.
-    pub(super) number: usize,
+    pub(in crate::commands) number: usize,
     /// The server.
-    pub(super) server: Option<String>,
+    pub(in crate::commands) server: Option<String>,
 }
 
 /// Tables that wait for a thread to take them.
-pub(super) struct TableQueue {
+pub(in crate::commands) struct TableQueue {
     state: Mutex<QueueState>,
     ended: Condvar,
     /// How many tables of one server are read at a time.
@@ -28,7 +28,7 @@ struct QueueState {
 
 impl TableQueue {
     /// A queue of tables, with a limit for each server, which is at least 1.
-    pub(super) fn new(waiting: Vec<QueuedTable>, connections: usize) -> Self {
+    pub(in crate::commands) fn new(waiting: Vec<QueuedTable>, connections: usize) -> Self {
         TableQueue {
             state: Mutex::new(QueueState {
                 waiting,
@@ -45,7 +45,7 @@ impl TableQueue {
 
     /// Begins the first table whose server is asked about fewer tables than it may be; waits if
     /// there is none yet. Nothing if all tables have begun.
-    pub(super) fn begin(&self) -> Option<BegunTable<'_>> {
+    pub(in crate::commands) fn begin(&self) -> Option<BegunTable<'_>> {
         let mut state = self.state();
         loop {
             if state.waiting.is_empty() {
@@ -71,14 +71,14 @@ impl TableQueue {
 }
 
 /// A table that is being taken, until this value is dropped.
-pub(super) struct BegunTable<'a> {
+pub(in crate::commands) struct BegunTable<'a> {
     queue: &'a TableQueue,
     table: QueuedTable,
 }
 
 impl BegunTable<'_> {
     /// The number of the table.
-    pub(super) fn number(&self) -> usize {
+    pub(in crate::commands) fn number(&self) -> usize {
         self.table.number
     }
 }

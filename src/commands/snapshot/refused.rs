@@ -5,8 +5,9 @@
 //! So no night is lost: somebody looks at it (`show --refused`, `diff --refused`), and publishes it
 //! under its own date or discards it.
 //!
-//! A date has one refused copy, the last. A copy whose values could not be read is not kept: there is
-//! nothing to stage.
+//! So does a copy whose key has nulls, or a column of which is of another type than it was (`unfit`): it
+//! is kept as it arrived. A date has one refused copy, the last. A copy that could not be read to its
+//! end is not kept: there is nothing to stage.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -151,14 +152,26 @@ impl From<Error> for Box<RefusedSnapshot> {
     }
 }
 
+/// What publishes a refused copy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WayOut {
+    /// `--force`, despite its guards.
+    Force,
+    /// A rule that says which row of a key counts.
+    Dedup,
+    /// Another key.
+    Key,
+    /// Other types of columns.
+    Types,
+}
+
 /// Why a copy that was staged is not published.
 pub(super) struct PublishRefusal {
     error: Error,
     reasons: Vec<String>,
     guards: Vec<BrokenGuard>,
     rows: u64,
-    /// Whether `--force` publishes it all the same.
-    is_of_guards: bool,
+    way_out: WayOut,
 }
 
 impl PublishRefusal {
@@ -172,14 +185,12 @@ impl PublishRefusal {
     ) -> Option<Self> {
         let place = format!("table {}, {}", plan.table.name, plan.date);
         if let Some(error) = duplicate_keys {
-            let told = error.to_string();
-            let reason = told.strip_prefix(&format!("{place}: ")).unwrap_or(&told);
             return Some(PublishRefusal {
-                reasons: vec![reason.to_owned()],
+                reasons: Self::reasons(plan, std::slice::from_ref(&error)),
                 guards: broken,
                 rows,
                 error,
-                is_of_guards: false,
+                way_out: WayOut::Dedup,
             });
         }
         if broken.is_empty() || options.force {
@@ -195,17 +206,41 @@ impl PublishRefusal {
             reasons,
             guards: broken,
             rows,
-            is_of_guards: true,
+            way_out: WayOut::Force,
         })
     }
 
+    /// The refusal of rows that cannot be a snapshot of their table.
+    pub(super) fn of_unfit(error: Error, rows: u64, way_out: WayOut) -> Self {
+        PublishRefusal {
+            error,
+            reasons: Vec::new(),
+            guards: Vec::new(),
+            rows,
+            way_out,
+        }
+    }
+
+    /// Why a copy is refused, without the table and the date, which its footer has.
+    pub(super) fn reasons(plan: &SnapshotPlan<'_>, refusals: &[Error]) -> Vec<String> {
+        let place = format!("table {}, {}: ", plan.table.name, plan.date);
+        let told = refusals.iter().map(Error::to_string);
+        told.map(|told| told.strip_prefix(&place).unwrap_or(&told).to_owned())
+            .collect()
+    }
+
     /// The footer of the copy, by what it would have said of itself.
-    pub(super) fn footer(&self, written: SnapshotFooter) -> Footer {
+    pub(super) fn footer(reasons: Vec<String>, written: SnapshotFooter) -> Footer {
         Footer::new(Content::Snapshot(SnapshotFooter {
-            refused: self.reasons.clone(),
+            refused: reasons,
             forced: Vec::new(),
             ..written
         }))
+    }
+
+    /// The footer of a copy whose rows could be compared and were not let through.
+    pub(super) fn own_footer(&self, written: SnapshotFooter) -> Footer {
+        Self::footer(self.reasons.clone(), written)
     }
 
     /// Keeps the staged copy, which is whole, and returns the error with what can be done now. If
@@ -228,14 +263,14 @@ impl PublishRefusal {
         };
         if options.dry_run {
             let force = format!("--force, {FORCE}");
-            return match self.is_of_guards {
-                true => refused(self.error.hint(force), None),
-                false => refused(self.error, None),
+            return match self.way_out {
+                WayOut::Force => refused(self.error.hint(force), None),
+                _ => refused(self.error, None),
             };
         }
         match keep(workspace, plan, staged) {
             Ok(path) => {
-                let error = with_next_steps(self.error, plan, self.is_of_guards, has_previous);
+                let error = with_next_steps(self.error, plan, self.way_out, has_previous);
                 refused(error, Some(path))
             }
             Err(error) => {
@@ -254,7 +289,7 @@ const FORCE: &str = "if this is the true state of the table; the snapshot's foot
 fn with_next_steps(
     error: Error,
     plan: &SnapshotPlan<'_>,
-    is_of_guards: bool,
+    way_out: WayOut,
     has_previous: bool,
 ) -> Error {
     let SnapshotPlan { table, date, .. } = plan;
@@ -267,12 +302,16 @@ fn with_next_steps(
         true => " --if-exists replace",
         false => "",
     };
-    let publish = match is_of_guards {
-        true => format!("asof snapshot {name} --publish {date} --force{replace}, {FORCE}"),
-        false => format!(
-            "asof snapshot {name} --publish {date} --dedup 'latest by COLUMN'{replace}, to publish \
-             it by such a rule"
-        ),
+    let publish = format!("asof snapshot {name} --publish {date}");
+    let publish = match way_out {
+        WayOut::Force => format!("{publish} --force{replace}, {FORCE}"),
+        WayOut::Dedup => {
+            format!("{publish} --dedup 'latest by COLUMN'{replace}, to publish it by such a rule")
+        }
+        WayOut::Key => format!("{publish} --key COLUMN{replace}, to publish it by another key"),
+        WayOut::Types => {
+            format!("{publish}{replace}, to publish it once asof.toml declares the type")
+        }
     };
     error.hint(look).hint(publish)
 }

@@ -3,21 +3,21 @@
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
-use super::input::{keep_names, leave_to_path, sort_rows};
+use super::input::{SortedInput, keep_names, leave_to_path, sort_rows};
 use super::keep::taken_at;
 use super::plan::SnapshotPlan;
 use super::previous::{Before, DamagedSnapshot, Previous};
 use super::publish::publish;
 use super::refused::{self, PublishRefusal, RefusedSnapshot};
 use super::report::kept;
+use super::staged::{footer, stage};
 use super::unchanged::unchanged_rows;
+use super::unfit::{UnfitRows, Unfitness, nothing_kept};
 use super::write::{EarlierCopies, RowSinks, WrittenRows, write};
 use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::commands::shown_columns::shown_columns;
 use crate::domain::column_case::twins;
-use crate::domain::dedup::Dedup;
-use crate::domain::digest::RowSum;
 use crate::domain::guard::{BrokenGuard, Candidate};
 use crate::domain::hash_compaction::Changes;
 use crate::domain::schema::{Drift, TypeClashes, unify};
@@ -27,11 +27,9 @@ use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
 use crate::engine::units::{UnitSource, settle};
-use crate::error::Result;
-use crate::source::{SourceRows, TypeRules};
+use crate::error::{Error, Result};
+use crate::source::{MistypedColumns, SourceRows, TypeRules};
 use crate::storage::Batches;
-use crate::storage::lake::commit::Staged;
-use crate::storage::lake::location::Location;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
 
@@ -45,8 +43,14 @@ pub(super) fn take(
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
     let before = Before::of(&plan.table, plan.date)?;
-    let (input, rows) = read_input(workspace, plan, &before)?;
-    publish_rows(workspace, plan, options, before, input, rows)
+    match read_input(workspace, plan, options, &before)? {
+        ReadSource::Fit(input, rows) => {
+            publish_rows(workspace, plan, options, before, *input, rows)
+        }
+        ReadSource::Unfit(rows) => {
+            Err(rows.keep(workspace, plan, options, before.readable().is_some()))
+        }
+    }
 }
 
 /// Writes the rows of the source, compares them with the snapshot before, and publishes them unless
@@ -89,10 +93,15 @@ fn publish_rows(
     let written = SnapshotFooter {
         not_compared: unreadable.map(|unreadable| unreadable.tell(workspace, plan)),
         forced: broken.iter().map(BrokenGuard::to_string).collect(),
-        ..footer(workspace, plan, options, &input, sum)
+        ..footer(
+            workspace,
+            plan,
+            (input.absent.clone(), input.dropped.as_ref()),
+            sum,
+        )
     };
     if let Some(no) = PublishRefusal::of(plan, options, done.duplicate_keys, written.rows, broken) {
-        writer.finish(&no.footer(written))?;
+        writer.finish(&no.own_footer(written))?;
         return Err(no.kept(workspace, plan, options, &staged, since.is_some()));
     }
     let bytes = writer.finish(&Footer::new(Content::Snapshot(written.clone())))?;
@@ -179,6 +188,14 @@ fn report(
     }
 }
 
+/// What was read of a source.
+enum ReadSource {
+    /// Rows that may be a snapshot.
+    Fit(Box<SourceInput>, InputRows),
+    /// Rows that are refused whatever the guards say.
+    Unfit(UnfitRows),
+}
+
 /// The rows of a source in order of the key, and how their columns differ from those before.
 struct SourceInput {
     /// Counts the rows that the rule of duplicates drops.
@@ -204,9 +221,12 @@ struct OpenSource {
     /// The columns whose names changed their case, each with the name that it keeps.
     respelled: Vec<(String, String)>,
     left_to_path: Vec<String>,
+    /// The refusals of columns of text that are of another type.
+    mistyped: Vec<Error>,
 }
 
-/// Opens the source. Text is read as the types that are pinned.
+/// Opens the source. Text is read as the types that are pinned; a column that is of another type is
+/// read as it is.
 fn open_source(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
@@ -218,14 +238,16 @@ fn open_source(
         source,
         ..
     } = plan;
+    let mistyped = MistypedColumns::default();
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         is_alone: true,
+        mistyped: Some(mistyped.clone()),
         ..table.types.clone()
     };
-    let rows = source
-        .read(&rules)
-        .map_err(|error| error.within(format!("table {}, {date}", table.name)))?;
+    let within = |error: Error| error.within(format!("table {}, {date}", table.name));
+    let rows = source.read(&rules).map_err(within)?;
+    let mistyped = mistyped.take().into_iter().map(within).collect();
     let (rows, respelled) = keep_names(Some(pinned), rows);
     note_twins(workspace, table, &rows);
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
@@ -233,6 +255,7 @@ fn open_source(
         rows,
         respelled,
         left_to_path,
+        mistyped,
     })
 }
 
@@ -240,14 +263,17 @@ fn open_source(
 fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
+    options: &SnapshotOptions,
     before: &Before,
-) -> Result<(SourceInput, InputRows)> {
+) -> Result<ReadSource> {
+    let nothing_kept = |error: Error| nothing_kept(error, options);
     let pinned = before.pins(&plan.table)?;
     let OpenSource {
         rows,
         respelled,
         left_to_path,
-    } = open_source(workspace, plan, &pinned)?;
+        mistyped,
+    } = open_source(workspace, plan, &pinned).map_err(nothing_kept)?;
     let time = plan.time(workspace);
     let SnapshotPlan {
         table,
@@ -268,30 +294,59 @@ fn read_input(
     // A guard that does not apply is told before the source is read.
     counter(&rows.schema)?;
     let mut watch = Watch::new(&rows.schema, &pinned, table);
-    let (batches, dropped) = sort_rows(workspace, table, *date, rows, &mut watch)?;
+    let SortedInput {
+        batches,
+        dropped,
+        null_keys,
+    } = sort_rows(workspace, table, *date, rows, &mut watch).map_err(nothing_kept)?;
     let schema = watch.schema();
-    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), *date);
-    unify(&pinned, &schema).map_err(clash)?;
-    let (comparison, drift) = match before.readable() {
-        None => (schema.clone(), Drift::default()),
-        Some(previous) => {
-            let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
-            (
-                comparison(table, previous, &wide, watch.units(*date))?,
-                Drift { respelled, ..drift },
-            )
-        }
+    let absent = absent_columns(&pinned, &schema);
+    let mut why = Unfitness::new(null_keys, mistyped);
+    let compared = why.unless_refused(compared_types(table, *date, before, &pinned, &watch))?;
+    let Some((comparison, drift)) = compared.filter(|_| why.is_none()) else {
+        return Ok(ReadSource::Unfit(UnfitRows {
+            schema,
+            batches,
+            absent,
+            why,
+        }));
     };
     let counter = counter(&schema)?;
     let input = SourceInput {
         dropped,
-        absent: absent_columns(&pinned, &schema),
+        absent,
         schema,
         comparison,
-        drift,
+        drift: Drift { respelled, ..drift },
         left_to_path,
     };
-    Ok((input, InputRows { batches, counter }))
+    Ok(ReadSource::Fit(
+        Box::new(input),
+        InputRows { batches, counter },
+    ))
+}
+
+/// The types in which the rows that were seen are compared with the snapshot before, and what
+/// changed in the schema.
+///
+/// # Errors
+/// A refusal of types that cannot be compared with those before.
+fn compared_types(
+    table: &SnapshotTable,
+    date: NaiveDate,
+    before: &Before,
+    pinned: &SchemaRef,
+    seen: &Watch,
+) -> Result<(SchemaRef, Drift)> {
+    let schema = seen.schema();
+    let clash = |clash: TypeClashes| clash.refusal(table.name.as_str(), date);
+    unify(pinned, &schema).map_err(clash)?;
+    let Some(previous) = before.readable() else {
+        return Ok((schema, Drift::default()));
+    };
+    let (wide, drift) = unify(&previous.snapshot.schema, &schema).map_err(clash)?;
+    let comparison = comparison(table, previous, &wide, seen.units(date))?;
+    Ok((comparison, drift))
 }
 
 /// Warns of two columns whose names differ only in case.
@@ -322,15 +377,6 @@ fn comparison(
     settle(&table.name, wide, &[before, new])
 }
 
-/// The object that is staged: beside the snapshot's path, or, for a dry run, in a temporary folder.
-fn stage(plan: &SnapshotPlan<'_>, options: &SnapshotOptions) -> Result<Staged> {
-    if options.dry_run {
-        let name = format!("{}.parquet", plan.table.name);
-        return Staged::create(&Location::local(std::env::temp_dir().join(name)));
-    }
-    Staged::create(&plan.path)
-}
-
 /// The writer of what changed since the previous snapshot, if that can be proven later.
 fn recorder(
     table: &SnapshotTable,
@@ -346,34 +392,6 @@ fn recorder(
         return None;
     }
     ChangesWriter::new(table, date, footer.rows, comparison)
-}
-
-/// What the snapshot says of itself.
-fn footer(
-    workspace: &Workspace<'_>,
-    plan: &SnapshotPlan<'_>,
-    options: &SnapshotOptions,
-    input: &SourceInput,
-    sum: &RowSum,
-) -> SnapshotFooter {
-    let SnapshotPlan { table, date, .. } = plan;
-    SnapshotFooter {
-        table: table.name.to_string(),
-        snapshot_date: *date,
-        key: table.key.clone(),
-        rows: sum.rows(),
-        fingerprint: sum.fingerprint(),
-        source: Some(plan.source.name().to_owned()),
-        taken_at: plan.taken_at.or_else(|| Some(workspace.clock.now())),
-        backdated: options.backdate && *date < workspace.clock.today(),
-        forced: Vec::new(),
-        refused: Vec::new(),
-        absent: Some(input.absent.clone()),
-        dedup: table.dedup.as_ref().map(Dedup::to_string),
-        dropped_rows: input.dropped.as_ref().map(Dropped::rows),
-        not_compared: None,
-        asof_version: env!("CARGO_PKG_VERSION").into(),
-    }
 }
 
 /// What the report says of the previous snapshot, its rows, and what changed since.

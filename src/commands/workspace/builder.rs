@@ -150,6 +150,7 @@ impl<'a> WorkspaceBuilder<'a> {
             whole_memory: self.memory,
             allow_unsafe_store: self.allow_unsafe_store,
             declared: self.declared,
+            only_columns: false,
             environment: self.environment,
             observed: Default::default(),
             dated: Default::default(),

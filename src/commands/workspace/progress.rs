@@ -87,11 +87,24 @@ impl Workspace<'_> {
             stores: self.stores.clone(),
             allow_unsafe_store: self.allow_unsafe_store,
             declared: self.declared.clone(),
+            only_columns: self.only_columns,
             observed: self.observed.clone(),
             dated: self.dated.clone(),
             open_lake: self.open_lake.clone(),
             environment: self.environment.clone(),
             progress,
+        }
+    }
+
+    /// The same, for a look at the columns of sources alone.
+    pub(in crate::commands) fn part_for_columns<'p>(
+        &self,
+        parts: usize,
+        progress: &'p dyn Progress,
+    ) -> Workspace<'p> {
+        Workspace {
+            only_columns: true,
+            ..self.part(parts, progress)
         }
     }
 }

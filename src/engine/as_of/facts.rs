@@ -20,7 +20,8 @@ pub struct SnapshotFacts {
     pub fingerprint: Fingerprint,
     /// What its footer says, or else the same.
     pub(super) stored: Fingerprint,
-    /// When it was taken, if that is recorded and the copy was not backdated.
+    /// When it was taken, if that is recorded, and nothing says that the source had the state of the
+    /// day: the copy was not backdated, and its source has not a state for each date.
     pub taken_at: Option<DateTime<Utc>>,
     /// Its columns, if its footer was read for this.
     pub(super) schema: Option<SchemaRef>,
@@ -85,7 +86,8 @@ impl TableHistory {
         let unwritten = || self.table.refuse(observed, "there is no snapshot");
         let footer = snapshot.footer.clone().ok_or_else(unwritten)?;
         let stored = footer.fingerprint;
-        let taken_at = footer.taken_at.filter(|_| !footer.backdated);
+        let has_the_day = footer.backdated || footer.dated_source.is_some();
+        let taken_at = footer.taken_at.filter(|_| !has_the_day);
         let fingerprint = match (snapshot.fingerprint(), &self.published) {
             (Some(fingerprint), _) => fingerprint,
             (None, Some(intervals))

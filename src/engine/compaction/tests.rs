@@ -160,6 +160,7 @@ impl Fixture {
                 rows: sum.rows(),
                 fingerprint: sum.fingerprint(),
                 source: None,
+                dated_source: None,
                 taken_at: None,
                 backdated: false,
                 forced: vec![],

@@ -3,7 +3,7 @@
 //! A job is one query: statements that write or define are refused, and so are functions whose
 //! value changes from run to run (`now()`, `random()`), since the result for a date may depend on
 //! nothing but its events, its tables and the job. `{date}` and other placeholders stand for the
-//! date (`placeholders`).
+//! date ([`crate::domain::placeholders`]).
 //!
 //! Rows come in the same order on every run, on any number of processors: a query is one partition.
 //! Only what needs one row at a time, such as a filter, or the side of a join that is streamed past
@@ -23,7 +23,6 @@ mod failures;
 mod functions;
 mod in_order;
 mod normal_form;
-mod placeholders;
 mod provider;
 mod row_filter;
 mod session;
@@ -50,7 +49,6 @@ pub(super) use self::conditions::{condition, names_in};
 pub use self::copies::dates_read;
 pub(super) use self::failures::wrong;
 pub use self::normal_form::normal_form;
-pub use self::placeholders::{JobDay, bind};
 use self::provider::Provider;
 pub(super) use self::row_filter::RowFilter;
 use self::session::session;

@@ -7,7 +7,7 @@
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::placeholders::MarkedPlace;
+use crate::domain::placeholders::sql::MarkedPlace;
 
 /// The tokens of a query with one space between them, and no comments. In braces white space counts:
 /// `{date}` is a placeholder, and `{ date }` is none. A text that is not SQL is returned as it is.

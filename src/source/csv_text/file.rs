@@ -196,11 +196,16 @@ impl CsvFile {
         })
     }
 
-    /// The rows of a piece as text.
+    /// The rows of a piece as text, and no more than `most`.
     ///
     /// # Errors
     /// A refusal of the first row that is wrong.
-    pub(super) fn rows(&self, piece: &RecordPiece, columns: &FileColumns) -> Result<Placed> {
+    pub(super) fn rows(
+        &self,
+        piece: &RecordPiece,
+        columns: &FileColumns,
+        most: usize,
+    ) -> Result<Placed> {
         let FileColumns {
             schema,
             places: at,
@@ -217,7 +222,7 @@ impl CsvFile {
         let mut record = ByteRecord::new();
         let mut records = Records::new(self, piece);
         while let Some(line) = records.next(&mut record)? {
-            if is_end(&record) {
+            if is_end(&record) || places.len() == most {
                 break;
             }
             if is_unended(&record) {

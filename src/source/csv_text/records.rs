@@ -78,7 +78,8 @@ impl<'a> Records<'a> {
             Err(error) => return Err(damaged(&error, name)),
         }
         let bytes = self.between(from, self.reader.position().byte());
-        let bytes = &bytes[std::mem::take(&mut self.mark)..];
+        let mark = std::mem::take(&mut self.mark);
+        let bytes = bytes.get(mark..).unwrap_or_default();
         let (before, bytes) = bytes.split_at(begin_of_record(bytes, form.comment));
         let line = self.lines + newlines(before) + 1;
         if without_end(bytes).len() as u64 > form.limits.row_bytes {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use configparser::ini::{Ini, IniDefault};
 
+use super::stream::Ended;
 use super::tls::{OF_LIBPQ, OF_MYSQL, Tls};
 use super::url::{DatabaseService, DatabaseUrl, ServerUrl};
 use crate::error::{Error, Result};
@@ -126,6 +127,31 @@ impl Login {
             options: None,
             password_option: "MYSQL_PWD=..., or password=... below [client] in ~/.my.cnf",
         })
+    }
+}
+
+impl Login {
+    /// What a server answers, if it does so within the time that it has, which the URL's `option`
+    /// sets.
+    pub(super) async fn in_time<T>(
+        &self,
+        option: &str,
+        answer: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<T, Ended> {
+        match tokio::time::timeout(self.patience, answer).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::io(format!(
+                "{}:{} does not answer within {} s",
+                self.host,
+                self.port,
+                self.patience.as_secs()
+            ))
+            .hint(format!(
+                "start the server, or end what locks the table; ?{option}=SECONDS in the URL gives it \
+                 more time"
+            ))
+            .into()),
+        }
     }
 }
 

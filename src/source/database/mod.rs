@@ -10,6 +10,11 @@
 //! learns the columns, and hands rows on while they arrive: a thread of its own fills batches of
 //! bounded size, and at most two of them wait (`stream`). So memory does not grow with the table.
 //!
+//! If only the columns are wanted ([`TypeRules::only_columns`]), no row is read: a server describes
+//! the query, and has the time in which it must answer for all of it. A `numeric` of PostgreSQL whose
+//! digits its values tell is `null` then. Only SQLite looks at values, at the first 1,000 of a
+//! column that has no type.
+//!
 //! A value that its column's type does not hold is refused with its column and row, and so is a
 //! column whose type has no canonical one. Nothing is rounded, cut or replaced. A declared type
 //! (`types` in asof.toml) applies as it does to files.
@@ -65,6 +70,8 @@ pub struct DatabaseSource {
     pub options: RelationOptions,
     /// The variables of the environment, which may have a login.
     pub variables: BTreeMap<String, Secret>,
+    /// The source on the date, if it has a state for each.
+    pub of_date: Option<String>,
 }
 
 impl SnapshotSource for DatabaseSource {
@@ -92,5 +99,9 @@ impl SnapshotSource for DatabaseSource {
 
     fn files(&self) -> Option<FilesRead<'_>> {
         None
+    }
+
+    fn of_date(&self) -> Option<&str> {
+        self.of_date.as_deref()
     }
 }

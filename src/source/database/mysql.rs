@@ -35,7 +35,13 @@ const SESSION: [&str; 2] = [
 /// # Errors
 /// A failure to connect; a refusal of the login, the table, the query or the type of a column.
 pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
-    on_a_runtime(async move |sink| read_once(&login, &asked, sink).await)
+    on_a_runtime(async move |sink| {
+        let read = read_once(&login, &asked, sink);
+        match asked.rules.only_columns {
+            true => login.in_time("connect-timeout", read).await,
+            false => read.await,
+        }
+    })
 }
 
 async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), Ended> {
@@ -57,6 +63,9 @@ async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), E
     let fields = columns.iter().map(MysqlColumn::field);
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     sink.columns(schema.clone())?;
+    if asked.rules.only_columns {
+        return Ok(());
+    }
     let rows = transaction.exec_iter(&statement, ()).await;
     let mut rows = rows.map_err(|error| asked.of_mysql(error))?;
     let mut fill = Fill::default();

@@ -35,7 +35,13 @@ use crate::source::SourceRows;
 /// # Errors
 /// A failure to connect; a refusal of the login, the table, the query or the type of a column.
 pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
-    on_a_runtime(async move |sink| read_once(&login, &asked, sink).await)
+    on_a_runtime(async move |sink| {
+        let read = read_once(&login, &asked, sink);
+        match asked.rules.only_columns {
+            true => login.in_time("connect_timeout", read).await,
+            false => read.await,
+        }
+    })
 }
 
 async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), Ended> {
@@ -55,10 +61,15 @@ async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), E
         return Err(asked.refused("it is not a query that returns rows").into());
     }
     let mut columns = columns(statement.columns(), asked)?;
-    settle_decimals(&transaction, &query, &mut columns, asked).await?;
+    if !asked.rules.only_columns {
+        settle_decimals(&transaction, &query, &mut columns, asked).await?;
+    }
     let fields = columns.iter().map(PostgresColumn::field);
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     sink.columns(schema.clone())?;
+    if asked.rules.only_columns {
+        return Ok(());
+    }
     let types: Vec<_> = statement
         .columns()
         .iter()

@@ -29,7 +29,7 @@ use super::DatabaseRelation;
 use super::stream::{Asked, Ended, Fill, RowSink, on_a_thread};
 use crate::domain::widening::widen;
 use crate::error::{Context, Error, Result};
-use crate::source::SourceRows;
+use crate::source::{HEAD_ROWS, SourceRows};
 
 /// How long another program's lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,6 +53,9 @@ pub(super) fn read(path: PathBuf, asked: Asked) -> Result<SourceRows> {
         }
         let schema = schema(&transaction, &statement, &sql, &asked)?;
         sink.columns(schema.clone())?;
+        if asked.rules.only_columns {
+            return Ok(());
+        }
         send_rows(&mut statement, &schema, &asked, sink)
     })
 }
@@ -132,8 +135,12 @@ fn types_of_values(
         .collect();
     let names: Vec<String> = (0..all).map(|at| format!("c{at}")).collect();
     let query = sql.trim_end().trim_end_matches(';');
+    let rows = match asked.rules.only_columns {
+        true => format!("(SELECT * FROM q LIMIT {HEAD_ROWS})"),
+        false => "q".to_owned(),
+    };
     let survey = format!(
-        "WITH q({}) AS (\n{query}\n) SELECT {} FROM q",
+        "WITH q({}) AS (\n{query}\n) SELECT {} FROM {rows}",
         names.join(", "),
         classes.join(", ")
     );

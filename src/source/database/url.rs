@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::secret::Secret;
 
 /// The options that a URL of PostgreSQL may have, with libpq's names.
@@ -74,6 +74,19 @@ impl DatabaseUrl {
             DatabaseService::Mysql(_) => {
                 "MYSQL_PWD=..., ~/.my.cnf, or ${VARIABLE} in its place in asof.toml"
             }
+        }
+    }
+
+    /// Looks whether the file of SQLite is there.
+    ///
+    /// # Errors
+    /// A failure that names it.
+    pub fn check_file(&self) -> Result<()> {
+        match &self.service {
+            DatabaseService::Sqlite(path) => std::fs::metadata(path)
+                .map(|_| ())
+                .io_context(|| format!("cannot open '{}'", path.display())),
+            _ => Ok(()),
         }
     }
 

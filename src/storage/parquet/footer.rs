@@ -72,6 +72,10 @@ pub struct SnapshotFooter {
     pub fingerprint: Fingerprint,
     /// Where the rows came from, without secrets.
     pub source: Option<String>,
+    /// The source on the date of the snapshot, if it has a state for each date: the path, or the URL
+    /// of the database, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated_source: Option<String>,
     /// When they were read; absent in copies that `expand` writes.
     pub taken_at: Option<DateTime<Utc>>,
     /// Whether somebody said that the source held the state of a past date.
@@ -371,6 +375,7 @@ impl Footer {
             rows: 1,
             fingerprint: Fingerprint(1),
             source: None,
+            dated_source: None,
             taken_at: None,
             backdated: false,
             forced: vec![],

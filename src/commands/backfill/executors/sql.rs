@@ -12,9 +12,9 @@ use crate::commands::backfill::bound::{
 };
 use crate::commands::backfill::output::DateOutput;
 use crate::domain::cast::conform;
-use crate::engine::sql::{
-    JobDay, Open, QueryMemory, Relation, RelationCopies, bind, check, missing_column, run,
-};
+use crate::domain::placeholders::JobDay;
+use crate::domain::placeholders::sql::{SqlOf, bind};
+use crate::engine::sql::{Open, QueryMemory, Relation, RelationCopies, check, missing_column, run};
 use crate::error::{Error, Result};
 use crate::memory::MemoryBudget;
 use crate::source::{ParquetFiles, read_columns};
@@ -50,7 +50,7 @@ impl<'a> LocalSql<'a> {
             date: bound.date,
             zone: bound.job.zone,
         };
-        let sql = bind(self.query, day)?;
+        let sql = bind(self.query, day, SqlOf::Job)?;
         let mut sources = Vec::new();
         let mut relations: Vec<(String, Relation)> = Vec::new();
         let mut tables: Vec<TableRelation<'_>> = Vec::new();

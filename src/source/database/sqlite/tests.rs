@@ -24,6 +24,7 @@ fn read_with(
         relation,
         options: OPTIONS,
         variables: Default::default(),
+        of_date: None,
     };
     let rows = source.read(rules)?;
     let types = rows.schema.fields().iter().map(|field| {
@@ -263,6 +264,7 @@ fn what_is_no_database_is_refused() {
             relation: DatabaseRelation::Table("t".into()),
             options: OPTIONS,
             variables: Default::default(),
+            of_date: None,
         };
         let error = source
             .read(&TypeRules::default())

@@ -1,131 +1,72 @@
-//! Placeholders: what stands for the date that is run in a job's SQL.
+//! Placeholders in SQL: of jobs, and of queries that a database is asked.
 //!
-//! | placeholder | as SQL | within quotes |
-//! | --- | --- | --- |
-//! | `{date}`, `{yesterday}` | `DATE '2024-01-31'` | `2024-01-31` |
-//! | `{start}`, `{end}` | `TIMESTAMPTZ '2024-01-31T00:00:00Z'` | `2024-01-31T00:00:00Z` |
-//! | `{date:%Y%m%d}`, any of them | the formatted text, `20240131` | the same |
-//!
-//! Names are read in either case. The day begins at `{start}` and ends before `{end}`, in the time
-//! zone of the job. Quotes and comments are those that the SQL parser sees: text within quotes gets
-//! no second pair of them, and comments are left as they are.
+//! Quotes and comments are those of the dialect: text within quotes gets no second pair of them, and
+//! comments are left as they are. So `{date}` and `'{date}'` are both the date, and neither can be
+//! anything else: what is put in is made of a date, and never of a text that somebody gave.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
+use sqlparser::dialect::{Dialect, GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
 
+use super::{JobDay, KNOWN_IN_SOURCES, PlaceholderValue, has_names_in_braces};
 use crate::error::{Error, Result};
 
-/// The placeholders, for hints.
-const KNOWN: &str =
+/// The placeholders of jobs, for hints.
+const KNOWN_IN_JOBS: &str =
     "the placeholders are {date}, {yesterday}, {start} and {end}, and with a format {date:%Y%m%d}";
 
-/// The date that a job runs for, in its time zone.
-#[derive(Clone, Copy, Debug)]
-pub struct JobDay {
-    /// The date.
-    pub date: NaiveDate,
-    /// The time zone in which the day begins and ends.
-    pub zone: Tz,
+/// Whose SQL it is: how it is quoted, how a date is written in it, and which placeholders it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlOf {
+    /// A job, which DataFusion runs.
+    Job,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
+    /// SQLite, which has no literals of dates: a date is text.
+    Sqlite,
 }
 
-impl JobDay {
-    /// A date whose day begins and ends at midnight in UTC.
-    pub fn utc(date: NaiveDate) -> Self {
-        JobDay {
-            date,
-            zone: Tz::UTC,
-        }
-    }
-
-    /// When the day begins: at midnight, or at the first moment after it that the zone has.
-    pub fn start(&self) -> DateTime<Tz> {
-        begin(self.date, self.zone)
-    }
-
-    /// When the next day begins.
-    pub fn end(&self) -> DateTime<Tz> {
-        begin(self.date + Days::new(1), self.zone)
-    }
-}
-
-fn begin(date: NaiveDate, zone: Tz) -> DateTime<Tz> {
-    let midnight = date.and_time(NaiveTime::MIN);
-    // Some zones skip midnight, and Samoa skipped a whole day.
-    let quarters = (0..=4 * 25).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
-    let first = quarters
-        .filter_map(|time| zone.from_local_datetime(&time).earliest())
-        .next();
-    first.unwrap_or_else(|| zone.from_utc_datetime(&midnight))
-}
-
-/// What a placeholder stands for.
-#[derive(Clone, Copy)]
-enum PlaceholderValue {
-    Date(NaiveDate),
-    Time(DateTime<Tz>),
-}
-
-impl PlaceholderValue {
-    /// The value of a name, which may be written in either case.
-    fn of(name: &str, day: JobDay) -> Option<PlaceholderValue> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "date" => PlaceholderValue::Date(day.date),
-            "yesterday" => PlaceholderValue::Date(day.date - Days::new(1)),
-            "start" => PlaceholderValue::Time(day.start()),
-            "end" => PlaceholderValue::Time(day.end()),
-            _ => return None,
-        })
-    }
-
-    fn text(self) -> String {
+impl SqlOf {
+    fn dialect(self) -> &'static dyn Dialect {
         match self {
-            PlaceholderValue::Date(date) => date.to_string(),
-            PlaceholderValue::Time(time) => time
-                .with_timezone(&Utc)
-                .to_rfc3339_opts(SecondsFormat::Secs, true),
+            SqlOf::Job => &GenericDialect {},
+            SqlOf::Postgres => &PostgreSqlDialect {},
+            SqlOf::Mysql => &MySqlDialect {},
+            SqlOf::Sqlite => &SQLiteDialect {},
         }
     }
 
-    fn literal(self) -> String {
+    /// What messages call it.
+    fn what(self) -> &'static str {
         match self {
-            PlaceholderValue::Date(_) => format!("DATE '{}'", self.text()),
-            PlaceholderValue::Time(_) => format!("TIMESTAMPTZ '{}'", self.text()),
+            SqlOf::Job => "the job's SQL",
+            _ => "the query",
         }
     }
 
-    fn formatted(self, format: &str) -> Result<String> {
-        let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
-        let mut text = String::new();
-        let done = match self {
-            _ if items.contains(&Item::Error) => Err(std::fmt::Error),
-            PlaceholderValue::Date(date) => {
-                write!(text, "{}", date.format_with_items(items.iter()))
-            }
-            PlaceholderValue::Time(time) => {
-                write!(text, "{}", time.format_with_items(items.iter()))
-            }
-        };
-        done.map_err(|_| {
-            Error::usage(format!(
-                "the job's SQL: '{format}' is not a format of a {}",
-                if matches!(self, PlaceholderValue::Date(_)) {
-                    "date"
-                } else {
-                    "time"
-                }
-            ))
-            .hint(
-                "a format is written as in strftime, such as {date:%Y%m%d} or \
-                 {start:%Y-%m-%d %H:%M:%S}",
-            )
-        })?;
-        Ok(text)
+    fn known(self) -> &'static str {
+        match self {
+            SqlOf::Job => KNOWN_IN_JOBS,
+            _ => KNOWN_IN_SOURCES,
+        }
+    }
+
+    /// The value of a name. How a database writes a time with its zone differs too much for one.
+    fn value(self, name: &str, day: JobDay) -> Option<PlaceholderValue> {
+        PlaceholderValue::of(name, day)
+            .filter(|value| self == SqlOf::Job || matches!(value, PlaceholderValue::Date(_)))
+    }
+
+    fn literal(self, value: PlaceholderValue) -> String {
+        let text = value.text();
+        match value {
+            PlaceholderValue::Date(_) if self == SqlOf::Sqlite => format!("'{text}'"),
+            PlaceholderValue::Date(_) => format!("DATE '{text}'"),
+            PlaceholderValue::Time(_) => format!("TIMESTAMPTZ '{text}'"),
+        }
     }
 }
 
@@ -134,18 +75,19 @@ impl PlaceholderValue {
 /// # Errors
 /// A usage error for another name in braces, such as the `{ds}` of a scheduler's templates, for a
 /// wrong format, and for quotes that do not end.
-pub fn bind(sql: &str, day: JobDay) -> Result<String> {
-    if !sql.contains('{') {
+pub fn bind(sql: &str, day: JobDay, of: SqlOf) -> Result<String> {
+    if !sql.contains('{') || of != SqlOf::Job && !has_names_in_braces(sql) {
         return Ok(sql.to_owned());
     }
     let mut bound = String::with_capacity(sql.len());
     let mut from = 0;
-    for (quoted, kind) in quoted(sql)? {
-        bind_part(&sql[from..quoted.start], day, SqlPart::Code, &mut bound)?;
-        bind_part(&sql[quoted.clone()], day, kind, &mut bound)?;
+    for (quoted, kind) in quoted(sql, of)? {
+        let code = &sql[from..quoted.start];
+        bind_part(code, day, (of, SqlPart::Code), &mut bound)?;
+        bind_part(&sql[quoted.clone()], day, (of, kind), &mut bound)?;
         from = quoted.end;
     }
-    bind_part(&sql[from..], day, SqlPart::Code, &mut bound)?;
+    bind_part(&sql[from..], day, (of, SqlPart::Code), &mut bound)?;
     Ok(bound)
 }
 
@@ -161,11 +103,11 @@ enum SqlPart {
 }
 
 /// The parts of a query that are quoted or comments, in their order.
-fn quoted(sql: &str) -> Result<Vec<(Range<usize>, SqlPart)>> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+fn quoted(sql: &str, of: SqlOf) -> Result<Vec<(Range<usize>, SqlPart)>> {
+    let tokens = Tokenizer::new(of.dialect(), sql)
         .with_unescape(false)
         .tokenize_with_location();
-    let tokens = tokens.map_err(|error| Error::usage(format!("the job's SQL: {error}")))?;
+    let tokens = tokens.map_err(|error| Error::usage(format!("{}: {error}", of.what())))?;
     let mut place = MarkedPlace::start(sql);
     let mut parts = Vec::new();
     for token in tokens {
@@ -196,7 +138,7 @@ fn quoted(sql: &str) -> Result<Vec<(Range<usize>, SqlPart)>> {
 }
 
 /// A place in a text, which only moves forward.
-pub(super) struct MarkedPlace<'a> {
+pub struct MarkedPlace<'a> {
     sql: &'a str,
     at: usize,
     line: u64,
@@ -205,7 +147,7 @@ pub(super) struct MarkedPlace<'a> {
 
 impl<'a> MarkedPlace<'a> {
     /// The beginning of a text.
-    pub(super) fn start(sql: &'a str) -> Self {
+    pub fn start(sql: &'a str) -> Self {
         MarkedPlace {
             sql,
             at: 0,
@@ -215,7 +157,7 @@ impl<'a> MarkedPlace<'a> {
     }
 
     /// The byte at a line and column, both of which count characters from 1.
-    pub(super) fn byte(&mut self, to: Location) -> usize {
+    pub fn byte(&mut self, to: Location) -> usize {
         while (self.line, self.column) < (to.line, to.column) {
             let Some(character) = self.sql[self.at..].chars().next() else {
                 break;
@@ -244,7 +186,12 @@ const DATES_OF_OTHERS: [&str; 9] = [
     "tomorrow",
 ];
 
-fn bind_part(sql: &str, day: JobDay, part: SqlPart, bound: &mut String) -> Result<()> {
+fn bind_part(
+    sql: &str,
+    day: JobDay,
+    (of, part): (SqlOf, SqlPart),
+    bound: &mut String,
+) -> Result<()> {
     let mut rest = sql;
     while part != SqlPart::Comment
         && let Some(at) = rest.find('{')
@@ -257,11 +204,14 @@ fn bind_part(sql: &str, day: JobDay, part: SqlPart, bound: &mut String) -> Resul
         let (name, format) = inside
             .split_once(':')
             .map_or((inside, None), |(name, format)| (name, Some(format)));
-        let value = PlaceholderValue::of(name, day)
+        let value = of
+            .value(name, day)
             .filter(|_| format.is_none_or(|format| format.contains('%')));
         match (value, format) {
-            (Some(value), Some(format)) => bound.push_str(&value.formatted(format)?),
-            (Some(value), None) if part == SqlPart::Code => bound.push_str(&value.literal()),
+            (Some(value), Some(format)) => {
+                bound.push_str(&value.formatted(format, of.what())?);
+            }
+            (Some(value), None) if part == SqlPart::Code => bound.push_str(&of.literal(value)),
             (Some(value), None) => bound.push_str(&value.text()),
             (None, _) => {
                 let is_name = !inside.is_empty()
@@ -276,10 +226,11 @@ fn bind_part(sql: &str, day: JobDay, part: SqlPart, bound: &mut String) -> Resul
                     SqlPart::Name | SqlPart::Comment => false,
                 };
                 if is_name && is_taken {
+                    let what = of.what();
                     return Err(Error::usage(format!(
-                        "the job's SQL: there is no placeholder {{{inside}}}"
+                        "{what}: there is no placeholder {{{inside}}}"
                     ))
-                    .hint(KNOWN));
+                    .hint(of.known()));
                 }
                 bound.push('{');
                 rest = &rest[1..];
@@ -296,9 +247,18 @@ fn bind_part(sql: &str, day: JobDay, part: SqlPart, bound: &mut String) -> Resul
 mod tests {
     use super::*;
     use crate::model::parse_date;
+    use chrono_tz::Tz;
+
+    fn bind_of(sql: &str, of: SqlOf) -> Result<String> {
+        bind(
+            sql,
+            JobDay::utc(parse_date("2024-01-31").expect("a date")),
+            of,
+        )
+    }
 
     fn bound(sql: &str) -> Result<String> {
-        bind(sql, JobDay::utc(parse_date("2024-01-31").expect("a date")))
+        bind_of(sql, SqlOf::Job)
     }
 
     #[test]
@@ -376,7 +336,7 @@ mod tests {
                 date: parse_date(date).expect("a date"),
                 zone,
             };
-            bind("{start} '{end}'", day).expect("bound")
+            bind("{start} '{end}'", day, SqlOf::Job).expect("bound")
         };
         assert_eq!(
             of("2024-01-31", Tz::UTC),
@@ -404,7 +364,8 @@ mod tests {
         ] {
             let error = bound(sql).expect_err(sql);
             assert!(
-                error.to_string().contains("there is no placeholder {") && error.hints() == [KNOWN],
+                error.to_string().contains("there is no placeholder {")
+                    && error.hints() == [KNOWN_IN_JOBS],
                 "{error}"
             );
         }
@@ -417,5 +378,39 @@ mod tests {
         ] {
             assert_eq!(bound(sql).expect(sql), sql);
         }
+    }
+
+    #[test]
+    fn each_database_has_its_own_quotes_comments_and_dates() {
+        let cases = [
+            (
+                SqlOf::Postgres,
+                r#"select '\', {date}, E'\'{date}', $q$'{date}$q$, "t_{date:%Y%m%d}" -- '{date}"#,
+                r#"select '\', DATE '2024-01-31', E'\'2024-01-31', $q$'2024-01-31$q$, "t_20240131" -- '{date}"#,
+            ),
+            (
+                SqlOf::Mysql,
+                r#"select '\'', {date}, "it's {yesterday}", `it's {date:%d}` # it's {date}"#,
+                r#"select '\'', DATE '2024-01-31', "it's 2024-01-30", `it's 31` # it's {date}"#,
+            ),
+            (
+                SqlOf::Sqlite,
+                r#"select '\', {date}, [it's], `it's`, '{date}' from t_{date:%Y%m%d}"#,
+                r#"select '\', '2024-01-31', [it's], `it's`, '2024-01-31' from t_20240131"#,
+            ),
+        ];
+        for (of, sql, expected) in cases {
+            assert_eq!(bind_of(sql, of).expect(sql), expected);
+            for wrong in ["select {end}", "select {ds}", "select '{ds}'"] {
+                let error = bind_of(wrong, of).expect_err(wrong);
+                assert!(
+                    error.to_string().starts_with("the query: there is no")
+                        && error.hints() == [KNOWN_IN_SOURCES],
+                    "{error}"
+                );
+            }
+        }
+        let arrays = "select '{1,2}'::int[], '{a,b}'::text[], '{}'";
+        assert_eq!(bind_of(arrays, SqlOf::Postgres).expect(arrays), arrays);
     }
 }
