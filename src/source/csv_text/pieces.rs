@@ -13,7 +13,7 @@ use std::io::{self, Read};
 
 use crate::source::dialect::Form;
 
-use super::records::newlines;
+use super::records::{MARK, newlines};
 
 /// Appended to every file. It is a row of its own, unless the file ends inside a quoted value and
 /// swallows it. No text has its first two bytes, which are not valid in UTF-8, and no delimiter or
@@ -174,6 +174,13 @@ impl RecordPieces {
 
     /// Looks at the text that is new.
     fn scan(&mut self) {
+        if self.is_first && self.seen == 0 {
+            match self.text.as_slice() {
+                text if text.starts_with(MARK) => self.seen = MARK.len(),
+                text if MARK.starts_with(text) => return,
+                _ => {}
+            }
+        }
         while let Some(rest) = self.text.get(self.seen..).filter(|rest| !rest.is_empty()) {
             let went_on = match self.within {
                 Within::Record if self.comment.is_some() => self.scan_line(rest),
@@ -200,12 +207,18 @@ impl RecordPieces {
         }
     }
 
+    /// Whether a line begins at a place of the text, if that is outside of quotes.
+    fn begins_line(&self, at: usize) -> bool {
+        let before = &self.text[..at];
+        before.is_empty()
+            || before.ends_with(b"\n")
+            || before.ends_with(b"\r")
+            || self.is_first && before == MARK
+    }
+
     /// Whether a quote at a place of the text, outside of quotes, begins a value.
     fn opens(&self, at: usize) -> bool {
-        match at.checked_sub(1).map(|before| self.text[before]) {
-            None => true,
-            Some(before) => before == self.delimiter || matches!(before, b'\n' | b'\r'),
-        }
+        self.begins_line(at) || self.text[..at].ends_with(&[self.delimiter])
     }
 
     /// Goes to the next quote outside of quotes, behind any number of records.
@@ -226,11 +239,7 @@ impl RecordPieces {
 
     /// Goes to the next quote or the end of the line, where a line may be a comment.
     fn scan_line(&self, rest: &[u8]) -> Step {
-        let begins = matches!(
-            self.seen.checked_sub(1).map(|before| self.text[before]),
-            None | Some(b'\n' | b'\r')
-        );
-        if begins && self.comment == Some(rest[0]) {
+        if self.begins_line(self.seen) && self.comment == Some(rest[0]) {
             return Step::within(Within::Comment, 1);
         }
         let quote = self.quote.unwrap_or(b'\n');

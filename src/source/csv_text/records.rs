@@ -11,7 +11,8 @@ use super::quotes::quote_fault;
 use crate::error::{Error, Result};
 use crate::source::dialect::Form;
 
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark, which only the first piece of a file may begin with.
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The records of a piece, one by one.
 pub(super) struct Records<'a> {
