@@ -4,10 +4,14 @@
 //! in common ([`Shape`]), once for the values. Where nothing else is read meanwhile, and every line
 //! has one object without faults, both are done a piece of some lines at a time, on all processors
 //! ([`lines`]); any other text is read again from its beginning, by a reader that names what is
-//! wrong. Where the first object has only columns whose types are declared or known from the table's
-//! past, values are taken on the first reading already, and set aside ([`typed`]); they are the rows
-//! if all objects turn out to have these columns and types. Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings
-//! are text, unless the column had another type so far or one is declared. A field that only some
+//! wrong.
+//!
+//! If the types of all columns of the first object are declared or known from the table's past,
+//! the first reading takes the values, too, and sets them aside ([`typed`]). They are the rows, if
+//! all objects turn out to have these columns and types.
+//!
+//! Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings are
+//! text, unless the column had another type so far or one is declared. A field that only some
 //! objects have is null in the others. An object that never has a field is kept as its JSON text,
 //! since Parquet has no type without fields.
 //!
