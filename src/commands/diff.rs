@@ -22,7 +22,7 @@ use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
-use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
+use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
 use crate::domain::schema::{Drift, HeldSchemas, TypeClash, TypeClashes, columns_by_name, unify};
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::digests::row_digests;

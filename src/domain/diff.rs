@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::row::Rows;
 
 use super::hash_compaction::Changes;
-use super::key::KeyEncoder;
+use super::key_order::KeyEncoder;
 use crate::error::Result;
 
 /// A batch sorted by key, with the sortable encoding of its keys and the digests of its rows.

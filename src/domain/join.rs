@@ -23,10 +23,10 @@ use arrow::buffer::BooleanBuffer;
 use chrono::{Datelike, NaiveDate};
 
 use super::interval::Interval;
+use super::join_key_index::JoinKeyIndex;
+pub use super::join_key_index::NO_ROW;
 use super::join_keys::GatheredKeys;
 pub use super::join_keys::{JoinKeys, KeyKind};
-use super::key_places::KeyPlaces;
-pub use super::key_places::NO_ROW;
 use crate::error::{Error, Result};
 
 /// What an as-of join keeps of the events.
@@ -68,7 +68,7 @@ pub struct VersionsBuilder {
 
 /// The versions of each key; see the module.
 pub struct Versions {
-    places: KeyPlaces,
+    places: JoinKeyIndex,
     /// How many places there are.
     count: usize,
     versions: Vec<RowVersion>,
@@ -76,7 +76,7 @@ pub struct Versions {
 
 /// The row of each key that holds on a date.
 pub struct VersionsOn<'a> {
-    places: &'a KeyPlaces,
+    places: &'a JoinKeyIndex,
     /// By place.
     rows: Vec<u32>,
 }
@@ -145,7 +145,7 @@ impl VersionsBuilder {
     pub fn finish(self) -> Result<Versions> {
         let VersionsBuilder { keys, mut versions } = self;
         let places = versions.iter_mut().map(|version| &mut version.place);
-        let (places, count) = KeyPlaces::of(&keys, places);
+        let (places, count) = JoinKeyIndex::of(&keys, places);
         drop(keys);
         let mut ends = vec![i32::MIN; count];
         for version in &versions {

@@ -19,12 +19,12 @@
 //! | dates as numbers of days | [`days`] |
 //! | where an interval begins and ends, and how that is written | [`interval`] |
 //! | snapshots to intervals | [`merge_compaction`] if they are sorted by the key, else [`hash_compaction`]; [`interval_ends`] keeps the ends |
-//! | in which order keys are, and whether one repeats | [`key`] |
+//! | in which order keys are, and whether one repeats | [`key_order`] |
 //! | in which rows two columns differ | [`column_differ`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`compared_columns`] |
 //! | which snapshot serves a date | [`as_of_rule`] |
-//! | which row an event meets | [`join`]; by its key, [`join_keys`], `key_places` |
+//! | which row an event meets | [`join`]; by its key, [`join_keys`], `join_key_index` |
 //! | what changed between two snapshots | [`diff`] |
 //! | what must not be published | [`guard`]; of one column, [`guard::column`] |
 //! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
@@ -56,9 +56,9 @@ pub mod impossible_dates;
 pub mod interval;
 pub mod interval_ends;
 pub mod join;
+mod join_key_index;
 pub mod join_keys;
-pub mod key;
-mod key_places;
+pub mod key_order;
 pub mod key_spans;
 pub mod layout;
 pub mod lineage;

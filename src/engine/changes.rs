@@ -34,7 +34,7 @@ use super::table::{Snapshot, SnapshotTable, all_digests};
 use crate::domain::cast::conform;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;

@@ -22,7 +22,7 @@ use crate::domain::cast::{cast_exactly, display};
 use crate::domain::days::from_days;
 use crate::domain::digest::cell_digests;
 use crate::domain::guard::column::{ColumnFacts, ColumnGuard, Offender, Offenders};
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result, listed, shorten, toml_key};
 use crate::memory::MemoryBudget;

@@ -5,7 +5,7 @@ use arrow::row::Rows;
 use chrono::NaiveDate;
 
 use super::table::{SnapshotTable, show_key};
-use crate::domain::key::{KeySequence, KeyStep};
+use crate::domain::key_order::{KeySequence, KeyStep};
 use crate::error::Error;
 
 /// How many duplicate keys an error shows.

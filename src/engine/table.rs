@@ -20,7 +20,7 @@ use super::digests::{key_digests, row_digests};
 use crate::domain::cast::display;
 use crate::domain::dedup::Dedup;
 use crate::domain::digest::{Fingerprint, RowSum};
-use crate::domain::key::one_zero;
+use crate::domain::key_order::one_zero;
 use crate::domain::layout::Layout;
 use crate::domain::schema::with_types;
 use crate::engine::dated::Dated;

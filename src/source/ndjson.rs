@@ -4,8 +4,14 @@
 //! in common ([`Shape`]), once for the values. Where nothing else is read meanwhile, and every line
 //! has one object without faults, both are done a piece of some lines at a time, on all processors
 //! ([`lines`]); any other text is read again from its beginning, by a reader that names what is
-//! wrong. Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings
-//! are text, unless the column had another type so far or one is declared. A field that only some
+//! wrong.
+//!
+//! If the types of all columns of the first object are declared or known from the table's past,
+//! the first reading takes the values, too, and sets them aside ([`typed`]). They are the rows, if
+//! all objects turn out to have these columns and types.
+//!
+//! Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings are
+//! text, unless the column had another type so far or one is declared. A field that only some
 //! objects have is null in the others. An object that never has a field is kept as its JSON text,
 //! since Parquet has no type without fields.
 //!
@@ -14,13 +20,14 @@
 
 mod lines;
 mod shape;
+mod typed;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -28,6 +35,7 @@ use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use self::lines::{LinesPiece, LinesPieces, PlacedObject};
 use self::shape::{Shape, TooMany, kind};
+use self::typed::TypedAside;
 use super::type_inference::ValuePlace;
 use super::{AS_UTF8, Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
@@ -64,11 +72,18 @@ pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<SourceRows> {
         None
     };
     let are_lines = of_lines.is_some();
-    let shape = match of_lines {
-        Some(shape) => shape,
-        None => shape_of_objects(&mut aside, inputs, rules)?,
+    let (shape, typed) = match of_lines {
+        Some(of_lines) => of_lines,
+        None => (shape_of_objects(&mut aside, inputs, rules)?, None),
     };
     let schema = decide(&shape, inputs, rules)?;
+    if let Some(typed) = typed.filter(|typed| typed.schema() == &schema) {
+        return Ok(SourceRows {
+            schema,
+            batches: typed.into_rows()?,
+            count: None,
+        });
+    }
     let target = TargetColumns {
         schema: schema.clone(),
         inputs: inputs.to_vec(),
@@ -98,39 +113,71 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
     Shape::new(pinned.as_ref())
 }
 
-/// What objects have in common that stand on a line each, parsed on all processors; `None` if a
-/// line is anything else than one object, or wrong.
+/// What objects have in common that stand on a line each, parsed on all processors, and their values
+/// if they are of the types that were expected; `None` if a line is anything else than one object,
+/// or wrong.
 fn shape_of_lines(
     aside: &ObjectsAside,
     inputs: &[Input],
     rules: &TypeRules,
-) -> Result<Option<Shape>> {
+) -> Result<Option<(Shape, Option<TypedAside>)>> {
     let most = rules.limits.columns;
     let mut shape = shape_of_pinned(rules);
+    let first = aside.pieces()?.next().transpose()?;
+    let expected = first.and_then(|piece| expected_schema(&piece, rules));
+    let mut typed = expected.clone().map(TypedAside::new).transpose()?;
+    let target = expected.map(|schema| TargetColumns {
+        schema,
+        inputs: inputs.to_vec(),
+        rules: rules.clone(),
+    });
     let of_piece = rules.clone();
-    let shape_of_piece = move |piece: LinesPiece| {
-        let shape = |objects: Vec<PlacedObject<'_>>| {
-            let mut shape = shape_of_pinned(&of_piece);
-            for (place, fields) in &objects {
-                let seen = shape.see_object(fields, *place, &of_piece.declared, most);
-                seen.map_err(|TooMany(fields)| (*place, fields))?;
-            }
-            Ok(shape)
-        };
+    let is_expected = AtomicBool::new(true);
+    let seen_of_piece = move |piece: LinesPiece| {
         let place = piece.place();
-        let seen = piece.objects().map(shape).transpose();
-        Ok(seen.map(|shape| shape.map(|shape| (place, shape))))
+        let Some(objects) = piece.objects() else {
+            return Ok(None);
+        };
+        let mut shape = shape_of_pinned(&of_piece);
+        for (place, fields) in &objects {
+            let seen = shape.see_object(fields, *place, &of_piece.declared, most);
+            if let Err(TooMany(fields)) = seen {
+                return Ok(Some(Err((*place, fields))));
+            }
+        }
+        // A value of another type is refused when it is known to be of none.
+        let target = target.as_ref();
+        let target = target.filter(|_| is_expected.load(Ordering::Relaxed));
+        let values = target.and_then(|target| target.batch(&objects).ok());
+        is_expected.fetch_and(values.is_some(), Ordering::Relaxed);
+        Ok(Some(Ok((place, shape, values))))
     };
     let refusal =
         |(place, fields): (ValuePlace, usize)| too_many(&rules.limits, inputs, place, fields);
-    for later in each(aside.pieces()?, shape_of_piece)? {
-        let Some((place, later)) = later?.map_err(refusal)? else {
-            return Ok(None);
-        };
+    for seen in each(aside.pieces()?, seen_of_piece)? {
+        let Some(seen) = seen? else { return Ok(None) };
+        let (place, later, values) = seen.map_err(refusal)?;
         let added = shape.add_later(later, most);
         added.map_err(|TooMany(fields)| refusal((place, fields)))?;
+        match (&mut typed, values) {
+            (Some(typed), Some(values)) => typed.write(&values)?,
+            (typed, _) => *typed = None,
+        }
     }
-    Ok(Some(shape))
+    Ok(Some((shape, typed)))
+}
+
+/// The columns of the first object, if the type of each is declared or known so far.
+fn expected_schema(piece: &LinesPiece, rules: &TypeRules) -> Option<SchemaRef> {
+    let objects = piece.objects()?;
+    let (_, fields) = objects.first()?;
+    let pins = rules.pins();
+    let fields = fields.iter().map(|(name, _)| {
+        let known = rules.declared.get(name.as_ref()).or_else(|| pins.of(name));
+        let known = known.filter(|known| **known != DataType::Null);
+        Some(Field::new(name.as_ref(), known?.clone(), true))
+    });
+    Some(Arc::new(Schema::new(fields.collect::<Option<Vec<_>>>()?)))
 }
 
 /// What objects have in common, however they stand.

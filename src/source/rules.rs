@@ -15,7 +15,7 @@ use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
 
 /// How many rows of a file are read, if only the columns are wanted and no file tells them.
-pub const HEAD_ROWS: u64 = 1_000;
+pub const HEAD_ROWS: usize = 1_000;
 /// How many files are opened then.
 pub const HEAD_FILES: usize = 16;
 /// Columns of text that have values of another type than the one that they had, or that is declared.

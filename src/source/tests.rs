@@ -471,11 +471,11 @@ fn files_of_one_table_must_agree() {
     let rows = read_all(&parts, &TypeRules::default(), None).expect("they unify");
     let shown: Vec<String> = rows
         .batches
-        .map(|batch| lines(&batch.expect("rows")).join(";"))
+        .flat_map(|batch| lines(&batch.expect("rows")))
         .collect();
     assert_eq!(
         shown,
-        ["1|2|;1||;|8|7"],
+        ["1|2|", "1||", "|8|7"],
         "an absent column is one of nulls, and an empty part has no rows"
     );
     assert_eq!(

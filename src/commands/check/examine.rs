@@ -11,7 +11,7 @@ use crate::commands::Workspace;
 use crate::commands::cells::cell;
 use crate::commands::snapshot::count_null_keys;
 use crate::domain::column_case::twins;
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::row_limits::Limits;
 use crate::domain::schema::unify;
 use crate::domain::type_names::type_name;

@@ -15,7 +15,7 @@ use crate::domain::cast::conform;
 use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::RowSum;
 use crate::domain::hash_compaction::Changes;
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::engine::changes::ChangesWriter;
 use crate::engine::column_guards::ColumnCounter;
 use crate::engine::duplicate_keys::DuplicateKeys;

@@ -6,7 +6,7 @@ use super::{Finding, ProblemKind, Verification, null_keys};
 use crate::domain::digest::RowSum;
 use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Interval;
-use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
+use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::show_key;

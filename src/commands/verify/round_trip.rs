@@ -11,7 +11,7 @@ use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::quoted;
 use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::RowSum;
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::schema::{unify, with_types};
 use crate::engine::digests::{digests_by_column, row_digests};
 use crate::engine::intervals::Intervals;

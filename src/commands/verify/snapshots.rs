@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use super::{Finding, ProblemKind, null_keys};
 use crate::domain::compared_columns::Comparison;
 use crate::domain::digest::{Fingerprint, RowSum};
-use crate::domain::key::{KeyEncoder, KeySequence, KeyStep};
+use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::as_of::{TableInventory, sentence};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;

@@ -7,7 +7,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashMap;
 
 use super::rows::PresentRows;
-use crate::domain::key::{KeyOrder, gallop};
+use crate::domain::key_order::{KeyOrder, gallop};
 use crate::error::{Context, Error, Result};
 
 /// The keys that edits touched and that the rows lack.

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef};
 
-use crate::domain::key::{KeyStep, KeySteps};
+use crate::domain::key_order::{KeyStep, KeySteps};
 use crate::error::{Error, Result};
 
 /// Rows of a snapshot, in the order of the key.

@@ -6,7 +6,7 @@ use super::rows::{MergeError, PresentRows, SortedRows, in_order, steps_of};
 use crate::domain::column_differ::{BLOCK, Differ, differ};
 use crate::domain::hash_compaction::Changes;
 use crate::domain::interval_ends::Ledger;
-use crate::domain::key::KeyOrder;
+use crate::domain::key_order::KeyOrder;
 use crate::error::{Error, Result};
 
 /// The way of one snapshot along the one before.

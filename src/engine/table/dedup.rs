@@ -19,7 +19,7 @@ use chrono::NaiveDate;
 use super::SnapshotTable;
 use crate::domain::cast::display;
 use crate::domain::dedup::{Dedup, Latest, OrderedBatch, is_ordered};
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::missing_column::missing_column;
 use crate::domain::type_names::type_name;
 use crate::error::{Error, Result, shorten};

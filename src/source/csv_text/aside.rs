@@ -4,8 +4,7 @@
 //! is read meanwhile, columns are looked at by threads, each of which has some of them, while the
 //! next rows are taken apart.
 //!
-//! Memory: a batch, and as many as [`WAITING`] that wait for each thread. A batch has [`BATCH_ROWS`]
-//! rows, or fewer if they have [`BATCH_BYTES`] together.
+//! Memory: a batch, and as many as [`WAITING`] that wait for each thread.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
@@ -13,8 +12,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
@@ -24,25 +23,24 @@ use crate::parallel::processors;
 use crate::source::TypeRules;
 use crate::source::dialect::Form;
 use crate::source::type_inference::{Guess, ValuePlace};
-use crate::storage::parquet::object::BATCH_ROWS;
 
 /// How many batches may wait to be looked at.
 const WAITING: usize = 4;
 
-/// How many bytes the rows of a batch have, beside the last one.
-const BATCH_BYTES: usize = 32 << 20;
-/// What a value takes beside its text.
-const VALUE_BYTES: usize = size_of::<i32>();
-
 /// Text on its way to the temporary file.
 pub(super) struct TextAside {
     pub(super) schema: SchemaRef,
-    builders: Vec<StringBuilder>,
-    places: Vec<ValuePlace>,
-    /// How many bytes the rows have.
-    bytes: usize,
     watch: TypeWatch,
     writer: StreamWriter<BufWriter<File>>,
+}
+
+/// What is known of columns of text before their values are seen.
+pub(super) fn guesses_of(schema: &Schema, rules: &TypeRules, form: &Form) -> Vec<Guess> {
+    let pins = rules.pins();
+    let fields = schema.fields().iter();
+    let guess =
+        |field: &FieldRef| Guess::of(field.name(), rules, &pins).in_notation(&form.notation);
+    fields.map(guess).collect()
 }
 
 impl TextAside {
@@ -50,57 +48,22 @@ impl TextAside {
         let file = tempfile::tempfile().temporary_context(|| SPILL.into())?;
         let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
             .temporary_context(|| SPILL.into())?;
-        let fields = schema.fields().iter();
-        let pins = rules.pins();
-        let guesses = fields
-            .clone()
-            .map(|field| Guess::of(field.name(), rules, &pins).in_notation(&form.notation))
-            .collect();
         Ok(TextAside {
-            // Without room at first: there may be many thousands.
-            builders: fields.map(|_| StringBuilder::with_capacity(0, 0)).collect(),
-            places: Vec::with_capacity(BATCH_ROWS),
-            bytes: 0,
-            watch: TypeWatch::new(guesses, rules.is_alone)?,
+            watch: TypeWatch::new(guesses_of(&schema, rules, form), rules.is_alone)?,
             schema,
             writer,
         })
     }
 
-    /// Appends a value to the row that was begun.
-    pub(super) fn append(&mut self, column: usize, text: Option<&str>) {
-        self.bytes += VALUE_BYTES + text.map_or(0, str::len);
-        self.builders[column].append_option(text);
-    }
-
-    /// Ends a row that stands at a place, and has a value for every column.
-    pub(super) fn end_row(&mut self, place: ValuePlace) -> Result<()> {
-        self.places.push(place);
-        if self.places.len() == BATCH_ROWS || self.bytes >= BATCH_BYTES {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.bytes = 0;
-        let columns = self.builders.iter_mut();
-        let columns = columns.map(|builder| Arc::new(builder.finish()) as ArrayRef);
-        let rows = RecordBatch::try_new(self.schema.clone(), columns.collect())
-            .temporary_context(|| SPILL.into())?;
-        let places = std::mem::replace(&mut self.places, Vec::with_capacity(BATCH_ROWS));
-        self.watch.see(Placed {
-            rows: rows.clone(),
-            places,
-        })?;
+    /// Takes the rows that come next.
+    pub(super) fn take(&mut self, placed: Placed) -> Result<()> {
+        let rows = placed.rows.clone();
+        self.watch.see(placed)?;
         self.writer.write(&rows).temporary_context(|| SPILL.into())
     }
 
     /// The text, and what its columns have shown.
     pub(super) fn into_reader(mut self) -> Result<(StreamReader<BufReader<File>>, Vec<Guess>)> {
-        if !self.places.is_empty() {
-            self.flush()?;
-        }
         self.writer.finish().temporary_context(|| SPILL.into())?;
         let file = self
             .writer
@@ -118,9 +81,21 @@ impl TextAside {
 }
 
 /// Rows of text, and where each stands.
-struct Placed {
-    rows: RecordBatch,
-    places: Vec<ValuePlace>,
+pub(super) struct Placed {
+    pub(super) rows: RecordBatch,
+    pub(super) places: Vec<ValuePlace>,
+}
+
+impl Placed {
+    /// Lets a guess look at the values of a column.
+    pub(super) fn show(&self, column: usize, guess: &mut Guess) {
+        let texts = self.rows.column(column).as_string::<i32>();
+        for (row, place) in self.places.iter().enumerate() {
+            if texts.is_valid(row) {
+                guess.see(texts.value(row), *place);
+            }
+        }
+    }
 }
 
 /// Some columns, by number, and what their values have shown.
@@ -194,11 +169,6 @@ fn panicked() -> Error {
 
 fn see(columns: &mut Columns, placed: &Placed) {
     for (column, guess) in columns {
-        let texts = placed.rows.column(*column).as_string::<i32>();
-        for (row, place) in placed.places.iter().enumerate() {
-            if texts.is_valid(row) {
-                guess.see(texts.value(row), *place);
-            }
-        }
+        placed.show(*column, guess);
     }
 }

@@ -12,7 +12,7 @@ use arrow::compute::{interleave, take_record_batch};
 use arrow::datatypes::DataType;
 
 use super::order::{BatchKeys, RowPlace, order_of_batch};
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::error::{Context, Result};
 use crate::parallel::{OrderedPool, Task, flatten, processors};
 use crate::phases::Phase;

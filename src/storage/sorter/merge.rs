@@ -15,7 +15,7 @@ use arrow::row::Rows;
 
 use super::gather::in_order;
 use super::order::{BatchKeys, order};
-use crate::domain::key::{KeyEncoder, partition_point};
+use crate::domain::key_order::{KeyEncoder, partition_point};
 use crate::error::Result;
 use crate::parallel::{each, flatten};
 use crate::phases::Phase;

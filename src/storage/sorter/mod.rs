@@ -28,7 +28,7 @@ use self::order::{BYTES_PER_ROW, order};
 use super::Batches;
 use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::conform;
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::domain::schema::unify;
 use crate::error::{Context, Result};
 use crate::memory::SORTER_BYTES;

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use arrow::array::RecordBatch;
 use arrow::row::Rows;
 
-use crate::domain::key::KeyEncoder;
+use crate::domain::key_order::KeyEncoder;
 use crate::error::Result;
 use crate::parallel::map;
 

@@ -15,7 +15,7 @@ use super::decode::RowShape;
 use super::ranges::Boundaries;
 use crate::domain::cast::conform;
 use crate::domain::column_differ::differ;
-use crate::domain::key::KeyOrder;
+use crate::domain::key_order::KeyOrder;
 use crate::domain::merge_compaction::Edit;
 use crate::engine::changes::RecordedChanges;
 use crate::engine::table::convert;

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 
 use super::refusals::out_of_order;
 use crate::domain::days::to_days;
-use crate::domain::key::{KeyOrder, KeyStep, KeySteps, gallop, one_zero, partition_point};
+use crate::domain::key_order::{KeyOrder, KeyStep, KeySteps, gallop, one_zero, partition_point};
 use crate::domain::merge_compaction::MergeError;
 use crate::engine::compaction::interval_columns::{IntervalEnding, with_number};
 use crate::engine::compaction::pass::Pass;

@@ -18,7 +18,7 @@ use arrow::compute::{concat, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::domain::cast::conform;
-use crate::domain::key::{KeyOrder, KeyStep, KeySteps, one_zero, partition_point};
+use crate::domain::key_order::{KeyOrder, KeyStep, KeySteps, one_zero, partition_point};
 use crate::engine::compaction::pass::Pass;
 use crate::error::{Context, Error, Result};
 use crate::parallel::{OrderedPool, Task};

@@ -14,22 +14,22 @@ pub const NO_ROW: u32 = u32::MAX;
 const SPARSEST: u64 = 8;
 
 /// Where each key stands.
-pub(super) enum KeyPlaces {
+pub(super) enum JoinKeyIndex {
     /// At its distance from the least one.
     Close(i64),
     Integers(HashMap<i64, u32>, KeyFilter),
     Digests(HashMap<u128, u32>, KeyFilter),
 }
 
-impl KeyPlaces {
+impl JoinKeyIndex {
     /// A place for each different key, which is told to each row; and how many places there are.
     pub(super) fn of<'a>(
         keys: &GatheredKeys,
         rows: impl Iterator<Item = &'a mut u32>,
     ) -> (Self, usize) {
         match keys {
-            GatheredKeys::Integers(keys) => KeyPlaces::of_integers(keys, rows),
-            GatheredKeys::Digests(keys) => KeyPlaces::of_digests(keys, rows),
+            GatheredKeys::Integers(keys) => JoinKeyIndex::of_integers(keys, rows),
+            GatheredKeys::Digests(keys) => JoinKeyIndex::of_digests(keys, rows),
         }
     }
 
@@ -42,14 +42,14 @@ impl KeyPlaces {
                 for (place, key) in rows.zip(keys) {
                     *place = u32::try_from(close(*key, least)).unwrap_or(NO_ROW);
                 }
-                (KeyPlaces::Close(least), length as usize + 1)
+                (JoinKeyIndex::Close(least), length as usize + 1)
             }
             _ => {
                 let places = numbered(keys, rows);
                 #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
                 let filter = KeyFilter::of(places.keys().map(|key| *key as u64));
                 let count = places.len();
-                (KeyPlaces::Integers(places, filter), count)
+                (JoinKeyIndex::Integers(places, filter), count)
             }
         }
     }
@@ -62,13 +62,13 @@ impl KeyPlaces {
         )]
         let filter = KeyFilter::of(places.keys().map(|key| *key as u64));
         let count = places.len();
-        (KeyPlaces::Digests(places, filter), count)
+        (JoinKeyIndex::Digests(places, filter), count)
     }
 
     pub(super) fn kind(&self) -> KeyKind {
         match self {
-            KeyPlaces::Close(..) | KeyPlaces::Integers(..) => KeyKind::Integers,
-            KeyPlaces::Digests(..) => KeyKind::Digests,
+            JoinKeyIndex::Close(..) | JoinKeyIndex::Integers(..) => KeyKind::Integers,
+            JoinKeyIndex::Digests(..) => KeyKind::Digests,
         }
     }
 
@@ -84,7 +84,7 @@ impl KeyPlaces {
             rows
         };
         match (self, keys) {
-            (KeyPlaces::Close(least), JoinKeys::Integers(keys)) => {
+            (JoinKeyIndex::Close(least), JoinKeys::Integers(keys)) => {
                 let mut rows: Vec<u32> = keys
                     .values()
                     .iter()
@@ -99,7 +99,7 @@ impl KeyPlaces {
                 rows
             }
             #[allow(clippy::cast_sign_loss, reason = "bits are mixed")]
-            (KeyPlaces::Integers(places, filter), JoinKeys::Integers(keys)) => {
+            (JoinKeyIndex::Integers(places, filter), JoinKeys::Integers(keys)) => {
                 let events = indices(
                     keys.values(),
                     |key| filter.may_hold(*key as u64),
@@ -115,7 +115,7 @@ impl KeyPlaces {
                 clippy::cast_possible_truncation,
                 reason = "a digest is random in every part"
             )]
-            (KeyPlaces::Digests(places, filter), JoinKeys::Digests(keys)) => {
+            (JoinKeyIndex::Digests(places, filter), JoinKeys::Digests(keys)) => {
                 let events = indices(
                     keys,
                     |key| key.is_some_and(|key| filter.may_hold(key as u64)),
