@@ -24,7 +24,7 @@ use crate::domain::key_order::one_zero;
 use crate::domain::layout::Layout;
 use crate::domain::schema::with_types;
 use crate::engine::dated::Dated;
-use crate::error::{Error, Result, shorten, toml_key};
+use crate::error::{Error, Kind, Result, shorten, toml_key};
 use crate::model::{DateRange, TableName};
 use crate::parallel::footer_threads;
 use crate::source::{self, Format, FormatRule, LayoutColumns, SourceRows, TypeRules};
@@ -93,18 +93,20 @@ impl SnapshotTable {
     /// # Errors
     /// As [`SnapshotTable::find`].
     pub fn find_any(&self, range: Option<DateRange>) -> Result<Found> {
-        let found = match (&self.dated, self.own) {
-            (_, true) => return partitions::find_if_there(&self.root, &self.layout, range),
+        match (&self.dated, self.own) {
+            (_, true) => partitions::find_if_there(&self.root, &self.layout, range),
             (Some(dated), false) => dated.find(range),
-            (None, false) => partitions::find(&self.root, &self.layout, range),
-        };
-        found.map_err(|error| {
-            let error = error.within(format!("table {}", self.name));
-            match error.hints() {
-                [] => error.hint(self.filling()),
-                _ => error,
+            (None, false) => {
+                let found = partitions::find(&self.root, &self.layout, range);
+                found.map_err(|error| match error.kind() {
+                    // There is no such folder.
+                    Kind::Usage => error
+                        .within(format!("table {}", self.name))
+                        .hint(self.filling()),
+                    _ => error,
+                })
             }
-        })
+        }
     }
 
     /// Finds the latest snapshot that is not after a date, and what lies near it: the month before
