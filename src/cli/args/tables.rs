@@ -34,7 +34,7 @@ pub struct SnapshotArgs {
     /// refused
     #[arg(long, value_parser = dedup, value_name = "RULE")]
     pub dedup: Option<Dedup>,
-    /// What to do if the snapshot already exists
+    /// How to handle a snapshot that already exists
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub if_exists: IfExistsArg,
     /// Confirm that the source holds the state of the past date; a source with {date} needs no such

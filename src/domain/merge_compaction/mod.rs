@@ -12,9 +12,9 @@
 //! last snapshot, only their intervals are. So before a snapshot is walked again, [`MergeCompaction::settle`]
 //! is given the rows of the last one.
 //!
-//! **Checked, not trusted.** That keys ascend, without one standing twice, is seen by the walk
-//! itself: a row with the key of the next row of a sorted snapshot is in order, and any other is
-//! compared with the row before it.
+//! **What is verified.** The walk verifies that keys ascend and that none is a duplicate: a row with
+//! the key of the next row of a sorted snapshot is in order, and any other is compared with the row
+//! before it.
 //!
 //! Memory: the compared columns of two snapshots, or, if the caller goes by ranges of keys, of one
 //! range of them; 4 bytes a row for its interval's number, and 4 per interval ever opened
