@@ -1,4 +1,5 @@
-//! The error for a column that a table, a file or a query does not have.
+//! The error for a column that a table, a file or a query does not have. For a column of a key,
+//! `engine/table/key_errors.rs` adds how a key is declared.
 
 use arrow::datatypes::Schema;
 

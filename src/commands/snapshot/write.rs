@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::plan::SnapshotPlan;
 use super::previous::Previous;
-use super::replaced::{ReplacedCopy, SinceReplaced};
+use super::since_replaced::{ReplacedCopy, SinceReplaced};
 use crate::commands::Workspace;
 use crate::commands::workspace::PartState;
 use crate::domain::cast::conform;

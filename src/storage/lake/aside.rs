@@ -1,4 +1,6 @@
-//! Snapshots that are put aside: a date loses its snapshot, and no byte is lost.
+//! Snapshots that are dropped, and copies that come back: a date loses its snapshot, and no byte is
+//! lost. A snapshot that is replaced is set aside by [`super::commit`], below `superseded/`
+//! ([`super::paths`]).
 //!
 //! The copy has its new name before the old one goes. So a process that is killed at any instant
 //! leaves the snapshot in one of the two places, or in both, and the same command finishes the work.

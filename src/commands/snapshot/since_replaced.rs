@@ -1,5 +1,5 @@
-//! The copy that a replacement replaces, which the new rows are compared with, beside the copy of the
-//! date before.
+//! What changed since the copy that is being replaced, beside what changed since the date before.
+//! `publish` then moves that copy to `superseded/`.
 //!
 //! It is read while the new rows are written, a batch at a time. One that cannot be compared, since it
 //! is damaged or has other types, is what replacements are for, and keeps nobody from replacing it.
