@@ -1,9 +1,10 @@
 //! CSV and TSV: a file is divided into pieces of whole records, and each value is read as text, and
 //! then as its column's type.
 //!
-//! Text is set aside until all values have been seen, and their types are known. This is so of
-//! declared types, too: a column with a value of another type is read as text as a whole, if the
-//! copy is to be kept.
+//! If the types of all columns are declared or known from the table's past, a piece is read as these
+//! types as soon as it has been taken apart. A value of another type ends that, and the source is to
+//! be read again ([`ExpectedTypes`]). Otherwise text is set aside until all values have been seen,
+//! and their types are known.
 //!
 //! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is
 //! the table's, with the columns that only later files have at the end. In files that lack a column
@@ -33,8 +34,8 @@ use self::aside::{Placed, TextAside};
 use self::file::{CsvFile, FileColumns, FilePieces};
 use self::pieces::RecordPiece;
 use super::dialect::Form;
-use super::type_inference::Guess;
-use super::{HEAD_ROWS, Input, SourceRows, TypeRules};
+use super::type_inference::{Guess, is_understood};
+use super::{ExpectedTypes, HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::cast::conform;
 use crate::domain::notation::Notation;
 use crate::error::{Context, Error, Result};
@@ -55,7 +56,50 @@ pub(super) fn read(
         limits: rules.limits,
         ..Form::of(&rules.csv, delimiter)?
     });
-    let mut files = Files::open(inputs, form, rules)?;
+    let files = Files::open(inputs, form, rules)?;
+    if let Some(expected) = rules.expected.as_ref().filter(|_| rules.is_alone)
+        && let Some(schema) = expected_types(&files.schema, rules)
+    {
+        rules.check(&files.schema, &inputs[0].name)?;
+        return read_as_expected(files, schema, expected.clone());
+    }
+    read_aside(files, rules)
+}
+
+/// The columns in the types that are declared or that they had so far, if each of them has one that
+/// text is read as.
+fn expected_types(text: &Schema, rules: &TypeRules) -> Option<SchemaRef> {
+    let pins = rules.pins();
+    let fields = text.fields().iter().map(|field| {
+        let pinned = || pins.of(field.name()).filter(|pinned| is_understood(pinned));
+        let data_type = rules.declared(field.name()).or_else(pinned)?;
+        Some(Field::new(field.name(), data_type.clone(), true))
+    });
+    Some(Arc::new(Schema::new(fields.collect::<Option<Vec<_>>>()?)))
+}
+
+/// Reads files as the types that their columns are expected to have.
+fn read_as_expected(
+    files: Files,
+    schema: SchemaRef,
+    expected: ExpectedTypes,
+) -> Result<SourceRows> {
+    let notation = files.form.notation.clone();
+    let target = schema.clone();
+    let typed = move |(file, piece): (Arc<OpenFile>, RecordPiece)| {
+        let text = file.rows(&piece)?.rows;
+        let values = in_types(&text, &target, &notation);
+        own_text(&values.inspect_err(|_| expected.miss())?)
+    };
+    Ok(SourceRows {
+        schema,
+        batches: Box::new(each(files, typed)?),
+        count: None,
+    })
+}
+
+/// Reads files as text, and then as the types that all values have.
+fn read_aside(mut files: Files, rules: &TypeRules) -> Result<SourceRows> {
     let mut aside = TextAside::new(files.schema.clone(), rules, &files.form)?;
     let rows = |(file, piece): (Arc<OpenFile>, RecordPiece)| file.rows(&piece);
     if rules.is_alone {
@@ -304,4 +348,103 @@ fn columns_of_all(files: &Files) -> Result<SchemaRef> {
         )));
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, TimeUnit};
+    use proptest::prelude::*;
+
+    use super::super::testing::{file, lines};
+    use super::super::{Format, read};
+    use super::*;
+
+    /// What reading a file gives: its columns and rows, or why it is refused.
+    type Outcome = std::result::Result<(SchemaRef, Vec<String>), String>;
+
+    fn outcome(path: &std::path::Path, rules: &TypeRules) -> Outcome {
+        let rows = read(&[file(path)], Format::Csv, rules, None);
+        let read = rows.and_then(|rows| {
+            let mut all = Vec::new();
+            for batch in rows.batches {
+                all.extend(lines(&batch?));
+            }
+            Ok((rows.schema, all))
+        });
+        read.map_err(|error| error.to_string())
+    }
+
+    fn types() -> Vec<DataType> {
+        let utc = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+        vec![
+            DataType::Null,
+            DataType::Utf8,
+            DataType::Boolean,
+            DataType::Int8,
+            DataType::Int64,
+            DataType::UInt32,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Decimal128(5, 2),
+            DataType::Date32,
+            DataType::Time64(TimeUnit::Nanosecond),
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            utc(TimeUnit::Nanosecond),
+            DataType::Binary,
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn what_is_read_as_expected_is_what_all_values_decide(
+            columns in prop::collection::vec(
+                (prop::sample::select(types()), any::<bool>(), prop::collection::vec(
+                    prop::sample::select(vec![
+                        "", "", "0", "1", "-1", "-0", "007", "+1", " 1", "300", "1.5", "1.50", "1.125",
+                        "999.99", "1000.00", "1e3", "NaN", "inf", "1,5", "16777217", "4294967296",
+                        "9007199254740993", "99999999999999999999", "0.1", "3.4e39", "true", "TRUE", "t",
+                        "2024-01-01", "2024-02-30", "2024-01-01 00:00:00", "2024-01-01T12:00:00.123",
+                        "2024-01-01 12:00:00.123456", "2024-01-01 12:00:00.123456789Z",
+                        "2024-01-01T12:00:00+02:00", "1500-01-01 00:00:00", "12:30:00", "12:30:00.5",
+                        "0aff", "x",
+                    ]), 3)),
+                1..4),
+        ) {
+            let header: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+            let row = |row: usize| {
+                let values: Vec<String> =
+                    columns.iter().map(|(_, _, values)| format!("\"{}\"", values[row])).collect();
+                values.join(",")
+            };
+            let text: Vec<String> = std::iter::once(header.join(",")).chain((0..3).map(row)).collect();
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("x.csv");
+            std::fs::write(&path, text.join("\n")).expect("written");
+            let typed = || header.iter().zip(&columns);
+            let pinned = typed().filter(|(_, (_, is_declared, _))| !is_declared);
+            let pinned = pinned.map(|(name, (of, ..))| Field::new(name, of.clone(), true));
+            let declared = typed().filter(|(_, (of, is_declared, _))| *is_declared && !of.is_null());
+            let rules = TypeRules {
+                pinned: Some(Arc::new(Schema::new(pinned.collect::<Vec<_>>()))),
+                declared: declared.map(|(name, (of, ..))| (name.clone(), of.clone())).collect(),
+                is_alone: true,
+                ..TypeRules::default()
+            };
+            let decided = outcome(&path, &rules);
+            let expected = ExpectedTypes::default();
+            let rules = TypeRules { expected: Some(expected.clone()), ..rules };
+            let read = outcome(&path, &rules);
+            if expected.are_missed() {
+                let known = Schema::new(typed().map(|(name, (of, ..))| {
+                    Field::new(name, of.clone(), true)
+                }).collect::<Vec<_>>());
+                let is_known = decided.as_ref().is_ok_and(|(schema, _)| **schema == known);
+                prop_assert!(read.is_err() && !is_known, "{text:?} {decided:?}");
+            } else {
+                prop_assert_eq!(read, decided, "{:?}", text);
+            }
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;
 use self::path_columns::FolderColumns;
 pub use self::path_columns::LayoutColumns;
-pub use self::rules::{HEAD_FILES, HEAD_ROWS, MistypedColumns, TypeRules};
+pub use self::rules::{ExpectedTypes, HEAD_FILES, HEAD_ROWS, MistypedColumns, TypeRules};
 pub use self::snapshot_source::{
     FileSource, FilesRead, SnapshotSource, StandardInput, is_database,
 };
@@ -149,7 +149,11 @@ pub fn read(
     if folders.is_empty() {
         return read_files(files, format, rules, name);
     }
-    let rules = folders.rules_of_files(rules);
+    let mut rules = folders.rules_of_files(rules);
+    if !folders.are_constant() {
+        // The values of all files decide.
+        rules.expected = None;
+    }
     let schema_of = |files: &Schema| {
         let schema = folders.schema(files);
         let own = by_name(files);

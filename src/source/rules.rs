@@ -1,6 +1,7 @@
 //! What is known of the columns of a source before it is read, and the hints that follow from it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -40,6 +41,25 @@ impl MistypedColumns {
     }
 }
 
+/// That text may be read as the types that its columns are expected to have, before all values were
+/// seen. If one of them is of another type, reading fails. The source is then to be read again
+/// without expectations, which finds the types that hold all values, or names the value. Clones share
+/// it.
+#[derive(Clone, Debug, Default)]
+pub struct ExpectedTypes(Arc<AtomicBool>);
+
+impl ExpectedTypes {
+    /// Notes that a value is of another type.
+    pub(super) fn miss(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a value was of another type.
+    pub fn are_missed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What is known of columns' types before a text format is read.
 #[derive(Clone, Debug, Default)]
 pub struct TypeRules {
@@ -76,6 +96,9 @@ pub struct TypeRules {
     /// Where columns of text are noted whose values are of another type; if nowhere, they are
     /// refused at once.
     pub mistyped: Option<MistypedColumns>,
+    /// Whether text may be read as the types that are declared or pinned, before all values were
+    /// seen.
+    pub expected: Option<ExpectedTypes>,
 }
 
 impl TypeRules {

@@ -1,7 +1,7 @@
 //! [`SnapshotSource`]: where the rows of one snapshot come from.
 //!
 //! A source is found before anything is read ([`FileSource`], [`StandardInput`]), so that a wrong
-//! path or format is refused before the lake is touched. It is then read once, as one table. A
+//! path or format is refused before the lake is touched. It is then read as one table. A
 //! source that is not made of files, such as a database, has no [`FilesRead`] and decides the types
 //! of its columns itself.
 
@@ -32,7 +32,7 @@ pub trait SnapshotSource {
     fn name(&self) -> &str;
 
     /// Reads the rows, in canonical types and in the source's own order. The rows may be read from
-    /// the source while they are consumed, so it has to outlive them.
+    /// the source while they are consumed, so it has to outlive them. A source may be read again.
     ///
     /// # Errors
     /// A failure to read; a refusal of a value that its column's type does not hold.
@@ -121,9 +121,11 @@ impl SnapshotSource for StandardInput<'_> {
     }
 
     fn read(&mut self, rules: &TypeRules) -> Result<SourceRows> {
-        let file = stage(self.input)?;
-        self.staged = vec![local_object(&file)?];
-        self._file = Some(file);
+        if self.staged.is_empty() {
+            let file = stage(self.input)?;
+            self.staged = vec![local_object(&file)?];
+            self._file = Some(file);
+        }
         read(&self.staged, self.format, rules, Some("standard input"))
     }
 

@@ -87,7 +87,7 @@ pub(super) enum Written {
 
 /// Whether a program's text for a value of a type is understood alike by all programs. Bytes and
 /// durations are not: one writes hexadecimal digits, one escapes, one the bytes themselves.
-fn is_understood(data_type: &DataType) -> bool {
+pub(super) fn is_understood(data_type: &DataType) -> bool {
     match data_type {
         DataType::Binary | DataType::Duration(_) => false,
         DataType::List(item) => is_understood(item.data_type()),

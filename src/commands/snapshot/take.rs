@@ -28,7 +28,7 @@ use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
 use crate::engine::units::{UnitSource, settle};
 use crate::error::{Error, Result};
-use crate::source::{MistypedColumns, SourceRows, TypeRules};
+use crate::source::{ExpectedTypes, MistypedColumns, SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -231,6 +231,7 @@ fn open_source(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     pinned: &SchemaRef,
+    expected: Option<ExpectedTypes>,
 ) -> Result<OpenSource> {
     let SnapshotPlan {
         table,
@@ -243,13 +244,17 @@ fn open_source(
         pinned: Some(pinned.clone()),
         is_alone: true,
         mistyped: Some(mistyped.clone()),
+        expected: expected.clone(),
         ..table.types.clone()
     };
     let within = |error: Error| error.within(format!("table {}, {date}", table.name));
     let rows = source.read(&rules).map_err(within)?;
     let mistyped = mistyped.take().into_iter().map(within).collect();
     let (rows, respelled) = keep_names(Some(pinned), rows);
-    note_twins(workspace, table, &rows);
+    if expected.is_some() {
+        // When it is read again, it has been told.
+        note_twins(workspace, table, &rows);
+    }
     let (rows, left_to_path) = leave_to_path(table, *date, rows)?;
     Ok(OpenSource {
         rows,
@@ -259,12 +264,28 @@ fn open_source(
     })
 }
 
-/// Reads the source to its end, and settles the types of its columns.
+/// Reads the source to its end, and settles the types of its columns: first as the types that they
+/// are expected to have, and again if they have others.
 fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     options: &SnapshotOptions,
     before: &Before,
+) -> Result<ReadSource> {
+    let expected = ExpectedTypes::default();
+    let read = read_input_once(workspace, plan, options, before, Some(expected.clone()));
+    match read {
+        Err(_) if expected.are_missed() => read_input_once(workspace, plan, options, before, None),
+        read => read,
+    }
+}
+
+fn read_input_once(
+    workspace: &Workspace<'_>,
+    plan: &mut SnapshotPlan<'_>,
+    options: &SnapshotOptions,
+    before: &Before,
+    expected: Option<ExpectedTypes>,
 ) -> Result<ReadSource> {
     let nothing_kept = |error: Error| nothing_kept(error, options);
     let pinned = before.pins(&plan.table)?;
@@ -273,7 +294,7 @@ fn read_input(
         respelled,
         left_to_path,
         mistyped,
-    } = open_source(workspace, plan, &pinned).map_err(nothing_kept)?;
+    } = open_source(workspace, plan, &pinned, expected).map_err(nothing_kept)?;
     let time = plan.time(workspace);
     let SnapshotPlan {
         table,
