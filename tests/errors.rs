@@ -429,10 +429,11 @@ fn cramped(world: &mut World, blocks: usize, line: &str) -> i32 {
 #[test]
 fn a_full_disk() {
     let mut world = World::shop(1);
-    let mut csv = "id,name,status,price\n".to_owned();
+    // The type of a new column is known when all of its values have been seen: they are set aside.
+    let mut csv = "id,name,status,price,size\n".to_owned();
     for id in 0..5_000 {
         csv.push_str(&format!(
-            "{id},name {},ACTIVE,{}.5\n",
+            "{id},name {},ACTIVE,{}.5,1\n",
             id * 7919 % 10_007,
             id * 31 % 977
         ));
@@ -526,6 +527,7 @@ fn what_no_retry_mends_is_a_usage_error() {
         let has_a_hint = said.contains("hint: ") || said.contains("the first date is 0001-01-01");
         assert!(has_a_hint, "{said}");
     }
+    world.write("item.csv", "id,name,status,price,size\n1,Bolt,ACTIVE,1.5,1\n");
     world.variable("TMPDIR", "/nowhere/at/all");
     world.refuses(2, "snapshot item --source item.csv");
     let said = world.transcript();
