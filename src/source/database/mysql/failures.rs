@@ -37,7 +37,7 @@ impl Login {
                 if NO_LOGIN.contains(&refused.code) {
                     failed.hint(self.password_option)
                 } else {
-                    failed.hint("correct the URL: mysql://USER@HOST:PORT/DATABASE")
+                    failed.hint(format!("correct the URL: {}", self.url_form))
                 }
             }
             MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
@@ -47,15 +47,6 @@ impl Login {
             other => self.unreachable(&in_words(other)),
         };
         failed.caused_by(error)
-    }
-
-    /// The failure to reach a server.
-    pub(super) fn unreachable(&self, why: &str) -> Error {
-        Error::io(format!(
-            "cannot connect to {}:{}: {why}",
-            self.host, self.port
-        ))
-        .hint("start the server, or correct the URL: mysql://USER@HOST:PORT/DATABASE")
     }
 
     fn without_tls(&self, why: &str) -> Error {

@@ -52,7 +52,7 @@ impl Login {
                 if of_password.contains(refused.code()) {
                     failed.hint(self.password_option)
                 } else {
-                    failed.hint("correct the URL: postgres://USER@HOST:PORT/DATABASE")
+                    failed.hint(format!("correct the URL: {}", self.url_form))
                 }
             }
             None if words.starts_with("invalid configuration") => {
@@ -63,8 +63,7 @@ impl Login {
                 Error::usage(format!("{at} cannot be reached by TLS: {words}"))
                     .hint("?sslmode=disable, if the network is trusted; or ?sslrootcert=FILE, with the certificate of its authority")
             }
-            None => Error::io(format!("cannot connect to {at}: {words}"))
-                .hint("start the server, or correct the URL: postgres://USER@HOST:PORT/DATABASE"),
+            None => self.unreachable(&words),
         };
         failed.caused_by(error)
     }
