@@ -19,11 +19,12 @@ use mysql_async::{
 };
 
 use self::columns::{MysqlColumn, columns};
+use self::failures::of_tls;
 use super::DatabaseRelation;
 use super::login::Login;
 use super::patience::KEEPALIVE_IDLE;
 use super::stream::{Asked, Ended, Fill, RowSink, on_a_runtime};
-use super::tls::Mode;
+use super::tls::{Mode, name_of_another};
 use crate::error::{Context, Result};
 use crate::source::SourceRows;
 
@@ -105,13 +106,14 @@ fn batch(columns: &mut [MysqlColumn], schema: &SchemaRef) -> Result<RecordBatch>
         .internal_context(|| "rows of MySQL do not fit their columns".into())
 }
 
-/// Connects and logs in: with TLS, unless the login does without, or may and the server has none.
+/// Connects and logs in: with TLS, unless the login does without, or may and the server has none. A
+/// socket needs none.
 async fn connect(login: &Login) -> Result<Conn> {
     let mode = login.tls.mode;
     login
         .connected(async |address| {
-            let tls = match mode != Mode::Disable {
-                true => Some(login.tls.of_mysql()?),
+            let tls = match mode != Mode::Disable && address.is_some() {
+                true => Some(login.tls.of_mysql(None)?),
                 false => None,
             };
             let connected = match Conn::new(options(login, address, tls)).await {
@@ -119,6 +121,16 @@ async fn connect(login: &Login) -> Result<Conn> {
                     if mode == Mode::Prefer =>
                 {
                     Conn::new(options(login, address, None)).await
+                }
+                // The driver always looks for the name of a host. Any that is signed will do.
+                Err(error) if mode == Mode::VerifyAuthority => {
+                    match of_tls(&error).and_then(name_of_another) {
+                        None => Err(error),
+                        name => {
+                            let tls = Some(login.tls.of_mysql(name)?);
+                            Conn::new(options(login, address, tls)).await
+                        }
+                    }
                 }
                 connected => connected,
             };

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::Schema;
 use mysql_async::{DriverError, Error as MysqlError, IoError};
+use rustls::Error as TlsError;
 
 use super::quoted;
 use crate::error::{Error, word};
@@ -21,6 +22,14 @@ fn in_words(error: &MysqlError) -> String {
     match error {
         MysqlError::Io(IoError::Io(why)) => why.to_string(),
         other => other.to_string(),
+    }
+}
+
+/// The failure of TLS that an error is, if it is one.
+pub(super) fn of_tls(error: &MysqlError) -> Option<&TlsError> {
+    match error {
+        MysqlError::Io(IoError::Io(why)) => why.get_ref()?.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -44,7 +53,10 @@ impl Login {
                 self.without_tls("the server does not support TLS")
             }
             MysqlError::Io(IoError::Tls(why)) => self.without_tls(&why.to_string()),
-            other => self.unreachable(&in_words(other)),
+            other => match of_tls(other) {
+                Some(why) => self.without_tls(&why.to_string()),
+                None => self.unreachable(&in_words(other)),
+            },
         };
         failed.caused_by(error)
     }
