@@ -183,7 +183,7 @@ fn what_has_no_exact_type_is_refused_and_the_hint_reads_its_text() {
         database.is_read_as_text("SELECT * FROM item");
     }
     let point = of_type("refused_point", "point", &["ST_GeomFromText('POINT(1 1)')"]);
-    point.world().refuses(3, "snapshot item");
+    point.is_read_as_text("SELECT id, ST_AsText(c) FROM item");
 }
 
 #[test]

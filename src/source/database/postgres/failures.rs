@@ -1,6 +1,7 @@
 //! What errors of PostgreSQL mean to the caller.
 
 use std::error::Error as _;
+use std::io;
 
 use arrow::datatypes::Schema;
 use tokio_postgres::Error as PostgresError;
@@ -21,6 +22,11 @@ fn in_words(error: &PostgresError) -> String {
     let mut words = error.to_string();
     let mut deeper = error.source();
     while let Some(cause) = deeper {
+        let of_system = cause.downcast_ref::<io::Error>();
+        // TLS has its own word for it, with a link to a manual.
+        if of_system.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
+            return format!("{words}: the server closed it");
+        }
         words = format!("{words}: {cause}");
         deeper = cause.source();
     }
