@@ -145,13 +145,17 @@ pub(crate) fn conceal_variable(before: &str, name: &str, value: &str, after: &st
             all.push(expanded);
         }
     };
-    note(Expanded {
-        value: format!("{fragment}{value}"),
-        written: format!("{fragment}{written}"),
-        next: after.chars().next(),
-        is_credential,
-    });
-    if value.len() >= LONG {
+    let next = after.chars().next();
+    let is_long = value.len() >= LONG;
+    if is_long || !fragment.is_empty() || next.is_some() {
+        note(Expanded {
+            value: format!("{fragment}{value}"),
+            written: format!("{fragment}{written}"),
+            next,
+            is_credential,
+        });
+    }
+    if is_long {
         note(Expanded {
             value: value.to_owned(),
             written,

@@ -126,7 +126,7 @@ pub(super) fn check_source(workspace: &Workspace<'_>, name: &TableName) -> Resul
         return Ok(());
     };
     if is_database(&source.expanded) {
-        return database(workspace, (name, today), &given, source).map(|_| ());
+        return database_url(workspace, &given, &source).map(|_| ());
     }
     given.check_files(&config, &source.written)?;
     if source.is_standard_input() {
@@ -150,14 +150,13 @@ pub(super) fn server(_: &Workspace<'_>, _: &TableName) -> Option<String> {
     None
 }
 
-/// A table or query of a database on a date.
+/// The URL of a database, of which nothing is opened.
 #[cfg(feature = "databases")]
-fn database<'s>(
+fn database_url(
     workspace: &Workspace<'_>,
-    (name, date): (&TableName, NaiveDate),
     given: &GivenSource,
-    source: WrittenSource,
-) -> Result<Box<dyn SnapshotSource + 's>> {
+    source: &WrittenSource,
+) -> Result<DatabaseUrl> {
     let folder = match given.place {
         Some(_) => &workspace.folder,
         None => &workspace.config.base,
@@ -169,8 +168,20 @@ fn database<'s>(
         let what = format!("'{written}' holds a password, which would be printed and recorded");
         return Err(Error::usage(what).hint(url.password_hint()));
     }
+    Ok(url)
+}
+
+/// A table or query of a database on a date.
+#[cfg(feature = "databases")]
+fn database<'s>(
+    workspace: &Workspace<'_>,
+    (name, date): (&TableName, NaiveDate),
+    given: &GivenSource,
+    source: WrittenSource,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    let url = database_url(workspace, given, &source)?;
     if let Err(error) = url.check_file() {
-        let error = error.within(format!("'{written}'"));
+        let error = error.within(format!("'{}'", source.written));
         return Err(source.with_dates(workspace, date, error));
     }
     Ok(Box::new(DatabaseSource {
@@ -191,13 +202,19 @@ fn database<'s>(
 }
 
 #[cfg(not(feature = "databases"))]
-fn database<'s>(
-    _: &Workspace<'_>,
-    _: (&TableName, NaiveDate),
-    _: &GivenSource,
-    source: WrittenSource,
-) -> Result<Box<dyn SnapshotSource + 's>> {
+fn database_url(_: &Workspace<'_>, _: &GivenSource, source: &WrittenSource) -> Result<()> {
     let written = &source.written;
     let what = format!("'{written}' is a database, and this asof was built without databases");
     Err(Error::usage(what).hint("cargo install asof --features databases"))
+}
+
+#[cfg(not(feature = "databases"))]
+fn database<'s>(
+    workspace: &Workspace<'_>,
+    _: (&TableName, NaiveDate),
+    given: &GivenSource,
+    source: WrittenSource,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    database_url(workspace, given, &source)?;
+    Err(Error::internal("a database cannot be read"))
 }

@@ -158,16 +158,16 @@ mod tests {
     #[test]
     fn a_default_stands_for_a_variable_that_is_unset_or_empty() {
         let variable = |name: &str| match name {
-            "SET" => Some("x".into()),
+            "SET" => Some("value of SET".into()),
             "EMPTY" => Some("".into()),
             _ => None,
         };
         for (text, expanded) in [
-            ("${SET:-y}/${NOPE:-y}", "x/y"),
+            ("${SET:-y}/${NOPE:-y}", "value of SET/y"),
             ("${EMPTY:-y}${EMPTY}", "y"),
             ("${NOPE:-}", ""),
             ("a${NOPE:-s3://b/c:-d}e", "as3://b/c:-de"),
-            ("$NOPE ${SET}} $", "$NOPE x} $"),
+            ("$NOPE ${SET}} $", "$NOPE value of SET} $"),
         ] {
             assert_eq!(expand_path(text, &variable).expect(text), expanded);
         }

@@ -206,10 +206,11 @@ fn is_past(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, exists:
     let error = Error::refused(format!(
         "table {name}: {what} {date}, which is past, would label today's state as that day's"
     ))
-    .hint("--backdate, if the source really holds the state of that day")
-    .hint("or write {date} in the source, if it has a state for each date: exports/{date}.csv");
+    .hint("--backdate, if the source really holds the state of that day");
+    let dated =
+        "or write {date} in the source, if it has a state for each date: exports/{date}.csv";
     if exists {
-        return error;
+        return error.hint(dated);
     }
     let table = word(name.as_str());
     // A hint is not worth a failure.
@@ -226,5 +227,9 @@ fn is_past(workspace: &Workspace<'_>, name: &TableName, date: NaiveDate, exists:
             "asof restore {table} {date}, to bring back the copy of that day, which was dropped"
         )
     });
-    refused.into_iter().chain(dropped).fold(error, Error::hint)
+    let aside: Vec<String> = refused.into_iter().chain(dropped).collect();
+    match aside.is_empty() {
+        true => error.hint(dated),
+        false => aside.into_iter().fold(error, Error::hint),
+    }
 }
