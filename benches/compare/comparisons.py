@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import server
 from data import Dataset, Store
 from peers.jobs import JOBS, of_one_date
 from tools import HERE, Tools
@@ -27,6 +29,8 @@ TYPES = {
 }
 FORMATS = {"csv": "CSV", "ndjson": "NDJSON", "parquet": "Parquet"}
 SMALL_MEMORY = "256MiB"
+# The comparison that needs a database server.
+OF_SERVER = "database-5m"
 
 
 def nothing() -> None:
@@ -81,6 +85,7 @@ class Bench:
             for night in [1, 2]
         }
         return snapshots | {
+            OF_SERVER: self.database,
             "compact-60x1m": lambda: self.compaction("60x1m", methods=["daily", "groups", "window"]),
             "compact-365x100k": lambda: self.compaction("365x100k", methods=["daily", "groups", "window"]),
             "compact-20x5m": lambda: self.compaction("20x5m", own_floor=True),
@@ -163,6 +168,28 @@ class Bench:
             contenders.append(Contender(title, command, before=self.remove(out), result=out))
         title = f"{describe(dataset)} from {FORMATS[ending]}, {order}" + (", the night after a first copy" if night == 2 else "")
         return Comparison("snapshot", title, contenders, [])
+
+    def database(self) -> Comparison:
+        """A copy of a table of PostgreSQL; CSV that psql wrote is what the others have."""
+        if not server.POSTGRES:
+            sys.exit(f"{OF_SERVER} needs a server: tests/servers/start benches/compare/run --only {OF_SERVER}")
+        dataset = Dataset(1, 10_000 if self.store.is_small else 5_000_000, "source")
+        server.fill(dataset.rows)
+        lake, out = self.work / "lake", self.work / "psql.parquet"
+        copy = ["snapshot", "item", "--source", server.POSTGRES, "--key", "id", "--date", dataset.date(0), "--backdate", "--memory", "512MiB"]
+        result = lake / f"item/snapshots/snapshot_date={dataset.date(0)}/item.parquet"
+        contenders = [
+            Contender("asof --memory 512MiB", self.asof(lake, *copy), self.remove(lake), result=result, environment=server.LOGIN, always=True),
+            Contender(
+                "psql to CSV, DuckDB to Parquet",
+                self.tools.script("snapshot_psql.py", server.POSTGRES, out),
+                before=self.remove(out),
+                result=out,
+                environment=server.LOGIN,
+                always=True,
+            ),
+        ]
+        return Comparison("database", f"{describe(dataset)} from PostgreSQL, unsorted", contenders, [])
 
     def compaction(
         self,

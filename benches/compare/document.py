@@ -167,6 +167,9 @@ def demands_of(outcome: Result) -> Iterator[Demand]:
             name = f"{outcome.name}, --memory 256MiB"
             yield at_most(f"{name}: time / the faster of the others, {best.name}", limited.wall / best.wall, 2)
             yield below(name, limited, 256)
+    if outcome.kind == "database" and best:
+        yield at_most(f"{outcome.name}: time / {best.name}", asof.wall / best.wall, 1)
+        yield below(outcome.name, asof, 512)
     if outcome.kind == "sql":
         yield from sql_demands(outcome)
     if outcome.kind == "incremental":

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import document
 import machine
+import server
 import tools
-from comparisons import Bench, Comparison, Contender
+from comparisons import OF_SERVER, Bench, Comparison, Contender
 from data import Store
 from measure import Failed, measure
 
@@ -142,7 +143,7 @@ def compare(options: argparse.Namespace, cache: Path, folder: Path, results: dic
         os.environ.pop(name, None)
     bench = Bench(used, Store(folder, used.maker, options.size == "small"), work)
     makers = bench.comparisons()
-    names = options.only or list(makers)
+    names = options.only or [name for name in makers if name != OF_SERVER or server.POSTGRES]
     if unknown := set(names) - set(makers):
         sys.exit(f"no such comparison: {', '.join(sorted(unknown))}; there are {', '.join(makers)}")
     if os.getloadavg()[0] > 0.5:

@@ -7,4 +7,5 @@ mod connect;
 mod mariadb;
 mod postgres;
 mod servers;
+mod silence;
 mod sqlite;

@@ -153,6 +153,7 @@ class Database(Server):
         self.folder = folder
         if self.user:
             shutil.chown(folder, self.user)
+        self.certify()
         self.install()
 
     def answers(self):
@@ -162,6 +163,38 @@ class Database(Server):
         except CannotStart:
             return False
         return True
+
+    def certify(self):
+        """Makes a certificate for 127.0.0.1, which is its own authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "asof-test")])
+        host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([host]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        self.certificate = self.folder / "certificate.pem"
+        self.certificate.write_bytes(certificate.public_bytes(pem))
+        key_file = self.folder / "key.pem"
+        key_file.touch(mode=0o600)
+        key_file.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+        if self.user:
+            shutil.chown(key_file, self.user)
+
+    def variables(self):
+        return {**super().variables(), f"{self.variable}_CA": str(self.certificate)}
 
 
 class Postgres(Database):
@@ -195,39 +228,6 @@ class Postgres(Database):
             *("-D", "data", "-U", "asof", "-A", "scram-sha-256", "--pwfile", str(password)),
             *("-N", "-E", "UTF8", "--locale=C.UTF-8"),
         )
-        self.certify()
-
-    def certify(self):
-        """Makes a certificate for 127.0.0.1, which is its own authority."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "asof-test")])
-        host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        now = datetime.datetime.now(datetime.timezone.utc)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([host]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        self.certificate = self.folder / "certificate.pem"
-        self.certificate.write_bytes(certificate.public_bytes(pem))
-        key_file = self.folder / "key.pem"
-        key_file.touch(mode=0o600)
-        key_file.write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
-        if self.user:
-            shutil.chown(key_file, self.user)
-
-    def variables(self):
-        return {**super().variables(), "ASOF_TEST_POSTGRES_CA": str(self.certificate)}
 
     def ask(self, sql):
         self.run(
@@ -260,7 +260,7 @@ class MariaDb(Database):
     def install(self):
         # It takes a relative path from where its programs are.
         data = f"--datadir={self.folder}/data"
-        self.command.append(data)
+        self.command += [data, f"--ssl-cert={self.certificate}", f"--ssl-key={self.folder}/key.pem"]
         self.run(
             *("mariadb-install-db", "--no-defaults", data),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),

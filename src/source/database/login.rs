@@ -11,11 +11,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use configparser::ini::{Ini, IniDefault};
 
-use super::stream::Ended;
+use super::patience::Patience;
 use super::tls::{OF_LIBPQ, OF_MYSQL, Tls};
 use super::url::{DatabaseService, DatabaseUrl, ServerUrl};
 use crate::error::{Error, Result};
@@ -23,9 +22,6 @@ use crate::secret::Secret;
 
 /// The variables of the environment.
 pub(super) type Variables = BTreeMap<String, Secret>;
-
-/// How long a server may take to answer, unless the URL says it.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a server is asked with.
 #[derive(Debug)]
@@ -37,11 +33,13 @@ pub(super) struct Login {
     pub(super) port: u16,
     pub(super) database: String,
     pub(super) tls: Tls,
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     /// Settings of the session, as `-c name=value`.
     pub(super) options: Option<String>,
     /// How the password is told, for hints.
     pub(super) password_option: &'static str,
+    /// What a URL looks like, for hints.
+    pub(super) url_form: &'static str,
 }
 
 impl Login {
@@ -74,10 +72,8 @@ impl Login {
         let mode = option("sslmode", "PGSSLMODE");
         let authorities = option("sslrootcert", "PGSSLROOTCERT");
         let tls = Tls::new("sslmode", OF_LIBPQ, mode.as_deref(), authorities)?;
-        let patience = match option("connect_timeout", "PGCONNECT_TIMEOUT") {
-            Some(seconds) => Duration::from_secs(number(&seconds, "connect_timeout")?),
-            None => PATIENCE,
-        };
+        let to_connect = option("connect_timeout", "PGCONNECT_TIMEOUT");
+        let to_read = url.options.get("read_timeout").cloned();
         Ok(Login {
             user,
             password,
@@ -85,9 +81,13 @@ impl Login {
             port,
             database,
             tls,
-            patience,
+            patience: Patience::new(
+                ("connect_timeout", seconds(to_connect, "connect_timeout")?),
+                ("read_timeout", seconds(to_read, "read_timeout")?),
+            ),
             options: option("options", "PGOPTIONS"),
             password_option: "PGPASSWORD=..., or a line HOST:PORT:DATABASE:USER:PASSWORD in ~/.pgpass, mode 600",
+            url_form: "postgres://USER@HOST:PORT/DATABASE",
         })
     }
 }
@@ -120,38 +120,20 @@ impl Login {
             port,
             database: database.ok_or_else(|| missing("database"))?,
             tls: Tls::new("ssl-mode", OF_MYSQL, mode.as_deref(), option("ssl-ca"))?,
-            patience: match option("connect-timeout") {
-                Some(seconds) => Duration::from_secs(number(&seconds, "connect-timeout")?),
-                None => PATIENCE,
-            },
+            patience: Patience::new(
+                (
+                    "connect-timeout",
+                    seconds(option("connect-timeout"), "connect-timeout")?,
+                ),
+                (
+                    "read-timeout",
+                    seconds(option("read-timeout"), "read-timeout")?,
+                ),
+            ),
             options: None,
             password_option: "MYSQL_PWD=..., or password=... below [client] in ~/.my.cnf",
+            url_form: "mysql://USER@HOST:PORT/DATABASE",
         })
-    }
-}
-
-impl Login {
-    /// What a server answers, if it does so within the time that it has, which the URL's `option`
-    /// sets.
-    pub(super) async fn in_time<T>(
-        &self,
-        option: &str,
-        answer: impl Future<Output = Result<T, Ended>>,
-    ) -> Result<T, Ended> {
-        match tokio::time::timeout(self.patience, answer).await {
-            Ok(answered) => answered,
-            Err(_) => Err(Error::io(format!(
-                "{}:{} does not answer within {} s",
-                self.host,
-                self.port,
-                self.patience.as_secs()
-            ))
-            .hint(format!(
-                "start the server, or end what locks the table; ?{option}=SECONDS in the URL gives it \
-                 more time"
-            ))
-            .into()),
-        }
     }
 }
 
@@ -227,6 +209,10 @@ fn client_options(file: &Path) -> Variables {
         Some((name.replace('_', "-"), quoted.unwrap_or(&value).into()))
     });
     told.collect()
+}
+
+fn seconds(told: Option<String>, name: &str) -> Result<Option<u64>> {
+    told.map(|seconds| number(&seconds, name)).transpose()
 }
 
 fn number<T: std::str::FromStr>(text: &str, name: &str) -> Result<T> {

@@ -11,17 +11,21 @@
 //! bounded size, and at most two of them wait (`stream`). So memory does not grow with the table.
 //!
 //! If only the columns are wanted ([`TypeRules::only_columns`]), no row is read: a server describes
-//! the query, and has the time in which it must answer for all of it. A `numeric` of PostgreSQL whose
+//! the query, and has as much time for it as for the login. A `numeric` of PostgreSQL whose
 //! digits its values tell is `null` then. Only SQLite looks at values, at the first 1,000 of a
 //! column that has no type.
+//!
+//! A server that does not answer, or falls silent, is given up in the end (`patience`).
 //!
 //! A value that its column's type does not hold is refused with its column and row, and so is a
 //! column whose type has no canonical one. Nothing is rounded, cut or replaced. A declared type
 //! (`types` in asof.toml) applies as it does to files.
 
+mod answers;
 mod cells;
 mod login;
 mod mysql;
+mod patience;
 mod postgres;
 mod refusals;
 mod sqlite;

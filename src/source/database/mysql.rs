@@ -7,20 +7,24 @@
 mod columns;
 mod failures;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use mysql_async::prelude::Queryable;
 use mysql_async::{
-    Conn, DriverError, Error as MysqlError, IsolationLevel, Opts, OptsBuilder, Transaction, TxOpts,
+    Conn, DriverError, Error as MysqlError, IsolationLevel, Opts, OptsBuilder, SslOpts,
+    Transaction, TxOpts,
 };
 
 use self::columns::{MysqlColumn, columns};
+use self::failures::of_tls;
 use super::DatabaseRelation;
 use super::login::Login;
+use super::patience::KEEPALIVE_IDLE;
 use super::stream::{Asked, Ended, Fill, RowSink, on_a_runtime};
-use super::tls::Mode;
+use super::tls::{Mode, name_of_another};
 use crate::error::{Context, Result};
 use crate::source::SourceRows;
 
@@ -36,25 +40,32 @@ const SESSION: [&str; 2] = [
 /// A failure to connect; a refusal of the login, the table, the query or the type of a column.
 pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
     on_a_runtime(async move |sink| {
-        let read = read_once(&login, &asked, sink);
+        let mut connection = connect(&login).await?;
+        let read = read_once(&mut connection, &login, &asked, sink);
         match asked.rules.only_columns {
-            true => login.in_time("connect-timeout", read).await,
+            true => login.described(read).await,
             false => read.await,
         }
     })
 }
 
-async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), Ended> {
-    let mut connection = connect(login).await?;
+async fn read_once(
+    connection: &mut Conn,
+    login: &Login,
+    asked: &Asked,
+    sink: &RowSink,
+) -> Result<(), Ended> {
     let mut options = TxOpts::default();
     options
         .with_consistent_snapshot(true)
         .with_isolation_level(IsolationLevel::RepeatableRead)
         .with_readonly(true);
-    let transaction = connection.start_transaction(options).await;
-    let mut transaction = transaction.map_err(|error| asked.of_mysql(error))?;
+    let begun = connection.start_transaction(options);
+    let mut transaction = login
+        .answered(async { begun.await.map_err(|error| asked.of_mysql(error)) })
+        .await?;
     let query = query(&mut transaction, login, asked).await?;
-    let statement = transaction.prep(&query).await;
+    let statement = login.next(transaction.prep(&query)).await?;
     let statement = statement.map_err(|error| asked.of_mysql(error))?;
     if statement.columns().is_empty() {
         return Err(asked.refused("it is not a query that returns rows").into());
@@ -66,11 +77,12 @@ async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), E
     if asked.rules.only_columns {
         return Ok(());
     }
-    let rows = transaction.exec_iter(&statement, ()).await;
+    let rows = login.next(transaction.exec_iter(&statement, ())).await?;
     let mut rows = rows.map_err(|error| asked.of_mysql(error))?;
     let mut fill = Fill::default();
     loop {
-        let row = rows.next().await.map_err(|error| asked.of_mysql(error))?;
+        let row = login.next(rows.next()).await?;
+        let row = row.map_err(|error| asked.of_mysql(error))?;
         if fill.is_due(row.is_none()) {
             sink.rows(batch(&mut columns, &schema)?)?;
             fill.begin_batch();
@@ -94,44 +106,56 @@ fn batch(columns: &mut [MysqlColumn], schema: &SchemaRef) -> Result<RecordBatch>
         .internal_context(|| "rows of MySQL do not fit their columns".into())
 }
 
-/// Connects and logs in: with TLS, unless the login does without, or may and the server has none.
+/// Connects and logs in: with TLS, unless the login does without, or may and the server has none. A
+/// socket needs none.
 async fn connect(login: &Login) -> Result<Conn> {
     let mode = login.tls.mode;
-    let connected = begin(login, mode != Mode::Disable).await?;
-    let connected = match connected {
-        Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer)) if mode == Mode::Prefer => {
-            begin(login, false).await?
-        }
-        connected => connected,
-    };
-    connected.map_err(|error| login.of_mysql(error))
+    login
+        .connected(async |address| {
+            let tls = match mode != Mode::Disable && address.is_some() {
+                true => Some(login.tls.of_mysql(None)?),
+                false => None,
+            };
+            let connected = match Conn::new(options(login, address, tls)).await {
+                Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer))
+                    if mode == Mode::Prefer =>
+                {
+                    Conn::new(options(login, address, None)).await
+                }
+                // The driver always looks for the name of a host. Any that is signed will do.
+                Err(error) if mode == Mode::VerifyAuthority => {
+                    match of_tls(&error).and_then(name_of_another) {
+                        None => Err(error),
+                        name => {
+                            let tls = Some(login.tls.of_mysql(name)?);
+                            Conn::new(options(login, address, tls)).await
+                        }
+                    }
+                }
+                connected => connected,
+            };
+            connected.map_err(|error| login.of_mysql(error))
+        })
+        .await
 }
 
-/// Tries to connect, as long as the login is patient.
-async fn begin(login: &Login, encrypts: bool) -> Result<mysql_async::Result<Conn>> {
-    let options = options(login, encrypts)?;
-    let connected = tokio::time::timeout(login.patience, Conn::new(options)).await;
-    connected.map_err(|_| login.unreachable("it does not answer"))
-}
-
-fn options(login: &Login, encrypts: bool) -> Result<Opts> {
+fn options(login: &Login, address: Option<IpAddr>, tls: Option<SslOpts>) -> Opts {
     let options = OptsBuilder::default()
         .user(Some(&login.user))
         .pass(login.password.as_ref().map(|password| password.expose()))
         .db_name(Some(&login.database))
         .setup(SESSION.to_vec())
-        .prefer_socket(false);
-    let options = if login.host.starts_with('/') {
-        options.socket(Some(&login.host))
-    } else {
-        options.ip_or_hostname(&login.host).tcp_port(login.port)
+        .tcp_keepalive(Some(KEEPALIVE_IDLE))
+        .prefer_socket(false)
+        .ssl_opts(tls);
+    let options = match address {
+        None => options.socket(Some(&login.host)),
+        Some(address) => options
+            .ip_or_hostname(&login.host)
+            .resolved_ips(Some([address]))
+            .tcp_port(login.port),
     };
-    let tls = if encrypts {
-        Some(login.tls.of_mysql()?)
-    } else {
-        None
-    };
-    Ok(options.ssl_opts(tls).into())
+    options.into()
 }
 
 /// The query that reads what is asked for.
@@ -145,10 +169,8 @@ async fn query(transaction: &mut Transaction<'_>, login: &Login, asked: &Asked) 
     let (schema, name) = table.split_once('.').unwrap_or((&login.database, table));
     let names = "SELECT CONVERT(table_name USING utf8mb4) FROM information_schema.tables
         WHERE table_schema = ? ORDER BY 1";
-    let known: Vec<String> = transaction
-        .exec(names, (schema,))
-        .await
-        .map_err(|error| asked.of_mysql(error))?;
+    let known = login.next(transaction.exec(names, (schema,))).await?;
+    let known: Vec<String> = known.map_err(|error| asked.of_mysql(error))?;
     if known.iter().any(|known| known == name) {
         return Ok(format!("SELECT * FROM {}.{}", quoted(schema), quoted(name)));
     }

@@ -25,6 +25,7 @@ use self::decimals::settle_decimals;
 use self::values::Raw;
 use super::DatabaseRelation;
 use super::login::Login;
+use super::patience::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, KEEPALIVE_TOTAL};
 use super::stream::{Asked, Ended, Fill, RowSink, on_a_runtime};
 use super::tls::Mode;
 use crate::error::{Context, Result};
@@ -36,33 +37,40 @@ use crate::source::SourceRows;
 /// A failure to connect; a refusal of the login, the table, the query or the type of a column.
 pub(super) fn read(login: Login, asked: Asked) -> Result<SourceRows> {
     on_a_runtime(async move |sink| {
-        let read = read_once(&login, &asked, sink);
+        let mut client = connect(&login).await?;
+        let read = read_once(&mut client, &login, &asked, sink);
         match asked.rules.only_columns {
-            true => login.in_time("connect_timeout", read).await,
+            true => login.described(read).await,
             false => read.await,
         }
     })
 }
 
-async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), Ended> {
-    let mut client = connect(login).await?;
-    let transaction = client
+async fn read_once(
+    client: &mut Client,
+    login: &Login,
+    asked: &Asked,
+    sink: &RowSink,
+) -> Result<(), Ended> {
+    let begun = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
         .read_only(true)
         .start();
-    let transaction = transaction
-        .await
-        .map_err(|error| asked.of_postgres(error))?;
-    let query = query(&transaction, asked).await?;
-    let statement = transaction.prepare(&query).await;
+    // A pooler lets a client in before it has a server.
+    let transaction = login
+        .answered(async { begun.await.map_err(|error| asked.of_postgres(error)) })
+        .await?;
+    let query = query(&transaction, login, asked).await?;
+    let statement = login.next(transaction.prepare(&query)).await?;
     let statement = statement.map_err(|error| asked.of_postgres(error))?;
     if statement.columns().is_empty() {
         return Err(asked.refused("it is not a query that returns rows").into());
     }
     let mut columns = columns(statement.columns(), asked)?;
     if !asked.rules.only_columns {
-        settle_decimals(&transaction, &query, &mut columns, asked).await?;
+        let settled = settle_decimals(&transaction, &query, &mut columns, asked);
+        login.next(settled).await??;
     }
     let fields = columns.iter().map(PostgresColumn::field);
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -76,27 +84,43 @@ async fn read_once(login: &Login, asked: &Asked, sink: &RowSink) -> Result<(), E
         .map(|column| column.type_().clone())
         .collect();
     let copy = format!("COPY (\n{query}\n) TO STDOUT (FORMAT binary)");
-    let rows = transaction.copy_out(&copy).await;
+    let rows = login.next(transaction.copy_out(&copy)).await?;
     let rows = rows.map_err(|error| asked.of_postgres(error))?;
-    send_rows(
-        BinaryCopyOutStream::new(rows, &types),
-        columns,
-        &schema,
-        asked,
-        sink,
-    )
-    .await
+    let rows = BinaryCopyOutStream::new(rows, &types);
+    send_rows(rows, columns, &schema, login, asked, sink).await
 }
 
 /// Connects and logs in. The connection is served by the same thread.
 async fn connect(login: &Login) -> Result<Client> {
+    let tls = MakeRustlsConnect::new(login.tls.client()?);
+    login
+        .connected(async |address| {
+            let mut config = config(login);
+            if let Some(address) = address {
+                config.hostaddr(address);
+            }
+            let connected = config.connect(tls.clone()).await;
+            let (client, connection) = connected.map_err(|error| login.failed(error))?;
+            // A failure of the connection also fails what is asked of the client.
+            tokio::spawn(async move {
+                let _ = connection.await;
+            });
+            Ok(client)
+        })
+        .await
+}
+
+fn config(login: &Login) -> Config {
     let mut config = Config::new();
     config
         .user(&login.user)
         .dbname(&login.database)
         .host(&login.host)
         .port(login.port)
-        .connect_timeout(login.patience)
+        .keepalives_idle(KEEPALIVE_IDLE)
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES)
+        .tcp_user_timeout(KEEPALIVE_TOTAL)
         .application_name("asof")
         .ssl_mode(match login.tls.mode {
             Mode::Disable => SslMode::Disable,
@@ -109,20 +133,11 @@ async fn connect(login: &Login) -> Result<Client> {
     if let Some(password) = &login.password {
         config.password(password.expose());
     }
-    let tls = MakeRustlsConnect::new(login.tls.client()?);
-    let (client, connection) = config
-        .connect(tls)
-        .await
-        .map_err(|error| login.failed(error))?;
-    // A failure of the connection also fails what is asked of the client.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(client)
+    config
 }
 
 /// The query that reads what is asked for.
-async fn query(transaction: &Transaction<'_>, asked: &Asked) -> Result<String> {
+async fn query(transaction: &Transaction<'_>, login: &Login, asked: &Asked) -> Result<String> {
     let table = match &asked.relation {
         DatabaseRelation::Query(query) => {
             return Ok(query.trim_end().trim_end_matches(';').to_owned());
@@ -131,7 +146,9 @@ async fn query(transaction: &Transaction<'_>, asked: &Asked) -> Result<String> {
     };
     let name = quoted(table);
     let is_there = "SELECT to_regclass($1) IS NOT NULL";
-    let found = transaction.query_one(is_there, &[&name]).await;
+    let found = login
+        .next(transaction.query_one(is_there, &[&name]))
+        .await?;
     let found = found.map_err(|error| asked.of_postgres(error))?;
     if found.get(0) {
         return Ok(format!("SELECT * FROM {name}"));
@@ -141,7 +158,7 @@ async fn query(transaction: &Transaction<'_>, asked: &Asked) -> Result<String> {
         FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
         WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname !~ '^pg_'
           AND nspname <> 'information_schema' ORDER BY 1";
-    let known = transaction.query(names, &[]).await;
+    let known = login.next(transaction.query(names, &[])).await?;
     let known = known.map_err(|error| asked.of_postgres(error))?;
     let known: Vec<&str> = known.iter().map(|row| row.get(0)).collect();
     Err(asked.no_table(table, known))
@@ -163,13 +180,14 @@ async fn send_rows(
     rows: BinaryCopyOutStream,
     mut columns: Vec<PostgresColumn>,
     schema: &SchemaRef,
+    login: &Login,
     asked: &Asked,
     sink: &RowSink,
 ) -> Result<(), Ended> {
     pin_mut!(rows);
     let mut fill = Fill::default();
     loop {
-        let row = rows.next().await.transpose();
+        let row = login.next(rows.next()).await?.transpose();
         let row = row.map_err(|error| asked.of_postgres(error))?;
         if fill.is_due(row.is_none()) {
             sink.rows(batch(&mut columns, schema)?)?;

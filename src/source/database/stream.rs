@@ -154,7 +154,10 @@ pub(super) fn on_a_runtime(
             .enable_all()
             .build()
             .io_context(|| "no connection can be waited for".into())?;
-        runtime.block_on(work(sink))
+        let ended = runtime.block_on(work(sink));
+        // A name that is still looked up is not waited for.
+        runtime.shutdown_background();
+        ended
     })
 }
 

@@ -121,22 +121,30 @@ impl Tls {
         Ok(verified.with_no_client_auth())
     }
 
-    /// The same for the driver of MySQL.
+    /// The same for the driver of MySQL. If there is a `name`, the certificate must be that of this
+    /// host, and not of the one that is connected to.
     ///
     /// # Errors
     /// A failure to read the certificates of the authorities.
-    pub(super) fn of_mysql(&self) -> Result<SslOpts> {
+    pub(super) fn of_mysql(&self, name: Option<String>) -> Result<SslOpts> {
         if self.mode < Mode::VerifyAuthority {
             return Ok(SslOpts::default()
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true));
         }
+        // The driver trusts none if it cannot parse one.
+        let mut store = RootCertStore::empty();
         let certificates = self.certificates()?.into_iter();
+        let certificates =
+            certificates.filter(|certificate| store.add(certificate.clone()).is_ok());
         let certificates = certificates.map(|certificate| certificate.to_vec().into());
-        Ok(SslOpts::default()
+        let options = SslOpts::default()
             .with_disable_built_in_roots(true)
-            .with_root_certs(certificates.collect())
-            .with_danger_skip_domain_validation(self.mode == Mode::VerifyAuthority))
+            .with_root_certs(certificates.collect());
+        Ok(match name {
+            Some(name) => options.with_danger_tls_hostname_override(Some(name)),
+            None => options,
+        })
     }
 
     /// The authorities that are trusted.
@@ -153,6 +161,26 @@ impl Tls {
             None => Ok(rustls_native_certs::load_native_certs().certs),
         }
     }
+}
+
+/// The first name of a certificate that a trusted authority signed, if only for its names it is not
+/// that of the host.
+pub(super) fn name_of_another(error: &TlsError) -> Option<String> {
+    let TlsError::InvalidCertificate(CertificateError::NotValidForNameContext {
+        presented, ..
+    }) = error
+    else {
+        return None;
+    };
+    presented.iter().find_map(|name| {
+        let name = name.strip_suffix(')')?;
+        let host = name
+            .strip_prefix("DnsName(\"")
+            .and_then(|host| host.strip_suffix('"'));
+        let host = host.or_else(|| name.strip_prefix("IpAddress("))?;
+        // A name with a wildcard is that of many hosts.
+        Some(host.replace('*', "any"))
+    })
 }
 
 fn certificates_in(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -265,12 +293,40 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_another_host_tells_its_first_name() {
+        let name = |presented: &[&str]| {
+            name_of_another(&TlsError::InvalidCertificate(
+                CertificateError::NotValidForNameContext {
+                    expected: ServerName::try_from("h").expect("a name").to_owned(),
+                    presented: presented.iter().map(|name| (*name).to_owned()).collect(),
+                },
+            ))
+        };
+        assert_eq!(
+            name(&["DnsName(\"db.x\")", "IpAddress(1.2.3.4)"]),
+            Some("db.x".into())
+        );
+        assert_eq!(
+            name(&["DirectoryName", "DnsName(\"*.x\")"]),
+            Some("any.x".into())
+        );
+        assert_eq!(name(&["IpAddress(1.2.3.4)"]), Some("1.2.3.4".into()));
+        assert_eq!(name(&[]), None);
+        assert_eq!(
+            name_of_another(&TlsError::InvalidCertificate(
+                CertificateError::UnknownIssuer
+            )),
+            None
+        );
+    }
+
+    #[test]
     fn every_mode_makes_a_client() {
         let tls = |mode, file| Tls::new("sslmode", OF_LIBPQ, Some(mode), file).expect("a mode");
         for mode in OF_LIBPQ {
             let client = tls(mode, None).client();
             assert!(client.is_ok(), "{mode}: {:?}", client.err());
-            assert!(tls(mode, None).of_mysql().is_ok(), "{mode}");
+            assert!(tls(mode, None).of_mysql(None).is_ok(), "{mode}");
         }
         assert!(
             tls("verify-full", Some("/nothing.pem".into()))

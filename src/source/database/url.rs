@@ -9,18 +9,26 @@ use url::Url;
 use crate::error::{Context, Error, Result};
 use crate::secret::Secret;
 
-/// The options that a URL of PostgreSQL may have, with libpq's names.
-const POSTGRES_OPTIONS: [&str; 6] = [
+/// The options that a URL of PostgreSQL may have, with libpq's names, and one that libpq has not.
+const POSTGRES_OPTIONS: [&str; 7] = [
     "connect_timeout",
     "host",
     "options",
     "port",
+    "read_timeout",
     "sslmode",
     "sslrootcert",
 ];
 
 /// The options that a URL of MySQL may have, with the names that its programs have.
-const MYSQL_OPTIONS: [&str; 5] = ["connect-timeout", "host", "port", "ssl-ca", "ssl-mode"];
+const MYSQL_OPTIONS: [&str; 6] = [
+    "connect-timeout",
+    "host",
+    "port",
+    "read-timeout",
+    "ssl-ca",
+    "ssl-mode",
+];
 
 /// Where a database is, and how it is reached.
 #[derive(Debug)]

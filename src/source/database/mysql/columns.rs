@@ -37,7 +37,7 @@ pub(super) fn columns(
                 "column '{}' is {what}, which has no exact type in the lake",
                 names[at]
             ))
-            .hint(asked.casting_to_char(at, &names))
+            .hint(asked.reading_text(at, &names, text_of(column)))
         })?;
         Ok(MysqlColumn {
             name: names[at].clone().into_owned(),
@@ -89,8 +89,19 @@ fn type_of(column: &mysql_async::Column) -> Result<DataType, String> {
             _ => T::Utf8,
         },
         C::MYSQL_TYPE_GEOMETRY => return Err("a geometry".to_owned()),
+        C::MYSQL_TYPE_VECTOR => return Err("a vector".to_owned()),
         other => return Err(format!("{other:?}")),
     })
+}
+
+/// SQL for the exact text of a column `{c}` whose type has no canonical one. MySQL casts a geometry to
+/// null, and gives six digits of a vector's numbers.
+fn text_of(column: &mysql_async::Column) -> &'static str {
+    match column.column_type() {
+        ColumnType::MYSQL_TYPE_GEOMETRY => "ST_AsText({c})",
+        ColumnType::MYSQL_TYPE_VECTOR => "HEX({c})",
+        _ => "CAST({c} AS CHAR)",
+    }
 }
 
 /// The type of a column of decimals. Its length is that of its text, with a point and a sign.

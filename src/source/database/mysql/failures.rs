@@ -1,7 +1,10 @@
 //! What errors of MySQL mean to the caller.
 
+use std::io::ErrorKind;
+
 use arrow::datatypes::Schema;
 use mysql_async::{DriverError, Error as MysqlError, IoError};
+use rustls::Error as TlsError;
 
 use super::quoted;
 use crate::error::{Error, word};
@@ -19,8 +22,20 @@ const NO_RIGHT: [u16; 4] = [1044, 1142, 1143, 1370];
 /// The words of an error, without those that the driver puts before the system's.
 fn in_words(error: &MysqlError) -> String {
     match error {
+        // TLS has its own word for it, with a link to a manual.
+        MysqlError::Io(IoError::Io(why)) if why.kind() == ErrorKind::UnexpectedEof => {
+            "the server closed it".to_owned()
+        }
         MysqlError::Io(IoError::Io(why)) => why.to_string(),
         other => other.to_string(),
+    }
+}
+
+/// The failure of TLS that an error is, if it is one.
+pub(super) fn of_tls(error: &MysqlError) -> Option<&TlsError> {
+    match error {
+        MysqlError::Io(IoError::Io(why)) => why.get_ref()?.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -37,25 +52,24 @@ impl Login {
                 if NO_LOGIN.contains(&refused.code) {
                     failed.hint(self.password_option)
                 } else {
-                    failed.hint("correct the URL: mysql://USER@HOST:PORT/DATABASE")
+                    failed.hint(format!("correct the URL: {}", self.url_form))
                 }
             }
+            MysqlError::Driver(DriverError::UnknownAuthPlugin { name }) => Error::usage(format!(
+                "{at} wants a login by {name}, which asof does not have"
+            ))
+            .hint("ALTER USER ... IDENTIFIED WITH caching_sha2_password BY '...', in MySQL")
+            .hint("ALTER USER ... IDENTIFIED BY '...', in MariaDB"),
             MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
                 self.without_tls("the server does not support TLS")
             }
             MysqlError::Io(IoError::Tls(why)) => self.without_tls(&why.to_string()),
-            other => self.unreachable(&in_words(other)),
+            other => match of_tls(other) {
+                Some(why) => self.without_tls(&why.to_string()),
+                None => self.unreachable(&in_words(other)),
+            },
         };
         failed.caused_by(error)
-    }
-
-    /// The failure to reach a server.
-    pub(super) fn unreachable(&self, why: &str) -> Error {
-        Error::io(format!(
-            "cannot connect to {}:{}: {why}",
-            self.host, self.port
-        ))
-        .hint("start the server, or correct the URL: mysql://USER@HOST:PORT/DATABASE")
     }
 
     fn without_tls(&self, why: &str) -> Error {
@@ -94,12 +108,12 @@ impl Asked {
     /// The hint that a query can read a column as text.
     pub(super) fn as_chars(&self, at: usize, schema: &Schema) -> String {
         let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
-        self.casting_to_char(at, &names)
+        self.reading_text(at, &names, "CAST({c} AS CHAR)")
     }
 
-    /// The query that reads a column as text, as a hint.
-    pub(super) fn casting_to_char(&self, at: usize, names: &[impl AsRef<str>]) -> String {
-        let text = |name: &str| format!("CAST({name} AS CHAR) AS {name}");
+    /// The query that reads a column as text, as a hint. `text` is SQL for the text of a column `{c}`.
+    pub(super) fn reading_text(&self, at: usize, names: &[impl AsRef<str>], text: &str) -> String {
+        let text = |name: &str| format!("{} AS {name}", text.replace("{c}", name));
         match &self.relation {
             DatabaseRelation::Query(_) => {
                 format!("in the query: {}", text(&quoted(names[at].as_ref())))

@@ -1,6 +1,7 @@
 //! What errors of PostgreSQL mean to the caller.
 
 use std::error::Error as _;
+use std::io;
 
 use arrow::datatypes::Schema;
 use tokio_postgres::Error as PostgresError;
@@ -21,6 +22,11 @@ fn in_words(error: &PostgresError) -> String {
     let mut words = error.to_string();
     let mut deeper = error.source();
     while let Some(cause) = deeper {
+        let of_system = cause.downcast_ref::<io::Error>();
+        // TLS has its own word for it, with a link to a manual.
+        if of_system.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
+            return format!("{words}: the server closed it");
+        }
         words = format!("{words}: {cause}");
         deeper = cause.source();
     }
@@ -52,7 +58,7 @@ impl Login {
                 if of_password.contains(refused.code()) {
                     failed.hint(self.password_option)
                 } else {
-                    failed.hint("correct the URL: postgres://USER@HOST:PORT/DATABASE")
+                    failed.hint(format!("correct the URL: {}", self.url_form))
                 }
             }
             None if words.starts_with("invalid configuration") => {
@@ -63,8 +69,7 @@ impl Login {
                 Error::usage(format!("{at} cannot be reached by TLS: {words}"))
                     .hint("?sslmode=disable, if the network is trusted; or ?sslrootcert=FILE, with the certificate of its authority")
             }
-            None => Error::io(format!("cannot connect to {at}: {words}"))
-                .hint("start the server, or correct the URL: postgres://USER@HOST:PORT/DATABASE"),
+            None => self.unreachable(&words),
         };
         failed.caused_by(error)
     }
