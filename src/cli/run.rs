@@ -21,7 +21,7 @@ use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
 use crate::commands::job_status::{JobStatus, job_status};
 use crate::commands::join::{JoinOptions, join};
-use crate::commands::latest::{latest_refused, latest_snapshot};
+use crate::commands::latest::{latest_put_aside, latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
@@ -86,6 +86,14 @@ impl CommandRun<'_> {
         day.on(self.workspace.clock.today())
     }
 
+    /// The date, or what `latest` finds for a table.
+    fn on_or_latest(&self, day: Day, table: &str, latest: LatestOfTable) -> Result<NaiveDate> {
+        match day {
+            Day::Latest => latest(self.workspace, table),
+            day => Ok(self.on(day)),
+        }
+    }
+
     /// The date; nothing for the latest one, which the command finds by itself.
     fn unless_latest(&self, day: Option<Day>) -> Option<NaiveDate> {
         let day = day.filter(|day| *day != Day::Latest);
@@ -115,7 +123,7 @@ impl CommandRun<'_> {
     fn snapshot_options(&self, args: &SnapshotArgs) -> Result<SnapshotOptions> {
         let on = |option: &str, day: Option<Day>, latest: LatestOfTable| match (day, &*args.tables)
         {
-            (Some(Day::Latest), [table]) => latest(self.workspace, table).map(Some),
+            (Some(day), [table]) => self.on_or_latest(day, table, latest).map(Some),
             (Some(Day::Latest), _) => {
                 let what = format!("{option} latest requires exactly one table name");
                 Err(Error::usage(what).hint(format!("asof snapshot TABLE {option} latest")))
@@ -264,8 +272,8 @@ impl CommandRun<'_> {
             _ => (args.from, args.to),
         };
         let to = match args.refused {
-            Some(Day::Latest) => latest_refused(self.workspace, &args.table)?,
-            _ => self.on(to.unwrap_or(Day::Latest)),
+            Some(day) => self.on_or_latest(day, &args.table, latest_refused)?,
+            None => self.on(to.unwrap_or(Day::Latest)),
         };
         let options = DiffOptions {
             table: args.table,
@@ -354,18 +362,18 @@ impl CommandRun<'_> {
     fn drop_snapshot(&self, args: DropArgs) -> Result<()> {
         let options = DropOptions {
             table: args.table,
-            date: self.on(args.date),
             dry_run: args.dry_run,
         };
+            date: self.on_or_latest(args.date, &args.table, latest_snapshot)?,
         render(self.printer, &drop_snapshot(self.workspace, &options)?)
     }
 
     fn restore(&self, args: RestoreArgs) -> Result<()> {
         let options = RestoreOptions {
             table: args.table,
-            date: self.on(args.date),
             copy: args.copy,
             dry_run: args.dry_run,
+            date: self.on_or_latest(args.date, &args.table, latest_put_aside)?,
         };
         render(self.printer, &restore(self.workspace, &options)?)
     }
