@@ -10,7 +10,7 @@ use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
 use super::pins::Pins;
-use crate::domain::missing_column::missing_column;
+use crate::domain::missing_column::names_missing_column;
 use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
 
@@ -149,7 +149,8 @@ impl TypeRules {
                 && pins.of(name).is_none()
                 && !self.in_folders.contains(name)
             {
-                return Err(missing_column(name, schema, what));
+                let declares = "a type is declared for";
+                return Err(names_missing_column(declares, name, schema, what));
             }
         }
         Ok(())
