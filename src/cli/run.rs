@@ -14,7 +14,7 @@ use crate::clock::Stopwatch;
 use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
-use crate::commands::compact::{CompactOptions, compact};
+use crate::commands::compact::{CompactOptions, compact_tables};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
@@ -53,7 +53,7 @@ pub(super) fn carry_out(
         Command::Init(args) => render(printer, &init(workspace, args.schema)?)?,
         Command::Snapshot(args) => return run.snapshot(&args),
         Command::Check(args) => return run.check(args),
-        Command::Compact(args) => run.compact(*args)?,
+        Command::Compact(args) => return run.compact(*args),
         Command::Backfill(args) => return run.backfill(*args),
         Command::Join(args) => run.join(*args)?,
         Command::Show(args) => run.show(args)?,
@@ -184,11 +184,15 @@ impl CommandRun<'_> {
         Ok(report.failure().map_or(0, Kind::exit_code))
     }
 
-    fn compact(&self, args: CompactArgs) -> Result<()> {
+    fn compact(&self, args: CompactArgs) -> Result<u8> {
         let tables = args.tables.clone();
         let options = compact_options(args, |day| self.on(day));
-        let reports = compact(self.workspace, &tables, &options)?;
-        render(self.printer, reports.as_slice())
+        let run = compact_tables(self.workspace, &tables, &options)?;
+        render(self.printer, &run)?;
+        for failed in run.failures() {
+            self.printer.error(&failed.error);
+        }
+        Ok(run.failure().map_or(0, Kind::exit_code))
     }
 
     fn backfill(&self, args: BackfillArgs) -> Result<u8> {
@@ -361,19 +365,19 @@ impl CommandRun<'_> {
 
     fn drop_snapshot(&self, args: DropArgs) -> Result<()> {
         let options = DropOptions {
+            date: self.on_or_latest(args.date, &args.table, latest_snapshot)?,
             table: args.table,
             dry_run: args.dry_run,
         };
-            date: self.on_or_latest(args.date, &args.table, latest_snapshot)?,
         render(self.printer, &drop_snapshot(self.workspace, &options)?)
     }
 
     fn restore(&self, args: RestoreArgs) -> Result<()> {
         let options = RestoreOptions {
+            date: self.on_or_latest(args.date, &args.table, latest_put_aside)?,
             table: args.table,
             copy: args.copy,
             dry_run: args.dry_run,
-            date: self.on_or_latest(args.date, &args.table, latest_put_aside)?,
         };
         render(self.printer, &restore(self.workspace, &options)?)
     }
