@@ -66,7 +66,7 @@ impl fmt::Display for TableName {
 /// Reads a date written `YYYY-MM-DD`, and nothing else.
 ///
 /// # Errors
-/// A usage error that shows the text.
+/// A usage error that shows the text, and how a [`Day`] is written.
 pub fn parse_date(text: &str) -> Result<NaiveDate> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .ok()
@@ -77,7 +77,7 @@ pub fn parse_date(text: &str) -> Result<NaiveDate> {
             .hint("there is no year 0000: the first date is 0001-01-01")),
         Some(date) => Ok(date),
         None => Err(Error::usage(format!("'{}' is not a date", shorten(text)))
-            .hint("dates are written YYYY-MM-DD, such as 2024-01-31")),
+            .hint("dates are written 2024-01-31, today, yesterday, or 7d for seven days ago")),
     }
 }
 
@@ -90,6 +90,8 @@ pub enum Day {
     Today,
     /// `yesterday`.
     Yesterday,
+    /// `7d` or `1w`: that many days before today.
+    Ago(DaySpan),
     /// `latest`: the latest date that there is of what is looked at, which is not after today.
     Latest,
 }
@@ -100,7 +102,8 @@ impl Day {
         match self {
             Day::On(date) => date,
             Day::Today | Day::Latest => today,
-            Day::Yesterday => today.pred_opt().unwrap_or(today),
+            Day::Yesterday => DaySpan(1).before(today),
+            Day::Ago(days) => days.before(today),
         }
     }
 }
@@ -112,7 +115,10 @@ impl FromStr for Day {
         match text {
             "today" => Ok(Day::Today),
             "yesterday" => Ok(Day::Yesterday),
-            date => parse_date(date).map(Day::On),
+            date => match date.parse() {
+                Ok(days) => Ok(Day::Ago(days)),
+                Err(_) => parse_date(date).map(Day::On),
+            },
         }
     }
 }
@@ -373,6 +379,35 @@ mod tests {
         assert_eq!(range.dates().last(), Some(date("2024-03-01")));
         assert!(range.contains(range.from()) && range.contains(range.to()));
         assert!(DateRange::new(date("2024-03-02"), date("2024-03-01")).is_err());
+    }
+
+    #[test]
+    fn a_day_is_a_date_or_a_number_of_days_before_today() {
+        let on = |text: &str| text.parse().map(|day: Day| day.on(date("2024-03-07")));
+        for (text, expected) in [
+            ("2024-02-29", "2024-02-29"),
+            ("today", "2024-03-07"),
+            ("0d", "2024-03-07"),
+            ("yesterday", "2024-03-06"),
+            ("1d", "2024-03-06"),
+            ("7d", "2024-02-29"),
+            ("1w", "2024-02-29"),
+            ("400000d", "0929-01-07"),
+        ] {
+            assert_eq!(on(text).ok(), Some(date(expected)), "{text}");
+        }
+        for wrong in [
+            "",
+            "7",
+            "d",
+            "-7d",
+            "7 days ago",
+            "400001d",
+            "7D",
+            "tomorrow",
+        ] {
+            assert!(on(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ const HEADER: &str = "\
 
 Results go to standard output; progress, notes and errors to standard error. Dates are \
 `YYYY-MM-DD`, `today`,
-`yesterday` or, as one date or the end of a range, `latest`; `--from` and `--to` are both included. Every
-write has `--dry-run`.
+`yesterday`, `7d` for seven days ago or, as one date or the end of a range, `latest`; `--from` and `--to`
+are both included. Every write has `--dry-run`.
 
 | exit code | meaning | a scheduler should |
 | --- | --- | --- |

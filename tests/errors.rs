@@ -527,7 +527,10 @@ fn what_no_retry_mends_is_a_usage_error() {
         let has_a_hint = said.contains("hint: ") || said.contains("the first date is 0001-01-01");
         assert!(has_a_hint, "{said}");
     }
-    world.write("item.csv", "id,name,status,price,size\n1,Bolt,ACTIVE,1.5,1\n");
+    world.write(
+        "item.csv",
+        "id,name,status,price,size\n1,Bolt,ACTIVE,1.5,1\n",
+    );
     world.variable("TMPDIR", "/nowhere/at/all");
     world.refuses(2, "snapshot item --source item.csv");
     let said = world.transcript();

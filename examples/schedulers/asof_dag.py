@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
@@ -70,13 +71,20 @@ with DAG(
         arguments=["compact"],
         # The second of two compactions of one table would exit with 4.
         max_active_tis_per_dag=1,
+        # If some tables failed, the others are compacted all the same.
+        trigger_rule="all_done",
     )
     day_is_over = DateTimeSensorAsync(
         task_id="day_is_over",
         target_time="{{ logical_date.add(days=1).at(3, 30) }}",
+        # asof itself refuses the job if a table that it reads has no copy.
+        trigger_rule="all_done",
     )
     backfill = Asof(
         task_id="backfill",
         arguments=["backfill", JOB, "--from", DAY, "--to", DAY],
     )
+    # A run fails if one of its last tasks does, so a task that waits for these is one of them.
+    tables_are_done = EmptyOperator(task_id="tables_are_done")
     snapshot >> compact >> day_is_over >> backfill
+    [snapshot, compact] >> tables_are_done

@@ -14,14 +14,14 @@ use crate::clock::Stopwatch;
 use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
-use crate::commands::compact::{CompactOptions, compact};
+use crate::commands::compact::{CompactOptions, compact_tables};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
 use crate::commands::init::init;
 use crate::commands::job_status::{JobStatus, job_status};
 use crate::commands::join::{JoinOptions, join};
-use crate::commands::latest::{latest_refused, latest_snapshot};
+use crate::commands::latest::{latest_put_aside, latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
@@ -53,7 +53,7 @@ pub(super) fn carry_out(
         Command::Init(args) => render(printer, &init(workspace, args.schema)?)?,
         Command::Snapshot(args) => return run.snapshot(&args),
         Command::Check(args) => return run.check(args),
-        Command::Compact(args) => run.compact(*args)?,
+        Command::Compact(args) => return run.compact(*args),
         Command::Backfill(args) => return run.backfill(*args),
         Command::Join(args) => run.join(*args)?,
         Command::Show(args) => run.show(args)?,
@@ -86,6 +86,14 @@ impl CommandRun<'_> {
         day.on(self.workspace.clock.today())
     }
 
+    /// The date, or what `latest` finds for a table.
+    fn on_or_latest(&self, day: Day, table: &str, latest: LatestOfTable) -> Result<NaiveDate> {
+        match day {
+            Day::Latest => latest(self.workspace, table),
+            day => Ok(self.on(day)),
+        }
+    }
+
     /// The date; nothing for the latest one, which the command finds by itself.
     fn unless_latest(&self, day: Option<Day>) -> Option<NaiveDate> {
         let day = day.filter(|day| *day != Day::Latest);
@@ -115,7 +123,7 @@ impl CommandRun<'_> {
     fn snapshot_options(&self, args: &SnapshotArgs) -> Result<SnapshotOptions> {
         let on = |option: &str, day: Option<Day>, latest: LatestOfTable| match (day, &*args.tables)
         {
-            (Some(Day::Latest), [table]) => latest(self.workspace, table).map(Some),
+            (Some(day), [table]) => self.on_or_latest(day, table, latest).map(Some),
             (Some(Day::Latest), _) => {
                 let what = format!("{option} latest requires exactly one table name");
                 Err(Error::usage(what).hint(format!("asof snapshot TABLE {option} latest")))
@@ -176,11 +184,15 @@ impl CommandRun<'_> {
         Ok(report.failure().map_or(0, Kind::exit_code))
     }
 
-    fn compact(&self, args: CompactArgs) -> Result<()> {
+    fn compact(&self, args: CompactArgs) -> Result<u8> {
         let tables = args.tables.clone();
         let options = compact_options(args, |day| self.on(day));
-        let reports = compact(self.workspace, &tables, &options)?;
-        render(self.printer, reports.as_slice())
+        let run = compact_tables(self.workspace, &tables, &options)?;
+        render(self.printer, &run)?;
+        for failed in run.failures() {
+            self.printer.error(&failed.error);
+        }
+        Ok(run.failure().map_or(0, Kind::exit_code))
     }
 
     fn backfill(&self, args: BackfillArgs) -> Result<u8> {
@@ -264,8 +276,8 @@ impl CommandRun<'_> {
             _ => (args.from, args.to),
         };
         let to = match args.refused {
-            Some(Day::Latest) => latest_refused(self.workspace, &args.table)?,
-            _ => self.on(to.unwrap_or(Day::Latest)),
+            Some(day) => self.on_or_latest(day, &args.table, latest_refused)?,
+            None => self.on(to.unwrap_or(Day::Latest)),
         };
         let options = DiffOptions {
             table: args.table,
@@ -353,8 +365,8 @@ impl CommandRun<'_> {
 
     fn drop_snapshot(&self, args: DropArgs) -> Result<()> {
         let options = DropOptions {
+            date: self.on_or_latest(args.date, &args.table, latest_snapshot)?,
             table: args.table,
-            date: self.on(args.date),
             dry_run: args.dry_run,
         };
         render(self.printer, &drop_snapshot(self.workspace, &options)?)
@@ -362,8 +374,8 @@ impl CommandRun<'_> {
 
     fn restore(&self, args: RestoreArgs) -> Result<()> {
         let options = RestoreOptions {
+            date: self.on_or_latest(args.date, &args.table, latest_put_aside)?,
             table: args.table,
-            date: self.on(args.date),
             copy: args.copy,
             dry_run: args.dry_run,
         };

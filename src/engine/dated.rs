@@ -37,7 +37,7 @@ use self::column::{InRange, within_range};
 use self::splitter::{PREFIX, Splitter, sweep_temporary};
 use crate::domain::digest::RowSum;
 use crate::domain::layout::Layout;
-use crate::domain::missing_column::missing_column;
+use crate::domain::missing_column::names_missing_column;
 use crate::domain::staleness::EventsInput;
 use crate::error::{Context, Error, Result};
 use crate::interrupt::{Temporary, temporary};
@@ -296,10 +296,10 @@ impl Dated {
                 .or_insert(DataType::Utf8);
         }
         let rows = source::read(files, format, &rules, None)?;
-        let at = rows
-            .schema
-            .index_of(&column.name)
-            .map_err(|_| missing_column(&column.name, &rows.schema, place))?;
+        let at = rows.schema.index_of(&column.name).map_err(|_| {
+            names_missing_column("dates are in", &column.name, &rows.schema, "the file")
+                .within(place)
+        })?;
         column.check(rows.schema.field(at).data_type(), place)?;
         Ok(OpenedFiles {
             rows,

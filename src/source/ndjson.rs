@@ -507,6 +507,9 @@ impl TargetColumns {
             let of_rows = values.iter().map(|value| value.map(Cow::Borrowed));
             json::column(of_rows, field.data_type()).map_err(|row| {
                 let place = objects[row].0;
+                if let Some(mistyped) = &self.rules.mistyped {
+                    mistyped.note(field.name());
+                }
                 self.refusal(field, place, values[row])
             })
         });

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use super::arrow_ipc::ArrowFile;
 #[cfg(feature = "avro")]
 use super::avro::AvroFile;
-use super::{Format, Input, TypeRules};
+use super::{Format, Input, MistypedColumns, TypeRules};
 use crate::domain::cast::{cast_exactly, conform};
 use crate::domain::row_limits::Limits;
 use crate::domain::schema::unify;
@@ -111,6 +111,7 @@ pub(super) struct Parts {
     parts: Vec<(Part, String)>,
     pub(super) schema: SchemaRef,
     limits: Limits,
+    mistyped: Option<MistypedColumns>,
 }
 
 impl Parts {
@@ -137,6 +138,7 @@ impl Parts {
             schema,
             parts,
             limits: rules.limits,
+            mistyped: rules.mistyped.clone(),
         })
     }
 
@@ -189,6 +191,7 @@ impl Parts {
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
             let mut before = 0;
             let limits = self.limits;
+            let mistyped = self.mistyped.clone();
             rows.map(move |batch| {
                 let batch = batch?;
                 if let Some((row, column)) = limits.first_long_row(&batch) {
@@ -200,6 +203,9 @@ impl Parts {
                     return Err(limits.long_row(&place, Some(column)));
                 }
                 let conformed = conform(&batch, &target).map_err(|error| {
+                    if let Some(mistyped) = &mistyped {
+                        mistyped.note_columns(&batch, &target);
+                    }
                     let numbered = is_all
                         .then(|| refused_row(&batch, &target, before, &name))
                         .flatten();

@@ -1,9 +1,10 @@
 //! What is known of the columns of a source before it is read, and the hints that follow from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::dialect::Dialect;
@@ -11,7 +12,8 @@ use super::format::Format;
 use super::observed::Observed;
 use super::path_columns::LayoutColumns;
 use super::pins::Pins;
-use crate::domain::missing_column::missing_column;
+use crate::domain::cast::cast_exactly;
+use crate::domain::missing_column::names_missing_column;
 use crate::domain::row_limits::Limits;
 use crate::error::{Error, Result, toml_key, word};
 
@@ -19,25 +21,58 @@ use crate::error::{Error, Result, toml_key, word};
 pub const HEAD_ROWS: usize = 1_000;
 /// How many files are opened then.
 pub const HEAD_FILES: usize = 16;
-/// Columns of text that have values of another type than the one that they had, or that is declared.
-/// Such a column is read as its text, so that the copy can be kept as it came; whoever reads it has to
-/// refuse it. Clones share it.
+/// Columns that have values of another type than the one that they had, or that is declared. Clones
+/// share it.
+///
+/// A column of text is then read as its text, so that the copy can be kept as it came; whoever reads
+/// it has to refuse it. A source that carries types is refused at once: whoever reads it may read it
+/// again, without the types that were declared for the columns noted here.
 #[derive(Clone, Debug, Default)]
-pub struct MistypedColumns(Arc<Mutex<Vec<Error>>>);
+pub struct MistypedColumns(Arc<Mutex<NotedColumns>>);
+
+#[derive(Debug, Default)]
+struct NotedColumns {
+    refusals: Vec<Error>,
+    of_values: BTreeSet<String>,
+}
 
 impl MistypedColumns {
+    fn noted(&self) -> MutexGuard<'_, NotedColumns> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The type of a column, or text if that was refused.
     pub(super) fn or_text(&self, decided: Result<DataType>) -> DataType {
         decided.unwrap_or_else(|error| {
-            let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            refusals.push(error);
+            self.noted().refusals.push(error);
             DataType::Utf8
         })
     }
 
-    /// Why columns would have been refused, in their order.
+    /// Notes a column of a source that carries types, which its type does not hold.
+    pub(super) fn note(&self, column: &str) {
+        self.noted().of_values.insert(column.to_owned());
+    }
+
+    /// Notes the columns of rows that cannot be brought into a schema.
+    pub(super) fn note_columns(&self, rows: &RecordBatch, target: &Schema) {
+        for field in target.fields() {
+            let column = rows.column_by_name(field.name());
+            let fits = |column| cast_exactly(column, field.data_type(), field.name()).is_ok();
+            if column.is_some_and(|column| !fits(column)) {
+                self.note(field.name());
+            }
+        }
+    }
+
+    /// Why columns of text would have been refused, in their order.
     pub fn take(&self) -> Vec<Error> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.noted().refusals)
+    }
+
+    /// The columns of a source that carries types for which it was refused.
+    pub fn take_columns(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.noted().of_values)
     }
 }
 
@@ -93,8 +128,8 @@ pub struct TypeRules {
     pub csv_is_given: bool,
     /// How text was read with these rules. Whoever clones them sees it too.
     pub observed: Observed,
-    /// Where columns of text are noted whose values are of another type; if nowhere, they are
-    /// refused at once.
+    /// Where columns are noted whose values are of another type; if nowhere, columns of text are
+    /// refused at once, too.
     pub mistyped: Option<MistypedColumns>,
     /// Whether text may be read as the types that are declared or pinned, before all values were
     /// seen.
@@ -172,7 +207,8 @@ impl TypeRules {
                 && pins.of(name).is_none()
                 && !self.in_folders.contains(name)
             {
-                return Err(missing_column(name, schema, what));
+                let declares = "a type is declared for";
+                return Err(names_missing_column(declares, name, schema, what));
             }
         }
         Ok(())

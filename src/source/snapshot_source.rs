@@ -100,7 +100,7 @@ pub struct StandardInput<'a> {
     format: Format,
     staged: Vec<Object>,
     /// Removes the file when the source is dropped.
-    _file: Option<Temporary<TempPath>>,
+    file: Option<Temporary<TempPath>>,
 }
 
 impl<'a> StandardInput<'a> {
@@ -110,7 +110,7 @@ impl<'a> StandardInput<'a> {
             input,
             format,
             staged: Vec::new(),
-            _file: None,
+            file: None,
         }
     }
 }
@@ -121,10 +121,10 @@ impl SnapshotSource for StandardInput<'_> {
     }
 
     fn read(&mut self, rules: &TypeRules) -> Result<SourceRows> {
-        if self.staged.is_empty() {
+        if self.file.is_none() {
             let file = stage(self.input)?;
             self.staged = vec![local_object(&file)?];
-            self._file = Some(file);
+            self.file = Some(file);
         }
         read(&self.staged, self.format, rules, Some("standard input"))
     }

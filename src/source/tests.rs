@@ -303,7 +303,10 @@ fn a_declared_type_overrules_all() {
     let error = read_text("x.csv", "code\n007\n", &rules).expect_err("no column cod");
     assert_eq!(
         (error.to_string().as_str(), error.hints()[0].as_str()),
-        ("the file has no column 'cod'", "did you mean 'code'?")
+        (
+            "a type is declared for column 'cod', and the file has no such column",
+            "did you mean 'code'?"
+        )
     );
 }
 

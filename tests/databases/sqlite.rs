@@ -51,6 +51,54 @@ fn a_table_of_sqlite_is_copied_each_night() {
 }
 
 #[test]
+fn a_database_in_wal_mode_is_read_without_a_trace() {
+    let mut world = shop();
+    run(&world, "PRAGMA journal_mode = WAL");
+    world.tell("no other program has it open");
+    world.refuses(0, "check --connect");
+    world.refuses(0, "check item");
+    world.succeeds("snapshot item");
+    assert_eq!(
+        world
+            .listing("")
+            .iter()
+            .filter(|path| path.starts_with("shop.db"))
+            .count(),
+        1,
+        "{:?}",
+        world.listing("")
+    );
+    world
+        .tell("another connection holds the log, with rows that are committed and one that is not");
+    let shop = Connection::open(world.path("shop.db")).expect("a database");
+    shop.execute_batch("INSERT INTO item VALUES (4, 'cap', 1, 1); ALTER TABLE item ADD size TEXT")
+        .expect("committed");
+    shop.execute_batch("BEGIN IMMEDIATE; INSERT INTO item VALUES (5, 'map', 1, 1, 'A4')")
+        .expect("not committed");
+    let files = |world: &World| {
+        let mut tree = world.tree("");
+        // The shared memory by which readers and writers agree.
+        assert!(tree.remove("shop.db-shm").is_some(), "{:?}", tree.keys());
+        assert!(tree.contains_key("shop.db-wal"), "{:?}", tree.keys());
+        tree
+    };
+    let before = files(&world);
+    world.succeeds("check --connect");
+    world.succeeds("check item");
+    assert_eq!(before, files(&world));
+    world.at("2024-03-02");
+    world.succeeds("snapshot item");
+    let copied = world.rows("lake/item/snapshots/snapshot_date=2024-03-02/item.parquet");
+    assert_eq!(copied.len(), 5, "a header and four rows: {copied:?}");
+    drop(shop);
+    world.tell("a column that is not there");
+    let config = crate::journeys::environment::text(&world.bytes("asof.toml"));
+    world.write("asof.toml", config + "types = { colour = 'text' }\n");
+    world.refuses(2, "check --connect item");
+    world.pin("a_database_in_wal_mode");
+}
+
+#[test]
 fn what_sqlite_refuses_leaves_the_lake_as_it_is() {
     let mut world = shop();
     world.succeeds("snapshot item");

@@ -72,6 +72,32 @@ fn a_night_of_every_table() {
 }
 
 #[test]
+fn a_table_that_cannot_be_compacted_stops_no_other() {
+    let mut world = shop();
+    world.write(
+        "asof.toml",
+        CONFIG.replacen("key = ['id']", "key = ['id']\ngaps = 'error'", 1)
+            + "\n[tables.stock]\nsource = 'order.csv'\nkey = ['id']\n",
+    );
+    world.succeeds("snapshot");
+    world.at("2024-03-03");
+    world.tell("after a night without copies, of which one table allows none");
+    world.succeeds("snapshot");
+    assert_eq!(world.asof("compact"), 5);
+    let document = world.json("compact");
+    assert_eq!(document[0]["table"], "customer");
+    assert_eq!(document[0]["mode"], "failed");
+    assert_eq!(document[0]["error"]["exit_code"], 3, "{document}");
+    assert_eq!(document[1]["mode"], "up_to_date");
+    assert_eq!(world.asof("-q compact customer item"), 5);
+    world.tell("alone, and with another one that fails alike");
+    assert_eq!(world.asof("compact customer"), 3);
+    assert_eq!(world.asof("compact customer stock --gaps error --full"), 3);
+    assert_eq!(world.asof("compact customer nothing"), 2);
+    world.pin("every_table_compacted");
+}
+
+#[test]
 fn the_document_of_a_run_has_every_table_and_what_is_wrong_with_it() {
     let world = shop();
     world.write("customer.csv", "id;name;Name\n1;Ann;A\n");

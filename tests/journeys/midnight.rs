@@ -84,6 +84,62 @@ fn yesterday_is_the_day_before_however_long_it_is() {
 }
 
 #[test]
+fn a_number_of_days_ago_is_a_calendar_date_however_long_days_are() {
+    // In each of these weeks clocks change, or a day is left out; the first instant of each pair is
+    // the last moment of a day.
+    for (zone, instant, from) in [
+        ("America/New_York", "2024-03-14T03:59:59Z", "2024-03-06"),
+        ("America/New_York", "2024-03-14T04:00:00Z", "2024-03-07"),
+        ("America/New_York", "2024-11-07T04:59:59Z", "2024-10-30"),
+        ("America/New_York", "2024-11-07T05:00:00Z", "2024-10-31"),
+        ("Pacific/Auckland", "2024-04-09T11:59:59Z", "2024-04-02"),
+        ("Pacific/Auckland", "2024-04-09T12:00:00Z", "2024-04-03"),
+        ("America/Santiago", "2024-09-09T02:59:59Z", "2024-09-01"),
+        ("America/Santiago", "2024-09-09T03:00:00Z", "2024-09-02"),
+        ("Pacific/Apia", "2011-12-30T09:59:59Z", "2011-12-22"),
+        ("Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-24"),
+    ] {
+        let mut world = shop(zone);
+        world.at_instant(instant);
+        world.write("events/none", "");
+        let range = |from: &str| {
+            let line = format!("partitions events --layout %Y-%m-%d --from {from} --to yesterday");
+            let found = world.json(&line);
+            assert_eq!(found["missing_days"], 7, "{zone} {instant}: {found}");
+            found["from"].clone()
+        };
+        assert_eq!((range("7d"), range("1w")), (from.into(), from.into()));
+    }
+}
+
+#[test]
+fn the_last_week_is_made_up_and_only_what_is_missing_runs() {
+    let mut world = World::shop(3);
+    world.tell("three nights were copied, and their job never ran");
+    let job = "backfill --events item_events --table item --on item_id=id --out out";
+    world.at("2024-03-09");
+    world.succeeds(&format!("{job} --from 7d --to yesterday"));
+    world.at("2024-03-08");
+    world.succeeds(&format!("{job} --from 7d --to yesterday"));
+    world.succeeds(&format!("{job} --from 1w --to 5d"));
+    world.tell("wherever a date is named");
+    world.succeeds("show item 6d --limit 1");
+    world.succeeds("diff item 7d 6d --limit 1");
+    world.refuses(3, "show item 8d");
+    world.refuses(3, "snapshot item --date 1d");
+    world.tell("what is no number of days");
+    world.refuses(2, &format!("{job} --from yesterday --to 2d"));
+    for wrong in ["7", "--from=-7d", "'7 days ago'", "7days", "-7d", "500000d"] {
+        let from = match wrong.starts_with("--") {
+            true => wrong.to_owned(),
+            false => format!("--from {wrong}"),
+        };
+        world.refuses(2, &format!("{job} {from}"));
+    }
+    world.pin("days_ago");
+}
+
+#[test]
 fn a_run_that_begins_before_midnight_keeps_its_date() {
     let mut world = shop("Europe/Berlin");
     world.at_instant("2024-03-30T22:59:59.999Z");

@@ -169,6 +169,128 @@ fn json_and_a_pipe_are_kept_too_and_so_is_what_is_not_of_the_declared_type() {
     world.pin("quarantine_json");
 }
 
+/// A table with a copy of the first night, on the second, whose types are declared: `v` is int64 and
+/// `n` is int8.
+fn declared(source: &str) -> World {
+    let mut world = World::new();
+    world.write(
+        "asof.toml",
+        format!(
+            "lake = 'lake'\n[tables.item]\nsource = '{source}'\nkey = ['id']\n\
+             types = {{ v = 'int64', n = 'int8' }}\n"
+        ),
+    );
+    world.at("2024-03-02");
+    world
+}
+
+#[test]
+fn values_of_parquet_that_a_declared_type_does_not_hold_are_kept_in_their_own_type() {
+    let mut world = declared("items");
+    let ids = |ids: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(ids.to_vec())) };
+    let texts = |texts: &[&str]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    // Two columns do not fit, one of them in the second file only.
+    let [one, two] = ["items/1.parquet", "items/2.parquet"];
+    world.parquet(
+        one,
+        &[
+            ("id", ids(&[3, 1])),
+            ("v", texts(&["30", "x"])),
+            ("n", ids(&[3, 1])),
+        ],
+    );
+    world.parquet(
+        two,
+        &[("id", ids(&[2])), ("v", texts(&["20"])), ("n", ids(&[200]))],
+    );
+    world.refuses(3, "snapshot item --dry-run");
+    assert_eq!(world.listing("lake/item/_refused"), [] as [String; 0]);
+    world.refuses(3, "snapshot item");
+    assert_eq!(
+        world.rows(REFUSED),
+        ["id|v|n", "1|x|1", "2|20|200", "3|30|3"]
+    );
+    assert_eq!(world.column_type(REFUSED, "n"), "Int64");
+    let reasons = world.footer(REFUSED)["refused"].clone();
+    assert_eq!(reasons.as_array().map(Vec::len), Some(2), "{reasons}");
+    world.tell(
+        "the hints, typed: the types are those that asof.toml declares, so it is refused again",
+    );
+    type_hints(&mut world, "snapshot item");
+    world.tell("published with other types, a week later");
+    world.at("2024-03-09");
+    world.succeeds("snapshot item --publish 2024-03-02 --types v=text,n=int16");
+    assert_eq!(world.listing("lake/item/_refused"), [] as [String; 0]);
+    world.tell("a guard that is for the declared type is not asked of another one");
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.dated]\nsource = 'dated.parquet'\nkey = ['id']\n\
+         types = { seen = 'date' }\ncolumns.seen = { max_age = '2d' }\n",
+    );
+    world.parquet(
+        "dated.parquet",
+        &[("id", ids(&[1])), ("seen", texts(&["soon"]))],
+    );
+    world.refuses(3, "snapshot dated");
+    world.write("dated.csv", "id,seen\n1,soon\n");
+    world.refuses(3, "snapshot dated --source dated.csv");
+    world.pin("quarantine_declared");
+}
+
+#[test]
+fn values_of_other_files_that_carry_types_are_kept_and_those_of_databases_are_not() {
+    let mut world = declared("item.ndjson");
+    world.write(
+        "item.ndjson",
+        "{\"id\": 1, \"v\": 1.50, \"n\": 7}\n{\"id\": 2, \"v\": {\"a\": 2}, \"n\": 8}\n",
+    );
+    world.refuses(3, "snapshot item");
+    assert_eq!(
+        world.rows(REFUSED),
+        ["id|v|n", "1|1.50|7", "2|{\"a\":2}|8"],
+        "digits as they came, and what fits in its declared type"
+    );
+    assert_eq!(world.column_type(REFUSED, "n"), "Int8");
+    world.tell("a pipe");
+    let input = b"{\"id\": 1, \"v\": 0, \"n\": 1}\n{\"id\": 2, \"v\": 0, \"n\": 128}\n";
+    let pipe = "snapshot item --source - --source-format ndjson";
+    assert_eq!(world.asof_reading(pipe, input), 3);
+    assert_eq!(world.rows(REFUSED), ["id|v|n", "1|0|1", "2|0|128"]);
+    world.tell("Arrow IPC");
+    let column = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+    let columns = [("id", column(1)), ("v", column(0)), ("n", column(300))];
+    let rows = arrow::array::RecordBatch::try_from_iter(columns).expect("rows");
+    let mut writer =
+        arrow::ipc::writer::FileWriter::try_new(Vec::new(), rows.schema_ref()).expect("a writer");
+    writer.write(&rows).expect("written");
+    world.write("item.arrow", writer.into_inner().expect("finished"));
+    world.refuses(3, "snapshot item --source item.arrow");
+    assert_eq!(world.rows(REFUSED), ["id|v|n", "1|0|300"]);
+    world.tell("what is refused for another reason, too, is not kept");
+    world.write(
+        "item.ndjson",
+        "{\"id\": 1, \"v\": 0, \"n\": 300}\n{\"id\": 2\n",
+    );
+    world.refuses(3, "snapshot item");
+    assert_eq!(
+        world.rows(REFUSED),
+        ["id|v|n", "1|0|300"],
+        "the copy before"
+    );
+    #[cfg(feature = "databases")]
+    {
+        world.tell("a database");
+        world.succeeds("snapshot item --discard latest");
+        let shop = rusqlite::Connection::open(world.path("shop.db")).expect("a database");
+        let made = "CREATE TABLE item (id INTEGER, v INTEGER, n INTEGER);
+                    INSERT INTO item VALUES (1, 0, 300)";
+        shop.execute_batch(made).expect("a table");
+        world.refuses(3, "snapshot item --source sqlite:shop.db");
+        assert_eq!(world.listing("lake/item/_refused"), [] as [String; 0]);
+    }
+    world.pin("quarantine_declared_elsewhere");
+}
+
 #[test]
 fn what_cannot_be_read_to_its_end_is_not_kept_and_the_message_says_so() {
     let mut world = world("id,v\n1,a\n");

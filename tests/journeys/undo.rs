@@ -59,6 +59,33 @@ fn a_copy_that_should_not_exist_is_dropped_and_all_that_came_of_it_follows() {
 }
 
 #[test]
+fn the_latest_copy_is_dropped_and_brought_back_by_that_word() {
+    let mut world = World::shop(3);
+    world.tell("nothing was put aside yet");
+    world.refuses(2, "restore item latest");
+    world.refuses(0, "drop item latest --dry-run");
+    world.succeeds("drop item latest");
+    world.succeeds("restore item latest");
+    world.tell("a copy of a later date was replaced, and that date has a snapshot");
+    world.write("item.csv", "id,name,status,price\n1,Bolt,DRAFT,2\n");
+    world.succeeds("snapshot item --if-exists replace --force");
+    world.refuses(4, "restore item latest");
+    world.succeeds("drop item 2024-03-02");
+    world.refuses(0, "restore item latest --dry-run");
+    world.succeeds("restore item latest");
+    world.tell("other words");
+    world.at("2024-03-04");
+    world.succeeds("drop item yesterday");
+    world.refuses(2, "restore item today");
+    world.succeeds("restore item yesterday --copy 20240304");
+    world.tell("what cannot be");
+    world.refuses(2, "drop nothing latest");
+    world.refuses(2, "restore nothing latest");
+    world.refuses(2, "drop item last");
+    world.pin("undo_of_the_latest");
+}
+
+#[test]
 fn a_replaced_copy_is_brought_back() {
     let mut world = World::shop(2);
     world.tell("the copy is replaced by a wrong one");
@@ -106,6 +133,8 @@ fn an_external_copy_is_not_dropped() {
     world.write("copies/2024-03-01.csv", "id\n1\n");
     world.refuses(2, "drop item 2024-03-01");
     world.refuses(2, "restore item 2024-03-01");
+    world.refuses(2, "drop item latest");
+    world.refuses(2, "restore item latest");
     world.pin("undo_external");
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{OUTPUTS, begin, recipe, run, shop};
+use super::{INTERVALS, OUTPUTS, add_a_table_that_fails, begin, recipe, run, shop};
 use crate::journeys::environment::World;
 
 /// A crontab: its variables, and its lines, each with the five fields of its times and its command.
@@ -118,7 +118,48 @@ fn a_night_by_cron_mails_nothing_unless_something_is_wrong() {
         mail.contains("table item has no snapshot of 2024-01-07"),
         "{mail}"
     );
-    assert!(mail.contains("asof backfill: exit code 3\n"), "{mail}");
+    // The day before is up to date.
+    assert!(mail.contains("asof backfill: exit code 5\n"), "{mail}");
+}
+
+#[test]
+#[ignore = "needs flock: tests/run --schedulers"]
+fn one_failed_table_is_mailed_and_holds_back_no_other() {
+    let mut world = shop();
+    add_a_table_that_fails(&world);
+    begin(&mut world, 5);
+    let crontab = Crontab::of(&world);
+    for _ in 0..2 {
+        let (_, mail) = crontab.run(&world, "snapshot", "2024-01-05T00:30:00Z");
+        assert!(mail.contains("error: table broken, 2024-01-05"), "{mail}");
+        assert!(mail.contains("asof snapshot: exit code 5\n"), "{mail}");
+    }
+    for (line, now) in [("compact", "05T03:00"), ("backfill", "06T03:30")] {
+        let mail = crontab.run(&world, line, &format!("2024-01-{now}:00Z"));
+        assert_eq!(mail, (0, String::new()), "{line}");
+    }
+    assert_eq!(world.rows(INTERVALS).len(), 4, "a header and three rows");
+}
+
+#[test]
+#[ignore = "needs flock: tests/run --schedulers"]
+fn the_job_makes_up_the_days_of_a_week() {
+    let mut world = shop();
+    let crontab = Crontab::of(&world);
+    for day in 5..=7 {
+        begin(&mut world, day);
+        let early = format!("2024-01-0{day}T00:30:00Z");
+        let mail = crontab.run(&world, "snapshot", &early);
+        assert_eq!(mail, (0, String::new()));
+    }
+    // The seventh is the last of the seven days before the fourteenth.
+    for (now, outputs) in [("15T03:30", 0), ("14T03:30", 1), ("12T03:30", 3)] {
+        let mail = crontab.run(&world, "backfill", &format!("2024-01-{now}:00Z"));
+        assert_eq!(mail, (0, String::new()), "{now}");
+        let written = world.listing(OUTPUTS);
+        let written = written.iter().filter(|path| path.ends_with("parquet"));
+        assert_eq!(written.count(), outputs, "{now}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The assets, materialized by `dagster asset materialize`.
 
 use super::{
-    OUTPUTS, SNAPSHOTS, begin, find_another_writer_first, module, python, recipe, run, shop,
+    INTERVALS, OUTPUTS, SNAPSHOTS, add_a_table_that_fails, begin, find_another_writer_first,
+    module, python, recipe, run, shop,
 };
 use crate::journeys::environment::{World, text};
 
@@ -109,6 +110,40 @@ fn refused_data_fails_at_once_and_a_conflict_is_retried() {
         assert!(!said.contains("STEP_UP_FOR_RETRY"), "{said}");
     }
     assert_eq!(world.tree(SNAPSHOTS), lake);
+}
+
+#[test]
+#[ignore = "needs Dagster: tests/run --schedulers"]
+fn one_failed_table_fails_the_run_and_holds_back_no_other() {
+    let mut world = dagster();
+    let quick = recipe(&world, "assets.py")
+        .replace("max_retries=3", "max_retries=1")
+        .replace("delay=300", "delay=1");
+    world.write("assets.py", quick);
+    add_a_table_that_fails(&world);
+    let copies = "snapshots,intervals";
+    // Nothing can be copied, and so nothing compacted: the retry is that of the copy.
+    world.at_instant("2024-01-05T00:30:00Z");
+    let (code, said) = materialize(&world, copies, &["--partition", "2024-01-05"]);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(said.matches("STEP_UP_FOR_RETRY").count(), 1, "{said}");
+    begin(&mut world, 5);
+    let (code, said) = materialize(&world, copies, &["--partition", "2024-01-05"]);
+    assert_eq!(code, 1, "the run fails: {said}");
+    for told in [
+        "error: table broken, 2024-01-05",
+        "asof exited with 5: a retry may succeed",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert_eq!(world.rows(INTERVALS).len(), 4, "a header and three rows");
+    let day = ["--partition", "2024-01-05"];
+    let (code, said) = materialize(&world, "active_item_events", &day);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("  2024-01-05  written  2 rows"), "{said}");
+    world.write("broken.csv", "id\n1\n");
+    let (code, said) = materialize(&world, copies, &day);
+    assert_eq!(code, 0, "{said}");
 }
 
 /// Prints the partition that each schedule asks for at a time.

@@ -78,6 +78,17 @@ fn begin(world: &mut World, day: u8) {
     world.at_instant(&format!("2024-01-0{day}T00:30:00Z"));
 }
 
+/// Where the intervals of the table are.
+const INTERVALS: &str = "lake/item/intervals/item.parquet";
+
+/// Adds a table whose source is not there, so that its copy fails every night. It comes before the
+/// other one in every list.
+fn add_a_table_that_fails(world: &World) {
+    let config = text(&world.bytes("asof.toml"));
+    let table = "\n[tables.broken]\nsource = \"broken.csv\"\nkey = [\"id\"]\n";
+    world.write("asof.toml", config + table);
+}
+
 /// The folder of the program under test.
 fn programs() -> String {
     let folder = Path::new(ASOF).parent().expect("a folder");

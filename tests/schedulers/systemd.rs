@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::{OUTPUTS, begin, programs, recipe, run, shop};
+use super::{INTERVALS, OUTPUTS, add_a_table_that_fails, begin, programs, recipe, run, shop};
 use crate::journeys::environment::{World, words};
 
 const UNITS: [&str; 4] = [
@@ -86,7 +86,8 @@ fn start(world: &World, unit: &str, now: &str) -> (i32, String) {
     let folder = settings(world, unit, "WorkingDirectory");
     let mut printed = String::new();
     for line in settings(world, unit, "ExecStart") {
-        let words = words(&line);
+        // Of one dollar, systemd would make a variable.
+        let words = words(&line.replace("$$", "$"));
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
@@ -110,13 +111,11 @@ fn start(world: &World, unit: &str, now: &str) -> (i32, String) {
 #[test]
 fn units_run_a_night_and_fail_with_the_exit_code_of_asof() {
     let mut world = shop();
-    let program = format!("{}/asof", programs());
-    for unit in ["asof.service", "asof-backfill.service"] {
+    let program = format!("{}/asof ", programs());
+    for (unit, commands) in [("asof.service", 2), ("asof-backfill.service", 1)] {
         let lines = settings(&world, unit, "ExecStart");
-        assert!(
-            lines.iter().all(|line| line.starts_with(&program)),
-            "{lines:?}"
-        );
+        assert_eq!(lines[0].matches(&program).count(), commands, "{lines:?}");
+        assert!(!lines[0].replace("$$", "").contains('$'), "{lines:?}");
     }
     begin(&mut world, 5);
     let night = "2024-01-05T00:30:00Z";
@@ -136,4 +135,27 @@ fn units_run_a_night_and_fail_with_the_exit_code_of_asof() {
     let (code, said) = start(&world, "asof.service", "2024-01-06T00:30:00Z");
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("error: table item, 2024-01-06"), "{said}");
+}
+
+#[test]
+fn one_failed_table_fails_the_unit_and_holds_back_no_other() {
+    let mut world = shop();
+    add_a_table_that_fails(&world);
+    let night = "2024-01-05T00:30:00Z";
+    // Nothing can be copied, and so nothing compacted: the unit has the exit code of the copy.
+    let (code, said) = start(&world, "asof.service", night);
+    assert_eq!(code, 1, "{said}");
+    begin(&mut world, 5);
+    for _ in 0..2 {
+        let (code, said) = start(&world, "asof.service", night);
+        assert_eq!(code, 5, "{said}");
+        assert!(said.contains("error: table broken, 2024-01-05"), "{said}");
+        assert_eq!(world.rows(INTERVALS).len(), 4, "a header and three rows");
+    }
+    world.write("broken.csv", "id\n1\n");
+    assert_eq!(start(&world, "asof.service", night), (0, String::new()));
+    let damaged = world.bytes(INTERVALS)[1..].to_vec();
+    world.write(INTERVALS, damaged);
+    let (code, said) = start(&world, "asof.service", night);
+    assert_ne!(code, 0, "a compaction that fails: {said}");
 }

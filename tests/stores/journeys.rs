@@ -681,3 +681,35 @@ fn a_secret_of_the_configuration_is_never_shown() {
     }
     assert!(Server::S3.keys(&root).len() >= 4);
 }
+
+#[cfg(feature = "sql")]
+#[test]
+fn a_project_in_a_store_is_checked_and_no_object_is_written() {
+    let mut shop = Remote::shop("check", 0);
+    shop.put("active.sql", SQL);
+    let config = text(&shop.world.bytes("asof.toml"));
+    let root = shop.root.clone();
+    shop.world.night(1);
+    shop.world.tell("before the first night");
+    shop.refuses(0, "check --connect");
+    shop.world.succeeds("snapshot item");
+    shop.world.tell("after it");
+    shop.refuses(0, "check --connect");
+    shop.world
+        .tell("what is not there, or not as asof.toml says");
+    let wrong = config.replace("item.csv", &format!("{root}/item.csv"))
+        + &format!(
+            "[tables.price]\nsource = '{root}/prices/{{date}}.csv'\nkey = ['code']\n\
+             [tables.stock]\nsnapshots = '{root}/stock'\nlayout = '%Y-%m-%d.csv'\nkey = ['id']\n\
+             [tables.elsewhere]\nsource = 's3://no-such-bucket/item.csv'\nkey = ['id']\n\
+             [events.clicks]\npath = '{root}/clicks'\nlayout = 'date=%Y-%m-%d'\n"
+        );
+    shop.put("prices/2024-02-28.csv", "id,price\n1,2\n");
+    shop.world.write("asof.toml", wrong);
+    shop.refuses(5, "check --connect");
+    shop.world.tell("a lake in a bucket that there is not");
+    let elsewhere = config.replace(&format!("{root}/lake"), "s3://no-such-bucket/lake");
+    shop.world.write("asof.toml", elsewhere);
+    shop.refuses(5, "check --connect");
+    shop.world.pin("stores_check");
+}

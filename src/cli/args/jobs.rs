@@ -17,7 +17,7 @@ pub struct BackfillArgs {
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
     /// The first date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Day,
     /// The last date, included [default: today]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
@@ -53,7 +53,7 @@ pub struct JoinArgs {
     #[arg(long, value_name = "FILE")]
     pub out: String,
     /// The first date of the events [default: that of the first event]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Option<Day>,
     /// The last date, included [default: that of the last event]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]

@@ -76,7 +76,7 @@ pub struct StatusArgs {
     /// A table or a job; by default all
     pub name: Option<String>,
     /// The first date of a job to look at [default: ten years before the last]
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Option<Day>,
     /// The last date of a job to look at [default: today]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
@@ -114,7 +114,7 @@ pub struct PartitionsArgs {
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
     /// The first date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Day,
     /// The last date, included
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]

@@ -236,7 +236,7 @@ pub struct CompactArgs {
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
     /// The first date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Option<Day>,
     /// The last date, included
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
@@ -288,7 +288,7 @@ pub struct ExpandArgs {
     /// The table
     pub table: String,
     /// The first date, included
-    #[arg(long, value_parser = day, value_name = "DATE")]
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
     pub from: Day,
     /// The last date, included
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]

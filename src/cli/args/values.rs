@@ -20,7 +20,9 @@ fn with_hints(error: &Error) -> String {
 
 pub(super) fn day(text: &str) -> Result<Day, String> {
     if text == "latest" {
-        return Err("a range begins at a date, today or yesterday".to_owned());
+        return Err(
+            "a range begins at a date, today, yesterday, or 7d for seven days ago".to_owned(),
+        );
     }
     text.parse().map_err(|error| with_hints(&error))
 }

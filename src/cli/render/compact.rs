@@ -1,15 +1,24 @@
 //! `compact`: what was read, and what the intervals hold.
 
 use super::{Render, dropped_rows, facts, selected};
-use crate::cli::printer::{BOLD, Printer, count, number, paint, size};
-use crate::commands::compact::{CompactReport, CompactionMode};
+use crate::cli::printer::{BOLD, Printer, RED, count, number, paint, size};
+use crate::commands::compact::{CompactReport, CompactionMode, CompactionRun, TableCompaction};
 use crate::error::Result;
 
-impl Render for [CompactReport] {
+impl Render for CompactionRun {
     const IS_LEFT_OUT_IF_QUIET: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
-        self.iter().try_for_each(|report| table(printer, report))
+        self.tables
+            .iter()
+            .try_for_each(|compacted| match compacted {
+                TableCompaction::Done(report) => table(printer, report),
+                TableCompaction::Failed(failed) => printer.line(format!(
+                    "{} {}",
+                    paint(BOLD, failed.table.as_str()),
+                    paint(RED, "failed")
+                )),
+            })
     }
 }
 

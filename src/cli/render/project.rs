@@ -47,7 +47,7 @@ fn reason(why: &NotChecked) -> String {
         NotChecked::StandardInput => "it is read from standard input".to_owned(),
         NotChecked::NoSource => "it has no source".to_owned(),
         NotChecked::NoPath => "it has no path in asof.toml".to_owned(),
-        NotChecked::NeedsFailed(what) => format!("{what} failed"),
+        NotChecked::NeedsFailed(what) => format!("it needs {what}, which failed"),
     }
 }
 

@@ -40,7 +40,7 @@ mod warnings;
 
 pub(super) use self::ad_hoc_outputs::AdHocOutput;
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
-pub(super) use self::events::{EventDates, configured_events};
+pub(super) use self::events::{EventDates, EventsPlace, configured_events};
 pub(super) use self::job::{ResolvedJob, layout_of};
 use self::lineage::BackfillRun;
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};

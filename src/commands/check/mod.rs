@@ -25,11 +25,12 @@ use std::path::Path;
 
 use self::examine::{examine, missing_key_columns};
 use super::Workspace;
-use super::backfill::{EventDates, configured_events};
+use super::backfill::{EventDates, EventsPlace, configured_events};
 use super::lookup::unconfigured;
 use super::snapshot::keep_names;
 use super::sources::{GivenSource, WrittenSource, find_source};
 use crate::domain::dedup::Dedup;
+use crate::domain::layout::Layout;
 use crate::engine::dated::Dated;
 use crate::engine::pins::pins;
 use crate::engine::table::SnapshotTable;
@@ -40,7 +41,7 @@ use crate::source::{
 };
 use crate::storage::Batches;
 use crate::storage::lake::LakeRoot;
-use crate::storage::lake::location::Object;
+use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions;
 
 /// How many rows are shown.
@@ -276,9 +277,7 @@ fn check_table(
     let as_check =
         |error: Error| error.with_hints(|hint| hint.replace("asof snapshot", "asof check"));
     let date = date_of_source(workspace, &name, options).map_err(as_check)?;
-    let label = date.unwrap_or_else(|| workspace.clock.today());
-    let found = find_source(workspace, &name, label, &options.source, stdin);
-    let mut source = found.map_err(as_check)?;
+    let mut source = source_on(workspace, &name, date, options, stdin).map_err(as_check)?;
     let opened = table(workspace, &name, date, options, source.as_mut())?;
     examine(workspace, options, opened)
 }
@@ -297,6 +296,31 @@ fn date_of_source(
     };
     let latest = || source.latest_date(workspace, today).unwrap_or(today);
     Ok(Some(options.date.unwrap_or_else(latest)))
+}
+
+/// A table's source on a date; the present state if there is none.
+fn source_on<'s>(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: Option<NaiveDate>,
+    options: &CheckOptions,
+    stdin: &'s mut dyn Read,
+) -> Result<Box<dyn SnapshotSource + 's>> {
+    let today = workspace.clock.today();
+    let found = find_source(
+        workspace,
+        name,
+        date.unwrap_or(today),
+        &options.source,
+        stdin,
+    );
+    // The date of a snapshot is none of a source that has no dates.
+    let dated = format!("table {name}, {today}: ");
+    let without_date = |text: String| text.replacen(&dated, &format!("table {name}: "), 1);
+    match date {
+        Some(_) => found,
+        None => found.map_err(|error| error.reworded(without_date)),
+    }
 }
 
 /// Refuses a date where there is one state, the present one.
@@ -392,12 +416,7 @@ fn copies(
     let opened = match table.dated.take() {
         Some(dated) => of_column(&dated, root, options)?,
         None => {
-            let (date, files) = latest(
-                options,
-                &format!("table {name}"),
-                |range| table.find(range),
-                workspace,
-            )?;
+            let (date, files) = latest_copy(workspace, &table, options)?;
             let layout = LayoutColumns::of_table(&table.layout);
             let rules = TypeRules {
                 external: true,
@@ -422,9 +441,7 @@ fn events(workspace: &Workspace<'_>, options: &CheckOptions) -> Result<Opened> {
     let root = workspace.shown(&place.root);
     match place.dates {
         EventDates::Layout(ref layout) => {
-            let find = |range: Option<DateRange>| partitions::find(&place.root, layout, range);
-            let (date, files) =
-                latest(options, &format!("events {}", place.name), find, workspace)?;
+            let (date, files) = latest_events(workspace, &place, layout, options)?;
             let rules = TypeRules {
                 layout: LayoutColumns::of_events(layout),
                 ..place.types
@@ -462,7 +479,7 @@ fn events_in(workspace: &Workspace<'_>, options: &CheckOptions, source: &str) ->
 fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened> {
     let mut survey = dated.survey(options.date.map(DateRange::single))?;
     let Some(date) = survey.dates.keys().next_back().copied() else {
-        return Err(nothing(&dated.place, options));
+        return Err(no_rows(&dated.place, options.date));
     };
     survey.range = Some(DateRange::single(date));
     let format = dated.format.of(&survey.files)?;
@@ -494,27 +511,64 @@ fn of_column(dated: &Dated, root: &str, options: &CheckOptions) -> Result<Opened
     })
 }
 
-/// The files of the date that is asked for, or of the latest one.
-fn latest(
-    options: &CheckOptions,
-    what: &str,
-    find: impl Fn(Option<DateRange>) -> Result<partitions::Found>,
+/// The copy of an external table of the date that is asked for, or the latest one.
+fn latest_copy(
     workspace: &Workspace<'_>,
+    table: &SnapshotTable,
+    options: &CheckOptions,
 ) -> Result<(NaiveDate, Vec<Object>)> {
-    let found = match options.date {
-        Some(date) => find(Some(DateRange::single(date))).map(|found| found.partitions),
-        None => partitions::find_latest(workspace.clock.today(), find),
-    };
-    let found = found.map_err(|error| error.within(what))?.pop_last();
-    found.ok_or_else(|| nothing(what, options))
+    let what = format!("table {}", table.name);
+    let find = |range| table.find(range);
+    latest(
+        workspace,
+        options,
+        (&table.root, &table.layout),
+        &what,
+        find,
+    )
 }
 
-/// The refusal of a place that has no rows.
-fn nothing(what: &str, options: &CheckOptions) -> Error {
-    match options.date {
+/// The files of events of the date that is asked for, or of the latest one.
+fn latest_events(
+    workspace: &Workspace<'_>,
+    place: &EventsPlace,
+    layout: &Layout,
+    options: &CheckOptions,
+) -> Result<(NaiveDate, Vec<Object>)> {
+    let what = format!("events {}", place.name);
+    let find = |range| partitions::find(&place.root, layout, range);
+    latest(workspace, options, (&place.root, layout), &what, find)
+}
+
+/// The files of the date that is asked for, or of the latest one.
+fn latest(
+    workspace: &Workspace<'_>,
+    options: &CheckOptions,
+    (root, layout): (&Location, &Layout),
+    what: &str,
+    find: impl Fn(Option<DateRange>) -> Result<partitions::Found>,
+) -> Result<(NaiveDate, Vec<Object>)> {
+    let today = workspace.clock.today();
+    let found = match options.date {
+        Some(date) => find(Some(DateRange::single(date))).map(|found| found.partitions),
+        None => partitions::find_latest(today, find),
+    };
+    let found = found.map_err(|error| error.within(what))?.pop_last();
+    found.ok_or_else(|| match options.date {
+        Some(_) => no_rows(what, options.date),
+        None => Error::refused(format!(
+            "{what}: '{}' has no path of a date up to {today} in the layout '{layout}'",
+            workspace.shown(root)
+        ))
+        .hint("correct the path or the layout in asof.toml"),
+    })
+}
+
+/// The refusal of a place that has no rows of a date, or none at all.
+fn no_rows(what: &str, date: Option<NaiveDate>) -> Error {
+    match date {
         Some(date) => Error::refused(format!("{what}: there are no rows of {date}"))
             .hint("leave out --date, to read the latest date"),
-        None => Error::refused(format!("{what}: there are no rows of any date"))
-            .hint("check the path and the layout, or the date column, in asof.toml"),
+        None => Error::refused(format!("{what}: there are no rows")),
     }
 }

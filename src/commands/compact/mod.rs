@@ -24,6 +24,7 @@ mod reuse;
 #[cfg(all(test, feature = "sql"))]
 mod selection_tests;
 mod settings;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ use self::existing::Existing;
 use self::lineage::CompactRun;
 use self::plan::Compaction;
 pub use self::settings::CompactOptions;
+pub use self::tables::{CompactionRun, FailedCompaction, TableCompaction};
 use super::Workspace;
 use crate::domain::type_names::type_name;
 pub use crate::engine::compaction::DayChanges;
@@ -135,23 +137,78 @@ pub struct CompactReport {
     pub store_requests: Option<RequestCounts>,
 }
 
-/// Compacts the tables, one after the other.
+/// Compacts tables, one after the other. A failure of one of several stops no other, and is in the
+/// report.
 ///
 /// # Errors
-/// Whatever refuses or fails; what was written before stands.
+/// A usage error for a table that there is not, and for options that contradict each other; whatever
+/// refuses or fails if there is one table.
+pub fn compact_tables(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &CompactOptions,
+) -> Result<CompactionRun> {
+    if options.snapshots.is_some() {
+        let report = compact_external(workspace, tables, options)?;
+        let tables = vec![TableCompaction::Done(Box::new(report))];
+        return Ok(CompactionRun { tables });
+    }
+    let names = names_of(workspace, tables, options)?;
+    let compacted = names
+        .iter()
+        .map(|name| match compact_one(workspace, name, options) {
+            Ok(report) => Ok(TableCompaction::Done(Box::new(report))),
+            Err(error) if names.len() == 1 => Err(error),
+            Err(error) => Ok(TableCompaction::Failed(FailedCompaction {
+                table: name.clone(),
+                error: match error.to_string().contains(&format!("table {name}")) {
+                    true => error,
+                    false => error.within(format!("table {name}")),
+                },
+            })),
+        });
+    let tables = compacted.collect::<Result<_>>()?;
+    Ok(CompactionRun { tables })
+}
+
+/// Compacts tables, one after the other.
+///
+/// # Errors
+/// As [`compact_tables`], and the first failure of a table; what was written stands.
 pub fn compact(
     workspace: &Workspace<'_>,
     tables: &[String],
     options: &CompactOptions,
 ) -> Result<Vec<CompactReport>> {
-    if let Some(root) = &options.snapshots {
-        let (report, store_requests) =
-            workspace.counting(|| external::external(workspace, tables, root, options))?;
-        return Ok(vec![CompactReport {
-            store_requests,
-            ..report
-        }]);
-    }
+    let run = compact_tables(workspace, tables, options)?;
+    let reports = run.tables.into_iter().map(|table| match table {
+        TableCompaction::Done(report) => Ok(*report),
+        TableCompaction::Failed(failed) => Err(failed.error),
+    });
+    reports.collect()
+}
+
+/// Compacts the snapshots that the options name.
+fn compact_external(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &CompactOptions,
+) -> Result<CompactReport> {
+    let root = options.snapshots.as_deref().unwrap_or_default();
+    let (report, store_requests) =
+        workspace.counting(|| external::external(workspace, tables, root, options))?;
+    Ok(CompactReport {
+        store_requests,
+        ..report
+    })
+}
+
+/// The tables that are to be compacted: those named or, if none is, all that have snapshots.
+fn names_of(
+    workspace: &Workspace<'_>,
+    tables: &[String],
+    options: &CompactOptions,
+) -> Result<Vec<TableName>> {
     if options.layout.is_some() {
         return Err(Error::usage("--layout requires --snapshots"));
     }
@@ -173,21 +230,25 @@ pub fn compact(
         return Err(Error::usage("--out requires exactly one table name")
             .hint(format!("asof compact {} --out PATH", names[0])));
     }
-    names
-        .iter()
-        .map(|name| {
-            let run = CompactRun::start(workspace, name, options);
-            let compacted = workspace.counting(|| one(workspace, name, options));
-            if let Some(run) = run {
-                run.end(&compacted.as_ref().map(|(report, _)| report));
-            }
-            let (report, store_requests) = compacted?;
-            Ok(CompactReport {
-                store_requests,
-                ..report
-            })
-        })
-        .collect()
+    Ok(names)
+}
+
+/// Compacts one table, and tells OpenLineage of it.
+fn compact_one(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &CompactOptions,
+) -> Result<CompactReport> {
+    let run = CompactRun::start(workspace, name, options);
+    let compacted = workspace.counting(|| one(workspace, name, options));
+    if let Some(run) = run {
+        run.end(&compacted.as_ref().map(|(report, _)| report));
+    }
+    let (report, store_requests) = compacted?;
+    Ok(CompactReport {
+        store_requests,
+        ..report
+    })
 }
 
 /// The settings with which the intervals of a table are made, if the command line says nothing of

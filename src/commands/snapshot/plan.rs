@@ -1,5 +1,8 @@
 //! Deciding whether a snapshot is to be taken, and from which files, before any of them is read.
 
+use std::collections::BTreeSet;
+
+use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::keep::keep;
@@ -37,6 +40,28 @@ impl SnapshotPlan<'_> {
     pub(super) fn time(&self, workspace: &Workspace<'_>) -> SnapshotTime {
         let taken_at = self.taken_at.unwrap_or_else(|| workspace.clock.now());
         SnapshotTime::of(workspace.clock, self.date, taken_at)
+    }
+
+    /// Has files read some columns as they are, whatever types are declared for them: in their own
+    /// type, or those of JSON as its text. Whether anything is different then. A database is not asked
+    /// again, since others may have written to it meanwhile.
+    pub(super) fn read_as_they_are(&mut self, columns: &BTreeSet<String>) -> bool {
+        let Some(files) = self.source.files() else {
+            return false;
+        };
+        let is_json = files.format == Format::Ndjson;
+        let declared = &mut self.table.types.declared;
+        let mut differs = false;
+        for column in columns {
+            let Some(was) = declared.remove(column) else {
+                continue;
+            };
+            differs |= !is_json || was != DataType::Utf8;
+            if is_json {
+                declared.insert(column.clone(), DataType::Utf8);
+            }
+        }
+        differs
     }
 }
 

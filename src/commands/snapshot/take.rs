@@ -12,7 +12,7 @@ use super::refused::{self, PublishRefusal, RefusedSnapshot};
 use super::report::kept;
 use super::staged::{footer, stage};
 use super::unchanged::unchanged_rows;
-use super::unfit::{UnfitRows, Unfitness, nothing_kept};
+use super::unfit::{UnfitRows, Unfitness, is_tried, nothing_kept};
 use super::write::{EarlierCopies, RowSinks, WrittenRows, write};
 use super::{Outcome, Since, SinceReplacedCopy, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
@@ -27,7 +27,7 @@ use crate::engine::pins::{Watch, absent_columns};
 use crate::engine::table::SnapshotTable;
 use crate::engine::table::dedup::Dropped;
 use crate::engine::units::{UnitSource, settle};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::source::{ExpectedTypes, MistypedColumns, SourceRows, TypeRules};
 use crate::storage::Batches;
 use crate::storage::parquet::footer::{ColumnWire, Content, Footer, SnapshotFooter};
@@ -231,7 +231,8 @@ fn open_source(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     pinned: &SchemaRef,
-    expected: Option<ExpectedTypes>,
+    mistyped: &MistypedColumns,
+    expected: Option<&ExpectedTypes>,
 ) -> Result<OpenSource> {
     let SnapshotPlan {
         table,
@@ -239,12 +240,11 @@ fn open_source(
         source,
         ..
     } = plan;
-    let mistyped = MistypedColumns::default();
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         is_alone: true,
         mistyped: Some(mistyped.clone()),
-        expected: expected.clone(),
+        expected: expected.cloned(),
         ..table.types.clone()
     };
     let within = |error: Error| error.within(format!("table {}, {date}", table.name));
@@ -264,37 +264,53 @@ fn open_source(
     })
 }
 
-/// Reads the source to its end, and settles the types of its columns: first as the types that they
-/// are expected to have, and again if they have others.
+/// Reads the source to its end. Text is first read as the types that its columns are expected to
+/// have, and again if they have others. A source that carries types is read again as it is if a
+/// declared one does not hold its values: then it cannot be a snapshot, but the copy can be kept.
 fn read_input(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
     options: &SnapshotOptions,
     before: &Before,
 ) -> Result<ReadSource> {
-    let expected = ExpectedTypes::default();
-    let read = read_input_once(workspace, plan, options, before, Some(expected.clone()));
-    match read {
-        Err(_) if expected.are_missed() => read_input_once(workspace, plan, options, before, None),
-        read => read,
+    let mistyped = MistypedColumns::default();
+    let mut expected = Some(ExpectedTypes::default());
+    let mut refusals = Vec::new();
+    loop {
+        let types = (&mistyped, expected.as_ref());
+        let error = match read_once(workspace, plan, before, types, &mut refusals) {
+            Err(error) => error,
+            read => return read,
+        };
+        let columns = mistyped.take_columns();
+        if expected.take().is_some_and(|types| types.are_missed()) {
+            continue;
+        }
+        let is_refused = error.kind() == Kind::Refused && !is_tried(options);
+        let is_again = is_refused && plan.read_as_they_are(&columns);
+        refusals.push(error);
+        if !is_again {
+            return Err(nothing_kept(refusals.swap_remove(0), options));
+        }
     }
 }
 
-fn read_input_once(
+/// Reads the source to its end, and settles the types of its columns. It is refused for what it was
+/// refused before.
+fn read_once(
     workspace: &Workspace<'_>,
     plan: &mut SnapshotPlan<'_>,
-    options: &SnapshotOptions,
     before: &Before,
-    expected: Option<ExpectedTypes>,
+    (mistyped, expected): (&MistypedColumns, Option<&ExpectedTypes>),
+    refusals: &mut Vec<Error>,
 ) -> Result<ReadSource> {
-    let nothing_kept = |error: Error| nothing_kept(error, options);
     let pinned = before.pins(&plan.table)?;
     let OpenSource {
         rows,
         respelled,
         left_to_path,
         mistyped,
-    } = open_source(workspace, plan, &pinned, expected).map_err(nothing_kept)?;
+    } = open_source(workspace, plan, &pinned, mistyped, expected)?;
     let time = plan.time(workspace);
     let SnapshotPlan {
         table,
@@ -312,16 +328,20 @@ fn read_input_once(
             workspace.memory,
         )
     };
-    // A guard that does not apply is told before the source is read.
-    counter(&rows.schema)?;
+    // A guard that does not apply is told before the source is read. A column that is not of its type
+    // is told instead.
+    if mistyped.is_empty() && refusals.is_empty() {
+        counter(&rows.schema)?;
+    }
     let mut watch = Watch::new(&rows.schema, &pinned, table);
     let SortedInput {
         batches,
         dropped,
         null_keys,
-    } = sort_rows(workspace, table, *date, rows, &mut watch).map_err(nothing_kept)?;
+    } = sort_rows(workspace, table, *date, rows, &mut watch)?;
     let schema = watch.schema();
     let absent = absent_columns(&pinned, &schema);
+    let mistyped = refusals.drain(..).chain(mistyped).collect();
     let mut why = Unfitness::new(null_keys, mistyped);
     let compared = why.unless_refused(compared_types(table, *date, before, &pinned, &watch))?;
     let Some((comparison, drift)) = compared.filter(|_| why.is_none()) else {

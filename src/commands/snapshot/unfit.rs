@@ -129,10 +129,15 @@ impl UnfitRows {
     }
 }
 
+/// Whether the rows are not to be kept if they are refused: nothing is to be written, or they are kept
+/// already.
+pub(super) fn is_tried(options: &SnapshotOptions) -> bool {
+    options.dry_run || options.publish.is_some()
+}
+
 /// The refusal of a source that could not be read to its end: nothing of it can be kept.
 pub(super) fn nothing_kept(error: Error, options: &SnapshotOptions) -> Error {
-    let is_tried = options.dry_run || options.publish.is_some();
-    if error.kind() != Kind::Refused || is_tried {
+    if error.kind() != Kind::Refused || is_tried(options) {
         return error;
     }
     error.hint("nothing of this copy was kept: it was refused before all of its rows were read")

@@ -153,7 +153,7 @@ impl CopyFacts {
 }
 
 /// A table of the lake, which must be one whose snapshots asof keeps.
-fn managed(workspace: &Workspace<'_>, name: &str) -> Result<TableName> {
+pub(super) fn managed(workspace: &Workspace<'_>, name: &str) -> Result<TableName> {
     let table = workspace.known(name)?;
     if workspace.table_config(&table).snapshots.is_some() {
         return Err(Error::usage(format!(

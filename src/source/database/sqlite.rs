@@ -14,25 +14,23 @@
 
 mod column;
 mod declared;
+mod opening;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use rusqlite::{Connection, Error as SqliteError, ErrorCode, OpenFlags, Statement};
+use rusqlite::{Connection, Error as SqliteError, ErrorCode, Statement};
 
 use self::column::SqliteColumn;
 use self::declared::type_of;
+use self::opening::OpenedFile;
 use super::DatabaseRelation;
 use super::stream::{Asked, Ended, Fill, RowSink, on_a_thread};
 use crate::domain::widening::widen;
 use crate::error::{Context, Error, Result};
 use crate::source::{HEAD_ROWS, SourceRows};
-
-/// How long another program's lock is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads a table or query of a file.
 ///
@@ -40,8 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A failure to open the file; a refusal of the table, the query or the type of a column.
 pub(super) fn read(path: PathBuf, asked: Asked) -> Result<SourceRows> {
     on_a_thread(move |sink| {
-        let connection = open(&path)?;
-        let transaction = connection
+        let file = OpenedFile::open(&path)?;
+        let transaction = file
+            .connection
             .unchecked_transaction()
             .map_err(|error| asked.of_sqlite(error))?;
         let sql = sql(&transaction, &asked)?;
@@ -53,24 +52,13 @@ pub(super) fn read(path: PathBuf, asked: Asked) -> Result<SourceRows> {
         }
         let schema = schema(&transaction, &statement, &sql, &asked)?;
         sink.columns(schema.clone())?;
-        if asked.rules.only_columns {
-            return Ok(());
-        }
-        send_rows(&mut statement, &schema, &asked, sink)
+        let sent = match asked.rules.only_columns {
+            true => Ok(()),
+            false => send_rows(&mut statement, &schema, &asked, sink),
+        };
+        file.check_unwritten()?;
+        sent
     })
-}
-
-/// Opens a file that exists, to read only.
-fn open(path: &Path) -> Result<Connection> {
-    // SQLite itself only says that it is unable to open the file.
-    std::fs::metadata(path).io_context(|| format!("cannot open '{}'", path.display()))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)
-        .io_context(|| format!("cannot open '{}'", path.display()))?;
-    connection
-        .busy_timeout(PATIENCE)
-        .internal_context(|| "SQLite takes no time to wait".into())?;
-    Ok(connection)
 }
 
 /// The query that reads what is asked for.

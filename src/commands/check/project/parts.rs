@@ -8,12 +8,15 @@ use chrono::NaiveDate;
 use super::{CheckedPart, NotChecked, ProjectPart};
 use crate::commands::Workspace;
 use crate::commands::backfill::{EventDates, configured_events};
-use crate::commands::check::{CheckOptions, latest, missing_key_columns, nothing};
+use crate::commands::check::{
+    CheckOptions, date_of_source, latest_copy, latest_events, missing_key_columns, no_rows,
+    source_on,
+};
 use crate::commands::lookup::unconfigured;
 use crate::commands::shown_columns::shown_columns;
 use crate::commands::snapshot::keep_names;
-use crate::commands::sources::{GivenSource, STANDARD_INPUT, find_source};
-use crate::domain::missing_column::missing_column;
+use crate::commands::sources::STANDARD_INPUT;
+use crate::domain::missing_column::names_missing_column;
 use crate::domain::schema::unify;
 use crate::engine::column_guards::{ColumnCounter, SnapshotTime};
 use crate::engine::dated::Dated;
@@ -25,7 +28,6 @@ use crate::model::TableName;
 use crate::source::{self, HEAD_FILES, LayoutColumns, TypeRules};
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::location::Object;
-use crate::storage::lake::partitions;
 
 /// A part that was looked at, with the columns that were found.
 pub(super) struct FoundPart {
@@ -38,6 +40,7 @@ struct FoundColumns {
     schema: SchemaRef,
     /// The types that the table had before; nothing of external tables and of events.
     pinned: SchemaRef,
+    /// Nothing of a source with the present state alone.
     date: Option<NaiveDate>,
     /// How many files there are; nothing of a database.
     files: Option<u64>,
@@ -143,8 +146,13 @@ fn own(
     has_lake: bool,
 ) -> Result<(SnapshotTable, FoundColumns)> {
     let today = workspace.clock.today();
+    let options = CheckOptions {
+        name: name.to_string(),
+        ..CheckOptions::default()
+    };
+    let date = date_of_source(workspace, name, &options)?;
     let stdin = &mut io::empty();
-    let mut source = find_source(workspace, name, today, &GivenSource::default(), stdin)?;
+    let mut source = source_on(workspace, name, date, &options, stdin)?;
     let table = if has_lake {
         workspace.table_with_any_key(name, &[])?
     } else {
@@ -175,7 +183,7 @@ fn own(
     let found = FoundColumns {
         schema: rows.schema,
         pinned,
-        date: None,
+        date,
         files,
         notes: Vec::new(),
     };
@@ -190,8 +198,7 @@ fn copies(workspace: &Workspace<'_>, name: &TableName) -> Result<(SnapshotTable,
         return Ok((table, found));
     }
     let what = format!("table {name}");
-    let find = |range| table.find(range);
-    let (date, files) = latest(&CheckOptions::default(), &what, find, workspace)?;
+    let (date, files) = latest_copy(workspace, &table, &CheckOptions::default())?;
     let rules = TypeRules {
         external: true,
         layout: LayoutColumns::of_table(&table.layout),
@@ -208,7 +215,7 @@ fn copies(workspace: &Workspace<'_>, name: &TableName) -> Result<(SnapshotTable,
 fn first_rows(dated: &Dated) -> Result<FoundColumns> {
     let head = dated.head()?;
     if head.dates.is_empty() {
-        return Err(nothing(&dated.place, &CheckOptions::default()));
+        return Err(no_rows(&dated.place, None));
     }
     Ok(FoundColumns::of_files(head.schema, None, &head.files))
 }
@@ -240,8 +247,7 @@ fn columns_of_events(workspace: &Workspace<'_>, name: &str) -> Result<FoundColum
     let what = format!("events {name}");
     match &place.dates {
         EventDates::Layout(layout) => {
-            let find = |range| partitions::find(&place.root, layout, range);
-            let (date, files) = latest(&CheckOptions::default(), &what, find, workspace)?;
+            let (date, files) = latest_events(workspace, &place, layout, &CheckOptions::default())?;
             let rules = TypeRules {
                 layout: LayoutColumns::of_events(layout),
                 ..place.types.clone()
@@ -305,12 +311,9 @@ fn names_of_nothing(
         let missing = names
             .into_iter()
             .filter(|name| known.index_of(name).is_err());
-        let what = format!(
-            "table {}: '{setting}' names a column, and the source",
-            table.name
-        );
+        let names = format!("table {}: '{setting}' names", table.name);
         let told = missing.map(|name| {
-            let error = missing_column(&name, &known, &what);
+            let error = names_missing_column(&names, &name, &known, "the source");
             format!("{error}; {}", error.hints().join("; "))
         });
         told.collect::<Vec<_>>()

@@ -7,7 +7,7 @@ use crate::commands::compact::settings_of;
 use crate::commands::lookup::unconfigured;
 use crate::commands::sources::check_source;
 use crate::domain::layout::Layout;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::TableName;
 use crate::storage::lake::LakeRoot;
 
@@ -42,8 +42,7 @@ pub(super) fn check_settings(workspace: &Workspace<'_>, (part, name): &PartName)
 
 fn of_table(workspace: &Workspace<'_>, name: &TableName) -> Result<()> {
     let config = workspace.table_config(name);
-    let layout = config.layout.as_deref().map(Layout::parse).transpose();
-    layout.map_err(|error: Error| error.within("'layout'"))?;
+    config.layout.as_deref().map(Layout::parse).transpose()?;
     if config.snapshots.is_some() {
         workspace.configured_table(name)?;
     } else {

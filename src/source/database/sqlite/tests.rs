@@ -170,7 +170,10 @@ fn values_are_read_as_a_declared_type_or_refused() {
         "'sqlite:shop.db': row 2: column 'n' is int8, and holds the text '300'"
     );
     let error = read_with(sql, table(), &declared(&[("m", "int8")])).expect_err("no column");
-    assert_eq!(error.to_string(), "'sqlite:shop.db' has no column 'm'");
+    assert_eq!(
+        error.to_string(),
+        "a type is declared for column 'm', and 'sqlite:shop.db' has no such column"
+    );
 }
 
 #[test]
@@ -273,4 +276,36 @@ fn what_is_no_database_is_refused() {
         assert!(error.to_string().contains(what), "{error}");
     }
     assert!(!folder.path().join("y.db").exists(), "nothing is created");
+}
+
+#[test]
+fn a_file_that_somebody_writes_to_while_it_is_read_as_unwritten_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a shop?.db");
+    let made = Connection::open(&path).expect("a database");
+    made.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER)")
+        .expect("a table");
+    drop(made);
+    let file = OpenedFile::open(&path).expect("opened");
+    let count = |file: &OpenedFile| {
+        let count = "SELECT count(*) FROM t";
+        file.connection
+            .query_row(count, [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(count(&file), Ok(0));
+    file.check_unwritten().expect("nobody wrote");
+    // Its log is written into the file as it is closed.
+    let other = Connection::open(&path).expect("a database");
+    other
+        .execute_batch("INSERT INTO t VALUES (1)")
+        .expect("a row");
+    let reader = OpenedFile::open(&path).expect("opened beside a writer");
+    drop(other);
+    let error = file.check_unwritten().expect_err("somebody wrote");
+    assert_eq!(
+        error.to_string(),
+        "another program wrote to the database while it was read"
+    );
+    assert_eq!(count(&reader), Ok(1));
+    reader.check_unwritten().expect("the log tells readers");
 }
