@@ -96,6 +96,7 @@
 //! | `avro` | yes | Avro files |
 //! | `databases` | yes | tables of PostgreSQL, MySQL, MariaDB and SQLite as sources |
 //! | `cli` | yes | the program `asof`, with its terminal output |
+//! | `frames` | no | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
 //!
 //! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of the
 //! time. SQL jobs and conditions are then refused with a usage error.
@@ -115,6 +116,8 @@
 
 // A table of cases in a test may be long.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
+// With frames, one file allows itself what Cargo.toml denies: `frames/bridge.rs`.
+#![cfg_attr(not(feature = "frames"), forbid(unsafe_code))]
 
 mod library;
 
@@ -145,6 +148,9 @@ pub mod domain;
 pub mod engine;
 #[doc(hidden)]
 pub mod error;
+#[cfg(feature = "frames")]
+#[doc(hidden)]
+pub mod frames;
 #[doc(hidden)]
 pub mod interrupt;
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 8] = [
     &["did_you_mean", "error", "memory", "model", "secret"],
     &["domain"],
-    &["clock", "interrupt", "parallel", "phases"],
+    &["clock", "frames", "interrupt", "parallel", "phases"],
     &["storage"],
     &["source"],
     &["engine"],
@@ -204,6 +204,24 @@ fn no_file_is_too_long_to_be_read_in_one_go() {
         .map(|source| format!("{} has {} lines", source.path, source.lines))
         .collect();
     assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn one_file_holds_all_unsafe_code() {
+    let holds = |source: &Source| {
+        let words = [
+            "unsafe {",
+            "unsafe fn",
+            "unsafe impl",
+            "unsafe trait",
+            "unsafe extern",
+        ];
+        let is_allowed = source.code.contains("allow(") && source.code.contains("unsafe_code,");
+        is_allowed || words.iter().any(|word| source.code.contains(word))
+    };
+    let holding = sources().into_iter().filter(holds);
+    let holding: Vec<String> = holding.map(|source| source.path).collect();
+    assert_eq!(holding, ["frames/bridge.rs"]);
 }
 
 #[test]

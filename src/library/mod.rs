@@ -5,6 +5,8 @@
 //! is the crate's interface; everything below it may change at any time.
 
 mod backfill;
+#[cfg(feature = "frames")]
+mod frames;
 mod lake;
 mod options;
 mod table;

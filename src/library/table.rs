@@ -16,7 +16,7 @@ use crate::model::TableName;
 /// One slowly changing table of a [`Lake`].
 #[derive(Clone, Debug)]
 pub struct Table<'a> {
-    lake: &'a Lake,
+    pub(super) lake: &'a Lake,
     name: TableName,
 }
 
