@@ -33,7 +33,7 @@ pub(super) struct CsvFile {
 }
 
 /// A file that has been opened, and its rows.
-pub(super) struct OpenedFile {
+pub(super) struct OpenedCsv {
     pub(super) file: CsvFile,
     /// How it is read.
     pub(super) read_as: ReadAs,
@@ -87,7 +87,7 @@ impl CsvFile {
         object: &ObjectReader,
         form: &Arc<Form>,
         is_part: bool,
-    ) -> Result<Option<OpenedFile>> {
+    ) -> Result<Option<OpenedCsv>> {
         let name = &input.name;
         let (text, mut read_as) = input.text(object, form.encoding)?;
         let mut text = BufReader::with_capacity(HEAD as usize, text);
@@ -136,7 +136,7 @@ impl CsvFile {
             }
         };
         rows.pieces.for_columns(file.header.fields().len());
-        Ok(Some(OpenedFile {
+        Ok(Some(OpenedCsv {
             file,
             read_as,
             rows,
