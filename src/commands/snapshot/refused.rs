@@ -313,7 +313,7 @@ fn with_next_steps(
         }
         WayOut::Key => format!("{publish} --key COLUMN{replace}, to publish it by another key"),
         WayOut::Types => {
-            format!("{publish}{replace}, to publish it once asof.toml declares the type")
+            format!("{publish}{replace}, to publish it once asof.toml declares a type that fits")
         }
     };
     error.hint(look).hint(publish)
