@@ -149,11 +149,7 @@ pub fn read(
     if folders.is_empty() {
         return read_files(files, format, rules, name);
     }
-    let mut rules = folders.rules_of_files(rules);
-    if !folders.are_constant() {
-        // The values of all files decide.
-        rules.expected = None;
-    }
+    let rules = folders.rules_of_files(rules);
     let schema_of = |files: &Schema| {
         let schema = folders.schema(files);
         let own = by_name(files);

@@ -242,10 +242,12 @@ impl FolderColumns {
     }
 
     /// The rules for what the files have themselves: a column need not be in them if folders hold
-    /// it.
+    /// it. If folders have different values, the values of all files decide their types before any
+    /// rows are read.
     pub(super) fn rules_of_files(&self, rules: &TypeRules) -> TypeRules {
         TypeRules {
             in_folders: self.names().map(str::to_owned).collect(),
+            expected: rules.expected.clone().filter(|_| self.are_constant()),
             ..rules.clone()
         }
     }
