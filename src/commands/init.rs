@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::storage::lake::commit::{Published, Staged, write_error};
 use crate::storage::lake::location::Location;
 
-/// The file, every option of it named once.
+/// The file, with the common settings as comments.
 pub const TEMPLATE: &str = include_str!("init.toml");
 
 /// The JSON Schema of the file.

@@ -244,7 +244,7 @@ fn sign(name: &str, text: &Option<String>) -> Result<Option<u8>> {
 fn encoding(name: &str) -> Result<Encoding> {
     Encoding::named(name).ok_or_else(|| {
         wrong(format!("unknown encoding '{name}'"))
-            .hint("utf-8, utf-16, latin-1, windows-1252, or another name that iconv has")
+            .hint("utf-8, utf-16, latin-1, windows-1252, or another name of the Encoding Standard")
     })
 }
 

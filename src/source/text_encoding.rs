@@ -29,7 +29,7 @@ const NOT_IN_WINDOWS_1252: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl Encoding {
-    /// The encoding of a name, as Python, the WHATWG or iconv have it.
+    /// The encoding of a name, as Python or the Encoding Standard have it.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase().replace('_', "-");
         Some(match name.as_str() {
