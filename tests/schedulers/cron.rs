@@ -153,7 +153,7 @@ fn the_job_makes_up_the_days_of_a_week() {
         assert_eq!(mail, (0, String::new()));
     }
     // The eighth is the first of the seven days before the fifteenth.
-    for (now, outputs) in [("16T03:30", 0), ("15T03:30", 1), ("13T03:30", 3)] {
+    for (now, outputs) in [("15T03:30", 1), ("13T03:30", 3)] {
         let mail = crontab.run(&world, "backfill", &format!("2024-01-{now}:00Z"));
         assert_eq!(mail, (0, String::new()), "{now}");
         let written = world.listing(OUTPUTS);
