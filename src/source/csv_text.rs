@@ -115,15 +115,15 @@ fn read_aside(mut files: Files, rules: &TypeRules) -> Result<SourceRows> {
         ..
     } = files;
     rules.check(&aside.schema, &inputs[0].name)?;
-    let (reader, guesses) = aside.into_reader()?;
-    let schema = decide(&reader.schema(), &guesses, &inputs, rules)?;
+    let text = aside.schema.clone();
+    let (texts, guesses) = aside.into_rows()?;
+    let schema = decide(&text, &guesses, &inputs, rules)?;
     for (field, guess) in schema.fields().iter().zip(&guesses) {
         if let Some((commas, example)) = guess.commas().filter(|_| is_comma_free) {
             rules.observed.note_commas(field.name(), commas, example);
         }
     }
     let (target, name) = (schema.clone(), inputs[0].name.clone());
-    let texts = reader.map(|batch| batch.temporary_context(|| SPILL.into()));
     let convert = move |batch: RecordBatch| {
         let values = in_types(&batch, &target, &form.notation);
         values.map_err(|error| error.within(&name))

@@ -6,6 +6,7 @@
 //! | [`object_store`] | buckets and containers: requests, listings, conditional writes |
 //! | [`parquet`] | Parquet objects and their footers |
 //! | [`sorter`] | rows by key in bounded memory |
+//! | [`temporary_rows`] | rows in a temporary file |
 //!
 //! asof reads external copies where they are and never writes among them.
 
@@ -13,6 +14,7 @@ pub mod lake;
 pub mod object_store;
 pub mod parquet;
 pub mod sorter;
+pub mod temporary_rows;
 
 use arrow::array::RecordBatch;
 

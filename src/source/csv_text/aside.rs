@@ -6,23 +6,21 @@
 //!
 //! Memory: a batch, and as many as [`WAITING`] that wait for each thread.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
 use super::SPILL;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::parallel::processors;
 use crate::source::TypeRules;
 use crate::source::dialect::Form;
 use crate::source::type_inference::{Guess, ValuePlace};
+use crate::storage::Batches;
+use crate::storage::temporary_rows::TemporaryRows;
 
 /// How many batches may wait to be looked at.
 const WAITING: usize = 4;
@@ -31,7 +29,7 @@ const WAITING: usize = 4;
 pub(super) struct TextAside {
     pub(super) schema: SchemaRef,
     watch: TypeWatch,
-    writer: StreamWriter<BufWriter<File>>,
+    rows: TemporaryRows,
 }
 
 /// What is known of columns of text before their values are seen.
@@ -45,13 +43,10 @@ pub(super) fn guesses_of(schema: &Schema, rules: &TypeRules, form: &Form) -> Vec
 
 impl TextAside {
     pub(super) fn new(schema: SchemaRef, rules: &TypeRules, form: &Form) -> Result<Self> {
-        let file = tempfile::tempfile().temporary_context(|| SPILL.into())?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .temporary_context(|| SPILL.into())?;
         Ok(TextAside {
             watch: TypeWatch::new(guesses_of(&schema, rules, form), rules.is_alone)?,
+            rows: TemporaryRows::new(&schema, SPILL)?,
             schema,
-            writer,
         })
     }
 
@@ -59,24 +54,16 @@ impl TextAside {
     pub(super) fn take(&mut self, placed: Placed) -> Result<()> {
         let rows = placed.rows.clone();
         self.watch.see(placed)?;
-        self.writer.write(&rows).temporary_context(|| SPILL.into())
+        self.rows.write(&rows)
     }
 
     /// The text, and what its columns have shown.
-    pub(super) fn into_reader(mut self) -> Result<(StreamReader<BufReader<File>>, Vec<Guess>)> {
-        self.writer.finish().temporary_context(|| SPILL.into())?;
-        let file = self
-            .writer
-            .into_inner()
-            .temporary_context(|| SPILL.into())?
-            .into_inner();
-        let mut file = file
-            .map_err(|error| error.into_error())
-            .temporary_context(|| SPILL.into())?;
-        file.rewind().temporary_context(|| SPILL.into())?;
-        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
-            .temporary_context(|| SPILL.into())?;
-        Ok((reader, self.watch.end()?))
+    pub(super) fn into_rows(self) -> Result<(Batches, Vec<Guess>)> {
+        let rows = self
+            .rows
+            .finish()?
+            .read(1 << 20, "cannot read rows that were set aside")?;
+        Ok((rows, self.watch.end()?))
     }
 }
 

@@ -2,34 +2,29 @@
 //!
 //! Memory: a batch; in the end, those that are copied on all processors.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek};
 use std::sync::Arc;
 
 use arrow::array::{Array, MutableArrayData, RecordBatch, make_array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
 use super::SPILL;
 use crate::error::{Context, Result};
 use crate::parallel::each;
 use crate::storage::Batches;
+use crate::storage::temporary_rows::TemporaryRows;
 
-/// Rows in a temporary file.
+/// Rows on their way to a temporary file.
 pub(super) struct TypedAside {
     schema: SchemaRef,
-    writer: StreamWriter<BufWriter<File>>,
+    rows: TemporaryRows,
 }
 
 impl TypedAside {
     /// A file for rows of a schema.
     pub(super) fn new(schema: SchemaRef) -> Result<Self> {
-        let file = tempfile::tempfile().temporary_context(|| SPILL.into())?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .temporary_context(|| SPILL.into())?;
-        Ok(TypedAside { schema, writer })
+        let rows = TemporaryRows::new(&schema, SPILL)?;
+        Ok(TypedAside { schema, rows })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -37,24 +32,15 @@ impl TypedAside {
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer.write(rows).temporary_context(|| SPILL.into())
+        self.rows.write(rows)
     }
 
     /// The rows, in the order in which they were written.
-    pub(super) fn into_rows(mut self) -> Result<Batches> {
-        self.writer.finish().temporary_context(|| SPILL.into())?;
-        let file = self
-            .writer
-            .into_inner()
-            .temporary_context(|| SPILL.into())?
-            .into_inner();
-        let mut file = file
-            .map_err(|error| error.into_error())
-            .temporary_context(|| SPILL.into())?;
-        file.rewind().temporary_context(|| SPILL.into())?;
-        let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
-            .temporary_context(|| SPILL.into())?;
-        let rows = reader.map(|batch| batch.temporary_context(|| SPILL.into()));
+    pub(super) fn into_rows(self) -> Result<Batches> {
+        let rows = self
+            .rows
+            .finish()?
+            .read(1 << 20, "cannot read rows that were set aside")?;
         Ok(Box::new(each(rows, |batch| own(&batch))?))
     }
 }

@@ -13,14 +13,10 @@ mod gather;
 mod merge;
 mod order;
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
 use self::gather::{in_order, sorted};
 pub use self::merge::merge;
@@ -30,11 +26,12 @@ use crate::domain::canonical_types::in_microseconds;
 use crate::domain::cast::conform;
 use crate::domain::key_order::KeyEncoder;
 use crate::domain::schema::unify;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::memory::SORTER_BYTES;
 use crate::parallel::{each, processors};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
+use crate::storage::temporary_rows::{TemporaryRows, WrittenRows};
 
 /// About how large a batch of a run is at most: while runs are merged, each holds one.
 const RUN_BATCH_BYTES: usize = 2 << 20;
@@ -46,7 +43,7 @@ pub struct Sorter {
     schema: Option<SchemaRef>,
     gathered: Vec<RecordBatch>,
     bytes: usize,
-    runs: Vec<File>,
+    runs: Vec<WrittenRows>,
 }
 
 impl Sorter {
@@ -131,22 +128,12 @@ impl Sorter {
         let Some(schema) = self.run_schema() else {
             return Ok(());
         };
-        let doing = || "cannot spill rows to the temporary folder (TMPDIR)".to_owned();
-        let file = tempfile::tempfile().temporary_context(doing)?;
-        let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &schema)
-            .temporary_context(doing)?;
+        let doing = "cannot spill rows to the temporary folder (TMPDIR)";
+        let mut run = TemporaryRows::new(&schema, doing)?;
         for batch in self.sorted(&schema)? {
-            writer.write(&batch?).temporary_context(doing)?;
+            run.write(&batch?)?;
         }
-        writer.finish().temporary_context(doing)?;
-        let mut file = writer
-            .into_inner()
-            .temporary_context(doing)?
-            .into_inner()
-            .map_err(|error| error.into_error())
-            .temporary_context(doing)?;
-        file.rewind().temporary_context(doing)?;
-        self.runs.push(file);
+        self.runs.push(run.finish()?);
         Ok(())
     }
 
@@ -168,13 +155,9 @@ impl Sorter {
         }
         let mut streams: Vec<Batches> = Vec::with_capacity(self.runs.len());
         for run in self.runs {
-            let doing = || "cannot read spilled rows".to_owned();
-            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, run), None)
-                .io_context(doing)?;
+            let rows = run.read(1 << 18, "cannot read spilled rows")?;
             let schema = schema.clone();
-            streams.push(Box::new(
-                reader.map(move |batch| conform(&batch.io_context(doing)?, &schema)),
-            ));
+            streams.push(Box::new(rows.map(move |batch| conform(&batch?, &schema))));
         }
         merge(streams, schema, &self.keys)
     }
