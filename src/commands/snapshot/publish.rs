@@ -55,13 +55,12 @@ pub(super) fn publish(
                 && old.footer.key == table.key
                 && old.object.schema() == schema
         };
-        let is_whole = match &old {
-            Some(old) => old.is_whole()?,
-            None => false,
+        let is_damaged = match &old {
+            Some(old) if is_same(old) && old.is_whole()? => return Ok(Outcome::Kept),
+            // One that is replaced at this moment is not known to be damaged.
+            Some(old) => matches!(old.is_whole(), Ok(false)),
+            None => true,
         };
-        if is_whole && old.as_ref().is_some_and(is_same) {
-            return Ok(Outcome::Kept);
-        }
         let lake = workspace.lake()?;
         let old = old.map(|old| old.footer.fingerprint);
         let aside = paths::aside(
@@ -69,7 +68,7 @@ pub(super) fn publish(
             *date,
             workspace.clock.now(),
             // A damaged copy is known by its name: nobody expects to have its rows back.
-            old.filter(|_| is_whole).unwrap_or(Fingerprint(0)),
+            old.filter(|_| !is_damaged).unwrap_or(Fingerprint(0)),
         );
         staged.publish_replacing(&aside, |place| {
             // Somebody dropped it. A copy of the marker is no copy of it, and is not kept aside.
