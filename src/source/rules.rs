@@ -177,7 +177,9 @@ impl TypeRules {
         let is_plain = column == column.trim()
             && !column.starts_with('-')
             && !column.contains([',', '=', '(', ')', '<', '>']);
-        let option = if is_plain {
+        // What asof.toml declares, the command line does not override.
+        let is_declared = !section.is_empty() && self.declared.contains_key(column);
+        let option = if is_plain && !is_declared {
             format!("--types {}, or ", word(&format!("{column}=text")))
         } else {
             String::new()

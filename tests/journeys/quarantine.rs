@@ -60,7 +60,12 @@ fn one_null_key_in_a_million_rows_is_kept_in_bounded_memory() {
     assert_eq!(world.rows(REFUSED).len(), 1 + ROWS as usize);
     world.tell("a key without nulls");
     world.refuses(3, "snapshot item --publish 2024-03-02 --force");
-    world.succeeds("snapshot item --publish 2024-03-02 --key code");
+    world.refuses(2, "snapshot item --publish 2024-03-02 --key code");
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.item]\nsource = 'item.csv'\nkey = ['code']\n",
+    );
+    world.succeeds("snapshot item --publish 2024-03-02");
     assert_eq!(world.listing("lake/item/_refused"), [] as [String; 0]);
     world.pin("quarantine_null_key");
 }

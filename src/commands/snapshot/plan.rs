@@ -11,9 +11,10 @@ use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
 use crate::commands::sources::is_dated;
 use crate::domain::guard::Guards;
+use crate::domain::type_names::parse_type;
 use crate::engine::column_guards::SnapshotTime;
 use crate::engine::table::SnapshotTable;
-use crate::error::{Error, Result, word};
+use crate::error::{Error, Result, toml_key, word};
 use crate::model::TableName;
 use crate::source::{FileSource, Format, SnapshotSource};
 use crate::storage::lake::commit::sweep_dates;
@@ -92,6 +93,7 @@ pub(super) fn decide<'s>(
     if let Some(date) = options.discard {
         return Ok(Decision::Discard(date));
     }
+    refuse_contradictions(workspace, name, options)?;
     let lake = workspace.lake()?;
     let today = workspace.clock.today();
     if let Some(date) = options.publish {
@@ -130,6 +132,48 @@ pub(super) fn decide<'s>(
         taken_at: None,
         backdated: options.backdate && date < today,
     })))
+}
+
+/// Refuses a key and types of the command line that asof.toml contradicts. All copies of a table are
+/// read by what asof.toml says, so the copy would not fit those before and after it.
+fn refuse_contradictions(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &SnapshotOptions,
+) -> Result<()> {
+    let Some(config) = workspace.config.tables.get(name.as_str()) else {
+        return Ok(());
+    };
+    let section = toml_key(name.as_str());
+    let contradicts = |given: &str, declared: &str, entry: String| {
+        let what = format!("table {name}: {given} contradicts asof.toml, which declares {declared}");
+        Err(Error::usage(what).hint(format!(
+            "every copy is read so: [tables.{section}] {entry} in asof.toml, if it is so of all of them"
+        )))
+    };
+    let key = &options.key;
+    if !key.is_empty() && !config.key.is_empty() && *key != config.key {
+        let columns: Vec<String> = key.iter().map(|column| format!("\"{column}\"")).collect();
+        return contradicts(
+            &format!("--key {}", key.join(",")),
+            &format!("the key {}", config.key.join(", ")),
+            format!("key = [{}]", columns.join(", ")),
+        );
+    }
+    for (column, given) in &workspace.declared.of_tables {
+        let Some(declared) = config.types.get(column) else {
+            continue;
+        };
+        if parse_type(given) != parse_type(declared) {
+            let column = toml_key(column);
+            return contradicts(
+                &format!("--types {column}={given}"),
+                &format!("{column} as {declared}"),
+                format!("types = {{ {column} = \"{given}\" }}"),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The table, by the key and the rule of duplicates that the command line names.

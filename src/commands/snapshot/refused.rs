@@ -273,7 +273,9 @@ impl PublishRefusal {
         }
         match keep(workspace, plan, staged) {
             Ok(path) => {
-                let error = with_next_steps(self.error, plan, self.way_out, has_previous);
+                let has_key = !workspace.table_config(&plan.table.name).key.is_empty();
+                let way_out = (self.way_out, has_key);
+                let error = with_next_steps(self.error, plan, way_out, has_previous);
                 refused(error, Some(path))
             }
             Err(error) => {
@@ -289,10 +291,11 @@ impl PublishRefusal {
 const FORCE: &str = "if this is the true state of the table; the snapshot's footer will say so";
 
 /// The error of a refused copy that is kept, with how to look at the copy and to publish it.
+/// `has_key` tells whether asof.toml declares the key.
 fn with_next_steps(
     error: Error,
     plan: &SnapshotPlan<'_>,
-    way_out: WayOut,
+    (way_out, has_key): (WayOut, bool),
     has_previous: bool,
 ) -> Error {
     let SnapshotPlan { table, date, .. } = plan;
@@ -311,6 +314,9 @@ fn with_next_steps(
         WayOut::Dedup => {
             format!("{publish} --dedup 'latest by COLUMN'{replace}, to publish it by such a rule")
         }
+        WayOut::Key if has_key => format!(
+            "{publish}{replace}, to publish it once asof.toml declares a key without nulls"
+        ),
         WayOut::Key => format!("{publish} --key COLUMN{replace}, to publish it by another key"),
         WayOut::Types => {
             format!("{publish}{replace}, to publish it once asof.toml declares a type that fits")
