@@ -146,7 +146,8 @@ fn refuse_contradictions(
     };
     let section = toml_key(name.as_str());
     let contradicts = |given: &str, declared: &str, entry: String| {
-        let what = format!("table {name}: {given} contradicts asof.toml, which declares {declared}");
+        let what =
+            format!("table {name}: {given} contradicts asof.toml, which declares {declared}");
         Err(Error::usage(what).hint(format!(
             "every copy is read so: [tables.{section}] {entry} in asof.toml, if it is so of all of them"
         )))

@@ -314,9 +314,9 @@ fn with_next_steps(
         WayOut::Dedup => {
             format!("{publish} --dedup 'latest by COLUMN'{replace}, to publish it by such a rule")
         }
-        WayOut::Key if has_key => format!(
-            "{publish}{replace}, to publish it once asof.toml declares a key without nulls"
-        ),
+        WayOut::Key if has_key => {
+            format!("{publish}{replace}, to publish it once asof.toml declares a key without nulls")
+        }
         WayOut::Key => format!("{publish} --key COLUMN{replace}, to publish it by another key"),
         WayOut::Types => {
             format!("{publish}{replace}, to publish it once asof.toml declares a type that fits")
