@@ -43,21 +43,21 @@ impl TemporaryRows {
     ///
     /// # Errors
     /// A failure of the temporary folder.
-    pub fn finish(mut self) -> Result<WrittenRows> {
+    pub fn finish(mut self) -> Result<TemporaryFile> {
         let doing = || self.doing.to_owned();
         self.writer.finish().temporary_context(doing)?;
         let buffer = self.writer.into_inner().temporary_context(doing)?;
         let file = buffer.into_inner().map_err(|error| error.into_error());
         let mut file = file.temporary_context(doing)?;
         file.rewind().temporary_context(doing)?;
-        Ok(WrittenRows(file))
+        Ok(TemporaryFile(file))
     }
 }
 
 /// A temporary file with rows.
-pub struct WrittenRows(File);
+pub struct TemporaryFile(File);
 
-impl WrittenRows {
+impl TemporaryFile {
     /// Reads the rows, `buffer` bytes at a time. `doing` says what cannot be done if they cannot be
     /// read.
     ///

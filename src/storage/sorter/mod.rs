@@ -31,7 +31,7 @@ use crate::memory::SORTER_BYTES;
 use crate::parallel::{each, processors};
 use crate::phases::Phase;
 use crate::storage::parquet::BATCH_ROWS;
-use crate::storage::temporary_rows::{TemporaryRows, WrittenRows};
+use crate::storage::temporary_rows::{TemporaryFile, TemporaryRows};
 
 /// About how large a batch of a run is at most: while runs are merged, each holds one.
 const RUN_BATCH_BYTES: usize = 2 << 20;
@@ -43,7 +43,7 @@ pub struct Sorter {
     schema: Option<SchemaRef>,
     gathered: Vec<RecordBatch>,
     bytes: usize,
-    runs: Vec<WrittenRows>,
+    runs: Vec<TemporaryFile>,
 }
 
 impl Sorter {
