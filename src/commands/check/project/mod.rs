@@ -12,7 +12,7 @@
 //! | a table with a source | the columns: of the first files, of the first rows of text, or of the description of a database's query | keys, `dedup`, `types`, guards, `where` and `select` against them; the types of the last snapshot |
 //! | an external table | the columns of the latest copy | that the layout matches a copy; the same |
 //! | events | the columns of the latest date | that the layout matches a date; `types` |
-//! | a job | what planning it takes ([`plan_job`]) | that the query or join can be planned |
+//! | a job | what planning it takes (`plan_job`) | that the query or join can be planned |
 //!
 //! What only all rows tell is not found: duplicate keys, or a value that is not of its column's type.
 //! `asof check TABLE` reads them.
