@@ -18,6 +18,7 @@ pub mod latest;
 pub(crate) mod lookup;
 pub mod partitions;
 pub(crate) mod pruned;
+mod queue;
 pub mod schema;
 pub mod show;
 pub mod shown_columns;

@@ -1,19 +1,75 @@
-//! The order in which tables are begun, with a limit on those that one database server is asked
-//! about at a time.
+//! Work on several tables in parallel, with a limit on those that one database server is asked about
+//! at a time.
+//!
+//! Tables are begun in order. As many are worked on at a time as there are processors, but at least
+//! four and at most eight: to read is to wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::Workspace;
+use crate::parallel::processors;
+
+/// The fewest and the most tables that are worked on at a time, if there are as many.
+const PARALLEL: (usize, usize) = (4, 8);
+/// How large the stack of a thread is: nested values and query plans are walked recursively.
+pub(super) const STACK: usize = 16 << 20;
+
+/// How many of a number of tables are worked on at a time.
+pub(super) fn tables_at_a_time(tables: usize) -> usize {
+    let (least, most) = PARALLEL;
+    processors().clamp(least, most).min(tables.max(1))
+}
+
+/// Does the work for each table, by its number, on some threads. `servers` are the database servers
+/// that tables are read from; `doing` is what the progress calls the work. Results are in the order
+/// of the tables; there is none for a table whose thread panicked.
+pub(super) fn for_each_table<R: Send>(
+    workspace: &Workspace<'_>,
+    doing: &str,
+    servers: Vec<Option<String>>,
+    threads: usize,
+    work: impl Fn(usize) -> R + Sync,
+) -> Vec<Option<R>> {
+    let tables = servers.len();
+    let results: Mutex<Vec<Option<R>>> = Mutex::new(servers.iter().map(|_| None).collect());
+    let waiting = servers.into_iter().enumerate();
+    let waiting = waiting.map(|(number, server)| QueuedTable { number, server });
+    let queue = TableQueue::new(waiting.collect(), workspace.config.limits.connections());
+    let work = || {
+        while let Some(begun) = queue.begin() {
+            let result = work(begun.table.number);
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results[begun.table.number] = Some(result);
+            let ended = results.iter().flatten().count();
+            drop(results);
+            workspace.progress.step(doing, ended as u64, tables as u64);
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .filter_map(|number| {
+                let thread = thread::Builder::new().name(format!("{doing}-{number}"));
+                thread.stack_size(STACK).spawn_scoped(scope, work).ok()
+            })
+            .collect();
+        // A thread that panicked leaves its table without a result.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A place in the list of tables, and the database server that it is read from, if it is.
-pub(in crate::commands) struct QueuedTable {
+struct QueuedTable {
     /// Its number.
-    pub(in crate::commands) number: usize,
+    number: usize,
     /// The server.
-    pub(in crate::commands) server: Option<String>,
+    server: Option<String>,
 }
 
 /// Tables that wait for a thread to take them.
-pub(in crate::commands) struct TableQueue {
+struct TableQueue {
     state: Mutex<QueueState>,
     ended: Condvar,
     /// How many tables of one server are read at a time.
@@ -28,7 +84,7 @@ struct QueueState {
 
 impl TableQueue {
     /// A queue of tables, with a limit for each server, which is at least 1.
-    pub(in crate::commands) fn new(waiting: Vec<QueuedTable>, connections: usize) -> Self {
+    fn new(waiting: Vec<QueuedTable>, connections: usize) -> Self {
         TableQueue {
             state: Mutex::new(QueueState {
                 waiting,
@@ -45,7 +101,7 @@ impl TableQueue {
 
     /// Begins the first table whose server is asked about fewer tables than it may be; waits if
     /// there is none yet. Nothing if all tables have begun.
-    pub(in crate::commands) fn begin(&self) -> Option<BegunTable<'_>> {
+    fn begin(&self) -> Option<BegunTable<'_>> {
         let mut state = self.state();
         loop {
             if state.waiting.is_empty() {
@@ -71,16 +127,9 @@ impl TableQueue {
 }
 
 /// A table that is being taken, until this value is dropped.
-pub(in crate::commands) struct BegunTable<'a> {
+struct BegunTable<'a> {
     queue: &'a TableQueue,
     table: QueuedTable,
-}
-
-impl BegunTable<'_> {
-    /// The number of the table.
-    pub(in crate::commands) fn number(&self) -> usize {
-        self.table.number
-    }
 }
 
 impl Drop for BegunTable<'_> {
@@ -116,12 +165,15 @@ mod tests {
         let next = || queue.begin().expect("a table");
         let first = next();
         let (second, third) = (next(), next());
-        assert_eq!([&first, &second, &third].map(BegunTable::number), [0, 2, 3]);
+        assert_eq!(
+            [&first, &second, &third].map(|begun| begun.table.number),
+            [0, 2, 3]
+        );
         drop(first);
         let fourth = next();
-        assert_eq!(fourth.number(), 1);
+        assert_eq!(fourth.table.number, 1);
         drop(fourth);
-        assert_eq!(next().number(), 4);
+        assert_eq!(next().table.number, 4);
         assert!(queue.begin().is_none());
     }
 

@@ -361,6 +361,14 @@ fn source_table(
     Ok(unconfigured(name.clone(), key, here, LakeRoot::layout()?))
 }
 
+/// The types of a table's columns in its last snapshot; none without one.
+fn pinned_by(table: &SnapshotTable, last: Option<(NaiveDate, Vec<Object>)>) -> Result<SchemaRef> {
+    match last {
+        Some((date, objects)) => pins(table, &table.open(date, &objects, None)?),
+        None => Ok(SchemaRef::new(Schema::empty())),
+    }
+}
+
 /// A table's source, on a date if it has a state for each. Its text is read in the types of the last
 /// snapshot.
 fn table(
@@ -377,10 +385,7 @@ fn table(
     } else {
         None
     };
-    let pinned = match last {
-        Some((date, objects)) => pins(&table, &table.open(date, &objects, None)?)?,
-        None => SchemaRef::new(Schema::empty()),
-    };
+    let pinned = pinned_by(&table, last)?;
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         ..workspace.table_types(name)?

@@ -24,7 +24,6 @@ mod lineage;
 mod plan;
 mod previous;
 mod publish;
-mod queue;
 mod refused;
 mod report;
 mod since_replaced;
@@ -40,7 +39,6 @@ use std::io::Read;
 use chrono::NaiveDate;
 
 pub(super) use self::input::{count_null_keys, keep_names};
-pub(super) use self::queue::{QueuedTable, TableQueue};
 pub use self::refused::RefusedCopy;
 pub(super) use self::refused::{refused_copies, refused_object, refused_objects};
 pub use self::report::{

@@ -11,29 +11,20 @@
 //! them than each can have the least that anything is tried with.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use chrono::NaiveDate;
 
-use super::queue::{QueuedTable, TableQueue};
 use super::report::{
     FailedTable, SkipReason, SkippedTable, SnapshotReport, SnapshotRun, TableResult,
 };
 use super::{SnapshotOptions, carry_out};
 use crate::commands::Workspace;
+use crate::commands::queue::{for_each_table, tables_at_a_time};
 use crate::commands::sources::{STANDARD_INPUT, server};
 use crate::commands::workspace::Notes;
 use crate::error::{Error, Kind, Result, word};
 use crate::interrupt::wait_if_stopping;
-use crate::memory::MemoryBudget;
 use crate::model::TableName;
-use crate::parallel::processors;
-
-/// The fewest and the most tables that are taken at a time, if there are as many.
-const PARALLEL: (usize, usize) = (4, 8);
-/// How large the stack of a thread is: nested values are read recursively.
-const STACK: usize = 16 << 20;
 
 /// A table of the run.
 enum RunEntry {
@@ -193,15 +184,6 @@ fn one_place(options: &SnapshotOptions) -> Option<[String; 2]> {
         .find_map(|(option, value)| Some([option.to_owned(), value?]))
 }
 
-/// How many of a number of tables are taken at a time.
-fn parallel_tables(tables: usize, memory: MemoryBudget) -> usize {
-    let (least, most) = PARALLEL;
-    processors()
-        .clamp(least, most)
-        .min(tables.max(1))
-        .min(memory.tables_in_parallel())
-}
-
 /// Takes the tables, and returns what became of each, in their order.
 fn take_all(
     workspace: &Workspace<'_>,
@@ -209,39 +191,16 @@ fn take_all(
     date: NaiveDate,
     options: &SnapshotOptions,
 ) -> Vec<TableResult> {
-    let waiting = names.iter().enumerate().map(|(number, name)| QueuedTable {
-        number,
-        server: server(workspace, name),
-    });
-    let connections = workspace.config.limits.connections();
-    let queue = TableQueue::new(waiting.collect(), connections);
-    let parallel = parallel_tables(names.len(), workspace.memory);
-    let results: Mutex<Vec<Option<TableResult>>> = Mutex::new(names.iter().map(|_| None).collect());
-    let work = || {
-        while let Some(begun) = queue.begin() {
-            let name = names[begun.number()];
-            let result = take_one(workspace, name, date, options, (parallel, names.len()));
-            // An error of a run that is being stopped says nothing of the table.
-            wait_if_stopping();
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results[begun.number()] = Some(result);
-            let ended = results.iter().flatten().count();
-            drop(results);
-            let progress = workspace.progress;
-            progress.step("snapshot", ended as u64, names.len() as u64);
-        }
+    let servers = names.iter().map(|name| server(workspace, name)).collect();
+    let parallel = tables_at_a_time(names.len()).min(workspace.memory.tables_in_parallel());
+    let take = |number: usize| {
+        let share = (parallel, names.len());
+        let result = take_one(workspace, names[number], date, options, share);
+        // An error of a run that is being stopped says nothing of the table.
+        wait_if_stopping();
+        result
     };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..parallel)
-            .filter_map(|number| {
-                let thread = thread::Builder::new().name(format!("table-{number}"));
-                thread.stack_size(STACK).spawn_scoped(scope, work).ok()
-            })
-            .collect();
-        // A thread that panicked leaves its table without a result.
-        threads.into_iter().for_each(|thread| drop(thread.join()));
-    });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let results = for_each_table(workspace, "snapshot", servers, parallel, take);
     let results = results.into_iter().zip(names);
     results
         .map(|(result, name)| {

@@ -29,7 +29,6 @@ mod report;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use arrow::datatypes::SchemaRef;
@@ -39,16 +38,10 @@ pub use self::report::{CheckState, CheckedPart, NotChecked, ProjectPart, Project
 use self::settings::check_settings;
 use crate::commands::Workspace;
 use crate::commands::backfill::{JobPlan, plan_job};
-use crate::commands::snapshot::{QueuedTable, TableQueue};
+use crate::commands::queue::{STACK, for_each_table, tables_at_a_time};
 use crate::commands::sources::server;
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::parallel::processors;
-
-/// The fewest and the most parts that are looked at at a time, if there are as many.
-const PARALLEL: (usize, usize) = (4, 8);
-/// How large the stack of a thread is: a query plan is walked recursively.
-const STACK: usize = 16 << 20;
 
 /// What the command line asks of a check of asof.toml.
 #[derive(Clone, Debug, Default)]
@@ -241,45 +234,20 @@ fn look_at_lake(workspace: &Workspace<'_>) -> CheckedPart {
 
 /// Looks at tables and events, several at a time, and returns what was found in their order.
 fn look_at_all(workspace: &Workspace<'_>, parts: &[PartName], has_lake: bool) -> Vec<FoundPart> {
-    let waiting = parts.iter().enumerate().map(|(number, (part, name))| {
+    let server_of = |(part, name): &PartName| {
         let table = (*part == ProjectPart::Table).then(|| name.parse().ok());
-        QueuedTable {
-            number,
-            server: table.flatten().and_then(|table| server(workspace, &table)),
-        }
-    });
-    let connections = workspace.config.limits.connections();
-    let queue = TableQueue::new(waiting.collect(), connections);
-    let found: Mutex<Vec<Option<FoundPart>>> = Mutex::new(parts.iter().map(|_| None).collect());
-    let work = || {
-        while let Some(begun) = queue.begin() {
-            let (part, name) = &parts[begun.number()];
-            let looked = match part {
-                ProjectPart::Table => look_at_table(workspace, name, has_lake),
-                _ => look_at_events(workspace, name),
-            };
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found[begun.number()] = Some(looked);
-            let ended = found.iter().flatten().count();
-            drop(found);
-            workspace
-                .progress
-                .step("check", ended as u64, parts.len() as u64);
+        server(workspace, &table.flatten()?)
+    };
+    let servers = parts.iter().map(server_of).collect();
+    let look = |number: usize| {
+        let (part, name) = &parts[number];
+        match part {
+            ProjectPart::Table => look_at_table(workspace, name, has_lake),
+            _ => look_at_events(workspace, name),
         }
     };
-    let (least, most) = PARALLEL;
-    let threads = processors().clamp(least, most).min(parts.len());
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .filter_map(|number| {
-                let thread = thread::Builder::new().name(format!("check-{number}"));
-                thread.stack_size(STACK).spawn_scoped(scope, work).ok()
-            })
-            .collect();
-        // A thread that panicked leaves its part without a result.
-        threads.into_iter().for_each(|thread| drop(thread.join()));
-    });
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let threads = tables_at_a_time(parts.len());
+    let found = for_each_table(workspace, "check", servers, threads, look);
     let found = found.into_iter().zip(parts);
     found
         .map(|(found, (part, name))| {

@@ -10,7 +10,7 @@ use crate::commands::Workspace;
 use crate::commands::backfill::{EventDates, configured_events};
 use crate::commands::check::{
     CheckOptions, date_of_source, latest_copy, latest_events, missing_key_columns, no_rows,
-    source_on,
+    pinned_by, source_on,
 };
 use crate::commands::lookup::unconfigured;
 use crate::commands::shown_columns::shown_columns;
@@ -20,7 +20,6 @@ use crate::domain::missing_column::names_missing_column;
 use crate::domain::schema::unify;
 use crate::engine::column_guards::{ColumnCounter, SnapshotTime};
 use crate::engine::dated::Dated;
-use crate::engine::pins::pins;
 use crate::engine::selection::Selection;
 use crate::engine::table::{SnapshotTable, dedup};
 use crate::error::{Error, Result};
@@ -169,10 +168,7 @@ fn own(
         true => table.find_latest(today)?.pop_last(),
         false => None,
     };
-    let pinned = match last {
-        Some((date, objects)) => pins(&table, &table.open(date, &objects, None)?)?,
-        None => SchemaRef::new(Schema::empty()),
-    };
+    let pinned = pinned_by(&table, last)?;
     let rules = TypeRules {
         pinned: Some(pinned.clone()),
         ..workspace.table_types(name)?
