@@ -49,6 +49,7 @@ fn record_changes(lake: &Path, shape: Shape, days: u16) -> Result {
         dated: None,
         dedup: None,
         dedup_is_given: false,
+        has_source_of_dates: false,
     };
     let found = table.find(None)?.partitions;
     on_all_cores(days, |range| {

@@ -184,6 +184,7 @@ pub(super) fn unconfigured(
         dated: None,
         dedup: None,
         dedup_is_given: false,
+        has_source_of_dates: false,
     }
 }
 

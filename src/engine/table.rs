@@ -62,6 +62,8 @@ pub struct SnapshotTable {
     pub dedup: Option<Dedup>,
     /// Whether the command line has the last word on it, so that a hint names the option.
     pub dedup_is_given: bool,
+    /// Whether its source has a state for each date, so that a missing snapshot can be taken later.
+    pub has_source_of_dates: bool,
 }
 
 impl SnapshotTable {

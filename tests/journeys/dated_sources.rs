@@ -89,6 +89,22 @@ fn outputs_of_a_past_copy_are_no_leak_and_become_stale_with_it() {
 }
 
 #[test]
+fn a_job_that_lacks_a_copy_is_told_to_take_it_from_the_file_of_its_day() {
+    let mut world = exports();
+    for day in 1..=2 {
+        let events = format!("clicks/2024-03-0{day}.csv");
+        world.write(&events, "click,item\n1,1\n");
+    }
+    let backfill = "backfill --events clicks --events-layout %Y-%m-%d.csv --table item --on \
+                    item=id --out out --from 2024-03-01 --to 2024-03-02";
+    world.succeeds("snapshot item --date 2024-03-01");
+    world.refuses(5, backfill);
+    world.succeeds("snapshot item --date 2024-03-02");
+    world.succeeds(backfill);
+    world.pin("dated_source_of_a_job");
+}
+
+#[test]
 fn a_refused_copy_of_a_date_is_published_with_its_path() {
     let mut world = exports();
     world.succeeds("snapshot item --date 2024-03-01");

@@ -59,6 +59,7 @@ pub(super) fn external(
         dated: None,
         dedup,
         dedup_is_given: true,
+        has_source_of_dates: false,
     };
     let table = match (layout, &options.date_column) {
         (layout, Some(column)) => {

@@ -12,7 +12,7 @@ use super::known_intervals::{HistorySettings, RunIntervals};
 use crate::domain::as_of_rule::{AsOfRule, NoSnapshot, latest};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, SnapshotTable};
-use crate::error::{Error, Result, toml_key};
+use crate::error::{Error, Result, toml_key, word};
 
 /// A table's snapshots and intervals, from which its rows as of a date come.
 pub struct TableHistory {
@@ -181,6 +181,7 @@ impl TableHistory {
                         "table {name} has no snapshot of {label} or before; its first is {first}"
                     ));
                     error.hint(match self.table.own {
+                        true if self.table.has_source_of_dates => self.take_later(label),
                         true => {
                             format!(
                                 "asof snapshot {name} --date {label} --backdate --source \
@@ -194,17 +195,27 @@ impl TableHistory {
             NoSnapshot::TooOld(found) => {
                 let age = (label - found).num_days();
                 let days = if age == 1 { "day" } else { "days" };
-                Error::refused(format!(
+                let error = Error::refused(format!(
                     "table {name} has no snapshot of {label}; the latest before it is {found}, \
                      {age} {days} older"
-                ))
-                .hint(format!(
+                ));
+                let error = match self.table.has_source_of_dates {
+                    true => error.hint(self.take_later(label)),
+                    false => error,
+                };
+                error.hint(format!(
                     "--tolerance {age}d, or [tables.{}] tolerance = \"{age}d\", takes the \
                      older one",
                     toml_key(name.as_str())
                 ))
             }
         })
+    }
+
+    /// How to take the missing snapshot of a source that has a state for each date.
+    fn take_later(&self, label: NaiveDate) -> String {
+        let name = word(self.table.name.as_str());
+        format!("asof snapshot {name} --date {label}, as its source has a state for each date")
     }
 
     /// The dates of the copies up to the one that serves a date, ascending.

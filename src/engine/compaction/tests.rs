@@ -179,6 +179,7 @@ impl Fixture {
         let table = SnapshotTable {
             dedup: None,
             dedup_is_given: false,
+            has_source_of_dates: false,
             name: "item".parse().expect("a name"),
             key: key(),
             key_is_given: false,

@@ -279,6 +279,7 @@ mod tests {
             dated: None,
             dedup: None,
             dedup_is_given: true,
+            has_source_of_dates: false,
         }
     }
 
