@@ -145,18 +145,21 @@ fn refuse_contradictions(
         return Ok(());
     };
     let section = toml_key(name.as_str());
-    let contradicts = |given: &str, declared: &str, entry: String| {
-        let what =
-            format!("table {name}: {given} contradicts asof.toml, which declares {declared}");
-        Err(Error::usage(what).hint(format!(
-            "every copy is read so: [tables.{section}] {entry} in asof.toml, if it is so of all of them"
+    let contradicts = |option: &str, given: &str, declared: &str, entry: String| {
+        let what = format!(
+            "table {name}: {option} {given} contradicts asof.toml, which declares {declared}"
+        );
+        let error = Error::usage(what).hint(format!("leave out {option}"));
+        Err(error.hint(format!(
+            "or change it for all copies: [tables.{section}] {entry} in asof.toml"
         )))
     };
     let key = &options.key;
     if !key.is_empty() && !config.key.is_empty() && *key != config.key {
         let columns: Vec<String> = key.iter().map(|column| format!("\"{column}\"")).collect();
         return contradicts(
-            &format!("--key {}", key.join(",")),
+            "--key",
+            &key.join(","),
             &format!("the key {}", config.key.join(", ")),
             format!("key = [{}]", columns.join(", ")),
         );
@@ -168,7 +171,8 @@ fn refuse_contradictions(
         if parse_type(given) != parse_type(declared) {
             let column = toml_key(column);
             return contradicts(
-                &format!("--types {column}={given}"),
+                "--types",
+                &format!("{column}={given}"),
                 &format!("{column} as {declared}"),
                 format!("types = {{ {column} = \"{given}\" }}"),
             );
