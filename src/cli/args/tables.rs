@@ -24,7 +24,7 @@ pub struct SnapshotArgs {
     /// The key columns
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub key: Vec<String>,
-    /// Types of columns, such as zip=text,price='decimal(10, 2)'; overrides asof.toml
+    /// Types of columns, such as zip=text,price='decimal(10, 2)'; must agree with asof.toml
     #[arg(long, value_parser = column_types, value_name = "COLUMN=TYPE,...")]
     pub types: Option<ColumnTypes>,
     /// How the CSV of the source is written, such as 'delimiter=;,decimal=,'; overrides asof.toml
