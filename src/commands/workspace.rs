@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::config::{Config, EventsConfig, TableConfig, expand_path, zone};
 use crate::domain::as_of_rule::AsOfRule;
 use crate::domain::layout::Layout;
-use crate::domain::placeholders::has_names_in_braces;
 use crate::domain::row_limits::Limits;
 use crate::engine::as_of::last_key;
 use crate::engine::dated::{DateColumn, Dated, NamedBy, RowsOf};
@@ -440,9 +439,6 @@ impl Workspace<'_> {
             config.timezone.as_deref(),
             section,
         )?;
-        let source = [&config.source, &config.source_table, &config.query];
-        let mut source = source.into_iter().flatten();
-        let has_source_of_dates = source.any(|text| has_names_in_braces(text));
         let table = |root, layout, own, types, format| SnapshotTable {
             name: name.clone(),
             key: config.key.clone(),
@@ -455,7 +451,7 @@ impl Workspace<'_> {
             dated: None,
             dedup: config.dedup.clone(),
             dedup_is_given: false,
-            has_source_of_dates,
+            has_source_of_dates: config.has_source_of_dates(),
         };
         Ok(match (&config.snapshots, column, layout) {
             (Some(snapshots), Some(column), layout) => {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{ColumnConfig, check_dates, types};
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
+use crate::domain::placeholders::has_names_in_braces;
 use crate::error::{Error, Result, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};
@@ -162,6 +163,13 @@ impl TableConfig {
             &self.csv,
             format!("tables.{}", toml_key(name)),
         )
+    }
+
+    /// Whether the source has a state for each date: a placeholder of the date stands in it.
+    pub fn has_source_of_dates(&self) -> bool {
+        let written = [&self.source, &self.source_table, &self.query];
+        let mut written = written.into_iter().flatten();
+        written.any(|text| has_names_in_braces(text))
     }
 
     /// Refuses a table or query of a database without the database.
