@@ -224,7 +224,16 @@ fn values_of_parquet_that_a_declared_type_does_not_hold_are_kept_in_their_own_ty
     type_hints(&mut world, "snapshot item");
     world.tell("published with other types, a week later");
     world.at("2024-03-09");
-    world.succeeds("snapshot item --publish 2024-03-02 --types v=text,n=int16");
+    world.refuses(
+        2,
+        "snapshot item --publish 2024-03-02 --types v=text,n=int16",
+    );
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.item]\nsource = 'items'\nkey = ['id']\n\
+         types = { v = 'text', n = 'int16' }\n",
+    );
+    world.succeeds("snapshot item --publish 2024-03-02");
     assert_eq!(world.listing("lake/item/_refused"), [] as [String; 0]);
     world.tell("a guard that is for the declared type is not asked of another one");
     world.write(
