@@ -75,7 +75,7 @@ pub struct TableStatus {
     pub dropped: Vec<DroppedCopy>,
     /// The copies that a check refused, until they are published or discarded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<RefusedCopy>,
+    pub refused: Vec<WaitingCopy>,
     /// The intervals.
     pub intervals: Option<IntervalsStatus>,
     /// The dates whose snapshots the intervals do not know.
@@ -98,14 +98,32 @@ pub struct TableStatus {
 }
 
 impl TableStatus {
-    /// Whether every snapshot can be read, and the intervals, if there are any, are of all of them
-    /// as they are now.
+    /// Whether every snapshot can be read, the intervals, if there are any, are of all of them as
+    /// they are now, and no date has only a refused copy.
     pub fn is_up_to_date(&self) -> bool {
         let is_compacted = self.intervals.is_none() || self.not_compacted.is_empty();
         let is_stale = self.stale.as_ref().is_some_and(|dates| !dates.is_empty());
         let agrees = !is_stale && self.retyped.is_empty() && self.dropped_since.is_empty();
-        self.unreadable.is_empty() && is_compacted && agrees
+        let is_waiting = self.refused.iter().any(|copy| !copy.has_snapshot);
+        self.unreadable.is_empty() && is_compacted && agrees && !is_waiting
     }
+}
+
+/// A copy that a check refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct WaitingCopy {
+    /// The copy.
+    #[serde(flatten)]
+    pub copy: RefusedCopy,
+    /// Whether its date has a snapshot all the same: a later run read the source again.
+    pub has_snapshot: bool,
+    /// The command that compares it with the snapshot before it, or shows it if there is none.
+    pub look_with: String,
+    /// The command that publishes it, once what was refused is settled; it replaces the snapshot of
+    /// its date, if there is one.
+    pub publish_with: String,
+    /// The command that removes it.
+    pub discard_with: String,
 }
 
 /// A snapshot that was dropped.
@@ -224,7 +242,7 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         dropped: dropped(workspace, inventory),
         dropped_since: inventory.dropped_since(),
         refused: match table.own {
-            true => refused_copies(workspace, &table.name)?,
+            true => refused(workspace, inventory)?,
             false => Vec::new(),
         },
         intervals: intervals.map(|intervals| intervals_status(workspace, intervals)),
@@ -388,6 +406,32 @@ fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u
         .values()
         .map(|objects| objects.len() as u64)
         .sum())
+}
+
+/// The copies that a check refused.
+fn refused(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<Vec<WaitingCopy>> {
+    let TableInventory { table, found, .. } = inventory;
+    let name = word(table.name.as_str());
+    let waiting = |copy: RefusedCopy| {
+        let date = copy.snapshot_date;
+        let has_snapshot = found.partitions.contains_key(&date);
+        let has_previous = found.partitions.range(..date).next().is_some();
+        WaitingCopy {
+            has_snapshot,
+            look_with: match has_previous {
+                true => format!("asof diff {name} --refused {date}"),
+                false => format!("asof show {name} {date} --refused"),
+            },
+            publish_with: match has_snapshot {
+                true => format!("asof snapshot {name} --publish {date} --if-exists replace"),
+                false => format!("asof snapshot {name} --publish {date}"),
+            },
+            discard_with: format!("asof snapshot {name} --discard {date}"),
+            copy,
+        }
+    };
+    let copies = refused_copies(workspace, &table.name)?;
+    Ok(copies.into_iter().map(waiting).collect())
 }
 
 /// The snapshots that somebody dropped.

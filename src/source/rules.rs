@@ -177,9 +177,12 @@ impl TypeRules {
         let is_plain = column == column.trim()
             && !column.starts_with('-')
             && !column.contains([',', '=', '(', ')', '<', '>']);
-        // What asof.toml declares, the command line does not override.
+        // What asof.toml declares, the command line does not override; nor can it say of one copy
+        // what the copies before it deny.
         let is_declared = !section.is_empty() && self.declared.contains_key(column);
-        let option = if is_plain && !is_declared {
+        let pinned = self.pinned.as_ref().filter(|_| !self.external);
+        let is_pinned = pinned.is_some_and(|columns| columns.field_with_name(column).is_ok());
+        let option = if is_plain && !is_declared && !is_pinned {
             format!("--types {}, or ", word(&format!("{column}=text")))
         } else {
             String::new()

@@ -82,7 +82,8 @@ pub struct StatusArgs {
     #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
     pub to: Option<Day>,
     /// Exit with 6 if something is not up to date: a date of a job is missing, stale, failed or
-    /// orphaned, or a snapshot is unreadable, not compacted, or was rewritten since
+    /// orphaned; a snapshot is unreadable, not compacted, or was rewritten since; or a date has
+    /// only a refused copy
     #[arg(long)]
     pub exit_code: bool,
 }

@@ -180,10 +180,22 @@ fn set_aside(printer: &Printer, status: &TableStatus) -> Result<()> {
             copy.restore_with
         ))?;
     }
-    for copy in &status.refused {
+    for waiting in &status.refused {
         let label = paint(YELLOW, "refused:");
-        let reasons = copy.reasons.join("; ");
-        printer.line(format!("  {label} {}: {reasons}", copy.snapshot_date))?;
+        let reasons = waiting.copy.reasons.join("; ");
+        let date = waiting.copy.snapshot_date;
+        printer.line(format!("  {label} {date}: {reasons}"))?;
+        let next = match waiting.has_snapshot {
+            true => format!(
+                "{date} has a snapshot; {} removes the refused copy",
+                waiting.discard_with
+            ),
+            false => format!(
+                "{} looks at it; {} publishes it; --discard {date} removes it",
+                waiting.look_with, waiting.publish_with
+            ),
+        };
+        printer.line(format!("    {next}"))?;
     }
     Ok(())
 }

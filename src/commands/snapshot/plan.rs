@@ -43,6 +43,21 @@ impl SnapshotPlan<'_> {
         SnapshotTime::of(workspace.clock, self.date, taken_at)
     }
 
+    /// The table as its published copies are read: without the types that only the command line
+    /// declares, which say what this copy is and not what those before it are.
+    pub(super) fn as_published(&self, workspace: &Workspace<'_>) -> SnapshotTable {
+        let mut table = self.table.clone();
+        let given = &workspace.declared.of_tables;
+        let config = workspace.config.tables.get(table.name.as_str());
+        let is_of_all =
+            |column: &String| config.is_some_and(|config| config.types.contains_key(column));
+        table
+            .types
+            .declared
+            .retain(|column, _| !given.contains_key(column) || is_of_all(column));
+        table
+    }
+
     /// Has files read some columns as they are, whatever types are declared for them: in their own
     /// type, or those of JSON as its text. Whether anything is different then. A database is not asked
     /// again, since others may have written to it meanwhile.

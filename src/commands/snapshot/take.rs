@@ -42,7 +42,7 @@ pub(super) fn take(
     if !options.dry_run {
         workspace.check_writes_below(workspace.lake()?.root())?;
     }
-    let before = Before::of(&plan.table, plan.date)?;
+    let before = Before::of(&plan.as_published(workspace), plan.date)?;
     match read_input(workspace, plan, options, &before)? {
         ReadSource::Fit(input, rows) => {
             publish_rows(workspace, plan, options, before, *input, rows)
@@ -304,7 +304,7 @@ fn read_once(
     (mistyped, expected): (&MistypedColumns, Option<&ExpectedTypes>),
     refusals: &mut Vec<Error>,
 ) -> Result<ReadSource> {
-    let pinned = before.pins(&plan.table)?;
+    let pinned = before.pins(&plan.as_published(workspace))?;
     let OpenSource {
         rows,
         respelled,
