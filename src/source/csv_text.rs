@@ -34,6 +34,7 @@ use self::aside::{Placed, TextAside};
 use self::file::{CsvFile, FileColumns, FilePieces};
 use self::pieces::RecordPiece;
 use super::dialect::Form;
+use super::own_text::own_text;
 use super::type_inference::{Guess, is_understood};
 use super::{ExpectedTypes, HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::cast::conform;

@@ -102,11 +102,14 @@ impl ExpectedColumns {
     fn batch(&self, piece: &LinesPiece) -> Option<RecordBatch> {
         let ValuesByColumn { rows, columns } = piece.columns(&self.schema)?;
         let fields = self.schema.fields().iter().zip(&self.are_declared);
-        let arrays = columns.iter().zip(fields).map(|(values, (field, is_declared))| {
-            let is_taken = |value| *is_declared || is_taken_by(value, field.data_type());
-            let are_taken = values.iter().all(is_taken);
-            are_taken.then(|| json::column_of(values, field.data_type()).ok())?
-        });
+        let arrays = columns
+            .iter()
+            .zip(fields)
+            .map(|(values, (field, is_declared))| {
+                let is_taken = |value| *is_declared || is_taken_by(value, field.data_type());
+                let are_taken = values.iter().all(is_taken);
+                are_taken.then(|| json::column_of(values, field.data_type()).ok())?
+            });
         let arrays = arrays.collect::<Option<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).ok()

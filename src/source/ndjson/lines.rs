@@ -59,7 +59,10 @@ impl LinesPiece {
         for text in self.lines()? {
             let mut line = Line::new(text);
             line.add_object(&mut columns, rows, |name, next| {
-                let is_next = schema.fields().get(next).is_some_and(|next| next.name() == name);
+                let is_next = schema
+                    .fields()
+                    .get(next)
+                    .is_some_and(|next| next.name() == name);
                 is_next.then_some(next).or_else(|| at.get(name).copied())
             })?;
             line.reader.finish().ok()?;
@@ -73,7 +76,9 @@ impl LinesPiece {
 
     /// The lines that are not blank; `None` if they are not text or were cut.
     fn lines(&self) -> Option<impl Iterator<Item = &str>> {
-        let text = std::str::from_utf8(&self.text).ok().filter(|_| !self.is_cut)?;
+        let text = std::str::from_utf8(&self.text)
+            .ok()
+            .filter(|_| !self.is_cut)?;
         Some(text.split('\n').filter(|line| !is_blank(line)))
     }
 

@@ -49,13 +49,15 @@ fn kind_of(value: &JsonValue<'_>) -> Option<ValueType> {
 pub(super) fn is_taken_by(value: &JsonValue<'_>, data_type: &DataType) -> bool {
     kind_of(value).is_none_or(|of| kinds_of(data_type).contains(&of))
         && match (value, data_type) {
-            (JsonValue::Array(items), DataType::List(item)) => {
-                items.iter().all(|value| is_taken_by(value, item.data_type()))
+            (JsonValue::Array(items), DataType::List(item)) => items
+                .iter()
+                .all(|value| is_taken_by(value, item.data_type())),
+            (JsonValue::Object(own), DataType::Struct(fields)) => {
+                own.iter().all(|(name, value)| {
+                    let field = fields.iter().find(|field| field.name() == name);
+                    field.is_some_and(|field| is_taken_by(value, field.data_type()))
+                })
             }
-            (JsonValue::Object(own), DataType::Struct(fields)) => own.iter().all(|(name, value)| {
-                let field = fields.iter().find(|field| field.name() == name);
-                field.is_some_and(|field| is_taken_by(value, field.data_type()))
-            }),
             _ => true,
         }
 }
