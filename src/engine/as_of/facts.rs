@@ -16,7 +16,10 @@ use crate::error::Result;
 /// What is known of one snapshot without reading its rows.
 #[derive(Clone, Debug)]
 pub struct SnapshotFacts {
-    /// Its content, in the types that are declared for the table.
+    /// Its content, in the types that are declared for the table: that of its rows, or of the files
+    /// of an external copy ([`SnapshotTable::content_of_copy`]).
+    ///
+    /// [`SnapshotTable::content_of_copy`]: crate::engine::table::SnapshotTable::content_of_copy
     pub fingerprint: Fingerprint,
     /// What its footer says, or else the same.
     pub(super) stored: Fingerprint,
@@ -46,18 +49,20 @@ impl TableHistory {
         }
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (RowSource::Auto | RowSource::Snapshots, Some(objects), _) => {
-                // A footer tells without a row being read; external rows are read for it, with the
-                // types that the join will see.
+                // A footer tells without a row being read; external files are read for it, with
+                // the types that the join will see.
                 if self.table.own {
                     self.own_facts(self.table.open(observed, objects, None)?)?
                 } else {
                     let pinned = self.pinned(observed)?;
-                    let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+                    let table = &self.table;
+                    let (fingerprint, schema) =
+                        table.content_of_copy(observed, objects, pinned.as_ref())?;
                     SnapshotFacts {
                         fingerprint,
                         stored: fingerprint,
                         taken_at: None,
-                        schema: None,
+                        schema,
                     }
                 }
             }
@@ -76,6 +81,25 @@ impl TableHistory {
         };
         *known = Some(facts.clone());
         Ok(facts)
+    }
+
+    /// The fingerprint of the rows of an observed date's snapshot, whatever files it has.
+    ///
+    /// # Errors
+    /// As [`TableHistory::facts`].
+    pub fn row_fingerprint(&self, observed: NaiveDate) -> Result<Fingerprint> {
+        let objects = self.snapshots.get(&observed).filter(|_| !self.table.own);
+        let Some(objects) = objects.filter(|_| self.using != RowSource::Intervals) else {
+            return Ok(self.facts(observed)?.fingerprint);
+        };
+        let known = || self.row_fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fingerprint) = known().get(&observed) {
+            return Ok(*fingerprint);
+        }
+        let pinned = self.pinned(observed)?;
+        let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+        known().insert(observed, fingerprint);
+        Ok(fingerprint)
     }
 
     /// What a snapshot of asof's own tells. If declared types turn it into other values, its rows
