@@ -92,7 +92,11 @@ impl TableHistory {
         let Some(objects) = objects.filter(|_| self.using != RowSource::Intervals) else {
             return Ok(self.facts(observed)?.fingerprint);
         };
-        let known = || self.row_fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || {
+            self.row_fingerprints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         if let Some(fingerprint) = known().get(&observed) {
             return Ok(*fingerprint);
         }

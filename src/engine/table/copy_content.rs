@@ -49,13 +49,20 @@ impl SnapshotTable {
         };
         add("files of a copy");
         self.key.iter().for_each(|key| add(key));
-        add(&self.dedup.as_ref().map(ToString::to_string).unwrap_or_default());
+        add(&self
+            .dedup
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default());
         for field in schema.fields() {
             add(field.name());
             add(&type_name(field.data_type()));
         }
         for object in objects {
-            let folders = object.below.rsplit_once('/').map_or("", |(folders, _)| folders);
+            let folders = object
+                .below
+                .rsplit_once('/')
+                .map_or("", |(folders, _)| folders);
             digest.update(&(folders.len() as u64).to_le_bytes());
             digest.update(folders.as_bytes());
             digest.update(&object.size.to_le_bytes());

@@ -112,7 +112,10 @@ pub(super) fn order_of_batch(
             let pack = |prefix, row| packing.pack(prefix, 0, row);
             add_entries(&mut entries, &keys, prefix, pack);
             entries.sort_unstable();
-            entries.into_iter().map(|entry| packing.place(entry)).collect()
+            entries
+                .into_iter()
+                .map(|entry| packing.place(entry))
+                .collect()
         }
         None => {
             let whole = (differing.len() > PREFIX).then_some(std::slice::from_ref(&keys));
@@ -162,7 +165,10 @@ pub(super) fn order(
                 add_entries(entries, &keys, prefix, pack);
                 Ok(())
             })?;
-            entries.into_iter().map(|entry| packing.place(entry)).collect()
+            entries
+                .into_iter()
+                .map(|entry| packing.place(entry))
+                .collect()
         }
         None => {
             let compare =
