@@ -41,7 +41,6 @@ pub(super) fn read(
     let Some(schema) = columns else {
         return Ok(None);
     };
-    rules.check(&schema, name)?;
     let target = ExpectedColumns::new(schema.clone(), rules);
     let expected = expected.clone();
     let batch = move |piece: LinesPiece| match target.batch(&piece) {
@@ -78,6 +77,7 @@ fn expected_schema(piece: &LinesPiece, rules: &TypeRules) -> Option<SchemaRef> {
 fn is_allowed(columns: &SchemaRef, rules: &TypeRules, name: &str) -> bool {
     let names = columns.fields().iter().map(|field| field.name().as_str());
     rules.limits.check_columns(name, names).is_ok()
+        && rules.check(columns, name).is_ok()
         && canonical_schema(columns, name).is_ok_and(|canonical| canonical == *columns)
 }
 
