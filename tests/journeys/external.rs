@@ -736,7 +736,10 @@ fn an_output_that_names_a_copy_by_its_rows_stays_up_to_date() {
     let output = world.bytes("out/date=2024-01-01/j.parquet");
     world.tell("read as copies of another tool");
     let external = "snapshots = 'lake/item/snapshots'\nlayout = 'snapshot_date=%Y-%m-%d'\n";
-    world.write("asof.toml", format!("lake = 'other'\n{own}{external}{TYPED_JOB}"));
+    world.write(
+        "asof.toml",
+        format!("lake = 'other'\n{own}{external}{TYPED_JOB}"),
+    );
     world.succeeds(backfill);
     assert_eq!(world.bytes("out/date=2024-01-01/j.parquet"), output);
     world.pin("external_rows");
