@@ -240,15 +240,15 @@ impl ResolvedJob {
         Ok(inputs)
     }
 
-    /// Has an input that names an external copy by its rows, as outputs did before files were
-    /// hashed, name it as it is named now, if it is the same.
+    /// Has an input name a copy as it is named now, if it is the same copy: intervals, and earlier
+    /// programs, name an external one by its rows, and others by its files.
     fn same_copy(&self, table: &str, was: &mut TableInput, now: &TableInput) -> Result<()> {
-        let history = self.tables.get(table).filter(|history| !history.table.own);
-        let is_one_date = was.snapshot_date == now.snapshot_date;
-        if let Some(history) = history.filter(|_| is_one_date && was != now)
-            && history.row_fingerprint(now.snapshot_date)? == was.fingerprint
+        let (one, other) = (was.fingerprint, now.fingerprint);
+        let history = self.tables.get(table).filter(|_| one != other);
+        if let Some(history) = history.filter(|_| was.snapshot_date == now.snapshot_date)
+            && history.are_of_one_copy(now.snapshot_date, one, other)?
         {
-            was.fingerprint = now.fingerprint;
+            was.fingerprint = other;
         }
         Ok(())
     }

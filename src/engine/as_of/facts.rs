@@ -12,6 +12,7 @@ use crate::domain::digest::Fingerprint;
 use crate::engine::join_input::snapshots::DatedSnapshot;
 use crate::engine::table::{Snapshot, content};
 use crate::error::Result;
+use crate::storage::lake::location::Object;
 
 /// What is known of one snapshot without reading its rows.
 #[derive(Clone, Debug)]
@@ -88,15 +89,46 @@ impl TableHistory {
     /// # Errors
     /// As [`TableHistory::facts`].
     pub fn row_fingerprint(&self, observed: NaiveDate) -> Result<Fingerprint> {
-        let objects = self.snapshots.get(&observed).filter(|_| !self.table.own);
-        let Some(objects) = objects.filter(|_| self.using != RowSource::Intervals) else {
-            return Ok(self.facts(observed)?.fingerprint);
+        match self.external_copy(observed) {
+            Some(objects) if self.using != RowSource::Intervals => {
+                self.rows_of_copy(observed, objects)
+            }
+            _ => Ok(self.facts(observed)?.fingerprint),
+        }
+    }
+
+    /// Whether two fingerprints are of the same external copy of an observed date: one of its files
+    /// and the other of its rows.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading it.
+    pub fn are_of_one_copy(
+        &self,
+        observed: NaiveDate,
+        one: Fingerprint,
+        other: Fingerprint,
+    ) -> Result<bool> {
+        let Some(objects) = self.external_copy(observed) else {
+            return Ok(false);
         };
-        let known = || {
-            self.row_fingerprints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
+        let pinned = self.pinned(observed)?;
+        let table = &self.table;
+        let (of_files, _) = table.content_of_copy(observed, objects, pinned.as_ref())?;
+        let of_rows = match of_files {
+            of_files if of_files == one => other,
+            of_files if of_files == other => one,
+            _ => return Ok(false),
         };
+        Ok(self.rows_of_copy(observed, objects)? == of_rows)
+    }
+
+    fn external_copy(&self, observed: NaiveDate) -> Option<&Vec<Object>> {
+        let objects = self.snapshots.get(&observed);
+        objects.filter(|_| !self.table.own)
+    }
+
+    fn rows_of_copy(&self, observed: NaiveDate, objects: &[Object]) -> Result<Fingerprint> {
+        let known = || self.row_fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fingerprint) = known().get(&observed) {
             return Ok(*fingerprint);
         }
