@@ -128,7 +128,11 @@ impl TableHistory {
     }
 
     fn rows_of_copy(&self, observed: NaiveDate, objects: &[Object]) -> Result<Fingerprint> {
-        let known = || self.row_fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || {
+            self.row_fingerprints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         if let Some(fingerprint) = known().get(&observed) {
             return Ok(*fingerprint);
         }
