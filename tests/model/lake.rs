@@ -36,7 +36,7 @@ pub(super) struct Join {
 pub(super) struct Lake {
     folder: tempfile::TempDir,
     config: Config,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Lake {
