@@ -270,6 +270,23 @@ pub(super) fn settings_of(
     )
 }
 
+/// Whether the intervals of a table in the lake are those that a compaction would make of the same
+/// snapshots now. There may be newer snapshots.
+///
+/// # Errors
+/// What a compaction refuses.
+pub(super) fn is_current(workspace: &Workspace<'_>, name: &TableName) -> Result<bool> {
+    let options = CompactOptions {
+        dry_run: true,
+        ..CompactOptions::default()
+    };
+    let mode = one(workspace, name, &options)?.mode;
+    Ok(matches!(
+        mode,
+        CompactionMode::Incremental | CompactionMode::UpToDate
+    ))
+}
+
 /// One table's compaction.
 fn one(
     workspace: &Workspace<'_>,

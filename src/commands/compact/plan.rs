@@ -18,6 +18,7 @@ use crate::storage::lake::fingerprint_cache::FingerprintRecall;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::Found;
 use crate::storage::lake::standing::Standing;
+use crate::storage::parquet::footer::ObservedWire;
 
 /// One compaction, planned.
 pub(super) struct Compaction<'a> {
@@ -34,6 +35,9 @@ pub(super) struct Compaction<'a> {
     pub(super) new: Vec<(NaiveDate, Vec<Object>)>,
     pub(super) mode: CompactionMode,
     pub(super) recall: FingerprintRecall,
+    /// The dates of snapshots that must still be there when the intervals are published, since what
+    /// stands has rows of them that the new intervals may lack.
+    pub(super) relied_on: Vec<NaiveDate>,
     /// The types that are declared, by column.
     pub(super) types: BTreeMap<String, String>,
     pub(super) dry_run: bool,
@@ -81,6 +85,7 @@ impl<'a> Compaction<'a> {
             new: Vec::new(),
             mode: CompactionMode::Full,
             recall,
+            relied_on: Vec::new(),
             types,
             dry_run: options.dry_run,
         };
@@ -94,11 +99,18 @@ impl<'a> Compaction<'a> {
             let pruned: Vec<NaiveDate> = pruned.collect();
             observed.extend(&pruned);
             observed.sort();
-            let again = restoring(workspace, &run.table, &existing, &pruned);
+            run.relied_on = existing.served();
+            run.relied_on.retain(|date| !pruned.contains(date));
+            let removed = removed_by_hand(&existing, &pruned);
+            let again = restoring(workspace, &run.table, &existing, &removed);
             run.take_over(existing, &found.partitions, &pruned)?;
-            run.note_removed(&pruned, again.as_deref());
+            run.note_removed(&removed, again.as_deref());
         } else if options.full {
-            run.refuse_to_lose()?;
+            run.relied_on = run.refuse_to_lose()?;
+        }
+        if run.base.as_ref().is_some_and(Base::is_whole) {
+            // What stands is a part of the new intervals.
+            run.relied_on.clear();
         }
         let kept = run.base.as_ref().map(Base::last);
         run.new = found
@@ -112,21 +124,21 @@ impl<'a> Compaction<'a> {
         Ok(run)
     }
 
-    /// Refuses a full compaction over intervals that know dates which the lake no longer has.
-    fn refuse_to_lose(&self) -> Result<()> {
+    /// Refuses a full compaction over intervals that know dates which the lake no longer has. Returns
+    /// the dates that it has.
+    fn refuse_to_lose(&self) -> Result<Vec<NaiveDate>> {
         match Intervals::open(&self.path) {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(Vec::new()),
             Ok(Some(mut existing)) => {
                 if self.table.own {
                     existing.mark_dropped(&self.workspace.dropped(&self.table.name)?);
                 }
                 let all = self.table.find(None)?;
-                let lost: Vec<NaiveDate> = existing
-                    .served()
-                    .into_iter()
-                    .filter(|date| !all.partitions.contains_key(date))
-                    .collect();
-                self.refuse_pruned("a full compaction", &lost)
+                let served = existing.served().into_iter();
+                let (kept, lost): (Vec<NaiveDate>, Vec<NaiveDate>) =
+                    served.partition(|date| all.partitions.contains_key(date));
+                self.refuse_pruned("a full compaction", &lost)?;
+                Ok(kept)
             }
             Err(error)
                 if self
@@ -149,9 +161,26 @@ impl<'a> Compaction<'a> {
                     self.table.name
                 );
                 self.workspace.progress.note(&note);
-                Ok(())
+                Ok(Vec::new())
             }
         }
+    }
+
+    /// That the snapshots are still there whose rows the new intervals may lack. Had `asof prune`
+    /// deleted one since, it would have relied on the intervals that are to be replaced.
+    pub(super) fn check_relied_on(&self) -> Result<()> {
+        if self.relied_on.is_empty() || !self.table.own {
+            return Ok(());
+        }
+        let now = self.table.find(None)?.partitions;
+        let gone = self.relied_on.iter().find(|date| !now.contains_key(date));
+        gone.map_or(Ok(()), |date| {
+            let what = format!(
+                "table {}: the snapshot of {date} was removed while the intervals were computed",
+                self.table.name
+            );
+            Err(Error::conflict(what).hint("run the same command again"))
+        })
     }
 
     /// Refuses what needs the rows of snapshots that were removed.
@@ -181,6 +210,16 @@ impl<'a> Compaction<'a> {
         }
         Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
     }
+}
+
+/// The dates whose snapshots are gone and were not pruned: somebody removed them by hand.
+fn removed_by_hand(existing: &Intervals, gone: &[NaiveDate]) -> Vec<NaiveDate> {
+    let is_pruned = |date: &NaiveDate| {
+        let observed = existing.snapshot(*date);
+        observed.is_some_and(ObservedWire::is_proven)
+    };
+    let removed = gone.iter().filter(|date| !is_pruned(date));
+    removed.copied().collect()
 }
 
 /// The snapshots of a table within a range, and the dates of existing intervals outside of it that

@@ -131,14 +131,19 @@ pub fn put_aside(
 /// # Errors
 /// A failure of the store.
 pub fn is_being_dropped(snapshot: &Location) -> Result<bool> {
+    has_marker(snapshot, MARKER)
+}
+
+/// Whether what has the name of a snapshot in an object store is a marker, and not a snapshot.
+pub(super) fn has_marker(snapshot: &Location, marker: &[u8]) -> Result<bool> {
     let Place::Remote(store, key) = snapshot.place() else {
         return Ok(false);
     };
     let facts = store.head(key)?;
-    if facts.is_none_or(|facts| facts.size != MARKER.len() as u64) {
+    if facts.is_none_or(|facts| facts.size != marker.len() as u64) {
         return Ok(false);
     }
-    Ok(snapshot.read_small()?.as_deref() == Some(MARKER))
+    Ok(snapshot.read_small()?.as_deref() == Some(marker))
 }
 
 /// A failure to read a snapshot, or the conflict that it comes from: somebody dropped the snapshot
