@@ -10,6 +10,7 @@ use crate::engine::intervals::Intervals;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::{self, uninterrupted};
 use crate::parallel::decoding_threads;
+use crate::storage::lake::aside::publish_copy;
 use crate::storage::lake::commit::{Published, Staged, sweep, sweep_found};
 use crate::storage::parquet::footer::{Content, Footer};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -161,6 +162,9 @@ impl IntervalsOutput<'_> {
             .settings
             .footer(&self.run.table, facts, &self.run.types);
         let bytes = writer.finish(&footer)?;
+        if let Some(aside) = &self.run.damaged_to {
+            publish_copy(&self.run.path, aside)?;
+        }
         let published = uninterrupted(|| {
             let check = || self.run.check_relied_on();
             let outcome = staged.publish_in_place_of_if(&self.run.standing, &check)?;

@@ -38,6 +38,8 @@ pub(super) struct Compaction<'a> {
     /// The dates of snapshots that must still be there when the intervals are published, since what
     /// stands has rows of them that the new intervals may lack.
     pub(super) relied_on: Vec<NaiveDate>,
+    /// Where intervals that cannot be read are kept when others take their place.
+    pub(super) damaged_to: Option<Location>,
     /// The types that are declared, by column.
     pub(super) types: BTreeMap<String, String>,
     pub(super) dry_run: bool,
@@ -86,6 +88,7 @@ impl<'a> Compaction<'a> {
             mode: CompactionMode::Full,
             recall,
             relied_on: Vec::new(),
+            damaged_to: None,
             types,
             dry_run: options.dry_run,
         };
@@ -126,7 +129,7 @@ impl<'a> Compaction<'a> {
 
     /// Refuses a full compaction over intervals that know dates which the lake no longer has. Returns
     /// the dates that it has.
-    fn refuse_to_lose(&self) -> Result<Vec<NaiveDate>> {
+    fn refuse_to_lose(&mut self) -> Result<Vec<NaiveDate>> {
         match Intervals::open(&self.path) {
             Ok(None) => Ok(Vec::new()),
             Ok(Some(mut existing)) => {
@@ -155,12 +158,17 @@ impl<'a> Compaction<'a> {
                 )))
             }
             Err(error) => {
+                let when = self.workspace.clock.now().format("%Y%m%dT%H%M%SZ");
+                let aside = format!("_{}-damaged-{when}.parquet", self.table.name);
+                let aside = self.path.sibling(&aside);
                 let note = format!(
-                    "{}: the existing intervals cannot be read ({error}); data that existed only \
-                     in them is lost",
-                    self.table.name
+                    "{}: the existing intervals cannot be read ({error}); they are kept as '{}', \
+                     since a copy that is gone may exist only in them",
+                    self.table.name,
+                    self.workspace.shown(&aside)
                 );
                 self.workspace.progress.note(&note);
+                self.damaged_to = Some(aside);
                 Ok(Vec::new())
             }
         }

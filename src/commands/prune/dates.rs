@@ -11,6 +11,7 @@ use crate::engine::as_of::footer_of;
 use crate::engine::table::SnapshotTable;
 use crate::error::Result;
 use crate::parallel;
+use crate::storage::lake::aside::PRUNED;
 use crate::storage::lake::deletion::is_being_pruned;
 use crate::storage::lake::location::Object;
 
@@ -135,6 +136,6 @@ fn finish_interrupted(workspace: &Workspace<'_>, table: &SnapshotTable) -> Resul
 
 fn is_marker(object: &Object) -> Result<bool> {
     // A look at each object would be a request a date.
-    let may_be = object.size == crate::storage::lake::deletion::PRUNED.len() as u64;
+    let may_be = object.size == PRUNED.len() as u64;
     Ok(may_be && is_being_pruned(&object.location)?)
 }

@@ -13,16 +13,12 @@
 
 use std::io::Write as _;
 
-use super::aside::has_marker;
+use super::aside::{PRUNED, marker_of};
 use super::commit::{FolderLock, Published, Staged, sync_folder, write_error};
 use crate::error::Result;
 use crate::interrupt::uninterrupted;
 use crate::storage::lake::location::{Location, Object, Place};
 use crate::storage::lake::standing::Standing;
-
-/// What has the name of a snapshot in an object store after it was given up and until the name is
-/// free.
-pub const PRUNED: &[u8] = b"asof: this snapshot is being pruned; run the same 'asof prune' again\n";
 
 /// How a deletion ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,5 +90,5 @@ pub fn delete_with_witness(
 /// # Errors
 /// A failure of the store.
 pub fn is_being_pruned(snapshot: &Location) -> Result<bool> {
-    has_marker(snapshot, PRUNED)
+    Ok(marker_of(snapshot)? == Some(PRUNED))
 }
