@@ -11,7 +11,7 @@ use crate::commands::Workspace;
 use crate::commands::pruned::{restoring, span};
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::SnapshotTable;
+use crate::engine::table::{Partitions, SnapshotTable};
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::fingerprint_cache::FingerprintRecall;
@@ -92,28 +92,19 @@ impl<'a> Compaction<'a> {
             types,
             dry_run: options.dry_run,
         };
-        let mut observed = dates.clone();
-        if let Some(existing) = existing {
-            run.refuse_pruned("a compaction of this range", &lost)?;
-            let pruned = existing
-                .served()
-                .into_iter()
-                .filter(|date| !found.partitions.contains_key(date) && !outside(date));
-            let pruned: Vec<NaiveDate> = pruned.collect();
-            observed.extend(&pruned);
-            observed.sort();
-            run.relied_on = existing.served();
-            run.relied_on.retain(|date| !pruned.contains(date));
-            let removed = removed_by_hand(&existing, &pruned);
-            let again = restoring(workspace, &run.table, &existing, &removed);
-            run.take_over(existing, &found.partitions, &pruned)?;
-            run.note_removed(&removed, again.as_deref());
-        } else if options.full {
-            run.relied_on = run.refuse_to_lose()?;
-        }
-        if run.base.as_ref().is_some_and(Base::is_whole) {
-            // What stands is a part of the new intervals.
-            run.relied_on.clear();
+        let mut observed = dates;
+        match existing {
+            Some(existing) => {
+                run.refuse_pruned("a compaction of this range", &lost)?;
+                let gone = existing.served().into_iter();
+                let gone = gone.filter(|date| !found.partitions.contains_key(date));
+                let pruned: Vec<NaiveDate> = gone.filter(|date| !outside(date)).collect();
+                observed.extend(&pruned);
+                observed.sort();
+                run.build_on(existing, &found.partitions, &pruned)?;
+            }
+            None if options.full => run.relied_on = run.refuse_to_lose()?,
+            None => {}
         }
         let kept = run.base.as_ref().map(Base::last);
         run.new = found
@@ -125,6 +116,26 @@ impl<'a> Compaction<'a> {
             .policy
             .check(run.table.name.as_str(), &observed)?;
         Ok(run)
+    }
+
+    /// Takes over what it can of existing intervals, of whose dates some are only in them.
+    fn build_on(
+        &mut self,
+        existing: Intervals,
+        partitions: &Partitions,
+        pruned: &[NaiveDate],
+    ) -> Result<()> {
+        let mut relied_on = existing.served();
+        relied_on.retain(|date| !pruned.contains(date));
+        let removed = removed_by_hand(&existing, pruned);
+        let again = restoring(self.workspace, &self.table, &existing, &removed);
+        self.take_over(existing, partitions, pruned)?;
+        self.note_removed(&removed, again.as_deref());
+        // Otherwise what stands is a part of the new intervals.
+        if !self.base.as_ref().is_some_and(Base::is_whole) {
+            self.relied_on = relied_on;
+        }
+        Ok(())
     }
 
     /// Refuses a full compaction over intervals that know dates which the lake no longer has. Returns
