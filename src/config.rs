@@ -1,8 +1,8 @@
 //! `asof.toml`, on the wire: what a project says once so that commands need not.
 //!
 //! Relative paths are taken from the folder of the file. `${VAR}` takes a value from the
-//! environment ([`expand_path`]); what is shown in messages and footers is the text with `${VAR}` in
-//! it, so that a secret never gets there.
+//! environment ([`expand_path`]); what is shown in messages and footers is the text with `${VAR}`
+//! in it, so that a secret never gets there.
 //!
 //! `docs/asof.schema.json` describes the file for editors. It is written by hand, and
 //! `tests/config_schema` compares it with these types in both directions.

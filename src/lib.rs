@@ -98,8 +98,8 @@
 //! | `cli` | yes | the program `asof`, with its terminal output |
 //! | `frames` | no | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
 //!
-//! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of the
-//! time. SQL jobs and conditions are then refused with a usage error.
+//! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of
+//! the time. SQL jobs and conditions are then refused with a usage error.
 //!
 //! # Threads and memory
 //!
@@ -130,7 +130,7 @@ pub use self::domain::staleness::{DateState, StateFilter};
 pub use self::error::{Error, Kind, Result};
 pub use self::library::{Job, Lake, LakeOptions, Rows, Table};
 
-// Hidden: the program, the tests and the benchmarks use these. They are no stable interface.
+// Hidden: the program, the tests and the benchmarks use these. They are not a stable interface.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

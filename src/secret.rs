@@ -40,8 +40,8 @@ const SCHEMES: [&str; 13] = [
     "mariadb",
 ];
 
-/// The schemes of URLs whose `@` follows what is no secret by itself: a container, or the user of a
-/// database.
+/// The schemes of URLs whose `@` follows what is not a secret by itself: a container, or the user
+/// of a database.
 const NAMES_BEFORE_AT: [&str; 8] = [
     "abfs",
     "abfss",
@@ -177,8 +177,8 @@ pub(crate) fn concealed(text: &str) -> String {
     with_variables(without_user_info(text), |_| true).into_owned()
 }
 
-/// A path of a result, with `${VAR}` in the place of the credentials that paths of the configuration
-/// hold.
+/// A path of a result, with `${VAR}` in the place of the credentials that paths of the
+/// configuration hold.
 pub(crate) fn without_credentials(path: &str) -> String {
     let is_taken = |expanded: &Expanded| expanded.is_credential && expanded.value.len() >= LONG;
     with_variables(Cow::Borrowed(path), is_taken).into_owned()

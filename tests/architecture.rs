@@ -1,6 +1,6 @@
 //! What docs/architecture.md promises about the structure of the code: imports point down, modules
-//! of one layer do not import each other in a circle, no two types have one name, and no file is too
-//! long to be read in one go.
+//! of one layer do not import each other in a circle, no two types have one name, and no file is
+//! too long to be read in one go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -126,8 +126,8 @@ pub struct DiffReport {
 ///
 /// # Errors
 /// A usage error for a table that there is not; a refusal for a date before the first snapshot, for
-/// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that was
-/// refused may have all of these.
+/// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that
+/// was refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
     let to = options.to;
     let from = match options.from {
@@ -215,8 +215,8 @@ struct SchemasOfBoth {
     clashes: TypeClashes,
 }
 
-/// The schema in which two states are compared. Types that have nothing in common are refused, unless
-/// one of the states was refused, perhaps for that.
+/// The schema in which two states are compared. Types that have nothing in common are refused,
+/// unless one of the states was refused, perhaps for that.
 fn unified(
     old: &SchemaRef,
     new: &SchemaRef,
@@ -391,7 +391,8 @@ impl Side<'_> {
         Ok(batch)
     }
 
-    /// The rows of a state in the order of the key; keys with nulls are refused, unless the copy was.
+    /// The rows of a state in the order of the key; keys with nulls are refused, unless the copy
+    /// was.
     fn sorted(&self, as_of: &AsOfTable, is_refused: bool) -> Result<Batches> {
         let table = self.table;
         let is_of_key = |clash: &TypeClash| table.key.contains(&clash.column);

@@ -1,9 +1,9 @@
 //! `asof init`: a commented `asof.toml`, to be edited, and the schema that editors check it with.
 //!
 //! The schema is that of this program, and is a file beside asof.toml: it needs no network, and no
-//! other version of asof disagrees with it. A line at the top of asof.toml names it for Taplo and Even
-//! Better TOML. Without `--schema` there is no such line, since it would name a file that is not
-//! there.
+//! other version of asof disagrees with it. A line at the top of asof.toml names it for Taplo and
+//! Even Better TOML. Without `--schema` there is no such line, since it would name a file that is
+//! not there.
 
 use std::io::Write as _;
 
@@ -39,8 +39,8 @@ pub struct InitReport {
     pub names_schema: bool,
 }
 
-/// Writes the file into the current folder; with `schema`, its JSON Schema too, and then a file that
-/// stands there already stays as it is.
+/// Writes the file into the current folder; with `schema`, its JSON Schema too, and then a file
+/// that stands there already stays as it is.
 ///
 /// # Errors
 /// A usage error if there is a file already and no schema is asked for.

@@ -38,8 +38,8 @@ pub fn latest_refused(workspace: &Workspace<'_>, name: &str) -> Result<NaiveDate
     })
 }
 
-/// The latest date of a table that has a copy to restore: no snapshot, and a copy that was put aside.
-/// If all dates with such a copy have a snapshot, the last of them.
+/// The latest date of a table that has a copy to restore: no snapshot, and a copy that was put
+/// aside. If all dates with such a copy have a snapshot, the last of them.
 ///
 /// # Errors
 /// A usage error for an external table, one that there is not, and one of which no copy was put

@@ -1,5 +1,5 @@
-//! Work on several tables in parallel, with a limit on those that one database server is asked about
-//! at a time.
+//! Work on several tables in parallel, with a limit on those that one database server is asked
+//! about at a time.
 //!
 //! Tables are begun in order. As many are worked on at a time as there are processors, but at least
 //! four and at most eight: to read is to wait.

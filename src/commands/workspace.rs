@@ -254,7 +254,7 @@ impl Workspace<'_> {
     /// How long a row and a key may be, and how many columns there may be.
     ///
     /// # Errors
-    /// A usage error for a limit that is no amount of bytes.
+    /// A usage error for a limit that is not an amount of bytes.
     pub fn limits(&self) -> Result<Limits> {
         self.config.limits.limits(self.whole_memory)
     }

@@ -34,7 +34,7 @@ impl LimitsConfig {
     /// The limits with these settings.
     ///
     /// # Errors
-    /// A usage error for what is no amount of bytes, or too large a one.
+    /// A usage error for text that is not an amount of bytes, or one that is too large.
     pub fn limits(&self, memory: MemoryBudget) -> Result<Limits> {
         let by_default = Limits::of(memory);
         Ok(Limits {

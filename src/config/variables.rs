@@ -5,8 +5,9 @@
 //! | `${VAR}` | the value of the variable; a usage error if it is not set |
 //! | `${VAR:-DEFAULT}` | the value, or the default if the variable is not set or empty |
 //!
-//! A default is text up to the next `}`, and holds no variable of its own. It stands in the file, so
-//! it is no place for a secret: [`with_defaults`] is what a reader of the file sees of a text.
+//! A default is text up to the next `}`, and holds no variable of its own. It stands in the file,
+//! so it is not a place for a secret: [`with_defaults`] is what a reader of the file sees of a
+//! text.
 
 use crate::error::{Error, Result};
 use crate::secret::{Secret, conceal_variable};

@@ -18,7 +18,7 @@ const SECRETS: [&str; 6] = [
     "_key",
 ];
 
-/// Tables of the file that are no stores.
+/// Tables of the file that are not stores.
 const OTHERS: [&str; 5] = ["tables", "events", "jobs", "limits", "openlineage"];
 
 /// The error of a file whose text the parser refuses.

@@ -119,8 +119,8 @@ pub fn cast_exactly(column: &ArrayRef, to: &DataType, name: &str) -> Result<Arra
     }
 }
 
-/// A column as text. If it is text, values of another type are written as that type's values are, and
-/// all others stay as they are.
+/// A column as text. If it is text, values of another type are written as that type's values are,
+/// and all others stay as they are.
 ///
 /// # Errors
 /// A refusal of values that have no text.

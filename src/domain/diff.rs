@@ -13,7 +13,8 @@ use crate::error::Result;
 pub struct KeyedBatch {
     /// The rows.
     pub batch: RecordBatch,
-    /// The keys of the rows, encoded so that bytes sort as keys do; made by one converter on both sides.
+    /// The keys of the rows, encoded so that bytes sort as keys do; made by one converter on both
+    /// sides.
     pub keys: Rows,
     /// The digests of their compared columns.
     pub digests: Vec<u128>,
@@ -130,8 +131,8 @@ pub fn diff(
     }
 }
 
-/// Counts what changed between an earlier snapshot and a later one that is seen batch by batch, on its
-/// way to somewhere else.
+/// Counts what changed between an earlier snapshot and a later one that is seen batch by batch, on
+/// its way to somewhere else.
 pub struct ChangeCount {
     earlier: Box<dyn Iterator<Item = Result<KeyedBatch>>>,
     current: Option<KeyedBatch>,

@@ -267,7 +267,8 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
     Ok(())
 }
 
-/// Adds the cells of a dictionary, each value of which is hashed once; they are those of its values.
+/// Adds the cells of a dictionary, each value of which is hashed once; they are those of its
+/// values.
 fn add_dictionary(array: &dyn Array, seed: u64, sums: &mut [u128]) -> Result<()> {
     let dictionary = array
         .as_dictionary_opt::<Int32Type>()

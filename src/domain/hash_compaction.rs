@@ -1,11 +1,11 @@
 //! Compaction of snapshots in any order of rows: in order of their dates, to intervals, in one
 //! pass.
 //!
-//! [`HashCompaction`] is fed the digests of each snapshot's rows, oldest snapshot first. It answers,
-//! row by row, whether the row opens an interval, and remembers when each interval was last seen.
-//! It never holds a row: the caller sets aside the rows that open intervals and joins the ends to
-//! them later by the interval's number. Snapshots that are sorted by the key are compacted by
-//! [`super::merge_compaction`], which needs neither digests nor a map.
+//! [`HashCompaction`] is fed the digests of each snapshot's rows, oldest snapshot first. It
+//! answers, row by row, whether the row opens an interval, and remembers when each interval was
+//! last seen. It never holds a row: the caller sets aside the rows that open intervals and joins
+//! the ends to them later by the interval's number. Snapshots that are sorted by the key are
+//! compacted by [`super::merge_compaction`], which needs neither digests nor a map.
 //!
 //! Memory: per key that is alive, its digest (16 bytes), its row's digest (16), the number of its
 //! interval (4) and the snapshot it was last seen in (4); per interval ever opened, 4 bytes for its
@@ -70,7 +70,8 @@ impl HashCompaction {
         HashCompaction::after(policy, Vec::new())
     }
 
-    /// A pass that continues after `observed`, to which [`HashCompaction::resume`] gives the intervals.
+    /// A pass that continues after `observed`, to which [`HashCompaction::resume`] gives the
+    /// intervals.
     pub fn after(policy: GapPolicy, observed: Vec<NaiveDate>) -> Self {
         HashCompaction {
             ledger: Ledger::after(policy, observed),

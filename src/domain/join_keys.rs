@@ -31,8 +31,8 @@ impl KeyKind {
     }
 }
 
-/// JoinKeys of rows or of events. One with a null is null, and so is one that no key of a table can be
-/// equal to.
+/// JoinKeys of rows or of events. One with a null is null, and so is one that no key of a table can
+/// be equal to.
 pub enum JoinKeys {
     /// Of one column.
     Integers(Int64Array),

@@ -213,8 +213,8 @@ fn in_type(text: &str, data_type: &DataType) -> Option<ArrayRef> {
     }
 }
 
-/// The first row that is none of some values, each of which is an array of one; a value of no such
-/// type is none.
+/// The first row that is not one of some values, each of which is an array of one; a value of no
+/// such type is none.
 fn first_but(column: &ArrayRef, values: &[Option<ArrayRef>]) -> Result<Option<usize>> {
     let column = match column.data_type() {
         DataType::Dictionary(_, of) => &cast(column, of).internal_context(comparing)?,

@@ -69,7 +69,7 @@ impl Limits {
         raise_bytes(error, "max_key", self.key_bytes)
     }
 
-    /// Refuses more columns than a table may have, and names that are none.
+    /// Refuses more columns than a table may have, and empty names.
     ///
     /// # Errors
     /// A refusal that names the place.

@@ -265,7 +265,7 @@ pub(crate) fn expect(rest: &mut &str, character: char) -> Option<()> {
     Some(())
 }
 
-/// Takes `(a, b)` from the front of text; nothing is no arguments.
+/// Takes `(a, b)` from the front of text; nothing means no arguments.
 pub(crate) fn arguments<'a>(rest: &mut &'a str) -> Option<Vec<&'a str>> {
     let Some(inner) = rest.trim_start().strip_prefix('(') else {
         return Some(Vec::new());

@@ -228,7 +228,7 @@ fn ending(status: ExitStatus) -> String {
 /// Reads how long a program may run, such as `10m`.
 ///
 /// # Errors
-/// A usage error for what is no duration, and for none at all.
+/// A usage error for text that is not a duration, and for none at all.
 pub fn parse_timeout(text: &str) -> Result<Duration> {
     let timeout = parse_duration(text)?;
     match timeout.is_zero() {

@@ -1,5 +1,5 @@
-//! Digests of rows, keys and cells ([`crate::domain::digest`]), with the time that they take charged to
-//! [`Phase::Hash`].
+//! Digests of rows, keys and cells ([`crate::domain::digest`]), with the time that they take
+//! charged to [`Phase::Hash`].
 
 use arrow::array::{ArrayRef, RecordBatch};
 

@@ -39,8 +39,8 @@ pub struct Intervals {
     pub footer: IntervalsFooter,
     /// How its ends are written.
     pub convention: Convention,
-    /// The dates whose snapshots were dropped after the intervals were made from them. If there is a
-    /// snapshot of such a date, it was taken again since.
+    /// The dates whose snapshots were dropped after the intervals were made from them. If there is
+    /// a snapshot of such a date, it was taken again since.
     pub dropped: BTreeSet<NaiveDate>,
     /// The schemas of the footer, once somebody had to know.
     schemas: Vec<OnceLock<SchemaRef>>,

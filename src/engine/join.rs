@@ -4,8 +4,8 @@
 //! each holds. It keeps the columns that the output needs, of the rows that hold on some date that
 //! is asked for and for which the condition holds, so one of them serves every one of these dates.
 //! Where versions come from, it need not know: the intervals, or a stream over snapshots
-//! ([`super::join_input`]). Each column is one array, from which the rows that events meet are taken;
-//! short texts of which there are few are a dictionary, which stays one until it is written.
+//! ([`super::join_input`]). Each column is one array, from which the rows that events meet are
+//! taken; short texts of which there are few are a dictionary, which stays one until it is written.
 //!
 //! Events are read a batch at a time and keep their order.
 //!

@@ -1,10 +1,10 @@
 //! CSV and TSV: a file is divided into pieces of whole records, and each value is read as text, and
 //! then as its column's type.
 //!
-//! If the types of all columns are declared or known from the table's past, a piece is read as these
-//! types as soon as it has been taken apart. A value of another type ends that, and the source is to
-//! be read again ([`ExpectedTypes`]). Otherwise text is set aside until all values have been seen,
-//! and their types are known.
+//! If the types of all columns are declared or known from the table's past, a piece is read as
+//! these types as soon as it has been taken apart. A value of another type ends that, and the
+//! source is to be read again ([`ExpectedTypes`]). Otherwise text is set aside until all values
+//! have been seen, and their types are known.
 //!
 //! How a file is written is its dialect ([`super::dialect`]). The first file's order of columns is
 //! the table's, with the columns that only later files have at the end. In files that lack a column

@@ -68,7 +68,7 @@ fn a_row_at_the_limit_is_read_and_a_longer_one_is_refused_with_its_place() {
     refused(read_text("a.ndjson", &json(&x(83))), place, &[RAISE]);
     let place = "the file, line 3, column 'note': the row is longer than 100B";
     refused(read_text("a.ndjson", &json(&x(1 << 20))), place, &[RAISE]);
-    // A line is no row: an array may have all of its rows on one.
+    // A line is not a row: an array may have all of its rows on one.
     let array = format!("[{}]", vec![row(&x(80)); 5000].join(","));
     assert_eq!(read_text("a.json", &array).expect("rows").len(), 5000);
 }

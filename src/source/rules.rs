@@ -24,9 +24,9 @@ pub const HEAD_FILES: usize = 16;
 /// Columns that have values of another type than the one that they had, or that is declared. Clones
 /// share it.
 ///
-/// A column of text is then read as its text, so that the copy can be kept as it came; whoever reads
-/// it has to refuse it. A source that carries types is refused at once: whoever reads it may read it
-/// again, without the types that were declared for the columns noted here.
+/// A column of text is then read as its text, so that the copy can be kept as it came; whoever
+/// reads it has to refuse it. A source that carries types is refused at once: whoever reads it may
+/// read it again, without the types that were declared for the columns noted here.
 #[derive(Clone, Debug, Default)]
 pub struct MistypedColumns(Arc<Mutex<NotedColumns>>);
 
@@ -78,8 +78,8 @@ impl MistypedColumns {
 
 /// That text may be read as the types that its columns are expected to have, before all values were
 /// seen. If one of them is of another type, reading fails. The source is then to be read again
-/// without expectations, which finds the types that hold all values, or names the value. Clones share
-/// it.
+/// without expectations, which finds the types that hold all values, or names the value. Clones
+/// share it.
 #[derive(Clone, Debug, Default)]
 pub struct ExpectedTypes(Arc<AtomicBool>);
 

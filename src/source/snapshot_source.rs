@@ -41,8 +41,8 @@ pub trait SnapshotSource {
     /// The files that [`read`](Self::read) read; none of a source that is not made of files.
     fn files(&self) -> Option<FilesRead<'_>>;
 
-    /// The source as it is on the date of the snapshot, if placeholders of the date stand in it: the
-    /// path, or the URL of the database. Such a source has a state for each date.
+    /// The source as it is on the date of the snapshot, if placeholders of the date stand in it:
+    /// the path, or the URL of the database. Such a source has a state for each date.
     fn of_date(&self) -> Option<&str> {
         None
     }

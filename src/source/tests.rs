@@ -132,6 +132,13 @@ fn an_integer_column_may_become_a_float_and_no_text() {
              int64"
     );
     assert_eq!(error.kind(), crate::error::Kind::Refused);
+    // No float holds the number in line 2, so the fraction is to blame.
+    let long = read_text("x.csv", "n\n9007199254740993\n2.0\n", &rules).expect_err("a fraction");
+    assert_eq!(
+        long.to_string(),
+        "the file, line 3: column 'n' was int64 in the previous copy, and '2.0' is not a valid \
+             int64"
+    );
 }
 
 #[test]

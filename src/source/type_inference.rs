@@ -560,7 +560,10 @@ impl Guess {
             // Whole numbers become floats where there are fractions.
             return match &self.not_number {
                 None if !self.is_code() => Ok(DataType::Float64),
-                Some(misfit) if self.has_fraction => Err(misfit.clone()),
+                // A whole number that no float holds is right where whole numbers are expected.
+                Some(misfit) if self.has_fraction && !text::fits(&misfit.1, pinned) => {
+                    Err(misfit.clone())
+                }
                 _ => Err(not_whole.clone()),
             };
         }

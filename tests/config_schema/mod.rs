@@ -2,8 +2,8 @@
 //!
 //! The schema is written by hand, since its descriptions are what an editor shows. What it says is
 //! compared with the parser, and an independent validator reads it. After a key was added to or
-//! removed from the configuration, `ASOF_UPDATE_DOCS=1` brings the keys and words of the schema up to
-//! date; descriptions are still to be written.
+//! removed from the configuration, `ASOF_UPDATE_DOCS=1` brings the keys and words of the schema up
+//! to date; descriptions are still to be written.
 
 mod nodes;
 

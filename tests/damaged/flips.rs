@@ -3,8 +3,8 @@
 //!
 //! Every command that reads the file runs on the whole lake first. With the bit flipped, it must
 //! print and write the same, or end with exit code 3 and name the file; dates that fail beside
-//! others are exit code 5. `snapshot`, `schema` and `status` may go on without the file, and say so.
-//! `ASOF_TEST_FLIPS=2000` flips more bits, and `ASOF_TEST_SEED` others.
+//! others are exit code 5. `snapshot`, `schema` and `status` may go on without the file, and say
+//! so. `ASOF_TEST_FLIPS=2000` flips more bits, and `ASOF_TEST_SEED` others.
 
 use std::collections::BTreeMap;
 use std::fs;

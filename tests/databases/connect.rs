@@ -1,5 +1,5 @@
-//! `asof check --connect` of tables in databases: their columns, without their rows, and what is said
-//! of servers that cannot be reached.
+//! `asof check --connect` of tables in databases: their columns, without their rows, and what is
+//! said of servers that cannot be reached.
 
 use std::io::Read as _;
 use std::net::TcpListener;

@@ -360,8 +360,8 @@ fn without_tls(database: &Database) -> String {
             let behind = TcpStream::connect(&server).expect("the server is there");
             let mut greeting = [0; 1024];
             let length = (&behind).read(&mut greeting).expect("a greeting");
-            // A header, the protocol, the version and its end, a thread, a nonce and its end; then what
-            // the server can do, of which bit 3 of the second byte is TLS.
+            // A header, the protocol, the version and its end, a thread, a nonce and its end; then
+            // what the server can do, of which bit 3 of the second byte is TLS.
             let version = greeting[5..].iter().position(|byte| *byte == 0);
             let capabilities = 5 + version.expect("an end") + 1 + 4 + 8 + 1;
             greeting[capabilities + 1] &= !0x08;

@@ -74,8 +74,8 @@ impl Database {
         client
     }
 
-    /// The columns of `item` have these types behind the key, and the rows of its copy are those that
-    /// the client prints for a query.
+    /// The columns of `item` have these types behind the key, and the rows of its copy are those
+    /// that the client prints for a query.
     pub(super) fn has_types_and_rows<'a>(&self, types: impl Iterator<Item = &'a str>, query: &str) {
         let mut world = self.world();
         world.succeeds("snapshot item");
@@ -91,7 +91,8 @@ impl Database {
         assert_eq!(world.rows(COPY)[1..], self.run(query));
     }
 
-    /// Column `c` of `item` is refused, and the first hint reads what the client prints for a query.
+    /// Column `c` of `item` is refused, and the first hint reads what the client prints for a
+    /// query.
     #[track_caller]
     pub(super) fn is_read_as_text(&self, query: &str) {
         let mut world = self.world();
@@ -177,8 +178,8 @@ impl Database {
         );
     }
 
-    /// A copy of `item`, whose 100,000 rows have a sum of 100,000 in `c`, has that sum although it is
-    /// moved between them meanwhile. `begin` begins a transaction.
+    /// A copy of `item`, whose 100,000 rows have a sum of 100,000 in `c`, has that sum although it
+    /// is moved between them meanwhile. `begin` begins a transaction.
     pub(super) fn keeps_its_sum(&self, begin: &str) {
         let world = self.world();
         let moves: String = (0..100_000_i64)
@@ -202,8 +203,8 @@ impl Database {
         assert_eq!((rows.len(), sum), (100_001, 100_000.0));
     }
 
-    /// A connection that breaks while it reads a query publishes nothing. `has_broken` breaks it once
-    /// it reads, and says whether it did.
+    /// A connection that breaks while it reads a query publishes nothing. `has_broken` breaks it
+    /// once it reads, and says whether it did.
     pub(super) fn breaks(&self, query: &str, has_broken: impl Fn() -> bool) {
         let world = self.world();
         let child = world

@@ -12,7 +12,8 @@ fn host(database: &Database) -> &str {
     at.split_once('/').expect("a database").0
 }
 
-/// The same database behind a server that hands on so many bytes of its answers, and is silent then.
+/// The same database behind a server that hands on so many bytes of its answers, and is silent
+/// then.
 fn silent_after(database: &Database, bytes: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -36,8 +37,8 @@ fn silent_after(database: &Database, bytes: u64) -> String {
     url
 }
 
-/// A read of `item` through a server that is silent after so many bytes fails as it should, and says
-/// `what`.
+/// A read of `item` through a server that is silent after so many bytes fails as it should, and
+/// says `what`.
 fn falls_silent(database: &Database, bytes: u64, options: &str, what: &str) {
     let world = database.world();
     let source = format!("{}?{options}", silent_after(database, bytes));

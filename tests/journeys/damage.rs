@@ -1,4 +1,5 @@
-//! Damage to a lake, as users meet it: who tells of it, what goes on all the same, and what mends it.
+//! Damage to a lake, as users meet it: who tells of it, what goes on all the same, and what mends
+//! it.
 
 use super::environment::{SHOP, World, text};
 

@@ -1,5 +1,5 @@
-//! What killed processes leave is removed when it is older than a day, whatever else there is to do;
-//! and looking for it, as all else, costs no more in an old lake than in a young one.
+//! What killed processes leave is removed when it is older than a day, whatever else there is to
+//! do; and looking for it, as all else, costs no more in an old lake than in a young one.
 
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;

@@ -127,7 +127,7 @@ fn the_last_week_is_made_up_and_only_what_is_missing_runs() {
     world.succeeds("diff item 7d 6d --limit 1");
     world.refuses(3, "show item 8d");
     world.refuses(3, "snapshot item --date 1d");
-    world.tell("what is no number of days");
+    world.tell("what is not a number of days");
     world.refuses(2, &format!("{job} --from yesterday --to 2d"));
     for wrong in ["7", "--from=-7d", "'7 days ago'", "7days", "-7d", "500000d"] {
         let from = match wrong.starts_with("--") {

@@ -181,8 +181,8 @@ fn json_and_a_pipe_are_kept_too_and_so_is_what_is_not_of_the_declared_type() {
     world.pin("quarantine_json");
 }
 
-/// A table with a copy of the first night, on the second, whose types are declared: `v` is int64 and
-/// `n` is int8.
+/// A table with a copy of the first night, on the second, whose types are declared: `v` is int64
+/// and `n` is int8.
 fn declared(source: &str) -> World {
     let mut world = World::new();
     world.write(

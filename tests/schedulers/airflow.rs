@@ -82,7 +82,8 @@ fn a_past_day_that_is_cleared_and_rerun_keeps_its_copy_and_writes_the_same_bytes
     let (snapshots, outputs) = (world.tree(SNAPSHOTS), world.tree(OUTPUTS));
     assert_eq!((snapshots.len(), outputs.len()), (3, 3), "{outputs:?}");
 
-    // The day after, the table has other rows. First nothing is out of date; then an output is gone.
+    // The day after, the table has other rows. First nothing is out of date; then an output is
+    // gone.
     begin(&mut world, 8);
     let first = format!("{OUTPUTS}/date=2024-01-05/active_item_events.parquet");
     for outcome in ["up to date", "written  2 rows"] {

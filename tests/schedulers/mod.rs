@@ -141,8 +141,8 @@ fn run(mut command: Command) -> (i32, String) {
     (output.status.code().unwrap_or(-1), said)
 }
 
-/// A program of a Python package, stopped after four minutes: one that waits for a retry that should
-/// not be made takes five.
+/// A program of a Python package, stopped after four minutes: one that waits for a retry that
+/// should not be made takes five.
 fn module(world: &World, python: &str, arguments: &[&str]) -> Command {
     let words: Vec<String> = ["240", python, "-m"]
         .iter()
@@ -154,7 +154,8 @@ fn module(world: &World, python: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A document's blocks, each with the name in the comment before it: `<!-- examples/schedulers/NAME -->`.
+/// A document's blocks, each with the name in the comment before it: `<!-- examples/schedulers/NAME
+/// -->`.
 fn blocks(document: &str) -> Vec<(&str, &str)> {
     let parts = document.split("<!-- examples/schedulers/").skip(1);
     parts

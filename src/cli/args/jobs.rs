@@ -29,7 +29,8 @@ pub struct BackfillArgs {
     /// Run nothing: record that outputs which are stale because the job has changed are still right
     #[arg(long, conflicts_with = "only")]
     pub accept: bool,
-    /// The number of dates to run in parallel [default: the number of processors, plus two for a join]
+    /// The number of dates to run in parallel [default: the number of processors, plus two for a
+    /// join]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// The engine that runs the jobs

@@ -37,8 +37,8 @@ use crate::memory::MemoryBudget;
 ///
 /// Exit codes: 0 done, or nothing to do; 1 I/O failure, retry; 2 wrong usage or configuration; 3
 /// data refused; 4 another writer published first, retry; 5 some dates or tables failed and the
-/// others are published, retry; 6 `status --exit-code` found something out of date; 70 a bug in asof,
-/// report it; 129, 130 and 143 interrupted, run again.
+/// others are published, retry; 6 `status --exit-code` found something out of date; 70 a bug in
+/// asof, report it; 129, 130 and 143 interrupted, run again.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
@@ -135,7 +135,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Write one dated copy of each table into the lake
     Snapshot(Box<SnapshotArgs>),
-    /// Check asof.toml, or show how asof reads a source: format, dialect, columns, types and first rows
+    /// Check asof.toml, or show how asof reads a source: format, dialect, columns, types and first
+    /// rows
     Check(CheckArgs),
     /// Turn snapshots into validity intervals, losslessly
     Compact(Box<CompactArgs>),
@@ -151,7 +152,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
     Status(StatusArgs),
-    /// Show the history of a table's columns: their types, and when they appeared, changed and disappeared
+    /// Show the history of a table's columns: their types, and when they appeared, changed and
+    /// disappeared
     Schema(SchemaArgs),
     /// Verify that snapshots and outputs are intact and that intervals reproduce each snapshot
     Verify(VerifyArgs),

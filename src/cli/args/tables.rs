@@ -48,8 +48,8 @@ pub struct SnapshotArgs {
     /// --dedup or --key
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["source", "source_table", "query", "date", "backdate"])]
     pub publish: Option<Day>,
-    /// Make snapshots of the dated copies that another tool wrote below the source, by their layout,
-    /// such as 'dt=%Y-%m-%d'
+    /// Make snapshots of the dated copies that another tool wrote below the source, by their
+    /// layout, such as 'dt=%Y-%m-%d'
     #[arg(long, value_name = "LAYOUT", conflicts_with_all = ["source_table", "query", "date", "publish", "discard"])]
     pub adopt: Option<String>,
     /// Remove the copy of this date that a check refused
@@ -259,7 +259,8 @@ pub struct CompactArgs {
     /// How an open end is written [default: 9999-12-31]
     #[arg(long, value_name = "9999-12-31|null")]
     pub open_end: Option<String>,
-    /// Write ends as a dbt snapshot does: dbt_valid_from and dbt_valid_to, exclusive, null where open
+    /// Write ends as a dbt snapshot does: dbt_valid_from and dbt_valid_to, exclusive, null where
+    /// open
     #[arg(long, conflicts_with_all = ["start_column", "end_column", "end", "open_end"])]
     pub dbt: bool,
     /// Columns whose changes do not end an interval

@@ -32,13 +32,17 @@ fn job(printer: &Printer, report: &BackfillReport) -> Result<()> {
 }
 
 /// Prints the dates: all if they are few or `--verbose` asks for them, else those about which
-/// something was done, the failed ones first of all.
+/// something was done, the failed ones first of all. `--quiet` leaves the failed ones alone.
 fn dates(printer: &Printer, dates: &[DateReport]) -> Result<()> {
     let all = dates.len() <= MANY || printer.verbose;
     let is_failed = |date: &&DateReport| date.action == DateAction::Failed;
     let is_idle =
         |date: &DateReport| matches!(date.action, DateAction::UpToDate | DateAction::Skipped);
-    let mut shown: Vec<&DateReport> = dates.iter().filter(|date| all || !is_idle(date)).collect();
+    let is_shown = |date: &&DateReport| match printer.quiet {
+        true => is_failed(date),
+        false => all || !is_idle(date),
+    };
+    let mut shown: Vec<&DateReport> = dates.iter().filter(is_shown).collect();
     let of_note = shown.len();
     if !all {
         // No failure is cut off by dates that were written.

@@ -48,7 +48,7 @@ impl Render for DiffReport {
             printer.line(format!("  changed columns: {}", parts.join(", ")))?;
         }
         for row in &self.rows {
-            printer.line(row_change(row))?;
+            printer.line(row_change(row, printer.verbose))?;
         }
         let rest = self.added + self.removed + self.changed - self.rows.len() as u64;
         if rest > 0 {
@@ -65,25 +65,27 @@ impl Render for DiffReport {
     }
 }
 
-fn row_change(row: &RowChange) -> String {
+/// The most values of an added or removed row in a line, unless all are asked for.
+const MOST_VALUES: usize = 6;
+
+fn row_change(row: &RowChange, shows_all: bool) -> String {
     let key = row.key.join(", ");
     let values = |columns: &[ColumnChange], new: bool| {
-        columns
-            .iter()
-            .take(6)
-            .map(|column| {
-                format!(
-                    "{}={}",
-                    column.name,
-                    value(if new {
-                        column.new.as_ref()
-                    } else {
-                        column.old.as_ref()
-                    })
-                )
-            })
-            .collect::<Vec<_>>()
-            .join("  ")
+        let shown = match shows_all {
+            true => columns.len(),
+            false => columns.len().min(MOST_VALUES),
+        };
+        let of_side = |column: &ColumnChange| {
+            let side = if new { &column.new } else { &column.old };
+            format!("{}={}", column.name, value(side.as_ref()))
+        };
+        let mut values: Vec<String> = columns[..shown].iter().map(of_side).collect();
+        let rest = (columns.len() - shown) as u64;
+        if rest > 0 {
+            let more = format!("... {}, -v shows all", count(rest, "more column"));
+            values.push(paint(DIM, more));
+        }
+        values.join("  ")
     };
     match row.kind {
         ChangeKind::Added => format!(

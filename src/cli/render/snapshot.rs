@@ -50,8 +50,8 @@ fn row(table: &TableResult) -> Option<Vec<String>> {
     Some(row)
 }
 
-/// `3 tables: 2 published, 1 failed; skipped: feed (external)`; of copies that were adopted, `3 dates:
-/// 3 published`.
+/// `3 tables: 2 published, 1 failed; skipped: feed (external)`; of copies that were adopted, `3
+/// dates: 3 published`.
 fn summary(run: &SnapshotRun) -> String {
     let published = |outcome: Outcome, name: &'static str| {
         let is_so = |table: &&TableResult| match table {

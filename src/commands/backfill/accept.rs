@@ -2,8 +2,8 @@
 //!
 //! An output is accepted if nothing but the job differs from what its footer recorded. Its rows are
 //! written again, with the hash of the job of now, and with that of the job that made them
-//! ([`OutputFooter::made_by`]). So a rerun finds it up to date, and `asof verify --recompute`, which
-//! compares the rows with those of a fresh run, tells whether the acceptance was right.
+//! ([`OutputFooter::made_by`]). So a rerun finds it up to date, and `asof verify --recompute`,
+//! which compares the rows with those of a fresh run, tells whether the acceptance was right.
 
 use chrono::NaiveDate;
 

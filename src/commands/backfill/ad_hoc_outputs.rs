@@ -1,8 +1,8 @@
 //! Where ad-hoc jobs write. The lake remembers it, so that `asof verify` reads their outputs too.
 //!
 //! No asof.toml names a job that only a command line describes. So each backfill of such a job
-//! leaves a hint in the lake: the job's name, its output and its layout. A hint whose output is gone
-//! means nothing, and a lake that cannot be written to has none.
+//! leaves a hint in the lake: the job's name, its output and its layout. A hint whose output is
+//! gone means nothing, and a lake that cannot be written to has none.
 
 use std::collections::BTreeMap;
 
@@ -68,8 +68,8 @@ impl AdHocOutput {
         }
     }
 
-    /// What the lake remembers of ad-hoc jobs, in the order of their outputs. A hint that is damaged
-    /// is passed over.
+    /// What the lake remembers of ad-hoc jobs, in the order of their outputs. A hint that is
+    /// damaged is passed over.
     ///
     /// # Errors
     /// A failure to list the hints.

@@ -42,7 +42,8 @@ impl<'a> BackfillRun<'a> {
         })
     }
 
-    /// Sends the event that ends the run: complete, or failed. Rows and files are those that this run wrote.
+    /// Sends the event that ends the run: complete, or failed. Rows and files are those that this
+    /// run wrote.
     pub(super) fn end(self, ended: &Result<BackfillReport>) {
         let BackfillRun {
             run,

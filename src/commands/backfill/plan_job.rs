@@ -1,10 +1,10 @@
 //! A job planned against the columns of what it reads, for `asof check`: no row of an output is
 //! computed, and nothing is written.
 //!
-//! It is planned as `backfill --dry-run` plans it, on the latest date that has all of its events and
-//! a copy of each table. Without such a date, as before the first snapshot, the columns of
-//! the latest events and copies are planned against, and of a table without a copy those of its
-//! source. Neither reads rows for fingerprints: whether an output is stale is not the question.
+//! It is planned as `backfill --dry-run` plans it, on the latest date that has all of its events
+//! and a copy of each table. Without such a date, as before the first snapshot, the columns of the
+//! latest events and copies are planned against, and of a table without a copy those of its source.
+//! Neither reads rows for fingerprints: whether an output is stale is not the question.
 
 use std::collections::{BTreeMap, BTreeSet};
 

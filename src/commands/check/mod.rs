@@ -369,8 +369,8 @@ fn pinned_by(table: &SnapshotTable, last: Option<(NaiveDate, Vec<Object>)>) -> R
     }
 }
 
-/// A table's source, on a date if it has a state for each. Its text is read in the types of the last
-/// snapshot.
+/// A table's source, on a date if it has a state for each. Its text is read in the types of the
+/// last snapshot.
 fn table(
     workspace: &Workspace<'_>,
     name: &TableName,

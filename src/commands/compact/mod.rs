@@ -141,8 +141,8 @@ pub struct CompactReport {
 /// report.
 ///
 /// # Errors
-/// A usage error for a table that there is not, and for options that contradict each other; whatever
-/// refuses or fails if there is one table.
+/// A usage error for a table that there is not, and for options that contradict each other;
+/// whatever refuses or fails if there is one table.
 pub fn compact_tables(
     workspace: &Workspace<'_>,
     tables: &[String],

@@ -1,5 +1,5 @@
-//! What a compaction says of snapshots that are gone, and of columns that end intervals without much
-//! being changed.
+//! What a compaction says of snapshots that are gone, and of columns that end intervals without
+//! much being changed.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;

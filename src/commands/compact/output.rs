@@ -182,8 +182,8 @@ impl IntervalsOutput<'_> {
 
 impl Compaction<'_> {
     /// Returns a conflict if another writer has published different intervals since this compaction
-    /// began. They may cover dates whose snapshots have been deleted. Intervals of the same snapshots
-    /// are equal, byte for byte, and no conflict.
+    /// began. They may cover dates whose snapshots have been deleted. Intervals of the same
+    /// snapshots are equal, byte for byte, and no conflict.
     fn check_same(&self, footer: &Footer) -> Result<()> {
         let stands = Intervals::open(&self.path)?;
         let same = matches!((&footer.content, &stands),

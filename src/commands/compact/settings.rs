@@ -78,7 +78,7 @@ impl CompactOptions {
 /// Decides the settings of a compaction.
 ///
 /// # Errors
-/// A usage error for a word that is none, and for options that exclude one another.
+/// A usage error for an unknown word, and for options that exclude one another.
 pub(super) fn decide(
     key: &[String],
     options: &CompactOptions,

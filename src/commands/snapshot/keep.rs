@@ -1,4 +1,5 @@
-//! A snapshot that exists and is kept: when it was taken, and whether its source was written to since.
+//! A snapshot that exists and is kept: when it was taken, and whether its source was written to
+//! since.
 //!
 //! The source is not read. A file on a disk was written to since if it is newer than the snapshot's
 //! own file: both times are of the disks that they are on, whatever the clock of this process says.

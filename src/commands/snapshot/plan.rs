@@ -59,8 +59,8 @@ impl SnapshotPlan<'_> {
     }
 
     /// Has files read some columns as they are, whatever types are declared for them: in their own
-    /// type, or those of JSON as its text. Whether anything is different then. A database is not asked
-    /// again, since others may have written to it meanwhile.
+    /// type, or those of JSON as its text. Whether anything is different then. A database is not
+    /// asked again, since others may have written to it meanwhile.
     pub(super) fn read_as_they_are(&mut self, columns: &BTreeSet<String>) -> bool {
         let Some(files) = self.source.files() else {
             return false;
@@ -160,8 +160,8 @@ fn has_snapshot(name: &TableName, date: NaiveDate) -> Error {
         .hint("--if-exists keep, or --if-exists replace")
 }
 
-/// Refuses a key and types of the command line that asof.toml contradicts. All copies of a table are
-/// read by what asof.toml says, so the copy would not fit those before and after it.
+/// Refuses a key and types of the command line that asof.toml contradicts. All copies of a table
+/// are read by what asof.toml says, so the copy would not fit those before and after it.
 fn refuse_contradictions(
     workspace: &Workspace<'_>,
     name: &TableName,

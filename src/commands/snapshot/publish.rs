@@ -71,7 +71,7 @@ pub(super) fn publish(
             old.filter(|_| !is_damaged).unwrap_or(Fingerprint(0)),
         );
         staged.publish_replacing(&aside, |place| {
-            // Somebody dropped it. A copy of the marker is no copy of it, and is not kept aside.
+            // Somebody dropped it. The marker is not a copy, and is not kept aside.
             if !place.is_taken()? || is_being_dropped(place)? {
                 return Ok(false);
             }
@@ -90,8 +90,8 @@ pub(super) fn publish(
 
 /// Moves the dropped copies of a date that have the rows of the snapshot that was just published to
 /// those that were superseded. A copy with these rows is wanted again: were it to stay among the
-/// dropped ones, intervals that are made of the snapshot would be taken for ones of the dropped copy
-/// as soon as the snapshot is removed.
+/// dropped ones, intervals that are made of the snapshot would be taken for ones of the dropped
+/// copy as soon as the snapshot is removed.
 fn supersede_dropped(
     workspace: &Workspace<'_>,
     plan: &SnapshotPlan<'_>,
@@ -137,7 +137,7 @@ impl StandingSnapshot {
     }
 }
 
-/// What stands somewhere; nothing if it is no snapshot, or is damaged.
+/// What stands somewhere; nothing if it is not a snapshot, or is damaged.
 fn standing(path: &Location) -> Result<Option<StandingSnapshot>> {
     let opened = ParquetObject::open(path).and_then(|object| {
         let footer = object.footer()?;

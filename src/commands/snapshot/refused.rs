@@ -1,13 +1,13 @@
 //! Copies that a check refused.
 //!
 //! A guard or a key check refuses a copy when it has been read and staged. It is then kept in the
-//! lake, under `_refused/`, where no reader takes it for a snapshot, with the reasons in its footer.
-//! So no night is lost: somebody looks at it (`show --refused`, `diff --refused`), and publishes it
-//! under its own date or discards it.
+//! lake, under `_refused/`, where no reader takes it for a snapshot, with the reasons in its
+//! footer. So no night is lost: somebody looks at it (`show --refused`, `diff --refused`), and
+//! publishes it under its own date or discards it.
 //!
-//! So does a copy whose key has nulls, or a column of which is of another type than it was (`unfit`): it
-//! is kept as it arrived. A date has one refused copy, the last. A copy that could not be read to its
-//! end is not kept: there is nothing to stage.
+//! So does a copy whose key has nulls, or a column of which is of another type than it was
+//! (`unfit`): it is kept as it arrived. A date has one refused copy, the last. A copy that could
+//! not be read to its end is not kept: there is nothing to stage.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -85,7 +85,7 @@ pub(in crate::commands) fn refused_objects(
 ) -> Result<Vec<(NaiveDate, Object)>> {
     let root = workspace.lake()?.refused(name);
     let found = find_if_there(&root, &LakeRoot::layout()?, range)?;
-    // The folder of the date is no column of the rows.
+    // The folder of the date is not a column of the rows.
     let first = |(date, objects): (NaiveDate, Vec<Object>)| {
         let object = objects.into_iter().next()?;
         let below = String::new();
@@ -133,7 +133,8 @@ pub(in crate::commands) fn refused_object(
     })
 }
 
-/// Why a snapshot was not taken. If a check refused it, what the check found, and where the copy is.
+/// Why a snapshot was not taken. If a check refused it, what the check found, and where the copy
+/// is.
 pub(super) struct RefusedSnapshot {
     pub(super) error: Error,
     /// The guards that it breaks.

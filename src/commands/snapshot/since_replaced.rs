@@ -1,8 +1,9 @@
 //! What changed since the copy that is being replaced, beside what changed since the date before.
 //! `publish` then moves that copy to `superseded/`.
 //!
-//! It is read while the new rows are written, a batch at a time. One that cannot be compared, since it
-//! is damaged or has other types, is what replacements are for, and keeps nobody from replacing it.
+//! It is read while the new rows are written, a batch at a time. One that cannot be compared, since
+//! it is damaged or has other types, is what replacements are for, and keeps nobody from replacing
+//! it.
 
 use std::sync::Arc;
 

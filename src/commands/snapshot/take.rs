@@ -329,8 +329,8 @@ fn read_once(
             workspace.memory,
         )
     };
-    // A guard that does not apply is told before the source is read. A column that is not of its type
-    // is told instead.
+    // A guard that does not apply is told before the source is read. A column that is not of its
+    // type is told instead.
     if mistyped.is_empty() && refusals.is_empty() {
         counter(&rows.schema)?;
     }

@@ -1,5 +1,5 @@
-//! Rows that cannot be a snapshot of their table: a key has nulls, or a column is of another type than
-//! it was. They are kept as they arrived, so that the night is not lost.
+//! Rows that cannot be a snapshot of their table: a key has nulls, or a column is of another type
+//! than it was. They are kept as they arrived, so that the night is not lost.
 
 use arrow::datatypes::SchemaRef;
 
@@ -36,7 +36,7 @@ impl Unfitness {
     /// What was worked out of the rows; nothing if that is refused.
     ///
     /// # Errors
-    /// Whatever is no refusal.
+    /// Every error that is not a refusal.
     pub(super) fn unless_refused<T>(&mut self, worked_out: Result<T>) -> Result<Option<T>> {
         match worked_out {
             Err(error) if error.kind() == Kind::Refused && !error.is_damage() => {
@@ -129,8 +129,8 @@ impl UnfitRows {
     }
 }
 
-/// Whether the rows are not to be kept if they are refused: nothing is to be written, or they are kept
-/// already.
+/// Whether the rows are not to be kept if they are refused: nothing is to be written, or they are
+/// kept already.
 pub(super) fn is_tried(options: &SnapshotOptions) -> bool {
     options.dry_run || options.publish.is_some()
 }

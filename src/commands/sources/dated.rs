@@ -93,7 +93,7 @@ impl WrittenSource {
     /// The source of a table, the one that is `given` or that of asof.toml; nothing if it has none.
     ///
     /// # Errors
-    /// A usage error for a name in braces that is no placeholder, and for a variable that is not
+    /// A usage error for a name in braces that is not a placeholder, and for a variable that is not
     /// set.
     pub(in crate::commands) fn of(
         workspace: &Workspace<'_>,

@@ -5,8 +5,8 @@
 //! serve it; so are the outputs that it served. The next compaction recomputes the intervals from
 //! that date on.
 //!
-//! `restore` brings back a dropped copy, or one that a replacement put aside below `superseded/`. It
-//! moves the copy: what was put aside is the snapshot again, byte for byte.
+//! `restore` brings back a dropped copy, or one that a replacement put aside below `superseded/`.
+//! It moves the copy: what was put aside is the snapshot again, byte for byte.
 //!
 //! Nothing deletes what was put aside.
 

@@ -1,5 +1,5 @@
-//! Outputs, of jobs or below a path: each is whole, is what its path and its footer say, and was made from what
-//! is there now; and, if that is asked for, a fresh run gives the same rows.
+//! Outputs, of jobs or below a path: each is whole, is what its path and its footer say, and was
+//! made from what is there now; and, if that is asked for, a fresh run gives the same rows.
 //!
 //! Each output is read once, by a few threads. A fresh run writes a month of dates at a time to the
 //! temporary folder, and compares them.
@@ -226,8 +226,9 @@ impl<'a> OutputVerification<'a> {
         )
     }
 
-    /// Compares the recorded inputs of the outputs with the current ones, and returns the dates whose
-    /// inputs have not changed. An unreadable input is one problem, however many outputs use it.
+    /// Compares the recorded inputs of the outputs with the current ones, and returns the dates
+    /// whose inputs have not changed. An unreadable input is one problem, however many outputs use
+    /// it.
     fn compare_with_inputs(
         &mut self,
         outputs: &BTreeMap<NaiveDate, Object>,

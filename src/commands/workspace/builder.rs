@@ -120,8 +120,8 @@ impl<'a> WorkspaceBuilder<'a> {
     /// Returns the workspace.
     ///
     /// # Errors
-    /// A usage error for a time zone, a store or a variable of the configuration that is unknown, or
-    /// for a URL of OpenLineage that is none.
+    /// A usage error for a time zone, a store or a variable of the configuration that is unknown,
+    /// or for an invalid URL of OpenLineage.
     pub fn build(self) -> Result<Workspace<'a>> {
         let variable = |name: &str| self.environment.get(name).cloned();
         let options = self.config.store_options(&variable)?;

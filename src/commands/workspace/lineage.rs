@@ -57,7 +57,7 @@ impl Emitter {
     /// What configuration and environment ask for; nothing if that is nothing.
     ///
     /// # Errors
-    /// A usage error for a URL that is none, or a variable that is not set.
+    /// A usage error for an invalid URL, or a variable that is not set.
     pub(super) fn new(
         config: &OpenLineageConfig,
         base: &Path,

@@ -5,7 +5,7 @@
 //! | `max_null = "5%"` | nulls in more than that share of the rows | counts |
 //! | `max_null = 0` | nulls in more rows than that | counts |
 //! | `accepted = [..]` | a value that is not one of them | is accepted |
-//! | `unique = true` | a value that several rows have | is no duplicate |
+//! | `unique = true` | a value that several rows have | is not a duplicate |
 //! | `max_age = "2d"` | a newest value that is older, or no value | is passed over |
 //!
 //! The names and the treatment of nulls are those of dbt's `accepted_values` and `unique` and of

@@ -1,20 +1,20 @@
 //! Compaction of snapshots that are sorted by the key: an ordered merge of each with the one
 //! before.
 //!
-//! [`MergeCompaction`] holds the last snapshot's rows, in the order of the key, and the number of the
-//! interval that each is part of. The next snapshot is walked beside it. Where both have the same
-//! keys, as for nearly all rows, values are compared column by column ([`super::column_differ`]); where
-//! keys differ, the lesser one is gone, or is new. Rows are compared by their values: no row is
-//! hashed.
+//! [`MergeCompaction`] holds the last snapshot's rows, in the order of the key, and the number of
+//! the interval that each is part of. The next snapshot is walked beside it. Where both have the
+//! same keys, as for nearly all rows, values are compared column by column
+//! ([`super::column_differ`]); where keys differ, the lesser one is gone, or is new. Rows are
+//! compared by their values: no row is hashed.
 //!
-//! A snapshot of which it is known what it changed is not walked: [`MergeCompaction::apply`] looks up no
-//! other keys than those of its [`Edit`]s. The rows that are held are then no longer those of the
-//! last snapshot, only their intervals are. So before a snapshot is walked again, [`MergeCompaction::settle`]
-//! is given the rows of the last one.
+//! A snapshot of which it is known what it changed is not walked: [`MergeCompaction::apply`] looks
+//! up no other keys than those of its [`Edit`]s. The rows that are held are then no longer those of
+//! the last snapshot, only their intervals are. So before a snapshot is walked again,
+//! [`MergeCompaction::settle`] is given the rows of the last one.
 //!
-//! **What is verified.** The walk verifies that keys ascend and that none is a duplicate: a row with
-//! the key of the next row of a sorted snapshot is in order, and any other is compared with the row
-//! before it.
+//! **What is verified.** The walk verifies that keys ascend and that none is a duplicate: a row
+//! with the key of the next row of a sorted snapshot is in order, and any other is compared with
+//! the row before it.
 //!
 //! Memory: the compared columns of two snapshots, or, if the caller goes by ranges of keys, of one
 //! range of them; 4 bytes a row for its interval's number, and 4 per interval ever opened
@@ -108,7 +108,8 @@ pub struct MergedSnapshot {
 }
 
 impl MergeCompaction {
-    /// A pass that continues after `observed`, to which [`MergeCompaction::resume`] gives the intervals.
+    /// A pass that continues after `observed`, to which [`MergeCompaction::resume`] gives the
+    /// intervals.
     pub fn after(policy: GapPolicy, observed: Vec<NaiveDate>) -> Self {
         MergeCompaction {
             ledger: Ledger::after(policy, observed),

@@ -1,8 +1,8 @@
 //! Placeholders in SQL: of jobs, and of queries that a database is asked.
 //!
-//! Quotes and comments are those of the dialect: text within quotes gets no second pair of them, and
-//! comments are left as they are. So `{date}` and `'{date}'` are both the date, and neither can be
-//! anything else: what is put in is made of a date, and never of a text that somebody gave.
+//! Quotes and comments are those of the dialect: text within quotes gets no second pair of them,
+//! and comments are left as they are. So `{date}` and `'{date}'` are both the date, and neither can
+//! be anything else: what is put in is made of a date, and never of a text that somebody gave.
 
 use std::ops::Range;
 

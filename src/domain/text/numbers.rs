@@ -100,7 +100,8 @@ impl<'a> Number<'a> {
             .then_some((u8::try_from(before).ok()?, u8::try_from(after).ok()?))
     }
 
-    /// The exact value of the number times ten to the power of `scale`; `None` if that is not whole or too large.
+    /// The exact value of the number times ten to the power of `scale`; `None` if that is not whole
+    /// or too large.
     fn scaled(&self, scale: i32) -> Option<i128> {
         let significant = self.significant();
         if significant.is_empty() {

@@ -20,8 +20,8 @@ pub struct SnapshotFacts {
     pub fingerprint: Fingerprint,
     /// What its footer says, or else the same.
     pub(super) stored: Fingerprint,
-    /// When it was taken, if that is recorded, and nothing says that the source had the state of the
-    /// day: the copy was not backdated, and its source has not a state for each date.
+    /// When it was taken, if that is recorded, and nothing says that the source had the state of
+    /// the day: the copy was not backdated, and its source has not a state for each date.
     pub taken_at: Option<DateTime<Utc>>,
     /// Its columns, if its footer was read for this.
     pub(super) schema: Option<SchemaRef>,

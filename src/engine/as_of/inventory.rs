@@ -1,8 +1,9 @@
 //! Everything that exists of one table, without stopping at what is damaged: what `verify` and
 //! `status` begin with.
 //!
-//! Read: one listing of the snapshots and one of dropped ones, the footer of the intervals, and, if nothing else tells the
-//! key, footers of snapshots from the last one backwards until one can be read. No rows.
+//! Read: one listing of the snapshots and one of dropped ones, the footer of the intervals, and, if
+//! nothing else tells the key, footers of snapshots from the last one backwards until one can be
+//! read. No rows.
 
 use chrono::NaiveDate;
 

@@ -89,7 +89,7 @@ fn of_few_texts(texts: &ArrayRef) -> Option<ArrayRef> {
     (bytes < DICTIONARY_BYTES).then_some(dictionary)
 }
 
-/// As few arrays as hold the parts; `None` if that are no fewer.
+/// As few arrays as hold the parts; `None` if these are not fewer.
 fn packed(parts: &[ArrayRef]) -> Option<Vec<ArrayRef>> {
     if parts.len() < 2 {
         return None;

@@ -1,9 +1,9 @@
 //! Versions of a table's rows over a window of dates, from its snapshots: each snapshot is read
 //! once, and a row is given once for as long as it stays the same.
 //!
-//! That is a compaction ([`crate::engine::compaction`]) of the columns that a join needs and of the rows
-//! for which its condition holds. A snapshot whose footer has the fingerprint of the one before is
-//! not read.
+//! That is a compaction ([`crate::engine::compaction`]) of the columns that a join needs and of the
+//! rows for which its condition holds. A snapshot whose footer has the fingerprint of the one
+//! before is not read.
 //!
 //! Memory: that of a compaction, and the versions themselves.
 

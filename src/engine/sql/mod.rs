@@ -8,8 +8,8 @@
 //! Rows come in the same order on every run, on any number of processors: a query is one partition.
 //! Only what needs one row at a time, such as a filter, or the side of a join that is streamed past
 //! the other, is done in pieces, whose rows are put together in their order (`in_order`). They are
-//! worked on by several threads if fewer dates run in parallel than there are processors. A relation
-//! decodes only the columns that the query names.
+//! worked on by several threads if fewer dates run in parallel than there are processors. A
+//! relation decodes only the columns that the query names.
 //!
 //! Memory: what a query holds back, to sort, group or join it, is at most its share of the memory
 //! that may be used. One that needs more is refused, and does not go to a disk: rows that were set

@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::domain::placeholders::sql::MarkedPlace;
 
-/// The tokens of a query with one space between them, and no comments. In braces white space counts:
-/// `{date}` is a placeholder, and `{ date }` is none. A text that is not SQL is returned as it is.
+/// The tokens of a query with one space between them, and no comments. In braces white space
+/// counts: `{date}` is a placeholder, and `{ date }` is none. A text that is not SQL is returned as
+/// it is.
 pub fn normal_form(sql: &str) -> String {
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .with_unescape(false)

@@ -1,8 +1,8 @@
 //! Relations as tables of DataFusion's.
 //!
 //! A scan takes the columns that the query names, and those of its filters that only compare, so
-//! that files are read by them. It says how many rows it will give, so that a join holds the smaller
-//! side and streams the other one past it.
+//! that files are read by them. It says how many rows it will give, so that a join holds the
+//! smaller side and streams the other one past it.
 
 use std::fmt;
 use std::sync::Arc;

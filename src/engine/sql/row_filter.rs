@@ -112,8 +112,8 @@ impl RowCondition for RowFilter {
     }
 }
 
-/// Whether a filter compares columns with one another and with constants, and no more: its value can
-/// be computed for every row, also for those that another part of the query leaves out.
+/// Whether a filter compares columns with one another and with constants, and no more: its value
+/// can be computed for every row, also for those that another part of the query leaves out.
 pub(super) fn only_compares(filter: &Expr) -> bool {
     use Operator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or};
     match filter {

@@ -24,7 +24,8 @@ pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false);
     config.options_mut().execution.sort_spill_reservation_bytes = 0;
-    // Pieces of a scan run one after the other: a filter that waits for all of them would wait forever.
+    // Pieces of a scan run one after the other: a filter that waits for all of them would wait
+    // forever.
     config
         .options_mut()
         .optimizer

@@ -1,10 +1,10 @@
 //! The text of a file as pieces of whole records, which can be taken apart in parallel.
 //!
-//! A record ends where a line ends outside of quotes. So all that has to be known of the text before
-//! a place is whether a quoted value was left open, and to know it only quotes have to be looked
-//! for. What a quote means is the rule of `csv_core`, which takes the pieces apart: one that begins a
-//! field opens a value, and within a value two of them, or an escape character and anything, are
-//! part of it.
+//! A record ends where a line ends outside of quotes. So all that has to be known of the text
+//! before a place is whether a quoted value was left open, and to know it only quotes have to be
+//! looked for. What a quote means is the rule of `csv_core`, which takes the pieces apart: one that
+//! begins a field opens a value, and within a value two of them, or an escape character and
+//! anything, are part of it.
 //!
 //! Memory: the piece that is being read, of about as many bytes as were asked for, or a record that
 //! is longer, up to the limit of a row.

@@ -29,7 +29,8 @@ pub(super) struct Records<'a> {
 
 impl<'a> Records<'a> {
     pub(super) fn new(file: &'a CsvFile, piece: &'a RecordPiece) -> Self {
-        // The reader takes what looks like a byte order mark for one. Behind a blank line it is text.
+        // The reader takes what looks like a byte order mark for one. Behind a blank line it is
+        // text.
         let has_mark = piece.text.starts_with(MARK);
         let (lead, mark): (&[u8], _) = match piece.is_first {
             true if has_mark => (b"", MARK.len()),

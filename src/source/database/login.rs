@@ -46,7 +46,7 @@ impl Login {
     /// The login of a PostgreSQL server.
     ///
     /// # Errors
-    /// A usage error for a port, a time or a mode of TLS that is none.
+    /// A usage error for an invalid port, time or mode of TLS.
     pub(super) fn to_postgres(url: &ServerUrl, variables: &Variables) -> Result<Self> {
         let variable = |name: &str| Some(variables.get(name)?.expose().to_owned());
         let told = |part: &Option<String>, name: &str| part.clone().or_else(|| variable(name));
@@ -185,8 +185,8 @@ fn client_options_at_home(variables: &Variables) -> Variables {
     file.map(|file| client_options(&file)).unwrap_or_default()
 }
 
-/// What stands below `[client]` in an option file of MySQL, such as `~/.my.cnf`. The words of a name
-/// have `-` between them.
+/// What stands below `[client]` in an option file of MySQL, such as `~/.my.cnf`. The words of a
+/// name have `-` between them.
 fn client_options(file: &Path) -> Variables {
     let mut format = IniDefault::default();
     format.delimiters = vec!['='];

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 /// How long each address of a host may take to let a client in, unless the URL says it.
 const TO_CONNECT: Duration = Duration::from_secs(30);
-/// How long a server may be silent, unless the URL says it. MariaDB waits as long for rows to be taken.
+/// How long a server may be silent, unless the URL says it. MariaDB waits as long for rows to be
+/// taken.
 const TO_READ: Duration = Duration::from_secs(3600);
 
 /// How long nothing comes before the system asks the other end whether it is there.

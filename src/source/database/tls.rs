@@ -8,7 +8,8 @@
 //! | `verify-ca` | `VERIFY_CA` | yes | must be signed by an authority that is trusted |
 //! | `verify-full` | `VERIFY_IDENTITY` | yes | and must be that of the host |
 //!
-//! `sslrootcert` and `ssl-ca` name the file of the authorities that are trusted in place of the system's.
+//! `sslrootcert` and `ssl-ca` name the file of the authorities that are trusted in place of the
+//! system's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -71,8 +71,8 @@ fn object(line: &str) -> Option<Fields<'_>> {
     }
 }
 
-/// A line that is being read. Each value is `None` if the text is not JSON, is nested too deeply, or
-/// has a field twice.
+/// A line that is being read. Each value is `None` if the text is not JSON, is nested too deeply,
+/// or has a field twice.
 struct Line<'a> {
     text: &'a str,
     reader: Jiter<'a>,

@@ -3,15 +3,16 @@
 //! ([`super::paths`]).
 //!
 //! The copy has its new name before the old one goes. So a process that is killed at any instant
-//! leaves the snapshot in one of the two places, or in both, and the same command finishes the work.
+//! leaves the snapshot in one of the two places, or in both, and the same command finishes the
+//! work.
 //!
 //! **On a local disk** the lock of the folder is held from the check that the snapshot is the one
 //! that was read to its removal, as by a replacement ([`super::commit`]).
 //!
 //! **In an object store** no client can delete an object on the condition that it is still the one
 //! that was read. So it is replaced first, on that condition, by a marker ([`MARKER`]), and the
-//! marker is deleted. Whoever would replace the snapshot meanwhile has lost, or finds the marker and
-//! reports a conflict ([`is_being_dropped`]).
+//! marker is deleted. Whoever would replace the snapshot meanwhile has lost, or finds the marker
+//! and reports a conflict ([`is_being_dropped`]).
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -80,7 +81,7 @@ pub fn aside_below(root: &Location, range: Option<DateRange>) -> Result<Vec<Asid
                 date,
                 when,
                 fingerprint,
-                // The folder of the date is no column of the rows.
+                // The folder of the date is not a column of the rows.
                 object: Object {
                     below: String::new(),
                     ..object

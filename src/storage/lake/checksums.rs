@@ -1,9 +1,9 @@
 //! Checksums of an object's bytes, by blocks.
 //!
 //! An object that asof writes carries the XXH3 of each block of 32 KiB of its bytes (the module
-//! `seal` of `storage::parquet` says where). Whoever reads some bytes reads the blocks that they lie
-//! in whole, and a block that does not match its checksum is a refusal. So the command that uses
-//! damaged bytes finds the damage, and other commands are not affected.
+//! `seal` of `storage::parquet` says where). Whoever reads some bytes reads the blocks that they
+//! lie in whole, and a block that does not match its checksum is a refusal. So the command that
+//! uses damaged bytes finds the damage, and other commands are not affected.
 //!
 //! A block is small enough that a page of rows is had without much around it, and large enough that
 //! checksums are a four-thousandth of the bytes.

@@ -10,9 +10,9 @@
 //! Folders that staging made are removed again if nothing was published into them.
 //!
 //! **In an object store** a file is written to the temporary folder of this machine (TMPDIR), and
-//! published by one conditional request ([`crate::storage::object_store::upload`]): if nothing has the name, or if what
-//! has it is still the version that was read. Whether the store honours conditions is found out
-//! first ([`super::conditional_writes`]).
+//! published by one conditional request ([`crate::storage::object_store::upload`]): if nothing has
+//! the name, or if what has it is still the version that was read. Whether the store honours
+//! conditions is found out first ([`super::conditional_writes`]).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -528,8 +528,8 @@ fn sweep_file(path: &Path, now: DateTime<Utc>) {
     }
 }
 
-/// [`sweep`]s the folder of a date below `root`, and, where looking costs nothing, those of the month
-/// before: where a killed run of another night left its traces.
+/// [`sweep`]s the folder of a date below `root`, and, where looking costs nothing, those of the
+/// month before: where a killed run of another night left its traces.
 pub fn sweep_dates(root: &Location, date: NaiveDate, now: DateTime<Utc>) {
     sweep(&partition(root, date), now);
     if root.as_local().is_some() {

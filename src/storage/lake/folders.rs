@@ -29,7 +29,7 @@ impl Location {
     /// part, `**` across parts.
     ///
     /// # Errors
-    /// A usage error for a pattern that is none; a refusal of a table of another format; a failure
+    /// A usage error for an invalid pattern; a refusal of a table of another format; a failure
     /// of the store.
     pub fn objects_like(&self) -> Result<Vec<Object>> {
         let Place::Remote(store, key) = self.place() else {

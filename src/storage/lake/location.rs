@@ -395,7 +395,7 @@ fn check_secrets(text: &str, scheme: &str, rest: &str) -> Result<()> {
     )
 }
 
-/// Refuses keys that are no paths.
+/// Refuses keys that are not paths.
 fn check_key(text: &str, key: &str) -> Result<()> {
     if !key.is_empty() && key.split('/').any(str::is_empty) {
         return Err(Error::usage(format!("'{text}' has an empty part"))

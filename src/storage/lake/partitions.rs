@@ -2,8 +2,8 @@
 //!
 //! On a local disk by descent (`local_search`), in an object store by the keys of the range
 //! (`store_search`). Every listing is counted. Names that begin with `_` or `.` are not data. A
-//! date's folder may hold any number of files, in folders of its own too. Wildcards (`wildcards`) are
-//! replaced by their values first.
+//! date's folder may hold any number of files, in folders of its own too. Wildcards (`wildcards`)
+//! are replaced by their values first.
 
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@
 //! | the order of keys | that of their bytes | nothing is assumed of it |
 //! | the object whose whole name is the prefix | is listed | is left out by the client |
 //!
-//! So a range of dates is searched there by the prefixes that cover it, and what they list is put in
-//! order afterwards ([`super::search`]).
+//! So a range of dates is searched there by the prefixes that cover it, and what they list is put
+//! in order afterwards ([`super::search`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 

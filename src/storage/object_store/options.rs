@@ -1,8 +1,8 @@
 //! Options of stores: where they come from, and which one holds.
 //!
-//! A profile of AWS, the environment, `[stores]` of asof.toml for a service, and for one bucket: what
-//! a later one says overrules an earlier one, and credentials are taken from one of them whole. The
-//! names of options are those of the `object_store` crate.
+//! A profile of AWS, the environment, `[stores]` of asof.toml for a service, and for one bucket:
+//! what a later one says overrules an earlier one, and credentials are taken from one of them
+//! whole. The names of options are those of the `object_store` crate.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -4,14 +4,14 @@
 //! another, so each is encoded by a thread of its own while the next one is filled; the bytes are
 //! those that one thread would have written.
 //!
-//! What encodes a column holds buffers of up to a megabyte, however few its rows are. So a row group
-//! of more than [`WIDE_COLUMNS`] columns is encoded a column at a time, once it has all of its rows,
-//! which are few then. The bytes are the same.
+//! What encodes a column holds buffers of up to a megabyte, however few its rows are. So a row
+//! group of more than [`WIDE_COLUMNS`] columns is encoded a column at a time, once it has all of
+//! its rows, which are few then. The bytes are the same.
 //!
 //! Memory: at most [`QUEUED`] bytes of rows wait to be encoded, or one batch if that is more; and
 //! the encoded row groups that are not written yet, of which there are as many as processors at
-//! most, and hardly more than two if rows are wide; and the rows of each such row group whose columns
-//! are encoded one at a time.
+//! most, and hardly more than two if rows are wide; and the rows of each such row group whose
+//! columns are encoded one at a time.
 
 use std::collections::VecDeque;
 use std::fs::File;

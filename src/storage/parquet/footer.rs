@@ -72,8 +72,8 @@ pub struct SnapshotFooter {
     pub fingerprint: Fingerprint,
     /// Where the rows came from, without secrets.
     pub source: Option<String>,
-    /// The source on the date of the snapshot, if it has a state for each date: the path, or the URL
-    /// of the database, without secrets.
+    /// The source on the date of the snapshot, if it has a state for each date: the path, or the
+    /// URL of the database, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated_source: Option<String>,
     /// When they were read; absent in copies that `expand` writes.
@@ -409,7 +409,7 @@ impl Footer {
     /// Reads the entry's value.
     ///
     /// # Errors
-    /// A refusal for a version of the future, or a document that is none of ours.
+    /// A refusal for a version of the future, or a document that asof did not write.
     pub fn from_json(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct FormatVersion {

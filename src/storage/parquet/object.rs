@@ -8,8 +8,8 @@
 //! In a store what is read is what is transferred: a row group's columns at a time, neighbours in
 //! one request.
 //!
-//! An object that carries checksums (`seal`) is compared with them: its footer before it is decoded,
-//! all else when it is read.
+//! An object that carries checksums (`seal`) is compared with them: its footer before it is
+//! decoded, all else when it is read.
 
 use std::collections::HashSet;
 use std::ops::Range;

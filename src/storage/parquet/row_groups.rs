@@ -2,8 +2,8 @@
 //! pages, with dictionaries, compression and statistics.
 //!
 //! Rows are sorted by key, row groups hold 65,536 rows, pages hold 8,192, so that a point look-up
-//! reads one row group's key and one page of each other column. Row groups of more than 1,024 columns
-//! hold fewer rows, at most 2^24 values.
+//! reads one row group's key and one page of each other column. Row groups of more than 1,024
+//! columns hold fewer rows, at most 2^24 values.
 //!
 //! What the encoder does with a column is decided by a sample of the first piece:
 //!
@@ -98,7 +98,7 @@ pub(super) fn properties(
 struct ColumnSample {
     /// Nearly all values are different, so that a dictionary would be full soon and of no use.
     is_varied: bool,
-    /// Most values are followed by one that is no less, or one of both is null.
+    /// Most values are followed by one that is not less, or one of the two is null.
     ascends: bool,
 }
 

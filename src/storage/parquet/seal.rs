@@ -8,8 +8,8 @@
 //!
 //! The seal is 32 bytes: how many bytes the blocks are of, the checksum of all from the footer to
 //! the end of the file, the checksum of what stands between the page indexes and here, and
-//! [`MAGIC`]. Numbers are little-endian, checksums are XXH3 of 64 bits. So each byte of the object is
-//! under a checksum, and those of the footer are verified before it is decoded.
+//! [`MAGIC`]. Numbers are little-endian, checksums are XXH3 of 64 bits. So each byte of the object
+//! is under a checksum, and those of the footer are verified before it is decoded.
 //!
 //! A damaged byte cannot make an object look as if it had no checksums: the footer says, in
 //! `created_by`, that there is a seal ([`SEALED`]). Whoever damages that has damaged a footer whose
@@ -57,8 +57,8 @@ impl SealedFile {
         self.end = Some(Vec::new());
     }
 
-    /// Writes what was held back, with the checksums in their place, and returns how many bytes they
-    /// have.
+    /// Writes what was held back, with the checksums in their place, and returns how many bytes
+    /// they have.
     pub(super) fn seal(&mut self) -> io::Result<u64> {
         let end = self.end.take().unwrap_or_default();
         let footer = footer_length(&end)

@@ -1,5 +1,5 @@
-//! External commands: a job that is a program. It is given its relations as Parquet files, and what it leaves is the
-//! date's output.
+//! External commands: a job that is a program. It is given its relations as Parquet files, and what
+//! it leaves is the date's output.
 //!
 //! For each date a private folder is made in TMPDIR, which only the user can read. Each relation is
 //! a Parquet file in it, with the rows and types that a query would see. An object that is such a

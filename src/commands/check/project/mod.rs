@@ -14,8 +14,8 @@
 //! | events | the columns of the latest date | that the layout matches a date; `types` |
 //! | a job | what planning it takes (`plan_job`) | that the query or join can be planned |
 //!
-//! What only all rows tell is not found: duplicate keys, or a value that is not of its column's type.
-//! `asof check TABLE` reads them.
+//! What only all rows tell is not found: duplicate keys, or a value that is not of its column's
+//! type. `asof check TABLE` reads them.
 //!
 //! **Time.** A database has the time that its URL gives it to connect, 30 seconds by default, for
 //! all that it is asked. An object store has that of its options. Parts are looked at in parallel,

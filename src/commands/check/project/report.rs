@@ -163,9 +163,9 @@ pub struct ProjectReport {
 }
 
 impl ProjectReport {
-    /// What the caller should do, if something is wrong. Settings are for a person to correct. Of what
-    /// they lead to, it is what all failures ask for if they are alike and nothing was right, and
-    /// otherwise [`Kind::Partial`], as of `asof snapshot` of several tables.
+    /// What the caller should do, if something is wrong. Settings are for a person to correct. Of
+    /// what they lead to, it is what all failures ask for if they are alike and nothing was right,
+    /// and otherwise [`Kind::Partial`], as of `asof snapshot` of several tables.
     pub fn failure(&self) -> Option<Kind> {
         let kind = |part: &CheckedPart| part.problems.first().map(Error::kind);
         let first = self.parts.iter().find_map(kind)?;

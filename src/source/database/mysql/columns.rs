@@ -94,8 +94,8 @@ fn type_of(column: &mysql_async::Column) -> Result<DataType, String> {
     })
 }
 
-/// SQL for the exact text of a column `{c}` whose type has no canonical one. MySQL casts a geometry to
-/// null, and gives six digits of a vector's numbers.
+/// SQL for the exact text of a column `{c}` whose type has no canonical one. MySQL casts a geometry
+/// to null, and gives six digits of a vector's numbers.
 fn text_of(column: &mysql_async::Column) -> &'static str {
     match column.column_type() {
         ColumnType::MYSQL_TYPE_GEOMETRY => "ST_AsText({c})",
@@ -245,7 +245,7 @@ fn instant(value: &Value) -> Option<i64> {
     Some(moment(value)?.and_utc().timestamp_micros())
 }
 
-/// Nanoseconds since midnight; none of what is no time of the day, such as `-01:00` or `24:00`.
+/// Nanoseconds since midnight; none for what is not a time of the day, such as `-01:00` or `24:00`.
 fn time(value: &Value) -> Option<i64> {
     let Value::Time(false, 0, hours, minutes, seconds, microseconds) = *value else {
         return None;

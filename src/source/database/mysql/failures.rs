@@ -111,7 +111,8 @@ impl Asked {
         self.reading_text(at, &names, "CAST({c} AS CHAR)")
     }
 
-    /// The query that reads a column as text, as a hint. `text` is SQL for the text of a column `{c}`.
+    /// The query that reads a column as text, as a hint. `text` is SQL for the text of a column
+    /// `{c}`.
     pub(super) fn reading_text(&self, at: usize, names: &[impl AsRef<str>], text: &str) -> String {
         let text = |name: &str| format!("{} AS {name}", text.replace("{c}", name));
         match &self.relation {

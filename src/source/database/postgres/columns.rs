@@ -139,7 +139,7 @@ fn push_items(items: &mut PostgresValues, mut array: &[u8]) -> Result<(), String
     }
     if dimensions > 1 {
         return Err(format!(
-            "holds an array of {dimensions} dimensions, which is no list"
+            "holds an array of {dimensions} dimensions, which is not a list"
         ));
     }
     let count = next_number(&mut array).ok_or_else(broken)?;

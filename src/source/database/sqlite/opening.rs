@@ -1,9 +1,9 @@
 //! Opening a file of SQLite to read it, without leaving anything behind.
 //!
 //! Readers of a database in WAL mode agree with its writers through two files beside it, `-wal` and
-//! `-shm`. If no program has the database open, there are none: SQLite would make them for a reader,
-//! too, and leave them behind. Such a file is opened as one to which nobody writes. If somebody did
-//! while it was read, what was read does not count.
+//! `-shm`. If no program has the database open, there are none: SQLite would make them for a
+//! reader, too, and leave them behind. Such a file is opened as one to which nobody writes. If
+//! somebody did while it was read, what was read does not count.
 
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
