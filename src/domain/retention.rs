@@ -138,7 +138,9 @@ impl fmt::Display for KeepRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.counts().into_iter();
         let counts = counts.filter_map(|(reason, count)| Some((reason, count?.to_string())));
-        let within = self.within.map(|span| (KeepReason::Within, span.to_string()));
+        let within = self
+            .within
+            .map(|span| (KeepReason::Within, span.to_string()));
         let rules: Vec<String> = counts
             .chain(within)
             .map(|(reason, value)| format!("{} {value}", reason.name()))
@@ -411,12 +413,18 @@ mod tests {
         assert_eq!(why, expected);
         let none = kept("", &all);
         assert_eq!(none.len(), 2);
-        assert_eq!((none[0].1.as_str(), none[1].1.as_str()), ("oldest", "newest"));
+        assert_eq!(
+            (none[0].1.as_str(), none[1].1.as_str()),
+            ("oldest", "newest")
+        );
         assert!(rules("last = 1").reasons(&[]).is_empty());
         // The last days of 2024 are of the first week of 2025.
         let turn = days("2024-12-29", "2025-01-02");
         let weeks = kept("weekly = 2", &turn);
-        assert_eq!((weeks[0].0.as_str(), weeks[1].0.as_str()), ("2024-12-29", "2025-01-02"));
+        assert_eq!(
+            (weeks[0].0.as_str(), weeks[1].0.as_str()),
+            ("2024-12-29", "2025-01-02")
+        );
     }
 
     #[test]

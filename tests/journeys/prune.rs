@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ fn six_nights() -> World {
         world.at(&format!("2024-03-0{day}"));
         world.write(
             "item.csv",
-            format!("id,name,price\n1,Bolt,{day}\n2,Nut,{}\n{day}0,New,1\n", day / 3),
+            format!(
+                "id,name,price\n1,Bolt,{day}\n2,Nut,{}\n{day}0,New,1\n",
+                day / 3
+            ),
         );
         assert_eq!(world.quietly("snapshot item").status.code(), Some(0));
     }
@@ -76,13 +79,21 @@ fn old_copies_are_pruned_and_every_date_answers_as_before() {
     world.succeeds("verify item");
     world.succeeds("compact item");
     world.refuses(0, "snapshot item --date 2024-03-03");
-    world.refuses(4, "snapshot item --date 2024-03-03 --backdate --if-exists error");
+    world.refuses(
+        4,
+        "snapshot item --date 2024-03-03 --backdate --if-exists error",
+    );
     world.refuses(3, "drop item 2024-03-03");
     world.refuses(2, "restore item 2024-03-03");
     world.refuses(3, "compact item --full");
     world.refuses(3, "compact item --ignore price");
     let footer = world.footer("lake/item/intervals/item.parquet");
-    for (at, observed) in footer["observed"].as_array().expect("dates").iter().enumerate() {
+    for (at, observed) in footer["observed"]
+        .as_array()
+        .expect("dates")
+        .iter()
+        .enumerate()
+    {
         let is_proven = observed["proven"] == observed["fingerprint"];
         assert_eq!(is_proven, (1..=3).contains(&at), "{observed}");
     }
@@ -94,7 +105,10 @@ fn old_copies_are_pruned_and_every_date_answers_as_before() {
     );
     for day in 7..=8 {
         world.at(&format!("2024-03-0{day}"));
-        world.write("item.csv", format!("id,name,price\n1,Bolt,{day}\n2,Nut,2\n"));
+        world.write(
+            "item.csv",
+            format!("id,name,price\n1,Bolt,{day}\n2,Nut,2\n"),
+        );
         world.succeeds("snapshot");
         world.succeeds("compact");
         world.succeeds("prune");
@@ -177,7 +191,13 @@ fn what_the_intervals_do_not_prove_is_not_pruned() {
     world.write("copies/2024-03-01.csv", "id\n1\n");
     world.refuses(2, line);
     let config = text(&world.bytes("asof.toml"));
-    for keep in ["{ last = 1 }", "{}", "{ last = 0 }", "{ hourly = 1 }", "{ within = '3h' }"] {
+    for keep in [
+        "{ last = 1 }",
+        "{}",
+        "{ last = 0 }",
+        "{ hourly = 1 }",
+        "{ within = '3h' }",
+    ] {
         world.write("asof.toml", format!("{config}keep = {keep}\n"));
         world.refuses(2, "prune");
     }
@@ -296,7 +316,10 @@ fn no_date_is_lost_whatever_damages_races_or_kills_a_pruning() {
             assert_eq!(world.tree("lake/item/snapshots"), before, "{said}");
             world.write(intervals, undamaged);
         } else {
-            assert!(matches!(pruned.status.code(), None | Some(0 | 3 | 4)), "{said}");
+            assert!(
+                matches!(pruned.status.code(), None | Some(0 | 3 | 4)),
+                "{said}"
+            );
         }
         if let Some(other) = &other {
             let said = text(&other.stderr);
@@ -304,14 +327,22 @@ fn no_date_is_lost_whatever_damages_races_or_kills_a_pruning() {
             raced += u32::from(matches!(other.status.code(), Some(4)));
             raced += u32::from(matches!(pruned.status.code(), Some(4)));
         }
-        let place = format!("step {step}, beside '{beside}', {} copies", copies(&world).len());
+        let place = format!(
+            "step {step}, beside '{beside}', {} copies",
+            copies(&world).len()
+        );
         assert!(rows(&world) == expected, "{place}: other rows\n{said}");
         let is_as_before = beside.is_empty() || beside == "compact item";
         if is_as_before && !is_damaged {
             assert_eq!(world.quietly(line).status.code(), Some(0), "{place}");
             assert_eq!(copies(&world).len(), 3, "{place}");
             let verified = world.quietly("verify item");
-            assert_eq!(verified.status.code(), Some(0), "{place}: {}", text(&verified.stdout));
+            assert_eq!(
+                verified.status.code(),
+                Some(0),
+                "{place}: {}",
+                text(&verified.stdout)
+            );
         }
     }
     assert!(killed > 0, "no run was killed at work");

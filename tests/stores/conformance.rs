@@ -18,7 +18,7 @@ use asof::storage::lake::aside::{
 use asof::storage::lake::commit::{Published, Staged, sweep};
 use asof::storage::lake::deletion::{Deletion, delete_with_witness, is_being_pruned};
 use asof::storage::lake::folders::Entry;
-use asof::storage::lake::location::Location;
+use asof::storage::lake::location::{Location, Object};
 use asof::storage::lake::partitions::{find, find_by, find_if_there};
 use asof::storage::lake::read::ObjectReader;
 use asof::storage::lake::standing::Standing;
@@ -420,9 +420,8 @@ fn an_object_is_deleted_if_it_and_its_witness_are_those_that_were_found(backend:
     assert_eq!(delete(), Deletion::WitnessReplaced);
     let another = witness.standing().expect("looked");
     put(&place, b"second");
-    let delete = |object: &Object| {
-        delete_with_witness(object, &witness, &another).expect("an answer")
-    };
+    let delete =
+        |object: &Object| delete_with_witness(object, &witness, &another).expect("an answer");
     assert_eq!(delete(&object), Deletion::Replaced);
     assert_eq!(text_of(&place).as_deref(), Some("second"));
     let object = find().expect("there");

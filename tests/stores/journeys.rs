@@ -304,7 +304,11 @@ fn copies_are_pruned_in_every_store_and_a_run_that_was_killed_is_finished() {
         let runs = |code: i32, line: &str| {
             let ended = remote.world.quietly(line);
             let said = text(&ended.stderr);
-            assert_eq!(ended.status.code(), Some(code), "{server:?}, {line}: {said}");
+            assert_eq!(
+                ended.status.code(),
+                Some(code),
+                "{server:?}, {line}: {said}"
+            );
             text(&ended.stdout)
         };
         let left = || {
@@ -323,7 +327,10 @@ fn copies_are_pruned_in_every_store_and_a_run_that_was_killed_is_finished() {
         let copy = "lake/item/snapshots/snapshot_date=2024-03-02/item.parquet";
         remote.put(copy, PRUNED);
         runs(4, "drop item 2024-03-02");
-        runs(4, "snapshot item --date 2024-03-02 --backdate --source item.csv");
+        runs(
+            4,
+            "snapshot item --date 2024-03-02 --backdate --source item.csv",
+        );
         runs(0, "prune item --keep-last 1");
         assert!(left().is_empty(), "{server:?}: {:?}", left());
         runs(0, "verify item");

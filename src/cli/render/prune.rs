@@ -80,9 +80,8 @@ fn summary(printer: &Printer, report: &PruneReport) -> Result<()> {
         (AsideKind::Refused, "refused"),
     ] {
         let of_kind = report.copies.iter().filter(|copy| copy.kind == kind);
-        let gone = of_kind.filter(|copy| {
-            matches!(copy.outcome, PruneOutcome::Pruned | PruneOutcome::Planned)
-        });
+        let gone = of_kind
+            .filter(|copy| matches!(copy.outcome, PruneOutcome::Pruned | PruneOutcome::Planned));
         let gone = gone.count();
         if gone > 0 {
             let verb = match report.dry_run {

@@ -108,8 +108,7 @@ impl<'a> DatesDeletion<'a> {
         let mut sorted_by = footer.key.clone();
         sorted_by.push(intervals.convention.start_column.clone());
         let staged = Staged::create(path)?;
-        let mut writer =
-            ObjectWriter::create(staged.writer()?, object.schema(), &sorted_by, path)?;
+        let mut writer = ObjectWriter::create(staged.writer()?, object.schema(), &sorted_by, path)?;
         for batch in object.read(None)? {
             writer.write(batch?)?;
         }
@@ -130,7 +129,10 @@ impl<'a> DatesDeletion<'a> {
             path,
             standing,
         } = &self.proven;
-        if !intervals.snapshot(date).is_some_and(|seen| seen.is_proven()) {
+        if !intervals
+            .snapshot(date)
+            .is_some_and(|seen| seen.is_proven())
+        {
             return Err(Error::internal(format!("{date} is not proven")));
         }
         changes::remove(self.table, date)?;

@@ -242,9 +242,11 @@ fn configured(workspace: &Workspace<'_>, options: &PruneOptions) -> Result<Vec<T
     let names = with_rules.map(|(name, _)| managed(workspace, name));
     let names: Vec<TableName> = names.collect::<Result<_>>()?;
     match names.is_empty() {
-        true => Err(Error::usage("no table of asof.toml says which copies to keep")
-            .hint("asof prune TABLE --keep-last 7 --keep-monthly 24")
-            .hint("[tables.item] keep = { last = 7, monthly = 24 } in asof.toml")),
+        true => Err(
+            Error::usage("no table of asof.toml says which copies to keep")
+                .hint("asof prune TABLE --keep-last 7 --keep-monthly 24")
+                .hint("[tables.item] keep = { last = 7, monthly = 24 } in asof.toml"),
+        ),
         false => Ok(names),
     }
 }

@@ -114,7 +114,8 @@ fn what_is_pruned_is_given_back_and_is_not_taken_for_removed_by_hand() {
     assert_eq!((done.pruned, done.kept), (2, 3));
     assert_eq!(done.bytes_freed, sizes[1] + sizes[3]);
     let reasons: Vec<&str> = done.dates.iter().map(|date| date.reason.as_str()).collect();
-    let given_back = |rows: u32| format!("no rule keeps it; the intervals give back its {rows} rows");
+    let given_back =
+        |rows: u32| format!("no rule keeps it; the intervals give back its {rows} rows");
     let expected = [
         "oldest",
         &given_back(2),
@@ -261,7 +262,9 @@ fn lake_with(change: impl FnOnce(&mut TestLake)) -> TestLake {
 fn a_copy_that_a_declared_type_converts_stays() {
     let mut lake = lake();
     let config = crate::config::TableConfig {
-        types: [("price".to_owned(), "text".to_owned())].into_iter().collect(),
+        types: [("price".to_owned(), "text".to_owned())]
+            .into_iter()
+            .collect(),
         ..Default::default()
     };
     lake.config.tables.insert("item".into(), config);
@@ -295,10 +298,15 @@ fn a_copy_whose_footer_disagrees_stays_and_the_others_go() {
 #[test]
 fn a_date_of_which_a_dropped_copy_is_kept_aside_stays() {
     let lake = lake();
-    let aside = lake.path().join("lake/item/_dropped/snapshot_date=2024-01-02");
+    let aside = lake
+        .path()
+        .join("lake/item/_dropped/snapshot_date=2024-01-02");
     std::fs::create_dir_all(&aside).expect("a folder");
     // A copy that was damaged when it was dropped may be the one that the intervals are from.
-    let name = format!("20240309T020000Z-{}.parquet", crate::domain::digest::Fingerprint(0));
+    let name = format!(
+        "20240309T020000Z-{}.parquet",
+        crate::domain::digest::Fingerprint(0)
+    );
     std::fs::write(aside.join(name), "damaged").expect("written");
     let report = pruned(&lake);
     assert!(report.dates[1].reason.contains("kept aside"), "{report:?}");
@@ -428,7 +436,10 @@ fn replaced_and_refused_copies_go_if_that_is_asked_for() {
     let kept = pruned_with(&lake, &options);
     let of_superseded = |copy: &&PrunedCopy| copy.kind == AsideKind::Superseded;
     let mut superseded = kept.copies.iter().filter(of_superseded);
-    assert!(superseded.all(|copy| copy.outcome == PruneOutcome::Kept), "{kept:?}");
+    assert!(
+        superseded.all(|copy| copy.outcome == PruneOutcome::Kept),
+        "{kept:?}"
+    );
 }
 
 #[test]
@@ -482,7 +493,11 @@ fn wrong() -> impl Strategy<Value = Wrong> {
     prop_oneof![
         any::<usize>().prop_map(Wrong::Missing),
         any::<usize>().prop_map(Wrong::Value),
-        (any::<usize>(), any::<bool>(), prop_oneof![Just(-31), Just(-1), Just(1), Just(31)])
+        (
+            any::<usize>(),
+            any::<bool>(),
+            prop_oneof![Just(-31), Just(-1), Just(1), Just(31)]
+        )
             .prop_map(|(row, start, days)| Wrong::Moved(row, start, days)),
         any::<usize>().prop_map(Wrong::Recorded),
         any::<usize>().prop_map(Wrong::Byte),

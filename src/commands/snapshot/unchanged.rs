@@ -51,9 +51,8 @@ pub(super) fn unchanged_rows(
     let since = since.filter(|date| *date <= long_ago).max();
     let since = since.unwrap_or(*first);
     snapshots.retain(|date, _| *date >= since);
-    let is_other = |(date, content): &(NaiveDate, Fingerprint)| {
-        *date >= since && *content != fingerprint
-    };
+    let is_other =
+        |(date, content): &(NaiveDate, Fingerprint)| *date >= since && *content != fingerprint;
     if gone.iter().any(is_other) {
         return Ok(None);
     }

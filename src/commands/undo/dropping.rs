@@ -2,9 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{
-    CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, from_intervals, managed,
-};
+use super::{CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, from_intervals, managed};
 use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result, word};

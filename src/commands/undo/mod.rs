@@ -166,11 +166,7 @@ pub(super) fn managed(workspace: &Workspace<'_>, name: &str) -> Result<TableName
 }
 
 /// The command that writes the copy of a date again from the intervals, if they have its rows.
-fn from_intervals(
-    workspace: &Workspace<'_>,
-    table: &TableName,
-    date: NaiveDate,
-) -> Option<String> {
+fn from_intervals(workspace: &Workspace<'_>, table: &TableName, date: NaiveDate) -> Option<String> {
     let known = workspace.intervals(table).ok().flatten()?;
     known.snapshot(date)?;
     let table = workspace.table(table, &known.footer.key).ok()?;

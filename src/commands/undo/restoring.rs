@@ -3,8 +3,8 @@
 use chrono::NaiveDate;
 
 use super::{
-    CopyFacts, PutAsideBy, RestoreOptions, RestoreOutcome, RestoreReport, footer_at, from_intervals,
-    managed,
+    CopyFacts, PutAsideBy, RestoreOptions, RestoreOutcome, RestoreReport, footer_at,
+    from_intervals, managed,
 };
 use crate::commands::Workspace;
 use crate::error::{Error, Result, word};
@@ -257,7 +257,9 @@ fn none(
     let shown: Vec<String> = dates.iter().take(10).map(NaiveDate::to_string).collect();
     let error = Error::usage(format!("table {table}: no copy of {date} was put aside"));
     if let Some(command) = from_intervals(workspace, table, date) {
-        return Ok(error.hint(format!("{command}, to write the copy again from the intervals")));
+        return Ok(error.hint(format!(
+            "{command}, to write the copy again from the intervals"
+        )));
     }
     Ok(match shown.as_slice() {
         [] => error.hint(format!("asof status {}", word(table.as_str()))),

@@ -149,7 +149,10 @@ impl ServerUrl {
             options.insert(name.into_owned(), value.into_owned());
         }
         let port = match options.remove("port") {
-            Some(port) => Some(port.parse().map_err(|_| wrong("the port is not a number"))?),
+            Some(port) => Some(
+                port.parse()
+                    .map_err(|_| wrong("the port is not a number"))?,
+            ),
             None => url.port(),
         };
         let host = url.host_str().unwrap_or_default();
