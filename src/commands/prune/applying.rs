@@ -83,26 +83,39 @@ impl<'a> DatesDeletion<'a> {
             observed.proven = Some(observed.fingerprint);
         }
         self.write(footer.clone())?;
-        let path = &self.proven.path;
-        let standing = path.standing()?;
-        let mut intervals = Intervals::open_existing(path)?;
-        if intervals.footer != footer {
-            return Err(self.overtaken());
-        }
-        intervals.mark_dropped(&self.workspace.dropped(name)?);
-        prove(name, &intervals)?;
-        self.proven.standing = standing;
-        self.proven.intervals = intervals;
+        self.proven.standing = self.proven.path.standing()?;
+        let read = || {
+            let mut intervals = Intervals::open_existing(&self.proven.path)?;
+            if intervals.footer != footer {
+                return Err(self.overtaken());
+            }
+            intervals.mark_dropped(&self.workspace.dropped(name)?);
+            prove(name, &intervals)?;
+            Ok(intervals)
+        };
+        let read = read().map_err(|error| self.proven.or_overtaken(self.workspace, error))?;
+        self.proven.intervals = read;
         Ok(())
     }
 
     /// Writes the rows of the intervals again, with another footer, in the place of those that were
     /// proven.
     fn write(&self, footer: IntervalsFooter) -> Result<()> {
+        let ProvenIntervals { path, standing, .. } = &self.proven;
+        let staged = self.stage(footer);
+        let staged = staged.map_err(|error| self.proven.or_overtaken(self.workspace, error))?;
+        uninterrupted(|| {
+            if staged.publish_in_place_of(standing)? == Published::Exists {
+                return Err(self.overtaken());
+            }
+            published(self.table.name.as_str(), None, path.as_local());
+            Ok(())
+        })
+    }
+
+    fn stage(&self, footer: IntervalsFooter) -> Result<Staged> {
         let ProvenIntervals {
-            intervals,
-            path,
-            standing,
+            intervals, path, ..
         } = &self.proven;
         let object = intervals.object();
         let mut sorted_by = footer.key.clone();
@@ -114,13 +127,7 @@ impl<'a> DatesDeletion<'a> {
         }
         object.verify_unread()?;
         writer.finish(&Footer::new(Content::Intervals(footer)))?;
-        uninterrupted(|| {
-            if staged.publish_in_place_of(standing)? == Published::Exists {
-                return Err(self.overtaken());
-            }
-            published(self.table.name.as_str(), None, path.as_local());
-            Ok(())
-        })
+        Ok(staged)
     }
 
     fn delete(&self, date: NaiveDate, object: &Object) -> Result<Deletion> {

@@ -43,16 +43,21 @@ impl ProvenIntervals {
         // In this order: what is read is the version that stood, or a later one.
         let path = workspace.intervals_path(name, None)?;
         let standing = path.standing()?;
-        let intervals = Self::proven_of(workspace, name);
-        let intervals = intervals.map_err(|error| match path.standing() {
-            Ok(now) if error.kind() == Kind::Io && now != standing => overtaken(workspace, name),
-            _ => error,
-        })?;
+        let intervals = Self::proven_of(workspace, name)
+            .map_err(|error| or_overtaken(workspace, name, (&path, &standing), error))?;
         Ok(ProvenIntervals {
             intervals,
             path,
             standing,
         })
+    }
+
+    /// A failure to read them, or the conflict that it comes from.
+    pub(super) fn or_overtaken(&self, workspace: &Workspace<'_>, error: Error) -> Error {
+        match self.intervals.footer.table.parse() {
+            Ok(name) => or_overtaken(workspace, &name, (&self.path, &self.standing), error),
+            Err(_) => error,
+        }
     }
 
     fn proven_of(workspace: &Workspace<'_>, name: &TableName) -> Result<Intervals> {
@@ -119,6 +124,19 @@ impl ProvenIntervals {
             ));
         }
         Ok(observed)
+    }
+}
+
+/// A failure to read intervals, or the conflict that it comes from: another writer replaced them.
+fn or_overtaken(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    (path, standing): (&Location, &Standing),
+    error: Error,
+) -> Error {
+    match path.standing() {
+        Ok(now) if error.kind() == Kind::Io && now != *standing => overtaken(workspace, name),
+        _ => error,
     }
 }
 
