@@ -88,7 +88,8 @@ fn summary(printer: &Printer, report: &PruneReport) -> Result<()> {
                 true => "would delete",
                 false => "deleted",
             };
-            parts.push(format!("{verb} {} {name}", count(gone as u64, "copy")));
+            let noun = if gone == 1 { "copy" } else { "copies" };
+            parts.push(format!("{verb} {} {name} {noun}", number(gone as u64)));
         }
     }
     if parts.is_empty() {
@@ -107,7 +108,6 @@ fn outcome(outcome: PruneOutcome) -> String {
         PruneOutcome::Kept => paint(DIM, "kept"),
         PruneOutcome::Pruned => paint(YELLOW, "pruned"),
         PruneOutcome::Planned => "would prune".to_owned(),
-        PruneOutcome::Refused => paint(RED, "not pruned"),
-        PruneOutcome::NotReached => paint(RED, "not pruned yet"),
+        PruneOutcome::Refused | PruneOutcome::NotReached => paint(RED, "not pruned"),
     }
 }

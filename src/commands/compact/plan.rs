@@ -38,6 +38,8 @@ pub(super) struct Compaction<'a> {
     /// The dates of snapshots that must still be there when the intervals are published, since what
     /// stands has rows of them that the new intervals may lack.
     pub(super) relied_on: Vec<NaiveDate>,
+    /// Why existing intervals are not taken over as a whole, if they are not.
+    pub(super) differs: Option<String>,
     /// Where intervals that cannot be read are kept when others take their place.
     pub(super) damaged_to: Option<Location>,
     /// The types that are declared, by column.
@@ -88,6 +90,7 @@ impl<'a> Compaction<'a> {
             mode: CompactionMode::Full,
             recall,
             relied_on: Vec::new(),
+            differs: None,
             damaged_to: None,
             types,
             dry_run: options.dry_run,

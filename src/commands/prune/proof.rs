@@ -14,7 +14,7 @@
 use chrono::NaiveDate;
 
 use crate::commands::Workspace;
-use crate::commands::compact::is_current;
+use crate::commands::compact::out_of_date;
 use crate::commands::verify::expansions;
 use crate::engine::as_of::sentence;
 use crate::engine::intervals::Intervals;
@@ -67,8 +67,9 @@ impl ProvenIntervals {
             return Err(Error::refused(what).hint(compact()));
         };
         check_lossless(name, &intervals)?;
-        if !is_current(workspace, name)? {
-            let what = format!("table {name}: the intervals are out of date, so nothing is pruned");
+        if let Some(why) = out_of_date(workspace, name)? {
+            let what =
+                format!("table {name}: the intervals are out of date, so nothing is pruned: {why}");
             return Err(Error::refused(what).hint(compact()));
         }
         prove(name, &intervals)?;

@@ -66,8 +66,11 @@ pub fn delete_with_witness(
             }
             Place::Remote(store, key) => {
                 let facts = store.head(key)?;
-                let is_found = |etag: &Option<String>| etag.as_ref() == Some(&object.etag);
-                let Some(facts) = facts.filter(|facts| is_found(&facts.etag)) else {
+                // Azure lists ETags without the quotes that it answers them with.
+                let found = object.etag.trim_matches('"');
+                let is_found = |etag: &str| etag.trim_matches('"') == found;
+                let facts = facts.filter(|facts| facts.etag.as_deref().is_some_and(is_found));
+                let Some(facts) = facts else {
                     return Ok(Deletion::Replaced);
                 };
                 let marker = Staged::create(&object.location)?;
