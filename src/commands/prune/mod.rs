@@ -229,13 +229,13 @@ pub fn prune(
 /// The tables that have rules in the configuration.
 fn configured(workspace: &Workspace<'_>, options: &PruneOptions) -> Result<Vec<TableName>> {
     let given = [
-        ("--keep-...", !options.keep.is_empty()),
+        ("--keep-last 7", !options.keep.is_empty()),
         ("--superseded", options.superseded),
         ("--refused", options.refused),
     ];
     if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
-        let what = format!("{option} requires the name of a table");
-        return Err(Error::usage(what).hint("asof status, to see the tables"));
+        let what = "options that say which copies go or stay require the name of a table";
+        return Err(Error::usage(what).hint(format!("asof prune TABLE {option}")));
     }
     let tables = workspace.config.tables.iter();
     let with_rules = tables.filter(|(_, config)| config.keep.is_some());

@@ -100,12 +100,14 @@ pub(super) fn keep_pruned(
     let intervals = workspace.intervals(name).ok().flatten()?;
     let is_dropped = intervals.dropped.contains(&date);
     let observed = intervals.snapshot(date).filter(|_| !is_dropped)?;
-    observed.is_proven().then(|| SnapshotReport {
+    if !observed.is_proven() {
+        return None;
+    }
+    let note = format!("{name}: the copy of {date} was pruned, and the intervals give its rows");
+    workspace.progress.note(&note);
+    Some(SnapshotReport {
         rows: Some(observed.rows),
         fingerprint: Some(observed.fingerprint),
-        notes: vec![format!(
-            "the copy of {date} was pruned; the intervals give its rows"
-        )],
         ..kept(workspace, name, date, path)
     })
 }
