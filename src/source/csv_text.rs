@@ -27,13 +27,14 @@ mod records;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use self::aside::{Placed, TextAside};
 use self::file::{CsvFile, FileColumns, FilePieces};
 use self::pieces::RecordPiece;
 use super::dialect::Form;
+use super::own_text::own_text;
 use super::type_inference::{Guess, is_understood};
 use super::{ExpectedTypes, HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::cast::conform;
@@ -307,21 +308,6 @@ fn in_standard_notation(
         .io_context(|| "cannot rewrite text".into())
 }
 
-/// The batch with text of its own, and no room for more. Text that was set aside is a part of a
-/// buffer that has the text of all columns, and would keep all of it in memory.
-fn own_text(batch: &RecordBatch) -> Result<RecordBatch> {
-    let doing = || "cannot copy text".to_owned();
-    let columns = batch.columns().iter().map(|column| {
-        let Some(texts) = column.as_string_opt::<i32>() else {
-            return Ok(column.clone());
-        };
-        let mut own = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
-        own.append_array(texts).internal_context(doing)?;
-        Ok(Arc::new(own.finish()) as ArrayRef)
-    });
-    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).internal_context(doing)
-}
-
 /// The columns of all files, in the order of their first appearance.
 fn columns_of_all(files: &Files) -> Result<SchemaRef> {
     let mut fields: Vec<Arc<Field>> = Vec::new();
@@ -352,55 +338,17 @@ fn columns_of_all(files: &Files) -> Result<SchemaRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{DataType, TimeUnit};
     use proptest::prelude::*;
 
-    use super::super::testing::{file, lines};
-    use super::super::{Format, read};
+    use super::super::testing::{outcome, scalar_types};
     use super::*;
-
-    /// What reading a file gives: its columns and rows, or why it is refused.
-    type Outcome = std::result::Result<(SchemaRef, Vec<String>), String>;
-
-    fn outcome(path: &std::path::Path, rules: &TypeRules) -> Outcome {
-        let rows = read(&[file(path)], Format::Csv, rules, None);
-        let read = rows.and_then(|rows| {
-            let mut all = Vec::new();
-            for batch in rows.batches {
-                all.extend(lines(&batch?));
-            }
-            Ok((rows.schema, all))
-        });
-        read.map_err(|error| error.to_string())
-    }
-
-    fn types() -> Vec<DataType> {
-        let utc = |unit| DataType::Timestamp(unit, Some("UTC".into()));
-        vec![
-            DataType::Null,
-            DataType::Utf8,
-            DataType::Boolean,
-            DataType::Int8,
-            DataType::Int64,
-            DataType::UInt32,
-            DataType::Float32,
-            DataType::Float64,
-            DataType::Decimal128(5, 2),
-            DataType::Date32,
-            DataType::Time64(TimeUnit::Nanosecond),
-            DataType::Timestamp(TimeUnit::Millisecond, None),
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-            utc(TimeUnit::Nanosecond),
-            DataType::Binary,
-        ]
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn what_is_read_as_expected_is_what_all_values_decide(
             columns in prop::collection::vec(
-                (prop::sample::select(types()), any::<bool>(), prop::collection::vec(
+                (prop::sample::select(scalar_types()), any::<bool>(), prop::collection::vec(
                     prop::sample::select(vec![
                         "", "", "0", "1", "-1", "-0", "007", "+1", " 1", "300", "1.5", "1.50", "1.125",
                         "999.99", "1000.00", "1e3", "NaN", "inf", "1,5", "16777217", "4294967296",

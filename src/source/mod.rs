@@ -33,6 +33,7 @@ mod format;
 mod limits_tests;
 mod ndjson;
 mod observed;
+mod own_text;
 mod parquet_files;
 mod parts;
 mod path_columns;
@@ -46,7 +47,7 @@ mod tests;
 mod text_encoding;
 mod type_inference;
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -110,7 +111,7 @@ impl Input {
         let (text, encoding) =
             text_encoding::decoded(text, declared).map_err(|error| match error.kind() {
                 ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
-                    Error::refused(format!("{} is damaged: {error}", self.name))
+                    self.damaged(&error)
                 }
                 _ => Error::io(format!("cannot read {}: {error}", self.name)),
             })?;
@@ -129,6 +130,11 @@ impl Input {
                 detected,
             },
         ))
+    }
+
+    /// The refusal of text that cannot be read to its end.
+    fn damaged(&self, error: &io::Error) -> Error {
+        Error::refused(format!("{} is damaged: {error}", self.name))
     }
 }
 

@@ -6,9 +6,8 @@
 //! ([`lines`]); any other text is read again from its beginning, by a reader that names what is
 //! wrong.
 //!
-//! If the types of all columns of the first object are declared or known from the table's past,
-//! the first reading takes the values, too, and sets them aside ([`typed`]). They are the rows, if
-//! all objects turn out to have these columns and types.
+//! If the types of all columns of the first object are declared or known from the table's past, the
+//! text is not set aside, and read once ([`expected`]).
 //!
 //! Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings are
 //! text, unless the column had another type so far or one is declared. A field that only some
@@ -18,16 +17,16 @@
 //! Memory: a batch of rows, twice, or a few pieces of lines; and what shapes hold, which is bounded
 //! by the number of distinct fields.
 
+mod expected;
 mod lines;
 mod shape;
-mod typed;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -35,7 +34,6 @@ use struson::reader::{JsonReader, JsonStreamReader, ValueType};
 
 use self::lines::{LinesPiece, LinesPieces, PlacedObject};
 use self::shape::{Shape, TooMany, kind};
-use self::typed::TypedAside;
 use super::type_inference::ValuePlace;
 use super::{AS_UTF8, Input, SourceRows, TypeRules};
 use crate::domain::canonical_types::canonical_schema;
@@ -65,25 +63,22 @@ const BATCH_BYTES: u64 = 16 << 20;
 const JSON_TEXT: &str = "the column as its JSON text";
 
 pub(super) fn read(inputs: &[Input], rules: &TypeRules) -> Result<SourceRows> {
+    if let Some(expected) = rules.expected.as_ref().filter(|_| rules.is_alone)
+        && let Some(rows) = expected::read(inputs, rules, expected)?
+    {
+        return Ok(rows);
+    }
     let mut aside = set_aside(inputs, rules)?;
-    let of_lines = if rules.is_alone {
-        shape_of_lines(&aside, inputs, rules)?
-    } else {
-        None
+    let of_lines = match rules.is_alone {
+        true => shape_of_lines(&aside, inputs, rules)?,
+        false => None,
     };
     let are_lines = of_lines.is_some();
-    let (shape, typed) = match of_lines {
-        Some(of_lines) => of_lines,
-        None => (shape_of_objects(&mut aside, inputs, rules)?, None),
+    let shape = match of_lines {
+        Some(shape) => shape,
+        None => shape_of_objects(&mut aside, inputs, rules)?,
     };
     let schema = decide(&shape, inputs, rules)?;
-    if let Some(typed) = typed.filter(|typed| typed.schema() == &schema) {
-        return Ok(SourceRows {
-            schema,
-            batches: typed.into_rows()?,
-            count: None,
-        });
-    }
     let target = TargetColumns {
         schema: schema.clone(),
         inputs: inputs.to_vec(),
@@ -113,27 +108,17 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
     Shape::new(pinned.as_ref())
 }
 
-/// What objects have in common that stand on a line each, parsed on all processors, and their
-/// values if they are of the types that were expected; `None` if a line is anything else than one
-/// object, or wrong.
+/// What objects have in common that stand on a line each, parsed on all processors; `None` if a line
+/// is anything else than one object, or wrong.
 fn shape_of_lines(
     aside: &ObjectsAside,
     inputs: &[Input],
     rules: &TypeRules,
-) -> Result<Option<(Shape, Option<TypedAside>)>> {
+) -> Result<Option<Shape>> {
     let most = rules.limits.columns;
     let mut shape = shape_of_pinned(rules);
-    let first = aside.pieces()?.next().transpose()?;
-    let expected = first.and_then(|piece| expected_schema(&piece, rules));
-    let mut typed = expected.clone().map(TypedAside::new).transpose()?;
-    let target = expected.map(|schema| TargetColumns {
-        schema,
-        inputs: inputs.to_vec(),
-        rules: rules.clone(),
-    });
     let of_piece = rules.clone();
-    let is_expected = AtomicBool::new(true);
-    let seen_of_piece = move |piece: LinesPiece| {
+    let shape_of_piece = move |piece: LinesPiece| {
         let place = piece.place();
         let Some(objects) = piece.objects() else {
             return Ok(None);
@@ -145,39 +130,17 @@ fn shape_of_lines(
                 return Ok(Some(Err((*place, fields))));
             }
         }
-        // A value of another type is refused when it is known to be of none.
-        let target = target.as_ref();
-        let target = target.filter(|_| is_expected.load(Ordering::Relaxed));
-        let values = target.and_then(|target| target.batch(&objects).ok());
-        is_expected.fetch_and(values.is_some(), Ordering::Relaxed);
-        Ok(Some(Ok((place, shape, values))))
+        Ok(Some(Ok((place, shape))))
     };
     let refusal =
         |(place, fields): (ValuePlace, usize)| too_many(&rules.limits, inputs, place, fields);
-    for seen in each(aside.pieces()?, seen_of_piece)? {
+    for seen in each(aside.pieces()?, shape_of_piece)? {
         let Some(seen) = seen? else { return Ok(None) };
-        let (place, later, values) = seen.map_err(refusal)?;
+        let (place, later) = seen.map_err(refusal)?;
         let added = shape.add_later(later, most);
         added.map_err(|TooMany(fields)| refusal((place, fields)))?;
-        match (&mut typed, values) {
-            (Some(typed), Some(values)) => typed.write(&values)?,
-            (typed, _) => *typed = None,
-        }
     }
-    Ok(Some((shape, typed)))
-}
-
-/// The columns of the first object, if the type of each is declared or known so far.
-fn expected_schema(piece: &LinesPiece, rules: &TypeRules) -> Option<SchemaRef> {
-    let objects = piece.objects()?;
-    let (_, fields) = objects.first()?;
-    let pins = rules.pins();
-    let fields = fields.iter().map(|(name, _)| {
-        let known = rules.declared.get(name.as_ref()).or_else(|| pins.of(name));
-        let known = known.filter(|known| **known != DataType::Null);
-        Some(Field::new(name.as_ref(), known?.clone(), true))
-    });
-    Some(Arc::new(Schema::new(fields.collect::<Option<Vec<_>>>()?)))
+    Ok(Some(shape))
 }
 
 /// What objects have in common, however they stand.
@@ -287,7 +250,7 @@ fn set_aside(inputs: &[Input], rules: &TypeRules) -> Result<ObjectsAside> {
         loop {
             let count = text
                 .read(&mut buffer)
-                .map_err(|error| Error::refused(format!("{} is damaged: {error}", input.name)))?;
+                .map_err(|error| input.damaged(&error))?;
             if count == 0 {
                 break;
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{FormatRule, SourceRows, TypeRules, read};
 use crate::error::Result;
@@ -35,6 +36,44 @@ pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
     (0..batch.num_rows())
         .map(|row| cells(row).join("|"))
         .collect()
+}
+
+/// What reading a file gives: its columns and rows, or why it is refused.
+pub(super) fn outcome(
+    path: &Path,
+    rules: &TypeRules,
+) -> std::result::Result<(SchemaRef, Vec<String>), String> {
+    let rows = read_all(&[file(path)], rules, None);
+    let read = rows.and_then(|rows| {
+        let mut all = Vec::new();
+        for batch in rows.batches {
+            all.extend(lines(&batch?));
+        }
+        Ok((rows.schema, all))
+    });
+    read.map_err(|error| error.to_string())
+}
+
+/// Types of each kind that values of text may have.
+pub(super) fn scalar_types() -> Vec<DataType> {
+    let utc = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+    vec![
+        DataType::Null,
+        DataType::Utf8,
+        DataType::Boolean,
+        DataType::Int8,
+        DataType::Int64,
+        DataType::UInt32,
+        DataType::Float32,
+        DataType::Float64,
+        DataType::Decimal128(5, 2),
+        DataType::Date32,
+        DataType::Time64(TimeUnit::Nanosecond),
+        DataType::Timestamp(TimeUnit::Millisecond, None),
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+        utc(TimeUnit::Nanosecond),
+        DataType::Binary,
+    ]
 }
 
 /// Writes columns as a Parquet or an Arrow IPC file.

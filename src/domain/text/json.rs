@@ -205,6 +205,15 @@ pub fn column<'a>(
     nullable(&values, to)
 }
 
+/// Reads values as a canonical type; `null` is null.
+///
+/// # Errors
+/// As [`column`].
+pub fn column_of(values: &[JsonValue<'_>], to: &DataType) -> Result<ArrayRef, usize> {
+    let values: Vec<Option<&JsonValue<'_>>> = values.iter().map(present).collect();
+    nullable(&values, to)
+}
+
 fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef, usize> {
     match to {
         DataType::Null => match values.iter().position(Option::is_some) {

@@ -1,9 +1,11 @@
 //! The text of JSON as pieces of whole lines, and the objects of those that have one each.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use arrow::datatypes::Schema;
 use jiter::{Jiter, Peek};
 
 use super::SPILL;
@@ -12,9 +14,9 @@ use crate::error::{Context, Result};
 use crate::source::type_inference::ValuePlace;
 
 /// How much text a piece has, if its last line is not longer.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
 /// No line of objects is this long, or it is not read a line at a time.
-const LONGEST_LINE: usize = 16 << 20;
+pub(super) const LONGEST_LINE: usize = 16 << 20;
 /// How many arrays and objects lie inside of one another at most, or a line is not read here.
 const DEEPEST: usize = 100;
 
@@ -29,7 +31,57 @@ pub(super) struct LinesPiece {
     is_cut: bool,
 }
 
+/// The values of objects that have no other than some columns; null where one has none.
+pub(super) struct ValuesByColumn<'a> {
+    /// How many objects there are.
+    pub(super) rows: usize,
+    /// The values of each column.
+    pub(super) columns: Vec<Vec<JsonValue<'a>>>,
+}
+
 impl LinesPiece {
+    /// Some lines, or the beginning of one that is too long.
+    pub(super) fn new(first: ValuePlace, text: Vec<u8>, is_cut: bool) -> Self {
+        LinesPiece {
+            first,
+            text,
+            is_cut,
+        }
+    }
+
+    /// The values of the objects by column; `None` if a line is neither blank nor one object of these
+    /// columns.
+    pub(super) fn columns(&self, schema: &Schema) -> Option<ValuesByColumn<'_>> {
+        let mut rows = 0;
+        let mut columns = vec![Vec::new(); schema.fields().len()];
+        let at = (0..columns.len()).map(|at| (schema.field(at).name().as_str(), at));
+        let at: HashMap<&str, usize> = at.collect();
+        for text in self.lines()? {
+            let mut line = Line::new(text);
+            line.add_object(&mut columns, rows, |name, next| {
+                let is_next = schema
+                    .fields()
+                    .get(next)
+                    .is_some_and(|next| next.name() == name);
+                is_next.then_some(next).or_else(|| at.get(name).copied())
+            })?;
+            line.reader.finish().ok()?;
+            rows += 1;
+            for column in &mut columns {
+                column.resize(rows, JsonValue::Null);
+            }
+        }
+        Some(ValuesByColumn { rows, columns })
+    }
+
+    /// The lines that are not blank; `None` if they are not text or were cut.
+    fn lines(&self) -> Option<impl Iterator<Item = &str>> {
+        let text = std::str::from_utf8(&self.text)
+            .ok()
+            .filter(|_| !self.is_cut)?;
+        Some(text.split('\n').filter(|line| !is_blank(line)))
+    }
+
     /// Where the piece begins.
     pub(super) fn place(&self) -> ValuePlace {
         self.first
@@ -43,10 +95,7 @@ impl LinesPiece {
         let mut objects = Vec::new();
         let text = std::str::from_utf8(&self.text).ok()?;
         for (number, text) in (self.first.line..).zip(text.split('\n')) {
-            if text
-                .bytes()
-                .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
-            {
+            if is_blank(text) {
                 continue;
             }
             let place = ValuePlace {
@@ -59,12 +108,14 @@ impl LinesPiece {
     }
 }
 
+fn is_blank(line: &str) -> bool {
+    line.bytes()
+        .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+}
+
 /// The fields of the object that a line has; `None` if it has anything else.
 fn object(line: &str) -> Option<Fields<'_>> {
-    let mut line = Line {
-        text: line,
-        reader: Jiter::new(line.as_bytes()),
-    };
+    let mut line = Line::new(line);
     match line.value(DEEPEST) {
         Some(JsonValue::Object(fields)) => line.reader.finish().is_ok().then_some(fields),
         _ => None,
@@ -79,6 +130,50 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    fn new(text: &'a str) -> Self {
+        Line {
+            text,
+            reader: Jiter::new(text.as_bytes()),
+        }
+    }
+
+    /// Adds the values of an object to the columns that `column` finds by the name of a field; most
+    /// likely it is the one that `column` is told. All columns have as many values, the number of
+    /// `row`.
+    fn add_object(
+        &mut self,
+        columns: &mut [Vec<JsonValue<'a>>],
+        row: usize,
+        column: impl Fn(&str, usize) -> Option<usize>,
+    ) -> Option<()> {
+        if self.reader.peek().ok()? != Peek::Object {
+            return None;
+        }
+        let mut next = 0;
+        let mut start = self.reader.current_index();
+        let mut length = self.reader.known_object().ok()?.map(str::len);
+        while let Some(known) = length {
+            let at = column(&self.name(start, known)?, next)?;
+            let values = &mut columns[at];
+            // A field that is there twice is not for here.
+            if values.len() > row {
+                return None;
+            }
+            values.push(self.value(DEEPEST - 1)?);
+            next = at + 1;
+            start = self.reader.current_index();
+            length = self.reader.next_key().ok()?.map(str::len);
+        }
+        Some(())
+    }
+
+    /// The name of a field that has been read since a place, and has a length.
+    fn name(&self, start: usize, length: usize) -> Option<Cow<'a, str>> {
+        let read = self.read_since(start)?;
+        let (first, last) = (read.find('"')?, read.rfind('"')?);
+        string(&read[first..=last], length)
+    }
+
     fn value(&mut self, depth: usize) -> Option<JsonValue<'a>> {
         let peek = self.reader.peek().ok()?;
         Some(match peek {
@@ -117,9 +212,7 @@ impl<'a> Line<'a> {
         let mut start = self.reader.current_index();
         let mut length = self.reader.known_object().ok()?.map(str::len);
         while let Some(known) = length {
-            let read = self.read_since(start)?;
-            let (first, last) = (read.find('"')?, read.rfind('"')?);
-            let name = string(&read[first..=last], known)?;
+            let name = self.name(start, known)?;
             fields.push((name, self.value(depth)?));
             start = self.reader.current_index();
             length = self.reader.next_key().ok()?.map(str::len);
@@ -197,11 +290,7 @@ impl LinesPieces {
             *text = Some((start + bytes.len() as u64, end));
             let first = self.next;
             self.next.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-            return Ok(Some(LinesPiece {
-                first,
-                text: bytes,
-                is_cut,
-            }));
+            return Ok(Some(LinesPiece::new(first, bytes, is_cut)));
         }
         Ok(None)
     }

@@ -45,6 +45,23 @@ fn kind_of(value: &JsonValue<'_>) -> Option<ValueType> {
     }
 }
 
+/// Whether a value is of a kind that a type known from the past takes.
+pub(super) fn is_taken_by(value: &JsonValue<'_>, data_type: &DataType) -> bool {
+    kind_of(value).is_none_or(|of| kinds_of(data_type).contains(&of))
+        && match (value, data_type) {
+            (JsonValue::Array(items), DataType::List(item)) => items
+                .iter()
+                .all(|value| is_taken_by(value, item.data_type())),
+            (JsonValue::Object(own), DataType::Struct(fields)) => {
+                own.iter().all(|(name, value)| {
+                    let field = fields.iter().find(|field| field.name() == name);
+                    field.is_some_and(|field| is_taken_by(value, field.data_type()))
+                })
+            }
+            _ => true,
+        }
+}
+
 /// What the values of one column, of one field or of the items of one list have in common.
 #[derive(Default)]
 pub(super) struct Shape {
