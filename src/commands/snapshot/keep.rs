@@ -103,8 +103,6 @@ pub(super) fn keep_pruned(
     if !observed.is_proven() {
         return None;
     }
-    let note = format!("{name}: the copy of {date} was pruned, and the intervals give its rows");
-    workspace.progress.note(&note);
     Some(SnapshotReport {
         rows: Some(observed.rows),
         fingerprint: Some(observed.fingerprint),

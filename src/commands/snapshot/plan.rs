@@ -126,7 +126,12 @@ pub(super) fn decide<'s>(
         false => None,
     };
     match (options.if_exists, pruned) {
-        (IfExists::Keep, Some(report)) => return Ok(Decision::Keep(Box::new(report))),
+        (IfExists::Keep, Some(report)) => {
+            workspace.progress.note(&format!(
+                "{name}: the copy of {date} was pruned, and the intervals give its rows"
+            ));
+            return Ok(Decision::Keep(Box::new(report)));
+        }
         (IfExists::Error, Some(_)) => return Err(has_snapshot(name, date)),
         _ => {}
     }
