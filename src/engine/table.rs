@@ -3,6 +3,7 @@
 //! A table lives in the lake (a managed table), or where another tool writes, in any layout
 //! and format. From here on both look alike: dates with objects, and rows of canonical types.
 
+mod copy_content;
 pub mod dedup;
 mod key_errors;
 mod snapshot;

@@ -27,14 +27,13 @@ mod records;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use self::aside::{Placed, TextAside};
 use self::file::{CsvFile, FileColumns, FilePieces};
 use self::pieces::RecordPiece;
 use super::dialect::Form;
-use super::own_text::own_text;
 use super::type_inference::{Guess, is_understood};
 use super::{ExpectedTypes, HEAD_ROWS, Input, SourceRows, TypeRules};
 use crate::domain::cast::conform;
@@ -306,6 +305,21 @@ fn in_standard_notation(
         });
     RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?)
         .io_context(|| "cannot rewrite text".into())
+}
+
+/// The batch with text of its own, and no room for more. Text that was set aside is a part of a
+/// buffer that has the text of all columns, and would keep all of it in memory.
+fn own_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let doing = || "cannot copy text".to_owned();
+    let columns = batch.columns().iter().map(|column| {
+        let Some(texts) = column.as_string_opt::<i32>() else {
+            return Ok(column.clone());
+        };
+        let mut own = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+        own.append_array(texts).internal_context(doing)?;
+        Ok(Arc::new(own.finish()) as ArrayRef)
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_>>()?).internal_context(doing)
 }
 
 /// The columns of all files, in the order of their first appearance.

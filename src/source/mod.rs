@@ -33,7 +33,6 @@ mod format;
 mod limits_tests;
 mod ndjson;
 mod observed;
-mod own_text;
 mod parquet_files;
 mod parts;
 mod path_columns;

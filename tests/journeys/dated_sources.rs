@@ -98,7 +98,7 @@ fn a_job_that_lacks_a_copy_is_told_to_take_it_from_the_file_of_its_day() {
     let backfill = "backfill --events clicks --events-layout %Y-%m-%d.csv --table item --on \
                     item=id --out out --from 2024-03-01 --to 2024-03-02";
     world.succeeds("snapshot item --date 2024-03-01");
-    world.refuses(5, backfill);
+    assert_eq!(world.asof(backfill), 5);
     world.succeeds("snapshot item --date 2024-03-02");
     world.succeeds(backfill);
     world.pin("dated_source_of_a_job");

@@ -1,6 +1,9 @@
 //! Dated copies that other tools write.
 
 use std::io::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 
 use super::environment::{World, text};
 
@@ -675,4 +678,69 @@ fn no_command_is_told_for_a_snapshot_that_the_intervals_cannot_give_back() {
         status["tables"][0].get("restore_with").is_none(),
         "{status}"
     );
+}
+
+/// A table whose copies another tool writes, and a job that reads one of its columns.
+const TYPED_JOB: &str = "
+[events.ev]
+path = 'ev'
+layout = '%Y-%m-%d.csv'
+[jobs.j]
+sql = 'select ev.n, item.name from ev join item on ev.id = item.id order by ev.n'
+output = 'out'
+";
+
+#[test]
+fn typed_copies_are_recognized_by_the_bytes_of_their_files() {
+    let mut world = World::new();
+    let table = "[tables.item]\nkey = ['id']\nsnapshots = 'copies'\nlayout = '%Y-%m-%d.parquet'\n";
+    world.write("asof.toml", format!("lake = 'lake'\n{table}{TYPED_JOB}"));
+    let write = |world: &World, ids: [i64; 2], names: [&str; 2]| {
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
+        let names: ArrayRef = Arc::new(StringArray::from(names.to_vec()));
+        world.parquet("copies/2024-01-01.parquet", &[("id", ids), ("name", names)]);
+    };
+    world.write("ev/2024-01-01.csv", "n,id\n1,1\n2,2\n3,1\n");
+    write(&world, [1, 2], ["pen", "ink"]);
+    let backfill = "backfill j --from 2024-01-01 --to 2024-01-01";
+    world.succeeds(backfill);
+    let output = world.bytes("out/date=2024-01-01/j.parquet");
+    world.tell("the same bytes, written anew");
+    write(&world, [1, 2], ["pen", "ink"]);
+    world.succeeds(backfill);
+    assert_eq!(world.bytes("out/date=2024-01-01/j.parquet"), output);
+    world.tell("the same rows in other bytes");
+    write(&world, [2, 1], ["ink", "pen"]);
+    world.succeeds(backfill);
+    world.tell("another row");
+    write(&world, [2, 1], ["ink", "cap"]);
+    world.succeeds(backfill);
+    assert_eq!(
+        world.rows("out/date=2024-01-01/j.parquet"),
+        ["n|name", "1|cap", "2|ink", "3|cap"]
+    );
+    world.pin("external_bytes");
+}
+
+#[test]
+fn an_output_that_names_a_copy_by_its_rows_stays_up_to_date() {
+    let mut world = World::new();
+    let own = "[tables.item]\nkey = ['id']\n";
+    world.write("asof.toml", format!("lake = 'lake'\n{own}{TYPED_JOB}"));
+    world.write("item.csv", "id,name\n1,pen\n2,ink\n");
+    world.write("ev/2024-01-01.csv", "n,id\n1,1\n2,2\n");
+    world.at("2024-01-01");
+    world.succeeds("snapshot item --source item.csv");
+    let backfill = "backfill j --from 2024-01-01 --to 2024-01-01";
+    world.succeeds(backfill);
+    let output = world.bytes("out/date=2024-01-01/j.parquet");
+    world.tell("read as copies of another tool");
+    let external = "snapshots = 'lake/item/snapshots'\nlayout = 'snapshot_date=%Y-%m-%d'\n";
+    world.write(
+        "asof.toml",
+        format!("lake = 'other'\n{own}{external}{TYPED_JOB}"),
+    );
+    world.succeeds(backfill);
+    assert_eq!(world.bytes("out/date=2024-01-01/j.parquet"), output);
+    world.pin("external_rows");
 }

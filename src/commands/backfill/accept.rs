@@ -63,7 +63,7 @@ impl ResolvedJob {
         let is_of_other_job = !self.hash.is(&recorded.inputs.job);
         let of_now = Inputs {
             job: now.job.clone(),
-            ..recorded.inputs.clone()
+            ..self.as_recorded_now(&recorded.inputs, &now)?
         };
         if !is_of_other_job {
             return Ok(DateAction::Skipped);

@@ -207,7 +207,8 @@ impl ResolvedJob {
         let recorded = self.recorded(date)?;
         let was = recorded
             .as_ref()
-            .map(|recorded| self.as_recorded_now(&recorded.footer.inputs));
+            .map(|recorded| self.as_recorded_now(&recorded.footer.inputs, &inputs))
+            .transpose()?;
         let state = DateState::of(was.as_ref(), &inputs, self.failure(date));
         let schema = recorded
             .filter(|_| state == DateState::UpToDate)
@@ -215,13 +216,41 @@ impl ResolvedJob {
         Ok((state, schema))
     }
 
-    /// What an output recorded, with the hash that it would record of the same job now.
-    fn as_recorded_now(&self, inputs: &Inputs) -> Inputs {
-        let mut inputs = inputs.clone();
+    /// What an output recorded, with the hash that it would record of the same job now, and the
+    /// content of the same copies.
+    pub(super) fn as_recorded_now(&self, recorded: &Inputs, now: &Inputs) -> Result<Inputs> {
+        let mut inputs = recorded.clone();
         if self.hash.is(&inputs.job) {
             inputs.job.clone_from(&self.hash.current);
         }
-        inputs
+        for (name, was) in &mut inputs.tables {
+            if let Some(now) = now.tables.get(name) {
+                self.same_copy(name, was, now)?;
+            }
+        }
+        for (name, copies) in &mut inputs.history {
+            let now = now.history.get(name).into_iter().flatten();
+            let now: BTreeMap<_, _> = now.map(|copy| (copy.snapshot_date, copy)).collect();
+            for was in copies {
+                if let Some(now) = now.get(&was.snapshot_date) {
+                    self.same_copy(name, was, now)?;
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Has an input name a copy as it is named now, if it is the same copy: intervals, and earlier
+    /// programs, name an external one by its rows, and others by its files.
+    fn same_copy(&self, table: &str, was: &mut TableInput, now: &TableInput) -> Result<()> {
+        let (one, other) = (was.fingerprint, now.fingerprint);
+        let history = self.tables.get(table).filter(|_| one != other);
+        if let Some(history) = history.filter(|_| was.snapshot_date == now.snapshot_date)
+            && history.are_of_one_copy(now.snapshot_date, one, other)?
+        {
+            was.fingerprint = other;
+        }
+        Ok(())
     }
 
     /// Why the last run of a date failed, if it did.

@@ -12,7 +12,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListArray, MapArray, NullArray, StringArray, StructArray};
+use arrow::array::{
+    ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder, StructArray,
+};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
@@ -224,12 +226,19 @@ fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef
         DataType::Struct(fields) => structs(values, fields),
         DataType::Map(entries, _) => map(values, entries),
         scalar => {
-            let texts = values.iter().enumerate().map(|(row, value)| {
-                value
-                    .map(|value| scalar_text(value, scalar).ok_or(row))
-                    .transpose()
-            });
-            text::column(&texts.collect::<Result<StringArray, _>>()?, scalar)
+            let length = |value: &&JsonValue<'_>| match value {
+                JsonValue::Number(text) | JsonValue::String(text) => text.len(),
+                _ => 0,
+            };
+            let bytes = values.iter().flatten().map(length).sum();
+            let mut texts = StringBuilder::with_capacity(values.len(), bytes);
+            for (row, value) in values.iter().enumerate() {
+                match value {
+                    Some(value) => texts.append_value(scalar_text(value, scalar).ok_or(row)?),
+                    None => texts.append_null(),
+                }
+            }
+            text::column(&texts.finish(), scalar)
         }
     }
 }

@@ -12,11 +12,15 @@ use crate::domain::digest::Fingerprint;
 use crate::engine::join_input::snapshots::DatedSnapshot;
 use crate::engine::table::{Snapshot, content};
 use crate::error::Result;
+use crate::storage::lake::location::Object;
 
 /// What is known of one snapshot without reading its rows.
 #[derive(Clone, Debug)]
 pub struct SnapshotFacts {
-    /// Its content, in the types that are declared for the table.
+    /// Its content, in the types that are declared for the table: that of its rows, or of the files
+    /// of an external copy ([`SnapshotTable::content_of_copy`]).
+    ///
+    /// [`SnapshotTable::content_of_copy`]: crate::engine::table::SnapshotTable::content_of_copy
     pub fingerprint: Fingerprint,
     /// What its footer says, or else the same.
     pub(super) stored: Fingerprint,
@@ -46,18 +50,20 @@ impl TableHistory {
         }
         let facts = match (self.using, self.snapshots.get(&observed), &self.intervals) {
             (RowSource::Auto | RowSource::Snapshots, Some(objects), _) => {
-                // A footer tells without a row being read; external rows are read for it, with the
-                // types that the join will see.
+                // A footer tells without a row being read; external files are read for it, with
+                // the types that the join will see.
                 if self.table.own {
                     self.own_facts(self.table.open(observed, objects, None)?)?
                 } else {
                     let pinned = self.pinned(observed)?;
-                    let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+                    let table = &self.table;
+                    let (fingerprint, schema) =
+                        table.content_of_copy(observed, objects, pinned.as_ref())?;
                     SnapshotFacts {
                         fingerprint,
                         stored: fingerprint,
                         taken_at: None,
-                        schema: None,
+                        schema,
                     }
                 }
             }
@@ -76,6 +82,64 @@ impl TableHistory {
         };
         *known = Some(facts.clone());
         Ok(facts)
+    }
+
+    /// The fingerprint of the rows of an observed date's snapshot, whatever files it has.
+    ///
+    /// # Errors
+    /// As [`TableHistory::facts`].
+    pub fn row_fingerprint(&self, observed: NaiveDate) -> Result<Fingerprint> {
+        match self.external_copy(observed) {
+            Some(objects) if self.using != RowSource::Intervals => {
+                self.rows_of_copy(observed, objects)
+            }
+            _ => Ok(self.facts(observed)?.fingerprint),
+        }
+    }
+
+    /// Whether two fingerprints are of the same external copy of an observed date: one of its files
+    /// and the other of its rows.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading it.
+    pub fn are_of_one_copy(
+        &self,
+        observed: NaiveDate,
+        one: Fingerprint,
+        other: Fingerprint,
+    ) -> Result<bool> {
+        let Some(objects) = self.external_copy(observed) else {
+            return Ok(false);
+        };
+        let pinned = self.pinned(observed)?;
+        let table = &self.table;
+        let (of_files, _) = table.content_of_copy(observed, objects, pinned.as_ref())?;
+        let of_rows = match of_files {
+            of_files if of_files == one => other,
+            of_files if of_files == other => one,
+            _ => return Ok(false),
+        };
+        Ok(self.rows_of_copy(observed, objects)? == of_rows)
+    }
+
+    fn external_copy(&self, observed: NaiveDate) -> Option<&Vec<Object>> {
+        let objects = self.snapshots.get(&observed);
+        objects.filter(|_| !self.table.own)
+    }
+
+    fn rows_of_copy(&self, observed: NaiveDate, objects: &[Object]) -> Result<Fingerprint> {
+        let known = || {
+            self.row_fingerprints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(fingerprint) = known().get(&observed) {
+            return Ok(*fingerprint);
+        }
+        let pinned = self.pinned(observed)?;
+        let fingerprint = self.table.fingerprint(observed, objects, pinned.as_ref())?;
+        known().insert(observed, fingerprint);
+        Ok(fingerprint)
     }
 
     /// What a snapshot of asof's own tells. If declared types turn it into other values, its rows

@@ -10,6 +10,7 @@ use super::RowSource;
 use super::facts::SnapshotFacts;
 use super::known_intervals::{HistorySettings, RunIntervals};
 use crate::domain::as_of_rule::{AsOfRule, NoSnapshot, latest};
+use crate::domain::digest::Fingerprint;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, SnapshotTable};
 use crate::error::{Error, Result, toml_key, word};
@@ -34,6 +35,8 @@ pub struct TableHistory {
     /// The facts by observed date. Whoever works one out holds that date's own lock meanwhile, so
     /// that no two threads read one snapshot for it.
     pub(super) facts: Mutex<BTreeMap<NaiveDate, Arc<Mutex<Option<SnapshotFacts>>>>>,
+    /// The fingerprints of the rows of external copies, where they were asked for.
+    pub(super) row_fingerprints: Mutex<BTreeMap<NaiveDate, Fingerprint>>,
     pub(super) every_column: Mutex<Option<SchemaRef>>,
     /// How intervals are made, for a job that reads them.
     pub(super) settings: Option<HistorySettings>,
@@ -90,6 +93,7 @@ impl TableHistory {
             observed,
             using,
             facts: Mutex::default(),
+            row_fingerprints: Mutex::default(),
             every_column: Mutex::default(),
             settings: None,
             computed: Mutex::default(),

@@ -151,7 +151,11 @@ impl TableHistory {
                 .schema
                 .as_ref()
                 .is_none_or(|columns| *columns == schema);
-            if !same_types || !(seen.is(facts.fingerprint) || seen.is(facts.stored)) {
+            let is_same = match self.table.own {
+                true => seen.is(facts.fingerprint) || seen.is(facts.stored),
+                false => seen.is(self.row_fingerprint(*date)?),
+            };
+            if !same_types || !is_same {
                 return Ok(index);
             }
         }

@@ -7,6 +7,10 @@
 //! pieces, and the division is that of the files, whatever the number of processors. The parts of a
 //! union follow one another in the same way.
 //!
+//! An aggregation is done for each piece, and what came out is put together in their order. Groups
+//! come in the order of their first rows as without pieces, and a float is the sum of the pieces'
+//! sums. Aggregates that keep more than a few numbers for a group are made of the whole.
+//!
 //! Memory: for each thread a piece's rows that wait, of about [`WAITING_BYTES`], and of all threads
 //! at most an eighth of what the query may use.
 
@@ -19,8 +23,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{
@@ -53,6 +59,9 @@ impl PhysicalOptimizerRule for Pieces {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let divided = plan.transform_down(|node| {
+            if let Some(aggregated) = aggregated(&node)? {
+                return Ok(Transformed::new(aggregated, true, TreeNodeRecursion::Jump));
+            }
             Ok(match divided(&node)? {
                 Some(pieces) => Transformed::new(in_order(pieces), true, TreeNodeRecursion::Jump),
                 None if node.is::<CoalescePartitionsExec>() => {
@@ -92,6 +101,48 @@ fn divided(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
         None => return Ok(None),
     }
     with_children(plan, children).map(Some)
+}
+
+/// The aggregates that keep a few numbers for a group, whatever its rows are.
+const SMALL_AGGREGATES: [&str; 5] = ["count", "sum", "avg", "min", "max"];
+
+/// An aggregation with one of each piece below it; `None` if it is none, or its input has no pieces.
+fn aggregated(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(whole) = plan.downcast_ref::<AggregateExec>() else {
+        return Ok(None);
+    };
+    let is_small = |aggregate: &Arc<AggregateFunctionExpr>| {
+        SMALL_AGGREGATES.contains(&aggregate.fun().name())
+            && !aggregate.is_distinct()
+            && aggregate.order_bys().is_empty()
+    };
+    let is_plain = *whole.mode() == AggregateMode::Single
+        && !whole.group_expr().has_grouping_set()
+        && whole.limit_options().is_none()
+        && whole.aggr_expr().iter().all(is_small);
+    if !is_plain {
+        return Ok(None);
+    }
+    let Some(pieces) = divided(whole.input())? else {
+        return Ok(None);
+    };
+    let of = |mode, group: PhysicalGroupBy, input| {
+        let aggregates = whole.aggr_expr().to_vec();
+        let filters = whole.filter_expr().to_vec();
+        AggregateExec::try_new(
+            mode,
+            group,
+            aggregates,
+            filters,
+            input,
+            whole.input_schema(),
+        )
+    };
+    let group = whole.group_expr();
+    let of_pieces = of(AggregateMode::Partial, group.clone(), pieces)?;
+    let together = in_order(Arc::new(of_pieces));
+    let of_all = of(AggregateMode::Final, group.as_final(), together)?;
+    Ok(Some(Arc::new(of_all)))
 }
 
 fn with_children(
@@ -303,6 +354,15 @@ mod tests {
             "select t.id from t left join (select id from u where id % 5 = 0) v on t.id = v.id",
             "select v.id from t right join (select id from u where id < 9) v on t.id = v.id",
             "select id % 1000 as n, count(*) as c from t group by 1",
+            "select id % 1000 as n, sum(id) as s, avg(id) as a, min(id) as l from t group by 1",
+            "select id, max(id) as m from t group by id having max(id) % 3 = 0",
+            "select id % 7 as n, count(distinct id % 5) as c from t where id % 2 = 0 group by 1",
+            "select u.id % 9 as n, count(*) as c from t join u on t.id = u.id group by 1",
+            "select count(*) as c from t where id < 0",
+            "select max(id) filter (where id < 500) as m from t",
+            "select id % 3 as n, count(*) as c from t group by rollup(id % 3) order by 2, 1",
+            "select distinct id % 11 as n from t",
+            "select first_value(id order by id desc) as f from t",
             "select id from t where id < 4000 union all select id from t where id % 2 = 0",
             "select id from t limit 10000",
             "select id from t order by id % 7, id desc limit 100",

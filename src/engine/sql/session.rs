@@ -30,6 +30,11 @@ pub(super) fn session(memory: Option<usize>) -> Result<SessionContext> {
         .options_mut()
         .optimizer
         .enable_dynamic_filter_pushdown = false;
+    // A piece has few more rows than by default are looked at before rows of as many groups pass.
+    config
+        .options_mut()
+        .execution
+        .skip_partial_aggregation_probe_rows_threshold = BATCH_ROWS;
     // 8.70 is the decimal 8.70.
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     let nothing_aside = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);

@@ -20,7 +20,6 @@ use crate::domain::text::json;
 use crate::error::{Error, Result};
 use crate::parallel::each;
 use crate::source::observed::Observed;
-use crate::source::own_text::own_text;
 use crate::source::rules::ExpectedTypes;
 use crate::source::type_inference::ValuePlace;
 use crate::source::{Input, SourceRows, TypeRules};
@@ -43,14 +42,11 @@ pub(super) fn read(
     };
     let target = ExpectedColumns::new(schema.clone(), rules);
     let expected = expected.clone();
-    let batch = move |piece: LinesPiece| match target.batch(&piece) {
-        Some(batch) => own_text(&batch),
-        None => {
+    let batch = move |piece: LinesPiece| {
+        target.batch(&piece).ok_or_else(|| {
             expected.miss();
-            Err(Error::refused(
-                "a value is of another type than its column is expected to have",
-            ))
-        }
+            Error::refused("a value is of another type than its column is expected to have")
+        })
     };
     Ok(Some(SourceRows {
         schema,

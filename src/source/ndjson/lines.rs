@@ -67,8 +67,8 @@ impl LinesPiece {
             })?;
             line.reader.finish().ok()?;
             rows += 1;
-            for column in &mut columns {
-                column.resize(rows, JsonValue::Null);
+            for column in columns.iter_mut().filter(|column| column.len() < rows) {
+                column.push(JsonValue::Null);
             }
         }
         Some(ValuesByColumn { rows, columns })
@@ -149,29 +149,20 @@ impl<'a> Line<'a> {
         if self.reader.peek().ok()? != Peek::Object {
             return None;
         }
-        let mut next = 0;
-        let mut start = self.reader.current_index();
-        let mut length = self.reader.known_object().ok()?.map(str::len);
-        while let Some(known) = length {
-            let at = column(&self.name(start, known)?, next)?;
+        let first = self.reader.known_object().ok()?;
+        let mut found = first.map(|name| column(name, 0));
+        while let Some(at) = found {
+            let at = at?;
             let values = &mut columns[at];
             // A field that is there twice is not for here.
             if values.len() > row {
                 return None;
             }
             values.push(self.value(DEEPEST - 1)?);
-            next = at + 1;
-            start = self.reader.current_index();
-            length = self.reader.next_key().ok()?.map(str::len);
+            let next = self.reader.next_key().ok()?;
+            found = next.map(|name| column(name, at + 1));
         }
         Some(())
-    }
-
-    /// The name of a field that has been read since a place, and has a length.
-    fn name(&self, start: usize, length: usize) -> Option<Cow<'a, str>> {
-        let read = self.read_since(start)?;
-        let (first, last) = (read.find('"')?, read.rfind('"')?);
-        string(&read[first..=last], length)
     }
 
     fn value(&mut self, depth: usize) -> Option<JsonValue<'a>> {
@@ -212,7 +203,9 @@ impl<'a> Line<'a> {
         let mut start = self.reader.current_index();
         let mut length = self.reader.known_object().ok()?.map(str::len);
         while let Some(known) = length {
-            let name = self.name(start, known)?;
+            let read = self.read_since(start)?;
+            let (first, last) = (read.find('"')?, read.rfind('"')?);
+            let name = string(&read[first..=last], known)?;
             fields.push((name, self.value(depth)?));
             start = self.reader.current_index();
             length = self.reader.next_key().ok()?.map(str::len);

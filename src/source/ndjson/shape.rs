@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields};
 use struson::reader::ValueType;
 
+use crate::domain::text::is_whole;
 use crate::domain::text::json::{self, JsonValue};
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;

@@ -5,7 +5,8 @@
 //! the beginning of a code. Eight of the others, the first eight, are a row's *prefix*. It is
 //! sorted as one number, together with where the row stands, so that a comparison reads nothing
 //! else; and often it is all in which keys differ. Where it is not, rows of equal prefixes are told
-//! apart by their whole keys.
+//! apart by their whole keys. Where it is, and short, prefix and place are one number of 64 bits
+//! ([`Packing`]), or else one of 128.
 
 use std::cmp::Ordering;
 
@@ -16,8 +17,8 @@ use crate::domain::key_order::KeyEncoder;
 use crate::error::Result;
 use crate::parallel::map;
 
-/// What the order of a row takes in memory: a [`PrefixedPlace`], and half of one while they are
-/// merged.
+/// What the order of a row takes in memory at most: a [`PrefixedPlace`], and half of one while they
+/// are merged.
 pub(super) const BYTES_PER_ROW: usize = 24;
 
 /// How many bytes a prefix has.
@@ -54,6 +55,41 @@ impl PrefixedPlace {
     }
 }
 
+/// How a prefix that is all in which keys differ and a place are packed into 64 bits, the place in
+/// the low ones.
+#[derive(Clone, Copy)]
+struct Packing {
+    /// How many bits the number of a row in its batch has.
+    row_bits: u32,
+    /// How many bits a place has.
+    place_bits: u32,
+}
+
+impl Packing {
+    /// The packing for keys that differ in so many bytes; `None` if 64 bits are too few.
+    fn of(differing: usize, batches: &[RecordBatch]) -> Option<Self> {
+        let bits = |count: usize| usize::BITS - count.saturating_sub(1).leading_zeros();
+        let most_rows = batches.iter().map(RecordBatch::num_rows).max()?;
+        let row_bits = bits(most_rows);
+        let place_bits = row_bits + bits(batches.len());
+        let prefix_bits = 8 * u32::try_from(differing).ok()?;
+        (prefix_bits > 0 && place_bits + prefix_bits <= u64::BITS).then_some(Packing {
+            row_bits,
+            place_bits,
+        })
+    }
+
+    fn pack(self, prefix: u64, batch: usize, row: usize) -> u64 {
+        prefix << self.place_bits | (batch as u64) << self.row_bits | row as u64
+    }
+
+    fn place(self, packed: u64) -> RowPlace {
+        let place = packed & ((1 << self.place_bits) - 1);
+        let row = place & ((1 << self.row_bits) - 1);
+        RowPlace(place >> self.row_bits << 32 | row)
+    }
+}
+
 /// The rows of one batch in the order of their keys, rows with equal keys in the order in which
 /// they came, and what was seen of the keys. No order if the rows came in it.
 ///
@@ -69,21 +105,33 @@ pub(super) fn order_of_batch(
         return Ok((None, seen));
     }
     let differing = differing_bytes(std::slice::from_ref(&seen));
-    let whole = (differing.len() > PREFIX).then_some(std::slice::from_ref(&keys));
-    let mut entries = Vec::with_capacity(keys.num_rows());
-    add_entries(&mut entries, 0, &keys, prefix_of(&differing));
-    entries.sort_by(|one, other| compare(whole, *one, *other));
-    let key = |entry: Option<&PrefixedPlace>| {
-        entry.map_or_else(Vec::new, |entry| {
-            keys.row(entry.place().indices().1).data().into()
-        })
+    let prefix = prefix_of(&differing);
+    let places: Vec<RowPlace> = match Packing::of(differing.len(), std::slice::from_ref(batch)) {
+        Some(packing) => {
+            let mut entries = Vec::with_capacity(keys.num_rows());
+            let pack = |prefix, row| packing.pack(prefix, 0, row);
+            add_entries(&mut entries, &keys, prefix, pack);
+            entries.sort_unstable();
+            entries
+                .into_iter()
+                .map(|entry| packing.place(entry))
+                .collect()
+        }
+        None => {
+            let whole = (differing.len() > PREFIX).then_some(std::slice::from_ref(&keys));
+            let mut entries = Vec::with_capacity(keys.num_rows());
+            let entry = |prefix, row| PrefixedPlace::new(prefix, 0, row);
+            add_entries(&mut entries, &keys, prefix, entry);
+            entries.sort_by(|one, other| compare(whole, *one, *other));
+            entries.into_iter().map(PrefixedPlace::place).collect()
+        }
     };
-    seen.first = key(entries.first());
-    seen.last = key(entries.last());
-    Ok((
-        Some(entries.into_iter().map(PrefixedPlace::place).collect()),
-        seen,
-    ))
+    let key = |place: Option<&RowPlace>| {
+        place.map_or_else(Vec::new, |place| keys.row(place.indices().1).data().into())
+    };
+    seen.first = key(places.first());
+    seen.last = key(places.last());
+    Ok((Some(places), seen))
 }
 
 /// The rows of batches, each of which is in the order of its keys, in the order of all keys, rows
@@ -108,21 +156,57 @@ pub(super) fn order(
         None
     };
     let prefix = prefix_of(&differing);
-    let compare =
-        |one: &PrefixedPlace, other: &PrefixedPlace| compare(keys.as_deref(), *one, *other);
+    let packing = Packing::of(differing.len(), batches);
+    Ok(Some(match packing.filter(|_| keys.is_none()) {
+        Some(packing) => {
+            let entries = sorted_entries(batches, threads, u64::cmp, |number, entries| {
+                let pack = |prefix, row| packing.pack(prefix, number, row);
+                let keys = encoder.encode(&batches[number])?;
+                add_entries(entries, &keys, prefix, pack);
+                Ok(())
+            })?;
+            entries
+                .into_iter()
+                .map(|entry| packing.place(entry))
+                .collect()
+        }
+        None => {
+            let compare =
+                |one: &PrefixedPlace, other: &PrefixedPlace| compare(keys.as_deref(), *one, *other);
+            let entries = sorted_entries(batches, threads, compare, |number, entries| {
+                let entry = |prefix, row| PrefixedPlace::new(prefix, number, row);
+                match &keys {
+                    Some(keys) => add_entries(entries, &keys[number], prefix, entry),
+                    None => {
+                        let keys = encoder.encode(&batches[number])?;
+                        add_entries(entries, &keys, prefix, entry);
+                    }
+                }
+                Ok(())
+            })?;
+            entries.into_iter().map(PrefixedPlace::place).collect()
+        }
+    }))
+}
+
+/// The entries of all batches, sorted. `add` adds those of one, by its number.
+fn sorted_entries<E: Send>(
+    batches: &[RecordBatch],
+    threads: usize,
+    compare: impl Fn(&E, &E) -> Ordering + Sync,
+    add: impl Fn(usize, &mut Vec<E>) -> Result<()> + Sync,
+) -> Result<Vec<E>> {
     let share = batches.len().div_ceil(threads.max(1)).max(1);
     let starts: Vec<usize> = (0..batches.len()).step_by(share).collect();
-    let sorted = map(threads, &starts, |start| -> Result<Vec<PrefixedPlace>> {
-        let batches = &batches[*start..(start + share).min(batches.len())];
-        let mut entries = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-        for (number, batch) in (*start..).zip(batches) {
-            match &keys {
-                Some(keys) => add_entries(&mut entries, number, &keys[number], prefix),
-                None => add_entries(&mut entries, number, &encoder.encode(batch)?, prefix),
-            }
+    let sorted = map(threads, &starts, |start| -> Result<Vec<E>> {
+        let numbers = *start..(start + share).min(batches.len());
+        let rows = batches[numbers.clone()].iter().map(RecordBatch::num_rows);
+        let mut entries = Vec::with_capacity(rows.sum());
+        for number in numbers {
+            add(number, &mut entries)?;
         }
         // The sort finds what is sorted already, as each batch is, and merges it.
-        entries.sort_by(compare);
+        entries.sort_by(&compare);
         Ok(entries)
     });
     let mut sorted = sorted.into_iter();
@@ -131,23 +215,27 @@ pub(super) fn order(
         entries.append(&mut others?);
     }
     entries.sort_by(compare);
-    Ok(Some(
-        entries.into_iter().map(PrefixedPlace::place).collect(),
-    ))
+    Ok(entries)
 }
 
 fn prefix_of(differing: &[usize]) -> &[usize] {
     &differing[..differing.len().min(PREFIX)]
 }
 
-fn add_entries(entries: &mut Vec<PrefixedPlace>, batch: usize, keys: &Rows, prefix: &[usize]) {
-    for (row, key) in keys.iter().enumerate() {
+/// Adds an entry for each row, which `entry` makes of the row's prefix and its number.
+fn add_entries<E>(
+    entries: &mut Vec<E>,
+    keys: &Rows,
+    prefix: &[usize],
+    entry: impl Fn(u64, usize) -> E,
+) {
+    entries.extend(keys.iter().enumerate().map(|(row, key)| {
         let key = key.data();
         let prefix = prefix.iter().fold(0, |prefix, at| {
             prefix << 8 | u64::from(key.get(*at).copied().unwrap_or(0))
         });
-        entries.push(PrefixedPlace::new(prefix, batch, row));
-    }
+        entry(prefix, row)
+    }));
 }
 
 /// Compares two rows by their keys, where prefixes do not tell all of them, and else as they came.
