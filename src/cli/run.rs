@@ -4,8 +4,8 @@ use chrono::NaiveDate;
 
 use super::args::{
     AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, DropArgs, EventsJoinArgs,
-    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, RestoreArgs, ShowArgs, SnapshotArgs,
-    StatusArgs, VerifyArgs,
+    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PruneArgs, RestoreArgs, ShowArgs,
+    SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
@@ -23,6 +23,7 @@ use crate::commands::job_status::{JobStatus, job_status};
 use crate::commands::join::{JoinOptions, join};
 use crate::commands::latest::{latest_put_aside, latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
+use crate::commands::prune::{PruneOptions, prune};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, SnapshotRun, adopt, snapshot, snapshot_tables};
@@ -65,6 +66,7 @@ pub(super) fn carry_out(
         Command::Expand(args) => run.expand(args)?,
         Command::Drop(args) => run.drop_snapshot(args)?,
         Command::Restore(args) => run.restore(args)?,
+        Command::Prune(args) => return run.prune(&args),
         Command::Partitions(args) => run.partitions(args)?,
         Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
     }
@@ -380,6 +382,19 @@ impl CommandRun<'_> {
             dry_run: args.dry_run,
         };
         render(self.printer, &restore(self.workspace, &options)?)
+    }
+
+    fn prune(&self, args: &PruneArgs) -> Result<u8> {
+        let options = PruneOptions {
+            keep: args.keep(),
+            superseded: args.superseded,
+            refused: args.refused,
+            dry_run: args.dry_run,
+        };
+        let run = prune(self.workspace, &args.tables, &options)?;
+        render(self.printer, &run)?;
+        run.errors().for_each(|error| self.printer.error(error));
+        Ok(run.failure().map_or(0, Kind::exit_code))
     }
 
     fn partitions(&self, args: PartitionsArgs) -> Result<()> {

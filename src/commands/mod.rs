@@ -17,6 +17,7 @@ pub mod join;
 pub mod latest;
 pub(crate) mod lookup;
 pub mod partitions;
+pub mod prune;
 pub(crate) mod pruned;
 mod queue;
 pub mod schema;

@@ -90,6 +90,9 @@ pub struct TableStatus {
     pub retyped: Vec<NaiveDate>,
     /// The dates that only the intervals know.
     pub pruned: Vec<NaiveDate>,
+    /// Those of them whose snapshots `asof prune` deleted, since the intervals give them back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<NaiveDate>,
     /// The command that writes snapshots of those dates again, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_with: Option<String>,
@@ -249,6 +252,7 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         not_compacted: dates.not_compacted,
         retyped: dates.retyped,
         stale: table.own.then_some(dates.stale),
+        derived: derived(&dates.pruned, intervals),
         pruned: dates.pruned,
         restore_with,
         unreadable,
@@ -313,6 +317,15 @@ impl Dates {
                 .collect(),
         }
     }
+}
+
+/// The dates whose snapshots were deleted because the intervals were proven to give them back.
+fn derived(pruned: &[NaiveDate], intervals: Option<&Intervals>) -> Vec<NaiveDate> {
+    let is_derived = |date: &&NaiveDate| {
+        let observed = intervals.and_then(|intervals| intervals.snapshot(**date));
+        observed.is_some_and(ObservedWire::is_proven)
+    };
+    pruned.iter().filter(is_derived).copied().collect()
 }
 
 /// What the last snapshot says of itself; nothing if it cannot be read.

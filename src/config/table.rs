@@ -8,6 +8,7 @@ use super::{ColumnConfig, check_dates, types};
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::placeholders::has_names_in_braces;
+use crate::domain::retention::KeepRules;
 use crate::error::{Error, Result, toml_key};
 use crate::model::DaySpan;
 use crate::source::{Dialect, Format, TypeRules};
@@ -94,6 +95,8 @@ pub struct TableConfig {
     pub columns: BTreeMap<String, ColumnConfig>,
     /// What is run when a copy is refused; by default that of the whole file.
     pub on_refused: Option<HookCommand>,
+    /// Which copies `asof prune` keeps.
+    pub keep: Option<KeepRules>,
     /// How many days before the events' date the label lies.
     pub lag: Option<DaySpan>,
     /// How many days older than the label a snapshot may be.
@@ -192,6 +195,10 @@ impl TableConfig {
         self.guards().and(self.type_rules(name).map(|_| ()))?;
         self.on_refused.iter().try_for_each(HookCommand::check)?;
         self.check_source()?;
+        if self.keep.as_ref().is_some_and(KeepRules::is_empty) {
+            return Err(Error::usage("'keep' has no rule")
+                .hint("keep = { last = 7, daily = 30, monthly = 24 }"));
+        }
         self.check_copies()?;
         self.check_intervals()?;
         check_dates(
@@ -235,6 +242,7 @@ impl TableConfig {
             ("columns", !self.columns.is_empty()),
             ("max_unchanged", self.max_unchanged.is_some()),
             ("on_refused", self.on_refused.is_some()),
+            ("keep", self.keep.is_some()),
         ];
         match of_own_copies.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) if self.snapshots.is_some() => Err(Error::usage(format!(

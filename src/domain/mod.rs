@@ -26,6 +26,7 @@
 //! | which snapshot serves a date | [`as_of_rule`] |
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `join_key_index` |
 //! | what changed between two snapshots | [`diff`] |
+//! | which copies stay when others are pruned | [`retention`] |
 //! | what must not be published | [`guard`]; of one column, [`guard::column`] |
 //! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
 //! | what is said of a column that is not there | [`missing_column`] |
@@ -69,6 +70,7 @@ pub mod output_types;
 pub mod padding;
 pub mod path_columns;
 pub mod placeholders;
+pub mod retention;
 pub mod row_limits;
 pub mod schema;
 pub mod staleness;

@@ -103,6 +103,26 @@ pub fn find(table: &SnapshotTable, range: DateRange) -> Result<Found> {
     )
 }
 
+/// Removes what the snapshot of a date changed, if it is recorded: before the snapshot itself is
+/// deleted, which nobody will decode again.
+///
+/// # Errors
+/// A failure of the disk or the store.
+pub fn remove(table: &SnapshotTable, date: NaiveDate) -> Result<()> {
+    let Some(root) = root(table) else {
+        return Ok(());
+    };
+    let path = object(&root, table, date);
+    path.remove()?;
+    path.remove_empty_folders(&root);
+    Ok(())
+}
+
+/// Where the changes of one snapshot are.
+fn object(root: &Location, table: &SnapshotTable, date: NaiveDate) -> Location {
+    paths::partition(root, date).join(&format!("{}.parquet", table.name))
+}
+
 /// Writes the changes of one snapshot while they are found.
 pub struct ChangesWriter {
     path: Location,
@@ -132,7 +152,7 @@ impl ChangesWriter {
         if rows_before <= BATCH_ROWS as u64 || schema.field_with_name(CHANGE_TYPE).is_ok() {
             return None;
         }
-        let path = paths::partition(&root(table)?, date).join(&format!("{}.parquet", table.name));
+        let path = object(&root(table)?, table, date);
         let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
         let schema = Arc::new(Schema::new(
             schema

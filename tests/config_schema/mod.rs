@@ -166,8 +166,9 @@ fn the_schema_has_the_keys_that_the_parser_knows() {
     if updates() {
         write(&schema);
     }
-    // The file, limits, openlineage, tables, their CSV and columns, events, their CSV, and jobs.
-    assert_eq!(closed, 9);
+    // The file, limits, openlineage, tables, their CSV, columns and retention, events, their CSV, and
+    // jobs.
+    assert_eq!(closed, 10);
 }
 
 #[test]
@@ -535,7 +536,7 @@ fn what_the_schema_requires_the_parser_requires() {
 }
 
 /// Files that neither the parser nor the schema lets through, each for one reason.
-const WRONG: [&str; 26] = [
+const WRONG: [&str; 29] = [
     "lakes = 'lake'",
     "lake = 1",
     "lake = ['lake']",
@@ -554,6 +555,9 @@ const WRONG: [&str; 26] = [
     "[tables.t]\nmax_delete = 20",
     "[tables.t]\nmax_delete = '20'",
     "[tables.t]\nlag = '1'",
+    "[tables.t]\nkeep = {}",
+    "[tables.t]\nkeep = { last = 0 }",
+    "[tables.t]\nkeep = { within = '36h' }",
     "[tables.t]\ngaps = 'skip'",
     "[tables.t]\ntypes = { a = 'number' }",
     "[tables.t]\nlayout = '%Y-%m-%d'",

@@ -37,6 +37,7 @@ mod one_schema;
 mod places;
 #[cfg(feature = "sql")]
 mod projects;
+mod prune;
 mod quarantine;
 mod refused;
 mod secrets;

@@ -12,11 +12,14 @@ use asof::domain::layout::Layout;
 use asof::error::{Error, Kind};
 use asof::model::{DateRange, parse_date};
 use asof::source::files_of;
-use asof::storage::lake::aside::{MARKER, is_being_dropped, move_copy, publish_copy, put_aside};
+use asof::storage::lake::aside::{
+    MARKER, PRUNED, is_being_dropped, move_copy, publish_copy, put_aside,
+};
 use asof::storage::lake::commit::{Published, Staged, sweep};
+use asof::storage::lake::deletion::{Deletion, delete_with_witness, is_being_pruned};
 use asof::storage::lake::folders::Entry;
-use asof::storage::lake::location::Location;
-use asof::storage::lake::partitions::{find, find_by};
+use asof::storage::lake::location::{Location, Object};
+use asof::storage::lake::partitions::{find, find_by, find_if_there};
 use asof::storage::lake::read::ObjectReader;
 use asof::storage::lake::standing::Standing;
 use asof::storage::object_store::registry::Stores;
@@ -396,6 +399,40 @@ fn a_snapshot_that_is_put_aside_frees_its_name(backend: &Backend) {
         assert!(is_being_dropped(&place).expect("looked"));
         put_aside(&place, &aside, |_| Ok(false)).expect("finished");
         assert_eq!((text_of(&place), text_of(&aside)), (None, None));
+    }
+}
+
+fn an_object_is_deleted_if_it_and_its_witness_are_those_that_were_found(backend: &Backend) {
+    let layout = Layout::parse("d=%Y-%m-%d").expect("a layout");
+    let root = backend.at("copies");
+    let place = root.join("d=2024-03-01/x");
+    let witness = backend.at("witness");
+    let find = || {
+        let found = find_if_there(&root, &layout, None).expect("found");
+        let mut dates = found.partitions.into_values();
+        dates.next().map(|objects| objects[0].clone())
+    };
+    put(&place, b"first");
+    put(&witness, b"proof");
+    let (object, proof) = (find().expect("there"), witness.standing().expect("looked"));
+    let delete = || delete_with_witness(&object, &witness, &proof).expect("an answer");
+    put(&witness, b"another");
+    assert_eq!(delete(), Deletion::WitnessReplaced);
+    let another = witness.standing().expect("looked");
+    put(&place, b"second");
+    let delete =
+        |object: &Object| delete_with_witness(object, &witness, &another).expect("an answer");
+    assert_eq!(delete(&object), Deletion::Replaced);
+    assert_eq!(text_of(&place).as_deref(), Some("second"));
+    let object = find().expect("there");
+    assert_eq!(delete(&object), Deletion::Done);
+    assert_eq!(delete(&object), Deletion::Replaced);
+    assert_eq!(find(), None);
+    if backend.service.is_some() {
+        assert!(!is_being_pruned(&place).expect("looked"));
+        put(&place, PRUNED);
+        assert!(is_being_pruned(&place).expect("looked"));
+        assert!(is_being_dropped(&place).expect("looked"));
     }
 }
 
@@ -1170,6 +1207,7 @@ on_every_backend! {
     of_sixteen_threads_that_replace_none_loses_anothers_object,
     a_snapshot_that_is_put_aside_frees_its_name,
     of_threads_that_replace_and_put_aside_none_loses_anothers_object,
+    an_object_is_deleted_if_it_and_its_witness_are_those_that_were_found,
     a_large_file_is_published_whole,
     of_four_threads_with_large_files_one_publishes,
     an_empty_file_is_a_file,

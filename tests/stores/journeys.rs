@@ -290,6 +290,54 @@ fn a_copy_is_dropped_and_restored_in_every_store() {
 }
 
 #[test]
+fn copies_are_pruned_in_every_store_and_a_run_that_was_killed_is_finished() {
+    use asof::storage::lake::aside::PRUNED;
+    for server in [Server::S3, Server::Azure, Server::Google] {
+        let mut remote = Remote::new(server, "prune");
+        let lake = format!("{}/lake", remote.root);
+        remote.world.variable("ASOF_LAKE", &lake);
+        for night in 1..=3 {
+            remote.world.night(night);
+            let line = "snapshot item --source item.csv --key id";
+            assert_eq!(remote.world.quietly(line).status.code(), Some(0));
+        }
+        let runs = |code: i32, line: &str| {
+            let ended = remote.world.quietly(line);
+            let said = text(&ended.stderr);
+            assert_eq!(
+                ended.status.code(),
+                Some(code),
+                "{server:?}, {line}: {said}"
+            );
+            text(&ended.stdout)
+        };
+        let left = || {
+            let mut keys = server.keys(&lake);
+            keys.retain(|key| key.contains("2024-03-02"));
+            keys
+        };
+        runs(0, "compact item");
+        let shown = remote.world.json("show item 2024-03-02")["rows"].clone();
+        runs(0, "prune item --keep-last 1");
+        assert!(left().is_empty(), "{server:?}: {:?}", left());
+        let again = remote.world.json("show item 2024-03-02")["rows"].clone();
+        assert_eq!(again, shown, "{server:?}");
+        runs(0, "verify item");
+        runs(0, "compact item");
+        let copy = "lake/item/snapshots/snapshot_date=2024-03-02/item.parquet";
+        remote.put(copy, PRUNED);
+        runs(4, "drop item 2024-03-02");
+        runs(
+            4,
+            "snapshot item --date 2024-03-02 --backdate --source item.csv",
+        );
+        runs(0, "prune item --keep-last 1");
+        assert!(left().is_empty(), "{server:?}: {:?}", left());
+        runs(0, "verify item");
+    }
+}
+
+#[test]
 fn a_lake_in_a_store_is_the_lake_on_a_disk() {
     let mut shop = Remote::shop("same", 2);
     let local = World::shop(2);

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod looking;
+mod prune;
 mod tables;
 mod undo;
 mod values;
@@ -18,6 +19,7 @@ pub use self::looking::{
     DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs, StrategyArg,
     VerifyArgs,
 };
+pub use self::prune::PruneArgs;
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
 pub use self::undo::{DropArgs, RestoreArgs};
 pub use self::values::ColumnTypes;
@@ -161,6 +163,8 @@ pub enum Command {
     Drop(DropArgs),
     /// Bring back a copy that was dropped or replaced
     Restore(RestoreArgs),
+    /// Delete snapshots that the intervals are proven to give back
+    Prune(PruneArgs),
     /// Find the partitions of a range of dates
     Partitions(PartitionsArgs),
     /// Print a completion script for a shell
@@ -192,6 +196,7 @@ impl Command {
             Command::Expand(_) => "expand",
             Command::Drop(_) => "drop",
             Command::Restore(_) => "restore",
+            Command::Prune(_) => "prune",
             Command::Partitions(_) => "partitions",
             Command::Completions { .. } => "completions",
             Command::Man => "man",

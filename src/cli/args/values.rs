@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::dedup::Dedup;
+use crate::domain::retention::{KeepCount, KeepSpan};
 use crate::domain::staleness::StateFilter;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::Error;
@@ -41,6 +42,14 @@ pub(super) fn memory(text: &str) -> Result<MemoryBudget, String> {
 }
 
 pub(super) fn days(text: &str) -> Result<DaySpan, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}
+
+pub(super) fn keep_count(text: &str) -> Result<KeepCount, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}
+
+pub(super) fn keep_span(text: &str) -> Result<KeepSpan, String> {
     text.parse().map_err(|error| with_hints(&error))
 }
 

@@ -18,6 +18,7 @@ mod init;
 mod join;
 mod partitions;
 mod project;
+mod prune;
 mod schema;
 mod show;
 mod snapshot;

@@ -53,6 +53,7 @@ const MONTHS_BY_DAY: usize = 24;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cell {
     Done,
+    Derived,
     Stale,
     Missing,
     Failed,
@@ -64,6 +65,7 @@ impl Cell {
     fn painted(self) -> String {
         match self {
             Cell::Done => paint(GREEN, "#"),
+            Cell::Derived => paint(GREEN, "i"),
             Cell::Stale => paint(YELLOW, "s"),
             Cell::Missing => paint(RED, "."),
             Cell::Failed => paint(RED, "F"),
@@ -120,6 +122,7 @@ fn table(printer: &Printer, status: &TableStatus) -> Result<()> {
     let stale = status.stale.clone().unwrap_or_default();
     let cell = |date: NaiveDate| match status.observed.binary_search(&date) {
         Ok(_) if stale.contains(&date) || status.retyped.contains(&date) => Cell::Stale,
+        Ok(_) if status.pruned.contains(&date) => Cell::Derived,
         Ok(_) => Cell::Done,
         Err(_) => Cell::Missing,
     };
@@ -134,6 +137,9 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
         None => 0,
     };
     let stale = status.stale.as_ref().map_or(0, Vec::len);
+    let removed = status.pruned.iter();
+    let removed = removed.filter(|date| !status.derived.contains(date));
+    let removed: Vec<NaiveDate> = removed.copied().collect();
     let notes = [
         (not_compacted as u64, "not compacted yet"),
         (stale as u64, "rewritten since the compaction"),
@@ -146,8 +152,15 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
             "with types that were declared differently since the compaction",
         ),
         (
-            status.pruned.len() as u64,
-            &format!("only in the intervals: {}", pruned::span(&status.pruned)),
+            status.derived.len() as u64,
+            &format!(
+                "pruned, and given back by the intervals: {}",
+                pruned::span(&status.derived)
+            ),
+        ),
+        (
+            removed.len() as u64,
+            &format!("only in the intervals: {}", pruned::span(&removed)),
         ),
         (status.superseded, "superseded and kept aside"),
     ];
@@ -370,6 +383,7 @@ fn by_day(
     }
     let legend = [
         (Cell::Done, "# present"),
+        (Cell::Derived, "i only in the intervals"),
         (Cell::Stale, "s stale"),
         (Cell::Missing, ". missing"),
         (Cell::Failed, "F failed"),
@@ -390,6 +404,7 @@ fn by_month(
     cell: &dyn Fn(NaiveDate) -> Cell,
 ) -> Result<()> {
     let mut rows = Vec::new();
+    let mut has_derived = false;
     for year in first.year()..=last.year() {
         let mut row = vec![format!("  {year}")];
         for month in 1..=12 {
@@ -401,15 +416,18 @@ fn by_month(
                 .collect();
             let of = |wanted: Cell| cells.iter().filter(|cell| **cell == wanted).count();
             let expected = cells.len() - of(Cell::Outside);
-            let text = match (of(Cell::Done), expected) {
+            let text = match (of(Cell::Done) + of(Cell::Derived), expected) {
                 (_, 0) => String::new(),
                 _ if of(Cell::Failed) > 0 => paint(RED, format!("{}F", of(Cell::Failed))),
                 _ if of(Cell::Orphaned) > 0 => paint(YELLOW, format!("{}o", of(Cell::Orphaned))),
                 _ if of(Cell::Stale) > 0 => paint(YELLOW, format!("{}s", of(Cell::Stale))),
                 (0, _) => paint(RED, "."),
-                (there, all) if there == all => paint(GREEN, there),
-                (there, _) => paint(YELLOW, there),
+                (there, all) => {
+                    let style = if there == all { GREEN } else { YELLOW };
+                    paint(style, in_month(of(Cell::Done), of(Cell::Derived)))
+                }
             };
+            has_derived |= of(Cell::Derived) > 0;
             row.push(text);
         }
         rows.push(row);
@@ -422,5 +440,19 @@ fn by_month(
         rows,
         &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
     ))?;
-    printer.line(paint(DIM, "  days present in each month; . none"))
+    let derived = match has_derived {
+        true => "; i only in the intervals",
+        false => "",
+    };
+    let legend = format!("  days present in each month; . none{derived}");
+    printer.line(paint(DIM, legend))
+}
+
+/// How many days of a month have a snapshot, and how many only the intervals have: `2+1i`.
+fn in_month(there: usize, derived: usize) -> String {
+    match (there, derived) {
+        (there, 0) => there.to_string(),
+        (0, derived) => format!("{derived}i"),
+        (there, derived) => format!("{there}+{derived}i"),
+    }
 }

@@ -38,9 +38,10 @@ use self::plan::Compaction;
 pub use self::settings::CompactOptions;
 pub use self::tables::{CompactionRun, FailedCompaction, TableCompaction};
 use super::Workspace;
+use super::workspace::Notes;
 use crate::domain::type_names::type_name;
 pub use crate::engine::compaction::DayChanges;
-use crate::engine::compaction::Settings;
+use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
@@ -270,6 +271,29 @@ pub(super) fn settings_of(
     )
 }
 
+/// Why the intervals of a table in the lake are not those that a compaction would make of the same
+/// snapshots now, if they are not. There may be newer snapshots.
+///
+/// # Errors
+/// What a compaction refuses.
+pub(super) fn out_of_date(workspace: &Workspace<'_>, name: &TableName) -> Result<Option<String>> {
+    let notes = Notes::new(workspace.progress);
+    let workspace = workspace.part(1, &notes);
+    let options = CompactOptions {
+        dry_run: true,
+        ..CompactOptions::default()
+    };
+    let path = workspace.intervals_path(name, None)?;
+    let (table, existing) = prepared(&workspace, name, &path, &options)?;
+    let declared = declared_types(&table);
+    let planned = Compaction::plan(&workspace, table, declared, path, existing, &options)?;
+    if planned.base.as_ref().is_some_and(Base::is_whole) {
+        return Ok(None);
+    }
+    let why = planned.differs;
+    Ok(Some(why.unwrap_or_else(|| "there are none".to_owned())))
+}
+
 /// One table's compaction.
 fn one(
     workspace: &Workspace<'_>,
@@ -280,7 +304,18 @@ fn one(
     if options.out.is_some() {
         external::refuse_place(workspace, name, &path)?;
     }
-    let mut existing = Existing::at(&path, name, options)?;
+    let (table, existing) = prepared(workspace, name, &path, options)?;
+    run(workspace, table, &path, existing, options)
+}
+
+/// A table that is to be compacted, and the intervals that stand.
+fn prepared(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    path: &Location,
+    options: &CompactOptions,
+) -> Result<(SnapshotTable, Existing)> {
+    let mut existing = Existing::at(path, name, options)?;
     if let Some(intervals) = &mut existing.intervals {
         intervals.mark_dropped(&workspace.dropped(name)?);
     }
@@ -305,7 +340,7 @@ fn one(
         .hint("leave out --csv"));
     }
     table.format.declared = options.source_format.or(table.format.declared);
-    run(workspace, table, &path, existing, options)
+    Ok((table, existing))
 }
 
 /// Plans a compaction and does it. Where types that were inferred from text are not one type, that
@@ -317,13 +352,7 @@ fn run(
     mut existing: Existing,
     options: &CompactOptions,
 ) -> Result<CompactReport> {
-    // Not those of columns that give way to text: that is found out from the files.
-    let declared: BTreeMap<String, String> = table
-        .types
-        .declared
-        .iter()
-        .map(|(name, data_type)| (name.clone(), type_name(data_type)))
-        .collect();
+    let declared = declared_types(&table);
     loop {
         let name = table.name.clone();
         let planned = Compaction::plan(
@@ -359,6 +388,15 @@ fn run(
             }
         }
     }
+}
+
+/// The types that are declared, by column; not those of columns that give way to text, which is
+/// found out from the files.
+fn declared_types(table: &SnapshotTable) -> BTreeMap<String, String> {
+    let declared = table.types.declared.iter();
+    declared
+        .map(|(name, data_type)| (name.clone(), type_name(data_type)))
+        .collect()
 }
 
 /// How an attempt ended.

@@ -10,6 +10,7 @@ use crate::engine::intervals::Intervals;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::{self, uninterrupted};
 use crate::parallel::decoding_threads;
+use crate::storage::lake::aside::publish_copy;
 use crate::storage::lake::commit::{Published, Staged, sweep, sweep_found};
 use crate::storage::parquet::footer::{Content, Footer};
 use crate::storage::parquet::writer::ObjectWriter;
@@ -161,8 +162,12 @@ impl IntervalsOutput<'_> {
             .settings
             .footer(&self.run.table, facts, &self.run.types);
         let bytes = writer.finish(&footer)?;
+        if let Some(aside) = &self.run.damaged_to {
+            publish_copy(&self.run.path, aside)?;
+        }
         let published = uninterrupted(|| {
-            let outcome = staged.publish_in_place_of(&self.run.standing)?;
+            let check = || self.run.check_relied_on();
+            let outcome = staged.publish_in_place_of_if(&self.run.standing, &check)?;
             if outcome == Published::Done {
                 interrupt::published(self.run.table.name.as_str(), None, None);
             }
@@ -218,9 +223,16 @@ mod tests {
     use crate::storage::lake::location::Location;
 
     fn planned<'a>(workspace: &'a Workspace<'a>, lake: &TestLake) -> Compaction<'a> {
+        planned_with(workspace, lake, CompactOptions::default())
+    }
+
+    fn planned_with<'a>(
+        workspace: &'a Workspace<'a>,
+        lake: &TestLake,
+        options: CompactOptions,
+    ) -> Compaction<'a> {
         let name = "item".parse().expect("a name");
         let path = Location::local(lake.intervals());
-        let options = CompactOptions::default();
         let existing = Existing::at(&path, &name, &options).expect("intervals");
         let table = workspace.table(&name, &["id".to_owned()]).expect("a table");
         Compaction::plan(
@@ -251,6 +263,44 @@ mod tests {
         let stands = Intervals::open(&Location::local(lake.intervals()));
         let observed = stands.expect("it opens").expect("it is there").observed();
         assert!(observed.contains(&date("2024-01-07")), "{observed:?}");
+    }
+
+    #[test]
+    fn a_copy_that_goes_meanwhile_keeps_intervals_from_being_replaced_that_have_more_of_it() {
+        let options = || {
+            let ignoring = CompactOptions {
+                ignore: vec!["price".into()],
+                ..CompactOptions::default()
+            };
+            let later = CompactOptions {
+                from: Some(date("2024-01-05")),
+                ..CompactOptions::default()
+            };
+            let full = CompactOptions {
+                full: true,
+                ..CompactOptions::default()
+            };
+            [ignoring, later, full]
+        };
+        for (at, options) in options().into_iter().enumerate() {
+            let lake = TestLake::filled();
+            lake.compact("item");
+            let workspace = lake.workspace();
+            let slow = planned_with(&workspace, &lake, options);
+            // Read before, or not needed.
+            let stands = slow.check_relied_on();
+            assert!(stands.is_ok(), "{at}: {stands:?}");
+            lake.forget("item", "2024-01-02");
+            let gone = slow.check_relied_on().expect_err("a conflict");
+            assert_eq!(gone.kind(), Kind::Conflict, "{at}");
+        }
+        let lake = TestLake::filled();
+        lake.compact("item");
+        lake.take("2024-01-06", "id,price\n1,11\n");
+        let workspace = lake.workspace();
+        let nightly = planned(&workspace, &lake);
+        lake.forget("item", "2024-01-02");
+        assert!(nightly.check_relied_on().is_ok(), "it has all rows");
     }
 
     #[test]

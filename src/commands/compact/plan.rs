@@ -11,13 +11,14 @@ use crate::commands::Workspace;
 use crate::commands::pruned::{restoring, span};
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
-use crate::engine::table::SnapshotTable;
+use crate::engine::table::{Partitions, SnapshotTable};
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::fingerprint_cache::FingerprintRecall;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::Found;
 use crate::storage::lake::standing::Standing;
+use crate::storage::parquet::footer::ObservedWire;
 
 /// One compaction, planned.
 pub(super) struct Compaction<'a> {
@@ -34,6 +35,13 @@ pub(super) struct Compaction<'a> {
     pub(super) new: Vec<(NaiveDate, Vec<Object>)>,
     pub(super) mode: CompactionMode,
     pub(super) recall: FingerprintRecall,
+    /// The dates of snapshots that must still be there when the intervals are published, since what
+    /// stands has rows of them that the new intervals may lack.
+    pub(super) relied_on: Vec<NaiveDate>,
+    /// Why existing intervals are not taken over as a whole, if they are not.
+    pub(super) differs: Option<String>,
+    /// Where intervals that cannot be read are kept when others take their place.
+    pub(super) damaged_to: Option<Location>,
     /// The types that are declared, by column.
     pub(super) types: BTreeMap<String, String>,
     pub(super) dry_run: bool,
@@ -81,24 +89,25 @@ impl<'a> Compaction<'a> {
             new: Vec::new(),
             mode: CompactionMode::Full,
             recall,
+            relied_on: Vec::new(),
+            differs: None,
+            damaged_to: None,
             types,
             dry_run: options.dry_run,
         };
-        let mut observed = dates.clone();
-        if let Some(existing) = existing {
-            run.refuse_pruned("a compaction of this range", &lost)?;
-            let pruned = existing
-                .served()
-                .into_iter()
-                .filter(|date| !found.partitions.contains_key(date) && !outside(date));
-            let pruned: Vec<NaiveDate> = pruned.collect();
-            observed.extend(&pruned);
-            observed.sort();
-            let again = restoring(workspace, &run.table, &existing, &pruned);
-            run.take_over(existing, &found.partitions, &pruned)?;
-            run.note_removed(&pruned, again.as_deref());
-        } else if options.full {
-            run.refuse_to_lose()?;
+        let mut observed = dates;
+        match existing {
+            Some(existing) => {
+                run.refuse_pruned("a compaction of this range", &lost)?;
+                let gone = existing.served().into_iter();
+                let gone = gone.filter(|date| !found.partitions.contains_key(date));
+                let pruned: Vec<NaiveDate> = gone.filter(|date| !outside(date)).collect();
+                observed.extend(&pruned);
+                observed.sort();
+                run.build_on(existing, &found.partitions, &pruned)?;
+            }
+            None if options.full => run.relied_on = run.refuse_to_lose()?,
+            None => {}
         }
         let kept = run.base.as_ref().map(Base::last);
         run.new = found
@@ -112,21 +121,41 @@ impl<'a> Compaction<'a> {
         Ok(run)
     }
 
-    /// Refuses a full compaction over intervals that know dates which the lake no longer has.
-    fn refuse_to_lose(&self) -> Result<()> {
+    /// Takes over what it can of existing intervals, of whose dates some are only in them.
+    fn build_on(
+        &mut self,
+        existing: Intervals,
+        partitions: &Partitions,
+        pruned: &[NaiveDate],
+    ) -> Result<()> {
+        let mut relied_on = existing.served();
+        relied_on.retain(|date| !pruned.contains(date));
+        let removed = removed_by_hand(&existing, pruned);
+        let again = restoring(self.workspace, &self.table, &existing, &removed);
+        self.take_over(existing, partitions, pruned)?;
+        self.note_removed(&removed, again.as_deref());
+        // Otherwise what stands is a part of the new intervals.
+        if !self.base.as_ref().is_some_and(Base::is_whole) {
+            self.relied_on = relied_on;
+        }
+        Ok(())
+    }
+
+    /// Refuses a full compaction over intervals that know dates which the lake no longer has. Returns
+    /// the dates that it has.
+    fn refuse_to_lose(&mut self) -> Result<Vec<NaiveDate>> {
         match Intervals::open(&self.path) {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(Vec::new()),
             Ok(Some(mut existing)) => {
                 if self.table.own {
                     existing.mark_dropped(&self.workspace.dropped(&self.table.name)?);
                 }
                 let all = self.table.find(None)?;
-                let lost: Vec<NaiveDate> = existing
-                    .served()
-                    .into_iter()
-                    .filter(|date| !all.partitions.contains_key(date))
-                    .collect();
-                self.refuse_pruned("a full compaction", &lost)
+                let served = existing.served().into_iter();
+                let (kept, lost): (Vec<NaiveDate>, Vec<NaiveDate>) =
+                    served.partition(|date| all.partitions.contains_key(date));
+                self.refuse_pruned("a full compaction", &lost)?;
+                Ok(kept)
             }
             Err(error)
                 if self
@@ -143,15 +172,37 @@ impl<'a> Compaction<'a> {
                 )))
             }
             Err(error) => {
+                let when = self.workspace.clock.now().format("%Y%m%dT%H%M%SZ");
+                let aside = format!("_{}-damaged-{when}.parquet", self.table.name);
+                let aside = self.path.sibling(&aside);
                 let note = format!(
-                    "{}: the existing intervals cannot be read ({error}); data that existed only \
-                     in them is lost",
-                    self.table.name
+                    "{}: the existing intervals cannot be read ({error}); they are kept as '{}', \
+                     since a copy that is gone may exist only in them",
+                    self.table.name,
+                    self.workspace.shown(&aside)
                 );
                 self.workspace.progress.note(&note);
-                Ok(())
+                self.damaged_to = Some(aside);
+                Ok(Vec::new())
             }
         }
+    }
+
+    /// That the snapshots are still there whose rows the new intervals may lack. Had `asof prune`
+    /// deleted one since, it would have relied on the intervals that are to be replaced.
+    pub(super) fn check_relied_on(&self) -> Result<()> {
+        if self.relied_on.is_empty() || !self.table.own {
+            return Ok(());
+        }
+        let now = self.table.find(None)?.partitions;
+        let gone = self.relied_on.iter().find(|date| !now.contains_key(date));
+        gone.map_or(Ok(()), |date| {
+            let what = format!(
+                "table {}: the snapshot of {date} was removed while the intervals were computed",
+                self.table.name
+            );
+            Err(Error::conflict(what).hint("run the same command again"))
+        })
     }
 
     /// Refuses what needs the rows of snapshots that were removed.
@@ -181,6 +232,16 @@ impl<'a> Compaction<'a> {
         }
         Err(error.hint("--out FILE, to write intervals of the remaining snapshots elsewhere"))
     }
+}
+
+/// The dates whose snapshots are gone and were not pruned: somebody removed them by hand.
+fn removed_by_hand(existing: &Intervals, gone: &[NaiveDate]) -> Vec<NaiveDate> {
+    let is_pruned = |date: &NaiveDate| {
+        let observed = existing.snapshot(*date);
+        observed.is_some_and(ObservedWire::is_proven)
+    };
+    let removed = gone.iter().filter(|date| !is_pruned(date));
+    removed.copied().collect()
 }
 
 /// The snapshots of a table within a range, and the dates of existing intervals outside of it that

@@ -30,11 +30,10 @@ impl Compaction<'_> {
             || existing.footer.dedup != self.dedup().map(Dedup::to_string)
         {
             self.refuse_pruned("a compaction with other settings", pruned)?;
-            self.workspace.progress.note(&format!(
-                "{}: the settings differ from those of the existing intervals; \
-                 all snapshots are read",
-                self.table.name
-            ));
+            let why = "the settings differ from those of the existing intervals";
+            let note = format!("{}: {why}; all snapshots are read", self.table.name);
+            self.workspace.progress.note(&note);
+            self.differs = Some(why.to_owned());
             return Ok(());
         }
         let (kept, reason) = self.agreeing(&existing, partitions, pruned)?;
@@ -59,6 +58,7 @@ impl Compaction<'_> {
                 self.table.name,
                 from.map_or_else(|| "there".to_owned(), |from| from.to_string())
             ));
+            self.differs = Some(reason);
         }
         if kept > 0 {
             self.base = Some(Base {

@@ -88,6 +88,28 @@ pub(super) fn keep<'s>(
     })
 }
 
+/// The report of a date whose snapshot `asof prune` deleted: the intervals give its rows, and it is
+/// kept as if its snapshot were there. Nothing if it is no such date.
+pub(super) fn keep_pruned(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    date: NaiveDate,
+    path: &Location,
+) -> Option<SnapshotReport> {
+    // Damaged intervals are a matter of other commands.
+    let intervals = workspace.intervals(name).ok().flatten()?;
+    let is_dropped = intervals.dropped.contains(&date);
+    let observed = intervals.snapshot(date).filter(|_| !is_dropped)?;
+    if !observed.is_proven() {
+        return None;
+    }
+    Some(SnapshotReport {
+        rows: Some(observed.rows),
+        fingerprint: Some(observed.fingerprint),
+        ..kept(workspace, name, date, path)
+    })
+}
+
 /// The command that compares the source with the snapshot, and writes nothing.
 fn compare_with(name: &TableName, label: &str, options: &SnapshotOptions) -> String {
     let given = &options.source;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::keep::keep;
+use super::keep::{keep, keep_pruned};
 use super::refused::{has_refused, refused_object};
 use super::{IfExists, SnapshotOptions, SnapshotReport};
 use crate::commands::Workspace;
@@ -120,17 +120,27 @@ pub(super) fn decide<'s>(
         sweep(workspace, lake, name, date);
     }
     let exists = path.is_taken()?;
+    // The newest snapshot is never pruned, and so none of today.
+    let pruned = match !exists && date < today {
+        true => keep_pruned(workspace, name, date, &path),
+        false => None,
+    };
+    match (options.if_exists, pruned) {
+        (IfExists::Keep, Some(report)) => {
+            workspace.progress.note(&format!(
+                "{name}: the copy of {date} was pruned, and the intervals give its rows"
+            ));
+            return Ok(Decision::Keep(Box::new(report)));
+        }
+        (IfExists::Error, Some(_)) => return Err(has_snapshot(name, date)),
+        _ => {}
+    }
     match options.if_exists {
         IfExists::Keep if exists => {
             let report = keep(workspace, name, date, options, find)?;
             return Ok(Decision::Keep(Box::new(report)));
         }
-        IfExists::Error if exists => {
-            return Err(
-                Error::conflict(format!("table {name} has a snapshot of {date} already"))
-                    .hint("--if-exists keep, or --if-exists replace"),
-            );
-        }
+        IfExists::Error if exists => return Err(has_snapshot(name, date)),
         _ => {}
     }
     if date < today && !options.backdate && !is_dated(workspace, name, date, &options.source)? {
@@ -147,6 +157,12 @@ pub(super) fn decide<'s>(
         taken_at: None,
         backdated: options.backdate && date < today,
     })))
+}
+
+/// The conflict with the snapshot that a date has.
+fn has_snapshot(name: &TableName, date: NaiveDate) -> Error {
+    Error::conflict(format!("table {name} has a snapshot of {date} already"))
+        .hint("--if-exists keep, or --if-exists replace")
 }
 
 /// Refuses a key and types of the command line that asof.toml contradicts. All copies of a table

@@ -114,8 +114,8 @@ fn supersede_dropped(
 
 /// The conflict with a process that drops the snapshot at a path of an object store.
 pub(super) fn being_dropped(path: &Location) -> Error {
-    Error::conflict(format!("another process is dropping '{path}'"))
-        .hint("if that process was killed, run the same 'asof drop' again")
+    Error::conflict(format!("another process is dropping or pruning '{path}'"))
+        .hint("if that process was killed, run the same 'asof drop' or 'asof prune' again")
 }
 
 /// A snapshot that stands under the name of the one that is to be published.

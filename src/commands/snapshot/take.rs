@@ -88,7 +88,7 @@ fn publish_rows(
     let sum = &done.sum;
     let previous_counts = before.as_ref().map(|before| before.rows).zip(done.changes);
     let GuardVerdict { broken, unguarded } =
-        ask_guards(plan, before.as_ref(), drift, &done, rows.counter)?;
+        ask_guards(workspace, plan, before.as_ref(), drift, &done, rows.counter)?;
     let unreadable = unreadable.or_else(|| Some(DamagedSnapshot::new(since?, done.damaged?)));
     let written = SnapshotFooter {
         not_compared: unreadable.map(|unreadable| unreadable.tell(workspace, plan)),
@@ -136,6 +136,7 @@ struct GuardVerdict {
 /// Asks the guards about the rows that were written. `before` is the footer of the previous
 /// snapshot.
 fn ask_guards(
+    workspace: &Workspace<'_>,
     plan: &SnapshotPlan<'_>,
     before: Option<&SnapshotFooter>,
     drift: &Drift,
@@ -147,7 +148,7 @@ fn ask_guards(
         previous: before.map(|before| before.rows).zip(written.changes),
         replaced: written.replaced,
         drift,
-        unchanged: unchanged_rows(plan, before, written.sum.fingerprint())?,
+        unchanged: unchanged_rows(workspace, plan, before, written.sum.fingerprint())?,
         columns: &counter.finish()?,
     };
     Ok(GuardVerdict {

@@ -2,23 +2,29 @@
 //!
 //! A replica that is dead answers with the same rows every night. What is read: if the rows are
 //! those of the snapshot before, one listing and the footers of the snapshots of the days that
-//! `max_unchanged` allows, and of the last one before them. Otherwise nothing.
+//! `max_unchanged` allows, of the last one before them, and of the intervals. Otherwise nothing.
+
+use chrono::NaiveDate;
 
 use super::plan::SnapshotPlan;
+use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
 use crate::domain::guard::UnchangedRows;
 use crate::engine::as_of::footer_of;
+use crate::engine::table::Partitions;
 use crate::error::{Error, Result};
 use crate::model::DateRange;
 use crate::parallel;
 use crate::storage::parquet::footer::SnapshotFooter;
 
 /// Since when the rows, whose content is `fingerprint`, have been the same, if that is longer than
-/// the guard allows. A damaged snapshot is passed over.
+/// the guard allows. A damaged snapshot is passed over. Of a date whose snapshot is gone, the
+/// intervals tell.
 ///
 /// # Errors
 /// A failure to list the snapshots or to read their footers.
 pub(super) fn unchanged_rows(
+    workspace: &Workspace<'_>,
     plan: &SnapshotPlan<'_>,
     before: Option<&SnapshotFooter>,
     fingerprint: Fingerprint,
@@ -35,11 +41,22 @@ pub(super) fn unchanged_rows(
         return Ok(None);
     };
     let found = table.find_latest(long_ago)?;
-    let Some((since, _)) = found.range(..=long_ago).next_back() else {
+    let Some((first, _)) = found.range(..=long_ago).next_back() else {
         return Ok(None);
     };
-    let range = DateRange::new(*since, date.pred_opt().unwrap_or(*since))?;
-    let snapshots: Vec<_> = table.find(Some(range))?.partitions.into_iter().collect();
+    let range = DateRange::new(*first, date.pred_opt().unwrap_or(*first))?;
+    let mut snapshots = table.find(Some(range))?.partitions;
+    let gone = gone(workspace, plan, range, &snapshots);
+    let since = gone.iter().map(|(date, _)| *date).chain([*first]);
+    let since = since.filter(|date| *date <= long_ago).max();
+    let since = since.unwrap_or(*first);
+    snapshots.retain(|date, _| *date >= since);
+    let is_other =
+        |(date, content): &(NaiveDate, Fingerprint)| *date >= since && *content != fingerprint;
+    if gone.iter().any(is_other) {
+        return Ok(None);
+    }
+    let snapshots: Vec<_> = snapshots.into_iter().collect();
     let is_same = |(_, objects): &(_, Vec<_>)| -> Result<bool> {
         let Some(object) = objects.first() else {
             return Ok(true);
@@ -55,7 +72,25 @@ pub(super) fn unchanged_rows(
         .into_iter()
         .try_fold(true, |all, one| Ok::<bool, Error>(all && one?))?;
     Ok(are_all.then(|| UnchangedRows {
-        since: *since,
-        days: (*date - *since).num_days(),
+        since,
+        days: (*date - since).num_days(),
     }))
+}
+
+/// The dates of a range whose snapshots are gone, with their content, as the intervals tell.
+fn gone(
+    workspace: &Workspace<'_>,
+    plan: &SnapshotPlan<'_>,
+    range: DateRange,
+    there: &Partitions,
+) -> Vec<(NaiveDate, Fingerprint)> {
+    // Damaged intervals are a matter of other commands.
+    let Ok(Some(intervals)) = workspace.intervals(&plan.table.name) else {
+        return Vec::new();
+    };
+    let served = intervals.served().into_iter();
+    served
+        .filter(|date| range.contains(*date) && !there.contains_key(date))
+        .filter_map(|date| Some((date, intervals.fingerprint(date)?)))
+        .collect()
 }

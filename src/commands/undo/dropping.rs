@@ -2,14 +2,14 @@
 
 use chrono::NaiveDate;
 
-use super::{CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, managed};
+use super::{CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, from_intervals, managed};
 use crate::commands::Workspace;
-use crate::commands::pruned::restoring;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::storage::lake::LakeRoot;
 use crate::storage::lake::aside::{AsideCopy, aside_below, is_being_dropped, overtaken, put_aside};
+use crate::storage::lake::deletion::is_being_pruned;
 use crate::storage::lake::location::Location;
 use crate::storage::lake::partitions::find_if_there;
 use crate::storage::lake::paths;
@@ -25,6 +25,12 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     let lake = workspace.lake()?;
     let snapshot = lake.snapshot(&table, date);
     // In this order: whoever drops it meanwhile gives the copy its new name first.
+    if is_being_pruned(&snapshot)? {
+        return Err(Error::conflict(format!(
+            "table {table}: asof prune is deleting the snapshot of {date}, or was killed while it did"
+        ))
+        .hint(format!("asof prune {}", word(table.as_str()))));
+    }
     let is_taken = snapshot.is_taken()?;
     let dropped = aside_below(&lake.dropped(&table), Some(DateRange::single(date)))?;
     let alone = check_alone(lake, &table, date);
@@ -112,19 +118,15 @@ fn check_alone(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<()
 /// The refusal of a date without a snapshot.
 fn not_there(workspace: &Workspace<'_>, table: &TableName, date: NaiveDate) -> Error {
     let known = workspace.intervals(table).ok().flatten();
-    let Some(known) = known.filter(|known| known.snapshot(date).is_some()) else {
+    if known.is_none_or(|known| known.snapshot(date).is_none()) {
         return Error::usage(format!("table {table} has no snapshot of {date}"))
             .hint(format!("asof status {}", word(table.as_str())));
-    };
+    }
     let error = Error::refused(format!(
         "table {table}: the snapshot of {date} was removed and exists only in the intervals, so it \
          cannot be moved aside"
     ));
-    let again = workspace
-        .table(table, &known.footer.key)
-        .ok()
-        .and_then(|table| restoring(workspace, &table, &known, &[date]));
-    match again {
+    match from_intervals(workspace, table, date) {
         Some(command) => error
             .hint(format!("{command}, to have it back"))
             .hint(format!(

@@ -22,6 +22,7 @@ pub use self::dropping::drop_snapshot;
 pub use self::restoring::restore;
 
 use super::Workspace;
+use super::pruned::restoring;
 use crate::domain::digest::Fingerprint;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -162,6 +163,14 @@ pub(super) fn managed(workspace: &Workspace<'_>, name: &str) -> Result<TableName
         .hint("use the tool that writes the copies"));
     }
     Ok(table)
+}
+
+/// The command that writes the copy of a date again from the intervals, if they have its rows.
+fn from_intervals(workspace: &Workspace<'_>, table: &TableName, date: NaiveDate) -> Option<String> {
+    let known = workspace.intervals(table).ok().flatten()?;
+    known.snapshot(date)?;
+    let table = workspace.table(table, &known.footer.key).ok()?;
+    restoring(workspace, &table, &known, &[date])
 }
 
 /// What a snapshot says of itself; nothing if it is damaged, or asof did not write it.

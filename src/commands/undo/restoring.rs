@@ -3,7 +3,8 @@
 use chrono::NaiveDate;
 
 use super::{
-    CopyFacts, PutAsideBy, RestoreOptions, RestoreOutcome, RestoreReport, footer_at, managed,
+    CopyFacts, PutAsideBy, RestoreOptions, RestoreOutcome, RestoreReport, footer_at,
+    from_intervals, managed,
 };
 use crate::commands::Workspace;
 use crate::error::{Error, Result, word};
@@ -55,7 +56,7 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
     if candidates.is_empty() {
         return match standing {
             Some(_) => Ok(report),
-            None => Err(none(lake, &table, date)?),
+            None => Err(none(workspace, lake, &table, date)?),
         };
     }
     let exists = || exists(&table, options, standing.as_ref());
@@ -241,7 +242,12 @@ fn exists(
 }
 
 /// That a date has no copy to restore, with the dates that have some.
-fn none(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Error> {
+fn none(
+    workspace: &Workspace<'_>,
+    lake: &LakeRoot,
+    table: &TableName,
+    date: NaiveDate,
+) -> Result<Error> {
     let mut dates: Vec<NaiveDate> = Vec::new();
     for root in [lake.dropped(table), lake.superseded(table)] {
         dates.extend(aside_below(&root, None)?.iter().map(|copy| copy.date));
@@ -250,6 +256,11 @@ fn none(lake: &LakeRoot, table: &TableName, date: NaiveDate) -> Result<Error> {
     dates.dedup();
     let shown: Vec<String> = dates.iter().take(10).map(NaiveDate::to_string).collect();
     let error = Error::usage(format!("table {table}: no copy of {date} was put aside"));
+    if let Some(command) = from_intervals(workspace, table, date) {
+        return Ok(error.hint(format!(
+            "{command}, to write the copy again from the intervals"
+        )));
+    }
     Ok(match shown.as_slice() {
         [] => error.hint(format!("asof status {}", word(table.as_str()))),
         dates => error.hint(format!("dates that have one: {}", dates.join(", "))),

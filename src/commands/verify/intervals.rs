@@ -10,7 +10,34 @@ use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
 use crate::engine::digests::row_digests;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::show_key;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// The rows of each observed date, by the bytes of intervals that break no invariant and are as
+/// their footer says.
+///
+/// # Errors
+/// A refusal that says what is wrong with them; a failure to read them.
+pub(in crate::commands) fn expansions(intervals: &Intervals) -> Result<Vec<RowSum>> {
+    let footer = &intervals.footer;
+    let wrong = |what: String| Err(Error::refused(what));
+    let observed = intervals.observed();
+    if !observed.is_sorted_by(|a, b| a < b) {
+        return wrong("the intervals' observed dates are not in order".to_owned());
+    }
+    let mut scan = IntervalScan::new(intervals, observed)?;
+    scan.read(intervals)?;
+    intervals.object().verify_unread()?;
+    if let Some((finding, what)) = scan.findings.in_words().next() {
+        return wrong(finding.sentence(what));
+    }
+    if scan.rows != footer.intervals {
+        return wrong(format!(
+            "the footer says {} intervals, and there are {}",
+            footer.intervals, scan.rows
+        ));
+    }
+    Ok(scan.running_sums())
+}
 
 impl Verification<'_> {
     /// Checks the invariants of intervals, and expands them on every observed date at once. Gives

@@ -38,9 +38,11 @@ use arrow::array::{Array, RecordBatch};
 use chrono::NaiveDate;
 use serde::Serialize;
 
+pub(in crate::commands) use self::intervals::expansions;
 use self::named::Named;
 pub use self::outputs::OutputProof;
 use self::outputs::{OutputVerification, verify_ad_hoc, verify_path};
+pub(in crate::commands) use self::set_aside::damage_of_refused;
 use self::snapshots::{Compared, SnapshotCheck, SnapshotFindings, jobs, look};
 use super::Workspace;
 use crate::domain::digest::RowSum;

@@ -13,7 +13,8 @@ use crate::commands::snapshot::refused_objects;
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::engine::as_of::sentence;
 use crate::engine::table::{SnapshotTable, all_digests};
-use crate::error::Result;
+use crate::error::{Result, word};
+use crate::model::TableName;
 use crate::parallel::{self, object_threads};
 use crate::storage::lake::aside::{AsideCopy, aside_below};
 use crate::storage::lake::location::Object;
@@ -58,14 +59,29 @@ pub(super) fn look(workspace: &Workspace<'_>, table: &SnapshotTable) -> SetAside
             None => findings.whole += 1,
             Some((kind, what)) => {
                 let what = format!(
-                    "the {} copy cannot be brought back: {what}; if nobody needs it, delete it",
-                    copy.by
+                    "the {} copy cannot be brought back: {what}; {}",
+                    copy.by,
+                    copy.way_out(&table.name)
                 );
                 findings.problems.push((Some(copy.date), kind, what));
             }
         }
     }
     findings
+}
+
+/// What is wrong with a copy that a check refused, if it is damaged.
+pub(in crate::commands) fn damage_of_refused(
+    table: &SnapshotTable,
+    date: NaiveDate,
+    object: &Object,
+) -> Option<String> {
+    let copy = SetAside {
+        date,
+        object: object.clone(),
+        by: "refused",
+    };
+    copy.wrong(table).map(|(_, what)| what)
 }
 
 /// The copies that were whole when they were set aside, by what became of them and by date.
@@ -91,6 +107,19 @@ fn copies(workspace: &Workspace<'_>, table: &SnapshotTable) -> Result<Vec<SetAsi
 }
 
 impl SetAside {
+    /// What to do about a damaged copy.
+    fn way_out(&self, table: &TableName) -> String {
+        let option = match self.by {
+            "replaced" => "--superseded",
+            "refused" => "--refused",
+            _ => return "if nobody needs it, delete it".to_owned(),
+        };
+        format!(
+            "if nobody needs it, asof prune {} {option} deletes it",
+            word(table.as_str())
+        )
+    }
+
     /// What is wrong with the copy, if anything is.
     fn wrong(&self, table: &SnapshotTable) -> Option<(ProblemKind, String)> {
         match self.read() {

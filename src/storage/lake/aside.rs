@@ -35,6 +35,10 @@ use crate::storage::lake::read::ObjectReader;
 /// free.
 pub const MARKER: &[u8] = b"asof: this snapshot is being dropped; run the same 'asof drop' again\n";
 
+/// The same after the snapshot was given up, since the intervals give it back
+/// ([`super::deletion`]).
+pub const PRUNED: &[u8] = b"asof: this snapshot is being pruned; run the same 'asof prune' again\n";
+
 /// A snapshot that was put aside.
 #[derive(Clone, Debug)]
 pub struct AsideCopy {
@@ -126,20 +130,30 @@ pub fn put_aside(
     })
 }
 
-/// Whether a process is putting the snapshot of this name aside in an object store, or was killed
-/// while it did.
+/// Whether a process is putting the snapshot of this name aside in an object store, or deleting it
+/// ([`super::deletion`]), or was killed while it did.
 ///
 /// # Errors
 /// A failure of the store.
 pub fn is_being_dropped(snapshot: &Location) -> Result<bool> {
+    Ok(marker_of(snapshot)?.is_some())
+}
+
+/// The marker that has the name of a snapshot in an object store, if one has.
+pub(super) fn marker_of(snapshot: &Location) -> Result<Option<&'static [u8]>> {
     let Place::Remote(store, key) = snapshot.place() else {
-        return Ok(false);
+        return Ok(None);
     };
-    let facts = store.head(key)?;
-    if facts.is_none_or(|facts| facts.size != MARKER.len() as u64) {
-        return Ok(false);
+    let Some(facts) = store.head(key)? else {
+        return Ok(None);
+    };
+    let may_be = |marker: &&[u8]| facts.size == marker.len() as u64;
+    if ![MARKER, PRUNED].iter().any(may_be) {
+        return Ok(None);
     }
-    Ok(snapshot.read_small()?.as_deref() == Some(MARKER))
+    let stands = snapshot.read_small()?;
+    let is_marker = |marker: &&'static [u8]| stands.as_deref() == Some(*marker);
+    Ok([MARKER, PRUNED].into_iter().find(is_marker))
 }
 
 /// A failure to read a snapshot, or the conflict that it comes from: somebody dropped the snapshot

@@ -201,10 +201,28 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_in_place_of(self, found: &Standing) -> Result<Published> {
-        uninterrupted(|| Phase::Write.spend(|| self.published_in_place_of(found)))
+        self.publish_in_place_of_if(found, &|| Ok(()))
     }
 
-    fn published_in_place_of(mut self, found: &Standing) -> Result<Published> {
+    /// The same, if nothing speaks against it at the last moment. On a local disk nobody who holds
+    /// the lock of the folder comes between `check` and the publication.
+    ///
+    /// # Errors
+    /// What `check` fails with; then nothing is published. Otherwise as
+    /// [`Staged::publish_in_place_of`].
+    pub fn publish_in_place_of_if(
+        self,
+        found: &Standing,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Published> {
+        uninterrupted(|| Phase::Write.spend(|| self.published_in_place_of(found, check)))
+    }
+
+    fn published_in_place_of(
+        mut self,
+        found: &Standing,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Published> {
         match (found, self.target.clone().place()) {
             (Standing::Nothing, _) => self.published_new(),
             (Standing::File(found), Place::Local(path)) => {
@@ -212,7 +230,10 @@ impl Staged {
                 let file = self.whole()?;
                 let _lock = FolderLock::take(path)?;
                 match self.target.standing()? {
-                    Standing::File(now) if now.has_content_of(found) => self.put_over(file),
+                    Standing::File(now) if now.has_content_of(found) => {
+                        check()?;
+                        self.put_over(file)
+                    }
                     _ => Ok(Published::Exists),
                 }
             }
@@ -220,6 +241,7 @@ impl Staged {
                 let StagedFile::Unnamed(file) = self.whole()? else {
                     return Err(self.misplaced());
                 };
+                check()?;
                 Ok(match store.publish(key, file, found.unchanged())? {
                     UploadOutcome::Published => Published::Done,
                     UploadOutcome::Lost => Published::Exists,

@@ -17,6 +17,7 @@
 //! | [`file_at`] | a file that is read a page at a time |
 //! | [`commit`] | the old object or the new one, whole |
 //! | [`aside`] | snapshots that are put aside, and brought back |
+//! | [`deletion`] | snapshots that are deleted, since the intervals give them back |
 //! | [`standing`] | which version of an object has a name |
 //! | [`conditional_writes`] | whether a store honours the conditions of writes |
 //! | [`hints`] | small files that save work and are never needed |
@@ -29,6 +30,7 @@ pub mod aside;
 pub mod checksums;
 pub mod commit;
 pub mod conditional_writes;
+pub mod deletion;
 pub mod file_at;
 pub mod file_identity;
 pub mod fingerprint_cache;

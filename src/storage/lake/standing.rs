@@ -22,6 +22,16 @@ pub enum Standing {
     Version(ObjectFacts),
 }
 
+impl Standing {
+    /// Whether the same content has the name as when another look was taken at it.
+    pub fn has_content_of(&self, other: &Standing) -> bool {
+        match (self, other) {
+            (Standing::File(now), Standing::File(other)) => now.has_content_of(other),
+            (now, other) => now == other,
+        }
+    }
+}
+
 impl Location {
     /// What has this name now.
     ///

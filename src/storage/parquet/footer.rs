@@ -189,6 +189,10 @@ pub struct ObservedWire {
     /// its key.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped_rows: u64,
+    /// The content of the rows that the intervals gave for the date when `asof prune` read them, to
+    /// delete the snapshot; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Fingerprint>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -199,6 +203,12 @@ impl ObservedWire {
     /// Whether a snapshot whose footer says this fingerprint is the one that was observed.
     pub fn is(&self, fingerprint: Fingerprint) -> bool {
         self.fingerprint == fingerprint || self.stored == Some(fingerprint)
+    }
+
+    /// Whether the intervals were proven to give the snapshot back, so that it may be gone because
+    /// `asof prune` deleted it.
+    pub fn is_proven(&self) -> bool {
+        self.proven == Some(self.fingerprint)
     }
 }
 
@@ -447,6 +457,7 @@ mod tests {
                 stored: None,
                 schema: 0,
                 dropped_rows: 0,
+                proven: None,
             }],
             schemas: vec![vec![ColumnWire {
                 name: "id".into(),

@@ -110,6 +110,7 @@ fn observe<'p>(pass: &'p Pass<'_>, opened: &[OpenedSnapshot]) -> Result<Snapshot
             stored,
             schema: 0,
             dropped_rows: 0,
+            proven: None,
         };
         observer.saw(observed, &snapshot.schema)?;
     }

@@ -324,6 +324,7 @@ impl Attempt<'_> {
             stored: None,
             schema: 0,
             dropped_rows: 0,
+            proven: None,
         })
     }
 
@@ -354,6 +355,7 @@ impl Attempt<'_> {
                 .map(|footer| footer.fingerprint),
             schema: 0,
             dropped_rows: 0,
+            proven: None,
         })
     }
 
