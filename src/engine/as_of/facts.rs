@@ -10,8 +10,9 @@ use super::columns::schema_on;
 use super::history::TableHistory;
 use crate::domain::digest::Fingerprint;
 use crate::engine::join_input::snapshots::DatedSnapshot;
-use crate::engine::table::{Snapshot, content};
+use crate::engine::table::{Partitions, Snapshot, content};
 use crate::error::Result;
+use crate::model::DateRange;
 use crate::storage::lake::location::Object;
 
 /// What is known of one snapshot without reading its rows.
@@ -108,11 +109,19 @@ impl TableHistory {
         one: Fingerprint,
         other: Fingerprint,
     ) -> Result<bool> {
-        let Some(objects) = self.external_copy(observed) else {
+        let table = &self.table;
+        let found = match self.snapshots.contains_key(&observed) || table.own {
+            true => Partitions::new(),
+            // Where intervals serve every date, no copies were looked for.
+            false => table.find(Some(DateRange::single(observed)))?.partitions,
+        };
+        let copy = self
+            .external_copy(observed)
+            .or_else(|| found.get(&observed));
+        let Some(objects) = copy else {
             return Ok(false);
         };
         let pinned = self.pinned(observed)?;
-        let table = &self.table;
         let (of_files, _) = table.content_of_copy(observed, objects, pinned.as_ref())?;
         let of_rows = match of_files {
             of_files if of_files == one => other,

@@ -219,7 +219,9 @@ impl TableHistory {
     /// How to take the missing snapshot of a source that has a state for each date.
     fn take_later(&self, label: NaiveDate) -> String {
         let name = word(self.table.name.as_str());
-        format!("asof snapshot {name} --date {label}, as its source has a state for each date")
+        format!(
+            "asof snapshot {name} --date {label}, to take it: its source has a state for each date"
+        )
     }
 
     /// The dates of the copies up to the one that serves a date, ascending.
