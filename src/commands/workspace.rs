@@ -150,7 +150,7 @@ impl Workspace<'_> {
     /// The lake.
     ///
     /// # Errors
-    /// A usage error if none is named, or the place is none.
+    /// A usage error if none is named, or the place is invalid.
     pub fn lake(&self) -> Result<&LakeRoot> {
         if let Some(lake) = self.open_lake.get() {
             return Ok(lake);

@@ -1,9 +1,9 @@
 //! Which copies of a table stay when the others are pruned: the rules of `restic forget`.
 //!
 //! `daily = 7` keeps the last copy of each of the last 7 days that have one, and so do `weekly`,
-//! `monthly` and `yearly`; days without a copy do not count. `last = 7` keeps the last 7 copies, and
-//! `within = "90d"` those whose dates are less than 90 days before the newest. A copy stays if one
-//! rule keeps it. The newest copy and the oldest always stay.
+//! `monthly` and `yearly`; days without a copy do not count. `last = 7` keeps the last 7 copies,
+//! and `within = "90d"` those whose dates are less than 90 days before the newest. A copy stays if
+//! one rule keeps it. The newest copy and the oldest always stay.
 //!
 //! What the rules keep does not change if they are applied to it again. So a run that is repeated,
 //! or that was interrupted, ends with the same copies.

@@ -111,7 +111,7 @@ pub const DECLARABLE: &str = "text, bool, int8, int16, int32, int64, uint8, uint
      binary, list<TYPE>, struct<NAME: TYPE, ...>, \
      map<TYPE, TYPE>";
 
-/// Reads a declared type; `None` if it is none of [`DECLARABLE`].
+/// Reads a declared type; `None` for one that is not in [`DECLARABLE`].
 pub fn parse_type(text: &str) -> Option<DataType> {
     let mut rest = text;
     let data_type = next_type(&mut rest)?;

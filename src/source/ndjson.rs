@@ -108,8 +108,8 @@ fn shape_of_pinned(rules: &TypeRules) -> Shape {
     Shape::new(pinned.as_ref())
 }
 
-/// What objects have in common that stand on a line each, parsed on all processors; `None` if a line
-/// is anything else than one object, or wrong.
+/// What objects have in common that stand on a line each, parsed on all processors; `None` if a
+/// line is anything else than one object, or wrong.
 fn shape_of_lines(
     aside: &ObjectsAside,
     inputs: &[Input],

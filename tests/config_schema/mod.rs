@@ -166,8 +166,8 @@ fn the_schema_has_the_keys_that_the_parser_knows() {
     if updates() {
         write(&schema);
     }
-    // The file, limits, openlineage, tables, their CSV, columns and retention, events, their CSV, and
-    // jobs.
+    // The file, limits, openlineage, tables, their CSV, columns and retention, events, their CSV,
+    // and jobs.
     assert_eq!(closed, 10);
 }
 

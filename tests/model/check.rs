@@ -421,8 +421,8 @@ fn same_bytes(lake: &Lake, one: &str, other: &str, date: NaiveDate) -> Read {
         types(&peer.schema),
         "{date}, by snapshots and by intervals"
     );
-    // What may differ is the sign of a zero, which intervals keep from their first day; and the name
-    // of an external copy in the footer, which is of its files or of its rows.
+    // What may differ is the sign of a zero, which intervals keep from their first day; and the
+    // name of an external copy in the footer, which is of its files or of its rows.
     let zeros = read.rows.iter().flat_map(Row::values).any(is_zero);
     let is_named_by_files = matches!(lake.place, Place::Parquet(_));
     assert!(

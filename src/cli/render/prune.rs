@@ -48,7 +48,7 @@ fn table(printer: &Printer, report: &PruneReport) -> Result<()> {
     summary(printer, report)
 }
 
-/// Prints the copies that are no snapshots.
+/// Prints the copies that are not snapshots.
 fn copies(printer: &Printer, report: &PruneReport) -> Result<()> {
     let rows = report.copies.iter().map(|copy| {
         vec![

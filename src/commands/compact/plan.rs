@@ -141,8 +141,8 @@ impl<'a> Compaction<'a> {
         Ok(())
     }
 
-    /// Refuses a full compaction over intervals that know dates which the lake no longer has. Returns
-    /// the dates that it has.
+    /// Refuses a full compaction over intervals that know dates which the lake no longer has.
+    /// Returns the dates that it has.
     fn refuse_to_lose(&mut self) -> Result<Vec<NaiveDate>> {
         match Intervals::open(&self.path) {
             Ok(None) => Ok(Vec::new()),

@@ -1,4 +1,5 @@
-//! Deleting copies that are no snapshots: those that were replaced, and those that a check refused.
+//! Deleting copies that are not snapshots: those that were replaced, and those that a check
+//! refused.
 //!
 //! No command reads them but `restore`, `show --refused` and `snapshot --publish`. Nothing gives
 //! them back, so they go only if that is asked for:

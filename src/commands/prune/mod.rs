@@ -13,8 +13,8 @@
 //! **A run that is killed** has deleted the first of the copies, or none. Each of them is proven in
 //! the intervals that stand. The same command deletes the rest.
 //!
-//! **What is read.** The intervals, twice if something is deleted; the footers of the copies. Memory:
-//! one sum for each date, and a batch.
+//! **What is read.** The intervals, twice if something is deleted; the footers of the copies.
+//! Memory: one sum for each date, and a batch.
 
 mod applying;
 mod aside;

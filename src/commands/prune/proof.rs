@@ -1,15 +1,15 @@
 //! What proves that the intervals give a snapshot back.
 //!
-//! The intervals are read to their end in this run: their bytes are those that were written, and they
-//! break no invariant. Their rows add up, for **every** date that they know, to the fingerprint that
-//! their footer recorded of that date's snapshot. If one date fails, the intervals are not to be
-//! relied on, and nothing is pruned.
+//! The intervals are read to their end in this run: their bytes are those that were written, and
+//! they break no invariant. Their rows add up, for **every** date that they know, to the
+//! fingerprint that their footer recorded of that date's snapshot. If one date fails, the intervals
+//! are not to be relied on, and nothing is pruned.
 //!
-//! For one snapshot, its own footer must tell the same fingerprint. Its rows are not read: what they
-//! are is what the footer says, or they are damaged.
+//! For one snapshot, its own footer must tell the same fingerprint. Its rows are not read: what
+//! they are is what the footer says, or they are damaged.
 //!
-//! Intervals of a condition, of some columns, or with columns that are not compared do not hold every
-//! value. They prove nothing.
+//! Intervals of a condition, of some columns, or with columns that are not compared do not hold
+//! every value. They prove nothing.
 
 use chrono::NaiveDate;
 

@@ -89,7 +89,7 @@ pub(super) fn keep<'s>(
 }
 
 /// The report of a date whose snapshot `asof prune` deleted: the intervals give its rows, and it is
-/// kept as if its snapshot were there. Nothing if it is no such date.
+/// kept as if its snapshot were there. Nothing of any other date.
 pub(super) fn keep_pruned(
     workspace: &Workspace<'_>,
     name: &TableName,

@@ -106,7 +106,7 @@ fn divided(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
 /// The aggregates that keep a few numbers for a group, whatever its rows are.
 const SMALL_AGGREGATES: [&str; 5] = ["count", "sum", "avg", "min", "max"];
 
-/// An aggregation with one of each piece below it; `None` if it is none, or its input has no pieces.
+/// An aggregation above one of each piece; `None` for any other plan, or without pieces.
 fn aggregated(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(whole) = plan.downcast_ref::<AggregateExec>() else {
         return Ok(None);

@@ -3,9 +3,9 @@
 //! Files of the same bytes have the same rows, if they are read as columns of the same names and
 //! types, by the same key and rule of duplicates, from folders of the same names. To hash bytes
 //! takes a fraction of what it takes to decode all of their columns, of which a job may read few.
-//! Files of text, whose types the rows decide, and rows that are split by a column of dates are told
-//! by their rows ([`SnapshotTable::fingerprint`]). So are asof's own copies, whose footers have the
-//! fingerprint.
+//! Files of text, whose types the rows decide, and rows that are split by a column of dates are
+//! told by their rows ([`SnapshotTable::fingerprint`]). So are asof's own copies, whose footers
+//! have the fingerprint.
 //!
 //! The other way round, files that were written anew may have the same rows in other bytes.
 

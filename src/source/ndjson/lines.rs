@@ -49,8 +49,8 @@ impl LinesPiece {
         }
     }
 
-    /// The values of the objects by column; `None` if a line is neither blank nor one object of these
-    /// columns.
+    /// The values of the objects by column; `None` if a line is neither blank nor one object of
+    /// these columns.
     pub(super) fn columns(&self, schema: &Schema) -> Option<ValuesByColumn<'_>> {
         let mut rows = 0;
         let mut columns = vec![Vec::new(); schema.fields().len()];

@@ -3,9 +3,9 @@
 //! That object, the *witness*, must still be the one that was found to do so. Whoever replaces it
 //! meanwhile keeps the snapshot from being deleted.
 //!
-//! **On a local disk** the lock of the witness's folder is held from the look at it to the deletion,
-//! so nobody publishes another witness in between ([`super::commit`]). The lock of the snapshot's
-//! folder is held, too, as by a replacement.
+//! **On a local disk** the lock of the witness's folder is held from the look at it to the
+//! deletion, so nobody publishes another witness in between ([`super::commit`]). The lock of the
+//! snapshot's folder is held, too, as by a replacement.
 //!
 //! **In an object store** no client can delete an object on the condition that it is still the one
 //! that was found. So it is replaced first, on that condition, by a marker ([`PRUNED`]), and the
@@ -87,8 +87,8 @@ pub fn delete_with_witness(
     })
 }
 
-/// Whether a process is deleting the snapshot of this name in an object store, or was killed while it
-/// did.
+/// Whether a process is deleting the snapshot of this name in an object store, or was killed while
+/// it did.
 ///
 /// # Errors
 /// A failure of the store.

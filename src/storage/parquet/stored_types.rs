@@ -79,7 +79,7 @@ fn nullable_name(field: &Field) -> String {
     format!("{nullability}{}", arrow_name(field.data_type()))
 }
 
-/// Reads either name of a type; `None` if it is none.
+/// Reads either name of a type; `None` for any other name.
 pub fn parse_stored_type(text: &str) -> Option<DataType> {
     let parse_arrow_name = || {
         let mut rest = text;
