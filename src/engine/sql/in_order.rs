@@ -14,6 +14,7 @@
 //! Memory: for each thread a piece's rows that wait, of about [`WAITING_BYTES`], and of all threads
 //! at most an eighth of what the query may use.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -246,33 +247,37 @@ impl ExecutionPlan for InOrder {
         let schema = self.schema();
         let waiting = waiting_bytes(&context, threads) / (BATCH_ROWS * row_bytes(&schema)).max(1);
         let input = self.input.clone();
-        let start = move |piece: usize| {
-            let input = input.clone();
-            let context = context.clone();
-            async move {
-                if threads < 2 {
-                    return input.execute(piece, context);
-                }
-                let mut rows = RecordBatchReceiverStream::builder(input.schema(), waiting.max(1));
-                let taken = rows.tx();
-                rows.spawn(async move {
-                    let mut batches = input.execute(piece, context)?;
-                    while let Some(batch) = batches.next().await {
-                        // Nobody takes rows any more when the query has ended.
-                        if taken.send(batch).await.is_err() {
-                            break;
-                        }
-                    }
-                    Ok(())
-                });
-                Ok(rows.build())
+        let start = move |piece: usize| -> Result<SendableRecordBatchStream> {
+            let (input, context) = (input.clone(), context.clone());
+            if threads < 2 {
+                return input.execute(piece, context);
             }
+            let mut rows = RecordBatchReceiverStream::builder(input.schema(), waiting.max(1));
+            let taken = rows.tx();
+            rows.spawn(async move {
+                let mut batches = input.execute(piece, context)?;
+                while let Some(batch) = batches.next().await {
+                    // Nobody takes rows any more when the query has ended.
+                    if taken.send(batch).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            Ok(rows.build())
         };
         // So many are at work at a time; the first of them is being taken.
-        let rows = stream::iter(0..pieces)
-            .map(start)
-            .buffered(threads)
-            .try_flatten();
+        let mut left = 0..pieces;
+        let mut started = VecDeque::with_capacity(threads);
+        let streams = std::iter::from_fn(move || {
+            while started.len() < threads.max(1)
+                && let Some(piece) = left.next()
+            {
+                started.push_back(start(piece));
+            }
+            started.pop_front()
+        });
+        let rows = stream::iter(streams).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 }
