@@ -121,6 +121,10 @@ impl TableHistory {
         let Some(objects) = copy else {
             return Ok(false);
         };
+        // One that is told by its rows has no other fingerprint.
+        if !table.is_told_by_files(objects)? {
+            return Ok(false);
+        }
         let pinned = self.pinned(observed)?;
         let (of_files, _) = table.content_of_copy(observed, objects, pinned.as_ref())?;
         let of_rows = match of_files {

@@ -27,6 +27,14 @@ use crate::storage::lake::read::ObjectReader;
 const READ_BYTES: usize = 1 << 20;
 
 impl SnapshotTable {
+    /// Whether an external copy is told by the bytes of its files.
+    ///
+    /// # Errors
+    /// A refusal of files in an unknown format.
+    pub fn is_told_by_files(&self, objects: &[Object]) -> Result<bool> {
+        Ok(self.dated.is_none() && self.format_of(objects)?.carries_types())
+    }
+
     /// The content of an external copy, and its columns if they were read for it: by the bytes of
     /// its files if their format carries types, or else by its rows.
     ///
@@ -38,7 +46,7 @@ impl SnapshotTable {
         objects: &[Object],
         pinned: Option<&SchemaRef>,
     ) -> Result<(Fingerprint, Option<SchemaRef>)> {
-        if self.dated.is_some() || !self.format_of(objects)?.carries_types() {
+        if !self.is_told_by_files(objects)? {
             return Ok((self.fingerprint(date, objects, pinned)?, None));
         }
         let schema = self.open(date, objects, pinned)?.schema;
