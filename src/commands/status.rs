@@ -478,19 +478,12 @@ fn intervals_status(workspace: &Workspace<'_>, intervals: &Intervals) -> Interva
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::testing::{TestLake, date};
+    use crate::commands::testing::{TestLake, date, table_status};
     use crate::config::TableConfig;
-
-    fn of(lake: &TestLake) -> TableStatus {
-        status(&lake.workspace(), &[])
-            .expect("a status")
-            .tables
-            .remove(0)
-    }
 
     #[test]
     fn snapshots_are_counted_and_gaps_named() {
-        let status = of(&TestLake::filled());
+        let status = table_status(&TestLake::filled());
         assert_eq!(
             status.observed,
             [date("2024-01-01"), date("2024-01-02"), date("2024-01-05")]
@@ -522,7 +515,7 @@ mod tests {
         lake.take("2024-01-02", "id,price\n1,10\n2,22\n");
         lake.take("2024-01-06", "id,price\n1,10\n");
         lake.forget("item", "2024-01-01");
-        let status = of(&lake);
+        let status = table_status(&lake);
         assert_eq!(status.stale, Some(vec![date("2024-01-02")]));
         assert_eq!(status.not_compacted, [date("2024-01-06")]);
         assert_eq!(status.pruned, [date("2024-01-01")]);
@@ -544,7 +537,7 @@ mod tests {
         lake.compact("item");
         std::fs::write(lake.object("2024-01-05"), "PAR1").expect("cut");
         std::fs::write(lake.intervals(), "PAR1").expect("cut");
-        let status = of(&lake);
+        let status = table_status(&lake);
         let dates: Vec<Option<NaiveDate>> = status
             .unreadable
             .iter()
@@ -573,7 +566,7 @@ mod tests {
             ..TableConfig::default()
         };
         lake.config.tables.insert("item".into(), config);
-        let status = of(&lake);
+        let status = table_status(&lake);
         assert_eq!(
             (status.own, status.snapshots, status.rows, status.stale),
             (false, 2, None, None)

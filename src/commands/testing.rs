@@ -9,6 +9,8 @@ use chrono::NaiveDate;
 use super::Workspace;
 use super::compact::{CompactOptions, compact};
 use super::snapshot::{IfExists, SnapshotOptions, snapshot};
+use super::status::{TableStatus, status};
+use super::verify::{Subject, Verdict, VerifyOptions, verify};
 use crate::clock::Clock;
 use crate::config::{Config, TableConfig};
 use crate::error::Result;
@@ -21,6 +23,18 @@ use crate::storage::parquet::writer::ObjectWriter;
 /// A date.
 pub(crate) fn date(text: &str) -> NaiveDate {
     parse_date(text).expect("a date")
+}
+
+/// What `asof status` says of the only table.
+pub(crate) fn table_status(lake: &TestLake) -> TableStatus {
+    let mut report = status(&lake.workspace(), &[]).expect("a status");
+    report.tables.remove(0)
+}
+
+/// What `asof verify` says of the table `item`.
+pub(crate) fn verdict(lake: &TestLake) -> Verdict {
+    let report = verify(&lake.workspace(), &VerifyOptions::default()).expect("verified");
+    report.verdict(&Subject::Table("item".parse().expect("a name")))
 }
 
 /// A folder with a lake `lake` in it; it is 2024-06-01.

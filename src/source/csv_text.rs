@@ -354,7 +354,7 @@ fn columns_of_all(files: &Files) -> Result<SchemaRef> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{outcome, scalar_types};
+    use super::super::testing::{known_types, outcome, scalar_types};
     use super::*;
 
     proptest! {
@@ -385,15 +385,10 @@ mod tests {
             let path = folder.path().join("x.csv");
             std::fs::write(&path, text.join("\n")).expect("written");
             let typed = || header.iter().zip(&columns);
-            let pinned = typed().filter(|(_, (_, is_declared, _))| !is_declared);
-            let pinned = pinned.map(|(name, (of, ..))| Field::new(name, of.clone(), true));
-            let declared = typed().filter(|(_, (of, is_declared, _))| *is_declared && !of.is_null());
-            let rules = TypeRules {
-                pinned: Some(Arc::new(Schema::new(pinned.collect::<Vec<_>>()))),
-                declared: declared.map(|(name, (of, ..))| (name.clone(), of.clone())).collect(),
-                is_alone: true,
-                ..TypeRules::default()
-            };
+            let types: Vec<_> = typed()
+                .map(|(name, (of, is_declared, _))| (name.clone(), of.clone(), *is_declared))
+                .collect();
+            let rules = known_types(&types);
             let decided = outcome(&path, &rules);
             let expected = ExpectedTypes::default();
             let rules = TypeRules { expected: Some(expected.clone()), ..rules };

@@ -1,9 +1,10 @@
 //! What tests of sources share.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::{FormatRule, SourceRows, TypeRules, read};
 use crate::error::Result;
@@ -52,6 +53,23 @@ pub(super) fn outcome(
         Ok((rows.schema, all))
     });
     read.map_err(|error| error.to_string())
+}
+
+/// Rules for text that is read alone: the types of some columns are declared, and those of the
+/// others are known from the past.
+pub(super) fn known_types(columns: &[(String, DataType, bool)]) -> TypeRules {
+    let pinned = columns.iter().filter(|(.., is_declared)| !is_declared);
+    let pinned = pinned.map(|(name, of, _)| Field::new(name, of.clone(), true));
+    let declared = columns.iter();
+    let declared = declared.filter(|(_, of, is_declared)| *is_declared && !of.is_null());
+    TypeRules {
+        pinned: Some(Arc::new(Schema::new(pinned.collect::<Vec<_>>()))),
+        declared: declared
+            .map(|(name, of, _)| (name.clone(), of.clone()))
+            .collect(),
+        is_alone: true,
+        ..TypeRules::default()
+    }
 }
 
 /// Types of each kind that values of text may have.

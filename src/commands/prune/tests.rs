@@ -11,9 +11,9 @@ use super::*;
 use crate::commands::compact::CompactOptions;
 use crate::commands::show::{ShowOptions, ShowReport, show};
 use crate::commands::snapshot::{IfExists, Outcome, SnapshotOptions, snapshot};
-use crate::commands::status::{TableStatus, status};
-use crate::commands::testing::{TestLake, date, pick, rewrite};
-use crate::commands::verify::{Subject, Verdict, VerifyOptions, verify};
+
+use crate::commands::testing::{TestLake, date, pick, rewrite, table_status, verdict};
+use crate::commands::verify::Verdict;
 use crate::storage::parquet::footer::Content;
 
 /// The dates of [`lake`].
@@ -82,14 +82,17 @@ fn answers(lake: &TestLake) -> Vec<String> {
     DAYS.iter().map(answer).collect()
 }
 
-fn table_status(lake: &TestLake) -> TableStatus {
-    let mut report = status(&lake.workspace(), &[]).expect("a status");
-    report.tables.remove(0)
-}
-
-fn verdict(lake: &TestLake) -> Verdict {
-    let report = verify(&lake.workspace(), &VerifyOptions::default()).expect("verified");
-    report.verdict(&Subject::Table("item".parse().expect("a name")))
+/// The report of a run that has not begun to delete the copies of some dates.
+fn planned(name: &TableName, days: &[&str]) -> PruneReport {
+    let mut report = PruneReport::new(name, false);
+    report.dates.extend(days.iter().map(|day| PrunedDate {
+        snapshot_date: date(day),
+        outcome: PruneOutcome::NotReached,
+        kept_by: Vec::new(),
+        reason: String::new(),
+        bytes: 0,
+    }));
+    report
 }
 
 fn outcomes(report: &PruneReport) -> Vec<PruneOutcome> {
@@ -322,14 +325,7 @@ fn a_compaction_between_the_proof_and_the_deletion_keeps_the_copies() {
     let table = workspace.table(&name, &[]).expect("a table");
     let found = table.find(None).expect("found").partitions;
     let doomed = |day: &str| (0, found[&date(day)][0].clone());
-    let mut report = PruneReport::new(&name, false);
-    report.dates.push(PrunedDate {
-        snapshot_date: date("2024-01-02"),
-        outcome: PruneOutcome::NotReached,
-        kept_by: Vec::new(),
-        reason: String::new(),
-        bytes: 0,
-    });
+    let mut report = planned(&name, &["2024-01-02"]);
     lake.take("2024-02-03", "id,price,tag\n1,12,\n");
     lake.compact("item");
     let deletion = DatesDeletion::new(&workspace, &table, proven, vec![doomed("2024-01-02")]);
@@ -351,15 +347,7 @@ fn a_copy_that_is_replaced_between_the_proof_and_the_deletion_stays() {
     let proven = ProvenIntervals::read(&workspace, &name).expect("proven");
     let table = workspace.table(&name, &[]).expect("a table");
     let found = table.find(None).expect("found").partitions;
-    let mut report = PruneReport::new(&name, false);
-    let of_date = |day: &str| PrunedDate {
-        snapshot_date: date(day),
-        outcome: PruneOutcome::NotReached,
-        kept_by: Vec::new(),
-        reason: String::new(),
-        bytes: 0,
-    };
-    report.dates = vec![of_date("2024-01-02"), of_date("2024-01-05")];
+    let mut report = planned(&name, &["2024-01-02", "2024-01-05"]);
     let doomed = report.dates.iter().enumerate();
     let doomed = doomed.map(|(at, day)| (at, found[&day.snapshot_date][0].clone()));
     let doomed = doomed.collect();

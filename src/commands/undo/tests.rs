@@ -4,9 +4,9 @@ use super::*;
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::lookup::latest_states;
-use crate::commands::status::{TableStatus, status};
-use crate::commands::testing::{TestLake, date};
-use crate::commands::verify::{Subject, Verdict, VerifyOptions, verify};
+
+use crate::commands::testing::{TestLake, date, table_status, verdict};
+use crate::commands::verify::Verdict;
 use crate::error::Kind;
 
 /// The three copies of [`TestLake::filled`].
@@ -40,16 +40,6 @@ fn restore_of(lake: &TestLake, day: &str, copy: Option<&str>) -> Result<RestoreR
         dry_run: false,
     };
     restore(&lake.workspace(), &options)
-}
-
-fn table_status(lake: &TestLake) -> TableStatus {
-    let mut report = status(&lake.workspace(), &[]).expect("a status");
-    report.tables.remove(0)
-}
-
-fn verdict(lake: &TestLake) -> Verdict {
-    let report = verify(&lake.workspace(), &VerifyOptions::default()).expect("verified");
-    report.verdict(&Subject::Table("item".parse().expect("a name")))
 }
 
 /// The date whose copy serves a date, as `asof show` has it.

@@ -198,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::testing::{outcome, scalar_types};
+    use crate::source::testing::{known_types, outcome, scalar_types};
 
     fn types() -> Vec<DataType> {
         let field = |name: &str, of| Arc::new(Field::new(name, of, true));
@@ -285,15 +285,9 @@ mod tests {
             let path = folder.path().join("x.ndjson");
             std::fs::write(&path, &text).expect("written");
             let typed = || columns.iter().enumerate().map(|(at, column)| (name(at), column));
-            let pinned = typed().filter(|(_, (_, is_declared, _))| !is_declared);
-            let pinned = pinned.map(|(name, (of, ..))| Field::new(name, of.clone(), true));
-            let declared = typed().filter(|(_, (of, is_declared, _))| *is_declared && !of.is_null());
-            let rules = TypeRules {
-                pinned: Some(Arc::new(Schema::new(pinned.collect::<Vec<_>>()))),
-                declared: declared.map(|(name, (of, ..))| (name, of.clone())).collect(),
-                is_alone: true,
-                ..TypeRules::default()
-            };
+            let types: Vec<_> =
+                typed().map(|(name, (of, is_declared, _))| (name, of.clone(), *is_declared)).collect();
+            let rules = known_types(&types);
             let decided = outcome(&path, &rules);
             let expected = ExpectedTypes::default();
             let rules = TypeRules { expected: Some(expected.clone()), ..rules };
