@@ -2,8 +2,7 @@
 //!
 //! The schema is that of this program, and is a file beside asof.toml: it needs no network, and no
 //! other version of asof disagrees with it. A line at the top of asof.toml names it for Taplo and
-//! Even Better TOML. Without `--schema` there is no such line, since it would name a file that is
-//! not there.
+//! Even Better TOML. Without `--schema`, asof does not write the schema, and leaves out the line.
 
 use std::io::Write as _;
 

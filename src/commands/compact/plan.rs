@@ -38,7 +38,7 @@ pub(super) struct Compaction<'a> {
     /// The dates of snapshots that must still be there when the intervals are published, since what
     /// stands has rows of them that the new intervals may lack.
     pub(super) relied_on: Vec<NaiveDate>,
-    /// Why existing intervals are not taken over as a whole, if they are not.
+    /// Why existing intervals are not reused as a whole, if they are not.
     pub(super) differs: Option<String>,
     /// Where intervals that cannot be read are kept when others take their place.
     pub(super) damaged_to: Option<Location>,
@@ -121,7 +121,7 @@ impl<'a> Compaction<'a> {
         Ok(run)
     }
 
-    /// Takes over what it can of existing intervals, of whose dates some are only in them.
+    /// Reuses what it can of existing intervals. `pruned` are the dates that only they have.
     fn build_on(
         &mut self,
         existing: Intervals,

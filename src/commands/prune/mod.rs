@@ -111,7 +111,7 @@ pub struct PrunedCopy {
     pub snapshot_date: NaiveDate,
     /// The object.
     pub path: String,
-    /// What became of it.
+    /// What was done with it.
     pub outcome: PruneOutcome,
     /// Why, in words.
     pub reason: String,

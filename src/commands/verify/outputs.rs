@@ -1,5 +1,6 @@
-//! Outputs, of jobs or below a path: each is whole, is what its path and its footer say, and was
-//! made from what is there now; and, if that is asked for, a fresh run gives the same rows.
+//! Outputs of jobs, or below a path. Each must be whole, and be what its path and its footer say;
+//! the inputs that its footer records must be those of now. With `--recompute`, a fresh run must
+//! give the same rows.
 //!
 //! Each output is read once, by a few threads. A fresh run writes a month of dates at a time to the
 //! temporary folder, and compares them.
