@@ -1,7 +1,7 @@
 //! What changed in a table between two dates, as polars data frames.
 //!
 //! ```sh
-//! cargo run --no-default-features --features frames --example frame -- lake item 2024-09-13 2024-09-14
+//! cargo run --example frame -- lake item 2024-09-13 2024-09-14
 //! ```
 //!
 //! For lazy frames, expressions and Parquet, add `polars` of the version that asof uses, with the

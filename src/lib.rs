@@ -96,7 +96,7 @@
 //! | `avro` | yes | Avro files |
 //! | `databases` | yes | tables of PostgreSQL, MySQL, MariaDB and SQLite as sources |
 //! | `cli` | yes | the program `asof`, with its terminal output |
-//! | `frames` | no | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
+//! | `frames` | yes | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
 //!
 //! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of
 //! the time. SQL jobs and conditions are then refused with a usage error.
