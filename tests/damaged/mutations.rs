@@ -132,15 +132,19 @@ fn wrong<T>(expected: Kind, run: impl FnOnce() -> Result<T>) -> Option<String> {
 fn files_of_rows() {
     silence_decoders();
     let folder = tempfile::tempdir().unwrap();
-    for name in write_corpus(folder.path()) {
-        let whole = fs::read(folder.path().join(&name)).unwrap();
-        let ending = name.rsplit_once('.').unwrap().1;
-        let path = folder.path().join(format!("mutated.{ending}"));
-        mutate(&name, &whole, |bytes| {
-            fs::write(&path, bytes).unwrap();
-            wrong(Kind::Refused, || read_whole(&path))
-        });
-    }
+    std::thread::scope(|scope| {
+        for name in write_corpus(folder.path()) {
+            let folder = folder.path();
+            scope.spawn(move || {
+                let whole = fs::read(folder.join(&name)).unwrap();
+                let path = folder.join(format!("mutated-{name}"));
+                mutate(&name, &whole, |bytes| {
+                    fs::write(&path, bytes).unwrap();
+                    wrong(Kind::Refused, || read_whole(&path))
+                });
+            });
+        }
+    });
 }
 
 #[test]
