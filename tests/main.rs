@@ -25,6 +25,8 @@ mod frozen;
 mod hints;
 mod journeys;
 mod model;
+#[cfg(target_os = "linux")]
+mod packaging;
 mod readers;
 #[cfg(feature = "sql")]
 mod schedulers;

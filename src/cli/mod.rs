@@ -141,6 +141,21 @@ fn failure(printer: &Printer, error: &Error) -> Result<()> {
     printer.document(&serde_json::json!({ "error": error }))
 }
 
+/// Prints the manual page, or writes one for each command into a folder.
+fn manual(folder: Option<&Path>, printer: &Printer) -> Result<()> {
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command_line())
+            .render(&mut page)
+            .map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
+        return printer.bytes(&page);
+    };
+    let failed = |error| Error::io(format!("cannot write to {}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    // `asof help show` shows what `asof show --help` does: it needs no page.
+    clap_mangen::generate_to(command_line().disable_help_subcommand(true), folder).map_err(failed)
+}
+
 fn dispatch(cli: Cli, folder: &Path, printer: &Printer, metrics: &RunMetrics) -> Result<u8> {
     match cli.command {
         Command::Completions { shell } => {
@@ -149,12 +164,8 @@ fn dispatch(cli: Cli, folder: &Path, printer: &Printer, metrics: &RunMetrics) ->
             printer.bytes(&script)?;
             Ok(0)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command_line())
-                .render(&mut page)
-                .map_err(|error| Error::io(format!("cannot write the manual: {error}")))?;
-            printer.bytes(&page)?;
+        Command::Man { out } => {
+            manual(out.map(|out| folder.join(out)).as_deref(), printer)?;
             Ok(0)
         }
         Command::Demo(args) => demo::demo(&args.dir, folder, &cli.global, printer),

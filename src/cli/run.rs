@@ -68,7 +68,7 @@ pub(super) fn carry_out(
         Command::Restore(args) => run.restore(args)?,
         Command::Prune(args) => return run.prune(&args),
         Command::Partitions(args) => run.partitions(args)?,
-        Command::Completions { .. } | Command::Man | Command::Demo(_) => {}
+        Command::Completions { .. } | Command::Man { .. } | Command::Demo(_) => {}
     }
     Ok(0)
 }

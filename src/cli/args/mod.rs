@@ -172,8 +172,12 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for each command
+    Man {
+        /// The folder for asof.1, and for one page of each command, such as asof-show.1
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 impl Command {
@@ -199,7 +203,7 @@ impl Command {
             Command::Prune(_) => "prune",
             Command::Partitions(_) => "partitions",
             Command::Completions { .. } => "completions",
-            Command::Man => "man",
+            Command::Man { .. } => "man",
         }
     }
 }
