@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder, StructArray,
+    ArrayBuilder, ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
@@ -207,13 +207,58 @@ pub fn column<'a>(
     nullable(&values, to)
 }
 
-/// Reads values as a canonical type; `null` is null.
+/// A column of a canonical type, from values as they are read.
 ///
-/// # Errors
-/// As [`column`].
-pub fn column_of(values: &[JsonValue<'_>], to: &DataType) -> Result<ArrayRef, usize> {
-    let values: Vec<Option<&JsonValue<'_>>> = values.iter().map(present).collect();
-    nullable(&values, to)
+/// A scalar is kept as its text, and a list, an object or a map as it is, until all are there.
+pub struct ColumnBuilder<'a> {
+    to: DataType,
+    texts: StringBuilder,
+    nested: Vec<JsonValue<'a>>,
+}
+
+impl<'a> ColumnBuilder<'a> {
+    /// An empty column.
+    pub fn new(to: DataType) -> Self {
+        ColumnBuilder {
+            to,
+            texts: StringBuilder::new(),
+            nested: Vec::new(),
+        }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.texts.len().max(self.nested.len())
+    }
+
+    /// Adds a value, and says whether it may be one of the type; `null` is null.
+    #[must_use]
+    pub fn add(&mut self, value: JsonValue<'a>) -> bool {
+        if self.keeps_values() {
+            self.nested.push(value);
+        } else if value == JsonValue::Null {
+            self.texts.append_null();
+        } else {
+            match scalar_text(&value, &self.to) {
+                Some(text) => self.texts.append_value(text),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn keeps_values(&self) -> bool {
+        self.to.is_nested() || self.to == DataType::Null
+    }
+
+    /// The values, if each is of the type.
+    pub fn finish(mut self) -> Option<ArrayRef> {
+        if !self.keeps_values() {
+            return text::column(&self.texts.finish(), &self.to).ok();
+        }
+        let values: Vec<Option<&JsonValue<'_>>> = self.nested.iter().map(present).collect();
+        nullable(&values, &self.to).ok()
+    }
 }
 
 fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef, usize> {

@@ -10,13 +10,12 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::lines::{LONGEST_LINE, LinesPiece, PIECE, ValuesByColumn};
+use super::lines::{LONGEST_LINE, LinesPiece, PIECE};
 use super::shape::is_taken_by;
 use crate::domain::canonical_types::canonical_schema;
-use crate::domain::text::json;
 use crate::error::{Error, Result};
 use crate::parallel::each;
 use crate::source::observed::Observed;
@@ -96,19 +95,9 @@ impl ExpectedColumns {
 
     /// The objects of some lines as a batch; `None` if anything is not as expected.
     fn batch(&self, piece: &LinesPiece) -> Option<RecordBatch> {
-        let ValuesByColumn { rows, columns } = piece.columns(&self.schema)?;
-        let fields = self.schema.fields().iter().zip(&self.are_declared);
-        let arrays = columns
-            .iter()
-            .zip(fields)
-            .map(|(values, (field, is_declared))| {
-                let is_taken = |value| *is_declared || is_taken_by(value, field.data_type());
-                let are_taken = values.iter().all(is_taken);
-                are_taken.then(|| json::column_of(values, field.data_type()).ok())?
-            });
-        let arrays = arrays.collect::<Option<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).ok()
+        piece.rows(&self.schema, |value, at| {
+            self.are_declared[at] || is_taken_by(value, self.schema.field(at).data_type())
+        })
     }
 }
 

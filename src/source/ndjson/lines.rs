@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use arrow::datatypes::Schema;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use jiter::{Jiter, Peek};
 
 use super::SPILL;
-use crate::domain::text::json::{Fields, JsonValue, repeated};
+use crate::domain::text::json::{ColumnBuilder, Fields, JsonValue, repeated};
 use crate::error::{Context, Result};
 use crate::source::type_inference::ValuePlace;
 
@@ -31,14 +32,6 @@ pub(super) struct LinesPiece {
     is_cut: bool,
 }
 
-/// The values of objects that have no other than some columns; null where one has none.
-pub(super) struct ValuesByColumn<'a> {
-    /// How many objects there are.
-    pub(super) rows: usize,
-    /// The values of each column.
-    pub(super) columns: Vec<Vec<JsonValue<'a>>>,
-}
-
 impl LinesPiece {
     /// Some lines, or the beginning of one that is too long.
     pub(super) fn new(first: ValuePlace, text: Vec<u8>, is_cut: bool) -> Self {
@@ -49,29 +42,44 @@ impl LinesPiece {
         }
     }
 
-    /// The values of the objects by column; `None` if a line is neither blank nor one object of
-    /// these columns.
-    pub(super) fn columns(&self, schema: &Schema) -> Option<ValuesByColumn<'_>> {
+    /// The objects as rows of some columns; null where one has no value. `is_taken` says whether a
+    /// value may be in a column. `None` if a line is neither blank nor one object of these columns
+    /// and of such values.
+    pub(super) fn rows(
+        &self,
+        schema: &SchemaRef,
+        is_taken: impl Fn(&JsonValue<'_>, usize) -> bool,
+    ) -> Option<RecordBatch> {
         let mut rows = 0;
-        let mut columns = vec![Vec::new(); schema.fields().len()];
+        let of = schema.fields().iter();
+        let mut columns: Vec<_> = of
+            .map(|field| ColumnBuilder::new(field.data_type().clone()))
+            .collect();
         let at = (0..columns.len()).map(|at| (schema.field(at).name().as_str(), at));
         let at: HashMap<&str, usize> = at.collect();
+        let place = |name: &str, next: usize| {
+            let likely = schema.fields().get(next);
+            let is_next = likely.is_some_and(|likely| likely.name() == name);
+            is_next.then_some(next).or_else(|| at.get(name).copied())
+        };
         for text in self.lines()? {
             let mut line = Line::new(text);
-            line.add_object(&mut columns, rows, |name, next| {
-                let is_next = schema
-                    .fields()
-                    .get(next)
-                    .is_some_and(|next| next.name() == name);
-                is_next.then_some(next).or_else(|| at.get(name).copied())
+            line.object(place, |at, value| {
+                let column = &mut columns[at];
+                // A field that is there twice is not for here.
+                column.len() == rows && is_taken(&value, at) && column.add(value)
             })?;
             line.reader.finish().ok()?;
             rows += 1;
-            for column in columns.iter_mut().filter(|column| column.len() < rows) {
-                column.push(JsonValue::Null);
-            }
+            let without = columns.iter_mut().filter(|column| column.len() < rows);
+            without.for_each(|column| {
+                let _ = column.add(JsonValue::Null);
+            });
         }
-        Some(ValuesByColumn { rows, columns })
+        let arrays = columns.into_iter().map(ColumnBuilder::finish);
+        let arrays = arrays.collect::<Option<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(schema.clone(), arrays, &options).ok()
     }
 
     /// The lines that are not blank; `None` if they are not text or were cut.
@@ -137,30 +145,23 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds the values of an object to the columns that `column` finds by the name of a field; most
-    /// likely it is the one that `column` is told. All columns have as many values, the number of
-    /// `row`.
-    fn add_object(
+    /// Hands out each value of an object with the column that `place` finds by the name of its
+    /// field; most likely it is the one that `place` is told. `None` if `add` does not take one.
+    fn object(
         &mut self,
-        columns: &mut [Vec<JsonValue<'a>>],
-        row: usize,
-        column: impl Fn(&str, usize) -> Option<usize>,
+        place: impl Fn(&str, usize) -> Option<usize>,
+        mut add: impl FnMut(usize, JsonValue<'a>) -> bool,
     ) -> Option<()> {
         if self.reader.peek().ok()? != Peek::Object {
             return None;
         }
         let first = self.reader.known_object().ok()?;
-        let mut found = first.map(|name| column(name, 0));
+        let mut found = first.map(|name| place(name, 0));
         while let Some(at) = found {
             let at = at?;
-            let values = &mut columns[at];
-            // A field that is there twice is not for here.
-            if values.len() > row {
-                return None;
-            }
-            values.push(self.value(DEEPEST - 1)?);
+            add(at, self.value(DEEPEST - 1)?).then_some(())?;
             let next = self.reader.next_key().ok()?;
-            found = next.map(|name| column(name, at + 1));
+            found = next.map(|name| place(name, at + 1));
         }
         Some(())
     }
