@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::journeys::environment::{World, text};
 
 /// Runs Python in the world's folder and reads the JSON document that it prints.
-fn python(world: &World, script: &str) -> serde_json::Value {
+pub(crate) fn python(world: &World, script: &str) -> serde_json::Value {
     let python = std::env::var("ASOF_TEST_PYTHON").expect(
         "ASOF_TEST_PYTHON is not set: run the tests with tests/run, which installs DuckDB \
          and pandas",

@@ -4,14 +4,16 @@ use chrono::NaiveDate;
 
 use super::args::{
     AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, DropArgs, EventsJoinArgs,
-    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PruneArgs, RestoreArgs, ShowArgs,
+    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs, PruneArgs, RestoreArgs, ShowArgs,
     SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
 use super::render::{StatusPage, TimedPartitions, render};
 use crate::clock::Stopwatch;
-use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
+use crate::commands::backfill::{
+    AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill, plan_for_engine,
+};
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
 use crate::commands::compact::{CompactOptions, compact_tables};
@@ -56,6 +58,7 @@ pub(super) fn carry_out(
         Command::Check(args) => return run.check(args),
         Command::Compact(args) => return run.compact(*args),
         Command::Backfill(args) => return run.backfill(*args),
+        Command::Plan(args) => return run.plan(args),
         Command::Join(args) => run.join(*args)?,
         Command::Show(args) => run.show(args)?,
         Command::Diff(args) => run.diff(args)?,
@@ -218,6 +221,25 @@ impl CommandRun<'_> {
         self.metrics.backfill(&reports);
         render(self.printer, reports.as_slice())?;
         self.failures(&reports)
+    }
+
+    fn plan(&self, args: PlanArgs) -> Result<u8> {
+        let to = args.to.unwrap_or(Day::Today);
+        let range = DateRange::new(self.on(args.from), self.on(to))?;
+        let options = BackfillOptions {
+            using: args.using.into(),
+            ..BackfillOptions::over(range)
+        };
+        let plan = plan_for_engine(self.workspace, &args.job, &options)?;
+        render(self.printer, &plan)?;
+        let mut hints: Vec<String> = Vec::new();
+        for hint in plan.dates.iter().flat_map(|date| &date.hints) {
+            if !hints.contains(hint) && hints.len() < 3 {
+                hints.push(hint.clone());
+            }
+        }
+        self.printer.hints(&hints);
+        Ok(plan.failure().map_or(0, Kind::exit_code))
     }
 
     /// Prints the hints of failed jobs, each once, and returns what the scheduler should do.

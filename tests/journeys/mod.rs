@@ -36,6 +36,8 @@ mod nights;
 mod one_schema;
 mod places;
 #[cfg(feature = "sql")]
+mod plan;
+#[cfg(feature = "sql")]
 mod projects;
 mod prune;
 mod quarantine;

@@ -44,6 +44,23 @@ pub struct BackfillArgs {
     pub ad_hoc: AdHocArgs,
 }
 
+/// `asof plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The job of asof.toml
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// The first date, included
+    #[arg(long, value_parser = day, value_name = "DATE", allow_hyphen_values = true)]
+    pub from: Day,
+    /// The last date, included [default: today]
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE")]
+    pub to: Option<Day>,
+    /// Where tables' rows come from
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    pub using: UsingArg,
+}
+
 /// `asof join`
 #[derive(Debug, Args)]
 pub struct JoinArgs {

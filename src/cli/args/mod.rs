@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::jobs::{
-    AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, UsingArg,
+    AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, PlanArgs,
+    UsingArg,
 };
 pub use self::looking::{
     DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs, StrategyArg,
@@ -142,6 +143,8 @@ pub enum Command {
     Compact(Box<CompactArgs>),
     /// Run jobs for each date of a range, with the tables as of that date
     Backfill(Box<BackfillArgs>),
+    /// Show what another engine needs to run a job: files, table states and queries of each date
+    Plan(PlanArgs),
     /// Join events of many dates, each to the table as of its own date, into one file
     Join(Box<JoinArgs>),
     /// Show a table as of a date
@@ -190,6 +193,7 @@ impl Command {
             Command::Check(_) => "check",
             Command::Compact(_) => "compact",
             Command::Backfill(_) => "backfill",
+            Command::Plan(_) => "plan",
             Command::Join(_) => "join",
             Command::Show(_) => "show",
             Command::Diff(_) => "diff",

@@ -17,6 +17,7 @@ mod history;
 mod init;
 mod join;
 mod partitions;
+mod plan;
 mod project;
 mod prune;
 mod schema;

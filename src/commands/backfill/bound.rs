@@ -61,9 +61,9 @@ pub(super) struct BoundTable<'a> {
     pub(super) history: &'a TableHistory,
     /// The observed date that serves the job's.
     pub(super) serving: NaiveDate,
-    view: View,
+    pub(super) view: View,
     /// The dates of the copies that the relation reads, if it reads copies.
-    copies: Vec<NaiveDate>,
+    pub(super) copies: Vec<NaiveDate>,
     /// Whether other dates will ask for the table.
     many: bool,
 }
@@ -137,6 +137,13 @@ impl BoundEvents<'_> {
         self.source.files_of(self.date)
     }
 
+    /// The refusal of a date without events.
+    pub(super) fn nothing(&self) -> Error {
+        let BoundEvents { source, date, .. } = self;
+        let what = format!("events {} have {} of {date}", source.name, source.nothing());
+        Error::refused(what).hint(source.hint_of(DateRange::single(*date)))
+    }
+
     /// The events as errors name them.
     pub(super) fn place(&self) -> String {
         format!("events {}, {}", self.source.name, self.date)
@@ -154,11 +161,9 @@ impl BoundEvents<'_> {
         followed: Option<SchemaRef>,
     ) -> Result<EventRows> {
         let source = self.source;
-        let date = self.date;
         let objects = self.files();
         if objects.is_empty() {
-            let what = format!("events {} have {} of {date}", source.name, source.nothing());
-            return Err(Error::refused(what).hint(source.hint_of(DateRange::single(date))));
+            return Err(self.nothing());
         }
         let mut types = TypeRules {
             pinned: followed,

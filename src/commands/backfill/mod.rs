@@ -18,6 +18,7 @@ mod ad_hoc_outputs;
 mod bound;
 mod build_sides;
 mod date;
+mod engine_plan;
 mod events;
 mod executors;
 #[cfg(all(test, feature = "sql"))]
@@ -42,6 +43,11 @@ pub(super) use self::ad_hoc_outputs::AdHocOutput;
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, EventsPlace, configured_events};
 pub(super) use self::job::{ResolvedJob, layout_of};
+
+pub use self::engine_plan::{
+    CopyPlan, DatePlan, EnginePlan, FilePlan, PlannedWork, RelationFiles, RelationPlan,
+    plan_for_engine,
+};
 use self::lineage::BackfillRun;
 pub use self::options::{AdHoc, BackfillOptions, DatesInColumn};
 pub(super) use self::outputs::outputs_of;

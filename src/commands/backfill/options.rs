@@ -31,6 +31,23 @@ pub struct BackfillOptions {
     pub ad_hoc: Option<AdHoc>,
 }
 
+impl BackfillOptions {
+    /// Runs what is not up to date in a range.
+    pub(crate) fn over(range: DateRange) -> Self {
+        BackfillOptions {
+            range,
+            only: StateFilter::default(),
+            using: RowSource::default(),
+            workers: None,
+            tolerance: None,
+            lag: None,
+            accept: false,
+            dry_run: false,
+            ad_hoc: None,
+        }
+    }
+}
+
 /// A job that is not in the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct AdHoc {

@@ -196,6 +196,22 @@ impl AsOfTable {
         }
     }
 
+    /// The intervals, if they serve the rows.
+    pub fn intervals(&self) -> Option<&Intervals> {
+        match &self.rows {
+            RowsOnDate::Snapshot { .. } => None,
+            RowsOnDate::Intervals { intervals, .. } => Some(intervals),
+        }
+    }
+
+    /// The files of the snapshot, if it serves the rows.
+    pub fn objects(&self) -> &[Object] {
+        match &self.rows {
+            RowsOnDate::Snapshot { objects, .. } => objects,
+            RowsOnDate::Intervals { .. } => &[],
+        }
+    }
+
     /// Whether the rows are known to come in the order of the table's key.
     pub fn is_sorted_by_key(&self) -> bool {
         match &self.rows {

@@ -271,6 +271,11 @@ impl KnownIntervals {
             .is_some_and(|published| Arc::ptr_eq(published, &self.intervals))
     }
 
+    /// The published intervals, if the rows come from those.
+    pub fn published(&self, history: &TableHistory) -> Option<&Intervals> {
+        self.is_published(history).then_some(&*self.intervals)
+    }
+
     /// The rows with the named columns, in order of key and start.
     ///
     /// # Errors
