@@ -8,6 +8,8 @@ mod cells;
 pub mod check;
 pub mod compact;
 pub mod describe;
+#[cfg(all(test, feature = "frames"))]
+mod describe_tests;
 pub mod diff;
 pub mod expand;
 mod forbidden_places;
