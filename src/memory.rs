@@ -69,6 +69,7 @@ impl MemoryBudget {
     }
 
     /// For the different values of columns that are counted.
+    #[cfg(feature = "frames")]
     pub(crate) fn for_statistics(self) -> usize {
         self.share(2)
     }

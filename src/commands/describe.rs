@@ -13,21 +13,21 @@
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef};
 use chrono::NaiveDate;
 
 use super::Workspace;
 use super::cells::cell;
 use super::history::newer;
 use super::lookup::{intervals_file, latest_states};
+use super::shown_columns::selected_columns;
 use crate::domain::column_changes::{ChangeCounter, ColumnChangeCount};
 use crate::domain::column_statistics::{ColumnStatistics, SideStatistics};
-use crate::domain::missing_column::missing_column;
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::intervals::{IntervalBatch, Intervals};
 use crate::engine::statistics::{StatisticsOptions, require_polars, statistics};
-use crate::error::{Context, Error, Result, word};
+use crate::error::{Context, Result, word};
 use crate::model::TableName;
 use crate::parallel::decoding_threads;
 
@@ -154,8 +154,9 @@ pub fn describe(workspace: &Workspace<'_>, options: &DescribeOptions) -> Result<
     let as_of = history.latest(date, None)?;
     let table = &history.table;
     let what = format!("table {} as of {date}", table.name);
-    let columns = selected(&options.columns, &as_of.schema, &what)?;
-    let found = described(workspace, &as_of, &columns, &table.key, options.top, &what)?;
+    let columns = selected_columns(&options.columns, &as_of.schema, &what)?;
+    let columns = columns.fields();
+    let found = described(workspace, &as_of, columns, &table.key, options.top, &what)?;
     let told = match history.intervals() {
         Some(intervals) => {
             let is_file = intervals_file(workspace, &options.table)?.is_some();
@@ -163,7 +164,7 @@ pub fn describe(workspace: &Workspace<'_>, options: &DescribeOptions) -> Result<
                 true => Ok(0),
                 false => newer(workspace, &table.name, intervals, last, Some(date)),
             };
-            told(intervals, &columns, date, newer)?
+            told(intervals, columns, date, newer)?
         }
         None => None,
     };
@@ -218,26 +219,6 @@ fn described(
         what,
     };
     statistics(&options, &[&|names| as_of.read(names)])
-}
-
-/// The named columns, in the order of their names; all if none is named.
-pub(super) fn selected(names: &[String], schema: &SchemaRef, what: &str) -> Result<Vec<FieldRef>> {
-    if names.is_empty() {
-        return Ok(schema.fields().iter().cloned().collect());
-    }
-    let mut fields = Vec::with_capacity(names.len());
-    for (at, name) in names.iter().enumerate() {
-        if names[..at].contains(name) {
-            return Err(Error::usage(format!("column '{name}' is named twice")));
-        }
-        let found = schema.fields().iter().find(|field| field.name() == name);
-        fields.push(
-            found
-                .ok_or_else(|| missing_column(name, schema, what))?
-                .clone(),
-        );
-    }
-    Ok(fields)
 }
 
 /// What the values of a column are, as text.

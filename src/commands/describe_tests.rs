@@ -271,8 +271,19 @@ fn same(found: &Naive, expected: &Naive) -> bool {
         (one, other) => one == other,
     };
     let but_mean = |naive: &Naive| {
-        let Naive { nulls, nans, distinct, .. } = naive;
-        (*nulls, *nans, *distinct, naive.min.clone(), naive.max.clone())
+        let Naive {
+            nulls,
+            nans,
+            distinct,
+            ..
+        } = naive;
+        (
+            *nulls,
+            *nans,
+            *distinct,
+            naive.min.clone(),
+            naive.max.clone(),
+        )
     };
     close && but_mean(found) == but_mean(expected)
 }
@@ -366,7 +377,10 @@ fn check_described(report: &DescribeReport, days: &[Day], types: &[DataType]) {
         let told = column(report, &name);
         let cells = cells(today, at);
         let (found, expected) = (found(&told.values), naive(data_type, &cells));
-        assert!(same(&found, &expected), "{data_type}: {found:?} {expected:?} {cells:?}");
+        assert!(
+            same(&found, &expected),
+            "{data_type}: {found:?} {expected:?} {cells:?}"
+        );
         let frequent = told.frequent.iter();
         let frequent = frequent.map(|value| (value.value.clone(), vec![value.rows]));
         assert_eq!(
@@ -388,7 +402,10 @@ fn check_summary(report: &DiffReport, sides: [&Day; 2], types: &[DataType]) {
         let cells = sides.map(|day| cells(day, at));
         for (values, cells) in [&told.old, &told.new].into_iter().zip(&cells) {
             let (found, expected) = (found(values), naive(data_type, cells));
-            assert!(same(&found, &expected), "{data_type}: {found:?} {expected:?}");
+            assert!(
+                same(&found, &expected),
+                "{data_type}: {found:?} {expected:?}"
+            );
         }
         let frequent = told.frequent.iter();
         let frequent = frequent.map(|value| (value.value.clone(), vec![value.old, value.new]));
@@ -477,7 +494,10 @@ fn a_key_that_returns_with_another_value_changes_no_column() {
 fn columns_that_are_not_compared_and_tables_without_intervals_have_no_changes() {
     let lake = TestLake::filled();
     let report = described(&lake, "2024-01-05");
-    assert_eq!((report.history.clone(), &column(&report, "price").changes), (None, &None));
+    assert_eq!(
+        (report.history.clone(), &column(&report, "price").changes),
+        (None, &None)
+    );
     let options = CompactOptions {
         ignore: vec!["price".into()],
         ..CompactOptions::default()
@@ -496,9 +516,17 @@ fn snapshots_that_are_newer_than_the_intervals_are_counted() {
     lake.compact("item");
     lake.take("2024-01-06", "id,price,tag\n1,99,\n");
     lake.take("2024-01-07", "id,price,tag\n1,98,\n");
-    let newer = |day: &str| described(&lake, day).history.map(|history| history.newer_snapshots);
+    let newer = |day: &str| {
+        described(&lake, day)
+            .history
+            .map(|history| history.newer_snapshots)
+    };
     assert_eq!(
-        [newer("2024-01-05"), newer("2024-01-06"), newer("2024-02-01")],
+        [
+            newer("2024-01-05"),
+            newer("2024-01-06"),
+            newer("2024-02-01")
+        ],
         [Some(0), Some(1), Some(2)]
     );
 }
@@ -516,7 +544,11 @@ fn columns_are_chosen_by_name_and_unknown_ones_refused_with_the_nearest() {
         describe(&lake.workspace(), &options)
     };
     let report = with(&["tag", "id"]).expect("described");
-    let found: Vec<&str> = report.columns.iter().map(|column| column.name.as_str()).collect();
+    let found: Vec<&str> = report
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     assert_eq!((found, report.other_columns), (vec!["tag", "id"], 1));
     let error = with(&["pirce"]).expect_err("unknown");
     assert_eq!(
@@ -528,7 +560,7 @@ fn columns_are_chosen_by_name_and_unknown_ones_refused_with_the_nearest() {
         )
     );
     let error = with(&["tag", "tag"]).expect_err("twice");
-    assert_eq!(error.to_string(), "column 'tag' is named twice");
+    assert_eq!(error.to_string(), "column 'tag' is selected twice");
 }
 
 #[test]

@@ -18,9 +18,8 @@ use super::Workspace;
 use super::cells::cell;
 use super::lookup::{is_table, latest_states, outputs_of_job, refused_state};
 use super::out_file::{OutFile, OutTarget};
-use super::shown_columns::{ShownColumn, shown_columns};
+use super::shown_columns::{ShownColumn, selected_columns, shown_columns};
 use crate::domain::cast::conform;
-use crate::domain::missing_column::missing_column;
 use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
@@ -100,7 +99,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let as_of = history.latest(date, None)?;
     let noun = if is_job { "job" } else { "table" };
     let what = format!("{noun} {} as of {date}", history.table.name);
-    let schema = selected(&options.select, &as_of.schema, &what)?;
+    let schema = selected_columns(&options.select, &as_of.schema, &what)?;
     note_first_days(workspace, &as_of, &schema);
     let mut out = target
         .as_ref()
@@ -147,26 +146,6 @@ fn no_output(job: &str, asked: NaiveDate, latest: NaiveDate) -> Error {
 /// Whether a name is that of a job, and not of a table.
 fn is_job(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
     Ok(workspace.config.jobs.contains_key(name) && !is_table(workspace, name)?)
-}
-
-/// The named columns, in the order of their names; all if none is named.
-fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaRef> {
-    if select.is_empty() {
-        return Ok(schema.clone());
-    }
-    let mut fields = Vec::with_capacity(select.len());
-    for (at, name) in select.iter().enumerate() {
-        if select[..at].contains(name) {
-            return Err(Error::usage(format!("column '{name}' is selected twice")));
-        }
-        fields.push(
-            schema
-                .field_with_name(name)
-                .map_err(|_| missing_column(name, schema, what))?
-                .clone(),
-        );
-    }
-    Ok(std::sync::Arc::new(Schema::new(fields)))
 }
 
 /// Says so if a column that is shown may have changed without ending an interval.

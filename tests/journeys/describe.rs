@@ -48,7 +48,10 @@ fn differences_are_summed_up_by_column() {
     world.succeeds("diff item 2024-03-02 2024-03-02 --summary --columns status");
     world.succeeds("diff item 2024-03-01 2024-03-02 --summary --columns status --json");
     world.refuses(2, "diff item 2024-03-01 2024-03-02 --columns status");
-    world.refuses(2, "diff item 2024-03-01 2024-03-02 --summary --columns stauts");
+    world.refuses(
+        2,
+        "diff item 2024-03-01 2024-03-02 --summary --columns stauts",
+    );
     world.pin("diff_summary");
 }
 
@@ -78,7 +81,10 @@ fn histories_and_differences_are_written_to_files() {
     for command in ["diff item 2024-03-01 2024-03-02", "history item 2"] {
         world.refuses(2, &format!("{command} --out differ.xlsx"));
         world.refuses(2, &format!("{command} --out lake/item/snapshots/x.csv"));
-        world.refuses(2, &format!("{command} --out lake/item/intervals/item.parquet"));
+        world.refuses(
+            2,
+            &format!("{command} --out lake/item/intervals/item.parquet"),
+        );
         world.refuses(2, &format!("{command} --out item_events/x.csv"));
     }
     world.refuses(3, "history item 99 --out out/none.csv");

@@ -6,7 +6,8 @@ use super::side::Side;
 use super::{ColumnCount, DiffOptions};
 use crate::commands::Workspace;
 use crate::commands::cells::cell;
-use crate::commands::describe::{Distribution, distribution, selected};
+use crate::commands::describe::{Distribution, distribution};
+use crate::commands::shown_columns::selected_columns;
 use crate::domain::column_statistics::ColumnStatistics;
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::AsOfTable;
@@ -70,13 +71,14 @@ pub(super) fn summary(
     let table = side.table;
     let (from, to) = (compared.old.observed, compared.new.observed);
     let what = format!("table {} from {from} to {to}", table.name);
-    let columns = selected(&options.columns, side.schema, &what)?;
+    let columns = selected_columns(&options.columns, side.schema, &what)?;
+    let columns = columns.fields();
     let unique = match table.key.as_slice() {
         [only] if compared.has_unique_keys => Some(only.as_str()),
         _ => None,
     };
     let asked = StatisticsOptions {
-        columns: &columns,
+        columns,
         unique,
         most: options.top,
         memory: workspace.memory,
