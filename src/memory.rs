@@ -9,6 +9,7 @@
 //! | recorded changes that are read | an eighth |
 //! | the build side of a join, of which there are two | a quarter |
 //! | the table's rows on all dates of `asof join` | half |
+//! | the different values of columns that are counted | half |
 //! | rows of a file of many dates, before they are divided by date | a sixteenth, and 64 MiB |
 //! | one of several tables that are copied in parallel, for all of the above | the budget by the number of those tables |
 //! | what one query holds | the budget by the number of queries that run in parallel |
@@ -64,6 +65,12 @@ impl MemoryBudget {
 
     /// For the rows that a table has on the dates of all events.
     pub(crate) fn for_rows_of_all_dates(self) -> usize {
+        self.share(2)
+    }
+
+    /// For the different values of columns that are counted.
+    #[cfg(feature = "frames")]
+    pub(crate) fn for_statistics(self) -> usize {
         self.share(2)
     }
 

@@ -3,9 +3,9 @@
 use chrono::NaiveDate;
 
 use super::args::{
-    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DiffArgs, DropArgs, EventsJoinArgs,
-    ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs, PruneArgs, RestoreArgs, ShowArgs,
-    SnapshotArgs, StatusArgs, VerifyArgs,
+    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs, DropArgs,
+    EventsJoinArgs, ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs, PruneArgs,
+    RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
@@ -17,6 +17,7 @@ use crate::commands::backfill::{
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
 use crate::commands::compact::{CompactOptions, compact_tables};
+use crate::commands::describe::{DescribeOptions, describe};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
@@ -62,6 +63,7 @@ pub(super) fn carry_out(
         Command::Join(args) => run.join(*args)?,
         Command::Show(args) => run.show(args)?,
         Command::Diff(args) => run.diff(args)?,
+        Command::Describe(args) => run.describe(args)?,
         Command::History(args) => run.history(args)?,
         Command::Status(args) => return run.status(&args),
         Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
@@ -308,15 +310,30 @@ impl CommandRun<'_> {
             from: from.map(|day| self.on(day)),
             to,
             to_refused: args.refused.is_some(),
-            limit: args.limit,
+            limit: if args.summary { 0 } else { args.limit },
+            summary: args.summary,
+            columns: args.columns,
+            top: args.top,
+            out: args.out,
         };
         render(self.printer, &diff(self.workspace, &options)?)
+    }
+
+    fn describe(&self, args: DescribeArgs) -> Result<()> {
+        let options = DescribeOptions {
+            date: self.unless_latest(args.day.or(args.date)),
+            table: args.table,
+            columns: args.columns,
+            top: args.top,
+        };
+        render(self.printer, &describe(self.workspace, &options)?)
     }
 
     fn history(&self, args: HistoryArgs) -> Result<()> {
         let options = HistoryOptions {
             table: args.table,
             key: args.key,
+            out: args.out,
         };
         render(self.printer, &history(self.workspace, &options)?)
     }

@@ -5,6 +5,8 @@
 //! pages in which it is. The snapshots are listed and not read. Only for a key that is not there,
 //! the key column is read once for keys like it.
 //!
+//! A file that is named gets these rows as the intervals have them.
+//!
 //! Memory: a batch, and the intervals of the key.
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use chrono::{Days, NaiveDate};
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
 use super::lookup::{intervals_file, open_intervals};
+use super::out_file::{OutFile, OutTarget};
 use crate::did_you_mean::nearest;
 use crate::domain::cast::{cast_exactly, display};
 use crate::domain::interval::Interval;
@@ -42,6 +45,8 @@ pub struct HistoryOptions {
     pub table: String,
     /// The key as text, a value a key column.
     pub key: Vec<String>,
+    /// The file to write the key's rows of the intervals to.
+    pub out: Option<String>,
 }
 
 /// A key column and its value.
@@ -107,6 +112,9 @@ pub struct HistoryReport {
     pub intervals: Vec<HistoryInterval>,
     /// When it was away since it was first seen.
     pub absent: Vec<Absence>,
+    /// The file that the rows were written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<String>,
     /// The condition that rows met; the others count as absent.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub selected_rows: Option<String>,
@@ -121,6 +129,10 @@ pub struct HistoryReport {
 /// A usage error for a table that there is not, or a key of the wrong number of values or types; a
 /// refusal if there are no intervals or the key is not in them.
 pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<HistoryReport> {
+    let out = options.out.as_deref();
+    let out = out
+        .map(|out| OutTarget::parse(workspace, out))
+        .transpose()?;
     let file = intervals_file(workspace, &options.table)?;
     let file = file.map(|file| open_intervals(&file)).transpose()?;
     let is_file = file.is_some();
@@ -142,6 +154,13 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
              compact {name}"
         ));
     }
+    if let Some(out) = &out {
+        let root = match is_file {
+            true => intervals.location().clone(),
+            false => workspace.table(&name, &intervals.footer.key)?.root,
+        };
+        out.prepare(workspace, Some(&intervals), &root)?;
+    }
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else {
@@ -150,6 +169,9 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
     let (rows, spans) = read(&intervals, &key)?;
     if spans.is_empty() {
         return Err(not_there(&name, &intervals, &options.key, &observed));
+    }
+    if let Some(out) = &out {
+        write_rows(out, &intervals, &rows, &spans)?;
     }
     let shown = intervals
         .footer
@@ -167,10 +189,11 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
         newer_snapshots: if is_file {
             0
         } else {
-            newer(workspace, &name, &intervals, *last)?
+            newer(workspace, &name, &intervals, *last, None)?
         },
         intervals: tell(&intervals, &rows, &spans, &observed)?,
         absent: absences(&spans, &observed),
+        out: out.map(|out| out.shown(workspace)),
         selected_rows: intervals.footer.condition.clone(),
         select: intervals.footer.select.clone(),
         table: name,
@@ -282,6 +305,19 @@ fn read(intervals: &Intervals, key: &[ArrayRef]) -> Result<(RecordBatch, Vec<Int
     Ok((rows, spans))
 }
 
+/// Writes the rows of a key as the intervals have them, with their two columns.
+fn write_rows(
+    out: &OutTarget,
+    intervals: &Intervals,
+    rows: &RecordBatch,
+    spans: &[Interval],
+) -> Result<()> {
+    let rows = intervals.with_intervals(rows, spans)?;
+    let mut file = OutFile::create(out, &rows.schema())?;
+    file.write(rows)?;
+    file.publish()
+}
+
 /// That a row has a key.
 struct KeyCondition {
     names: Vec<String>,
@@ -327,15 +363,17 @@ impl RowCondition for KeyCondition {
     }
 }
 
-/// The snapshots that are newer than the intervals.
-fn newer(
+/// The snapshots that are newer than the intervals, of those up to a date.
+pub(super) fn newer(
     workspace: &Workspace<'_>,
     name: &TableName,
     intervals: &Intervals,
     last: NaiveDate,
+    until: Option<NaiveDate>,
 ) -> Result<u64> {
     // Not to the end of time: some searches go through all dates of a range.
-    let until = workspace.clock.today().max(last) + Days::new(366);
+    let year_ahead = workspace.clock.today().max(last) + Days::new(366);
+    let until = until.unwrap_or(year_ahead).min(year_ahead);
     let newer = DateRange::new(last.succ_opt().unwrap_or(last), until)?;
     let dates = workspace
         .table(name, &intervals.footer.key)?
@@ -541,6 +579,7 @@ mod tests {
         HistoryOptions {
             table: "item".into(),
             key: key.iter().map(|value| (*value).to_owned()).collect(),
+            out: None,
         }
     }
 

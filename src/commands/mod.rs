@@ -7,6 +7,9 @@ pub mod backfill;
 mod cells;
 pub mod check;
 pub mod compact;
+pub mod describe;
+#[cfg(all(test, feature = "frames"))]
+mod describe_tests;
 pub mod diff;
 pub mod expand;
 mod forbidden_places;
@@ -16,6 +19,7 @@ pub mod job_status;
 pub mod join;
 pub mod latest;
 pub(crate) mod lookup;
+mod out_file;
 pub mod partitions;
 pub mod prune;
 pub(crate) mod pruned;

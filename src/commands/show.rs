@@ -6,39 +6,26 @@
 //! pages in which there is one. Rows come in the order of the key, those of an external snapshot in
 //! the order of its files.
 //!
-//! A file is written under a hidden name and published when it is whole.
-//!
 //! Memory: a batch, the first `limit` rows as text, and of a Parquet file its row group.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::{BatchCoalescer, filter_record_batch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::json::writer::{LineDelimited, WriterBuilder};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::NaiveDate;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
 use super::Workspace;
 use super::cells::cell;
-use super::forbidden_places::Destination;
 use super::lookup::{is_table, latest_states, outputs_of_job, refused_state};
-use super::shown_columns::{ShownColumn, shown_columns};
+use super::out_file::{OutFile, OutTarget};
+use super::shown_columns::{ShownColumn, selected_columns, shown_columns};
 use crate::domain::cast::conform;
-use crate::domain::missing_column::missing_column;
-use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
+use crate::engine::as_of::{AsOfTable, Origin};
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::storage::Batches;
-use crate::storage::lake::commit::{Staged, sweep};
-use crate::storage::lake::location::Location;
-use crate::storage::parquet::object::{BATCH_ROWS, RowCondition};
+use crate::storage::parquet::object::RowCondition;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +88,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         latest_states(workspace, &options.table, &[asked])?
     };
     if let Some(target) = &target {
-        target.prepare(workspace, &history)?;
+        target.prepare(workspace, history.intervals(), &history.table.root)?;
     }
     let date = history.resolve_latest(asked, |first| {
         format!("asof show {} --date {first}", options.table)
@@ -112,7 +99,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let as_of = history.latest(date, None)?;
     let noun = if is_job { "job" } else { "table" };
     let what = format!("{noun} {} as of {date}", history.table.name);
-    let schema = selected(&options.select, &as_of.schema, &what)?;
+    let schema = selected_columns(&options.select, &as_of.schema, &what)?;
     note_first_days(workspace, &as_of, &schema);
     let mut out = target
         .as_ref()
@@ -144,7 +131,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         total,
         schema: shown_columns(&schema),
         rows,
-        out: target.map(|target| workspace.shown(&target.path)),
+        out: target.map(|target| target.shown(workspace)),
     })
 }
 
@@ -159,26 +146,6 @@ fn no_output(job: &str, asked: NaiveDate, latest: NaiveDate) -> Error {
 /// Whether a name is that of a job, and not of a table.
 fn is_job(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
     Ok(workspace.config.jobs.contains_key(name) && !is_table(workspace, name)?)
-}
-
-/// The named columns, in the order of their names; all if none is named.
-fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaRef> {
-    if select.is_empty() {
-        return Ok(schema.clone());
-    }
-    let mut fields = Vec::with_capacity(select.len());
-    for (at, name) in select.iter().enumerate() {
-        if select[..at].contains(name) {
-            return Err(Error::usage(format!("column '{name}' is selected twice")));
-        }
-        fields.push(
-            schema
-                .field_with_name(name)
-                .map_err(|_| missing_column(name, schema, what))?
-                .clone(),
-        );
-    }
-    Ok(std::sync::Arc::new(Schema::new(fields)))
 }
 
 /// Says so if a column that is shown may have changed without ending an interval.
@@ -229,185 +196,12 @@ fn matching(as_of: &AsOfTable, condition: Option<&str>, schema: &SchemaRef) -> R
     )))
 }
 
-/// A file to write, and in which format.
-struct OutTarget {
-    path: Location,
-    format: OutFormat,
-}
-
-#[derive(Clone, Copy)]
-enum OutFormat {
-    Parquet,
-    Csv,
-    Ndjson,
-}
-
-impl OutTarget {
-    fn parse(workspace: &Workspace<'_>, out: &str) -> Result<Self> {
-        let path = workspace.here(out)?;
-        let format = match path.ending().as_str() {
-            "parquet" => OutFormat::Parquet,
-            "csv" => OutFormat::Csv,
-            "ndjson" | "jsonl" => OutFormat::Ndjson,
-            _ => {
-                return Err(Error::usage(format!(
-                    "the name of '{out}' does not have the ending of a format that asof writes"
-                ))
-                .hint("--out FILE.parquet, FILE.csv or FILE.ndjson"));
-            }
-        };
-        Ok(OutTarget { path, format })
-    }
-
-    /// Refuses a place where the file would be taken for a table or for events, and removes what
-    /// interrupted writers left there.
-    fn prepare(&self, workspace: &Workspace<'_>, history: &TableHistory) -> Result<()> {
-        const ELSEWHERE: &str = "--out FILE, in another folder";
-        let is_intervals = history
-            .intervals()
-            .is_some_and(|intervals| intervals.location().resolved() == self.path.resolved());
-        let in_lake = match workspace.has_lake() {
-            true => self.path.is_within(workspace.lake()?.root()),
-            false => false,
-        };
-        if is_intervals || in_lake || self.path.is_within(&history.table.root) {
-            return Err(Error::usage(format!(
-                "'{}' is inside the lake, where tables are kept",
-                self.path
-            ))
-            .hint(ELSEWHERE));
-        }
-        let destination = Destination {
-            place: &self.path,
-            object: &self.path,
-            what: "the file",
-            hint: ELSEWHERE,
-        };
-        destination.check_external(workspace)?;
-        destination.check_configured_events(workspace)?;
-        if let Some(folder) = self.path.parent() {
-            sweep(&folder, workspace.clock.now());
-        }
-        Ok(())
-    }
-}
-
-/// A file on its way.
-struct OutFile {
-    staged: Staged,
-    path: Location,
-    sink: RowsWriter,
-}
-
-enum RowsWriter {
-    Parquet(Box<ArrowWriter<File>>, BatchCoalescer),
-    Csv(Box<csv::Writer<File>>),
-    Ndjson(arrow::json::Writer<BufWriter<File>, LineDelimited>),
-}
-
-impl OutFile {
-    fn create(target: &OutTarget, schema: &SchemaRef) -> Result<Self> {
-        let staged = Staged::create(&target.path)?;
-        let file = staged.writer()?;
-        let sink = match target.format {
-            OutFormat::Parquet => parquet_sink(file, schema, &target.path)?,
-            OutFormat::Csv => {
-                let mut writer = csv::Writer::from_writer(file);
-                writer
-                    .write_record(schema.fields().iter().map(|field| field.name()))
-                    .io_context(|| cannot_write(&target.path))?;
-                RowsWriter::Csv(Box::new(writer))
-            }
-            OutFormat::Ndjson => RowsWriter::Ndjson(
-                WriterBuilder::new()
-                    .with_explicit_nulls(true)
-                    .build(BufWriter::new(file)),
-            ),
-        };
-        Ok(OutFile {
-            staged,
-            path: target.path.clone(),
-            sink,
-        })
-    }
-
-    fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        let doing = || cannot_write(&self.path);
-        match &mut self.sink {
-            RowsWriter::Parquet(writer, pieces) => {
-                pieces.push_batch(batch).io_context(doing)?;
-                while let Some(piece) = pieces.next_completed_batch() {
-                    writer.write(&piece).io_context(doing)?;
-                }
-                Ok(())
-            }
-            RowsWriter::Csv(writer) => write_csv(writer, &batch).io_context(doing),
-            RowsWriter::Ndjson(writer) => writer.write(&batch).io_context(doing),
-        }
-    }
-
-    fn publish(self) -> Result<()> {
-        let doing = || cannot_write(&self.path);
-        match self.sink {
-            RowsWriter::Parquet(mut writer, mut pieces) => {
-                pieces.finish_buffered_batch().io_context(doing)?;
-                while let Some(piece) = pieces.next_completed_batch() {
-                    writer.write(&piece).io_context(doing)?;
-                }
-                writer.finish().io_context(doing)?;
-            }
-            RowsWriter::Csv(mut writer) => writer.flush().io_context(doing)?,
-            RowsWriter::Ndjson(mut writer) => {
-                writer.finish().io_context(doing)?;
-                writer.into_inner().flush().io_context(doing)?;
-            }
-        }
-        self.staged.publish_over().map(|_| ())
-    }
-}
-
-fn cannot_write(path: &Location) -> String {
-    format!("cannot write '{path}'")
-}
-
-fn parquet_sink(file: File, schema: &SchemaRef, path: &Location) -> Result<RowsWriter> {
-    let properties = WriterProperties::builder()
-        .set_created_by(concat!("asof ", env!("CARGO_PKG_VERSION")).into())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
-        .build();
-    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-        .map_err(|error| Error::refused(format!("'{path}' cannot hold these columns: {error}")))?;
-    Ok(RowsWriter::Parquet(
-        Box::new(writer),
-        BatchCoalescer::new(schema.clone(), BATCH_ROWS),
-    ))
-}
-
-/// Appends rows; null is the empty field.
-fn write_csv(
-    writer: &mut csv::Writer<File>,
-    batch: &RecordBatch,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let options = FormatOptions::default();
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column, &options))
-        .collect::<Result<Vec<_>, _>>()?;
-    for row in 0..batch.num_rows() {
-        for column in &columns {
-            writer.write_field(column.value(row).try_to_string()?)?;
-        }
-        writer.write_record(None::<&[u8]>)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::testing::{TestLake, date};
     use crate::error::Kind;
+    use crate::storage::lake::location::Location;
     use crate::storage::parquet::object::ParquetObject;
 
     /// Three days of a table, of which the second adds a column and widens another.

@@ -206,8 +206,8 @@ fn a_declared_type_applies_to_every_snapshot() {
             table: "item".into(),
             from: Some(date(&day(1))),
             to: date(&day(3)),
-            to_refused: false,
             limit: 10,
+            ..DiffOptions::default()
         };
         assert_eq!(diff(&workspace, &options).expect("compared").changed, 1);
         let told = history::history(
@@ -215,6 +215,7 @@ fn a_declared_type_applies_to_every_snapshot() {
             &history::HistoryOptions {
                 table: "item".into(),
                 key: vec!["1".into()],
+                ..history::HistoryOptions::default()
             },
         );
         assert_eq!(told.expect("told").intervals.len(), 1);
@@ -606,8 +607,8 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
                         table: "item".into(),
                         from: Some(date(&day(from))),
                         to: date(&day(to)),
-                        to_refused: false,
                         limit: 10,
+                        ..DiffOptions::default()
                     };
                     let changed = u64::from(days[from - 1].instant() != days[to - 1].instant());
                     assert_eq!(

@@ -21,6 +21,8 @@
 //! | snapshots to intervals | [`merge_compaction`] if they are sorted by the key, else [`hash_compaction`]; [`interval_ends`] keeps the ends |
 //! | in which order keys are, and whether one repeats | [`key_order`] |
 //! | in which rows two columns differ | [`column_differ`] |
+//! | how often a column changed over the history | [`column_changes`] |
+//! | what is said of a column's values | [`column_statistics`] |
 //! | which row of a key counts, where a source has several | [`dedup`] |
 //! | which columns' changes end an interval | [`compared_columns`] |
 //! | which snapshot serves a date | [`as_of_rule`] |
@@ -42,7 +44,9 @@ pub mod canonical_batch;
 pub mod canonical_types;
 pub mod cast;
 pub mod column_case;
+pub mod column_changes;
 pub mod column_differ;
+pub mod column_statistics;
 pub mod compared_columns;
 pub mod days;
 pub mod dedup;

@@ -47,7 +47,7 @@ use crate::storage::parquet::object::{BATCH_ROWS, ParquetObject};
 use crate::storage::parquet::writer::ObjectWriter;
 
 /// The column that says what was done to a row.
-const CHANGE_TYPE: &str = "_change_type";
+pub const CHANGE_TYPE: &str = "_change_type";
 /// One row in so many of the snapshot before, at most, is worth an object.
 const RARE: u64 = 4;
 
@@ -123,14 +123,100 @@ fn object(root: &Location, table: &SnapshotTable, date: NaiveDate) -> Location {
     paths::partition(root, date).join(&format!("{}.parquet", table.name))
 }
 
+/// The rows in which two states of a table differ, each with what was done to it, in batches.
+pub struct ChangeRows {
+    schema: SchemaRef,
+    /// The batches that rows were picked from, of the state before and of the one after.
+    batches: [Option<RecordBatch>; 2],
+    picked: Vec<(usize, usize, ChangeType)>,
+}
+
+impl ChangeRows {
+    /// For rows of a schema; nothing if it has a column of the name that says what was done.
+    pub fn new(schema: &Schema) -> Option<Self> {
+        if schema.field_with_name(CHANGE_TYPE).is_ok() {
+            return None;
+        }
+        let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
+        let fields = schema.fields().iter().cloned().chain([change_type]);
+        Some(ChangeRows {
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            batches: [None, None],
+            picked: Vec::new(),
+        })
+    }
+
+    /// The columns of the table, and behind them the one that says what was done.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Takes a difference; they come in order of the key. Returns the rows of those before it, once
+    /// one of their batches is over.
+    ///
+    /// # Errors
+    /// An internal failure.
+    pub fn see(&mut self, difference: &Difference<'_>) -> Result<Option<RecordBatch>> {
+        let rows = match difference {
+            Difference::Added(batch, row) => [Some((1, *batch, *row, ChangeType::Insert)), None],
+            Difference::Removed(batch, row) => [Some((0, *batch, *row, ChangeType::Delete)), None],
+            Difference::Changed((before, before_row), (after, after_row)) => [
+                Some((0, *before, *before_row, ChangeType::UpdatePreimage)),
+                Some((1, *after, *after_row, ChangeType::UpdatePostimage)),
+            ],
+        };
+        let is_over = rows.iter().flatten().any(|(side, batch, ..)| {
+            let held = self.batches[*side].as_ref();
+            held.is_some_and(|held| !Arc::ptr_eq(held.column(0), batch.column(0)))
+        });
+        let before = match is_over || self.picked.len() >= BATCH_ROWS {
+            true => self.flush()?,
+            false => None,
+        };
+        for (side, batch, row, change_type) in rows.into_iter().flatten() {
+            self.batches[side] = Some(batch.clone());
+            self.picked.push((side, row, change_type));
+        }
+        Ok(before)
+    }
+
+    /// The rows that were not returned yet.
+    ///
+    /// # Errors
+    /// An internal failure.
+    pub fn flush(&mut self) -> Result<Option<RecordBatch>> {
+        let picked = std::mem::take(&mut self.picked);
+        let batches = std::mem::take(&mut self.batches);
+        if picked.is_empty() {
+            return Ok(None);
+        }
+        let sides: Vec<usize> = (0..2).filter(|side| batches[*side].is_some()).collect();
+        let batches: Vec<&RecordBatch> = batches.iter().flatten().collect();
+        let place = |(side, row, _): &(usize, usize, ChangeType)| {
+            let held = sides.iter().position(|known| known == side);
+            (held.unwrap_or(0), *row)
+        };
+        let places: Vec<(usize, usize)> = picked.iter().map(place).collect();
+        let doing = || "cannot pick rows".to_owned();
+        let rows = interleave_record_batch(&batches, &places).io_context(doing)?;
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values(
+            picked.iter().map(|(.., change_type)| change_type.name()),
+        ));
+        let columns = rows.columns().iter().cloned().chain([names]).collect();
+        let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
+        Ok(Some(rows))
+    }
+
+    fn clear(&mut self) {
+        (self.picked, self.batches) = (Vec::new(), [None, None]);
+    }
+}
+
 /// Writes the changes of one snapshot while they are found.
 pub struct ChangesWriter {
     path: Location,
-    schema: SchemaRef,
+    differing: ChangeRows,
     most: u64,
-    /// The batches that rows were picked from, of the snapshot before and of this one.
-    batches: [Option<RecordBatch>; 2],
-    picked: Vec<(usize, usize, ChangeType)>,
     rows: u64,
     key: Vec<String>,
     writer: Option<(Staged, ObjectWriter)>,
@@ -149,25 +235,13 @@ impl ChangesWriter {
         rows_before: u64,
         schema: &Schema,
     ) -> Option<Self> {
-        if rows_before <= BATCH_ROWS as u64 || schema.field_with_name(CHANGE_TYPE).is_ok() {
+        if rows_before <= BATCH_ROWS as u64 {
             return None;
         }
-        let path = object(&root(table)?, table, date);
-        let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
-        let schema = Arc::new(Schema::new(
-            schema
-                .fields()
-                .iter()
-                .cloned()
-                .chain([change_type])
-                .collect::<Vec<_>>(),
-        ));
         Some(ChangesWriter {
-            path,
-            schema,
+            path: object(&root(table)?, table, date),
+            differing: ChangeRows::new(schema)?,
             most: rows_before / RARE,
-            batches: [None, None],
-            picked: Vec::new(),
             rows: 0,
             key: table.key.clone(),
             writer: None,
@@ -177,71 +251,37 @@ impl ChangesWriter {
 
     /// Takes a difference; they come in order of the key.
     pub fn see(&mut self, difference: &Difference<'_>) {
-        match difference {
-            Difference::Added(batch, row) => self.pick(1, batch, *row, ChangeType::Insert),
-            Difference::Removed(batch, row) => self.pick(0, batch, *row, ChangeType::Delete),
-            Difference::Changed((before, before_row), (after, after_row)) => {
-                self.pick(0, before, *before_row, ChangeType::UpdatePreimage);
-                self.pick(1, after, *after_row, ChangeType::UpdatePostimage);
-            }
-        }
-    }
-
-    fn pick(&mut self, side: usize, batch: &RecordBatch, row: usize, change_type: ChangeType) {
-        self.rows += 1;
+        self.rows += match difference {
+            Difference::Changed(..) => 2,
+            Difference::Added(..) | Difference::Removed(..) => 1,
+        };
         if self.is_over || self.rows > self.most {
             self.give_up();
             return;
         }
-        let is_same = |known: &RecordBatch| Arc::ptr_eq(known.column(0), batch.column(0));
-        if !self.batches[side].as_ref().is_some_and(is_same) || self.picked.len() >= BATCH_ROWS {
-            if let Err(error) = self.flush() {
-                debug!(path = %self.path, %error, "changes are not recorded");
-                self.give_up();
-                return;
-            }
-            self.batches[side] = Some(batch.clone());
+        let seen = match self.differing.see(difference) {
+            Ok(None) => Ok(()),
+            Ok(Some(rows)) => self.write(rows),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = seen {
+            debug!(path = %self.path, %error, "changes are not recorded");
+            self.give_up();
         }
-        self.picked.push((side, row, change_type));
     }
 
     fn give_up(&mut self) {
-        (self.is_over, self.writer, self.batches) = (true, None, [None, None]);
-        self.picked.clear();
+        (self.is_over, self.writer) = (true, None);
+        self.differing.clear();
     }
 
-    /// Writes what was picked from the batches.
-    fn flush(&mut self) -> Result<()> {
-        if self.picked.is_empty() {
-            return Ok(());
-        }
-        let picked = std::mem::take(&mut self.picked);
-        let sides: Vec<usize> = (0..2)
-            .filter(|side| self.batches[*side].is_some())
-            .collect();
-        let batches: Vec<&RecordBatch> = self.batches.iter().flatten().collect();
-        let places: Vec<(usize, usize)> = picked
-            .iter()
-            .map(|(side, row, _)| {
-                (
-                    sides.iter().position(|known| known == side).unwrap_or(0),
-                    *row,
-                )
-            })
-            .collect();
-        let doing = || "cannot pick rows".to_owned();
-        let rows = interleave_record_batch(&batches, &places).io_context(doing)?;
-        let names: ArrayRef = Arc::new(StringArray::from_iter_values(
-            picked.iter().map(|(.., change_type)| change_type.name()),
-        ));
-        let columns = rows.columns().iter().cloned().chain([names]).collect();
-        let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
+    fn write(&mut self, rows: RecordBatch) -> Result<()> {
         let (_, writer) = match &mut self.writer {
             Some(writer) => writer,
             none => {
                 let staged = Staged::create(&self.path)?;
-                let writer =
-                    ObjectWriter::create(staged.writer()?, &self.schema, &self.key, &self.path)?;
+                let schema = self.differing.schema();
+                let writer = ObjectWriter::create(staged.writer()?, schema, &self.key, &self.path)?;
                 none.insert((staged, writer))
             }
         };
@@ -259,7 +299,12 @@ impl ChangesWriter {
     ) {
         let path = self.path.clone();
         let log = |error: Error| debug!(%path, %error, "changes are not recorded");
-        if let Err(error) = self.flush() {
+        let rest = match self.differing.flush() {
+            Ok(None) => Ok(()),
+            Ok(Some(rows)) => self.write(rows),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = rest {
             return log(error);
         }
         if self.is_over {

@@ -481,6 +481,30 @@ impl Intervals {
         })))
     }
 
+    /// Rows of the table with their intervals as two columns, as the object has them.
+    ///
+    /// # Errors
+    /// An internal failure if the rows do not have the table's columns.
+    pub fn with_intervals(&self, rows: &RecordBatch, spans: &[Interval]) -> Result<RecordBatch> {
+        let starts: Date32Array = spans.iter().map(|span| Some(to_days(span.start))).collect();
+        let end = |span: &Interval| self.convention.encode(span.end).map(to_days);
+        let ends: Date32Array = spans.iter().map(end).collect();
+        let own = columns_by_name(rows);
+        let column = |field: &Arc<Field>| -> Result<ArrayRef> {
+            match field.name() {
+                name if *name == self.convention.start_column => Ok(Arc::new(starts.clone())),
+                name if *name == self.convention.end_column => Ok(Arc::new(ends.clone())),
+                name => own.get(name.as_str()).copied().cloned().ok_or_else(|| {
+                    Error::internal(format!("the intervals' column '{name}' was not read"))
+                }),
+            }
+        };
+        let schema = self.object.schema();
+        let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+        RecordBatch::try_new(schema.clone(), columns)
+            .internal_context(|| "cannot put rows and intervals together".into())
+    }
+
     /// The schema of the snapshot at an index of the observed ones.
     ///
     /// # Errors

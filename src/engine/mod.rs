@@ -16,6 +16,7 @@ pub mod pins;
 pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;
+pub mod statistics;
 pub mod table;
 pub mod table_part;
 pub mod units;

@@ -11,6 +11,8 @@ mod date_columns;
 mod dated_sources;
 #[cfg(feature = "sql")]
 mod demo;
+#[cfg(feature = "frames")]
+mod describe;
 mod dialects;
 mod dry_runs;
 mod duplicates;

@@ -58,6 +58,42 @@ pub struct DiffArgs {
     /// The maximum number of rows to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
+    /// Print how the values of each column changed instead of rows
+    #[arg(long)]
+    pub summary: bool,
+    /// The columns of the summary [default: those that changed]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "COLUMN,...",
+        requires = "summary"
+    )]
+    pub columns: Vec<String>,
+    /// How many of the most frequent values of each date the summary has of each column
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "summary")]
+    pub top: usize,
+    /// Write all rows that differ to a .parquet, .csv or .ndjson file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// `asof describe`
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// The table, or the path of a file of intervals
+    pub table: String,
+    /// The date [default: latest]
+    #[arg(value_parser = latest_or_day, value_name = "DATE")]
+    pub day: Option<Day>,
+    /// The date, as an option
+    #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with = "day")]
+    pub date: Option<Day>,
+    /// The columns to describe [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
+    pub columns: Vec<String>,
+    /// How many of the most frequent values to print of each column
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
 }
 
 /// `asof history`
@@ -68,6 +104,9 @@ pub struct HistoryArgs {
     /// The key: a value for each of its columns, as asof show prints it
     #[arg(required = true, allow_negative_numbers = true)]
     pub key: Vec<String>,
+    /// Write the key's rows of the intervals to a .parquet, .csv or .ndjson file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
 }
 
 /// `asof status`

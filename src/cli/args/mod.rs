@@ -17,8 +17,8 @@ pub use self::jobs::{
     UsingArg,
 };
 pub use self::looking::{
-    DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs, StrategyArg,
-    VerifyArgs,
+    DescribeArgs, DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs,
+    StrategyArg, VerifyArgs,
 };
 pub use self::prune::PruneArgs;
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
@@ -71,7 +71,8 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print only errors, and the results of show, diff, history, status and partitions
+    /// Print only errors, and the results of show, diff, describe, history, status and
+    /// partitions
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Print more output; -vv also logs what asof skips or retries
@@ -151,6 +152,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Show what changed in a table between two dates
     Diff(DiffArgs),
+    /// Show what the values of each column are, and how often they changed
+    Describe(DescribeArgs),
     /// Show every interval of one key
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
@@ -197,6 +200,7 @@ impl Command {
             Command::Join(_) => "join",
             Command::Show(_) => "show",
             Command::Diff(_) => "diff",
+            Command::Describe(_) => "describe",
             Command::History(_) => "history",
             Command::Status(_) => "status",
             Command::Schema(_) => "schema",

@@ -1,10 +1,11 @@
-//! `diff`: how many rows changed, in which columns, and the first of them.
+//! `diff`: how many rows changed, in which columns, and the first of them or a summary by column.
 
-use super::Render;
+use super::describe::{bar, facts};
 use super::show::value;
-use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, count, number, paint};
+use super::{MANY, Render};
+use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::ColumnChange;
-use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
+use crate::commands::diff::{ChangeKind, ColumnSummary, DiffReport, DiffSide, RowChange};
 use crate::error::Result;
 
 impl Render for DiffReport {
@@ -50,8 +51,11 @@ impl Render for DiffReport {
         for row in &self.rows {
             printer.line(row_change(row, printer.verbose))?;
         }
+        if let Some(summary) = &self.summary {
+            summed_up(printer, self, summary)?;
+        }
         let rest = self.added + self.removed + self.changed - self.rows.len() as u64;
-        if rest > 0 {
+        if rest > 0 && self.summary.is_none() && self.out.is_none() {
             printer.line(paint(
                 DIM,
                 format!(
@@ -61,8 +65,81 @@ impl Render for DiffReport {
                 ),
             ))?;
         }
+        if let Some(out) = &self.out {
+            printer.line(format!("wrote {out}"))?;
+        }
         Ok(())
     }
+}
+
+/// The columns whose values are not spread as before, or that keys changed, and which are the same.
+fn summed_up(printer: &Printer, report: &DiffReport, summary: &[ColumnSummary]) -> Result<()> {
+    let is_same = |column: &&ColumnSummary| {
+        column.changed.unwrap_or(0) == 0
+            && column.old == column.new
+            && column.frequent.iter().all(|value| value.old == value.new)
+    };
+    let (same, other): (Vec<&ColumnSummary>, Vec<&ColumnSummary>) =
+        summary.iter().partition(is_same);
+    for column in other.iter().take(MANY) {
+        one_column(printer, report, column)?;
+    }
+    if other.len() > MANY {
+        let more = count((other.len() - MANY) as u64, "more column");
+        let more = format!("... {more}; --columns COLUMN,... shows some, --json shows all");
+        printer.line(paint(DIM, more))?;
+    }
+    if !same.is_empty() {
+        let names: Vec<&str> = same
+            .iter()
+            .take(MANY)
+            .map(|one| one.name.as_str())
+            .collect();
+        let more = match same.len().saturating_sub(MANY) {
+            0 => String::new(),
+            more => format!(", and {} more", number(more as u64)),
+        };
+        printer.line(format!("  same values: {}{more}", names.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// One column's values on both dates.
+fn one_column(printer: &Printer, report: &DiffReport, column: &ColumnSummary) -> Result<()> {
+    let changed = match column.changed {
+        Some(changed) => format!(", {} changed", count(changed, "key")),
+        None if column.key => ", key".to_owned(),
+        None => ", not compared".to_owned(),
+    };
+    printer.line(format!(
+        "\n{}  {}{changed}",
+        paint(BOLD, &column.name),
+        column.data_type
+    ))?;
+    let (old, new) = (&column.old, &column.new);
+    let mut rows: Vec<Vec<String>> = facts(old)
+        .into_iter()
+        .zip(facts(new))
+        .map(|((name, old), (_, new))| {
+            vec![format!("  {name}"), old, String::new(), new, String::new()]
+        })
+        .collect();
+    // Not those that say the same on both sides.
+    rows.retain(|row| !row[1].is_empty() || !row[3].is_empty());
+    let most = column.frequent.iter().map(|value| value.old.max(value.new));
+    let most = most.max().unwrap_or_default();
+    rows.extend(column.frequent.iter().map(|frequent| {
+        vec![
+            format!("  {}", value(Some(&frequent.value))),
+            number(frequent.old),
+            bar(frequent.old, most),
+            number(frequent.new),
+            bar(frequent.new, most),
+        ]
+    }));
+    let dates = [&report.from, &report.to].map(|side| side.date.to_string());
+    let header = ["", dates[0].as_str(), "", dates[1].as_str(), ""];
+    printer.line(columns(&header, rows, &[1, 3]))
 }
 
 /// The most values of an added or removed row in a line, unless all are asked for.

@@ -11,6 +11,7 @@
 mod backfill;
 mod check;
 mod compact;
+mod describe;
 mod diff;
 mod expand;
 mod history;

@@ -9,20 +9,18 @@ use crate::error::Result;
 /// The most characters of a value that are shown.
 const WIDE: usize = 40;
 
-fn short(text: &str) -> String {
-    if text.chars().count() <= WIDE {
-        return text.replace(['\n', '\r', '\t'], " ");
-    }
-    text.chars()
-        .take(WIDE - 3)
-        .collect::<String>()
-        .replace(['\n', '\r', '\t'], " ")
-        + "..."
+/// A value on one line, cut to a number of characters.
+pub(super) fn shortened(text: &str, width: usize) -> String {
+    let cut = match text.chars().count() <= width {
+        true => text.to_owned(),
+        false => text.chars().take(width - 3).collect::<String>() + "...",
+    };
+    cut.replace(['\n', '\r', '\t'], " ")
 }
 
 /// A value as one short line of text.
 pub(super) fn value(value: Option<&String>) -> String {
-    value.map_or_else(|| "null".to_owned(), |text| short(text))
+    value.map_or_else(|| "null".to_owned(), |text| shortened(text, WIDE))
 }
 
 /// Rows as a table, numbers at the right.

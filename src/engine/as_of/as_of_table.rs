@@ -227,6 +227,13 @@ impl AsOfTable {
         }
     }
 
+    /// Whether no key stands twice, because asof checked that when it wrote the rows. It is known
+    /// until the rows are read. A copy that was refused may have such keys all the same.
+    pub fn has_unique_keys(&self) -> bool {
+        let is_managed = self.table.own || self.origin() == Origin::Intervals;
+        is_managed && self.is_sorted_by_key()
+    }
+
     /// The columns that the intervals do not compare, if they serve the rows: the values of these
     /// columns are those of each interval's first day, and so perhaps not those of the date.
     pub fn not_compared(&self) -> Vec<String> {

@@ -7,32 +7,40 @@
 //! A column counts as changed in a row under the same rule as the row itself: null equals null, NaN
 //! equals NaN, 0.0 equals -0.0, and 5 is 5 in whatever width.
 //!
+//! A file that is named gets the rows that differ, all of them, as a snapshot's recorded changes
+//! have them ([`crate::engine::changes`]). A summary reads each state once more, and counts its
+//! values.
+//!
 //! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of
-//! an external side the sorter's budget.
+//! an external side the sorter's budget; for a summary the different values of each column, up to
+//! half of `--memory`.
+
+mod listing;
+mod side;
+mod summary;
 
 use std::cell::Cell;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
+use self::listing::Listing;
+use self::side::Side;
+pub use self::summary::{ColumnSummary, FrequentOnSides};
+use self::summary::{Compared, summary};
 use super::Workspace;
-use super::cells::{Cells, ColumnChange, cell};
+use super::cells::ColumnChange;
 use super::lookup::{latest_states, refused_state};
-use crate::domain::cast::{as_text_of, conform};
-use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
-use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
-use crate::domain::schema::{Drift, HeldSchemas, TypeClash, TypeClashes, columns_by_name, unify};
+use super::out_file::{OutFile, OutTarget};
+use crate::domain::diff::{Difference, diff as merge};
+use crate::domain::key_order::KeyEncoder;
+use crate::domain::schema::{Drift, HeldSchemas, TypeClashes, unify};
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
-use crate::engine::digests::row_digests;
-use crate::engine::table::{SnapshotTable, show_key};
+use crate::engine::changes::{CHANGE_TYPE, ChangeRows};
+use crate::engine::statistics::require_polars;
 use crate::engine::units::{UnitSource, settle};
-use crate::error::{Context, Error, Result};
-use crate::memory::SORTER_BYTES;
+use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::storage::Batches;
-use crate::storage::sorter::Sorter;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +55,14 @@ pub struct DiffOptions {
     pub to_refused: bool,
     /// How many differences the report lists.
     pub limit: usize,
+    /// Whether the report has what the values of each column were before and after.
+    pub summary: bool,
+    /// The columns of the summary, in which order; all if empty.
+    pub columns: Vec<String>,
+    /// How many of the most frequent values of each state the summary has.
+    pub top: usize,
+    /// The file to write the rows to that differ.
+    pub out: Option<String>,
 }
 
 /// One side of a comparison.
@@ -120,15 +136,28 @@ pub struct DiffReport {
     pub not_compared: Vec<String>,
     /// The first differences, in the order of the key.
     pub rows: Vec<RowChange>,
+    /// What the values of each column were before and after, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Vec<ColumnSummary>>,
+    /// The file that the rows that differ were written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<String>,
 }
 
 /// Compares a table as of two dates.
 ///
 /// # Errors
-/// A usage error for a table that there is not; a refusal for a date before the first snapshot, for
-/// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that
-/// was refused may have all of these.
+/// A usage error for a table that there is not, and for a file that may not be written; a refusal
+/// for a date before the first snapshot, for keys with nulls or that stand twice, and for columns
+/// whose types cannot be compared. A copy that was refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
+    if options.summary {
+        require_polars("asof diff --summary")?;
+    }
+    let out = options.out.as_deref();
+    let out = out
+        .map(|out| OutTarget::parse(workspace, out))
+        .transpose()?;
     let to = options.to;
     let from = match options.from {
         Some(from) => from,
@@ -139,6 +168,9 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         false => latest_states(workspace, &options.table, &[from, to])?,
     };
     let table = &history.table;
+    if let Some(out) = &out {
+        out.prepare(workspace, history.intervals(), &table.root)?;
+    }
     let first = history.resolve_latest(from, |first| {
         format!("asof diff {} {first} {to}", options.table)
     })?;
@@ -147,20 +179,14 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
     })?;
     let old = history.latest(first, None)?;
     let new = history.latest(second, Some(&old.schema))?;
-    let side = |date: NaiveDate, as_of: &AsOfTable| DiffSide {
-        date,
-        snapshot_date: as_of.observed,
-        source: as_of.origin(),
-        rows: None,
-    };
     let both = unified(&old.schema, &new.schema, options.to_refused)
         .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
     let schema = with_units(&history, &both.schema, [&old, &new])?;
     let mut report = DiffReport {
         table: table.name.clone(),
         key: table.key.clone(),
-        from: side(from, &old),
-        to: side(to, &new),
+        from: DiffSide::new(from, &old),
+        to: DiffSide::new(to, &new),
         added: 0,
         removed: 0,
         changed: 0,
@@ -168,24 +194,79 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         schema: both.in_words(),
         not_compared: not_compared(&old, &new),
         rows: Vec::new(),
+        summary: None,
+        out: out.as_ref().map(|out| out.shown(workspace)),
     };
+    let side = Side {
+        table,
+        schema: &schema,
+        compared: compared_columns(&schema, &report.not_compared),
+        encoder: KeyEncoder::new(&schema, &table.key)?,
+        clashes: both.clashes,
+    };
+    let has_unique_keys = !options.to_refused && old.has_unique_keys() && new.has_unique_keys();
+    let mut rows = out.map(|out| RowsOut::create(&out, &side)).transpose()?;
     if first != second {
-        let side = Side {
-            table,
-            schema: &schema,
-            compared: compared_columns(&schema, &report.not_compared),
-            encoder: KeyEncoder::new(&schema, &table.key)?,
-            clashes: both.clashes,
-        };
-        compare(
-            &side,
-            &old,
-            (&new, options.to_refused),
-            options.limit,
-            &mut report,
-        )?;
+        let new = (&new, options.to_refused);
+        compare(&side, &old, new, options.limit, &mut report, rows.as_mut())?;
     }
+    if options.summary {
+        let compared = Compared {
+            old: &old,
+            new: &new,
+            has_unique_keys,
+            changed: &report.columns,
+            not_compared: &report.not_compared,
+        };
+        report.summary = Some(summary(workspace, options, &side, &compared)?);
+    }
+    rows.map(RowsOut::publish).transpose()?;
     Ok(report)
+}
+
+impl DiffSide {
+    /// A side that has not been read.
+    fn new(date: NaiveDate, as_of: &AsOfTable) -> Self {
+        DiffSide {
+            date,
+            snapshot_date: as_of.observed,
+            source: as_of.origin(),
+            rows: None,
+        }
+    }
+}
+
+/// The file of the rows that differ.
+struct RowsOut {
+    rows: ChangeRows,
+    file: OutFile,
+}
+
+impl RowsOut {
+    fn create(out: &OutTarget, side: &Side<'_>) -> Result<Self> {
+        let rows = ChangeRows::new(side.schema).ok_or_else(|| {
+            Error::usage(format!(
+                "table {} has a column '{CHANGE_TYPE}', which --out adds to the rows",
+                side.table.name
+            ))
+        })?;
+        let file = OutFile::create(out, rows.schema())?;
+        Ok(RowsOut { rows, file })
+    }
+
+    fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
+        match self.rows.see(difference)? {
+            Some(rows) => self.file.write(rows),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(mut self) -> Result<()> {
+        if let Some(rows) = self.rows.flush()? {
+            self.file.write(rows)?;
+        }
+        self.file.publish()
+    }
 }
 
 /// The schema of both sides with the units of timestamps that hold the values of both.
@@ -293,6 +374,7 @@ fn compare(
     (new, is_refused): (&AsOfTable, bool),
     limit: usize,
     report: &mut DiffReport,
+    mut out: Option<&mut RowsOut>,
 ) -> Result<()> {
     let table = side.table;
     let attributes: Vec<String> = side
@@ -301,20 +383,15 @@ fn compare(
         .filter(|name| !table.key.contains(name))
         .cloned()
         .collect();
-    let mut listing = Listing {
-        key: &table.key,
-        counts: vec![0; attributes.len()],
-        attributes,
-        limit,
-        rows: Vec::new(),
-        old: None,
-        new: None,
-    };
+    let mut listing = Listing::new(&table.key, attributes, limit);
     let old_rows = Cell::new(0);
     let new_rows = Cell::new(0);
     let mut earlier = side.open(old, false, &old_rows)?;
     let mut later = side.open(new, is_refused, &new_rows)?;
     let changes = merge(&mut earlier, &mut later, |difference| {
+        if let Some(out) = out.as_deref_mut() {
+            out.see(&difference)?;
+        }
         listing.see(&difference)
     })?;
     (report.added, report.removed, report.changed) =
@@ -335,246 +412,6 @@ fn compare(
     Ok(())
 }
 
-/// What both sides are read by.
-struct Side<'a> {
-    table: &'a SnapshotTable,
-    schema: &'a SchemaRef,
-    compared: Vec<String>,
-    encoder: KeyEncoder,
-    /// The columns whose types have nothing in common.
-    clashes: TypeClashes,
-}
-
-impl Side<'_> {
-    /// The rows of a state in the order of the key, counted. Those of a copy that was refused may
-    /// have keys with nulls, and keys that stand twice.
-    fn open<'s>(
-        &'s self,
-        as_of: &AsOfTable,
-        is_refused: bool,
-        rows: &'s Cell<u64>,
-    ) -> Result<impl Iterator<Item = Result<KeyedBatch>> + use<'s>> {
-        let date = as_of.observed;
-        let mut sequence = KeySequence::default();
-        Ok(self.sorted(as_of, is_refused)?.map(move |batch| {
-            let keyed = self
-                .keyed(&batch?)
-                .map_err(|error| error.within(format!("table {}, {date}", self.table.name)))?;
-            rows.set(rows.get() + keyed.digests.len() as u64);
-            if !is_refused {
-                self.refuse_duplicates(&keyed, &mut sequence, date)?;
-            }
-            Ok(keyed)
-        }))
-    }
-
-    fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {
-        let settled = self.settled(batch)?;
-        let digests = row_digests(&settled, self.compared.iter().map(String::as_str))?;
-        KeyedBatch::new(&self.encoder, conform(&settled, self.schema)?, digests)
-    }
-
-    /// The rows with the columns as text whose types have nothing in common. A text that is a value
-    /// of the type that the column had is that value: `1.50` and `1.5` do not differ.
-    fn settled(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let mut batch = batch.clone();
-        for clash in &self.clashes.0 {
-            let Ok(at) = batch.schema_ref().index_of(&clash.column) else {
-                continue;
-            };
-            let typed = [&clash.from, &clash.to]
-                .into_iter()
-                .find(|data_type| *data_type != &DataType::Utf8);
-            let column = as_text_of(batch.column(at), typed, &clash.column)?;
-            batch = with_column(&batch, at, column)?;
-        }
-        Ok(batch)
-    }
-
-    /// The rows of a state in the order of the key; keys with nulls are refused, unless the copy
-    /// was.
-    fn sorted(&self, as_of: &AsOfTable, is_refused: bool) -> Result<Batches> {
-        let table = self.table;
-        let is_of_key = |clash: &TypeClash| table.key.contains(&clash.column);
-        // As text, keys have another order.
-        let keys_are_settled = self.clashes.0.iter().any(is_of_key);
-        if as_of.is_sorted_by_key() && !keys_are_settled {
-            return as_of.read_in_schema_order(None);
-        }
-        let date = as_of.observed;
-        let mut schema = as_of.schema.clone();
-        let mut sorter = Sorter::new(&table.key, SORTER_BYTES);
-        for batch in as_of.read_in_schema_order(None)? {
-            let batch = match keys_are_settled {
-                true => self.settled(&batch?)?,
-                false => batch?,
-            };
-            if !is_refused {
-                table.keys(&batch, date)?;
-            }
-            schema = batch.schema();
-            sorter.push(batch)?;
-        }
-        sorter.finish(&schema)
-    }
-
-    /// Refuses the first key that stands twice; no merge has an answer for it.
-    fn refuse_duplicates(
-        &self,
-        keyed: &KeyedBatch,
-        sequence: &mut KeySequence,
-        date: NaiveDate,
-    ) -> Result<()> {
-        let steps = sequence.steps(&keyed.keys);
-        match steps.iter().position(|step| *step == KeyStep::Repeats) {
-            None => Ok(()),
-            Some(row) => {
-                let shown = [show_key(&keyed.batch, &self.table.key, row)];
-                Err(self.table.duplicate_keys(date, 1, &shown))
-            }
-        }
-    }
-}
-
-/// The batch with another column in the place of one.
-fn with_column(batch: &RecordBatch, at: usize, column: ArrayRef) -> Result<RecordBatch> {
-    let mut fields: Vec<FieldRef> = batch.schema_ref().fields().to_vec();
-    let field = fields[at].as_ref().clone();
-    fields[at] = Arc::new(field.with_data_type(column.data_type().clone()));
-    let mut columns = batch.columns().to_vec();
-    columns[at] = column;
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .internal_context(|| "cannot compare a column as text".into())
-}
-
-/// Counts differences by column and keeps the first ones.
-struct Listing<'a> {
-    key: &'a [String],
-    attributes: Vec<String>,
-    counts: Vec<u64>,
-    limit: usize,
-    rows: Vec<RowChange>,
-    old: Option<Cells>,
-    new: Option<Cells>,
-}
-
-impl Listing<'_> {
-    fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
-        let listed = self.rows.len() < self.limit;
-        match *difference {
-            Difference::Added(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
-                    name,
-                    old: None,
-                    new: Some(value),
-                });
-                let columns = columns.collect();
-                self.list(ChangeKind::Added, batch, row, columns);
-            }
-            Difference::Removed(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
-                    name,
-                    old: Some(value),
-                    new: None,
-                });
-                let columns = columns.collect();
-                self.list(ChangeKind::Removed, batch, row, columns);
-            }
-            Difference::Changed((old, old_row), (new, new_row)) => {
-                let differing = self.differing(old, old_row, new, new_row)?;
-                differing.iter().for_each(|at| self.counts[*at] += 1);
-                if listed {
-                    let columns = differing
-                        .iter()
-                        .map(|at| self.change(*at, (old, old_row), (new, new_row)))
-                        .collect();
-                    self.list(ChangeKind::Changed, new, new_row, columns);
-                }
-            }
-            Difference::Added(..) | Difference::Removed(..) => {}
-        }
-        Ok(())
-    }
-
-    fn list(
-        &mut self,
-        kind: ChangeKind,
-        batch: &RecordBatch,
-        row: usize,
-        columns: Vec<ColumnChange>,
-    ) {
-        let key = self
-            .key
-            .iter()
-            .filter_map(|name| {
-                let value = cell(batch.column_by_name(name)?, row);
-                // Only a copy that was refused has nulls in its key.
-                Some(value.unwrap_or_else(|| "null".to_owned()))
-            })
-            .collect();
-        self.rows.push(RowChange { kind, key, columns });
-    }
-
-    /// The values of a row that are not null, by column.
-    fn values<'a>(
-        &'a self,
-        batch: &'a RecordBatch,
-        row: usize,
-    ) -> impl Iterator<Item = (String, String)> + 'a {
-        let columns = columns_by_name(batch);
-        self.attributes.iter().filter_map(move |name| {
-            let column = columns.get(name.as_str())?;
-            Some((name.clone(), cell(column, row)?))
-        })
-    }
-
-    fn change(
-        &self,
-        at: usize,
-        old: (&RecordBatch, usize),
-        new: (&RecordBatch, usize),
-    ) -> ColumnChange {
-        let name = &self.attributes[at];
-        let value = |(batch, row): (&RecordBatch, usize)| {
-            batch
-                .column_by_name(name)
-                .and_then(|column| cell(column, row))
-        };
-        ColumnChange {
-            name: name.clone(),
-            old: value(old),
-            new: value(new),
-        }
-    }
-
-    /// The columns in which two rows differ; a batch's cells are digested when its first changed
-    /// row is met.
-    fn differing(
-        &mut self,
-        old: &RecordBatch,
-        old_row: usize,
-        new: &RecordBatch,
-        new_row: usize,
-    ) -> Result<Vec<usize>> {
-        let old = cells(&mut self.old, old, &self.attributes)?;
-        let new = cells(&mut self.new, new, &self.attributes)?;
-        Ok(old.differing(old_row, new, new_row).collect())
-    }
-}
-
-/// The cells of a batch: those that are held, if they are of it.
-fn cells<'a>(
-    held: &'a mut Option<Cells>,
-    batch: &RecordBatch,
-    columns: &[String],
-) -> Result<&'a Cells> {
-    let cells = match held.take().filter(|held| held.are_of(batch)) {
-        Some(cells) => cells,
-        None => Cells::of(batch, columns)?,
-    };
-    Ok(held.insert(cells))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
@@ -589,8 +426,8 @@ mod tests {
             table: "item".into(),
             from: Some(date(from)),
             to: date(to),
-            to_refused: false,
             limit: 100,
+            ..DiffOptions::default()
         }
     }
 
