@@ -27,6 +27,7 @@
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `join_key_index` |
 //! | what changed between two snapshots | [`diff`] |
 //! | which copies stay when others are pruned | [`retention`] |
+//! | how other tools write the versions of a row, and what those of a key are together | [`scd2`] |
 //! | what must not be published | [`guard`]; of one column, [`guard::column`] |
 //! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
 //! | what is said of a column that is not there | [`missing_column`] |
@@ -72,6 +73,7 @@ pub mod path_columns;
 pub mod placeholders;
 pub mod retention;
 pub mod row_limits;
+pub mod scd2;
 pub mod schema;
 pub mod staleness;
 pub mod text;
