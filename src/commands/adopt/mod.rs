@@ -24,6 +24,8 @@
 mod options;
 mod plan;
 mod report;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use self::options::{AdoptOptions, AdoptedDates};

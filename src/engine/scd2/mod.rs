@@ -11,6 +11,10 @@ mod audit;
 mod columns;
 mod gather;
 mod runs;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use self::audit::{AuditExample, AuditFinding, AuditKind, Scd2Findings};
