@@ -15,7 +15,7 @@ use crate::commands::adopt::{AdoptOptions, adopt_table};
 use crate::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill};
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
-use crate::commands::compact::{CompactOptions, compact_tables};
+use crate::commands::compact::{CompactOptions, Scd2Options, compact_tables};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
 use crate::commands::history::{HistoryOptions, history};
@@ -464,6 +464,13 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
         track: args.track,
         condition: args.condition,
         select: args.select,
+        scd2: Scd2Options {
+            path: args.scd2,
+            current_column: args.current_column,
+            version_column: args.version_column,
+            surrogate_key: args.surrogate_key,
+            deleted_column: args.deleted_column,
+        },
         full: args.full,
         dry_run: args.dry_run,
     }

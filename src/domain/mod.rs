@@ -36,6 +36,7 @@
 //! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
+//! | which columns a warehouse expects of intervals | [`warehouse_columns`]; the text of a surrogate key, [`surrogate_key`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
 
 pub mod as_of_rule;
@@ -76,6 +77,8 @@ pub mod row_limits;
 pub mod scd2;
 pub mod schema;
 pub mod staleness;
+pub mod surrogate_key;
 pub mod text;
 pub mod type_names;
+pub mod warehouse_columns;
 pub mod widening;

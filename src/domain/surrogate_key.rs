@@ -47,7 +47,8 @@ pub fn key_texts(name: &str, column: &ArrayRef) -> Result<Vec<String>> {
         }
         DataType::Decimal128(_, scale) => {
             let numbers = column.as_primitive::<Decimal128Type>();
-            rows.map(|row| decimal(numbers.value(row), *scale)).collect()
+            rows.map(|row| decimal(numbers.value(row), *scale))
+                .collect()
         }
         DataType::Timestamp(unit, _) => {
             let numbers = cast(column, &DataType::Int64).internal_context(failed)?;
@@ -105,7 +106,8 @@ fn timestamp(value: i64, unit: TimeUnit, name: &str) -> Result<String> {
     };
     let rest = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
     let time = DateTime::from_timestamp(value.div_euclid(per_second), 0);
-    let time = time.ok_or_else(|| Error::refused(format!("column '{name}': {value} has no date")))?;
+    let time =
+        time.ok_or_else(|| Error::refused(format!("column '{name}': {value} has no date")))?;
     let whole = time.format("%Y-%m-%d %H:%M:%S");
     let fraction = format!("{rest:09}");
     Ok(match fraction.trim_end_matches('0') {
@@ -133,12 +135,22 @@ mod tests {
     #[test]
     fn values_are_written_as_documented() {
         assert_eq!(texts(Int32Array::from(vec![-7, 0])), ["-7", "0"]);
-        assert_eq!(texts(BooleanArray::from(vec![true, false])), ["true", "false"]);
-        assert_eq!(texts(StringArray::from(vec!["a|b", "c\\"])), ["a\\|b", "c\\\\"]);
+        assert_eq!(
+            texts(BooleanArray::from(vec![true, false])),
+            ["true", "false"]
+        );
+        assert_eq!(
+            texts(StringArray::from(vec!["a|b", "c\\"])),
+            ["a\\|b", "c\\\\"]
+        );
         assert_eq!(texts(Date32Array::from(vec![0])), ["1970-01-01"]);
         let decimals = |scale: i8| {
             let values = Decimal128Array::from(vec![150, -5, 0, 1_000]);
-            texts(values.with_precision_and_scale(10, scale).expect("decimals"))
+            texts(
+                values
+                    .with_precision_and_scale(10, scale)
+                    .expect("decimals"),
+            )
         };
         assert_eq!(decimals(2), ["1.5", "-0.05", "0", "10"]);
         assert_eq!(decimals(0), ["150", "-5", "0", "1000"]);

@@ -40,11 +40,7 @@ impl WarehouseColumns {
     ///
     /// # Errors
     /// A usage error that names the column and the option that renames it.
-    pub fn check<'a>(
-        &self,
-        table: &str,
-        others: impl IntoIterator<Item = &'a str>,
-    ) -> Result<()> {
+    pub fn check<'a>(&self, table: &str, others: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut known: Vec<&str> = others.into_iter().collect();
         for (name, option) in self.named() {
             if known.iter().any(|other| other.eq_ignore_ascii_case(name)) {

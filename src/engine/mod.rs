@@ -20,3 +20,4 @@ pub mod sql;
 pub mod table;
 pub mod table_part;
 pub mod units;
+pub mod warehouse;

@@ -75,7 +75,10 @@ fn of_copy(lake: &TestLake, day: chrono::NaiveDate) -> BTreeMap<i64, Option<i64>
 /// Takes the copy of a night as asof itself does.
 fn next_night(lake: &TestLake, day: chrono::NaiveDate, rows: &BTreeMap<i64, Option<i64>>) {
     let line = |(id, value): (&i64, &Option<i64>)| {
-        format!("{id},{}\n", value.map_or_else(String::new, |value| value.to_string()))
+        format!(
+            "{id},{}\n",
+            value.map_or_else(String::new, |value| value.to_string())
+        )
     };
     let lines: String = rows.iter().map(line).collect();
     lake.take(&day.to_string(), &format!("id,value\n{lines}"));
@@ -199,10 +202,14 @@ fn without_a_range_history_begins_with_the_first_start_and_ends_with_the_last_ch
 #[test]
 fn what_began_before_the_first_run_is_there_on_the_day_before_the_first_change() {
     let first = "1,10,1970-01-01 00:00:00,2024-01-03 23:30:00";
-    let (lake, options) = csv(&VERSIONS.replace("1,10,2024-01-01 10:00:00,2024-01-03 23:30:00", first));
+    let (lake, options) =
+        csv(&VERSIONS.replace("1,10,2024-01-01 10:00:00,2024-01-03 23:30:00", first));
     let report = adopted(&lake, &options).expect("adopted");
     assert_eq!(report.from, Some(date("2024-01-01")));
-    assert_eq!(of_intervals(&lake, date("2024-01-01")).get(&1), Some(&Some(10)));
+    assert_eq!(
+        of_intervals(&lake, date("2024-01-01")).get(&1),
+        Some(&Some(10))
+    );
     let (lake, mut options) = csv("id,value,valid_from,valid_to\n1,10,1970-01-01 00:00:00,\n");
     let error = adopted(&lake, &options).expect_err("nobody knows when");
     assert_eq!(error.kind(), Kind::Refused);
@@ -218,12 +225,21 @@ fn a_table_of_which_the_lake_knows_something_else_is_refused() {
     lake.take("2024-01-02", "id,value\n1,5\n");
     let error = adopted(&lake, &options).expect_err("a copy stands");
     assert_eq!(error.kind(), Kind::Refused, "{error}");
-    assert_eq!(error.hints()[0], "--to 2024-01-01, to adopt the dates before it");
+    assert_eq!(
+        error.hints()[0],
+        "--to 2024-01-01, to adopt the dates before it"
+    );
     options.to = Some(date("2024-01-01"));
     adopted(&lake, &options).expect("adopted");
     lake.compact("item");
-    assert_eq!(of_intervals(&lake, date("2024-01-02")).get(&1), Some(&Some(5)));
-    assert_eq!(of_intervals(&lake, date("2024-01-01")).get(&1), Some(&Some(10)));
+    assert_eq!(
+        of_intervals(&lake, date("2024-01-02")).get(&1),
+        Some(&Some(5))
+    );
+    assert_eq!(
+        of_intervals(&lake, date("2024-01-01")).get(&1),
+        Some(&Some(10))
+    );
     assert_eq!(verdict(&lake), Verdict::Ok);
     options.to = None;
     let error = adopted(&lake, &options).expect_err("other intervals stand");
@@ -262,7 +278,10 @@ fn a_table_whose_intervals_leave_something_out_needs_its_copies() {
     };
     lake.config.tables.insert("item".to_owned(), config);
     let error = adopted(&lake, &options).expect_err("refused");
-    assert_eq!((error.kind(), error.hints()[0].starts_with("--expand")), (Kind::Usage, true));
+    assert_eq!(
+        (error.kind(), error.hints()[0].starts_with("--expand")),
+        (Kind::Usage, true)
+    );
     options.expand = true;
     adopted(&lake, &options).expect("adopted");
     let intervals = Intervals::open_existing(&Location::local(lake.intervals()));

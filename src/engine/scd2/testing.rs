@@ -195,7 +195,9 @@ impl DailyRows {
             columns.push((name, Arc::new(StringArray::from_iter_values(texts))));
         }
         if let Some(name) = shape.deleted_column {
-            let marks = rows.iter().map(|row| if row.is_deleted { "True" } else { "False" });
+            let marks = rows
+                .iter()
+                .map(|row| if row.is_deleted { "True" } else { "False" });
             columns.push((name, Arc::new(StringArray::from_iter_values(marks))));
         }
         if let Some(name) = shape.current_column {
@@ -205,7 +207,9 @@ impl DailyRows {
                 .collect();
             columns.push((name, Arc::new(marks)));
         }
-        let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+        let columns = columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true));
         RecordBatch::try_from_iter_with_nullable(columns).expect("rows")
     }
 }

@@ -68,7 +68,11 @@ fn window_of(history: &DailyRows) -> DayWindow {
 }
 
 /// The rows of intervals on a day.
-fn on_day(intervals: &[RecordBatch], history: &DailyRows, day: usize) -> BTreeMap<i64, Option<i64>> {
+fn on_day(
+    intervals: &[RecordBatch],
+    history: &DailyRows,
+    day: usize,
+) -> BTreeMap<i64, Option<i64>> {
     let mut rows = BTreeMap::new();
     for batch in intervals {
         let batch = split(batch, &Convention::default()).expect("intervals");
