@@ -25,7 +25,7 @@ pub use self::columns::ColumnConfig;
 pub use self::openlineage::OpenLineageConfig;
 pub use self::row_limits::LimitsConfig;
 use self::table::check_word;
-pub use self::table::{HookCommand, TableConfig};
+pub use self::table::{HookCommand, Scd2Config, TableConfig};
 use self::variables::expand;
 pub use self::variables::{expand_path, with_defaults};
 use crate::domain::join::JoinKind;

@@ -3,20 +3,21 @@
 use chrono::NaiveDate;
 
 use super::args::{
-    AdHocArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs, DropArgs,
-    EventsJoinArgs, ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs, PruneArgs,
-    RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
+    AdHocArgs, AdoptArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs,
+    DropArgs, EventsJoinArgs, ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs,
+    PruneArgs, RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
 use super::render::{StatusPage, TimedPartitions, render};
 use crate::clock::Stopwatch;
+use crate::commands::adopt::{AdoptOptions, adopt_table};
 use crate::commands::backfill::{
     AdHoc, BackfillOptions, BackfillReport, DatesInColumn, backfill, plan_for_engine,
 };
 use crate::commands::check::project::{ProjectCheckOptions, check_project};
 use crate::commands::check::{CheckOptions, check};
-use crate::commands::compact::{CompactOptions, compact_tables};
+use crate::commands::compact::{CompactOptions, Scd2Options, compact_tables};
 use crate::commands::describe::{DescribeOptions, describe};
 use crate::commands::diff::{DiffOptions, diff};
 use crate::commands::expand::{ExpandOptions, expand};
@@ -57,6 +58,7 @@ pub(super) fn carry_out(
         Command::Init(args) => render(printer, &init(workspace, args.schema)?)?,
         Command::Snapshot(args) => return run.snapshot(&args),
         Command::Check(args) => return run.check(args),
+        Command::Adopt(args) => return run.adopt(*args),
         Command::Compact(args) => return run.compact(*args),
         Command::Backfill(args) => return run.backfill(*args),
         Command::Plan(args) => return run.plan(args),
@@ -200,6 +202,32 @@ impl CommandRun<'_> {
             self.printer.error(&failed.error);
         }
         Ok(run.failure().map_or(0, Kind::exit_code))
+    }
+
+    fn adopt(&self, args: AdoptArgs) -> Result<u8> {
+        let options = AdoptOptions {
+            source: args.given(),
+            table: args.table,
+            preset: args.preset.map(Into::into),
+            key: args.key,
+            start_column: args.start_column,
+            end_column: args.end_column,
+            end: args.end,
+            open_end: args.open_end,
+            deleted_column: args.deleted_column,
+            leave_out: args.leave_out,
+            timezone: args.timezone,
+            from: args.from.map(|day| self.on(day)),
+            to: args.to.map(|day| self.on(day)),
+            dates: args.dates.into(),
+            write: args.write,
+            expand: args.expand,
+        };
+        let report = adopt_table(self.workspace, &options, &mut std::io::stdin())?;
+        render(self.printer, &report)?;
+        let refusal = report.refusal();
+        refusal.iter().for_each(|error| self.printer.error(error));
+        Ok(refusal.map_or(0, |error| error.kind().exit_code()))
     }
 
     fn backfill(&self, args: BackfillArgs) -> Result<u8> {
@@ -475,6 +503,13 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
         track: args.track,
         condition: args.condition,
         select: args.select,
+        scd2: Scd2Options {
+            path: args.scd2,
+            current_column: args.current_column,
+            version_column: args.version_column,
+            surrogate_key: args.surrogate_key,
+            deleted_column: args.deleted_column,
+        },
         full: args.full,
         dry_run: args.dry_run,
     }

@@ -43,6 +43,7 @@ pub(super) fn declared(command: &Command) -> Result<DeclaredTypes> {
     match command {
         Command::Snapshot(args) => of_tables(&args.types, &args.csv),
         Command::Compact(args) => of_tables(&args.types, &args.csv),
+        Command::Adopt(args) => of_tables(&args.types, &args.csv),
         Command::Check(args) => {
             let types = args.types.clone().unwrap_or_default();
             let csv = dialect(&args.csv);

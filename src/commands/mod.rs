@@ -3,6 +3,7 @@
 //! A report is a plain struct; `cli` decides whether it becomes a table or JSON. Commands print
 //! nothing and ask nobody what time it is: they are given a [`Workspace`].
 
+pub mod adopt;
 pub mod backfill;
 mod cells;
 pub mod check;

@@ -58,6 +58,22 @@ impl HookCommand {
     }
 }
 
+/// A table for a warehouse: the intervals with more columns.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scd2Config {
+    /// Where it goes; by default into the lake.
+    pub path: Option<String>,
+    /// The column that marks current rows.
+    pub current_column: Option<String>,
+    /// The column of versions.
+    pub version_column: Option<String>,
+    /// The column of surrogate keys.
+    pub surrogate_key: Option<String>,
+    /// The column that marks records of deletions.
+    pub deleted_column: Option<String>,
+}
+
 /// One slowly changing table.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -122,6 +138,8 @@ pub struct TableConfig {
     pub condition: Option<String>,
     /// The columns that intervals are of, beside the key.
     pub select: Vec<String>,
+    /// The table for a warehouse that `asof compact` writes beside the intervals.
+    pub scd2: Option<Scd2Config>,
     /// The root of dated copies that another tool writes; they are read where they are.
     pub snapshots: Option<String>,
     /// The layout of those copies.

@@ -29,6 +29,7 @@
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `join_key_index` |
 //! | what changed between two snapshots | [`diff`] |
 //! | which copies stay when others are pruned | [`retention`] |
+//! | how other tools write the versions of a row, and what those of a key are together | [`scd2`] |
 //! | what must not be published | [`guard`]; of one column, [`guard::column`] |
 //! | how long a row and a key may be, and how many columns there may be | [`row_limits`] |
 //! | what is said of a column that is not there | [`missing_column`] |
@@ -37,6 +38,7 @@
 //! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
+//! | which columns a warehouse expects of intervals | [`warehouse_columns`]; the text of a surrogate key, [`surrogate_key`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
 
 pub mod as_of_rule;
@@ -76,8 +78,11 @@ pub mod path_columns;
 pub mod placeholders;
 pub mod retention;
 pub mod row_limits;
+pub mod scd2;
 pub mod schema;
 pub mod staleness;
+pub mod surrogate_key;
 pub mod text;
 pub mod type_names;
+pub mod warehouse_columns;
 pub mod widening;

@@ -32,6 +32,7 @@ use chrono::NaiveDate;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
+pub(super) use self::column::day_of;
 pub use self::column::{DateColumn, NamedBy};
 use self::column::{InRange, within_range};
 use self::splitter::{PREFIX, Splitter, sweep_temporary};

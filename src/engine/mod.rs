@@ -13,6 +13,7 @@ pub mod intervals;
 pub mod join;
 pub mod join_input;
 pub mod pins;
+pub mod scd2;
 pub mod selection;
 #[cfg(feature = "sql")]
 pub mod sql;
@@ -20,3 +21,4 @@ pub mod statistics;
 pub mod table;
 pub mod table_part;
 pub mod units;
+pub mod warehouse;

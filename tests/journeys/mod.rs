@@ -44,6 +44,7 @@ mod projects;
 mod prune;
 mod quarantine;
 mod refused;
+mod scd2;
 mod secrets;
 #[cfg(feature = "sql")]
 mod selections;

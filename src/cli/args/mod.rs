@@ -1,5 +1,6 @@
 //! The command line: names, flags and defaults are a contract, and docs/cli.md is made from them.
 
+mod adopt;
 mod jobs;
 mod looking;
 mod prune;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::adopt::{AdoptArgs, DatesArg, PresetArg};
 pub use self::jobs::{
     AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, PlanArgs,
     UsingArg,
@@ -140,6 +142,8 @@ pub enum Command {
     /// Check asof.toml, or show how asof reads a source: format, dialect, columns, types and first
     /// rows
     Check(CheckArgs),
+    /// Audit an SCD type 2 table of another tool, and make a table of the lake of it
+    Adopt(Box<AdoptArgs>),
     /// Turn snapshots into validity intervals, losslessly
     Compact(Box<CompactArgs>),
     /// Run jobs for each date of a range, with the tables as of that date
@@ -194,6 +198,7 @@ impl Command {
             Command::Demo(_) => "demo",
             Command::Snapshot(_) => "snapshot",
             Command::Check(_) => "check",
+            Command::Adopt(_) => "adopt",
             Command::Compact(_) => "compact",
             Command::Backfill(_) => "backfill",
             Command::Plan(_) => "plan",

@@ -275,6 +275,23 @@ pub struct CompactArgs {
     /// The only columns of the intervals, besides the key
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...")]
     pub select: Vec<String>,
+    /// Where to write the intervals once more, as a table for a warehouse: a .parquet file or a
+    /// folder; by default into the lake, below scd2, if one of the columns below is named
+    #[arg(long, value_name = "PATH", help_heading = "A table for a warehouse")]
+    pub scd2: Option<String>,
+    /// Its column that marks the rows that hold on the last date, such as is_current
+    #[arg(long, value_name = "NAME", help_heading = "A table for a warehouse")]
+    pub current_column: Option<String>,
+    /// Its column that numbers the rows of each key, from 1
+    #[arg(long, value_name = "NAME", help_heading = "A table for a warehouse")]
+    pub version_column: Option<String>,
+    /// Its column that holds the MD5 of key and start
+    #[arg(long, value_name = "NAME", help_heading = "A table for a warehouse")]
+    pub surrogate_key: Option<String>,
+    /// Its column that marks records of deletions; each is a row more, from when a key is gone
+    /// until it returns
+    #[arg(long, value_name = "NAME", help_heading = "A table for a warehouse")]
+    pub deleted_column: Option<String>,
     /// Rebuild from all snapshots, with the settings of the existing intervals
     #[arg(long)]
     pub full: bool,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
+
 use crate::domain::dedup::Dedup;
 use crate::domain::retention::{KeepCount, KeepSpan};
 use crate::domain::staleness::StateFilter;
 use crate::domain::type_names::{DECLARABLE, parse_type};
 use crate::error::Error;
 use crate::memory::MemoryBudget;
-use crate::model::{Day, DaySpan};
+use crate::model::{Day, DaySpan, parse_date};
 use crate::source::Dialect;
 
 fn with_hints(error: &Error) -> String {
@@ -35,6 +37,11 @@ pub(super) fn latest_or_day(text: &str) -> Result<Day, String> {
     } else {
         day(text)
     }
+}
+
+/// Reads a date of the calendar, and no word such as `today`.
+pub(super) fn calendar_date(text: &str) -> Result<NaiveDate, String> {
+    parse_date(text).map_err(|error| with_hints(&error))
 }
 
 pub(super) fn memory(text: &str) -> Result<MemoryBudget, String> {

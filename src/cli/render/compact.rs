@@ -2,7 +2,9 @@
 
 use super::{Render, dropped_rows, facts, selected};
 use crate::cli::printer::{BOLD, Printer, RED, count, number, paint, size};
-use crate::commands::compact::{CompactReport, CompactionMode, CompactionRun, TableCompaction};
+use crate::commands::compact::{
+    CompactReport, CompactionMode, CompactionRun, Scd2Outcome, Scd2Report, TableCompaction,
+};
 use crate::error::Result;
 
 impl Render for CompactionRun {
@@ -28,7 +30,10 @@ fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
         printer.line(format!("  only {selected}"))?;
     }
     if report.dry_run {
-        return Ok(());
+        return match &report.scd2 {
+            Some(scd2) => printer.line(format!("  would write {} of the intervals", scd2.path)),
+            None => Ok(()),
+        };
     }
     let mut rows = Vec::new();
     if report.mode != CompactionMode::UpToDate {
@@ -53,12 +58,32 @@ fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
         size(report.bytes),
         report.path.clone(),
     ]);
+    rows.extend(report.scd2.as_ref().map(scd2));
     facts(printer, rows, &[1])?;
     if let (Some(rule), Some(dropped)) = (&report.dedup, report.dropped_rows) {
         let table = report.table.as_str();
         dropped_rows(printer, table, rule, dropped, report.snapshot_rows)?;
     }
     printer.line(format!("  as of D: {}", report.condition))
+}
+
+/// The table for a warehouse.
+fn scd2(report: &Scd2Report) -> Vec<String> {
+    let deletions = report.deletion_records.filter(|records| *records > 0);
+    let deletions = deletions.map(|records| format!("{} of deletions, ", number(records)));
+    let up_to_date = match report.outcome {
+        Scd2Outcome::UpToDate => ", up to date",
+        Scd2Outcome::Written | Scd2Outcome::Planned => "",
+    };
+    vec![
+        "scd2".to_owned(),
+        report.rows.map(number).unwrap_or_default(),
+        format!(
+            "rows: {}{}{up_to_date}",
+            deletions.unwrap_or_default(),
+            report.path
+        ),
+    ]
 }
 
 fn headline(report: &CompactReport) -> String {

@@ -8,6 +8,7 @@
 //! JSON document, and one more arm in [`render`]. So a report must carry everything that a page
 //! would show: an implementation never asks the workspace, the lake or the clock.
 
+mod adopt;
 mod backfill;
 mod check;
 mod compact;

@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod report;
 mod reuse;
+mod scd2;
 #[cfg(all(test, feature = "sql"))]
 mod selection_tests;
 mod settings;
@@ -35,6 +36,8 @@ use serde::Serialize;
 use self::existing::Existing;
 use self::lineage::CompactRun;
 use self::plan::Compaction;
+use self::scd2::Scd2Table;
+pub use self::scd2::{Scd2Options, Scd2Outcome, Scd2Report};
 pub use self::settings::CompactOptions;
 pub use self::tables::{CompactionRun, FailedCompaction, TableCompaction};
 use super::Workspace;
@@ -133,6 +136,9 @@ pub struct CompactReport {
     pub detected: Vec<ReadAs>,
     /// The condition that selects the rows as of a date.
     pub condition: String,
+    /// The table for a warehouse, if there is to be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scd2: Option<Scd2Report>,
     /// What object stores were asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_requests: Option<RequestCounts>,
@@ -353,9 +359,10 @@ fn run(
     options: &CompactOptions,
 ) -> Result<CompactReport> {
     let declared = declared_types(&table);
+    let name = table.name.clone();
+    let scd2 = Scd2Table::plan(workspace, &name, path, options)?;
     loop {
-        let name = table.name.clone();
-        let planned = Compaction::plan(
+        let mut planned = Compaction::plan(
             workspace,
             table.clone(),
             declared.clone(),
@@ -363,8 +370,12 @@ fn run(
             existing,
             options,
         )?;
+        planned.columns_beside = scd2.as_ref().map(|scd2| scd2.columns.clone());
         match planned.apply()? {
-            Done::Report(report) => return Ok(*report),
+            Done::Report(mut report) => {
+                report.scd2 = scd2.map(|scd2| scd2.write(path)).transpose()?;
+                return Ok(*report);
+            }
             Done::AsText(columns) => {
                 let (noun, are) = if columns.len() == 1 {
                     ("column", "is")

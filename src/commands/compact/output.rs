@@ -117,6 +117,10 @@ impl Sink for IntervalsOutput<'_> {
     fn begin(&mut self, table: &SchemaRef, schema: &SchemaRef) -> Result<()> {
         let Compaction { settings, path, .. } = self.run;
         settings.check(table, &self.run.table)?;
+        if let Some(columns) = &self.run.columns_beside {
+            let others = schema.fields().iter().map(|field| field.name().as_str());
+            columns.check(self.run.table.name.as_str(), others)?;
+        }
         self.run.check_declared(table)?;
         (self.writer, self.staged) = (None, None);
         let staged = Staged::create(path)?;

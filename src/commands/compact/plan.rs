@@ -9,6 +9,7 @@ use super::existing::Existing;
 use super::{CompactOptions, CompactionMode, settings};
 use crate::commands::Workspace;
 use crate::commands::pruned::{restoring, span};
+use crate::domain::warehouse_columns::WarehouseColumns;
 use crate::engine::compaction::{Base, Settings};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, SnapshotTable};
@@ -44,6 +45,8 @@ pub(super) struct Compaction<'a> {
     pub(super) damaged_to: Option<Location>,
     /// The types that are declared, by column.
     pub(super) types: BTreeMap<String, String>,
+    /// The columns of the table for a warehouse, which no other column may be named as.
+    pub(super) columns_beside: Option<WarehouseColumns>,
     pub(super) dry_run: bool,
 }
 
@@ -93,6 +96,7 @@ impl<'a> Compaction<'a> {
             differs: None,
             damaged_to: None,
             types,
+            columns_beside: None,
             dry_run: options.dry_run,
         };
         let mut observed = dates;

@@ -94,6 +94,7 @@ impl Compaction<'_> {
             volatile_columns: Vec::new(),
             detected: self.table.types.observed.detected(),
             condition: self.settings.convention.condition("D"),
+            scd2: None,
             store_requests: None,
         })
     }

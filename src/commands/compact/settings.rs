@@ -3,6 +3,7 @@
 
 use chrono::NaiveDate;
 
+use super::scd2::Scd2Options;
 use crate::config::TableConfig;
 use crate::domain::compared_columns::Comparison;
 use crate::domain::dedup::Dedup;
@@ -62,6 +63,8 @@ pub struct CompactOptions {
     pub condition: Option<String>,
     /// The only columns beside the key.
     pub select: Vec<String>,
+    /// The table for a warehouse that is written beside the intervals.
+    pub scd2: Scd2Options,
     /// Whether what exists is disregarded.
     pub full: bool,
     /// Whether nothing is to be written.

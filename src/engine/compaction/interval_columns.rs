@@ -28,7 +28,7 @@ pub(super) fn with_number(schema: &Schema) -> SchemaRef {
 }
 
 /// The table's columns with the interval's two.
-pub(super) fn with_interval(schema: &Schema, convention: &Convention) -> SchemaRef {
+pub fn with_interval(schema: &Schema, convention: &Convention) -> SchemaRef {
     with_fields(
         schema,
         [&convention.start_column, &convention.end_column]

@@ -31,6 +31,7 @@ mod unsorted;
 
 pub use self::facts::{CompactionFacts, DayChanges};
 pub use self::in_memory::compact_in_memory;
+pub use self::interval_columns::with_interval as interval_schema;
 pub use self::pass::{Base, Pass, Sink, Snapshots};
 pub use self::settings::Settings;
 use crate::error::Result;

@@ -209,7 +209,7 @@ impl DateColumn {
 
 /// The day of an instant, in a time zone or, without one, as it is written; `None` if it is beyond
 /// the calendar.
-fn day_of(instant: i64, unit: TimeUnit, zone: Option<Tz>) -> Option<i32> {
+pub(in crate::engine) fn day_of(instant: i64, unit: TimeUnit, zone: Option<Tz>) -> Option<i32> {
     let per_second = match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -3,6 +3,7 @@
 //! ```text
 //! <lake>/<table>/snapshots/snapshot_date=2024-09-13/<table>.parquet
 //! <lake>/<table>/intervals/<table>.parquet
+//! <lake>/<table>/scd2/<table>.parquet                      the intervals as a warehouse expects them
 //! <lake>/<table>/intervals/_<table>.json                   fingerprints of the snapshots' files
 //! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
 //! <lake>/<table>/_dropped/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
@@ -61,6 +62,13 @@ impl LakeRoot {
     pub fn intervals(&self, table: &TableName) -> Location {
         self.table(table)
             .join(INTERVALS)
+            .join(&format!("{table}.parquet"))
+    }
+
+    /// The intervals of a table as a warehouse expects them.
+    pub fn scd2(&self, table: &TableName) -> Location {
+        self.table(table)
+            .join("scd2")
             .join(&format!("{table}.parquet"))
     }
 

@@ -19,6 +19,7 @@ use crate::domain::gaps::GapPolicy;
 use crate::domain::interval::Convention;
 use crate::domain::staleness::Inputs;
 use crate::domain::type_names::type_name;
+use crate::domain::warehouse_columns::WarehouseColumns;
 use crate::error::{Context, Error, Result};
 use crate::storage::parquet::stored_types::parse_stored_type;
 
@@ -55,6 +56,8 @@ pub enum Content {
     Join(JoinFooter),
     /// What a snapshot changed.
     Changes(ChangesFooter),
+    /// A table's intervals as a warehouse expects them.
+    Scd2(Scd2Footer),
 }
 
 /// The facts of a snapshot.
@@ -250,6 +253,55 @@ pub struct IntervalsFooter {
     pub dedup: Option<String>,
     /// The program that wrote it.
     pub asof_version: String,
+}
+
+/// The facts of a table's intervals as a warehouse expects them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scd2Footer {
+    /// The table.
+    pub table: String,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// How many rows there are.
+    pub rows: u64,
+    /// How many of them are records of deletions.
+    pub deletion_records: u64,
+    /// How the columns of dates are named and ends are written.
+    #[serde(flatten)]
+    pub convention: ConventionWire,
+    /// The column that marks current rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_column: Option<String>,
+    /// The column of versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_column: Option<String>,
+    /// The column of surrogate keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surrogate_key: Option<String>,
+    /// The column that marks records of deletions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_column: Option<String>,
+    /// What tells the intervals that the rows are from.
+    pub made_from: Fingerprint,
+    /// The program that wrote it.
+    pub asof_version: String,
+}
+
+impl Scd2Footer {
+    /// The columns beside those of the intervals.
+    pub fn columns(&self) -> WarehouseColumns {
+        WarehouseColumns {
+            current: self.current_column.clone(),
+            version: self.version_column.clone(),
+            surrogate_key: self.surrogate_key.clone(),
+            deleted: self.deleted_column.clone(),
+        }
+    }
+
+    /// Whether both are of the same intervals and columns, and so of the same rows.
+    pub fn is_of(&self, other: &Scd2Footer) -> bool {
+        self.made_from == other.made_from && self.columns() == other.columns()
+    }
 }
 
 /// [`Convention`] on the wire.
