@@ -16,8 +16,8 @@ pub use self::jobs::{
     AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, UsingArg,
 };
 pub use self::looking::{
-    DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs, StrategyArg,
-    VerifyArgs,
+    DiffArgs, HistoryArgs, PartitionsArgs, ReportArgs, SchemaArgs, ShowArgs, StatusArgs,
+    StrategyArg, VerifyArgs,
 };
 pub use self::prune::PruneArgs;
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
@@ -152,6 +152,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
     Status(StatusArgs),
+    /// Write one page that shows tables and jobs over time: coverage, changes, sizes and outputs
+    Report(ReportArgs),
     /// Show the history of a table's columns: their types, and when they appeared, changed and
     /// disappeared
     Schema(SchemaArgs),
@@ -191,6 +193,7 @@ impl Command {
             Command::Diff(_) => "diff",
             Command::History(_) => "history",
             Command::Status(_) => "status",
+            Command::Report(_) => "report",
             Command::Schema(_) => "schema",
             Command::Verify(_) => "verify",
             Command::Expand(_) => "expand",
