@@ -101,7 +101,7 @@ fn tiles(report: &LakeReport) -> String {
         ("Tables", number(report.tables.len() as u64), jobs),
         ("Snapshots", number(snapshots), span),
         (
-            "Rows today",
+            "Rows",
             number(rows),
             "on the last date of each table".to_owned(),
         ),
@@ -262,7 +262,7 @@ fn facts(table: &TableHistoryReport) -> String {
     let mut facts = vec![format!("key {}", table.key.join(", "))];
     if let (Some(first), Some(last)) = (table.first, table.last) {
         facts.push(format!(
-            "{} of {first} to {last}",
+            "{} from {first} to {last}",
             count(table.observed, "date")
         ));
     }
@@ -387,16 +387,20 @@ fn changes(at: usize, table: &TableHistoryReport, is_by_month: bool) -> String {
     if let Some(not_compared) = &table.not_compared {
         notes.push(format!("Not compared: {}.", escaped(not_compared)));
     }
-    let note = (!notes.is_empty()).then(|| notes.join(" "));
+    let said = (!notes.is_empty()).then(|| notes.join(" "));
     if days.added.iter().all(Option::is_none) {
         let nothing = match days.date.len() {
             1 => "There is only one copy so far.".to_owned(),
-            _ => note.unwrap_or_default(),
+            _ => said.unwrap_or_default(),
         };
         return format!(
             "<section class=\"chart\"><header><h3>Changes</h3></header><p class=\"note\">{nothing}</p></section>\n"
         );
     }
+    // The script shows the remark if it draws the chart so.
+    let scale = "<span class=\"scale\" hidden>Heights are square roots, since few dates have most \
+                 of the changes.</span> ";
+    let note = Some(format!("{scale}{}", said.unwrap_or_default()));
     let figure = Figure {
         chart: "changes",
         of: at,

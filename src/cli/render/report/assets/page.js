@@ -6,7 +6,7 @@
   const report = JSON.parse(document.getElementById("report").textContent);
   const DAY = 86400000;
   const STATES = ["observed", "rewritten", "derived", "refused", "unreadable", "gap"];
-  const OUTPUTS = { up_to_date: "observed", stale: "rewritten", failed: "unreadable", missing: "gap", orphaned: "refused" };
+  const OUTPUTS = { up_to_date: "observed", missing: "gap", stale: "rewritten", orphaned: "refused", failed: "unreadable" };
   const day = (text) => Date.parse(text + "T00:00:00Z");
   const iso = (time) => new Date(time).toISOString().slice(0, 10);
   const whole = new Intl.NumberFormat("en-US");
@@ -132,8 +132,57 @@
     };
   }
 
+  /** Counts of a history that has few dates over many months: a line a year, a cell a month. */
+  function months(cells, states, colors, shown, width) {
+    const counts = new Map();
+    for (const [date, state] of cells) {
+      const month = counts.get(date.slice(0, 7)) || { dates: [], worst: states.indexOf("gap") };
+      if (shown(state)) {
+        month.dates.push(date + (state === states[0] ? "" : " " + words(state)));
+        month.worst = month.dates.length === 1 ? states.indexOf(state) : Math.max(month.worst, states.indexOf(state));
+      }
+      counts.set(date.slice(0, 7), month);
+    }
+    const all = [...counts];
+    const years = [...new Set(all.map(([month]) => month.slice(0, 4)))].reverse();
+    const named = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+    return {
+      height: 34 + years.length * 26,
+      option: {
+        animation: false,
+        tooltip: tooltip(({ value: [, , , at] }) => {
+          const { dates } = all[at][1];
+          const lines = dates.slice(0, 12).map((date) => ["", date]);
+          if (dates.length > 12) lines.push(["", "and " + (dates.length - 12) + " more"]);
+          return tip(all[at][0] + ": " + (dates.length === 1 ? "1 date" : dates.length + " dates"), lines);
+        }, "item"),
+        grid: { left: 46, right: 10, top: 24, bottom: 6 },
+        xAxis: { type: "category", position: "top", data: width < 480 ? named.map((name) => name[0]).map((name, at) => name + " ".repeat(at)) : named, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { color: color("muted"), fontSize: 11, interval: 0 } },
+        yAxis: { type: "category", inverse: true, data: years, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { color: color("ink"), fontSize: 12 } },
+        visualMap: {
+          show: false,
+          type: "piecewise",
+          dimension: 2,
+          pieces: states.map((state, value) => ({ value, color: color(colors[state] || state) })),
+        },
+        series: [{
+          type: "heatmap",
+          data: all.map(([month, { worst }], at) => [+month.slice(5, 7) - 1, years.indexOf(month.slice(0, 4)), worst, at]),
+          label: { show: true, fontSize: 11, color: color("mark"), formatter: ({ value: [, , , at] }) => String(all[at][1].dates.length || "") },
+          itemStyle: { borderColor: color("surface"), borderWidth: 2, borderRadius: 3 },
+          emphasis: { itemStyle: { borderColor: color("ink") } },
+        }],
+      },
+    };
+  }
+
+  /** Whether a calendar would be long and nearly empty. */
+  const isSparse = (count, first, last) => (day(last) - day(first)) / DAY > 400 && count * 8 < (day(last) - day(first)) / DAY;
+
   function coverage(table, width) {
     const cells = new Map(each(table.coverage));
+    if (isSparse(table.observed, table.coverage[0].from, table.coverage[table.coverage.length - 1].to))
+      return months(cells, STATES, {}, (state) => state !== "gap", width);
     const at = new Map(table.days.date.map((date, index) => [date, index]));
     return calendars(cells, STATES, {}, (date) => {
       const lines = [["state", words(cells.get(date))]];
@@ -150,6 +199,8 @@
   function outputs(job, width) {
     const dates = new Map(job.dates.map((date) => [date.date, date]));
     const cells = new Map(job.dates.map((date) => [date.date, date.state]));
+    if (isSparse(job.dates.length, job.dates[0].date, job.dates[job.dates.length - 1].date))
+      return months(cells, Object.keys(OUTPUTS), OUTPUTS, () => true, width);
     return calendars(cells, Object.keys(OUTPUTS), OUTPUTS, (date) => {
       const lines = [["output", words(dates.get(date).state)]];
       const reason = dates.get(date).reason;
@@ -161,15 +212,15 @@
   // Charts over time.
 
   function timeline(height, left, values) {
-    const axis = { axisLabel: { color: color("muted"), fontSize: 11, hideOverlap: true }, axisLine: { lineStyle: { color: color("line") } } };
+    const axis = () => ({ axisLabel: { color: color("muted"), fontSize: 11, hideOverlap: true }, axisLine: { lineStyle: { color: color("line") } } });
     return {
       height,
       option: {
         animation: false,
         useUTC: true,
         grid: { left, right: 10, top: 12, bottom: values.length > 120 ? 58 : 26 },
-        xAxis: { type: "time", ...axis, axisTick: { lineStyle: { color: color("line") } }, min: values[0] - DAY, max: values[values.length - 1] + DAY },
-        yAxis: { type: "value", ...axis, splitLine: { lineStyle: { color: color("line") } }, splitNumber: 4 },
+        xAxis: { type: "time", ...axis(), axisTick: { lineStyle: { color: color("line") } }, min: values[0] - DAY, max: values[values.length - 1] + DAY },
+        yAxis: { type: "value", ...axis(), splitLine: { lineStyle: { color: color("line") } }, splitNumber: 4 },
         dataZoom: values.length > 120
           ? [{
               type: "slider",
@@ -198,17 +249,28 @@
     return Math.max(times.length * 5 < width ? 4 : 1, Math.min(22, ofDay * 0.8));
   }
 
-  function changes(table, width) {
+  /** Whether few days have so many changes that the others could not be seen beside them. */
+  function isSteep({ date, added, changed, removed }) {
+    const sums = date.map((_, at) => Math.max((added[at] || 0) + (changed[at] || 0), removed[at] || 0)).filter((sum) => sum > 0);
+    sums.sort((one, other) => one - other);
+    return sums.length > 4 && sums[sums.length - 1] > 12 * sums[Math.floor(sums.length * 0.8)];
+  }
+
+  function changes(table, width, figure) {
     const { date, added, changed, removed } = table.days;
     const times = date.map(day);
     const chart = timeline(250, 52, times);
-    const bars = (name, values, sign) => ({
+    const steep = isSteep(table.days);
+    const scale = (value) => (steep ? Math.sqrt(value) : value);
+    figure.querySelector(".scale").hidden = !steep;
+    // Each part of a bar reaches from where the one below ends, on whichever scale.
+    const bars = (name, height) => ({
       name,
       type: "bar",
       stack: "changes",
       barWidth: barWidth(times, width),
       itemStyle: { color: color(name) },
-      data: times.map((time, at) => [time, values[at] == null ? null : sign * values[at]]),
+      data: times.map((time, at) => [time, added[at] == null ? null : height(at)]),
     });
     Object.assign(chart.option, {
       tooltip: tooltip((parts) => {
@@ -220,9 +282,13 @@
           ["compared with", at > 0 ? date[at - 1] : "nothing before"],
         ]);
       }, "axis"),
-      series: [bars("added", added, 1), bars("changed", changed, 1), bars("removed", removed, -1)],
+      series: [
+        bars("added", (at) => scale(added[at])),
+        bars("changed", (at) => scale(added[at] + changed[at]) - scale(added[at])),
+        bars("removed", (at) => -scale(removed[at])),
+      ],
     });
-    chart.option.yAxis.axisLabel.formatter = (value) => short.format(Math.abs(value));
+    chart.option.yAxis.axisLabel.formatter = (value) => short.format(steep ? value * value : Math.abs(value));
     return chart;
   }
 
@@ -368,7 +434,7 @@
     const width = plot.clientWidth;
     if (!width) return;
     const subject = kind === "outputs" ? report.jobs[of] : report.tables[of];
-    const { height, option } = kind === "overview" ? overview(width) : CHARTS[kind](subject, width);
+    const { height, option } = kind === "overview" ? overview(width) : CHARTS[kind](subject, width, figure);
     plot.style.height = height + "px";
     let chart = drawn.get(figure);
     if (chart) chart.resize({ width, height });
