@@ -7,6 +7,7 @@
 //! | rows of a compaction while they are sorted, before they spill | an eighth, and [`SORTER_BYTES`] |
 //! | digests of keys and rows, of snapshots that are not sorted | half |
 //! | recorded changes that are read | an eighth |
+//! | keys of a table that changed, while a report counts how often | an eighth |
 //! | the build side of a join, of which there are two | a quarter |
 //! | the table's rows on all dates of `asof join` | half |
 //! | the different values of columns that are counted | half |
@@ -55,6 +56,12 @@ impl MemoryBudget {
 
     /// For recorded changes.
     pub(crate) fn for_recorded_changes(self) -> usize {
+        self.share(8)
+    }
+
+    /// For the keys that changed in a table, of which a report counts how often they did.
+    #[cfg(feature = "frames")]
+    pub(crate) fn for_changed_keys(self) -> usize {
         self.share(8)
     }
 

@@ -5,11 +5,11 @@ use chrono::NaiveDate;
 use super::args::{
     AdHocArgs, AdoptArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs,
     DropArgs, EventsJoinArgs, ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs,
-    PruneArgs, RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
+    PruneArgs, ReportArgs, RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
-use super::render::{StatusPage, TimedPartitions, render};
+use super::render::{ReportedLake, StatusPage, TimedPartitions, page, render};
 use crate::clock::Stopwatch;
 use crate::commands::adopt::{AdoptOptions, adopt_table};
 use crate::commands::backfill::{
@@ -28,6 +28,7 @@ use crate::commands::join::{JoinOptions, join};
 use crate::commands::latest::{latest_put_aside, latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::prune::{PruneOptions, prune};
+use crate::commands::report::{LakeReportOptions, page_target, report, write_page};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
 use crate::commands::snapshot::{SnapshotOptions, SnapshotRun, adopt, snapshot, snapshot_tables};
@@ -39,7 +40,11 @@ use crate::config::JobConfig;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, Day};
 
-/// The exit code of `status --exit-code` where something is not up to date.
+/// The page that `report` writes if no other is named.
+const PAGE: &str = "asof-report.html";
+
+/// The exit code of `status --exit-code` and `report --exit-code` where something is not up to
+/// date.
 const NOT_UP_TO_DATE: u8 = 6;
 
 /// Runs a command and prints its report; returns the exit code.
@@ -68,6 +73,7 @@ pub(super) fn carry_out(
         Command::Describe(args) => run.describe(args)?,
         Command::History(args) => run.history(args)?,
         Command::Status(args) => return run.status(&args),
+        Command::Report(args) => return run.report(args),
         Command::Schema(args) => render(printer, &schema(workspace, &args.table)?)?,
         Command::Verify(args) => return run.verify(args),
         Command::Expand(args) => run.expand(args)?,
@@ -404,6 +410,31 @@ impl CommandRun<'_> {
             NOT_UP_TO_DATE
         } else {
             0
+        })
+    }
+
+    fn report(&self, args: ReportArgs) -> Result<u8> {
+        let out = match args.out {
+            None if self.printer.json => None,
+            out => Some(out.unwrap_or_else(|| PAGE.to_owned())),
+        };
+        let target = out
+            .map(|out| page_target(self.workspace, &out))
+            .transpose()?;
+        let report = report(self.workspace, &LakeReportOptions { names: args.names })?;
+        let mut reported = ReportedLake {
+            report,
+            written: None,
+        };
+        if let Some(target) = target {
+            let page = page(&reported.report)?;
+            write_page(self.workspace, &target, &page)?;
+            reported.written = Some((self.workspace.shown(&target), page.len() as u64));
+        }
+        render(self.printer, &reported)?;
+        Ok(match args.exit_code && !reported.report.is_up_to_date {
+            true => NOT_UP_TO_DATE,
+            false => 0,
         })
     }
 

@@ -25,6 +25,7 @@ pub mod partitions;
 pub mod prune;
 pub(crate) mod pruned;
 mod queue;
+pub mod report;
 pub mod schema;
 pub mod show;
 pub mod shown_columns;

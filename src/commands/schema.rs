@@ -17,6 +17,7 @@ use super::lookup::inventory;
 use crate::domain::schema::by_name;
 use crate::domain::type_names::type_name;
 use crate::engine::as_of::TableInventory;
+use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::{self, object_threads};
@@ -94,32 +95,52 @@ pub struct SchemaReport {
 pub fn schema(workspace: &Workspace<'_>, table: &str) -> Result<SchemaReport> {
     let name = workspace.known(table)?;
     let inventory = inventory(workspace, &name)?;
-    let (schemas, unreadable) = schemas(&inventory)?;
+    let (schemas, unreadable) = schemas(&inventory, |_| false)?;
     let (Some((first, _)), Some((last, _))) = (schemas.first_key_value(), schemas.last_key_value())
     else {
         let error = Error::refused(format!("table {name} has no snapshots"));
         return Err(error.hint(inventory.table.filling()));
     };
-    let table = &inventory.table;
-    let mut columns = histories(&schemas);
+    Ok(SchemaReport {
+        table: name,
+        snapshots: schemas.len() as u64,
+        first: *first,
+        last: *last,
+        columns: of_table(&inventory.table, &schemas),
+        unreadable,
+    })
+}
+
+/// The histories of a table's columns. The copies of dates for which `is_compacted` holds are not
+/// opened: the intervals were made from them as they are, and know their columns.
+///
+/// # Errors
+/// A refusal if the footer of the intervals names a type that is unknown.
+pub(super) fn column_histories(
+    inventory: &TableInventory,
+    is_compacted: impl Fn(&NaiveDate) -> bool,
+) -> Result<Vec<ColumnHistory>> {
+    let (schemas, _) = schemas(inventory, is_compacted)?;
+    Ok(of_table(&inventory.table, &schemas))
+}
+
+fn of_table(table: &SnapshotTable, schemas: &BTreeMap<NaiveDate, SchemaRef>) -> Vec<ColumnHistory> {
+    let mut columns = histories(schemas);
     for column in &mut columns {
         column.key = table.key.contains(&column.name);
         column.declared = table.types.declared.contains_key(&column.name);
         column.pinned =
             table.own && !column.declared && column.data_type != type_name(&DataType::Null);
     }
-    Ok(SchemaReport {
-        table: name,
-        snapshots: schemas.len() as u64,
-        first: *first,
-        last: *last,
-        columns,
-        unreadable,
-    })
+    columns
 }
 
-/// The columns of each snapshot, of those in the lake and of those that only the intervals know.
-fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec<NaiveDate>)> {
+/// The columns of each snapshot, of those in the lake and of those that only the intervals know;
+/// and the dates whose snapshots cannot be read.
+fn schemas(
+    inventory: &TableInventory,
+    is_compacted: impl Fn(&NaiveDate) -> bool,
+) -> Result<(BTreeMap<NaiveDate, SchemaRef>, Vec<NaiveDate>)> {
     let TableInventory {
         table,
         found,
@@ -136,7 +157,10 @@ fn schemas(inventory: &TableInventory) -> Result<(BTreeMap<NaiveDate, SchemaRef>
         }
     }
     // A footer is the snapshot's own word; another tool's files of text have none.
-    let is_asked = |date: &NaiveDate| table.own || !schemas.contains_key(date);
+    let is_asked = |date: &NaiveDate| match schemas.contains_key(date) {
+        true => table.own && !is_compacted(date),
+        false => true,
+    };
     let dates: Vec<_> = found
         .partitions
         .iter()

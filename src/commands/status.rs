@@ -201,15 +201,53 @@ pub fn status(workspace: &Workspace<'_>, tables: &[String]) -> Result<StatusRepo
     let names = workspace.tables(tables)?;
     let tables = names
         .iter()
-        .map(|name| table(workspace, &inventory(workspace, name)?))
+        .map(|name| Ok(TableLook::at(workspace, name)?.status))
         .collect::<Result<_>>()?;
     Ok(StatusReport { tables })
 }
 
-fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableStatus> {
+/// A table as it stands, and what was read to tell.
+pub(super) struct TableLook {
+    /// Everything that exists of it.
+    pub(super) inventory: TableInventory,
+    /// What each snapshot of the lake says of itself, of those that can be read.
+    pub(super) footers: BTreeMap<NaiveDate, SnapshotFooter>,
+    /// The dates whose snapshots were replaced, with how often.
+    pub(super) superseded: BTreeMap<NaiveDate, u64>,
+    /// How it stands.
+    pub(super) status: TableStatus,
+}
+
+impl TableLook {
+    /// Looks at a table.
+    ///
+    /// # Errors
+    /// What concerns the table as a whole; an object that cannot be read stands in the status.
+    pub(super) fn at(workspace: &Workspace<'_>, name: &TableName) -> Result<Self> {
+        let inventory = inventory(workspace, name)?;
+        let mut unreadable = Vec::new();
+        let footers = footers(&inventory, &mut unreadable);
+        let superseded = superseded(workspace, &inventory)?;
+        let status = table(workspace, &inventory, &footers, unreadable)?;
+        Ok(TableLook {
+            status: TableStatus {
+                superseded: superseded.values().sum(),
+                ..status
+            },
+            inventory,
+            footers,
+            superseded,
+        })
+    }
+}
+
+fn table(
+    workspace: &Workspace<'_>,
+    inventory: &TableInventory,
+    footers: &BTreeMap<NaiveDate, SnapshotFooter>,
+    mut unreadable: Vec<UnreadableObject>,
+) -> Result<TableStatus> {
     let TableInventory { table, found, .. } = inventory;
-    let mut unreadable = Vec::new();
-    let footers = footers(inventory, &mut unreadable);
     let intervals = inventory.intervals.as_ref().ok().and_then(Option::as_ref);
     if let Err(error) = &inventory.intervals {
         unreadable.push(UnreadableObject {
@@ -217,7 +255,7 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
             what: error.to_string(),
         });
     }
-    let dates = Dates::of(inventory, &footers, intervals);
+    let dates = Dates::of(inventory, footers, intervals);
     if let (Some(_), Some(what)) = (intervals, inventory.nothing_found()) {
         unreadable.push(UnreadableObject { date: None, what });
     }
@@ -240,8 +278,8 @@ fn table(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<TableS
         bytes: bytes.map(|object| object.size).sum(),
         rows: is_whole.then(|| footers.values().map(|footer| footer.rows).sum()),
         columns: last_columns(inventory),
-        last_snapshot: last_snapshot(inventory, &footers),
-        superseded: superseded(workspace, inventory)?,
+        last_snapshot: last_snapshot(inventory, footers),
+        superseded: 0,
         dropped: dropped(workspace, inventory),
         dropped_since: inventory.dropped_since(),
         refused: match table.own {
@@ -408,17 +446,18 @@ fn missing(observed: &[NaiveDate]) -> Result<Vec<DateRange>> {
         .collect()
 }
 
-/// How many objects were replaced and are kept aside.
-fn superseded(workspace: &Workspace<'_>, inventory: &TableInventory) -> Result<u64> {
+/// The dates whose objects were replaced and are kept aside, with how many.
+fn superseded(
+    workspace: &Workspace<'_>,
+    inventory: &TableInventory,
+) -> Result<BTreeMap<NaiveDate, u64>> {
     if !inventory.table.own {
-        return Ok(0);
+        return Ok(BTreeMap::new());
     }
     let root = workspace.lake()?.superseded(&inventory.table.name);
-    Ok(find_if_there(&root, &LakeRoot::layout()?, None)?
-        .partitions
-        .values()
-        .map(|objects| objects.len() as u64)
-        .sum())
+    let found = find_if_there(&root, &LakeRoot::layout()?, None)?.partitions;
+    let counted = |(date, objects): (NaiveDate, Vec<_>)| (date, objects.len() as u64);
+    Ok(found.into_iter().map(counted).collect())
 }
 
 /// The copies that a check refused.

@@ -450,8 +450,10 @@ fn read_verified(
 
 impl RecordedChanges {
     /// The rows by key: the position of what the snapshot before had, and of what this one has.
-    /// Fails for images that have no pair.
-    pub(super) fn pairs(&self) -> Result<Vec<(Option<usize>, Option<usize>)>> {
+    ///
+    /// # Errors
+    /// A refusal of images that have no pair.
+    pub fn pairs(&self) -> Result<Vec<(Option<usize>, Option<usize>)>> {
         let unpaired = || Error::refused("an image of a changed row lacks the other one");
         let mut pairs = Vec::with_capacity(self.types.len());
         let mut types = self.types.iter().enumerate();

@@ -127,6 +127,21 @@ pub struct StatusArgs {
     pub exit_code: bool,
 }
 
+/// `asof report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The tables and jobs; by default all
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The page to write, a path or URL that ends in .html [default: asof-report.html; with --json
+    /// none]
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<String>,
+    /// Exit with 6 if something needs attention, as asof status --exit-code does
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
 /// `asof schema`
 #[derive(Debug, Args)]
 pub struct SchemaArgs {

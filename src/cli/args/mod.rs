@@ -19,8 +19,8 @@ pub use self::jobs::{
     UsingArg,
 };
 pub use self::looking::{
-    DescribeArgs, DiffArgs, HistoryArgs, PartitionsArgs, SchemaArgs, ShowArgs, StatusArgs,
-    StrategyArg, VerifyArgs,
+    DescribeArgs, DiffArgs, HistoryArgs, PartitionsArgs, ReportArgs, SchemaArgs, ShowArgs,
+    StatusArgs, StrategyArg, VerifyArgs,
 };
 pub use self::prune::PruneArgs;
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
@@ -162,6 +162,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what exists, what is missing and what is stale
     Status(StatusArgs),
+    /// Write one page that shows tables and jobs over time: coverage, changes, sizes and outputs
+    Report(ReportArgs),
     /// Show the history of a table's columns: their types, and when they appeared, changed and
     /// disappeared
     Schema(SchemaArgs),
@@ -208,6 +210,7 @@ impl Command {
             Command::Describe(_) => "describe",
             Command::History(_) => "history",
             Command::Status(_) => "status",
+            Command::Report(_) => "report",
             Command::Schema(_) => "schema",
             Command::Verify(_) => "verify",
             Command::Expand(_) => "expand",

@@ -4,9 +4,8 @@
 //! of formats. Its [`Render`] implementation, one file per command in this folder, adds the text.
 //! [`render`] chooses: JSON is the report as serde writes it, text is [`Render::text`].
 //!
-//! HTML, the next format, is a third method beside [`Render::text`], with a default that shows the
-//! JSON document, and one more arm in [`render`]. So a report must carry everything that a page
-//! would show: an implementation never asks the workspace, the lake or the clock.
+//! A report carries everything that is shown: an implementation never asks the workspace, the lake
+//! or the clock. The one report that is a page, of `asof report`, is in `report/`.
 
 mod adopt;
 mod backfill;
@@ -22,6 +21,7 @@ mod partitions;
 mod plan;
 mod project;
 mod prune;
+mod report;
 mod schema;
 mod show;
 mod snapshot;
@@ -36,6 +36,7 @@ use crate::engine::selection::Selection;
 use crate::error::Result;
 
 pub(super) use self::partitions::TimedPartitions;
+pub(super) use self::report::{ReportedLake, page};
 pub(super) use self::status::StatusPage;
 
 /// The most lines of a list; the rest is counted.

@@ -1,5 +1,7 @@
 //! Recording the proof in the intervals, and deleting the snapshots that they give back.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
 
 use super::proof::{ProvenIntervals, overtaken, prove};
@@ -44,10 +46,12 @@ impl<'a> DatesDeletion<'a> {
     /// Records the proof, and deletes the snapshots one by one.
     pub(super) fn run(mut self, report: &mut PruneReport) -> Result<()> {
         let doomed = std::mem::take(&mut self.doomed);
-        let dates = doomed.iter().map(|(at, _)| report.dates[*at].snapshot_date);
-        let dates: Vec<NaiveDate> = dates.collect();
-        if !self.is_recorded(&dates) {
-            self.record(&dates)?;
+        let sizes = doomed
+            .iter()
+            .map(|(at, object)| (report.dates[*at].snapshot_date, object.size));
+        let sizes: BTreeMap<NaiveDate, u64> = sizes.collect();
+        if !self.is_recorded(&sizes) {
+            self.record(&sizes)?;
         }
         let doing = format!("prune {}", self.table.name);
         for (done, (at, object)) in doomed.iter().enumerate() {
@@ -66,21 +70,24 @@ impl<'a> DatesDeletion<'a> {
         Ok(())
     }
 
-    fn is_recorded(&self, dates: &[NaiveDate]) -> bool {
+    fn is_recorded(&self, sizes: &BTreeMap<NaiveDate, u64>) -> bool {
         let is_recorded = |date: &NaiveDate| {
             let observed = self.proven.intervals.snapshot(*date);
             observed.is_some_and(|observed| observed.is_proven())
         };
-        dates.iter().all(is_recorded)
+        sizes.keys().all(is_recorded)
     }
 
-    /// Publishes the intervals with the proof in their footer, and proves what is published.
-    fn record(&mut self, dates: &[NaiveDate]) -> Result<()> {
+    /// Publishes the intervals with the proof in their footer, and proves what is published. `sizes`
+    /// are those of the snapshots in bytes.
+    fn record(&mut self, sizes: &BTreeMap<NaiveDate, u64>) -> Result<()> {
         let name = &self.table.name;
         let mut footer = self.proven.intervals.footer.clone();
-        let observed = footer.observed.iter_mut();
-        for observed in observed.filter(|observed| dates.contains(&observed.date)) {
-            observed.proven = Some(observed.fingerprint);
+        for observed in &mut footer.observed {
+            if let Some(size) = sizes.get(&observed.date) {
+                observed.proven = Some(observed.fingerprint);
+                observed.pruned_bytes = Some(*size);
+            }
         }
         self.write(footer.clone())?;
         self.proven.standing = self.proven.path.standing()?;

@@ -196,6 +196,10 @@ pub struct ObservedWire {
     /// delete the snapshot; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Fingerprint>,
+    /// The size in bytes that the snapshot had when `asof prune` recorded the proof; absent
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned_bytes: Option<u64>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -510,6 +514,7 @@ mod tests {
                 schema: 0,
                 dropped_rows: 0,
                 proven: None,
+                pruned_bytes: None,
             }],
             schemas: vec![vec![ColumnWire {
                 name: "id".into(),

@@ -111,6 +111,7 @@ fn observe<'p>(pass: &'p Pass<'_>, opened: &[OpenedSnapshot]) -> Result<Snapshot
             schema: 0,
             dropped_rows: 0,
             proven: None,
+            pruned_bytes: None,
         };
         observer.saw(observed, &snapshot.schema)?;
     }

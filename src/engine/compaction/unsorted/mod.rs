@@ -325,6 +325,7 @@ impl Attempt<'_> {
             schema: 0,
             dropped_rows: 0,
             proven: None,
+            pruned_bytes: None,
         })
     }
 
@@ -356,6 +357,7 @@ impl Attempt<'_> {
             schema: 0,
             dropped_rows: 0,
             proven: None,
+            pruned_bytes: None,
         })
     }
 
