@@ -20,6 +20,7 @@ pub mod partitions;
 pub mod prune;
 pub(crate) mod pruned;
 mod queue;
+pub mod repair;
 pub mod schema;
 pub mod show;
 pub mod shown_columns;

@@ -35,6 +35,7 @@
 //! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
+//! | which outputs the copies of some dates decide, so that a repair runs them again | [`repair`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
 
 pub mod as_of_rule;
@@ -70,6 +71,7 @@ pub mod output_types;
 pub mod padding;
 pub mod path_columns;
 pub mod placeholders;
+pub mod repair;
 pub mod retention;
 pub mod row_limits;
 pub mod schema;

@@ -6,7 +6,6 @@ use crate::commands::backfill::BackfillOptions;
 use crate::commands::compact::CompactOptions;
 use crate::commands::snapshot::{IfExists, SnapshotOptions};
 use crate::domain::staleness::StateFilter;
-use crate::engine::as_of::RowSource;
 use crate::error::Result;
 use crate::model::{DateRange, DaySpan};
 
@@ -117,17 +116,7 @@ impl BackfillOptions {
     /// # Errors
     /// A [`Usage`](crate::Kind::Usage) error if the last date is before the first.
     pub fn between(from: NaiveDate, to: NaiveDate) -> Result<Self> {
-        Ok(BackfillOptions {
-            range: DateRange::new(from, to)?,
-            only: StateFilter::default(),
-            using: RowSource::default(),
-            workers: None,
-            tolerance: None,
-            lag: None,
-            dry_run: false,
-            accept: false,
-            ad_hoc: None,
-        })
+        Ok(BackfillOptions::of_range(DateRange::new(from, to)?))
     }
 
     /// Sets which dates are run, by the state of their output.

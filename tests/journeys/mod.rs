@@ -40,6 +40,8 @@ mod projects;
 mod prune;
 mod quarantine;
 mod refused;
+#[cfg(feature = "sql")]
+mod repair;
 mod secrets;
 #[cfg(feature = "sql")]
 mod selections;

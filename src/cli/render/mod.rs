@@ -19,6 +19,7 @@ mod join;
 mod partitions;
 mod project;
 mod prune;
+mod repair;
 mod schema;
 mod show;
 mod snapshot;

@@ -1,5 +1,9 @@
 //! What the command line asks of a backfill.
 
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
 use crate::config::JobConfig;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
@@ -12,6 +16,8 @@ use crate::source::Format;
 pub struct BackfillOptions {
     /// The dates.
     pub range: DateRange,
+    /// Which of them; all if `None`. If some are left out, no orphaned output is removed.
+    pub dates: Option<BTreeSet<NaiveDate>>,
     /// Which states are run.
     pub only: StateFilter,
     /// Where tables' rows come from.
@@ -29,6 +35,31 @@ pub struct BackfillOptions {
     pub dry_run: bool,
     /// A job that the command line describes.
     pub ad_hoc: Option<AdHoc>,
+}
+
+impl BackfillOptions {
+    /// All that has to be done in a range.
+    pub(crate) fn of_range(range: DateRange) -> Self {
+        BackfillOptions {
+            range,
+            dates: None,
+            only: StateFilter::default(),
+            using: RowSource::default(),
+            workers: None,
+            tolerance: None,
+            lag: None,
+            accept: false,
+            dry_run: false,
+            ad_hoc: None,
+        }
+    }
+
+    /// Whether a date of the range is one of those that are run.
+    pub(super) fn covers(&self, date: NaiveDate) -> bool {
+        self.dates
+            .as_ref()
+            .is_none_or(|dates| dates.contains(&date))
+    }
 }
 
 /// A job that is not in the configuration.

@@ -22,8 +22,7 @@ use super::resolve::{
 };
 use crate::commands::Workspace;
 use crate::config::JobConfig;
-use crate::domain::staleness::{Inputs, StateFilter};
-use crate::engine::as_of::RowSource;
+use crate::domain::staleness::Inputs;
 use crate::engine::command::parse_timeout;
 use crate::engine::join::JoinColumns;
 use crate::engine::pins::pins;
@@ -167,15 +166,9 @@ fn has_date_column(workspace: &Workspace<'_>, table: &TableName) -> bool {
 /// A dry run of a range.
 fn options_on(range: DateRange) -> BackfillOptions {
     BackfillOptions {
-        range,
-        only: StateFilter::default(),
-        using: RowSource::Auto,
         workers: Some(1),
-        tolerance: None,
-        lag: None,
-        accept: false,
         dry_run: true,
-        ad_hoc: None,
+        ..BackfillOptions::of_range(range)
     }
 }
 
