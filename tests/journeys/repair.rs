@@ -288,7 +288,7 @@ fn what_a_repair_cannot_do_stops_nothing_else() {
     let mut expected = outputs(&[("history", &[3, 4, 5, 6])]);
     expected.insert("lake/item/intervals".into());
     assert_eq!(repaired, expected);
-    world.refuses(5, "repair 2024-03-03 --dry-run");
+    world.refuses(3, "repair 2024-03-03 --dry-run");
     std::fs::remove_file(world.path("out/joined/date=2024-03-03/joined.parquet")).expect("removed");
     world.tell("a change of the job is not what a repair is about");
     let config = CONFIG.replace("select item from", "select item, 1 as one from");

@@ -20,7 +20,7 @@ use super::backfill::{
 };
 use super::compact::{ChangedCopy, CompactOptions, CompactReport, changed_copies, compact};
 use crate::domain::repair::RepairScope;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, word};
 use crate::model::{DateRange, TableName};
 
 /// What `asof repair` is asked for.
@@ -241,7 +241,11 @@ impl PlannedJob {
         let PlannedJob { job, dates } = self;
         let run = |dates: AffectedDates| {
             let backfill_options = dates.options(options.dry_run);
-            backfill_job(workspace, &job, &backfill_options)
+            let mut report = backfill_job(workspace, &job, &backfill_options)?;
+            for hint in &mut report.hints {
+                *hint = hint_of_repair(hint, &job, backfill_options.range);
+            }
+            Ok(report)
         };
         match dates.and_then(run) {
             Ok(report) => JobRepair {
@@ -256,6 +260,15 @@ impl PlannedJob {
             },
         }
     }
+}
+
+/// A hint of a backfill, as one that works after a repair, which has no options of jobs.
+fn hint_of_repair(hint: &str, job: &str, range: DateRange) -> String {
+    if hint.starts_with("--") {
+        let (from, to) = (range.from(), range.to());
+        return format!("asof backfill {} --from {from} --to {to} {hint}", word(job));
+    }
+    hint.replace("another --out or output", "another output")
 }
 
 /// An error that says what it is about.
