@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use super::args::{
     AdHocArgs, AdoptArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs,
     DropArgs, EventsJoinArgs, ExpandArgs, HistoryArgs, JoinArgs, PartitionsArgs, PlanArgs,
-    PruneArgs, ReportArgs, RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
+    PruneArgs, RepairArgs, ReportArgs, RestoreArgs, ShowArgs, SnapshotArgs, StatusArgs, VerifyArgs,
 };
 use super::metrics::RunMetrics;
 use super::printer::Printer;
@@ -28,6 +28,7 @@ use crate::commands::join::{JoinOptions, join};
 use crate::commands::latest::{latest_put_aside, latest_refused, latest_snapshot};
 use crate::commands::partitions::{PartitionsOptions, partitions};
 use crate::commands::prune::{PruneOptions, prune};
+use crate::commands::repair::{RepairOptions, repair};
 use crate::commands::report::{LakeReportOptions, page_target, report, write_page};
 use crate::commands::schema::schema;
 use crate::commands::show::{ShowOptions, show};
@@ -80,6 +81,7 @@ pub(super) fn carry_out(
         Command::Drop(args) => run.drop_snapshot(args)?,
         Command::Restore(args) => run.restore(args)?,
         Command::Prune(args) => return run.prune(&args),
+        Command::Repair(args) => return run.repair(&args),
         Command::Partitions(args) => run.partitions(args)?,
         Command::Completions { .. } | Command::Man { .. } | Command::Demo(_) => {}
     }
@@ -239,8 +241,8 @@ impl CommandRun<'_> {
     fn backfill(&self, args: BackfillArgs) -> Result<u8> {
         let to = args.to.unwrap_or(Day::Today);
         let shared = args.options;
+        let range = DateRange::new(self.on(args.from), self.on(to))?;
         let options = BackfillOptions {
-            range: DateRange::new(self.on(args.from), self.on(to))?,
             only: args.only,
             accept: args.accept,
             using: shared.using.into(),
@@ -249,6 +251,7 @@ impl CommandRun<'_> {
             lag: shared.lag,
             dry_run: shared.dry_run,
             ad_hoc: ad_hoc(args.ad_hoc),
+            ..BackfillOptions::of_range(range)
         };
         if options.workers == Some(0) {
             return Err(Error::usage("--workers must be at least 1").hint("--workers 1"));
@@ -264,7 +267,7 @@ impl CommandRun<'_> {
         let range = DateRange::new(self.on(args.from), self.on(to))?;
         let options = BackfillOptions {
             using: args.using.into(),
-            ..BackfillOptions::over(range)
+            ..BackfillOptions::of_range(range)
         };
         let plan = plan_for_engine(self.workspace, &args.job, &options)?;
         render(self.printer, &plan)?;
@@ -278,21 +281,26 @@ impl CommandRun<'_> {
         Ok(plan.failure().map_or(0, Kind::exit_code))
     }
 
-    /// Prints the hints of failed jobs, each once, and returns what the scheduler should do.
+    /// Prints the hints of failed jobs, and returns what the scheduler should do.
     fn failures(&self, reports: &[BackfillReport]) -> Result<u8> {
         let failures: Vec<Kind> = reports.iter().filter_map(BackfillReport::failure).collect();
         let Some(first) = failures.first().copied() else {
             return Ok(0);
         };
         let alike = failures.len() == reports.len() && failures.iter().all(|kind| *kind == first);
+        self.hints(reports.iter());
+        Ok(if alike { first } else { Kind::Partial }.exit_code())
+    }
+
+    /// Prints the hints of failed dates, each once.
+    fn hints<'r>(&self, reports: impl Iterator<Item = &'r BackfillReport>) {
         let mut hints: Vec<String> = Vec::new();
-        for hint in reports.iter().flat_map(|report| &report.hints) {
+        for hint in reports.flat_map(|report| &report.hints) {
             if !hints.contains(hint) {
                 hints.push(hint.clone());
             }
         }
         self.printer.hints(&hints);
-        Ok(if alike { first } else { Kind::Partial }.exit_code())
     }
 
     fn join(&self, args: JoinArgs) -> Result<()> {
@@ -493,6 +501,21 @@ impl CommandRun<'_> {
         render(self.printer, &run)?;
         run.errors().for_each(|error| self.printer.error(error));
         Ok(run.failure().map_or(0, Kind::exit_code))
+    }
+
+    fn repair(&self, args: &RepairArgs) -> Result<u8> {
+        let on = |day: Day| self.on(day);
+        let range = DateRange::between(args.from.map(on), args.to.map(on))?;
+        let single = args.dates.iter().map(|day| DateRange::single(on(*day)));
+        let options = RepairOptions {
+            dates: single.chain(range).collect(),
+            dry_run: args.dry_run,
+        };
+        let report = repair(self.workspace, &options)?;
+        render(self.printer, &report)?;
+        report.errors().for_each(|error| self.printer.error(error));
+        self.hints(report.jobs.iter().filter_map(|job| job.backfill.as_ref()));
+        Ok(report.failure().map_or(0, Kind::exit_code))
     }
 
     fn partitions(&self, args: PartitionsArgs) -> Result<()> {

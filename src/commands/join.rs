@@ -450,15 +450,12 @@ impl JoinOptions {
     /// The same for a backfill of the dates of a range.
     fn as_backfill(&self, range: DateRange) -> BackfillOptions {
         BackfillOptions {
-            range,
             only: StateFilter::ORPHANED,
             using: self.using,
-            workers: None,
             tolerance: self.tolerance,
             lag: self.lag,
-            accept: false,
             dry_run: self.dry_run,
-            ad_hoc: None,
+            ..BackfillOptions::of_range(range)
         }
     }
 }

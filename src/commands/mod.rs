@@ -25,6 +25,7 @@ pub mod partitions;
 pub mod prune;
 pub(crate) mod pruned;
 mod queue;
+pub mod repair;
 pub mod report;
 pub mod schema;
 pub mod show;

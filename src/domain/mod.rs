@@ -39,6 +39,7 @@
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
 //! | which columns a warehouse expects of intervals | [`warehouse_columns`]; the text of a surrogate key, [`surrogate_key`] |
+//! | which outputs the copies of some dates decide, so that a repair runs them again | [`repair`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
 
 pub mod as_of_rule;
@@ -76,6 +77,7 @@ pub mod output_types;
 pub mod padding;
 pub mod path_columns;
 pub mod placeholders;
+pub mod repair;
 pub mod retention;
 pub mod row_limits;
 pub mod scd2;

@@ -116,7 +116,7 @@ impl BackfillOptions {
     /// # Errors
     /// A [`Usage`](crate::Kind::Usage) error if the last date is before the first.
     pub fn between(from: NaiveDate, to: NaiveDate) -> Result<Self> {
-        Ok(BackfillOptions::over(DateRange::new(from, to)?))
+        Ok(BackfillOptions::of_range(DateRange::new(from, to)?))
     }
 
     /// Sets which dates are run, by the state of their output.

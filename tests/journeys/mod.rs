@@ -44,6 +44,8 @@ mod projects;
 mod prune;
 mod quarantine;
 mod refused;
+#[cfg(feature = "sql")]
+mod repair;
 mod scd2;
 mod secrets;
 #[cfg(feature = "sql")]

@@ -4,6 +4,7 @@ mod adopt;
 mod jobs;
 mod looking;
 mod prune;
+mod repair;
 mod tables;
 mod undo;
 mod values;
@@ -23,6 +24,7 @@ pub use self::looking::{
     StatusArgs, StrategyArg, VerifyArgs,
 };
 pub use self::prune::PruneArgs;
+pub use self::repair::RepairArgs;
 pub use self::tables::{CheckArgs, CompactArgs, ExpandArgs, FormatArg, IfExistsArg, SnapshotArgs};
 pub use self::undo::{DropArgs, RestoreArgs};
 pub use self::values::ColumnTypes;
@@ -177,6 +179,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Delete snapshots that the intervals are proven to give back
     Prune(PruneArgs),
+    /// Recompute the intervals and outputs that were made from copies that changed since
+    Repair(RepairArgs),
     /// Find the partitions of a range of dates
     Partitions(PartitionsArgs),
     /// Print a completion script for a shell
@@ -217,6 +221,7 @@ impl Command {
             Command::Drop(_) => "drop",
             Command::Restore(_) => "restore",
             Command::Prune(_) => "prune",
+            Command::Repair(_) => "repair",
             Command::Partitions(_) => "partitions",
             Command::Completions { .. } => "completions",
             Command::Man { .. } => "man",

@@ -17,7 +17,7 @@ impl Render for [BackfillReport] {
     }
 }
 
-fn job(printer: &Printer, report: &BackfillReport) -> Result<()> {
+pub(super) fn job(printer: &Printer, report: &BackfillReport) -> Result<()> {
     let name = paint(BOLD, &report.job);
     if report.output == report.job {
         printer.line(name)?;

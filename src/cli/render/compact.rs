@@ -24,7 +24,7 @@ impl Render for CompactionRun {
     }
 }
 
-fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
+pub(super) fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
     printer.line(headline(report))?;
     if let Some(selected) = selected(report.selected_rows.as_deref(), &report.select) {
         printer.line(format!("  only {selected}"))?;

@@ -21,6 +21,7 @@ mod partitions;
 mod plan;
 mod project;
 mod prune;
+mod repair;
 mod report;
 mod schema;
 mod show;

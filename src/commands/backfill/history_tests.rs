@@ -15,7 +15,6 @@ use super::{AdHoc, BackfillOptions, DateAction, DateReport, ResolvedJob, backfil
 use crate::commands::compact::{CompactOptions, compact};
 use crate::commands::testing::{TestLake, date, rewrite};
 use crate::config::{JobConfig, TableConfig};
-use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
 use crate::error::Kind;
 use crate::model::{DateRange, DaySpan};
@@ -81,19 +80,15 @@ fn run(
         output: format!("{out}/job"),
         ..JobConfig::default()
     };
+    let range = DateRange::new(day(*days.start()), day(*days.end())).expect("a range");
     let options = BackfillOptions {
-        range: DateRange::new(day(*days.start()), day(*days.end())).expect("a range"),
-        only: StateFilter::default(),
         using,
         workers: Some(2),
-        tolerance: None,
-        lag: None,
-        dry_run: false,
-        accept: false,
         ad_hoc: Some(AdHoc {
             job,
             ..AdHoc::default()
         }),
+        ..BackfillOptions::of_range(range)
     };
     let reports = match backfill(&lake.workspace(), &[], &options) {
         Ok(mut reports) => reports.remove(0).dates,

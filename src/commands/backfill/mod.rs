@@ -15,6 +15,7 @@
 
 mod accept;
 mod ad_hoc_outputs;
+mod affected;
 mod bound;
 mod build_sides;
 mod date;
@@ -40,6 +41,7 @@ mod states;
 mod warnings;
 
 pub(super) use self::ad_hoc_outputs::AdHocOutput;
+pub(super) use self::affected::{AffectedDates, JobChanges, JobPlaces, affected_dates};
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, EventsPlace, configured_events};
 pub(super) use self::job::{ResolvedJob, layout_of};
@@ -87,20 +89,30 @@ pub fn backfill(
     }
     configured
         .iter()
-        .map(|name| {
-            let (report, store_requests) = workspace.counting(|| {
-                let job = ResolvedJob::resolve(workspace, name, options)?;
-                let run = BackfillRun::start(workspace, &job, options);
-                let ended = job.run(workspace, options);
-                if let Some(run) = run {
-                    run.end(&ended);
-                }
-                ended
-            })?;
-            Ok(BackfillReport {
-                store_requests,
-                ..report
-            })
-        })
+        .map(|name| backfill_job(workspace, name, options))
         .collect()
+}
+
+/// Runs one job, and tells OpenLineage of it. The name is empty if the options describe the job.
+///
+/// # Errors
+/// Whatever keeps the job from starting; a date's failure is in the report.
+pub(super) fn backfill_job(
+    workspace: &Workspace<'_>,
+    name: &str,
+    options: &BackfillOptions,
+) -> Result<BackfillReport> {
+    let (report, store_requests) = workspace.counting(|| {
+        let job = ResolvedJob::resolve(workspace, name, options)?;
+        let run = BackfillRun::start(workspace, &job, options);
+        let ended = job.run(workspace, options);
+        if let Some(run) = run {
+            run.end(&ended);
+        }
+        ended
+    })?;
+    Ok(BackfillReport {
+        store_requests,
+        ..report
+    })
 }

@@ -1,5 +1,9 @@
 //! What the command line asks of a backfill.
 
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
 use crate::config::JobConfig;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
@@ -12,6 +16,8 @@ use crate::source::Format;
 pub struct BackfillOptions {
     /// The dates.
     pub range: DateRange,
+    /// Which of them; all if `None`. If some are left out, no orphaned output is removed.
+    pub dates: Option<BTreeSet<NaiveDate>>,
     /// Which states are run.
     pub only: StateFilter,
     /// Where tables' rows come from.
@@ -32,10 +38,11 @@ pub struct BackfillOptions {
 }
 
 impl BackfillOptions {
-    /// Runs what is not up to date in a range.
-    pub(crate) fn over(range: DateRange) -> Self {
+    /// All that has to be done in a range.
+    pub(crate) fn of_range(range: DateRange) -> Self {
         BackfillOptions {
             range,
+            dates: None,
             only: StateFilter::default(),
             using: RowSource::default(),
             workers: None,
@@ -45,6 +52,13 @@ impl BackfillOptions {
             dry_run: false,
             ad_hoc: None,
         }
+    }
+
+    /// Whether a date of the range is one of those that are run.
+    pub(super) fn covers(&self, date: NaiveDate) -> bool {
+        self.dates
+            .as_ref()
+            .is_none_or(|dates| dates.contains(&date))
     }
 }
 

@@ -11,7 +11,6 @@ use super::report::BackfillReport;
 use super::resolve::find_job;
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
-use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
 use crate::error::Result;
 use crate::model::DateRange;
@@ -50,23 +49,6 @@ pub(super) fn outputs_below(
         Some((date, object))
     });
     Ok(outputs.collect())
-}
-
-impl BackfillOptions {
-    /// All that has to be done in a range.
-    pub(in crate::commands) fn of_range(range: DateRange) -> Self {
-        BackfillOptions {
-            range,
-            only: StateFilter::default(),
-            using: RowSource::Auto,
-            workers: None,
-            tolerance: None,
-            lag: None,
-            dry_run: false,
-            accept: false,
-            ad_hoc: None,
-        }
-    }
 }
 
 impl ResolvedJob {

@@ -168,7 +168,7 @@ fn options_on(range: DateRange) -> BackfillOptions {
     BackfillOptions {
         workers: Some(1),
         dry_run: true,
-        ..BackfillOptions::over(range)
+        ..BackfillOptions::of_range(range)
     }
 }
 

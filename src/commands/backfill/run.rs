@@ -72,7 +72,10 @@ impl ResolvedJob {
         if options.accept {
             return Ok(self.report(workspace, options, self.accept(&dates, options.dry_run)));
         }
-        let orphans = self.orphans(&dates);
+        let orphans = match options.dates {
+            Some(_) => Vec::new(),
+            None => self.orphans(&dates),
+        };
         if dates.is_empty() {
             self.check_events(options.range, orphans.len(), options.only)?;
         }
@@ -121,10 +124,9 @@ impl ResolvedJob {
             .iter()
             .map(|(name, history)| (name.clone(), history.rule.in_words()))
             .collect();
-        let without_events = if self.events.is_empty() {
-            0
-        } else {
-            (options.range.len() - dates.len()) as u64
+        let without_events = match (&options.dates, self.events.is_empty()) {
+            (None, false) => (options.range.len() - dates.len()) as u64,
+            _ => 0,
         };
         BackfillReport {
             job: self.name.clone(),
@@ -154,20 +156,20 @@ impl<'a> RangeRun<'a> {
         let planned: Vec<PlannedDate> = dates
             .into_iter()
             .zip(states)
-            .map(|(date, found)| {
-                let is_taken = found
-                    .as_ref()
-                    .is_ok_and(|(state, _)| options.only.takes(state));
+            .filter_map(|(date, found)| {
+                let is_covered = options.covers(date);
+                let takes = |(state, _): &(DateState, _)| options.only.takes(state);
+                let is_taken = is_covered && found.as_ref().is_ok_and(takes);
                 if is_taken && !options.dry_run {
                     to_run.push(date);
                 } else if let Ok((_, Some(schema))) = &found {
                     kept.push((date, schema.clone()));
                 }
-                PlannedDate {
+                is_covered.then(|| PlannedDate {
                     date,
                     state: found.map(|(state, _)| state),
                     is_taken,
-                }
+                })
             })
             .collect();
         let types = job.output_types(kept.iter().map(|(date, schema)| (*date, schema)));

@@ -125,7 +125,7 @@ impl ResolvedJob {
 
     /// What the output of a date said that it was made from when the job began; `None` if there was
     /// none.
-    fn recorded(&self, date: NaiveDate) -> Result<Option<OutputRecord>> {
+    pub(super) fn recorded(&self, date: NaiveDate) -> Result<Option<OutputRecord>> {
         self.outputs
             .get(&date)
             .and_then(|objects| self.own(date, objects))
@@ -141,15 +141,11 @@ impl ResolvedJob {
             .collect()
     }
 
-    /// Where dates stand, in their order, and the schemas of outputs that are up to date.
-    pub(super) fn states_and_schemas(
-        &self,
-        dates: &[NaiveDate],
-    ) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
-        // What is looked at is small, and waited for, but in external tables, which are read whole
-        // for it.
+    /// How many threads look at dates at a time. What is looked at is small, and waited for, but in
+    /// external tables, which are read whole for it.
+    pub(super) fn looking_threads(&self) -> usize {
         let is_external = |history: &TableHistory| !history.table.own;
-        let number = match self.tables.values().any(is_external) {
+        match self.tables.values().any(is_external) {
             true => decoding_threads(),
             false => self
                 .tables
@@ -158,7 +154,15 @@ impl ResolvedJob {
                 .chain([object_threads(self.output.store().is_some())])
                 .max()
                 .unwrap_or(1),
-        };
+        }
+    }
+
+    /// Where dates stand, in their order, and the schemas of outputs that are up to date.
+    pub(super) fn states_and_schemas(
+        &self,
+        dates: &[NaiveDate],
+    ) -> Vec<Result<(DateState, Option<SchemaRef>)>> {
+        let number = self.looking_threads();
         self.read_facts_of_history(dates);
         let mut states = parallel::map(number, dates, |date| self.state(*date));
         let known = dates
@@ -177,7 +181,7 @@ impl ResolvedJob {
     /// Reads, in parallel, what the footers of the copies say that the last date reads of tables'
     /// histories: earlier dates need most of them too. A failure comes again when a date needs the
     /// copy.
-    fn read_facts_of_history(&self, dates: &[NaiveDate]) {
+    pub(super) fn read_facts_of_history(&self, dates: &[NaiveDate]) {
         let Some(last) = dates.last() else { return };
         for relation in &self.relations {
             let Reads::Table(table, View::Snapshots | View::Intervals) = &relation.reads else {

@@ -13,6 +13,7 @@
 //! **Pruned.** A date that the intervals know and the lake no longer has is kept as it is; a run
 //! that would need its rows is refused.
 
+mod differences;
 mod existing;
 mod external;
 mod lineage;
@@ -33,6 +34,8 @@ use arrow::datatypes::DataType;
 use chrono::NaiveDate;
 use serde::Serialize;
 
+pub(super) use self::differences::changed_copies;
+pub use self::differences::{ChangedCopy, CopyChange};
 use self::existing::Existing;
 use self::lineage::CompactRun;
 use self::plan::Compaction;

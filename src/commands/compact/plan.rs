@@ -277,7 +277,10 @@ fn snapshots_within(
 }
 
 /// What decides how a snapshot is read: the declared types, and the rules for text and duplicates.
-fn read_with(table: &SnapshotTable, types: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn read_with(
+    table: &SnapshotTable,
+    types: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut read_with = types.clone();
     if table.types.csv_as_text {
         // No column has this name.
