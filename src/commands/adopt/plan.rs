@@ -193,6 +193,7 @@ impl AdoptPlan {
                     schema: 0,
                     dropped_rows: 0,
                     proven: (!self.expands).then_some(fingerprint),
+                    pruned_bytes: None,
                 });
             }
         }
