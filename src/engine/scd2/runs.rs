@@ -119,7 +119,10 @@ impl<'a> Runs<'a> {
         let (held, here): (Vec<Run>, Vec<Run>) = closed
             .into_iter()
             .partition(|run| matches!(run.row, RowPlace::Held));
-        if let (false, Some(row)) = (held.is_empty(), self.held.take()) {
+        // The row of a run that is still open stays.
+        if !held.is_empty()
+            && let Some(row) = self.held.take()
+        {
             self.write(&row, &held)?;
         }
         let places = here.iter().filter_map(|run| match run.row {
