@@ -28,7 +28,7 @@ use crate::storage::parquet::footer::ObservedWire;
 use crate::storage::parquet::writer::ObjectWriter;
 
 /// Intervals that are being written to a temporary file.
-pub(super) struct TemporaryIntervals {
+pub(super) struct UnprovenFile {
     folder: Temporary<TempDir>,
     place: Location,
     writer: ObjectWriter,
@@ -37,7 +37,7 @@ pub(super) struct TemporaryIntervals {
 /// What cannot be done if the temporary folder cannot be written to.
 const DOING: &str = "cannot write intervals to the temporary folder (TMPDIR)";
 
-impl TemporaryIntervals {
+impl UnprovenFile {
     pub(super) fn new(plan: &AdoptPlan, table: &SchemaRef) -> Result<Self> {
         let doing = || DOING.to_owned();
         let folder = temporary(|| tempfile::Builder::new().prefix(".asof-adopt-").tempdir());
@@ -49,7 +49,7 @@ impl TemporaryIntervals {
         let file = File::create(&path).temporary_context(doing)?;
         let place = Location::local(path);
         let schema = interval_schema(table, convention);
-        Ok(TemporaryIntervals {
+        Ok(UnprovenFile {
             writer: ObjectWriter::create(file, &schema, &sorted_by, &place)?,
             place,
             folder,
