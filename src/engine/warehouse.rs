@@ -246,3 +246,147 @@ impl Export<'_> {
         Ok(StringArray::from_iter_values(keys))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{Date32Type, Int64Type};
+    use chrono::Days;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn day(number: u64) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date") + Days::new(number)
+    }
+
+    /// On which of the observed days each key is there, and the intervals that follow: a key has the
+    /// same row while it is there.
+    fn intervals_of(
+        keys: &[Vec<bool>],
+        observed: &[NaiveDate],
+        policy: GapPolicy,
+    ) -> Vec<(i64, Interval)> {
+        let mut intervals = Vec::new();
+        for (key, days) in (0..).zip(keys) {
+            let mut open: Option<NaiveDate> = None;
+            for at in 0..observed.len() {
+                let is_there = days[at];
+                let joins = at == 0 || policy.joins(observed[at - 1], observed[at]);
+                if let (Some(start), true) = (open, !is_there || !joins) {
+                    let end = Some(policy.run_end(observed[at - 1], observed[at]));
+                    intervals.push((key, Interval { start, end }));
+                    open = None;
+                }
+                if is_there {
+                    open = open.or(Some(observed[at]));
+                }
+            }
+            intervals.extend(open.map(|start| (key, Interval { start, end: None })));
+        }
+        intervals
+    }
+
+    /// The rows that are given, if the intervals come in pieces of a size.
+    fn given(
+        intervals: &[(i64, Interval)],
+        observed: &[NaiveDate],
+        policy: GapPolicy,
+        size: usize,
+    ) -> RecordBatch {
+        let names = |name: &str| Some(name.to_owned());
+        let columns = WarehouseColumns {
+            current: names("current"),
+            version: names("version"),
+            surrogate_key: names("sk"),
+            deleted: names("deleted"),
+        };
+        let table: SchemaRef = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+        let convention = Convention::default();
+        let own = interval_schema(&table, &convention);
+        let more = [
+            ("current", DataType::Boolean),
+            ("version", DataType::Int64),
+            ("sk", DataType::Utf8),
+            ("deleted", DataType::Boolean),
+        ];
+        let more = more.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+        let fields = own.fields().iter().cloned().chain(more);
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut rows = Vec::new();
+        let mut out = |batch| {
+            rows.push(batch);
+            Ok(())
+        };
+        let key = ["id".to_owned()];
+        let mut export = Export {
+            schema: schema.clone(),
+            columns: &columns,
+            key: &key,
+            convention: &convention,
+            policy,
+            observed: observed.to_vec(),
+            out: &mut out,
+            last: None,
+            counts: WarehouseCounts::default(),
+        };
+        let encoder = KeyEncoder::new(&table, &key).expect("integers");
+        let mut keys = KeySequence::default();
+        for piece in intervals.chunks(size) {
+            let ids = Int64Array::from_iter_values(piece.iter().map(|(id, _)| *id));
+            let batch = IntervalBatch {
+                rows: RecordBatch::try_new(table.clone(), vec![Arc::new(ids)]).expect("rows"),
+                intervals: piece.iter().map(|(_, interval)| *interval).collect(),
+            };
+            let steps = keys.steps(&encoder.encode(&batch.rows).expect("encoded"));
+            export.batch(&batch, &steps).expect("given");
+        }
+        export.finish().expect("given");
+        concat_batches(&schema, &rows).expect("one batch")
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_has_a_row_on_each_day_since_it_was_first_seen(
+            keys in prop::collection::vec(prop::collection::vec(any::<bool>(), 6), 1..4),
+            gaps in prop::collection::vec(1u64..3, 6),
+            splits: bool,
+            size in 1usize..6,
+        ) {
+            let policy = if splits { GapPolicy::Split } else { GapPolicy::CARRY };
+            let ends = gaps.iter().scan(0, |day, gap| { *day += gap; Some(*day) });
+            let observed: Vec<NaiveDate> = ends.map(day).collect();
+            let intervals = intervals_of(&keys, &observed, policy);
+            let rows = given(&intervals, &observed, policy, 1_000);
+            prop_assert_eq!(&given(&intervals, &observed, policy, size), &rows);
+            let starts = rows.column(1).as_primitive::<Date32Type>();
+            let ends = rows.column(2).as_primitive::<Date32Type>();
+            for (key, days) in (0i64..).zip(&keys) {
+                let of_key: Vec<usize> = (0..rows.num_rows())
+                    .filter(|row| rows.column(0).as_primitive::<Int64Type>().value(*row) == key)
+                    .collect();
+                let versions = rows.column(4).as_primitive::<Int64Type>();
+                let versions: Vec<i64> = of_key.iter().map(|row| versions.value(*row)).collect();
+                prop_assert_eq!(versions, (1..).take(of_key.len()).collect::<Vec<i64>>());
+                for (at, date) in observed.iter().enumerate() {
+                    let date = to_days(*date);
+                    let holds: Vec<usize> = of_key
+                        .iter()
+                        .copied()
+                        .filter(|row| starts.value(*row) <= date && date <= ends.value(*row))
+                        .collect();
+                    let is_known = days[..=at].contains(&true);
+                    prop_assert_eq!(holds.len(), usize::from(is_known));
+                    if let [row] = holds.as_slice() {
+                        let is_deleted = rows.column(6).as_boolean().value(*row);
+                        prop_assert_eq!(is_deleted, !days[at]);
+                        let is_last = at + 1 == observed.len();
+                        let is_current = rows.column(3).as_boolean().value(*row);
+                        prop_assert!(!is_last || is_current == days[at]);
+                    }
+                }
+            }
+        }
+    }
+}

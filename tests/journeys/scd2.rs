@@ -258,7 +258,7 @@ fn inclusive_ends_marks_and_copies_in_the_way() {
     );
     world.succeeds("show days latest");
     world.tell("copies and intervals that are in the way");
-    world.refuses(3, &format!("{adopt} --write --to 2024-01-30"));
+    world.refuses(3, &format!("{adopt} --write --from 2024-01-02"));
     world.write("item.csv", "region,id,name\nEU,1,Bolt\n");
     world.succeeds("snapshot other --source item.csv --key region,id --date 2024-01-02 --backdate");
     let other = adopt.replace("adopt days", "adopt other");

@@ -70,7 +70,8 @@ pub(super) fn table(printer: &Printer, report: &CompactReport) -> Result<()> {
 /// The table for a warehouse.
 fn scd2(report: &Scd2Report) -> Vec<String> {
     let deletions = report.deletion_records.filter(|records| *records > 0);
-    let deletions = deletions.map(|records| format!("{} of deletions, ", number(records)));
+    let deletions =
+        deletions.map(|records| format!(", {} of them records of deletions", number(records)));
     let up_to_date = match report.outcome {
         Scd2Outcome::UpToDate => ", up to date",
         Scd2Outcome::Written | Scd2Outcome::Planned => "",
@@ -79,7 +80,7 @@ fn scd2(report: &Scd2Report) -> Vec<String> {
         "scd2".to_owned(),
         report.rows.map(number).unwrap_or_default(),
         format!(
-            "rows: {}{}{up_to_date}",
+            "rows{}: {}{up_to_date}",
             deletions.unwrap_or_default(),
             report.path
         ),

@@ -34,7 +34,7 @@ pub use self::report::{AdoptOutcome, AdoptReport};
 use std::io::Read;
 
 use self::plan::AdoptPlan;
-use self::write::{Adoption, TemporaryIntervals};
+use self::write::{Adoption, UnprovenFile};
 use super::Workspace;
 use crate::domain::days::to_days;
 use crate::engine::scd2::{WalkedVersions, gather, walk};
@@ -84,7 +84,7 @@ fn run(
             return report.without_dates(&plan);
         }
     };
-    let mut temporary = TemporaryIntervals::new(&plan, columns.table())?;
+    let mut temporary = UnprovenFile::new(&plan, columns.table())?;
     let mut out = |rows| temporary.write(rows);
     let walked = walk(
         gathered,

@@ -228,7 +228,7 @@ fn table_of(
     let mut table = workspace.configured_table(name)?;
     if !table.own {
         let what = format!("table {name} is external: 'snapshots' in asof.toml are its copies");
-        return Err(Error::usage(what).hint("asof adopt OTHER_NAME, for a table of its own"));
+        return Err(Error::usage(what).hint("choose another name for the table"));
     }
     if !options.key.is_empty() {
         if !table.key.is_empty() && table.key != options.key {

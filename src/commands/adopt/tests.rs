@@ -190,6 +190,23 @@ fn the_time_zone_decides_the_day() {
 }
 
 #[test]
+fn names_in_another_case_are_found() {
+    let (lake, mut options) = csv(&VERSIONS.replace("valid_", "VALID_"));
+    options.leave_out = vec!["not_there".to_owned()];
+    adopted(&lake, &options).expect("adopted");
+    let path = Location::local(lake.intervals());
+    let schema = Intervals::open_existing(&path)
+        .expect("intervals")
+        .table_schema();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(names, ["id", "value"]);
+}
+
+#[test]
 fn without_a_range_history_begins_with_the_first_start_and_ends_with_the_last_change() {
     let (lake, options) = csv(VERSIONS);
     let report = adopted(&lake, &options).expect("adopted");

@@ -28,7 +28,7 @@ use crate::storage::parquet::footer::ObservedWire;
 use crate::storage::parquet::writer::ObjectWriter;
 
 /// Intervals that are being written to a temporary file.
-pub(super) struct TemporaryIntervals {
+pub(super) struct UnprovenFile {
     folder: Temporary<TempDir>,
     place: Location,
     writer: ObjectWriter,
@@ -37,7 +37,7 @@ pub(super) struct TemporaryIntervals {
 /// What cannot be done if the temporary folder cannot be written to.
 const DOING: &str = "cannot write intervals to the temporary folder (TMPDIR)";
 
-impl TemporaryIntervals {
+impl UnprovenFile {
     pub(super) fn new(plan: &AdoptPlan, table: &SchemaRef) -> Result<Self> {
         let doing = || DOING.to_owned();
         let folder = temporary(|| tempfile::Builder::new().prefix(".asof-adopt-").tempdir());
@@ -49,7 +49,7 @@ impl TemporaryIntervals {
         let file = File::create(&path).temporary_context(doing)?;
         let place = Location::local(path);
         let schema = interval_schema(table, convention);
-        Ok(TemporaryIntervals {
+        Ok(UnprovenFile {
             writer: ObjectWriter::create(file, &schema, &sorted_by, &place)?,
             place,
             folder,
@@ -215,7 +215,7 @@ impl<'a> Adoption<'a> {
             stands.footer.observed.len()
         );
         Err(Error::refused(what)
-            .hint("asof adopt OTHER_NAME, for a table of its own")
+            .hint("choose another name for the table")
             .hint(format!("asof status {}", word(name.as_str()))))
     }
 
@@ -244,7 +244,7 @@ impl<'a> Adoption<'a> {
                 let before = date.pred_opt().unwrap_or(*date);
                 Err(Error::refused(what)
                     .hint(format!("--to {before}, to adopt the dates before it"))
-                    .hint("asof adopt OTHER_NAME, for a table of its own"))
+                    .hint("choose another name for the table"))
             }
         }
     }
@@ -252,8 +252,10 @@ impl<'a> Adoption<'a> {
     /// Publishes the intervals if nothing has their name.
     fn publish(&self) -> Result<()> {
         let staged = Staged::create(&self.path)?;
-        let mut from = std::fs::File::open(self.file.place.as_local().unwrap_or("".as_ref()))
-            .temporary_context(|| DOING.to_owned())?;
+        let Some(made) = self.file.place.as_local() else {
+            return Err(Error::internal("a temporary file is not on a disk"));
+        };
+        let mut from = File::open(made).temporary_context(|| DOING.to_owned())?;
         std::io::copy(&mut from, &mut staged.writer()?)
             .io_context(|| format!("cannot write '{}'", self.path))?;
         uninterrupted(|| {

@@ -292,7 +292,7 @@ fn check_types(schema: &Schema, shape: &Scd2Shape, what: &str) -> Result<(bool, 
     for name in names {
         let data_type = data_type(name).internal_context(|| "a column is gone".into())?;
         match data_type {
-            DataType::Null if name == &shape.end_column => continue,
+            DataType::Null => {}
             DataType::Date32 | DataType::Timestamp(..) => types.push((name, data_type)),
             other => {
                 let error = Error::usage(format!(

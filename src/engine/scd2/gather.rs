@@ -44,7 +44,7 @@ pub fn gather(
 ) -> Result<GatheredVersions> {
     let schema = rows.schema.clone();
     let mut sorter = Sorter::new(&columns.order(&schema), memory.for_sorting_a_source());
-    let mut gathering = Gathering {
+    let mut gathering = VersionGathering {
         columns,
         today,
         findings: Scd2Findings::default(),
@@ -61,7 +61,7 @@ pub fn gather(
         read += batch.num_rows() as u64;
         step(read);
     }
-    let Gathering {
+    let VersionGathering {
         findings,
         days,
         has_unknown_starts,
@@ -77,7 +77,7 @@ pub fn gather(
     })
 }
 
-struct Gathering<'a> {
+struct VersionGathering<'a> {
     columns: &'a Scd2Columns,
     today: Option<i32>,
     findings: Scd2Findings,
@@ -85,7 +85,7 @@ struct Gathering<'a> {
     has_unknown_starts: bool,
 }
 
-impl Gathering<'_> {
+impl VersionGathering<'_> {
     /// Which rows can be put in order.
     fn judge(&mut self, batch: &RecordBatch) -> Result<BooleanArray> {
         let times = self.columns.times(batch)?;

@@ -14,7 +14,7 @@ use crate::error::{Context, Result};
 
 /// Where the row of a run is.
 #[derive(Clone, Copy, Debug)]
-enum RowPlace {
+enum RunRow {
     /// It was kept from an earlier batch.
     Held,
     /// In the batch at hand.
@@ -24,7 +24,7 @@ enum RowPlace {
 /// A run of versions.
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    row: RowPlace,
+    row: RunRow,
     digest: u128,
     start: i32,
     after: Option<i32>,
@@ -76,7 +76,7 @@ impl<'a> Runs<'a> {
         }
         self.close();
         self.open = Some(Run {
-            row: RowPlace::At(row),
+            row: RunRow::At(row),
             digest,
             start,
             after,
@@ -96,11 +96,11 @@ impl<'a> Runs<'a> {
     pub(super) fn batch_ends(&mut self, rows: &RecordBatch) -> Result<()> {
         self.give(rows)?;
         if let Some(open) = &mut self.open
-            && let RowPlace::At(row) = open.row
+            && let RunRow::At(row) = open.row
         {
             let own = take_record_batch(rows, &UInt32Array::from(vec![row]));
             self.held = Some(own.internal_context(|| "cannot keep a row".into())?);
-            open.row = RowPlace::Held;
+            open.row = RunRow::Held;
         }
         Ok(())
     }
@@ -118,13 +118,16 @@ impl<'a> Runs<'a> {
         let closed = std::mem::take(&mut self.closed);
         let (held, here): (Vec<Run>, Vec<Run>) = closed
             .into_iter()
-            .partition(|run| matches!(run.row, RowPlace::Held));
-        if let (false, Some(row)) = (held.is_empty(), self.held.take()) {
+            .partition(|run| matches!(run.row, RunRow::Held));
+        // The row of a run that is still open stays.
+        if !held.is_empty()
+            && let Some(row) = self.held.take()
+        {
             self.write(&row, &held)?;
         }
         let places = here.iter().filter_map(|run| match run.row {
-            RowPlace::At(row) => Some(row),
-            RowPlace::Held => None,
+            RunRow::At(row) => Some(row),
+            RunRow::Held => None,
         });
         let places: UInt32Array = places.map(Some).collect();
         if here.is_empty() {
