@@ -40,6 +40,7 @@ mod projects;
 mod prune;
 mod quarantine;
 mod refused;
+mod report;
 mod secrets;
 #[cfg(feature = "sql")]
 mod selections;

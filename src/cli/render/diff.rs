@@ -1,14 +1,15 @@
 //! `diff`: how many rows changed, in which columns, and the first of them.
 
 use super::Render;
-use super::show::value;
-use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, count, number, paint};
+use super::show::{one_line, value};
+use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
 use crate::error::Result;
 
 impl Render for DiffReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
+    const IS_PAGED: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
         let side = |side: &DiffSide| {
@@ -47,8 +48,10 @@ impl Render for DiffReport {
                 .collect();
             printer.line(format!("  changed columns: {}", parts.join(", ")))?;
         }
-        for row in &self.rows {
-            printer.line(row_change(row, printer.verbose))?;
+        if !self.rows.is_empty() {
+            let rows = self.rows.iter();
+            let rows = rows.map(|row| row_change(row, printer.verbose));
+            printer.line(columns(&[], rows.collect(), &[]))?;
         }
         let rest = self.added + self.removed + self.changed - self.rows.len() as u64;
         if rest > 0 {
@@ -68,8 +71,9 @@ impl Render for DiffReport {
 /// The most values of an added or removed row in a line, unless all are asked for.
 const MOST_VALUES: usize = 6;
 
-fn row_change(row: &RowChange, shows_all: bool) -> String {
-    let key = row.key.join(", ");
+/// A line of the differences: what happened and the first column of the key, its other columns, and
+/// the values.
+fn row_change(row: &RowChange, shows_all: bool) -> Vec<String> {
     let values = |columns: &[ColumnChange], new: bool| {
         let shown = match shows_all {
             true => columns.len(),
@@ -87,17 +91,18 @@ fn row_change(row: &RowChange, shows_all: bool) -> String {
         }
         values.join("  ")
     };
-    match row.kind {
-        ChangeKind::Added => format!(
-            "{} {key}  {}",
-            paint(GREEN, "+"),
-            values(&row.columns, true)
-        ),
-        ChangeKind::Removed => {
-            format!("{} {key}  {}", paint(RED, "-"), values(&row.columns, false))
-        }
-        ChangeKind::Changed => format!("{} {key}  {}", paint(YELLOW, "~"), changes(&row.columns)),
+    let (mark, values) = match row.kind {
+        ChangeKind::Added => (paint(GREEN, "+"), values(&row.columns, true)),
+        ChangeKind::Removed => (paint(RED, "-"), values(&row.columns, false)),
+        ChangeKind::Changed => (paint(YELLOW, "~"), changes(&row.columns)),
+    };
+    let mut cells: Vec<String> = row.key.iter().map(|part| one_line(part)).collect();
+    match cells.first_mut() {
+        Some(first) => *first = format!("{mark} {first}"),
+        None => cells.push(mark),
     }
+    cells.push(values);
+    cells
 }
 
 /// Changed columns with their old and new values.
@@ -108,8 +113,8 @@ pub(super) fn changes(columns: &[ColumnChange]) -> String {
             format!(
                 "{}: {} -> {}",
                 column.name,
-                value(column.old.as_ref()),
-                value(column.new.as_ref())
+                paint(RED, value(column.old.as_ref())),
+                paint(GREEN, value(column.new.as_ref()))
             )
         })
         .collect::<Vec<_>>()

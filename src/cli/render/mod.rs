@@ -15,6 +15,7 @@ mod expand;
 mod history;
 mod init;
 mod join;
+mod lake;
 mod partitions;
 mod project;
 mod prune;
@@ -43,6 +44,8 @@ const MANY: usize = 40;
 pub(super) trait Render: Serialize {
     /// Whether `--quiet` leaves the text out: the command's work is done without it.
     const IS_LEFT_OUT_IF_QUIET: bool;
+    /// Whether the text may be long, and goes to a pager.
+    const IS_PAGED: bool = false;
 
     /// Prints the report for people.
     ///
@@ -63,7 +66,10 @@ pub(super) fn render<R: Render + ?Sized>(printer: &Printer, report: &R) -> Resul
     if printer.quiet && R::IS_LEFT_OUT_IF_QUIET {
         return Ok(());
     }
-    report.text(printer)
+    match R::IS_PAGED {
+        true => printer.paged(|| report.text(printer)),
+        false => report.text(printer),
+    }
 }
 
 /// Prints lines with two spaces before each.

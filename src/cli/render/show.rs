@@ -9,15 +9,16 @@ use crate::error::Result;
 /// The most characters of a value that are shown.
 const WIDE: usize = 40;
 
+/// A text without ends of lines.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
+}
+
 fn short(text: &str) -> String {
     if text.chars().count() <= WIDE {
-        return text.replace(['\n', '\r', '\t'], " ");
+        return one_line(text);
     }
-    text.chars()
-        .take(WIDE - 3)
-        .collect::<String>()
-        .replace(['\n', '\r', '\t'], " ")
-        + "..."
+    one_line(&text.chars().take(WIDE - 3).collect::<String>()) + "..."
 }
 
 /// A value as one short line of text.
@@ -45,6 +46,7 @@ pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> 
 
 impl Render for ShowReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
+    const IS_PAGED: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
         let shown = self.rows.len() as u64;
