@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod browser;
 mod cli_reference;
 mod config_schema;
 mod damaged;

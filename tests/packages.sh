@@ -1,4 +1,4 @@
-# How tests/servers/start and tests/schedulers/start, which source this, install packages.
+# How tests/servers/start, tests/schedulers/start and tests/browser/start, which source this, install packages.
 # shellcheck shell=bash
 
 die() {
@@ -26,6 +26,31 @@ make_venv() {
     python3 -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2
     cp "$requirements" "$venv/requirements.txt"
+}
+
+# Installs the npm packages of a folder's package-lock.json into another folder, unless they are there already.
+install_npm_packages() {
+    local source=$1 folder=$2 program name
+    for program in node npm; do
+        command -v "$program" >/dev/null || die "$program is not on the PATH" \
+            'hint: apt-get install nodejs npm, or install Node.js 18 or later in another way'
+    done
+    # As above: the copy of the lock is put there last.
+    if [[ -d $folder/node_modules ]] && cmp -s "$source/package-lock.json" "$folder/installed-lock.json"; then
+        return
+    fi
+    # npm ci deletes the node_modules that it finds.
+    name=$(grep '"name":' "$source/package.json")
+    if [[ -e $folder/package.json ]] && ! grep -qF "$name" "$folder/package.json"; then
+        die "$folder holds a package of its own" 'hint: name a directory for these tests only'
+    fi
+    echo "$0: installing $source/package-lock.json into $folder" >&2
+    mkdir -p "$folder"
+    rm -f "$folder/installed-lock.json"
+    cp "$source/package.json" "$source/package-lock.json" "$folder/"
+    # The scripts of packages are not needed, so they need not be trusted.
+    (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null)
+    cp "$source/package-lock.json" "$folder/installed-lock.json"
 }
 
 # Installs packages of Debian, as root, or says what to install.

@@ -5,6 +5,7 @@ mod bars;
 mod demo;
 mod log;
 mod metrics;
+mod pager;
 mod printer;
 mod render;
 mod run;

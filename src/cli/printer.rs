@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tracing::{error, info, warn};
 use super::args::{Color, Global, LogFormat};
 use super::bars::Bars;
 use super::log::{self, PRINTED};
+use super::pager::Pager;
 use crate::clock::Stopwatch;
 use crate::commands::{PartState, Progress};
 use crate::error::{Error, Result};
@@ -48,6 +50,9 @@ pub(super) struct Printer {
     asked: OnceLock<Arc<Requests>>,
     started: Stopwatch,
     out: Mutex<Box<dyn Write + Send>>,
+    /// Whether long results may go to a pager.
+    may_page: bool,
+    is_paging: AtomicBool,
 }
 
 impl Printer {
@@ -74,7 +79,40 @@ impl Printer {
             asked: OnceLock::new(),
             started: Stopwatch::start(),
             out: Mutex::new(out),
+            may_page: !global.no_pager && !global.json,
+            is_paging: AtomicBool::new(false),
         }
+    }
+
+    /// Prints something long: on a terminal, into a pager, which is waited for.
+    pub(super) fn paged(&self, print: impl FnOnce() -> Result<()>) -> Result<()> {
+        let pager = self.may_page.then(Pager::start).flatten();
+        let Some((pager, input)) = pager else {
+            return print();
+        };
+        // Whether there are colours depends on the terminal, which the pager writes to.
+        let choice = match self.choice {
+            ColorChoice::Auto => AutoStream::choice(&io::stdout()),
+            choice => choice,
+        };
+        let exchange = |stream: Box<dyn Write + Send>| {
+            let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *out, stream)
+        };
+        let input: Box<dyn Write + Send> = Box::new(io::BufWriter::new(input));
+        self.is_paging.store(true, Ordering::Relaxed);
+        let terminal = exchange(Box::new(AutoStream::new(input, choice)));
+        let printed = print();
+        // The pager shows the end only once its input is closed.
+        drop(exchange(terminal));
+        pager.wait();
+        self.is_paging.store(false, Ordering::Relaxed);
+        printed
+    }
+
+    /// Whether a pager has the terminal, so that an interrupt is meant for it.
+    pub(super) fn is_paging(&self) -> bool {
+        self.is_paging.load(Ordering::Relaxed)
     }
 
     /// Starts the log, which is printed above the progress bars.

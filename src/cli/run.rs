@@ -398,7 +398,8 @@ impl CommandRun<'_> {
         let mut page = StatusPage {
             tables: tables.map(|report| report.tables).unwrap_or_default(),
             jobs: Vec::new(),
-            shows_columns: args.name.is_some(),
+            is_of_one: args.name.is_some(),
+            today: workspace.clock.today(),
         };
         for name in &jobs {
             match job_status(workspace, name, from, to) {

@@ -27,7 +27,8 @@ pub(super) fn listen(printer: &Arc<Printer>) {
         let printer = printer.clone();
         let listener = Signals::new([SIGINT, SIGTERM, SIGHUP]).and_then(|mut signals| {
             let wait = move || {
-                if let Some(signal) = signals.forever().next() {
+                let is_for_us = |signal: &i32| *signal != SIGINT || !printer.is_paging();
+                if let Some(signal) = signals.forever().find(is_for_us) {
                     // The second one is not waited for by anybody but this thread.
                     let again = thread::Builder::new().spawn(move || {
                         if let Some(signal) = signals.forever().next() {

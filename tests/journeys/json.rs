@@ -29,6 +29,7 @@ fn every_command_prints_one_document() {
         "status",
         "status item",
         "status joined --from 2024-03-01 --to 2024-03-03",
+        "report",
         "verify",
         "expand item --from 2024-03-01 --to 2024-03-02 --out copies --dry-run",
         "expand item --from 2024-03-01 --to 2024-03-02 --out copies",

@@ -46,6 +46,7 @@ mod quarantine;
 mod refused;
 #[cfg(feature = "sql")]
 mod repair;
+mod report;
 mod scd2;
 mod secrets;
 #[cfg(feature = "sql")]

@@ -94,6 +94,10 @@ pub struct Global {
     /// Hide the progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// Do not show the results of show, diff and history in a pager, which is $ASOF_PAGER, else
+    /// $PAGER, else less
+    #[arg(long, global = true)]
+    pub no_pager: bool,
     /// Write Prometheus metrics of the run to FILE, such as asof.prom in the folder of
     /// node_exporter's textfile collector
     #[arg(long, global = true, value_name = "FILE")]

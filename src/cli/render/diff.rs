@@ -1,8 +1,8 @@
 //! `diff`: how many rows changed, in which columns, and the first of them or a summary by column.
 
-use super::describe::{bar, facts};
-use super::show::value;
 use super::{MANY, Render};
+use super::describe::{bar, facts};
+use super::show::{one_line, value};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, ColumnSummary, DiffReport, DiffSide, RowChange};
@@ -10,6 +10,7 @@ use crate::error::Result;
 
 impl Render for DiffReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
+    const IS_PAGED: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
         let side = |side: &DiffSide| {
@@ -48,8 +49,10 @@ impl Render for DiffReport {
                 .collect();
             printer.line(format!("  changed columns: {}", parts.join(", ")))?;
         }
-        for row in &self.rows {
-            printer.line(row_change(row, printer.verbose))?;
+        if !self.rows.is_empty() {
+            let rows = self.rows.iter();
+            let rows = rows.map(|row| row_change(row, printer.verbose));
+            printer.line(columns(&[], rows.collect(), &[]))?;
         }
         if let Some(summary) = &self.summary {
             summed_up(printer, self, summary)?;
@@ -145,8 +148,9 @@ fn one_column(printer: &Printer, report: &DiffReport, column: &ColumnSummary) ->
 /// The most values of an added or removed row in a line, unless all are asked for.
 const MOST_VALUES: usize = 6;
 
-fn row_change(row: &RowChange, shows_all: bool) -> String {
-    let key = row.key.join(", ");
+/// A line of the differences: what happened and the first column of the key, its other columns, and
+/// the values.
+fn row_change(row: &RowChange, shows_all: bool) -> Vec<String> {
     let values = |columns: &[ColumnChange], new: bool| {
         let shown = match shows_all {
             true => columns.len(),
@@ -164,17 +168,18 @@ fn row_change(row: &RowChange, shows_all: bool) -> String {
         }
         values.join("  ")
     };
-    match row.kind {
-        ChangeKind::Added => format!(
-            "{} {key}  {}",
-            paint(GREEN, "+"),
-            values(&row.columns, true)
-        ),
-        ChangeKind::Removed => {
-            format!("{} {key}  {}", paint(RED, "-"), values(&row.columns, false))
-        }
-        ChangeKind::Changed => format!("{} {key}  {}", paint(YELLOW, "~"), changes(&row.columns)),
+    let (mark, values) = match row.kind {
+        ChangeKind::Added => (paint(GREEN, "+"), values(&row.columns, true)),
+        ChangeKind::Removed => (paint(RED, "-"), values(&row.columns, false)),
+        ChangeKind::Changed => (paint(YELLOW, "~"), changes(&row.columns)),
+    };
+    let mut cells: Vec<String> = row.key.iter().map(|part| one_line(part)).collect();
+    match cells.first_mut() {
+        Some(first) => *first = format!("{mark} {first}"),
+        None => cells.push(mark),
     }
+    cells.push(values);
+    cells
 }
 
 /// Changed columns with their old and new values.
@@ -185,8 +190,8 @@ pub(super) fn changes(columns: &[ColumnChange]) -> String {
             format!(
                 "{}: {} -> {}",
                 column.name,
-                value(column.old.as_ref()),
-                value(column.new.as_ref())
+                paint(RED, value(column.old.as_ref())),
+                paint(GREEN, value(column.new.as_ref()))
             )
         })
         .collect::<Vec<_>>()

@@ -14,6 +14,7 @@ use crate::error::Result;
 
 impl Render for HistoryReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
+    const IS_PAGED: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
         let key: Vec<String> = self

@@ -17,6 +17,7 @@ mod expand;
 mod history;
 mod init;
 mod join;
+mod lake;
 mod partitions;
 mod plan;
 mod project;
@@ -47,6 +48,8 @@ const MANY: usize = 40;
 pub(super) trait Render: Serialize {
     /// Whether `--quiet` leaves the text out: the command's work is done without it.
     const IS_LEFT_OUT_IF_QUIET: bool;
+    /// Whether the text may be long, and goes to a pager.
+    const IS_PAGED: bool = false;
 
     /// Prints the report for people.
     ///
@@ -67,7 +70,10 @@ pub(super) fn render<R: Render + ?Sized>(printer: &Printer, report: &R) -> Resul
     if printer.quiet && R::IS_LEFT_OUT_IF_QUIET {
         return Ok(());
     }
-    report.text(printer)
+    match R::IS_PAGED {
+        true => printer.paged(|| report.text(printer)),
+        false => report.text(printer),
+    }
 }
 
 /// Prints lines with two spaces before each.

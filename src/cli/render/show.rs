@@ -9,13 +9,19 @@ use crate::error::Result;
 /// The most characters of a value that are shown.
 const WIDE: usize = 40;
 
+/// A text without ends of lines.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(['
+', '', '	'], " ")
+}
+
 /// A value on one line, cut to a number of characters.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     let cut = match text.chars().count() <= width {
         true => text.to_owned(),
         false => text.chars().take(width - 3).collect::<String>() + "...",
     };
-    cut.replace(['\n', '\r', '\t'], " ")
+    one_line(&cut)
 }
 
 /// A value as one short line of text.
@@ -43,6 +49,7 @@ pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> 
 
 impl Render for ShowReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
+    const IS_PAGED: bool = true;
 
     fn text(&self, printer: &Printer) -> Result<()> {
         let shown = self.rows.len() as u64;

@@ -1,5 +1,7 @@
 //! `status`: coverage as a calendar, so that a gap is seen at a glance.
 //!
+//! A lake of several tables is a line each ([`super::lake`]), unless `-v` asks for more.
+//!
 //! Up to two years are shown a line a month and a cell a day; longer spans a line a year and, for
 //! each month, how many of its days are there.
 
@@ -7,7 +9,7 @@ use chrono::{Datelike, Months, NaiveDate};
 
 use serde::Serialize;
 
-use super::{Render, schema, selected};
+use super::{Render, lake, schema, selected};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, paint, size};
 use crate::commands::job_status::JobStatus;
 use crate::commands::pruned;
@@ -23,18 +25,25 @@ pub(in crate::cli) struct StatusPage {
     pub(in crate::cli) tables: Vec<TableStatus>,
     /// The jobs that were asked for.
     pub(in crate::cli) jobs: Vec<JobStatus>,
-    /// Whether the text has the columns of tables, as where one table was asked for by name.
+    /// Whether one table or job was asked for by name, so that the text has all that is known of
+    /// it.
     #[serde(skip)]
-    pub(in crate::cli) shows_columns: bool,
+    pub(in crate::cli) is_of_one: bool,
+    /// The date it is.
+    #[serde(skip)]
+    pub(in crate::cli) today: NaiveDate,
 }
 
 impl Render for StatusPage {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
 
     fn text(&self, printer: &Printer) -> Result<()> {
+        if self.tables.len() > 1 && !self.is_of_one && !printer.verbose {
+            return lake::overview(printer, self);
+        }
         for status in &self.tables {
             table(printer, status)?;
-            if !status.columns.is_empty() && (self.shows_columns || printer.verbose) {
+            if !status.columns.is_empty() && (self.is_of_one || printer.verbose) {
                 let columns = schema::in_a_line(&status.columns);
                 printer.line(format!("  columns: {columns}"))?;
             }

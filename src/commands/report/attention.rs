@@ -2,13 +2,14 @@
 
 use chrono::NaiveDate;
 
-use super::{Attention, AttentionKind, AttentionPart, JobHistoryReport};
+use super::{Attention, AttentionKind, AttentionPart};
+use crate::commands::job_status::JobStatus;
 use crate::commands::status::TableStatus;
 use crate::error::word;
 use crate::model::DateRange;
 
 /// What of a table needs attention.
-pub(super) fn of_table(status: &TableStatus) -> Vec<Attention> {
+pub fn attention_of_table(status: &TableStatus) -> Vec<Attention> {
     let name = word(status.table.as_str());
     let new = |kind, dates: &[NaiveDate], what: String, try_with: Option<String>| Attention {
         of: status.table.to_string(),
@@ -83,11 +84,11 @@ pub(super) fn of_table(status: &TableStatus) -> Vec<Attention> {
     unreadable.chain(refused).chain(out_of_date).collect()
 }
 
-/// What of a job needs attention.
-pub(super) fn of_job(job: &JobHistoryReport) -> Vec<Attention> {
-    let name = word(&job.job);
+/// What of a job that can be planned needs attention.
+pub fn attention_of_job(status: &JobStatus) -> Vec<Attention> {
+    let name = word(&status.job);
     let new = |kind, dates: &[NaiveDate], what: String, try_with| Attention {
-        of: job.job.clone(),
+        of: status.job.clone(),
         part: AttentionPart::Job,
         kind,
         range: span(dates),
@@ -95,14 +96,6 @@ pub(super) fn of_job(job: &JobHistoryReport) -> Vec<Attention> {
         what,
         try_with,
     };
-    let error = job.error.iter().map(|error| {
-        new(
-            AttentionKind::Failed,
-            &[],
-            error.clone(),
-            Some(format!("asof check {name}")),
-        )
-    });
     let states = [
         (AttentionKind::Failed, "failed"),
         (AttentionKind::Stale, "stale"),
@@ -110,7 +103,7 @@ pub(super) fn of_job(job: &JobHistoryReport) -> Vec<Attention> {
         (AttentionKind::Orphaned, "orphaned"),
     ];
     let states = states.into_iter().filter_map(|(kind, state)| {
-        let dates = job.status.iter().flat_map(|status| &status.dates);
+        let dates = status.dates.iter();
         let dates = dates.filter(|date| date.state.name() == state);
         let dates: Vec<NaiveDate> = dates.map(|date| date.date).collect();
         let range = span(&dates)?;
@@ -124,7 +117,20 @@ pub(super) fn of_job(job: &JobHistoryReport) -> Vec<Attention> {
         };
         Some(new(kind, &dates, state.to_owned(), Some(try_with)))
     });
-    error.chain(states).collect()
+    states.collect()
+}
+
+/// That a job cannot be planned.
+pub(super) fn attention_of_failure(job: &str, error: &str) -> Attention {
+    Attention {
+        of: job.to_owned(),
+        part: AttentionPart::Job,
+        kind: AttentionKind::Failed,
+        range: None,
+        dates: 0,
+        what: error.to_owned(),
+        try_with: Some(format!("asof check {}", word(job))),
+    }
 }
 
 fn span(dates: &[NaiveDate]) -> Option<DateRange> {

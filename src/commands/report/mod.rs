@@ -20,7 +20,8 @@ mod volume;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
-use self::attention::{of_job, of_table};
+use self::attention::attention_of_failure;
+pub use self::attention::{attention_of_job, attention_of_table};
 use self::changes::{Changes, changes_of};
 use self::coverage::coverage_of;
 use self::volume::days_of;
@@ -346,7 +347,7 @@ impl LakeReport {
         let mut look = TableLook::at(workspace, name)?;
         let changes = changes_of(&look, workspace.memory)?;
         look.status.unreadable.extend(changes.unreadable.clone());
-        let attention = of_table(&look.status);
+        let attention = attention_of_table(&look.status);
         let table = table(&look, changes, self.today)?;
         self.is_up_to_date &= table.is_up_to_date;
         self.attention.extend(attention);
@@ -359,15 +360,15 @@ impl LakeReport {
             Ok(status) => (Some(status), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let job = JobHistoryReport {
+        let mut attention: Vec<Attention> = status.iter().flat_map(attention_of_job).collect();
+        attention.extend(error.iter().map(|error| attention_of_failure(name, error)));
+        self.is_up_to_date &= attention.is_empty();
+        self.attention.extend(attention);
+        self.jobs.push(JobHistoryReport {
             job: name.to_owned(),
             status,
             error,
-        };
-        let attention = of_job(&job);
-        self.is_up_to_date &= attention.is_empty();
-        self.attention.extend(attention);
-        self.jobs.push(job);
+        });
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::html::{escaped, script_data};
 use super::Render;
-use crate::cli::printer::{BOLD, GREEN, Printer, YELLOW, count, number, paint, size};
+use crate::cli::printer::{BOLD, DIM, GREEN, Printer, YELLOW, count, number, paint, size};
 use crate::commands::report::{Attention, LakeReport};
 use crate::error::{Context, Result};
 
@@ -49,20 +49,25 @@ impl Render for ReportedLake {
         if report.attention.is_empty() {
             return printer.line(format!("  {}", paint(GREEN, "nothing needs attention")));
         }
-        for attention in report.attention.iter().take(MOST_ATTENTION) {
-            let of = paint(YELLOW, &attention.of);
-            printer.line(format!("  {of}: {}", in_words(attention)))?;
-            if let Some(command) = &attention.try_with {
-                printer.line(format!("    {command}"))?;
-            }
+        needs_attention(printer, &report.attention)
+    }
+}
+
+/// Prints what needs attention, and the command to run.
+pub(super) fn needs_attention(printer: &Printer, attention: &[Attention]) -> Result<()> {
+    for attention in attention.iter().take(MOST_ATTENTION) {
+        let of = paint(YELLOW, &attention.of);
+        printer.line(format!("  {of}: {}", in_words(attention)))?;
+        if let Some(command) = &attention.try_with {
+            printer.line(format!("    {}", paint(DIM, command)))?;
         }
-        match report.attention.len().saturating_sub(MOST_ATTENTION) {
-            0 => Ok(()),
-            rest => printer.line(format!(
-                "  ... and {} more; asof status",
-                number(rest as u64)
-            )),
-        }
+    }
+    match attention.len().saturating_sub(MOST_ATTENTION) {
+        0 => Ok(()),
+        rest => printer.line(format!(
+            "  ... and {} more; -v shows all",
+            number(rest as u64)
+        )),
     }
 }
 

@@ -90,7 +90,7 @@
     const shown = ranges(dates[0], dates[dates.length - 1], halves);
     const weeks = halves ? 27.5 : 53.5;
     const left = halves ? 34 : 52;
-    const cell = Math.max(5, Math.min(17, Math.floor((width - left - 4) / weeks)));
+    const cell = Math.max(5, Math.min(20, Math.floor((width - left - 4) / weeks)));
     const each = cell * 7 + 34;
     const calendar = shown.map((range, at) => ({
       range,
