@@ -1,8 +1,8 @@
 //! `diff`: how many rows changed, in which columns, and the first of them or a summary by column.
 
-use super::{MANY, Render};
 use super::describe::{bar, facts};
 use super::show::{one_line, value};
+use super::{MANY, Render};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, ColumnSummary, DiffReport, DiffSide, RowChange};

@@ -11,8 +11,7 @@ const WIDE: usize = 40;
 
 /// A text without ends of lines.
 pub(super) fn one_line(text: &str) -> String {
-    text.replace(['
-', '', '	'], " ")
+    text.replace(['\n', '\r', '\t'], " ")
 }
 
 /// A value on one line, cut to a number of characters.
