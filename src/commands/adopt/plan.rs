@@ -15,9 +15,10 @@ use crate::config::zone;
 use crate::domain::days::{from_days, to_days};
 use crate::domain::digest::RowSum;
 use crate::domain::gaps::gaps;
+use crate::domain::missing_column::names_missing_column;
 use crate::domain::scd2::{DayWindow, Scd2Preset, Scd2Shape, VersionEnd};
 use crate::engine::compaction::Settings;
-use crate::engine::scd2::{GatheredVersions, Scd2Columns};
+use crate::engine::scd2::{GatheredVersions, Scd2Columns, column_of};
 use crate::engine::selection::Selection;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub(super) struct AdoptPlan {
     pub(super) table: SnapshotTable,
     pub(super) preset: Option<Scd2Preset>,
     shape: Scd2Shape,
+    /// Columns that the command line names, each with its option: they must be there.
+    named: Vec<(String, &'static str)>,
     pub(super) zone: Tz,
     /// How intervals are written. They compare every column.
     pub(super) settings: Settings,
@@ -71,6 +74,7 @@ impl AdoptPlan {
         }
         Ok(AdoptPlan {
             shape: shape_of(options)?,
+            named: named(options),
             preset: options.preset,
             table,
             zone,
@@ -102,6 +106,11 @@ impl AdoptPlan {
     /// The columns that tell of versions.
     pub(super) fn columns(&self, schema: &Schema, source: &str) -> Result<Scd2Columns> {
         let what = format!("'{source}'");
+        for (name, option) in &self.named {
+            if column_of(schema, name).is_none() {
+                return Err(names_missing_column(option, name, schema, &what));
+            }
+        }
         let found = Scd2Columns::of(schema, &self.shape, self.zone, &self.table.key, &what);
         let columns = found.map_err(|error| match likely_preset(schema, self.preset) {
             Some(preset) => error.hint(format!("--preset {}", preset.name())),
@@ -292,6 +301,15 @@ fn shape_of(options: &AdoptOptions) -> Result<Scd2Shape> {
     }
     shape.left_out.extend(options.leave_out.iter().cloned());
     Ok(shape)
+}
+
+/// Columns that the command line names and that no preset does.
+fn named(options: &AdoptOptions) -> Vec<(String, &'static str)> {
+    let deleted = options.deleted_column.iter();
+    let deleted = deleted.map(|name| (name.clone(), "--deleted-column names the"));
+    let left_out = options.leave_out.iter();
+    let left_out = left_out.map(|name| (name.clone(), "--leave-out names the"));
+    deleted.chain(left_out).collect()
 }
 
 /// Another preset whose columns a table has.

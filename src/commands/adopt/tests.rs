@@ -193,6 +193,9 @@ fn the_time_zone_decides_the_day() {
 fn names_in_another_case_are_found() {
     let (lake, mut options) = csv(&VERSIONS.replace("valid_", "VALID_"));
     options.leave_out = vec!["not_there".to_owned()];
+    let error = adopted(&lake, &options).expect_err("the column is not there");
+    assert_eq!(error.kind(), Kind::Usage, "{error}");
+    options.leave_out.clear();
     adopted(&lake, &options).expect("adopted");
     let path = Location::local(lake.intervals());
     let schema = Intervals::open_existing(&path)

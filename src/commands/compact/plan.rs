@@ -64,8 +64,7 @@ impl<'a> Compaction<'a> {
         let settings = settings::decide(&table.key, options, &config, existing.footer.as_ref())?;
         // Text that is not a condition is refused before anything is read.
         settings.selection.part()?;
-        let standing = existing.standing;
-        let existing = existing.intervals;
+        let (standing, existing) = (existing.standing, existing.intervals);
         let range = options.range()?;
         let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
         let (found, lost) = snapshots_within(range, &table, existing.as_ref(), options)?;

@@ -19,7 +19,7 @@ use crate::config::Scd2Config;
 use crate::domain::digest::Fingerprint;
 use crate::domain::warehouse_columns::WarehouseColumns;
 use crate::engine::intervals::Intervals;
-use crate::engine::warehouse::{warehouse_rows, warehouse_schema};
+use crate::engine::warehouse::{WarehouseCounts, warehouse_rows, warehouse_schema};
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::storage::lake::commit::{Published, Staged, sweep};
@@ -153,19 +153,7 @@ impl<'a> Scd2Table<'a> {
             self.name.as_str(),
             others.map(|field| field.name().as_str()),
         )?;
-        let mut footer = Scd2Footer {
-            table: self.name.to_string(),
-            key: intervals.footer.key.clone(),
-            rows: 0,
-            deletion_records: 0,
-            convention: intervals.footer.convention.clone(),
-            current_column: self.columns.current.clone(),
-            version_column: self.columns.version.clone(),
-            surrogate_key: self.columns.surrogate_key.clone(),
-            deleted_column: self.columns.deleted.clone(),
-            made_from: made_from(&intervals.footer)?,
-            asof_version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let footer = self.footer_of(&intervals.footer, WarehouseCounts::default())?;
         if let Some(stands) = self.footer.as_ref().filter(|stands| stands.is_of(&footer)) {
             return Ok(Scd2Report {
                 outcome: Scd2Outcome::UpToDate,
@@ -184,7 +172,7 @@ impl<'a> Scd2Table<'a> {
         let mut writer = ObjectWriter::create(staged.writer()?, &schema, &sorted_by, &self.path)?;
         let mut out = |rows| writer.write(rows);
         let counts = warehouse_rows(&intervals, &self.columns, &mut out)?;
-        (footer.rows, footer.deletion_records) = (counts.rows, counts.deletions);
+        let footer = self.footer_of(&intervals.footer, counts)?;
         let bytes = writer.finish(&Footer::new(Content::Scd2(footer)))?;
         if staged.publish_in_place_of(&self.standing)? == Published::Exists {
             let what = format!(
@@ -199,6 +187,27 @@ impl<'a> Scd2Table<'a> {
             deletion_records: self.deletions(counts.deletions),
             bytes: Some(bytes),
             ..report
+        })
+    }
+
+    /// What its footer says, if it is made from intervals and has as many rows.
+    fn footer_of(
+        &self,
+        intervals: &IntervalsFooter,
+        counts: WarehouseCounts,
+    ) -> Result<Scd2Footer> {
+        Ok(Scd2Footer {
+            table: self.name.to_string(),
+            key: intervals.key.clone(),
+            rows: counts.rows,
+            deletion_records: counts.deletions,
+            convention: intervals.convention.clone(),
+            current_column: self.columns.current.clone(),
+            version_column: self.columns.version.clone(),
+            surrogate_key: self.columns.surrogate_key.clone(),
+            deleted_column: self.columns.deleted.clone(),
+            made_from: made_from(intervals)?,
+            asof_version: env!("CARGO_PKG_VERSION").into(),
         })
     }
 

@@ -54,29 +54,7 @@ impl Scd2Columns {
         key: &[String],
         what: &str,
     ) -> Result<Self> {
-        let found = |name: &str| {
-            let mut fields = schema.fields().iter().map(|field| field.name());
-            let exact = schema.field_with_name(name).ok().map(|field| field.name());
-            exact.or_else(|| fields.find(|field| field.eq_ignore_ascii_case(name)))
-        };
-        let required = |name: &String, option: &str| match found(name) {
-            Some(found) => Ok(found.clone()),
-            None => {
-                let error = names_missing_column("versions need the", name, schema, what);
-                Err(error.hint(format!("{option} COLUMN, if it has another name")))
-            }
-        };
-        let mut shape = shape.clone();
-        shape.start_column = required(&shape.start_column, "--start-column")?;
-        shape.end_column = required(&shape.end_column, "--end-column")?;
-        let optional = |name: &Option<String>| name.as_deref().and_then(found).cloned();
-        shape.deleted_column = optional(&shape.deleted_column);
-        shape.current_column = optional(&shape.current_column);
-        shape.left_out = shape
-            .left_out
-            .iter()
-            .filter_map(|name| found(name).cloned())
-            .collect();
+        let shape = named(schema, shape, what)?;
         let own = |name: &str| {
             let marks = [&shape.deleted_column, &shape.current_column];
             name == shape.start_column
@@ -278,6 +256,34 @@ impl Scd2Columns {
         let marks = self.shape.current_column.as_ref();
         marks.map(|name| marked(batch, name)).transpose()
     }
+}
+
+/// The column of a name, in whatever case.
+pub fn column_of<'a>(schema: &'a Schema, name: &str) -> Option<&'a String> {
+    let mut fields = schema.fields().iter().map(|field| field.name());
+    let exact = schema.field_with_name(name).ok().map(|field| field.name());
+    exact.or_else(|| fields.find(|field| field.eq_ignore_ascii_case(name)))
+}
+
+/// How versions are written, with the names that the columns have here, without those that are not
+/// here.
+fn named(schema: &Schema, shape: &Scd2Shape, what: &str) -> Result<Scd2Shape> {
+    let required = |name: &String, option: &str| match column_of(schema, name) {
+        Some(found) => Ok(found.clone()),
+        None => {
+            let error = names_missing_column("versions need the", name, schema, what);
+            Err(error.hint(format!("{option} COLUMN, if it has another name")))
+        }
+    };
+    let found = |name: &String| column_of(schema, name).cloned();
+    Ok(Scd2Shape {
+        start_column: required(&shape.start_column, "--start-column")?,
+        end_column: required(&shape.end_column, "--end-column")?,
+        deleted_column: shape.deleted_column.as_ref().and_then(found),
+        current_column: shape.current_column.as_ref().and_then(found),
+        left_out: shape.left_out.iter().filter_map(found).collect(),
+        ..shape.clone()
+    })
 }
 
 fn days_of(instant: i128) -> i32 {

@@ -18,6 +18,6 @@ mod tests;
 mod walk;
 
 pub use self::audit::{AuditExample, AuditFinding, AuditKind, Scd2Findings};
-pub use self::columns::Scd2Columns;
+pub use self::columns::{Scd2Columns, column_of};
 pub use self::gather::{GatheredVersions, gather};
 pub use self::walk::{WalkedVersions, walk};
