@@ -19,6 +19,7 @@ use chrono::NaiveDate;
 
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
+use super::difference_rows::DifferenceRows;
 use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
@@ -129,6 +130,29 @@ pub struct DiffReport {
 /// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that
 /// was refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
+    Ok(compared(workspace, options, false)?.0)
+}
+
+/// Compares a table as of two dates, and returns every difference as a row, too:
+/// [`DifferenceRows`].
+///
+/// # Errors
+/// As [`diff`].
+pub(crate) fn diff_rows(
+    workspace: &Workspace<'_>,
+    options: &DiffOptions,
+) -> Result<(DiffReport, DifferenceRows)> {
+    let (report, rows) = compared(workspace, options, true)?;
+    let rows = rows.ok_or_else(|| Error::internal("differences have no rows"))?;
+    Ok((report, rows))
+}
+
+/// The comparison, with its rows if they are wanted.
+fn compared(
+    workspace: &Workspace<'_>,
+    options: &DiffOptions,
+    wants_rows: bool,
+) -> Result<(DiffReport, Option<DifferenceRows>)> {
     let to = options.to;
     let from = match options.from {
         Some(from) => from,
@@ -169,11 +193,15 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         not_compared: not_compared(&old, &new),
         rows: Vec::new(),
     };
+    let compared = compared_columns(&schema, &report.not_compared);
+    let mut rows = wants_rows
+        .then(|| DifferenceRows::new(&schema, table, &attributes(&compared, &table.key)))
+        .transpose()?;
     if first != second {
         let side = Side {
             table,
             schema: &schema,
-            compared: compared_columns(&schema, &report.not_compared),
+            compared,
             encoder: KeyEncoder::new(&schema, &table.key)?,
             clashes: both.clashes,
         };
@@ -181,11 +209,14 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
             &side,
             &old,
             (&new, options.to_refused),
-            options.limit,
+            (options.limit, rows.as_mut()),
             &mut report,
         )?;
     }
-    Ok(report)
+    if let Some(rows) = &mut rows {
+        rows.flush()?;
+    }
+    Ok((report, rows))
 }
 
 /// The schema of both sides with the units of timestamps that hold the values of both.
@@ -286,22 +317,24 @@ fn not_compared(old: &AsOfTable, new: &AsOfTable) -> Vec<String> {
     names
 }
 
+/// The compared columns that are not of the key.
+fn attributes(compared: &[String], key: &[String]) -> Vec<String> {
+    let attributes = compared.iter().filter(|name| !key.contains(name));
+    attributes.cloned().collect()
+}
+
 /// Merges the two sides and fills in what differs. The second may be a copy that was refused.
 fn compare(
     side: &Side<'_>,
     old: &AsOfTable,
     (new, is_refused): (&AsOfTable, bool),
-    limit: usize,
+    (limit, all): (usize, Option<&mut DifferenceRows>),
     report: &mut DiffReport,
 ) -> Result<()> {
     let table = side.table;
-    let attributes: Vec<String> = side
-        .compared
-        .iter()
-        .filter(|name| !table.key.contains(name))
-        .cloned()
-        .collect();
+    let attributes = attributes(&side.compared, &table.key);
     let mut listing = Listing {
+        all,
         key: &table.key,
         counts: vec![0; attributes.len()],
         attributes,
@@ -449,6 +482,8 @@ fn with_column(batch: &RecordBatch, at: usize, column: ArrayRef) -> Result<Recor
 
 /// Counts differences by column and keeps the first ones.
 struct Listing<'a> {
+    /// Where all of them go, too.
+    all: Option<&'a mut DifferenceRows>,
     key: &'a [String],
     attributes: Vec<String>,
     counts: Vec<u64>,
@@ -461,6 +496,7 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
         let listed = self.rows.len() < self.limit;
+        let mut differing_columns = Vec::new();
         match *difference {
             Difference::Added(batch, row) if listed => {
                 let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
@@ -490,10 +526,14 @@ impl Listing<'_> {
                         .collect();
                     self.list(ChangeKind::Changed, new, new_row, columns);
                 }
+                differing_columns = differing;
             }
             Difference::Added(..) | Difference::Removed(..) => {}
         }
-        Ok(())
+        match &mut self.all {
+            Some(all) => all.push(difference, &differing_columns),
+            None => Ok(()),
+        }
     }
 
     fn list(

@@ -162,7 +162,10 @@ fn is_job(workspace: &Workspace<'_>, name: &str) -> Result<bool> {
 }
 
 /// The named columns, in the order of their names; all if none is named.
-fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaRef> {
+///
+/// # Errors
+/// A usage error for a column that is not there, or is named twice.
+pub(crate) fn selected(select: &[String], schema: &SchemaRef, what: &str) -> Result<SchemaRef> {
     if select.is_empty() {
         return Ok(schema.clone());
     }
@@ -199,7 +202,14 @@ fn note_first_days(workspace: &Workspace<'_>, as_of: &AsOfTable, schema: &Schema
 }
 
 /// The rows that the condition holds for, in the columns of `schema`.
-fn matching(as_of: &AsOfTable, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
+///
+/// # Errors
+/// A usage error for a condition that is wrong; a failure or refusal of reading.
+pub(crate) fn matching(
+    as_of: &AsOfTable,
+    condition: Option<&str>,
+    schema: &SchemaRef,
+) -> Result<Batches> {
     let schema = schema.clone();
     let names: Vec<String> = schema
         .fields()

@@ -7,11 +7,13 @@ use chrono::NaiveDate;
 use super::{Lake, only};
 use crate::commands::compact::{CompactOptions, CompactReport, compact};
 use crate::commands::lookup::latest_states;
-use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
+use crate::commands::show::{matching, selected};
+use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot, snapshot_rows};
 use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
 use crate::engine::as_of::AsOfTable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::TableName;
+use crate::source::GivenRows;
 
 /// One slowly changing table of a [`Lake`].
 #[derive(Clone, Debug)]
@@ -47,6 +49,20 @@ impl<'a> Table<'a> {
             options,
             &mut std::io::empty(),
         )
+    }
+
+    /// Publishes rows that the program holds as the copy of the table under a date, as
+    /// [`snapshot`](Self::snapshot) does with those of a file.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot); a [`Usage`](crate::Kind::Usage) error if the options name a
+    /// source; a [`Refused`](crate::Kind::Refused) error for a column of a type that no table has.
+    pub fn snapshot_rows(
+        &self,
+        rows: GivenRows,
+        options: &SnapshotOptions,
+    ) -> Result<SnapshotReport> {
+        snapshot_rows(&self.lake.workspace()?, self.name(), options, rows)
     }
 
     /// Brings the table's intervals up to date with its snapshots, as `asof compact` does. Only
@@ -114,29 +130,38 @@ impl Rows {
     pub fn read(
         &self,
         columns: &[&str],
-    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        self.read_where(columns, None)
+    }
+
+    /// Reads the rows as [`read`](Self::read) does, but only those for which a condition over any
+    /// columns holds, such as `status = 'ACTIVE' AND price > 2`. It needs the feature `sql`. Of
+    /// Parquet, row groups and pages without such a row are not read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); a [`Usage`](crate::Kind::Usage) error for a condition that is
+    /// wrong.
+    pub fn read_where(
+        &self,
+        columns: &[&str],
+        condition: Option<&str>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        matching(&self.0, condition, &self.projected(columns)?)
+    }
+
+    /// The schema of the named columns, in the order of their names, or of all.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error for a column that the table did not have.
+    pub fn projected(&self, columns: &[&str]) -> Result<SchemaRef> {
         let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
-        for name in &names {
-            if self.0.schema.column_with_name(name).is_none() {
-                let known = self
-                    .0
-                    .schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str());
-                return Err(Error::usage(format!(
-                    "the table as of {} has no column '{name}'",
-                    self.0.observed
-                ))
-                .hint_nearest(name, known, || {
-                    "Rows::schema says which columns there are".to_owned()
-                }));
-            }
-        }
-        if names.is_empty() {
-            self.0.read_in_schema_order(None)
-        } else {
-            self.0.read(&names)
-        }
+        let what = format!("the table as of {}", self.0.observed);
+        selected(&names, &self.0.schema, &what)
+    }
+
+    /// The columns whose values may be those of an earlier date: only the intervals still know this
+    /// date, and they do not compare these columns. Empty, unless `ignore` or `track` is set.
+    pub fn not_compared(&self) -> Vec<String> {
+        self.0.not_compared()
     }
 }

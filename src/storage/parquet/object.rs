@@ -41,6 +41,7 @@ use super::{embedded_schema, int96, untrusted};
 use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Context, Result};
+use crate::interrupt::check_cancelled;
 use crate::parallel::{each, flatten};
 use crate::phases::Phase;
 use crate::storage::Batches;
@@ -379,6 +380,7 @@ impl ParquetObject {
             )?;
         let place = location.clone();
         let rows = batches.map(move |batch| {
+            check_cancelled()?;
             let batch = batch.map_err(|error| unreadable(&place, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
         });
