@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::{Lake, only};
+use crate::commands::Workspace;
 use crate::commands::compact::{CompactOptions, CompactReport, compact};
 use crate::commands::lookup::latest_states;
 use crate::commands::show::{matching, selected};
@@ -98,8 +99,21 @@ impl<'a> Table<'a> {
     /// A [`Usage`](crate::Kind::Usage) error for a table that is not known; a
     /// [`Refused`](crate::Kind::Refused) error for a date before the first snapshot.
     pub fn as_of(&self, date: NaiveDate) -> Result<Rows> {
+        self.rows_on(&self.lake.workspace()?, date)
+    }
+
+    /// The table as of today, in the time zone of `asof.toml` or else in UTC.
+    ///
+    /// # Errors
+    /// As [`as_of`](Self::as_of).
+    pub fn latest(&self) -> Result<Rows> {
         let workspace = self.lake.workspace()?;
-        let history = latest_states(&workspace, self.name(), &[date])?;
+        let today = workspace.clock.today();
+        self.rows_on(&workspace, today)
+    }
+
+    fn rows_on(&self, workspace: &Workspace<'_>, date: NaiveDate) -> Result<Rows> {
+        let history = latest_states(workspace, self.name(), &[date])?;
         let observed = history.resolve_latest(date, |first| {
             format!("the first snapshot of {} is that of {first}", self.name)
         })?;
