@@ -28,7 +28,7 @@ mod _asof {
     #[pymodule_export]
     use crate::program;
     #[pymodule_export]
-    use crate::rows::{Diff, Rows};
+    use crate::rows::{Diff, Rows, held};
 
     use pyo3::prelude::*;
 

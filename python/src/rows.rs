@@ -10,7 +10,7 @@ use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arguments::py_date;
 use crate::calls::call;
-use crate::capsule::{Batches, schema_capsule, stream_capsule};
+use crate::capsule::{Batches, FrameReader, schema_capsule, stream_capsule};
 use crate::errors::raised;
 
 /// About how many rows a piece has.
@@ -41,6 +41,11 @@ impl Selected {
     fn condition(&self) -> Option<&str> {
         self.condition.as_deref()
     }
+
+    /// Checks the condition before somebody reads by it.
+    fn check(&self, check: impl FnOnce(&str) -> asof::Result<()>) -> asof::Result<()> {
+        self.condition().map_or(Ok(()), check)
+    }
 }
 
 #[pyclass(frozen, module = "asof")]
@@ -52,6 +57,7 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn of_table(rows: asof::Rows, selected: Selected) -> asof::Result<Self> {
         let schema = rows.projected(&selected.columns())?;
+        selected.check(|condition| rows.check_condition(condition))?;
         Ok(Rows {
             schema,
             from: RowsFrom::Table(Arc::new(rows), selected),
@@ -63,6 +69,7 @@ impl Rows {
         selected: Selected,
     ) -> asof::Result<Self> {
         let schema = intervals.projected(&selected.columns())?;
+        selected.check(|condition| intervals.check_condition(condition))?;
         Ok(Rows {
             schema,
             from: RowsFrom::Intervals(Arc::new(intervals), selected),
@@ -178,6 +185,15 @@ impl Rows {
             _ => format!("<asof.Rows: {columns}>"),
         }
     }
+}
+
+/// A frame as it crossed, for the tests of the bridge.
+#[pyfunction]
+pub(crate) fn held(py: Python<'_>, frame: &Bound<'_, PyAny>) -> PyResult<Rows> {
+    let frame = FrameReader::open(frame)?;
+    let schema = frame.schema().clone();
+    let batches = call(py, move || frame.collect::<asof::Result<Vec<_>>>())?;
+    Ok(Rows::in_memory(schema, batches))
 }
 
 /// Rows in pieces, each in memory.

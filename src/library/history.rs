@@ -154,6 +154,14 @@ impl TableIntervals {
         }))
     }
 
+    /// Checks a condition without reading an interval.
+    ///
+    /// # Errors
+    /// A usage error that says what is wrong with it.
+    pub fn check_condition(&self, condition: &str) -> Result<()> {
+        Condition::parse(condition, self.intervals.object().schema()).map(|_| ())
+    }
+
     /// The schema of the named columns, in the order of their names, or of all.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::commands::show::{matching, selected};
 use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot, snapshot_rows};
 use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
 use crate::engine::as_of::AsOfTable;
+use crate::engine::expression::Condition;
 use crate::error::Result;
 use crate::model::TableName;
 use crate::source::GivenRows;
@@ -171,6 +172,14 @@ impl Rows {
         let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
         let what = format!("the table as of {}", self.0.observed);
         selected(&names, &self.0.schema, &what)
+    }
+
+    /// Checks a condition without reading a row.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error that says what is wrong with it.
+    pub fn check_condition(&self, condition: &str) -> Result<()> {
+        Condition::parse(condition, &self.0.schema).map(|_| ())
     }
 
     /// The columns whose values may be those of an earlier date: only the intervals still know this
