@@ -130,7 +130,7 @@ pub struct DiffReport {
 /// keys with nulls or that stand twice, and for columns whose types cannot be compared. A copy that
 /// was refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
-    Ok(compared(workspace, options, false)?.0)
+    Ok(compare_states(workspace, options, false)?.0)
 }
 
 /// Compares a table as of two dates, and returns every difference as a row, too:
@@ -142,13 +142,13 @@ pub(crate) fn diff_rows(
     workspace: &Workspace<'_>,
     options: &DiffOptions,
 ) -> Result<(DiffReport, DifferenceRows)> {
-    let (report, rows) = compared(workspace, options, true)?;
+    let (report, rows) = compare_states(workspace, options, true)?;
     let rows = rows.ok_or_else(|| Error::internal("differences have no rows"))?;
     Ok((report, rows))
 }
 
 /// The comparison, with its rows if they are wanted.
-fn compared(
+fn compare_states(
     workspace: &Workspace<'_>,
     options: &DiffOptions,
     wants_rows: bool,
@@ -171,28 +171,11 @@ fn compared(
     })?;
     let old = history.latest(first, None)?;
     let new = history.latest(second, Some(&old.schema))?;
-    let side = |date: NaiveDate, as_of: &AsOfTable| DiffSide {
-        date,
-        snapshot_date: as_of.observed,
-        source: as_of.origin(),
-        rows: None,
-    };
     let both = unified(&old.schema, &new.schema, options.to_refused)
         .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
     let schema = with_units(&history, &both.schema, [&old, &new])?;
-    let mut report = DiffReport {
-        table: table.name.clone(),
-        key: table.key.clone(),
-        from: side(from, &old),
-        to: side(to, &new),
-        added: 0,
-        removed: 0,
-        changed: 0,
-        columns: Vec::new(),
-        schema: both.in_words(),
-        not_compared: not_compared(&old, &new),
-        rows: Vec::new(),
-    };
+    let mut report = nothing_compared(table, [(from, &old), (to, &new)]);
+    report.schema = both.in_words();
     let compared = compared_columns(&schema, &report.not_compared);
     let mut rows = wants_rows
         .then(|| DifferenceRows::new(&schema, table, &attributes(&compared, &table.key)))
@@ -217,6 +200,30 @@ fn compared(
         rows.flush()?;
     }
     Ok((report, rows))
+}
+
+/// The report of two states, each with the date that was asked for, before they are compared.
+fn nothing_compared(table: &SnapshotTable, sides: [(NaiveDate, &AsOfTable); 2]) -> DiffReport {
+    let [from, to] = sides.map(|(date, as_of)| DiffSide {
+        date,
+        snapshot_date: as_of.observed,
+        source: as_of.origin(),
+        rows: None,
+    });
+    let [(_, old), (_, new)] = sides;
+    DiffReport {
+        table: table.name.clone(),
+        key: table.key.clone(),
+        from,
+        to,
+        added: 0,
+        removed: 0,
+        changed: 0,
+        columns: Vec::new(),
+        schema: None,
+        not_compared: not_compared(old, new),
+        rows: Vec::new(),
+    }
 }
 
 /// The schema of both sides with the units of timestamps that hold the values of both.

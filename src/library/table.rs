@@ -137,7 +137,8 @@ impl Rows {
     }
 
     /// Reads the rows in batches, in the order of the key for a managed table; of the columns only
-    /// those that are named, or all if none is.
+    /// those that are named, or all if none is. Row groups are decoded on all processors, a few
+    /// ahead of whoever takes the batches.
     ///
     /// # Errors
     /// A [`Usage`](crate::Kind::Usage) error for a column that the table did not have; a failure to
@@ -161,7 +162,13 @@ impl Rows {
         columns: &[&str],
         condition: Option<&str>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-        matching(&self.0, condition, &self.projected(columns)?)
+        let schema = self.projected(columns)?;
+        if condition.is_some() {
+            return matching(&self.0, condition, &schema);
+        }
+        let fields = schema.fields().iter();
+        let names: Vec<String> = fields.map(|field| field.name().clone()).collect();
+        self.0.read_alone(&names)
     }
 
     /// The schema of the named columns, in the order of their names, or of all.

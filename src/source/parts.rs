@@ -57,7 +57,7 @@ impl Part {
     /// Reads every row; on all processors, if the rules say that nothing else is read meanwhile.
     pub(super) fn read(&self, is_alone: bool) -> Result<Batches> {
         match self {
-            Part::Parquet(object) if is_alone => object.read_on_all_processors(),
+            Part::Parquet(object) if is_alone => object.read_on_all_processors(None),
             Part::Parquet(object) => object.read(None),
             Part::Arrow(file) => file.read(),
             #[cfg(feature = "avro")]
