@@ -349,3 +349,26 @@ fn close_gate() -> bool {
     std::mem::forget(guard);
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::{each, map};
+
+    #[test]
+    fn a_call_that_is_cancelled_publishes_nothing_on_any_of_its_threads() {
+        let cancellation = Cancellation::default();
+        let publish = || publication(|| Ok("published"));
+        cancellation.within(|| assert_eq!(publish().expect("not cancelled"), "published"));
+        cancellation.cancel();
+        cancellation.within(|| {
+            assert!(publish().is_err());
+            let on_threads = map(2, &[1, 2, 3], |_| publish().is_err());
+            assert_eq!(on_threads, [true; 3]);
+            let taken = each((0..3).map(Ok), |_| publication(|| Ok(()))).expect("threads");
+            assert!(taken.collect::<Vec<_>>().iter().all(Result::is_err));
+        });
+        // The thread itself goes on with other calls.
+        assert!(publish().is_ok());
+    }
+}

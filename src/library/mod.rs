@@ -12,6 +12,8 @@ mod join;
 mod lake;
 mod options;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::backfill::Job;
 pub use self::history::{KeyHistory, TableDiff, TableIntervals};
