@@ -13,17 +13,23 @@
 //!
 //! Threads are not stopped: they go on until the process ends, and wait at the gate
 //! ([`uninterrupted`]) if they come to it.
+//!
+//! A program that embeds asof, and goes on after an interruption, cancels one call instead
+//! ([`Cancellation`]). That call then publishes nothing, and fails where it next looks.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::error::{Error, Result};
 
 /// How long publications and programs that have begun may take to end.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -75,6 +81,62 @@ pub fn wait_if_stopping() {
     while is_stopping() {
         std::thread::park();
     }
+}
+
+/// The end of one call before it is done, for a program that goes on. Clones share it.
+///
+/// The thread that makes the call, and those that it starts by [`crate::parallel`], look at it
+/// before they publish something and with each batch of rows that they read.
+#[derive(Clone, Debug, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+thread_local! {
+    /// The cancellation of the call that this thread works on.
+    static CANCELLATION: RefCell<Option<Cancellation>> = const { RefCell::new(None) };
+}
+
+impl Cancellation {
+    /// Ends the call.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes the call on this thread.
+    pub fn within<T>(&self, call: impl FnOnce() -> T) -> T {
+        let outer = CANCELLATION.replace(Some(self.clone()));
+        let ended = call();
+        CANCELLATION.set(outer);
+        ended
+    }
+
+    /// The cancellation of the call that this thread works on.
+    pub fn current() -> Option<Self> {
+        CANCELLATION.with_borrow(Option::clone)
+    }
+}
+
+/// Fails if the call that this thread works on was cancelled.
+///
+/// # Errors
+/// A failure that says so.
+pub fn check_cancelled() -> Result<()> {
+    let is_cancelled = |cancellation: &Option<Cancellation>| {
+        let cancellation = cancellation.as_ref();
+        cancellation.is_some_and(|cancellation| cancellation.0.load(Ordering::SeqCst))
+    };
+    match CANCELLATION.with_borrow(is_cancelled) {
+        true => Err(Error::io("interrupted; nothing was published")),
+        false => Ok(()),
+    }
+}
+
+/// Publishes something whole or not at all, unless the call was cancelled.
+///
+/// # Errors
+/// Those of the publication.
+pub fn publication<T>(publish: impl FnOnce() -> Result<T>) -> Result<T> {
+    check_cancelled()?;
+    uninterrupted(publish)
 }
 
 /// Does what must be done whole or not at all. It does not begin if the process is about to end.
@@ -286,4 +348,27 @@ fn close_gate() -> bool {
     };
     std::mem::forget(guard);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::{each, map};
+
+    #[test]
+    fn a_call_that_is_cancelled_publishes_nothing_on_any_of_its_threads() {
+        let cancellation = Cancellation::default();
+        let publish = || publication(|| Ok("published"));
+        cancellation.within(|| assert_eq!(publish().expect("not cancelled"), "published"));
+        cancellation.cancel();
+        cancellation.within(|| {
+            assert!(publish().is_err());
+            let on_threads = map(2, &[1, 2, 3], |_| publish().is_err());
+            assert_eq!(on_threads, [true; 3]);
+            let taken = each((0..3).map(Ok), |_| publication(|| Ok(()))).expect("threads");
+            assert!(taken.collect::<Vec<_>>().iter().all(Result::is_err));
+        });
+        // The thread itself goes on with other calls.
+        assert!(publish().is_ok());
+    }
 }

@@ -128,7 +128,11 @@ pub use self::commands::verify::{OutputProof, TableProof, VerifyReport};
 pub use self::domain::join::JoinKind;
 pub use self::domain::staleness::{DateState, StateFilter};
 pub use self::error::{Error, Kind, Result};
-pub use self::library::{Job, Lake, LakeOptions, Rows, Table};
+pub use self::library::{
+    Job, JoinAsOf, JoinedRows, KeyHistory, Lake, LakeOptions, Rows, Table, TableDiff,
+    TableIntervals,
+};
+pub use self::source::GivenRows;
 
 // Hidden: the program, the tests and the benchmarks use these. They are not a stable interface.
 #[cfg(feature = "cli")]

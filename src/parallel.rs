@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::interrupt::Cancellation;
 
 /// The most threads that hold batches of a table.
 const DECODING: usize = 8;
@@ -58,7 +59,7 @@ pub fn footer_threads(is_store: bool) -> usize {
 /// Does the work for each item on some threads; results are in the order of the items.
 pub fn map<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let run = || {
+    let take = || {
         let mut mine = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -67,6 +68,11 @@ pub fn map<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R
             };
             mine.push((at, work(item)));
         }
+    };
+    let cancellation = Cancellation::current();
+    let run = || match &cancellation {
+        Some(cancellation) => cancellation.within(take),
+        None => take(),
     };
     let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads.min(items.len()))
@@ -118,10 +124,11 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> OrderedPool<R, I> {
         let (work, queue) = channel::<Box<dyn FnOnce() + Send>>();
         let queue = Arc::new(Mutex::new(queue));
         let over = Arc::new(AtomicBool::new(false));
+        let cancellation = Cancellation::current();
         let start = |number: usize| {
             let queue = queue.clone();
             let over = over.clone();
-            let run = move || {
+            let take = move || {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(work) = next else { return };
@@ -129,6 +136,11 @@ impl<R: Send + 'static, I: Iterator<Item = Task<R>>> OrderedPool<R, I> {
                         work();
                     }
                 }
+            };
+            let cancellation = cancellation.clone();
+            let run = move || match cancellation {
+                Some(cancellation) => cancellation.within(take),
+                None => take(),
             };
             let thread = std::thread::Builder::new().name(format!("prefetch-{number}"));
             thread

@@ -30,11 +30,11 @@ pub(crate) fn compaction(lake: &Path, out: &Path) -> Result {
     let open = |file: &Path| ParquetObject::open(&Location::local(file));
     let intervals = open(&lake.join("item/intervals/item.parquet"))?;
     let rows = intervals
-        .read_on_all_processors()?
+        .read_on_all_processors(None)?
         .collect::<asof::error::Result<Vec<_>>>()?;
 
     let begun = Instant::now();
-    for batch in open(&snapshots[0])?.read_on_all_processors()? {
+    for batch in open(&snapshots[0])?.read_on_all_processors(None)? {
         batch?;
     }
     let decode = begun.elapsed();

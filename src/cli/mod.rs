@@ -28,9 +28,14 @@ use crate::secret::concealed;
 
 /// Runs the program on this process's arguments, and returns its exit code.
 pub fn main() -> u8 {
+    program(std::env::args_os())
+}
+
+/// Runs the program on arguments, the first of which is its own name, and returns its exit code.
+pub fn program(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     crate::storage::parquet::untrusted::silence_decoders();
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    run(std::env::args_os(), &folder)
+    run(arguments, &folder)
 }
 
 /// The command line. The help of `asof` describes the global options; that of a command only names

@@ -133,27 +133,11 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
     let out = out
         .map(|out| OutTarget::parse(workspace, out))
         .transpose()?;
-    let file = intervals_file(workspace, &options.table)?;
-    let file = file.map(|file| open_intervals(&file)).transpose()?;
-    let is_file = file.is_some();
-    let (name, intervals) = match file {
-        Some(file) => (file.table.name, Some(file.intervals)),
-        None => {
-            let name = workspace.known(&options.table)?;
-            let intervals = workspace.intervals(&name)?;
-            (name, intervals)
-        }
-    };
-    let none = || {
-        Error::usage(format!("table {name} has no intervals")).hint(format!("asof compact {name}"))
-    };
-    let intervals = intervals.ok_or_else(none)?;
-    if let Some(date) = intervals.dropped.first() {
-        workspace.progress.note(&format!(
-            "{name}: the snapshot of {date} was dropped since the intervals were made from it; asof \
-             compact {name}"
-        ));
-    }
+    let OpenIntervals {
+        table: name,
+        intervals,
+        is_file,
+    } = intervals_of(workspace, &options.table)?;
     if let Some(out) = &out {
         let root = match is_file {
             true => intervals.location().clone(),
@@ -164,7 +148,7 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
     let key = parse_key(&name, &intervals, &options.key)?;
     let observed = intervals.observed();
     let ([first, ..], [.., last]) = (observed.as_slice(), observed.as_slice()) else {
-        return Err(none());
+        return Err(no_intervals(&name));
     };
     let (rows, spans) = read(&intervals, &key)?;
     if spans.is_empty() {
@@ -198,6 +182,76 @@ pub fn history(workspace: &Workspace<'_>, options: &HistoryOptions) -> Result<Hi
         select: intervals.footer.select.clone(),
         table: name,
     })
+}
+
+/// The intervals of a table, or of a file.
+pub(crate) struct OpenIntervals {
+    /// The table.
+    pub(crate) table: TableName,
+    /// Its intervals.
+    pub(crate) intervals: Intervals,
+    is_file: bool,
+}
+
+/// The intervals that a name on the command line stands for.
+///
+/// # Errors
+/// A usage error for a table that there is not, or that has no intervals; a refusal if they are
+/// damaged.
+pub(crate) fn intervals_of(workspace: &Workspace<'_>, name: &str) -> Result<OpenIntervals> {
+    if let Some(file) = intervals_file(workspace, name)? {
+        let file = open_intervals(&file)?;
+        return Ok(OpenIntervals {
+            table: file.table.name,
+            intervals: file.intervals,
+            is_file: true,
+        });
+    }
+    let table = workspace.known(name)?;
+    let intervals = workspace.intervals(&table)?;
+    let intervals = intervals.ok_or_else(|| no_intervals(&table))?;
+    if let Some(date) = intervals.dropped.first() {
+        workspace.progress.note(&format!(
+            "{table}: the snapshot of {date} was dropped since the intervals were made from it; \
+             asof compact {table}"
+        ));
+    }
+    Ok(OpenIntervals {
+        table,
+        intervals,
+        is_file: false,
+    })
+}
+
+fn no_intervals(table: &TableName) -> Error {
+    Error::usage(format!("table {table} has no intervals")).hint(format!("asof compact {table}"))
+}
+
+/// The rows of one key, with the columns in which the intervals have their first and last dates; in
+/// the order of these dates.
+///
+/// # Errors
+/// As [`history`].
+pub(crate) fn history_rows(
+    workspace: &Workspace<'_>,
+    options: &HistoryOptions,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let OpenIntervals {
+        table, intervals, ..
+    } = intervals_of(workspace, &options.table)?;
+    let wanted = KeyCondition::of(&intervals, &parse_key(&table, &intervals, &options.key)?)?;
+    let object = intervals.object();
+    let rows = object.read_where(None, Some(Arc::new(wanted)))?;
+    let rows: Vec<RecordBatch> = rows.collect::<Result<_>>()?;
+    if rows.iter().all(|batch| batch.num_rows() == 0) {
+        return Err(not_there(
+            &table,
+            &intervals,
+            &options.key,
+            &intervals.observed(),
+        ));
+    }
+    Ok((object.schema().clone(), rows))
 }
 
 /// The key in the types of the key columns, a column of one row each.
@@ -288,11 +342,7 @@ fn key_columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
 
 /// The rows of a key with their intervals, in order; none if it is not there.
 fn read(intervals: &Intervals, key: &[ArrayRef]) -> Result<(RecordBatch, Vec<Interval>)> {
-    let wanted = KeyCondition {
-        names: intervals.footer.key.clone(),
-        values: key.to_vec(),
-        digest: key_digests(key)?.first().copied().flatten(),
-    };
+    let wanted = KeyCondition::of(intervals, key)?;
     let mut rows = Vec::new();
     let mut spans = Vec::new();
     for batch in intervals.read_where(None, Some(Arc::new(wanted)))? {
@@ -324,6 +374,17 @@ struct KeyCondition {
     /// A column of one value each.
     values: Vec<ArrayRef>,
     digest: Option<u128>,
+}
+
+impl KeyCondition {
+    /// The condition of a key, a column of one value each.
+    fn of(intervals: &Intervals, key: &[ArrayRef]) -> Result<Self> {
+        Ok(KeyCondition {
+            names: intervals.footer.key.clone(),
+            values: key.to_vec(),
+            digest: key_digests(key)?.first().copied().flatten(),
+        })
+    }
 }
 
 impl RowCondition for KeyCondition {

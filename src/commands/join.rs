@@ -17,32 +17,30 @@
 //! that served their dates, and the join itself. If they are the same, nothing is written. A file
 //! that asof join did not write is never replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod dated_join;
+mod given;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::dated_join::{DatedJoin, changed, intervals_of_all};
 use super::Workspace;
-use super::backfill::{AdHoc, BackfillOptions, BuildSource, Need, Needs, ServedBy, View};
+use super::backfill::{AdHoc, BackfillOptions, Need, ServedBy, View};
 use super::backfill::{history, refuse_inputs_as_output, resolve_join};
-use crate::domain::days::to_days;
 use crate::domain::join::JoinKind;
-use crate::domain::schema::unify;
 use crate::domain::staleness::{Inputs, StateFilter, TableInput};
 use crate::domain::type_names::type_name;
-use crate::engine::as_of::{RowSource, TableHistory};
+use crate::engine::as_of::RowSource;
 use crate::engine::dated::{Dated, Survey};
-use crate::engine::intervals::Intervals;
-use crate::engine::join::{JoinColumns, JoinSpec, JoinTable, Timed};
-use crate::engine::join_input::intervals::of_intervals;
-use crate::engine::join_input::snapshots::{DatedSnapshot, versions_of_snapshots};
+use crate::engine::join::JoinTable;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, DaySpan, TableName};
-use crate::parallel::{self, decoding_threads, object_threads};
+use crate::parallel::{self, object_threads};
 use crate::source::ReadAs;
 use crate::storage::lake::commit::{Staged, sweep};
 use crate::storage::lake::location::{Location, Object};
@@ -51,6 +49,8 @@ use crate::storage::parquet::footer::{Content, Footer, JoinFooter};
 use crate::storage::parquet::object::ParquetObject;
 use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::{Batches, within};
+
+pub(crate) use self::given::{GivenEvents, GivenJoin, GivenJoinOptions};
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -130,13 +130,10 @@ pub fn join(workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinRepo
 
 /// A join, planned.
 struct JoinRun {
-    spec: JoinSpec,
-    history: TableHistory,
+    dated: DatedJoin,
     events_name: String,
     events: Dated,
     survey: Survey,
-    /// The observed date that serves each date of the events.
-    served: BTreeMap<NaiveDate, NaiveDate>,
     output: Location,
 }
 
@@ -179,14 +176,15 @@ impl JoinRun {
         };
         let range = DateRange::new(*first, *last)?;
         let history = history(workspace, &name, &[View::AsOf], &options.as_backfill(range))?;
-        let served = served(&history, &survey)?;
+        let dates = survey.dates.keys().copied();
+        let dated = DatedJoin::new(spec, history, dates, |first| {
+            format!("--from {first}, to leave out earlier events")
+        })?;
         Ok(JoinRun {
-            spec,
-            history,
+            dated,
             events_name: place.name,
             events,
             survey,
-            served,
             output,
         })
     }
@@ -194,14 +192,10 @@ impl JoinRun {
     fn run(mut self, workspace: &Workspace<'_>, options: &JoinOptions) -> Result<JoinReport> {
         let inputs = self.inputs(options)?;
         let recorded = recorded(&self.output)?;
-        let needs = Needs::new(&self.spec, &self.history, true);
-        let needs: Vec<Need> = self
-            .served
-            .keys()
-            .map(|date| needs.of(*date))
-            .collect::<Result<_>>()?;
-        let columns = Arc::new(self.columns(&needs)?);
-        self.events.types.pinned = needs.last().map(|need| need.text_keys(&self.spec));
+        let needs = self.dated.needs()?;
+        let columns = Arc::new(self.dated.columns(&needs)?);
+        let spec = &self.dated.spec;
+        self.events.types.pinned = needs.last().map(|need| need.text_keys(spec));
         let mut report = self.planned(workspace, &needs);
         if let Some(footer) = recorded.filter(|footer| footer.inputs == inputs) {
             report.action = JoinAction::UpToDate;
@@ -209,16 +203,13 @@ impl JoinRun {
             return Ok(report);
         }
         let rows = self.events.rows(&self.survey)?;
-        let name = &self.history.table.name;
-        let schema = columns.output_schema(&self.spec, &rows.schema, &self.events_name, name)?;
+        let name = &self.dated.history.table.name;
+        let schema = columns.output_schema(spec, &rows.schema, &self.events_name, name)?;
         report.detected = self.events.types.observed.detected();
         if options.dry_run {
             return Ok(report);
         }
-        let versions = self.versions(workspace, &needs, &columns)?;
-        let limit = workspace.memory.for_rows_of_all_dates();
-        let table = JoinTable::build(&columns, versions, Some(limit))
-            .map_err(|error| error.within(format!("table {name}")))?;
+        let table = self.dated.build(workspace, &needs, &columns)?;
         let table = table.ok_or_else(|| self.too_large())?;
         let (matched, rows) = self.write(workspace, &table, rows.batches, &schema, inputs)?;
         report.action = JoinAction::Written;
@@ -233,8 +224,8 @@ impl JoinRun {
         JoinReport {
             output: workspace.shown(&self.output),
             action: JoinAction::Planned,
-            table: self.history.table.name.clone(),
-            rule: self.history.rule.in_words(),
+            table: self.dated.history.table.name.clone(),
+            rule: self.dated.history.rule.in_words(),
             using: match intervals_of_all(needs) {
                 Some(_) => ServedBy::Intervals,
                 None => ServedBy::Snapshots,
@@ -250,20 +241,15 @@ impl JoinRun {
         }
     }
 
-    /// The copies that serve the events, ascending.
-    fn observed(&self) -> Vec<NaiveDate> {
-        let observed: BTreeSet<NaiveDate> = self.served.values().copied().collect();
-        observed.into_iter().collect()
-    }
-
     /// What the output would be made from now.
     fn inputs(&self, options: &JoinOptions) -> Result<Inputs> {
-        let table = &self.history.table;
+        let DatedJoin { spec, history, .. } = &self.dated;
+        let table = &history.table;
         let read = parallel::map(
             object_threads(table.root.store().is_some()),
-            &self.observed(),
+            &self.dated.observed(),
             |date| {
-                let fingerprint = self.history.facts(*date)?.fingerprint;
+                let fingerprint = history.facts(*date)?.fingerprint;
                 Ok(TableInput {
                     snapshot_date: *date,
                     fingerprint,
@@ -279,10 +265,10 @@ impl JoinRun {
                     .collect()
             };
         let job = serde_json::json!({
-            "join": self.spec,
+            "join": spec,
             "table": [table.name.as_str()],
             "key": table.key,
-            "rule": self.history.rule.in_words(),
+            "rule": history.rule.in_words(),
             "range": options.range.map(|range| range.to_string()),
             "date_column": self.events.column.in_json(),
             "types": [types(&self.events.types.declared), types(&table.types.declared)],
@@ -300,55 +286,8 @@ impl JoinRun {
         })
     }
 
-    /// The columns that the join needs of the table: those that it had on one of the dates, in the
-    /// types that hold all of them.
-    fn columns(&self, needs: &[Need]) -> Result<JoinColumns> {
-        let table = &self.history.table;
-        let mut all: SchemaRef = Arc::new(Schema::empty());
-        for need in needs {
-            all = unify(&all, need.schema())
-                .map_err(|clash| clash.refusal(table.name.as_str(), need.observed))?
-                .0;
-        }
-        JoinColumns::of(&self.spec, &table.name, &table.key, &all)
-    }
-
-    /// The versions of the table's rows on the dates that serve the events: from intervals if they
-    /// have all of them, or else from snapshots.
-    fn versions(
-        &self,
-        workspace: &Workspace<'_>,
-        needs: &[Need],
-        columns: &Arc<JoinColumns>,
-    ) -> Result<Timed> {
-        let observed = self.observed();
-        if let Some(intervals) = intervals_of_all(needs) {
-            return of_intervals(intervals, columns, &observed);
-        }
-        let table = &self.history.table;
-        let snapshots = self.history.snapshots_of(&observed);
-        let snapshots: Vec<DatedSnapshot> = snapshots.map_err(|error| match error.kind() {
-            // A date that only the intervals know, beside one that they do not.
-            Kind::Refused => error.hint(format!(
-                "asof compact {}, so that intervals have every date",
-                table.name
-            )),
-            _ => error,
-        })?;
-        let limit = Some(workspace.memory.for_rows_of_all_dates());
-        let versions = versions_of_snapshots(
-            table,
-            &snapshots,
-            columns,
-            workspace.memory,
-            decoding_threads(),
-            limit,
-        )?;
-        versions.ok_or_else(|| self.too_large())
-    }
-
     fn too_large(&self) -> Error {
-        let name = &self.history.table.name;
+        let name = &self.dated.history.table.name;
         let what = format!(
             "table {name}: its versions on {} dates need more than half of the memory",
             self.survey.dates.len()
@@ -376,11 +315,9 @@ impl JoinRun {
         let staged = Staged::create(&self.output)?;
         let mut writer = ObjectWriter::create(staged.writer()?, schema, &[], &self.output)?;
         let side = table.on_each();
-        let mut joined = side.join(
-            &self.spec,
-            within(self.as_observed(events), self.events.place.clone()),
-            schema,
-        );
+        let events = self.dated.as_observed(events, self.events.place.clone());
+        let events = within(events, self.events.place.clone());
+        let mut joined = side.join(&self.dated.spec, events, schema);
         for batch in &mut joined {
             writer.write(batch?)?;
         }
@@ -390,7 +327,7 @@ impl JoinRun {
         if read != self.survey.dates.values().sum::<u64>() {
             return Err(changed(&self.events.place));
         }
-        if self.spec.how == JoinKind::Left && rows != read {
+        if self.dated.spec.how == JoinKind::Left && rows != read {
             return Err(Error::internal(format!(
                 "a left join of {read} events gave {rows} rows"
             )));
@@ -404,46 +341,6 @@ impl JoinRun {
         staged.publish_over()?;
         Ok((matched, rows))
     }
-
-    /// Events whose dates are those of the snapshots that serve them.
-    fn as_observed(&self, events: Batches) -> Batches {
-        let served: BTreeMap<i32, i32> = self
-            .served
-            .iter()
-            .map(|(date, observed)| (to_days(*date), to_days(*observed)))
-            .collect();
-        let place = self.events.place.clone();
-        Box::new(events.map(move |batch| {
-            let batch = batch?;
-            let mut columns = batch.columns().to_vec();
-            let dates = columns.pop().ok_or_else(|| changed(&place))?;
-            let days = dates.as_primitive::<Date32Type>();
-            if days.values().iter().any(|day| !served.contains_key(day)) {
-                return Err(changed(&place));
-            }
-            let observed =
-                days.unary::<_, Date32Type>(|day| served.get(&day).copied().unwrap_or(day));
-            columns.push(Arc::new(observed));
-            RecordBatch::try_new(batch.schema(), columns)
-                .map_err(|error| Error::io(format!("cannot add the dates of rows: {error}")))
-        }))
-    }
-}
-
-/// The intervals, if they serve all dates.
-fn intervals_of_all(needs: &[Need]) -> Option<&Intervals> {
-    let mut first = None;
-    for need in needs {
-        let BuildSource::Intervals(intervals) = &need.source else {
-            return None;
-        };
-        first.get_or_insert(intervals.as_ref());
-    }
-    first
-}
-
-fn changed(place: &str) -> Error {
-    Error::io(format!("{place}: the events changed while they were read")).hint("run it again")
 }
 
 impl JoinOptions {
@@ -456,49 +353,6 @@ impl JoinOptions {
             lag: self.lag,
             dry_run: self.dry_run,
             ..BackfillOptions::of_range(range)
-        }
-    }
-}
-
-/// The observed date that serves each date of the events.
-///
-/// # Errors
-/// The refusal of the first date that none serves, with the number of all such dates.
-fn served(history: &TableHistory, survey: &Survey) -> Result<BTreeMap<NaiveDate, NaiveDate>> {
-    let (mut served, mut refused): (BTreeMap<_, _>, Vec<Error>) = (BTreeMap::new(), Vec::new());
-    for date in survey.dates.keys() {
-        match history.resolve(*date) {
-            Ok(observed) => {
-                served.insert(*date, observed);
-            }
-            Err(error) if error.kind() == Kind::Refused => refused.push(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match refused.len() {
-        0 => Ok(served),
-        count => {
-            let first = served.keys().next().copied();
-            // The events may begin before the table does.
-            let from = first.filter(|first| survey.dates.range(..*first).count() == count);
-            let error = refused.swap_remove(0);
-            let error = from.map_or_else(
-                || error.duplicate(),
-                |from| {
-                    error
-                        .duplicate()
-                        .hint(format!("--from {from}, to leave out earlier events"))
-                },
-            );
-            let dates = survey.dates.len();
-            let have = if count == 1 { "has" } else { "have" };
-            Err(if dates == 1 {
-                error
-            } else {
-                error.within(format!(
-                    "{count} of {dates} dates of the events {have} no snapshot"
-                ))
-            })
         }
     }
 }

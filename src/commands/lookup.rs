@@ -242,7 +242,7 @@ pub(super) fn outputs_of_job(
 ///
 /// # Errors
 /// What concerns the table as a whole: a wrong configuration, a folder that cannot be listed.
-pub(super) fn inventory(workspace: &Workspace<'_>, name: &TableName) -> Result<TableInventory> {
+pub(crate) fn inventory(workspace: &Workspace<'_>, name: &TableName) -> Result<TableInventory> {
     let intervals_path = workspace
         .has_lake()
         .then(|| workspace.intervals_path(name, None))

@@ -166,7 +166,14 @@ fn note_first_days(workspace: &Workspace<'_>, as_of: &AsOfTable, schema: &Schema
 }
 
 /// The rows that the condition holds for, in the columns of `schema`.
-fn matching(as_of: &AsOfTable, condition: Option<&str>, schema: &SchemaRef) -> Result<Batches> {
+///
+/// # Errors
+/// A usage error for a condition that is wrong; a failure or refusal of reading.
+pub(crate) fn matching(
+    as_of: &AsOfTable,
+    condition: Option<&str>,
+    schema: &SchemaRef,
+) -> Result<Batches> {
     let schema = schema.clone();
     let names: Vec<String> = schema
         .fields()

@@ -31,7 +31,7 @@ pub(super) fn shown_columns(schema: &SchemaRef) -> Vec<ShownColumn> {
 ///
 /// # Errors
 /// A usage error for a name that the schema does not have, or that is there twice.
-pub(super) fn selected_columns(
+pub(crate) fn selected_columns(
     select: &[String],
     schema: &SchemaRef,
     what: &str,

@@ -36,6 +36,8 @@ pub struct GivenSource {
     pub table: Option<String>,
     /// The query of a database.
     pub query: Option<String>,
+    /// Whether the calling program holds the rows, and `place` is but a name for them.
+    pub is_rows: bool,
 }
 
 impl GivenSource {

@@ -16,7 +16,7 @@ use polars_core::prelude::{
     Series, TimeUnit as PolarsTimeUnit, TimeZone,
 };
 
-use super::{packed, packed_schema, to_batches, to_frame};
+use super::{to_batches, to_frame};
 use crate::domain::type_names::parse_type;
 
 /// The names of every canonical type, as lakes have them.
@@ -469,23 +469,6 @@ fn chunks_that_end_at_different_rows_end_batches() {
     let (_, batches) = to_batches(&frame.slice(2, 2)).expect("batches");
     let lengths: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
     assert_eq!(lengths, [1, 1]);
-}
-
-#[test]
-fn a_packed_batch_holds_its_own_texts_alone() {
-    let types = ["text", "binary", "list<text>", "struct<a: int64, b: text>"];
-    for name in types {
-        let all = batch(sample(&parse_type(name).expect(name), LENGTH, true));
-        let frame = frame_of(std::slice::from_ref(&all));
-        let (schema, whole) = to_batches(&frame).expect("batches");
-        let packed_schema = packed_schema(&schema);
-        let piece = packed(&whole[0].slice(3, 4), &packed_schema).expect("a piece");
-        let back = cast(piece.column(0), all.column(0).data_type()).expect("the same type");
-        assert_eq!(&back, &all.column(0).slice(3, 4), "{name}");
-        let whole = packed(&whole[0], &packed_schema).expect("a batch");
-        let (few, all) = (piece.get_array_memory_size(), whole.get_array_memory_size());
-        assert!(few < all / 2, "{name}: {few} bytes of {all}");
-    }
 }
 
 #[test]

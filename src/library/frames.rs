@@ -1,18 +1,12 @@
 //! Tables as polars data frames: [`Rows::frame`] and [`Table::snapshot_frame`].
 
-use std::io::{Seek, SeekFrom};
-use std::sync::Arc;
-
-use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::writer::StreamWriter;
 use polars_core::prelude::DataFrame;
 
 use super::{Rows, Table};
-use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
-use crate::error::{Context, Error, Result};
-use crate::frames::{packed, packed_schema, to_batches, to_frame};
-use crate::source::Format;
-use crate::storage::parquet::BATCH_ROWS;
+use crate::commands::snapshot::{SnapshotOptions, SnapshotReport};
+use crate::error::{Error, Result};
+use crate::frames::{to_batches, to_frame};
+use crate::source::GivenRows;
 
 impl Rows {
     /// Reads the rows into a data frame of polars, in the order of the key for a managed table; of
@@ -48,21 +42,6 @@ impl Rows {
         let schema = self.projected(columns)?;
         to_frame(&schema, batches, &what)
     }
-
-    /// The schema of the named columns, in the order of their names, or of all.
-    fn projected(&self, columns: &[&str]) -> Result<SchemaRef> {
-        let schema = self.schema();
-        if columns.is_empty() {
-            return Ok(schema);
-        }
-        let fields = columns
-            .iter()
-            .map(|name| schema.field_with_name(name).cloned());
-        let fields = fields.collect::<Result<Vec<_>, _>>();
-        Ok(Arc::new(Schema::new(
-            fields.internal_context(|| "a column is missing".into())?,
-        )))
-    }
 }
 
 impl Table<'_> {
@@ -79,36 +58,9 @@ impl Table<'_> {
         frame: &DataFrame,
         options: &SnapshotOptions,
     ) -> Result<SnapshotReport> {
-        let mut options = options.clone();
-        if let Some(place) = &options.source.place {
-            return Err(Error::usage(format!(
-                "table {}: the rows are those of a frame, and the source is '{place}'",
-                self.name()
-            ))
-            .hint("leave out SnapshotOptions::source"));
-        }
         let within = |error: Error| error.within(format!("table {}", self.name()));
         let (schema, batches) = to_batches(frame).map_err(within)?;
-        let schema = packed_schema(&schema);
-        let doing = || "cannot set the rows of a frame aside".to_owned();
-        let mut file = tempfile::tempfile().temporary_context(doing)?;
-        let mut writer = StreamWriter::try_new_buffered(&file, &schema).temporary_context(doing)?;
-        for batch in &batches {
-            for begin in (0..batch.num_rows()).step_by(BATCH_ROWS) {
-                let piece = batch.slice(begin, BATCH_ROWS.min(batch.num_rows() - begin));
-                let piece = packed(&piece, &schema)?;
-                writer.write(&piece).temporary_context(doing)?;
-            }
-        }
-        writer.finish().temporary_context(doing)?;
-        drop(writer);
-        file.seek(SeekFrom::Start(0)).temporary_context(doing)?;
-
-        options.source.place = Some("-".to_owned());
-        options.source.format = Some(Format::Arrow);
-        let workspace = self.lake.workspace()?;
-        snapshot(&workspace, self.name(), &options, &mut file).map_err(|error| {
-            error.reworded(|message| message.replace("standard input", "the frame"))
-        })
+        let rows = GivenRows::new(schema, batches.into_iter().map(Ok));
+        self.snapshot_rows(rows, options)
     }
 }

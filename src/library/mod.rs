@@ -7,11 +7,17 @@
 mod backfill;
 #[cfg(feature = "frames")]
 mod frames;
+mod history;
+mod join;
 mod lake;
 mod options;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::backfill::Job;
+pub use self::history::{KeyHistory, TableDiff, TableIntervals};
+pub use self::join::{JoinAsOf, JoinedRows};
 pub use self::lake::{Lake, LakeOptions};
 pub use self::table::{Rows, Table};
 

@@ -5,13 +5,18 @@ use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 
 use super::{Lake, only};
+use crate::commands::Workspace;
 use crate::commands::compact::{CompactOptions, CompactReport, compact};
 use crate::commands::lookup::latest_states;
-use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot};
+use crate::commands::show::matching;
+use crate::commands::shown_columns::selected_columns;
+use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot, snapshot_rows};
 use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
 use crate::engine::as_of::AsOfTable;
-use crate::error::{Error, Result};
+use crate::engine::expression::Condition;
+use crate::error::Result;
 use crate::model::TableName;
+use crate::source::GivenRows;
 
 /// One slowly changing table of a [`Lake`].
 #[derive(Clone, Debug)]
@@ -49,6 +54,20 @@ impl<'a> Table<'a> {
         )
     }
 
+    /// Publishes rows that the program holds as the copy of the table under a date, as
+    /// [`snapshot`](Self::snapshot) does with those of a file.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot); a [`Usage`](crate::Kind::Usage) error if the options name a
+    /// source; a [`Refused`](crate::Kind::Refused) error for a column of a type that no table has.
+    pub fn snapshot_rows(
+        &self,
+        rows: GivenRows,
+        options: &SnapshotOptions,
+    ) -> Result<SnapshotReport> {
+        snapshot_rows(&self.lake.workspace()?, self.name(), options, rows)
+    }
+
     /// Brings the table's intervals up to date with its snapshots, as `asof compact` does. Only
     /// snapshots that are new or were replaced are read.
     ///
@@ -82,8 +101,21 @@ impl<'a> Table<'a> {
     /// A [`Usage`](crate::Kind::Usage) error for a table that is not known; a
     /// [`Refused`](crate::Kind::Refused) error for a date before the first snapshot.
     pub fn as_of(&self, date: NaiveDate) -> Result<Rows> {
+        self.rows_on(&self.lake.workspace()?, date)
+    }
+
+    /// The table as of today, in the time zone of `asof.toml` or else in UTC.
+    ///
+    /// # Errors
+    /// As [`as_of`](Self::as_of).
+    pub fn latest(&self) -> Result<Rows> {
         let workspace = self.lake.workspace()?;
-        let history = latest_states(&workspace, self.name(), &[date])?;
+        let today = workspace.clock.today();
+        self.rows_on(&workspace, today)
+    }
+
+    fn rows_on(&self, workspace: &Workspace<'_>, date: NaiveDate) -> Result<Rows> {
+        let history = latest_states(workspace, self.name(), &[date])?;
         let observed = history.resolve_latest(date, |first| {
             format!("the first snapshot of {} is that of {first}", self.name)
         })?;
@@ -106,7 +138,8 @@ impl Rows {
     }
 
     /// Reads the rows in batches, in the order of the key for a managed table; of the columns only
-    /// those that are named, or all if none is.
+    /// those that are named, or all if none is. Row groups are decoded on all processors, a few
+    /// ahead of whoever takes the batches.
     ///
     /// # Errors
     /// A [`Usage`](crate::Kind::Usage) error for a column that the table did not have; a failure to
@@ -114,29 +147,52 @@ impl Rows {
     pub fn read(
         &self,
         columns: &[&str],
-    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        self.read_where(columns, None)
+    }
+
+    /// Reads the rows as [`read`](Self::read) does, but only those for which a condition over any
+    /// columns holds, such as `status = 'ACTIVE' AND price > 2`. It needs the feature `sql`. Of
+    /// Parquet, row groups and pages without such a row are not read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); a [`Usage`](crate::Kind::Usage) error for a condition that is
+    /// wrong.
+    pub fn read_where(
+        &self,
+        columns: &[&str],
+        condition: Option<&str>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let schema = self.projected(columns)?;
+        if condition.is_some() {
+            return matching(&self.0, condition, &schema);
+        }
+        let fields = schema.fields().iter();
+        let names: Vec<String> = fields.map(|field| field.name().clone()).collect();
+        self.0.read_alone(&names)
+    }
+
+    /// The schema of the named columns, in the order of their names, or of all.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error for a column that the table did not have.
+    pub fn projected(&self, columns: &[&str]) -> Result<SchemaRef> {
         let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
-        for name in &names {
-            if self.0.schema.column_with_name(name).is_none() {
-                let known = self
-                    .0
-                    .schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str());
-                return Err(Error::usage(format!(
-                    "the table as of {} has no column '{name}'",
-                    self.0.observed
-                ))
-                .hint_nearest(name, known, || {
-                    "Rows::schema says which columns there are".to_owned()
-                }));
-            }
-        }
-        if names.is_empty() {
-            self.0.read_in_schema_order(None)
-        } else {
-            self.0.read(&names)
-        }
+        let what = format!("the table as of {}", self.0.observed);
+        selected_columns(&names, &self.0.schema, &what)
+    }
+
+    /// Checks a condition without reading a row.
+    ///
+    /// # Errors
+    /// A [`Usage`](crate::Kind::Usage) error that says what is wrong with it.
+    pub fn check_condition(&self, condition: &str) -> Result<()> {
+        Condition::parse(condition, &self.0.schema).map(|_| ())
+    }
+
+    /// The columns whose values may be those of an earlier date: only the intervals still know this
+    /// date, and they do not compare these columns. Empty, unless `ignore` or `track` is set.
+    pub fn not_compared(&self) -> Vec<String> {
+        self.0.not_compared()
     }
 }

@@ -29,6 +29,7 @@ pub mod database;
 mod dialect;
 mod files;
 mod format;
+mod given_rows;
 #[cfg(test)]
 mod limits_tests;
 mod ndjson;
@@ -57,6 +58,7 @@ pub use self::compression::Compression;
 pub use self::dialect::Dialect;
 pub use self::files::files_of;
 pub use self::format::{Format, FormatRule};
+pub use self::given_rows::GivenRows;
 pub use self::observed::{Observed, ReadAs};
 pub use self::parquet_files::ParquetFiles;
 use self::parts::Parts;

@@ -10,9 +10,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use super::arrow_ipc::ArrowFile;
 #[cfg(feature = "avro")]
 use super::avro::AvroFile;
-use super::{Format, Input, MistypedColumns, TypeRules};
+use super::{Format, Input, TypeRules};
 use crate::domain::cast::{cast_exactly, conform};
-use crate::domain::row_limits::Limits;
 use crate::domain::schema::unify;
 use crate::domain::type_names::type_name;
 use crate::domain::widening::widen;
@@ -58,7 +57,7 @@ impl Part {
     /// Reads every row; on all processors, if the rules say that nothing else is read meanwhile.
     pub(super) fn read(&self, is_alone: bool) -> Result<Batches> {
         match self {
-            Part::Parquet(object) if is_alone => object.read_on_all_processors(),
+            Part::Parquet(object) if is_alone => object.read_on_all_processors(None),
             Part::Parquet(object) => object.read(None),
             Part::Arrow(file) => file.read(),
             #[cfg(feature = "avro")]
@@ -110,8 +109,7 @@ impl Part {
 pub(super) struct Parts {
     parts: Vec<(Part, String)>,
     pub(super) schema: SchemaRef,
-    limits: Limits,
-    mistyped: Option<MistypedColumns>,
+    rules: TypeRules,
 }
 
 impl Parts {
@@ -137,8 +135,7 @@ impl Parts {
         Ok(Parts {
             schema,
             parts,
-            limits: rules.limits,
-            mistyped: rules.mistyped.clone(),
+            rules: rules.clone(),
         })
     }
 
@@ -189,34 +186,46 @@ impl Parts {
             let target = target.clone();
             let rows = read(at, part);
             let rows: Batches = rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
-            let mut before = 0;
-            let limits = self.limits;
-            let mistyped = self.mistyped.clone();
-            rows.map(move |batch| {
-                let batch = batch?;
-                if let Some((row, column)) = limits.first_long_row(&batch) {
-                    let place = if is_all {
-                        format!("{name}, row {}", before + row + 1)
-                    } else {
-                        name.clone()
-                    };
-                    return Err(limits.long_row(&place, Some(column)));
-                }
-                let conformed = conform(&batch, &target).map_err(|error| {
-                    if let Some(mistyped) = &mistyped {
-                        mistyped.note_columns(&batch, &target);
-                    }
-                    let numbered = is_all
-                        .then(|| refused_row(&batch, &target, before, &name))
-                        .flatten();
-                    numbered.unwrap_or_else(|| error.within(&name))
-                });
-                before += batch.num_rows();
-                conformed
-            })
+            conformed(rows, target, name, is_all, &self.rules)
         });
         Box::new(batches)
     }
+}
+
+/// Rows of a source that carries types, brought into `target`. Messages call the source `name`, and
+/// tell the number of a row if `is_all`: every row of the source is read.
+pub(super) fn conformed(
+    rows: Batches,
+    target: SchemaRef,
+    name: String,
+    is_all: bool,
+    rules: &TypeRules,
+) -> Batches {
+    let mut before = 0;
+    let limits = rules.limits;
+    let mistyped = rules.mistyped.clone();
+    Box::new(rows.map(move |batch| {
+        let batch = batch?;
+        if let Some((row, column)) = limits.first_long_row(&batch) {
+            let place = if is_all {
+                format!("{name}, row {}", before + row + 1)
+            } else {
+                name.clone()
+            };
+            return Err(limits.long_row(&place, Some(column)));
+        }
+        let conformed = conform(&batch, &target).map_err(|error| {
+            if let Some(mistyped) = &mistyped {
+                mistyped.note_columns(&batch, &target);
+            }
+            let numbered = is_all
+                .then(|| refused_row(&batch, &target, before, &name))
+                .flatten();
+            numbered.unwrap_or_else(|| error.within(&name))
+        });
+        before += batch.num_rows();
+        conformed
+    }))
 }
 
 /// The schema in which times of several units are in microseconds, if files have one beyond the

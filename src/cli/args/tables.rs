@@ -86,6 +86,7 @@ impl SourceArgs {
             format: self.source_format.map(Into::into),
             table: self.source_table.clone(),
             query: self.query.clone(),
+            is_rows: false,
         }
     }
 }

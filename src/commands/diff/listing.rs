@@ -33,9 +33,10 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Takes a difference.
-    pub(super) fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
+    /// Takes a difference, and returns the places of the columns in which a changed row differs.
+    pub(super) fn see(&mut self, difference: &Difference<'_>) -> Result<Vec<usize>> {
         let listed = self.rows.len() < self.limit;
+        let mut changed = Vec::new();
         match *difference {
             Difference::Added(batch, row) if listed => {
                 let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
@@ -65,10 +66,11 @@ impl<'a> Listing<'a> {
                         .collect();
                     self.list(ChangeKind::Changed, new, new_row, columns);
                 }
+                changed = differing;
             }
             Difference::Added(..) | Difference::Removed(..) => {}
         }
-        Ok(())
+        Ok(changed)
     }
 
     fn list(

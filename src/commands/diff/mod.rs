@@ -29,7 +29,8 @@ use self::side::Side;
 pub use self::summary::{ColumnSummary, FrequentOnSides};
 use self::summary::{Compared, summary};
 use super::Workspace;
-use super::cells::ColumnChange;
+use super::cells::{Cells, ColumnChange, cell};
+use super::difference_rows::DifferenceRows;
 use super::lookup::{latest_states, refused_state};
 use super::out_file::{OutFile, OutTarget};
 use crate::domain::diff::{Difference, diff as merge};
@@ -151,6 +152,29 @@ pub struct DiffReport {
 /// for a date before the first snapshot, for keys with nulls or that stand twice, and for columns
 /// whose types cannot be compared. A copy that was refused may have all of these.
 pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffReport> {
+    Ok(compare_states(workspace, options, false)?.0)
+}
+
+/// Compares a table as of two dates, and returns every difference as a row, too:
+/// [`DifferenceRows`].
+///
+/// # Errors
+/// As [`diff`].
+pub(crate) fn diff_rows(
+    workspace: &Workspace<'_>,
+    options: &DiffOptions,
+) -> Result<(DiffReport, DifferenceRows)> {
+    let (report, rows) = compare_states(workspace, options, true)?;
+    let rows = rows.ok_or_else(|| Error::internal("differences have no rows"))?;
+    Ok((report, rows))
+}
+
+/// The comparison, with its rows if they are wanted.
+fn compare_states(
+    workspace: &Workspace<'_>,
+    options: &DiffOptions,
+    wants_rows: bool,
+) -> Result<(DiffReport, Option<DifferenceRows>)> {
     if options.summary {
         require_polars("asof diff --summary")?;
     }
@@ -183,19 +207,9 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         .map_err(|clash| clash.refusal(table.name.as_str(), second))?;
     let schema = with_units(&history, &both.schema, [&old, &new])?;
     let mut report = DiffReport {
-        table: table.name.clone(),
-        key: table.key.clone(),
-        from: DiffSide::new(from, &old),
-        to: DiffSide::new(to, &new),
-        added: 0,
-        removed: 0,
-        changed: 0,
-        columns: Vec::new(),
         schema: both.in_words(),
-        not_compared: not_compared(&old, &new),
-        rows: Vec::new(),
-        summary: None,
         out: out.as_ref().map(|out| out.shown(workspace)),
+        ..nothing_compared(table, [(from, &old), (to, &new)])
     };
     let side = Side {
         table,
@@ -205,10 +219,13 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         clashes: both.clashes,
     };
     let has_unique_keys = !options.to_refused && old.has_unique_keys() && new.has_unique_keys();
-    let mut rows = out.map(|out| RowsOut::create(&out, &side)).transpose()?;
+    let mut rows = AllRows {
+        file: out.map(|out| RowsOut::create(&out, &side)).transpose()?,
+        held: wants_rows.then(|| side.difference_rows()).transpose()?,
+    };
     if first != second {
         let new = (&new, options.to_refused);
-        compare(&side, &old, new, options.limit, &mut report, rows.as_mut())?;
+        compare(&side, &old, new, options.limit, &mut report, &mut rows)?;
     }
     if options.summary {
         let compared = Compared {
@@ -220,8 +237,55 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         };
         report.summary = Some(summary(workspace, options, &side, &compared)?);
     }
-    rows.map(RowsOut::publish).transpose()?;
-    Ok(report)
+    Ok((report, rows.finish()?))
+}
+
+/// Where all differences go, beside the first ones in the report.
+struct AllRows {
+    file: Option<RowsOut>,
+    held: Option<DifferenceRows>,
+}
+
+impl AllRows {
+    /// Takes a difference; `changed` are the places of the columns in which a changed row differs.
+    fn see(&mut self, difference: &Difference<'_>, changed: &[usize]) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            file.see(difference)?;
+        }
+        match &mut self.held {
+            Some(held) => held.push(difference, changed),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Option<DifferenceRows>> {
+        if let Some(held) = &mut self.held {
+            held.flush()?;
+        }
+        self.file.map(RowsOut::publish).transpose()?;
+        Ok(self.held)
+    }
+}
+
+/// The report of two states, each with the date that was asked for, before they are compared.
+fn nothing_compared(table: &SnapshotTable, sides: [(NaiveDate, &AsOfTable); 2]) -> DiffReport {
+    let [(_, old), (_, new)] = sides;
+    let [from, to] = sides.map(|(date, as_of)| DiffSide::new(date, as_of));
+    DiffReport {
+        table: table.name.clone(),
+        key: table.key.clone(),
+        from,
+        to,
+        added: 0,
+        removed: 0,
+        changed: 0,
+        columns: Vec::new(),
+        schema: None,
+        not_compared: not_compared(old, new),
+        rows: Vec::new(),
+        summary: None,
+        out: None,
+    }
 }
 
 impl DiffSide {
@@ -367,6 +431,12 @@ fn not_compared(old: &AsOfTable, new: &AsOfTable) -> Vec<String> {
     names
 }
 
+/// The compared columns that are not of the key.
+fn attributes(compared: &[String], key: &[String]) -> Vec<String> {
+    let attributes = compared.iter().filter(|name| !key.contains(name));
+    attributes.cloned().collect()
+}
+
 /// Merges the two sides and fills in what differs. The second may be a copy that was refused.
 fn compare(
     side: &Side<'_>,
@@ -374,25 +444,18 @@ fn compare(
     (new, is_refused): (&AsOfTable, bool),
     limit: usize,
     report: &mut DiffReport,
-    mut out: Option<&mut RowsOut>,
+    all: &mut AllRows,
 ) -> Result<()> {
     let table = side.table;
-    let attributes: Vec<String> = side
-        .compared
-        .iter()
-        .filter(|name| !table.key.contains(name))
-        .cloned()
-        .collect();
+    let attributes = attributes(&side.compared, &table.key);
     let mut listing = Listing::new(&table.key, attributes, limit);
     let old_rows = Cell::new(0);
     let new_rows = Cell::new(0);
     let mut earlier = side.open(old, false, &old_rows)?;
     let mut later = side.open(new, is_refused, &new_rows)?;
     let changes = merge(&mut earlier, &mut later, |difference| {
-        if let Some(out) = out.as_deref_mut() {
-            out.see(&difference)?;
-        }
-        listing.see(&difference)
+        let changed = listing.see(&difference)?;
+        all.see(&difference, &changed)
     })?;
     (report.added, report.removed, report.changed) =
         (changes.added, changes.removed, changes.changed);

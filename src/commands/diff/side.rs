@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use super::attributes;
+use crate::commands::difference_rows::DifferenceRows;
 use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::KeyedBatch;
 use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
@@ -68,6 +70,12 @@ impl Side<'_> {
         Ok(Box::new(batches.map(move |batch| {
             conform(&settled(&clashes, &batch?)?, &schema)
         })))
+    }
+
+    /// Gathers all differences as rows.
+    pub(super) fn difference_rows(&self) -> Result<DifferenceRows> {
+        let table = self.table;
+        DifferenceRows::new(self.schema, table, &attributes(&self.compared, &table.key))
     }
 
     fn keyed(&self, batch: &RecordBatch) -> Result<KeyedBatch> {

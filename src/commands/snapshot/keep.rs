@@ -83,7 +83,8 @@ pub(super) fn keep<'s>(
     let compare = || compare_with(name, &label, options);
     Ok(SnapshotReport {
         source_since: Some(since),
-        compare_with: (since != SourceSince::NotWritten).then(compare),
+        // Rows of the calling program cannot be named on a command line.
+        compare_with: (since != SourceSince::NotWritten && !options.source.is_rows).then(compare),
         ..report
     })
 }

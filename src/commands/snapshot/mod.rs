@@ -1,6 +1,7 @@
 //! `asof snapshot`: one dated copy of each table.
 //!
-//! [`snapshot`] takes one table, and [`snapshot_tables`] several, in parallel.
+//! [`snapshot`] takes one table, [`snapshot_rows`] one whose rows the caller holds, and
+//! [`snapshot_tables`] several, in parallel.
 //!
 //! The source is read once, into sorted runs; everything after works on those. They are merged in
 //! one pass that writes the staged object, looks for keys that stand twice, sums the fingerprint
@@ -57,8 +58,9 @@ use super::Workspace;
 use super::sources::{GivenSource, find_source};
 use super::workspace::{Notes, PartState};
 use crate::domain::dedup::Dedup;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::source::{GivenRows, SnapshotSource};
 
 /// How to treat a snapshot that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -114,10 +116,56 @@ pub fn snapshot(
         Some(_) => table.parse()?,
         None => workspace.known(table)?,
     };
+    run(workspace, &name, options, |workspace, date| {
+        find_source(workspace, &name, date, &options.source, stdin)
+    })
+}
+
+/// Takes the snapshot of one table from rows that the calling program holds, with every check and
+/// guard of [`snapshot`].
+///
+/// # Errors
+/// As [`snapshot`]; a usage error if the options name a source too, or ask for something that has
+/// none.
+pub fn snapshot_rows(
+    workspace: &Workspace<'_>,
+    table: &str,
+    options: &SnapshotOptions,
+    rows: GivenRows,
+) -> Result<SnapshotReport> {
+    let name = table.parse()?;
+    let asked = options.source.place.as_deref().or_else(|| {
+        let others = [
+            options.adopt.is_some().then_some("adopt"),
+            options.publish.is_some().then_some("publish"),
+            options.discard.is_some().then_some("discard"),
+        ];
+        others.into_iter().flatten().next()
+    });
+    if let Some(other) = asked {
+        let what = format!("table {name}: the rows are those of a frame, and also of '{other}'");
+        return Err(Error::usage(what).hint("leave out SnapshotOptions::source"));
+    }
+    let mut options = options.clone();
+    options.source = GivenSource {
+        place: Some(rows.name().to_owned()),
+        is_rows: true,
+        ..GivenSource::default()
+    };
+    run(workspace, &name, &options, |_, _| Ok(Box::new(rows)))
+}
+
+/// Takes the snapshot of one table from the source that `find` finds, and reports what was noted.
+fn run<'s>(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    options: &SnapshotOptions,
+    find: impl FnOnce(&Workspace<'_>, NaiveDate) -> Result<Box<dyn SnapshotSource + 's>>,
+) -> Result<SnapshotReport> {
     let progress = workspace.progress;
     progress.step(&format!("snapshot {name}"), 0, 1);
     let notes = Notes::new(progress);
-    let taken = workspace.counting(|| carry_out(&workspace.part(1, &notes), &name, options, stdin));
+    let taken = workspace.counting(|| carry_out(&workspace.part(1, &notes), name, options, find));
     let notes = notes.into_inner();
     notes.iter().for_each(|note| progress.note(note));
     let (report, store_requests) = taken?;
@@ -129,15 +177,13 @@ pub fn snapshot(
 }
 
 /// Does what is asked for about one table.
-fn carry_out(
+fn carry_out<'s>(
     workspace: &Workspace<'_>,
     name: &TableName,
     options: &SnapshotOptions,
-    stdin: &mut dyn Read,
+    find: impl FnOnce(&Workspace<'_>, NaiveDate) -> Result<Box<dyn SnapshotSource + 's>>,
 ) -> Result<SnapshotReport> {
-    let decision = decide(workspace, name, options, |date| {
-        find_source(workspace, name, date, &options.source, stdin)
-    });
+    let decision = decide(workspace, name, options, |date| find(workspace, date));
     let report = decision.and_then(|decision| match decision {
         Decision::Keep(report) => Ok(*report),
         Decision::Discard(date) => discard(workspace, name, date),

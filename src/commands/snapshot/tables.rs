@@ -20,6 +20,7 @@ use super::report::{
 use super::{SnapshotOptions, carry_out};
 use crate::commands::Workspace;
 use crate::commands::queue::{for_each_table, tables_at_a_time};
+use crate::commands::sources::find_source;
 use crate::commands::sources::{STANDARD_INPUT, server};
 use crate::commands::workspace::Notes;
 use crate::error::{Error, Kind, Result, word};
@@ -230,7 +231,13 @@ fn take_one(
         Err(Error::usage(what).hint(format!("asof snapshot {name} < FILE")))
     } else {
         // Requests of one table cannot be told from those of others that are taken meanwhile.
-        let taken = || carry_out(&part, name, options, &mut std::io::empty());
+        let taken = || {
+            // Standard input is for a table that is taken alone.
+            let mut stdin = std::io::empty();
+            carry_out(&part, name, options, |workspace, date| {
+                find_source(workspace, name, date, &options.source, &mut stdin)
+            })
+        };
         if parallel == 1 {
             part.counting(taken)
                 .map(|(report, store_requests)| SnapshotReport {

@@ -163,7 +163,7 @@ pub(super) fn in_order(
     comparison: &SchemaRef,
 ) -> Result<Batches> {
     let same_key = previous.is_sorted_by(key);
-    let rows = previous.read_alone()?;
+    let rows = previous.read_alone(None)?;
     if same_key {
         Ok(rows)
     } else {

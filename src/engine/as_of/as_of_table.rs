@@ -267,6 +267,19 @@ impl AsOfTable {
     /// # Errors
     /// A failure or refusal of reading.
     pub fn read(&self, columns: &[String]) -> Result<Batches> {
+        self.read_columns(columns, false)
+    }
+
+    /// Reads the rows as [`AsOfTable::read`] does, on all processors where that is possible, for
+    /// whoever reads nothing else meanwhile.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading.
+    pub fn read_alone(&self, columns: &[String]) -> Result<Batches> {
+        self.read_columns(columns, true)
+    }
+
+    fn read_columns(&self, columns: &[String], is_alone: bool) -> Result<Batches> {
         let own = by_name(&self.schema);
         let fields: Vec<FieldRef> = columns
             .iter()
@@ -279,6 +292,9 @@ impl AsOfTable {
                 intervals,
                 recorded,
             } if *recorded == self.schema => intervals.as_of(self.observed, Some(&present))?,
+            RowsOnDate::Snapshot { .. } if is_alone => {
+                self.snapshot()?.read_alone(Some(&present))?
+            }
             _ => self.read_in_schema_order(Some(&present))?,
         };
         Ok(Box::new(

@@ -34,6 +34,8 @@ pub enum NamedBy {
     Options(&'static str),
     /// In this section of asof.toml, such as `events.clicks`.
     Section(String),
+    /// By arguments of a call.
+    Arguments,
 }
 
 impl NamedBy {
@@ -45,6 +47,7 @@ impl NamedBy {
                 "[{section}] {} = \"{value}\" in asof.toml",
                 name.replace('-', "_")
             ),
+            NamedBy::Arguments => format!("{}=\"{value}\"", name.replace('-', "_")),
         }
     }
 }
@@ -56,7 +59,10 @@ impl DateColumn {
     }
 
     /// Refuses types that have no day, and a format that gives none.
-    pub(super) fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// A usage error that names the column and its type.
+    pub fn check(&self, data_type: &DataType, place: &str) -> Result<()> {
         let name = &self.name;
         if let Some(format) = self
             .format
@@ -111,7 +117,11 @@ impl DateColumn {
         }
     }
 
-    pub(super) fn refuse_nulls(&self, nulls: u64, place: &str) -> Result<()> {
+    /// Refuses nulls.
+    ///
+    /// # Errors
+    /// A refusal with their number, unless that is zero.
+    pub fn refuse_nulls(&self, nulls: u64, place: &str) -> Result<()> {
         if nulls == 0 {
             return Ok(());
         }
@@ -123,7 +133,11 @@ impl DateColumn {
         .hint("correct the source: every row needs a date"))
     }
 
-    pub(super) fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
+    /// The date of a day since 1970.
+    ///
+    /// # Errors
+    /// A refusal of one outside of the years that dates have.
+    pub fn date(&self, day: i32, place: &str) -> Result<NaiveDate> {
         let date =
             Date32Type::to_naive_date_opt(day).filter(|date| (1..=9999).contains(&date.year()));
         date.ok_or_else(|| {
@@ -162,7 +176,7 @@ impl DateColumn {
     ///
     /// # Errors
     /// A refusal that names the first text that is not a date.
-    pub(super) fn days(&self, values: &ArrayRef, place: &str) -> Result<Date32Array> {
+    pub fn days(&self, values: &ArrayRef, place: &str) -> Result<Date32Array> {
         let failed = || format!("{place}: column '{}'", self.name);
         match values.data_type() {
             integers if integers.is_integer() => {

@@ -116,18 +116,18 @@ impl Snapshot {
         }
     }
 
-    /// Reads every column, on all processors where that is possible, for whoever reads nothing else
-    /// meanwhile.
+    /// Reads the named columns, or all of them, on all processors where that is possible, for
+    /// whoever reads nothing else meanwhile.
     ///
     /// # Errors
     /// A failure or refusal of the format.
-    pub fn read_alone(self) -> Result<Batches> {
+    pub fn read_alone(self, columns: Option<&[String]>) -> Result<Batches> {
         match &self.content {
             SnapshotContent::Own(object) => {
-                let rows = object.read_on_all_processors()?;
+                let rows = object.read_on_all_processors(columns)?;
                 Ok(in_types(rows, self.table, self.date, self.schema))
             }
-            SnapshotContent::External(..) | SnapshotContent::Latest(_) => self.read(None),
+            SnapshotContent::External(..) | SnapshotContent::Latest(_) => self.read(columns),
         }
     }
 

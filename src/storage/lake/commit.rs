@@ -25,7 +25,7 @@ use tracing::{debug, info};
 
 use crate::domain::file_names::{STAGED_PREFIX, STAGED_SUFFIX, is_staged};
 use crate::error::{Context, Error, Result};
-use crate::interrupt::{MadeFolder, Temporary, temporary, uninterrupted};
+use crate::interrupt::{MadeFolder, Temporary, publication, temporary};
 use crate::phases::Phase;
 use crate::storage::lake::file_identity::FileIdentity;
 use crate::storage::lake::location::{Location, Place};
@@ -142,7 +142,7 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name is then free or holds the whole file.
     pub fn publish_new(self) -> Result<Published> {
-        uninterrupted(|| Phase::Write.spend(|| self.published_new()))
+        publication(|| Phase::Write.spend(|| self.published_new()))
     }
 
     fn published_new(mut self) -> Result<Published> {
@@ -172,7 +172,7 @@ impl Staged {
     /// # Errors
     /// A failure of the disk or the store; the name then holds the old object or the new one.
     pub fn publish_over(self) -> Result<Published> {
-        uninterrupted(|| Phase::Write.spend(|| self.published_over()))
+        publication(|| Phase::Write.spend(|| self.published_over()))
     }
 
     fn published_over(mut self) -> Result<Published> {
@@ -215,7 +215,7 @@ impl Staged {
         found: &Standing,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Published> {
-        uninterrupted(|| Phase::Write.spend(|| self.published_in_place_of(found, check)))
+        publication(|| Phase::Write.spend(|| self.published_in_place_of(found, check)))
     }
 
     fn published_in_place_of(
@@ -263,7 +263,7 @@ impl Staged {
         aside: &Location,
         is_read: impl Fn(&Location) -> Result<bool>,
     ) -> Result<Published> {
-        uninterrupted(|| self.published_replacing(aside, is_read))
+        publication(|| self.published_replacing(aside, is_read))
     }
 
     fn published_replacing(

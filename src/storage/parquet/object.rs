@@ -41,6 +41,7 @@ use super::{embedded_schema, int96, untrusted};
 use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
 use crate::error::{Context, Result};
+use crate::interrupt::check_cancelled;
 use crate::parallel::{each, flatten};
 use crate::phases::Phase;
 use crate::storage::Batches;
@@ -197,20 +198,21 @@ impl ParquetObject {
         self.read_where(columns, None)
     }
 
-    /// Reads every row, several row groups at a time if they are not large; for whoever reads
-    /// nothing else meanwhile.
+    /// Reads the named columns of every row, or all columns, several row groups at a time if they
+    /// are not large; for whoever reads nothing else meanwhile.
     ///
     /// # Errors
     /// As [`ParquetObject::read`].
-    pub fn read_on_all_processors(&self) -> Result<Batches> {
+    pub fn read_on_all_processors(&self, columns: Option<&[String]>) -> Result<Batches> {
         let groups = self.metadata.metadata().num_row_groups();
-        let is_large = self.bytes_in_memory(None) > GROUP_DECODED_AT_ONCE * groups as u64;
+        let is_large = self.bytes_in_memory(columns) > GROUP_DECODED_AT_ONCE * groups as u64;
         if groups < 2 || is_large {
-            return self.read(None);
+            return self.read(columns);
         }
         let object = self.held(false)?;
+        let columns = columns.map(<[String]>::to_vec);
         let decoded = each((0..groups).map(Ok), move |group| {
-            let rows = object.read_groups_where(None, None, vec![group])?;
+            let rows = object.read_groups_where(columns.as_deref(), None, vec![group])?;
             rows.collect::<Result<Vec<_>>>()
         })?;
         Ok(Box::new(flatten(decoded)))
@@ -379,6 +381,7 @@ impl ParquetObject {
             )?;
         let place = location.clone();
         let rows = batches.map(move |batch| {
+            check_cancelled()?;
             let batch = batch.map_err(|error| unreadable(&place, &error))?;
             to_canonical(&batch, &schema).map_err(|error| error.within(format!("'{place}'")))
         });

@@ -21,6 +21,7 @@ use super::row_groups::{group_rows, properties};
 use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};
+use crate::interrupt::check_cancelled;
 use crate::storage::lake::commit::write_error;
 use crate::storage::lake::location::Location;
 use crate::storage::parquet::BATCH_ROWS;
@@ -114,6 +115,7 @@ impl ObjectWriter {
     /// # Errors
     /// A failure of the disk.
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        check_cancelled()?;
         self.rows += batch.num_rows() as u64;
         // What fills a piece that was begun is copied, and what begins the next one; pieces between
         // are not.
