@@ -14,8 +14,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
-use arrow::compute::cast;
+use arrow::array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, new_empty_array,
+};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use polars_core::prelude::{Column, CompatLevel, DataFrame, PlSmallStr, Series};
 
@@ -92,6 +94,41 @@ pub fn to_batches(frame: &DataFrame) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         begin = end;
     }
     Ok((schema, batches))
+}
+
+/// The schema of [`packed`] batches.
+pub fn packed_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let packed = replaced(field.data_type(), &|leaf| match leaf {
+            DataType::Utf8View => DataType::LargeUtf8,
+            DataType::BinaryView => DataType::LargeBinary,
+            other => other.clone(),
+        });
+        field.as_ref().clone().with_data_type(packed)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A batch that holds its own texts and bytes alone. Views hold all buffers that they were cut
+/// from, and a file would get these with each batch.
+///
+/// # Errors
+/// None is expected.
+pub fn packed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let rows: UInt64Array = (0..batch.num_rows() as u64).map(Some).collect();
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| -> Result<ArrayRef> {
+        if column.data_type() == field.data_type() {
+            return Ok(column.clone());
+        }
+        // A slice of lists holds the items of all of them.
+        take(column, &rows, None)
+            .and_then(|own| cast(&own, field.data_type()))
+            .internal_context(|| format!("column '{}'", field.name()))
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
+        .internal_context(|| "cannot pack rows of a frame".into())
 }
 
 /// Refuses columns for whose type polars has none that holds the same values.

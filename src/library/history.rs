@@ -64,6 +64,7 @@ impl Table<'_> {
         let options = HistoryOptions {
             table: self.name().to_owned(),
             key: key.into_iter().map(Into::into).collect(),
+            out: None,
         };
         let (schema, batches) = history_rows(&self.lake.workspace()?, &options)?;
         Ok(KeyHistory { schema, batches })
@@ -81,8 +82,7 @@ impl Table<'_> {
             table: self.name().to_owned(),
             from: Some(from),
             to,
-            to_refused: false,
-            limit: 0,
+            ..DiffOptions::default()
         };
         let (report, rows) = diff_rows(&self.lake.workspace()?, &options)?;
         Ok(TableDiff {

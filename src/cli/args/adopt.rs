@@ -88,6 +88,7 @@ impl AdoptArgs {
             format: self.source_format.map(Into::into),
             table: self.source_table.clone(),
             query: self.query.clone(),
+            is_rows: false,
         }
     }
 }

@@ -204,15 +204,11 @@ impl GivenJoinOptions {
     /// The same for a backfill of the dates of a range.
     fn as_backfill(&self, range: DateRange) -> BackfillOptions {
         BackfillOptions {
-            range,
             only: StateFilter::ORPHANED,
             using: self.using,
-            workers: None,
             tolerance: self.tolerance,
             lag: self.lag,
-            accept: false,
-            dry_run: false,
-            ad_hoc: None,
+            ..BackfillOptions::of_range(range)
         }
     }
 }
