@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::plan::AdoptPlan;
 use crate::domain::days::from_days;
 use crate::domain::scd2::{DayWindow, Scd2Preset};
-use crate::engine::scd2::{AuditFinding, Scd2Columns, Scd2Findings};
+use crate::engine::scd2::{AuditFinding, AuditKind, Scd2Columns, Scd2Findings};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::object_store::http::RequestCounts;
@@ -142,31 +142,26 @@ impl AdoptReport {
 
     /// Why it cannot be adopted, if it cannot.
     pub fn refusal(&self) -> Option<Error> {
-        let first = self.problems.first()?;
+        if self.is_adoptable() {
+            return None;
+        }
         let sentence = |problem: &AuditFinding| {
             let [one, several] = problem.kind.in_words();
             let words = if problem.count == 1 { one } else { several };
             format!("{} {words}", problem.count)
         };
-        let others = match self.problems.len() - 1 {
-            0 => String::new(),
-            _ => {
-                let others: Vec<String> = self.problems[1..].iter().map(sentence).collect();
-                format!(", and {}", others.join(", "))
-            }
-        };
+        let problems: Vec<String> = self.problems.iter().map(sentence).collect();
         let what = format!(
-            "table {}: '{}' cannot be adopted: {}{others}",
+            "table {}: '{}' cannot be adopted: {}",
             self.table,
             self.source,
-            sentence(first)
+            problems.join("; ")
         );
         let error = Error::refused(what).hint("correct the source, and run the same command again");
-        Some(match first.kind {
-            crate::engine::scd2::AuditKind::Future => {
-                error.hint("--open-end DATE, if ends from that date on are open")
-            }
-            _ => error,
+        let is_future = |problem: &AuditFinding| problem.kind == AuditKind::Future;
+        Some(match self.problems.iter().any(is_future) {
+            true => error.hint("--open-end DATE, if ends from that date on are open"),
+            false => error,
         })
     }
 }

@@ -97,14 +97,19 @@ proptest! {
             let table = history.table(preset);
             let columns = columns_of(&table, preset);
             let (walked, intervals) = walked(&table, &columns, window_of(&history), size);
+            let gone_keys = walked.findings.count(AuditKind::DeletedKey);
             let (problems, _) = walked.findings.into_parts();
             prop_assert!(problems.is_empty(), "{:?}: {:?}", preset, problems);
             for (day, rows) in history.days.iter().enumerate() {
                 prop_assert_eq!(&on_day(&intervals, &history, day), rows, "{:?}, day {}", preset, day);
             }
             prop_assert_eq!(walked.intervals, history.intervals());
-            let open = history.days.last().map_or(0, BTreeMap::len) as u64;
-            prop_assert_eq!(walked.open, open);
+            let last = history.days.last().cloned().unwrap_or_default();
+            prop_assert_eq!(walked.open, last.len() as u64);
+            let known: std::collections::BTreeSet<i64> =
+                history.days.iter().flat_map(BTreeMap::keys).copied().collect();
+            let gone = known.iter().filter(|key| !last.contains_key(key)).count() as u64;
+            prop_assert_eq!(gone_keys, gone);
         }
     }
 

@@ -73,11 +73,12 @@ pub fn walk(
 }
 
 /// The key at hand.
+#[derive(Default)]
 struct KeyInHand {
     /// An example of it, if it is gone on the last day and one more is to be shown.
     last: Option<AuditExample>,
-    /// Whether it is there on the last day.
-    is_present: bool,
+    /// Whether it was there on some day, and is not on the last one.
+    is_gone: bool,
 }
 
 struct Walk<'a> {
@@ -128,19 +129,21 @@ impl Walk<'_> {
         let verdict = self.sequence.next(version, is_new_key);
         self.tell(batch, row, version, &verdict)?;
         if !verdict.is_duplicate {
-            let is_present = self.count_days(batch, row, version);
-            let is_shown = !is_present && self.walked.findings.shows(AuditKind::DeletedKey);
+            let held = self.count_days(batch, row, version);
+            let is_gone = held == Some(false);
+            let is_shown = is_gone && self.walked.findings.shows(AuditKind::DeletedKey);
             let end = &self.columns.shape().end_column;
-            self.key = Some(KeyInHand {
-                last: is_shown.then(|| example(batch, &self.columns.key, row, end, None)),
-                is_present,
-            });
+            let last = is_shown.then(|| example(batch, &self.columns.key, row, end, None));
+            let key = self.key.get_or_insert_default();
+            if held.is_some() {
+                *key = KeyInHand { last, is_gone };
+            }
         }
         Ok(())
     }
 
-    /// Counts a version on its days; says whether it is there on the last one.
-    fn count_days(&mut self, batch: &RecordBatch, row: usize, version: &Version) -> bool {
+    /// Counts a version on its days; says whether it is there on the last one, if it is on any.
+    fn count_days(&mut self, batch: &RecordBatch, row: usize, version: &Version) -> Option<bool> {
         let kind = match self.window.days(&version.time) {
             _ if version.is_deletion => AuditKind::DeletionRecord,
             VersionDays::Held(start, after) => {
@@ -153,7 +156,7 @@ impl Walk<'_> {
                 }
                 let at = u32::try_from(row).unwrap_or(u32::MAX);
                 self.runs.add(at, version.row, (start, after));
-                return after.is_none();
+                return Some(after.is_none());
             }
             VersionDays::WithinADay => AuditKind::WithinADay,
             VersionDays::Before | VersionDays::After => AuditKind::OutsideOfRange,
@@ -162,11 +165,14 @@ impl Walk<'_> {
         let shape = self.columns.shape();
         self.walked.findings.add(kind, || {
             let (start, end) = (&shape.start_column, &shape.end_column);
-            let ended = example(batch, key, row, end, None).value;
-            let note = (!ended.is_empty()).then(|| format!("it ended at {ended}"));
+            let ended = version
+                .time
+                .after
+                .map(|_| example(batch, key, row, end, None));
+            let note = ended.map(|ended| format!("it ended at {}", ended.value));
             example(batch, key, row, start, note)
         });
-        false
+        None
     }
 
     /// Records what a version is beside the others of its key.
@@ -201,7 +207,7 @@ impl Walk<'_> {
 
     /// Records that a key is gone, if it is.
     fn key_ends(&mut self) {
-        if let Some(key) = self.key.take().filter(|key| !key.is_present) {
+        if let Some(key) = self.key.take().filter(|key| key.is_gone) {
             let findings = &mut self.walked.findings;
             findings.add_example(AuditKind::DeletedKey, key.last);
         }
