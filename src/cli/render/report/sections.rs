@@ -363,6 +363,20 @@ fn table_body(at: usize, table: &TableHistoryReport) -> String {
     html
 }
 
+/// The states of outputs that occur.
+fn outputs_legend(status: &JobStatus) -> Vec<(&'static str, &'static str)> {
+    let state = |name: &str| {
+        if name == "written" {
+            "up_to_date"
+        } else {
+            name
+        }
+        .to_owned()
+    };
+    let occurs = |(_, name): &&(&str, &'static str)| status.count(&state(name)) > 0;
+    OUTPUTS.iter().filter(occurs).copied().collect()
+}
+
 /// The states that occur.
 fn legend<'a>(all: &'a [(&'a str, &'a str)], runs: &[CoverageRun]) -> Vec<(&'a str, &'a str)> {
     let occurs = |(color, _): &&(&str, &str)| {
@@ -566,7 +580,7 @@ fn job_body(at: usize, status: &JobStatus) -> String {
         title: "Outputs",
         describes: format!("A calendar of {counts}"),
         is_half: false,
-        legend: OUTPUTS,
+        legend: &outputs_legend(status),
         table: tables::outputs(status),
         is_by_month: false,
         note: None,
