@@ -488,14 +488,14 @@ fn schema(columns: &[ColumnHistory]) -> String {
             let row = |(change, name): &(&crate::commands::schema::SchemaChange, &String)| {
                 let data_type = change.data_type.as_deref().unwrap_or_default();
                 vec![
-                    change.date.to_string(),
                     escaped(name),
                     event_name(change.event).to_owned(),
                     escaped(data_type),
+                    change.date.to_string(),
                 ]
             };
             let rows: Vec<_> = events.iter().map(row).collect();
-            table(&["date", "column", "event", "type"], &rows, &[])
+            table(&["column", "event", "type", "date"], &rows, &[3])
         }
     };
     let row = |column: &ColumnHistory| {
@@ -508,7 +508,7 @@ fn schema(columns: &[ColumnHistory]) -> String {
         ]
     };
     let rows: Vec<_> = columns.iter().map(row).collect();
-    let all = table(&["column", "type", "first copy", "last copy"], &rows, &[]);
+    let all = table(&["column", "type", "first copy", "last copy"], &rows, &[2, 3]);
     format!(
         "<section class=\"chart half\"><header><h3>Schema drift</h3></header>{drift}</section>\n\
          <section class=\"chart half\"><header><h3>{}</h3></header>{all}</section>\n",
