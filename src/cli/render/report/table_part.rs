@@ -90,30 +90,7 @@ fn facts(table: &TableHistoryReport) -> String {
 fn table_body(at: usize, table: &TableHistoryReport) -> String {
     let days = &table.days;
     let is_by_month = tables::is_by_month(days);
-    let state = |state: CoverageState| -> u64 {
-        let runs = table.coverage.iter().filter(|run| run.state == state);
-        runs.map(|run| run.range.len() as u64).sum()
-    };
-    let coverage = Figure {
-        chart: "coverage",
-        of: at,
-        title: "Coverage",
-        describes: format!(
-            "A calendar: {} observed, {} rewritten, {} derived, {} refused, {} unreadable, {} without a copy",
-            count(state(CoverageState::Observed), "date"),
-            state(CoverageState::Rewritten),
-            state(CoverageState::Derived),
-            state(CoverageState::Refused),
-            state(CoverageState::Unreadable),
-            state(CoverageState::Gap),
-        ),
-        is_half: false,
-        legend: &legend(COVERAGE, &table.coverage),
-        table: tables::coverage(&table.coverage),
-        is_by_month: false,
-        note: None,
-    };
-    let mut html = coverage.html();
+    let mut html = coverage(at, table);
     html.push_str(&changes(at, table, is_by_month));
     html.push_str(&most_changed(table));
     let rows = Figure {
@@ -152,6 +129,34 @@ fn table_body(at: usize, table: &TableHistoryReport) -> String {
     html.push_str(&bytes.html());
     html.push_str(&schema(&table.columns));
     html
+}
+
+/// The calendar of a table.
+fn coverage(at: usize, table: &TableHistoryReport) -> String {
+    let state = |state: CoverageState| -> u64 {
+        let runs = table.coverage.iter().filter(|run| run.state == state);
+        runs.map(|run| run.range.len() as u64).sum()
+    };
+    let figure = Figure {
+        chart: "coverage",
+        of: at,
+        title: "Coverage",
+        describes: format!(
+            "A calendar: {} observed, {} rewritten, {} derived, {} refused, {} unreadable, {} without a copy",
+            count(state(CoverageState::Observed), "date"),
+            state(CoverageState::Rewritten),
+            state(CoverageState::Derived),
+            state(CoverageState::Refused),
+            state(CoverageState::Unreadable),
+            state(CoverageState::Gap),
+        ),
+        is_half: false,
+        legend: &legend(COVERAGE, &table.coverage),
+        table: tables::coverage(&table.coverage),
+        is_by_month: false,
+        note: None,
+    };
+    figure.html()
 }
 
 /// The states that occur.
