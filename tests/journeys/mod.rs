@@ -34,6 +34,7 @@ mod metrics;
 mod midnight;
 mod nights;
 mod one_schema;
+mod paging;
 mod places;
 #[cfg(feature = "sql")]
 mod projects;
