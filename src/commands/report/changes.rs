@@ -39,7 +39,7 @@ pub(super) struct DayCounts {
 
 /// What changed in a table.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct TableChanges {
     /// By date, of those for which it is known.
     pub(super) by_date: BTreeMap<NaiveDate, DayCounts>,
     pub(super) columns: Option<Vec<ChangedColumn>>,
@@ -53,7 +53,7 @@ pub(super) struct Changes {
 }
 
 /// What changed in a table on each of its dates.
-pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Changes> {
+pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<TableChanges> {
     let intervals = look
         .inventory
         .intervals
@@ -107,7 +107,7 @@ pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Chang
     };
     let by_date = std::mem::take(&mut tally.by_date);
     let (columns, keys) = tally.most_changed()?;
-    Ok(Changes {
+    Ok(TableChanges {
         by_date,
         columns,
         keys,
@@ -209,7 +209,7 @@ impl Tally {
         &mut self,
         event: KeyEvent,
         date: NaiveDate,
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         let Some(day) = self.by_date.get_mut(&date) else {
@@ -267,7 +267,7 @@ impl Tally {
             });
         }
         if let Some(tail) = tail {
-            let keys = BatchKeys::of(self.key_columns(&tail.rows)?)?;
+            let keys = KeysOfBatch::of(self.key_columns(&tail.rows)?)?;
             self.see_end(&tail.intervals[0], &observed, &keys, 0)?;
         }
         Ok(())
@@ -282,7 +282,7 @@ impl Tally {
         observed: &[NaiveDate],
     ) -> Result<()> {
         let IntervalBatch { rows, intervals } = batch;
-        let keys = BatchKeys::of(self.key_columns(rows)?)?;
+        let keys = KeysOfBatch::of(self.key_columns(rows)?)?;
         let is_same_key = |row: usize| keys.digests[row - 1] == keys.digests[row];
         let meets =
             |row: usize| is_same_key(row) && meet(&intervals[row - 1], &intervals[row], observed);
@@ -319,7 +319,7 @@ impl Tally {
         &mut self,
         interval: &Interval,
         observed: &[NaiveDate],
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         if observed
@@ -336,7 +336,7 @@ impl Tally {
         &mut self,
         interval: &Interval,
         observed: &[NaiveDate],
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         if let Some(date) = interval.end.and_then(|end| next_after(end, observed)) {
@@ -380,7 +380,7 @@ impl Tally {
 
     fn see_recorded_day(&mut self, date: NaiveDate, recorded: &RecordedChanges) -> Result<()> {
         let rows = &recorded.rows;
-        let keys = BatchKeys::of(self.key_columns(rows)?)?;
+        let keys = KeysOfBatch::of(self.key_columns(rows)?)?;
         let attributes = self.attributes(rows);
         let is_postimage = |row: &usize| recorded.types[*row] == ChangeType::UpdatePostimage;
         let compared = ComparedPairs::of(
@@ -442,7 +442,7 @@ fn joined(tail: Option<IntervalBatch>, batch: IntervalBatch) -> Result<IntervalB
 }
 
 /// The keys of a batch.
-struct BatchKeys {
+struct KeysOfBatch {
     #[cfg_attr(
         not(feature = "frames"),
         allow(dead_code, reason = "only rankings show keys")
@@ -451,10 +451,10 @@ struct BatchKeys {
     digests: Vec<Option<u128>>,
 }
 
-impl BatchKeys {
+impl KeysOfBatch {
     fn of(columns: Vec<ArrayRef>) -> Result<Self> {
         let digests = key_digests(&columns)?;
-        Ok(BatchKeys { columns, digests })
+        Ok(KeysOfBatch { columns, digests })
     }
 }
 
