@@ -88,23 +88,7 @@ pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Table
         }
     }
     tally.see_recorded(look, memory)?;
-    let name = &look.status.table;
-    let is_unknown = |date: &NaiveDate| !tally.by_date.contains_key(date);
-    let is_short = look.status.observed.iter().skip(1).any(is_unknown);
-    let because = match intervals {
-        _ if !is_short => None,
-        _ if unreadable.is_some() || look.inventory.intervals.is_err() => {
-            Some(format!("the intervals cannot be read: asof verify {name}"))
-        }
-        None => Some(format!("the table has no intervals: asof compact {name}")),
-        Some(intervals) if !intervals.is_whole() => Some(format!(
-            "the intervals are of {}: asof compact {name} --full",
-            intervals.selection().in_words()
-        )),
-        Some(_) => Some(format!(
-            "the intervals are out of date: asof compact {name}"
-        )),
-    };
+    let unknown_because = unknown_because(look, &tally.by_date, unreadable.is_some());
     let by_date = std::mem::take(&mut tally.by_date);
     let (columns, keys) = tally.most_changed()?;
     Ok(TableChanges {
@@ -112,8 +96,32 @@ pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Table
         columns,
         keys,
         unreadable,
-        unknown_because: because,
+        unknown_because,
         not_compared,
+    })
+}
+
+/// Why it is not known of some dates what changed, and what to do about it.
+fn unknown_because(
+    look: &TableLook,
+    known: &BTreeMap<NaiveDate, DayCounts>,
+    is_unreadable: bool,
+) -> Option<String> {
+    let name = &look.status.table;
+    let mut dates = look.status.observed.iter().skip(1);
+    if dates.all(|date| known.contains_key(date)) {
+        return None;
+    }
+    let unreadable = format!("the intervals cannot be read: asof verify {name}");
+    Some(match &look.inventory.intervals {
+        _ if is_unreadable => unreadable,
+        Err(_) => unreadable,
+        Ok(None) => format!("the table has no intervals: asof compact {name}"),
+        Ok(Some(intervals)) if !intervals.is_whole() => format!(
+            "the intervals are of {}, and not of all rows and columns",
+            intervals.selection().in_words()
+        ),
+        Ok(Some(_)) => format!("the intervals are out of date: asof compact {name}"),
     })
 }
 
