@@ -57,7 +57,7 @@
       borderColor: color("line"),
       textStyle: { color: color("ink") },
       transitionDuration: 0,
-      formatter,
+      formatter: (parts) => (Array.isArray(parts) && !parts.length ? "" : formatter(parts)),
     };
   }
 
