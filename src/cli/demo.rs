@@ -317,6 +317,7 @@ impl Tour<'_> {
             "asof diff airport 2022-10-17 2022-11-21",
             "asof show airport --date 2021-06-01 --where \"country = 'UZ'\"",
             "asof backfill passengers --from 2021-04-25 --to 2021-04-25 --only all",
+            "asof report   # one page with charts: asof-report.html",
             "asof init   # in a folder of your own, for a table of your own",
         ] {
             self.printer.line(format!("  {hint}"))?;

@@ -34,7 +34,8 @@ fn check(world: &World, page: &str) {
 #[test]
 #[cfg(feature = "sql")]
 fn the_page_of_the_demo_works_in_a_browser() {
-    let world = World::new();
+    let mut world = World::new();
+    world.at("2026-11-20");
     assert_eq!(world.quietly("demo airports").status.code(), Some(0));
     let made = world.quietly("--config airports/asof.toml report --out page.html");
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));

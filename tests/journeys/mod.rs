@@ -36,6 +36,7 @@ mod metrics;
 mod midnight;
 mod nights;
 mod one_schema;
+mod paging;
 mod places;
 #[cfg(feature = "sql")]
 mod plan;

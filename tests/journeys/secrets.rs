@@ -8,7 +8,7 @@ use super::environment::World;
 const MARK: &str = "hunter2";
 
 /// Every command that reads the configuration, with arguments that get it far.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "status",
     "status item",
     "snapshot item",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 18] = [
     "expand item --out copies --from 2024-03-01 --to 2024-03-02",
     "backfill active --from 2024-03-01 --to 2024-03-02",
     "schema item",
+    "report --out page.html",
     "partitions e --from 2024-03-01 --to 2024-03-02",
 ];
 

@@ -87,9 +87,9 @@ fn table(status: &TableStatus, today: NaiveDate) -> Vec<String> {
         is_unreadable || refused().any(|copy| copy.copy.snapshot_date == date)
     };
     let of_date = |date: NaiveDate| match status.observed.binary_search(&date) {
-        _ if is_wrong(date) => Some(Day::Wrong),
-        Ok(_) => Some(Day::There),
-        Err(_) => (first..=last).contains(&date).then_some(Day::Lacking),
+        _ if is_wrong(date) => Some(DayState::Wrong),
+        Ok(_) => Some(DayState::There),
+        Err(_) => (first..=last).contains(&date).then_some(DayState::Lacking),
     };
     vec![
         name,
@@ -113,9 +113,9 @@ fn job(status: &JobStatus, today: NaiveDate) -> Vec<String> {
             .binary_search_by_key(&date, |date| date.date)
             .ok()?;
         Some(match status.dates[at].state.name() {
-            "up_to_date" => Day::There,
-            "failed" => Day::Wrong,
-            _ => Day::Lacking,
+            "up_to_date" => DayState::There,
+            "failed" => DayState::Wrong,
+            _ => DayState::Lacking,
         })
     };
     let counted = |state: &str, style| match status.count(state) {
@@ -138,26 +138,26 @@ fn job(status: &JobStatus, today: NaiveDate) -> Vec<String> {
 
 /// What there is of a date.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Day {
+enum DayState {
     There,
     Lacking,
     Wrong,
 }
 
 /// A letter for each of the last months.
-fn strip(today: NaiveDate, of_date: &dyn Fn(NaiveDate) -> Option<Day>) -> String {
+fn strip(today: NaiveDate, of_date: &dyn Fn(NaiveDate) -> Option<DayState>) -> String {
     let this = today.with_day(1).unwrap_or(today);
     let months = (0..MONTHS).rev().map(|ago| this - Months::new(ago));
     months.map(|month| in_month(month, of_date)).collect()
 }
 
-fn in_month(month: NaiveDate, of_date: &dyn Fn(NaiveDate) -> Option<Day>) -> String {
+fn in_month(month: NaiveDate, of_date: &dyn Fn(NaiveDate) -> Option<DayState>) -> String {
     let dates = month
         .iter_days()
         .take_while(|date| date.month() == month.month());
-    let days: Vec<Day> = dates.filter_map(of_date).collect();
-    let count = |day: Day| days.iter().filter(|other| **other == day).count();
-    match (count(Day::Wrong), count(Day::There)) {
+    let days: Vec<DayState> = dates.filter_map(of_date).collect();
+    let count = |day: DayState| days.iter().filter(|other| **other == day).count();
+    match (count(DayState::Wrong), count(DayState::There)) {
         _ if days.is_empty() => " ".to_owned(),
         (0, 0) => paint(RED, "."),
         (0, there) if there == days.len() => paint(GREEN, "#"),
@@ -184,17 +184,17 @@ mod tests {
     #[test]
     fn a_month_is_a_letter() {
         let date = |month, day| NaiveDate::from_ymd_opt(2024, month, day).expect("a date");
-        let plain = |of_date: &dyn Fn(NaiveDate) -> Option<Day>| {
+        let plain = |of_date: &dyn Fn(NaiveDate) -> Option<DayState>| {
             anstream::adapter::strip_str(&strip(date(4, 2), of_date)).to_string()
         };
         assert_eq!(plain(&|_| None), " ".repeat(12));
         let of_date = |day: NaiveDate| match (day.month(), day.day()) {
             _ if day.year() < 2024 || day > date(4, 2) => None,
-            (1, _) => Some(Day::Lacking),
-            (2, _) => Some(Day::There),
-            (3, 3..) => Some(Day::There),
-            (4, 1) => Some(Day::Wrong),
-            _ => Some(Day::Lacking),
+            (1, _) => Some(DayState::Lacking),
+            (2, _) => Some(DayState::There),
+            (3, 3..) => Some(DayState::There),
+            (4, 1) => Some(DayState::Wrong),
+            _ => Some(DayState::Lacking),
         };
         assert_eq!(plain(&of_date), "        .#+!");
         assert_eq!(age(date(4, 1), date(4, 2)), "yesterday");

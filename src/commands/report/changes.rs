@@ -39,7 +39,7 @@ pub(super) struct DayCounts {
 
 /// What changed in a table.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct TableChanges {
     /// By date, of those for which it is known.
     pub(super) by_date: BTreeMap<NaiveDate, DayCounts>,
     pub(super) columns: Option<Vec<ChangedColumn>>,
@@ -53,7 +53,7 @@ pub(super) struct Changes {
 }
 
 /// What changed in a table on each of its dates.
-pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Changes> {
+pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<TableChanges> {
     let intervals = look
         .inventory
         .intervals
@@ -88,32 +88,40 @@ pub(super) fn changes_of(look: &TableLook, memory: MemoryBudget) -> Result<Chang
         }
     }
     tally.see_recorded(look, memory)?;
-    let name = &look.status.table;
-    let is_unknown = |date: &NaiveDate| !tally.by_date.contains_key(date);
-    let is_short = look.status.observed.iter().skip(1).any(is_unknown);
-    let because = match intervals {
-        _ if !is_short => None,
-        _ if unreadable.is_some() || look.inventory.intervals.is_err() => {
-            Some(format!("the intervals cannot be read: asof verify {name}"))
-        }
-        None => Some(format!("the table has no intervals: asof compact {name}")),
-        Some(intervals) if !intervals.is_whole() => Some(format!(
-            "the intervals are of {}: asof compact {name} --full",
-            intervals.selection().in_words()
-        )),
-        Some(_) => Some(format!(
-            "the intervals are out of date: asof compact {name}"
-        )),
-    };
+    let unknown_because = unknown_because(look, &tally.by_date, unreadable.is_some());
     let by_date = std::mem::take(&mut tally.by_date);
     let (columns, keys) = tally.most_changed()?;
-    Ok(Changes {
+    Ok(TableChanges {
         by_date,
         columns,
         keys,
         unreadable,
-        unknown_because: because,
+        unknown_because,
         not_compared,
+    })
+}
+
+/// Why it is not known of some dates what changed, and what to do about it.
+fn unknown_because(
+    look: &TableLook,
+    known: &BTreeMap<NaiveDate, DayCounts>,
+    is_unreadable: bool,
+) -> Option<String> {
+    let name = &look.status.table;
+    let mut dates = look.status.observed.iter().skip(1);
+    if dates.all(|date| known.contains_key(date)) {
+        return None;
+    }
+    let unreadable = format!("the intervals cannot be read: asof verify {name}");
+    Some(match &look.inventory.intervals {
+        _ if is_unreadable => unreadable,
+        Err(_) => unreadable,
+        Ok(None) => format!("the table has no intervals: asof compact {name}"),
+        Ok(Some(intervals)) if !intervals.is_whole() => format!(
+            "the intervals are of {}, and not of all rows and columns",
+            intervals.selection().in_words()
+        ),
+        Ok(Some(_)) => format!("the intervals are out of date: asof compact {name}"),
     })
 }
 
@@ -209,7 +217,7 @@ impl Tally {
         &mut self,
         event: KeyEvent,
         date: NaiveDate,
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         let Some(day) = self.by_date.get_mut(&date) else {
@@ -267,7 +275,7 @@ impl Tally {
             });
         }
         if let Some(tail) = tail {
-            let keys = BatchKeys::of(self.key_columns(&tail.rows)?)?;
+            let keys = KeysOfBatch::of(self.key_columns(&tail.rows)?)?;
             self.see_end(&tail.intervals[0], &observed, &keys, 0)?;
         }
         Ok(())
@@ -282,7 +290,7 @@ impl Tally {
         observed: &[NaiveDate],
     ) -> Result<()> {
         let IntervalBatch { rows, intervals } = batch;
-        let keys = BatchKeys::of(self.key_columns(rows)?)?;
+        let keys = KeysOfBatch::of(self.key_columns(rows)?)?;
         let is_same_key = |row: usize| keys.digests[row - 1] == keys.digests[row];
         let meets =
             |row: usize| is_same_key(row) && meet(&intervals[row - 1], &intervals[row], observed);
@@ -319,7 +327,7 @@ impl Tally {
         &mut self,
         interval: &Interval,
         observed: &[NaiveDate],
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         if observed
@@ -336,7 +344,7 @@ impl Tally {
         &mut self,
         interval: &Interval,
         observed: &[NaiveDate],
-        keys: &BatchKeys,
+        keys: &KeysOfBatch,
         row: usize,
     ) -> Result<()> {
         if let Some(date) = interval.end.and_then(|end| next_after(end, observed)) {
@@ -380,7 +388,7 @@ impl Tally {
 
     fn see_recorded_day(&mut self, date: NaiveDate, recorded: &RecordedChanges) -> Result<()> {
         let rows = &recorded.rows;
-        let keys = BatchKeys::of(self.key_columns(rows)?)?;
+        let keys = KeysOfBatch::of(self.key_columns(rows)?)?;
         let attributes = self.attributes(rows);
         let is_postimage = |row: &usize| recorded.types[*row] == ChangeType::UpdatePostimage;
         let compared = ComparedPairs::of(
@@ -442,7 +450,7 @@ fn joined(tail: Option<IntervalBatch>, batch: IntervalBatch) -> Result<IntervalB
 }
 
 /// The keys of a batch.
-struct BatchKeys {
+struct KeysOfBatch {
     #[cfg_attr(
         not(feature = "frames"),
         allow(dead_code, reason = "only rankings show keys")
@@ -451,10 +459,10 @@ struct BatchKeys {
     digests: Vec<Option<u128>>,
 }
 
-impl BatchKeys {
+impl KeysOfBatch {
     fn of(columns: Vec<ArrayRef>) -> Result<Self> {
         let digests = key_digests(&columns)?;
-        Ok(BatchKeys { columns, digests })
+        Ok(KeysOfBatch { columns, digests })
     }
 }
 

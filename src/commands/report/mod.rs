@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use self::attention::attention_of_failure;
 pub use self::attention::{attention_of_job, attention_of_table};
-use self::changes::{Changes, changes_of};
+use self::changes::{TableChanges, changes_of};
 use self::coverage::coverage_of;
 use self::volume::days_of;
 use super::Workspace;
@@ -372,7 +372,7 @@ impl LakeReport {
     }
 }
 
-fn table(look: &TableLook, changes: Changes, today: NaiveDate) -> Result<TableHistoryReport> {
+fn table(look: &TableLook, changes: TableChanges, today: NaiveDate) -> Result<TableHistoryReport> {
     let TableLook {
         inventory, status, ..
     } = look;

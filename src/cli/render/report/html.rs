@@ -24,19 +24,16 @@ pub(super) fn script_data(json: &str) -> String {
 
 /// A table whose cells are HTML. The columns numbered in `right` hold numbers.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
-    let class = |at: usize| match at {
-        at if right.contains(&at) => " class=\"n\"",
-        0 => " class=\"d\"",
-        _ => "",
+    // Most tables are a name and numbers, and a page has thousands of their cells.
+    let is_numeric = header.len() > 1 && (1..header.len()).all(|at| right.contains(&at));
+    let class = |at: usize| match right.contains(&at) && !is_numeric {
+        true => " class=\"n\"",
+        false => "",
     };
-    let mut html = "<div class=\"scroll\"><table><thead><tr>".to_owned();
+    let numeric = if is_numeric { " class=\"num\"" } else { "" };
+    let mut html = format!("<div class=\"scroll\"><table{numeric}><thead><tr>");
     for (at, name) in header.iter().enumerate() {
-        let class = if right.contains(&at) {
-            " class=\"n\""
-        } else {
-            ""
-        };
-        html.push_str(&format!("<th{class}>{}</th>", escaped(name)));
+        html.push_str(&format!("<th{}>{}</th>", class(at), escaped(name)));
     }
     html.push_str("</tr></thead><tbody>");
     for row in rows {

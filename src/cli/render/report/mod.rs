@@ -7,6 +7,7 @@
 
 mod html;
 mod sections;
+mod table_part;
 mod tables;
 
 use serde::Serialize;

@@ -57,7 +57,7 @@
       borderColor: color("line"),
       textStyle: { color: color("ink") },
       transitionDuration: 0,
-      formatter,
+      formatter: (parts) => (Array.isArray(parts) && !parts.length ? "" : formatter(parts)),
     };
   }
 
@@ -230,6 +230,8 @@
               fillerColor: color("accent") + "22",
               handleStyle: { color: color("surface"), borderColor: color("muted") },
               moveHandleSize: 4,
+              moveHandleStyle: { color: color("muted"), opacity: 0.35 },
+              emphasis: { moveHandleStyle: { color: color("accent"), opacity: 0.7 }, handleStyle: { borderColor: color("accent") } },
               dataBackground: { lineStyle: { opacity: 0 }, areaStyle: { color: color("muted"), opacity: 0.15 } },
               selectedDataBackground: { lineStyle: { opacity: 0 }, areaStyle: { color: color("accent"), opacity: 0.25 } },
               textStyle: { color: color("muted"), fontSize: 10 },
@@ -270,7 +272,7 @@
       stack: "changes",
       barWidth: barWidth(times, width),
       itemStyle: { color: color(name) },
-      data: times.map((time, at) => [time, added[at] == null ? null : height(at)]),
+      data: times.map((time, at) => [time, added[at] == null ? null : height(at) || null]),
     });
     Object.assign(chart.option, {
       tooltip: tooltip((parts) => {
@@ -404,11 +406,11 @@
 
   function fill(table, columns, rows) {
     const head = element("tr");
-    columns.forEach((name, at) => head.append(element("th", name, at ? { class: "n" } : {})));
+    columns.forEach((name) => head.append(element("th", name)));
     const body = element("tbody");
     for (const row of rows) {
       const line = element("tr");
-      row.forEach((value, at) => line.append(element("td", value, { class: at ? "n" : "d" })));
+      row.forEach((value) => line.append(element("td", value)));
       body.append(line);
     }
     const top = element("thead");
@@ -511,20 +513,18 @@
   addEventListener("hashchange", open);
   open();
 
-  // On paper everything is open, light, and as wide as the paper.
+  // Paper is light, and as wide as it is. What is open is printed.
   let before;
   addEventListener("beforeprint", () => {
-    before = { theme: root.dataset.theme, open: parts.filter((part) => part.open) };
+    before = root.dataset.theme;
     root.dataset.theme = "light";
-    for (const part of parts) part.open = true;
-    document.body.style.width = "700px";
+    document.body.classList.add("paper");
     figures.forEach(draw);
   });
   addEventListener("afterprint", () => {
-    if (before.theme) root.dataset.theme = before.theme;
+    if (before) root.dataset.theme = before;
     else delete root.dataset.theme;
-    for (const part of parts) part.open = before.open.includes(part);
-    document.body.style.width = "";
+    document.body.classList.remove("paper");
     redraw();
   });
 })();
