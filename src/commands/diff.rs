@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Workspace;
 use super::cells::{Cells, ColumnChange, cell};
-use super::lookup::{latest_states, refused_state};
+use super::lookup::{refused_state, states};
 use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
 use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
@@ -43,6 +43,8 @@ pub struct DiffOptions {
     pub from: Option<NaiveDate>,
     /// The date to compare to; it may be the earlier one.
     pub to: NaiveDate,
+    /// The time at which the copies stood that are compared; those of now if `None`.
+    pub known_at: Option<DateTime<Utc>>,
     /// Whether it is compared to the copy of that date that a check refused.
     pub to_refused: bool,
     /// How many differences the report lists.
@@ -106,6 +108,9 @@ pub struct DiffReport {
     pub from: DiffSide,
     /// What was compared to.
     pub to: DiffSide,
+    /// The time at which both copies stood, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<DateTime<Utc>>,
     /// Keys that only the second state has.
     pub added: u64,
     /// Keys that only the first state has.
@@ -136,7 +141,7 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
     };
     let history = match options.to_refused {
         true => refused_state(workspace, &options.table, to, &[from])?,
-        false => latest_states(workspace, &options.table, &[from, to])?,
+        false => states(workspace, &options.table, &[from, to], options.known_at)?,
     };
     let table = &history.table;
     let first = history.resolve_latest(from, |first| {
@@ -161,6 +166,7 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         key: table.key.clone(),
         from: side(from, &old),
         to: side(to, &new),
+        known_at: options.known_at,
         added: 0,
         removed: 0,
         changed: 0,
@@ -259,7 +265,8 @@ fn compared_columns(schema: &SchemaRef, not_compared: &[String]) -> Vec<String> 
 
 /// The date of the copy before the one that is compared to.
 fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
-    let history = latest_states(workspace, &options.table, &[options.to])?;
+    let states = |date| states(workspace, &options.table, &[date], options.known_at);
+    let history = states(options.to)?;
     let held = match options.to_refused {
         true => options.to,
         false => history.resolve_latest(options.to, |first| {
@@ -267,7 +274,7 @@ fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate>
         })?,
     };
     let day_before = held.pred_opt().unwrap_or(held);
-    let earlier = latest_states(workspace, &options.table, &[day_before])?;
+    let earlier = states(day_before)?;
     earlier.latest_until(day_before).ok_or_else(|| {
         Error::refused(format!(
             "table {}: no copy is earlier than that of {held}",

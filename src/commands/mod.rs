@@ -14,6 +14,7 @@ pub mod history;
 pub mod init;
 pub mod job_status;
 pub mod join;
+mod known_copies;
 pub mod latest;
 pub(crate) mod lookup;
 pub mod partitions;

@@ -52,8 +52,9 @@ impl std::str::FromStr for KnownAt {
         if let Some(local) = formats.iter().find_map(|format| local(format)) {
             let local = local.format("%Y-%m-%dT%H:%M:%S");
             return Err(
-                Error::usage(format!("'{text}' does not say in which time zone it is"))
-                    .hint(format!("{local}Z for UTC, or with an offset: {local}+01:00")),
+                Error::usage(format!("'{text}' does not say in which time zone it is")).hint(
+                    format!("{local}Z for UTC, or with an offset: {local}+01:00"),
+                ),
             );
         }
         Err(Error::usage(format!("'{}' is not a time", shorten(text))).hint(
@@ -204,7 +205,9 @@ impl CopiesOfDate {
         let is_it = |copy: &CopyTimes| match record.until {
             Some(_) => copy.put_aside == record.until,
             None => {
-                let was_there = copy.published.is_none_or(|published| published <= record.at);
+                let was_there = copy
+                    .published
+                    .is_none_or(|published| published <= record.at);
                 was_there && copy.put_aside.is_none_or(|until| until > record.at)
             }
         };
@@ -272,7 +275,9 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
-        Utc.timestamp_opt(1_700_000_000 + second, 0).single().expect("a time")
+        Utc.timestamp_opt(1_700_000_000 + second, 0)
+            .single()
+            .expect("a time")
     }
 
     /// What happens to the copies of a date. Numbers choose among what there is.
@@ -375,7 +380,9 @@ mod tests {
                     self.stood.push((second, Some(content)));
                 }
                 Step::PruneAside(number) => {
-                    let Some(copy) = self.aside(number) else { return };
+                    let Some(copy) = self.aside(number) else {
+                        return;
+                    };
                     self.record(copy, StayEvent::Pruned, second);
                     self.of_date.copies.remove(copy);
                 }
@@ -507,8 +514,14 @@ mod tests {
             instant("2024-03-01T01:00:00.5Z")
         );
         let day = "2024-03-01".parse().expect("a date");
-        assert_eq!(parse("2024-03-01").expect("a day"), KnownAt::EndOf(Day::On(day)));
-        assert_eq!(parse("yesterday").expect("a day"), KnownAt::EndOf(Day::Yesterday));
+        assert_eq!(
+            parse("2024-03-01").expect("a day"),
+            KnownAt::EndOf(Day::On(day))
+        );
+        assert_eq!(
+            parse("yesterday").expect("a day"),
+            KnownAt::EndOf(Day::Yesterday)
+        );
         for local in ["2024-03-01T02:00:00", "2024-03-01 02:00"] {
             let error = parse(local).expect_err("a local time");
             assert_eq!(

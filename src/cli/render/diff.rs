@@ -1,7 +1,7 @@
 //! `diff`: how many rows changed, in which columns, and the first of them.
 
 use super::Render;
-use super::show::value;
+use super::show::{known, value};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, count, number, paint};
 use crate::commands::ColumnChange;
 use crate::commands::diff::{ChangeKind, DiffReport, DiffSide, RowChange};
@@ -19,10 +19,11 @@ impl Render for DiffReport {
             }
         };
         printer.line(format!(
-            "{} from {} to {}",
+            "{} from {} to {}{}",
             paint(BOLD, &self.table),
             side(&self.from),
-            side(&self.to)
+            side(&self.to),
+            known(self.known_at)
         ))?;
         printer.line(format!(
             "  {}  {}  {}",

@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::proof::{ProvenIntervals, overtaken, prove};
+use super::stays::StaysOfPruned;
 use super::{PruneOutcome, PruneReport};
 use crate::commands::Workspace;
 use crate::engine::changes;
@@ -10,6 +11,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::interrupt::{published, uninterrupted};
+use crate::model::DateRange;
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::deletion::{Deletion, delete_with_witness};
 use crate::storage::lake::location::Object;
@@ -49,11 +51,17 @@ impl<'a> DatesDeletion<'a> {
         if !self.is_recorded(&dates) {
             self.record(&dates)?;
         }
+        let range = dates.first().zip(dates.last());
+        let range = range
+            .map(|(from, to)| DateRange::new(*from, *to))
+            .transpose()?;
+        let stays = StaysOfPruned::of(self.workspace, self.table, range, report)?;
         let doing = format!("prune {}", self.table.name);
         for (done, (at, object)) in doomed.iter().enumerate() {
             let progress = self.workspace.progress;
             progress.step(&doing, done as u64, doomed.len() as u64);
             let planned = &mut report.dates[*at];
+            stays.record(object, planned.snapshot_date)?;
             match self.delete(planned.snapshot_date, object)? {
                 Deletion::Done => planned.outcome = PruneOutcome::Pruned,
                 Deletion::Replaced => {

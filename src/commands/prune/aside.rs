@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
+use super::stays::StaysOfPruned;
 use super::{AsideKind, PruneOptions, PruneOutcome, PruneReport, PrunedCopy};
 use crate::commands::Workspace;
 use crate::commands::snapshot::refused_objects;
@@ -40,9 +41,14 @@ pub(super) fn prune_copies(
     }
     let above = lake.superseded(&table.name).parent();
     let above = above.unwrap_or_else(|| lake.root().clone());
+    let stays = StaysOfPruned::of(workspace, &table, None, report)?;
     for (object, mut copy) in found {
         if copy.outcome == PruneOutcome::NotReached {
-            let deleted = delete(&object, &above);
+            let recorded = match copy.kind {
+                AsideKind::Superseded => stays.record(&object, copy.snapshot_date),
+                AsideKind::Refused => Ok(()),
+            };
+            let deleted = recorded.and_then(|()| delete(&object, &above));
             copy.outcome = match deleted {
                 Ok(()) => PruneOutcome::Pruned,
                 Err(_) => PruneOutcome::NotReached,
