@@ -593,6 +593,7 @@ mod tests {
 
     fn options(from: &str, to: &str) -> DiffOptions {
         DiffOptions {
+            known_at: None,
             table: "item".into(),
             from: Some(date(from)),
             to: date(to),

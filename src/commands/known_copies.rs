@@ -224,9 +224,7 @@ impl<'a> KnownTable<'a> {
     /// The copies of a range, or all, that stood then.
     fn history(&self, rule: AsOfRule, range: Option<DateRange>) -> Result<TableHistory> {
         let KnownTable {
-            workspace,
-            table,
-            at,
+            workspace, table, ..
         } = self;
         let mut by_date = copies_by_date(workspace, table, range)?;
         let intervals = workspace.intervals(&table.name)?;

@@ -26,6 +26,7 @@ mod guards;
 mod histories;
 mod json;
 mod kills;
+mod known_at;
 mod leftovers;
 mod limits;
 mod lineage;

@@ -45,6 +45,8 @@ fn a_copy_that_should_not_exist_is_dropped_and_all_that_came_of_it_follows() {
     world.succeeds(&format!("backfill joined {range}"));
     world.succeeds("verify");
     let mut after = world.tree("");
+    // When the copy stood, which is what was lost of it.
+    after.retain(|path, _| !path.contains("/_stays/"));
     // It holds the identity of files, and so their times.
     let hint = "lake/item/intervals/_item.json";
     assert!(after.remove(hint).is_some());

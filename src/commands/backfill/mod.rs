@@ -91,7 +91,7 @@ pub fn backfill(
 
 /// Refuses options that contradict each other.
 fn check_options(jobs: &[String], options: &BackfillOptions) -> Result<()> {
-    if options.known_at.is_none() || options.ad_hoc.is_some() {
+    if options.known_at.is_none() {
         return Ok(());
     }
     if options.using == RowSource::Intervals {
@@ -99,6 +99,7 @@ fn check_options(jobs: &[String], options: &BackfillOptions) -> Result<()> {
         return Err(Error::usage(what).hint("--using auto"));
     }
     match (jobs, &options.out) {
+        _ if options.ad_hoc.is_some() => Ok(()),
         ([_], Some(_)) | ([], _) => Ok(()),
         ([job, ..], _) => {
             let what = "--known-at requires the name of one job, and --out DIR: what a job's own \
