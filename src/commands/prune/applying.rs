@@ -11,7 +11,6 @@ use crate::engine::intervals::Intervals;
 use crate::engine::table::SnapshotTable;
 use crate::error::{Error, Result};
 use crate::interrupt::{published, uninterrupted};
-use crate::model::DateRange;
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::deletion::{Deletion, delete_with_witness};
 use crate::storage::lake::location::Object;
@@ -51,11 +50,7 @@ impl<'a> DatesDeletion<'a> {
         if !self.is_recorded(&dates) {
             self.record(&dates)?;
         }
-        let range = dates.first().zip(dates.last());
-        let range = range
-            .map(|(from, to)| DateRange::new(*from, *to))
-            .transpose()?;
-        let stays = StaysOfPruned::of(self.workspace, self.table, range, report)?;
+        let stays = StaysOfPruned::of(self.workspace, self.table, &dates)?;
         let doing = format!("prune {}", self.table.name);
         for (done, (at, object)) in doomed.iter().enumerate() {
             let progress = self.workspace.progress;

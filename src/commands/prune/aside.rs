@@ -41,7 +41,12 @@ pub(super) fn prune_copies(
     }
     let above = lake.superseded(&table.name).parent();
     let above = above.unwrap_or_else(|| lake.root().clone());
-    let stays = StaysOfPruned::of(workspace, &table, None, report)?;
+    let is_recorded = |copy: &PrunedCopy| {
+        copy.outcome == PruneOutcome::NotReached && copy.kind == AsideKind::Superseded
+    };
+    let recorded = found.iter().filter(|(_, copy)| is_recorded(copy));
+    let dates: Vec<NaiveDate> = recorded.map(|(_, copy)| copy.snapshot_date).collect();
+    let stays = StaysOfPruned::of(workspace, &table, &dates)?;
     for (object, mut copy) in found {
         if copy.outcome == PruneOutcome::NotReached {
             let recorded = match copy.kind {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::PruneReport;
 use crate::commands::Workspace;
 use crate::commands::known_copies::{DatedCopies, copies_by_date};
 use crate::domain::known_at::StayEvent;
@@ -23,19 +22,20 @@ pub(super) struct StaysOfPruned<'a> {
 }
 
 impl<'a> StaysOfPruned<'a> {
-    /// Those of all copies of a range, or of all dates. A plan deletes nothing, and needs none.
+    /// Those of the copies of some dates that are to be deleted.
     ///
     /// # Errors
     /// A failure to list or read the copies.
     pub(super) fn of(
         workspace: &'a Workspace<'a>,
         table: &SnapshotTable,
-        range: Option<DateRange>,
-        report: &PruneReport,
+        dates: &[NaiveDate],
     ) -> Result<Self> {
-        let copies = match report.dry_run {
-            true => BTreeMap::new(),
-            false => copies_by_date(workspace, table, range)?,
+        let copies = match (dates.iter().min(), dates.iter().max()) {
+            (Some(from), Some(to)) => {
+                copies_by_date(workspace, table, Some(DateRange::new(*from, *to)?))?
+            }
+            _ => BTreeMap::new(),
         };
         let root = workspace.lake()?.stays(&table.name);
         Ok(StaysOfPruned {
