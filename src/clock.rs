@@ -13,12 +13,18 @@ use crate::error::{Error, Result};
 pub struct Clock {
     now: DateTime<Utc>,
     zone: Tz,
+    /// What has passed since; nothing for a clock that stands still.
+    watch: Option<Stopwatch>,
 }
 
 impl Clock {
     /// A clock that stands still at `now`; dates are those of `zone`.
     pub fn fixed(now: DateTime<Utc>, zone: Tz) -> Self {
-        Clock { now, zone }
+        Clock {
+            now,
+            zone,
+            watch: None,
+        }
     }
 
     /// The clock of this machine, or the instant given as RFC 3339 (`ASOF_NOW`, for tests).
@@ -27,14 +33,21 @@ impl Clock {
         reason = "the one place that reads the wall clock"
     )]
     pub fn read(pinned: Option<&str>) -> Result<Self> {
-        let now = match pinned {
-            None => Utc::now(),
-            Some(text) => text.parse().map_err(|_| {
-                Error::usage(format!("ASOF_NOW is not a time: '{text}'"))
-                    .hint("ASOF_NOW=2024-01-31T02:00:00Z")
-            })?,
+        let (now, watch) = match pinned {
+            None => (Utc::now(), Some(Stopwatch::start())),
+            Some(text) => {
+                let now = text.parse().map_err(|_| {
+                    Error::usage(format!("ASOF_NOW is not a time: '{text}'"))
+                        .hint("ASOF_NOW=2024-01-31T02:00:00Z")
+                })?;
+                (now, None)
+            }
         };
-        Ok(Clock { now, zone: Tz::UTC })
+        Ok(Clock {
+            now,
+            zone: Tz::UTC,
+            watch,
+        })
     }
 
     /// The same instant, seen in another zone.
@@ -46,6 +59,15 @@ impl Clock {
     /// The instant, in UTC and whole seconds.
     pub fn now(&self) -> DateTime<Utc> {
         self.now - Duration::nanoseconds(i64::from(self.now.timestamp_subsec_nanos()))
+    }
+
+    /// The instant at which something is published or put aside, in UTC and whole seconds: later
+    /// than [`Clock::now`] in a run that takes long. Only for what records when a copy stood; all
+    /// else of a run is of one instant.
+    pub fn moment(&self) -> DateTime<Utc> {
+        let passed = self.watch.map(|watch| watch.elapsed()).unwrap_or_default();
+        let moment = self.now + Duration::from_std(passed).unwrap_or_default();
+        moment - Duration::nanoseconds(i64::from(moment.timestamp_subsec_nanos()))
     }
 
     /// The date it is now in the clock's zone.

@@ -86,6 +86,7 @@ fn write_snapshot(lake: &Path, table: &Table, shape: Shape, day: u16) -> Result 
         source: None,
         dated_source: None,
         taken_at: None,
+        published_at: None,
         backdated: false,
         absent: Some(Vec::new()),
         dedup: None,

@@ -1,6 +1,6 @@
 //! One function for each command: from its arguments to its options, its report and its exit code.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::args::{
     AdHocArgs, AdoptArgs, BackfillArgs, CheckArgs, Command, CompactArgs, DescribeArgs, DiffArgs,
@@ -38,6 +38,7 @@ use crate::commands::undo::{DropOptions, RestoreOptions, drop_snapshot, restore}
 use crate::commands::verify::{VerifyOptions, verify};
 use crate::commands::{Progress, Workspace};
 use crate::config::JobConfig;
+use crate::domain::known_at::KnownAt;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DateRange, Day};
 
@@ -109,6 +110,27 @@ impl CommandRun<'_> {
             Day::Latest => latest(self.workspace, table),
             day => Ok(self.on(day)),
         }
+    }
+
+    /// The instant that a time on the command line stands for.
+    fn known_at(&self, at: Option<KnownAt>) -> Result<Option<DateTime<Utc>>> {
+        let clock = &self.workspace.clock;
+        let at = match at {
+            None => return Ok(None),
+            Some(KnownAt::At(instant)) => instant,
+            // Times are recorded in whole seconds. Today has not ended.
+            Some(KnownAt::EndOf(day)) if self.on(day) == clock.today() => clock.now(),
+            Some(KnownAt::EndOf(day)) => clock.end_of(self.on(day)) - TimeDelta::seconds(1),
+        };
+        if at > clock.now() {
+            let now = clock.now().format("%Y-%m-%dT%H:%M:%SZ");
+            let what = format!(
+                "--known-at {} is in the future",
+                at.format("%Y-%m-%dT%H:%M:%SZ")
+            );
+            return Err(Error::usage(what).hint(format!("--known-at {now}")));
+        }
+        Ok(Some(at))
     }
 
     /// The date; nothing for the latest one, which the command finds by itself.
@@ -242,7 +264,16 @@ impl CommandRun<'_> {
         let to = args.to.unwrap_or(Day::Today);
         let shared = args.options;
         let range = DateRange::new(self.on(args.from), self.on(to))?;
+        let known_at = self.known_at(args.known_at)?;
+        let mut described = args.ad_hoc;
+        // The outputs of a job of asof.toml, and not a job that the command line describes.
+        let out = match (known_at, args.jobs.is_empty()) {
+            (Some(_), false) => described.out.take(),
+            _ => None,
+        };
         let options = BackfillOptions {
+            known_at,
+            out,
             only: args.only,
             accept: args.accept,
             using: shared.using.into(),
@@ -250,7 +281,7 @@ impl CommandRun<'_> {
             tolerance: shared.tolerance,
             lag: shared.lag,
             dry_run: shared.dry_run,
-            ad_hoc: ad_hoc(args.ad_hoc),
+            ad_hoc: ad_hoc(described),
             ..BackfillOptions::of_range(range)
         };
         if options.workers == Some(0) {
@@ -328,6 +359,7 @@ impl CommandRun<'_> {
             table: args.table,
             date,
             refused: args.refused,
+            known_at: self.known_at(args.known_at)?,
             condition: args.condition,
             select: args.select,
             out: args.out,
@@ -351,6 +383,7 @@ impl CommandRun<'_> {
             table: args.table,
             from: from.map(|day| self.on(day)),
             to,
+            known_at: self.known_at(args.known_at)?,
             to_refused: args.refused.is_some(),
             limit: if args.summary { 0 } else { args.limit },
             summary: args.summary,

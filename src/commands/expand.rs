@@ -534,6 +534,7 @@ fn finish<'a>(intervals: &Intervals, copy: Copy<'a>) -> Result<Finished<'a>> {
         source: None,
         dated_source: None,
         taken_at: None,
+        published_at: None,
         backdated: false,
         forced: Vec::new(),
         refused: Vec::new(),

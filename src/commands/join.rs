@@ -283,6 +283,7 @@ impl JoinRun {
                 self.survey.files.iter().map(Object::identity).collect(),
             )]),
             history: BTreeMap::from([(table.name.to_string(), copies)]),
+            known_at: None,
         })
     }
 

@@ -1,9 +1,10 @@
 //! What a name on the command line stands for, and what exists of it.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Workspace;
 use super::backfill::{find_job, layout_of};
+use super::known_copies::known_states;
 use super::snapshot::refused_object;
 use crate::did_you_mean::nearest;
 use crate::domain::as_of_rule::AsOfRule;
@@ -11,7 +12,7 @@ use crate::domain::layout::Layout;
 use crate::engine::as_of::{RowSource, TableHistory, TableInventory, last_key};
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Partitions, SnapshotTable};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, word};
 use crate::model::TableName;
 use crate::source::{FormatRule, TypeRules};
 use crate::storage::lake::LakeRoot;
@@ -44,6 +45,34 @@ pub(crate) fn latest_states(
         return Err(table.key_is_unknown());
     }
     TableHistory::find_latest(table, intervals, dates)
+}
+
+/// The table of a name with the latest states on or before some dates, as they are now or as they
+/// were known at a time.
+///
+/// # Errors
+/// As [`latest_states`]; of a time a usage error for a file of intervals, a job or an external
+/// table, and a refusal if the table had no copy then.
+pub(super) fn states(
+    workspace: &Workspace<'_>,
+    name: &str,
+    dates: &[NaiveDate],
+    known_at: Option<DateTime<Utc>>,
+) -> Result<TableHistory> {
+    let Some(at) = known_at else {
+        return latest_states(workspace, name, dates);
+    };
+    let is_of_table = intervals_file(workspace, name)?.is_none()
+        && (is_table(workspace, name)? || !workspace.config.jobs.contains_key(name));
+    if !is_of_table {
+        let what = format!("--known-at applies to tables, and '{name}' is not one");
+        return Err(Error::usage(what)
+            .hint(format!("asof show {}", word(name)))
+            .hint(
+                "asof backfill JOB --known-at TIME --out DIR, for outputs from the copies of then",
+            ));
+    }
+    known_states(workspace, &known_table(workspace, name)?, dates, at)
 }
 
 /// A table with the copy of a date that a check refused in the place of that date's snapshot, and

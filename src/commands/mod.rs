@@ -19,6 +19,9 @@ pub mod history;
 pub mod init;
 pub mod job_status;
 pub mod join;
+#[cfg(test)]
+mod known_at_tests;
+mod known_copies;
 pub mod latest;
 pub(crate) mod lookup;
 mod out_file;

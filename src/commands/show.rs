@@ -10,13 +10,9 @@
 
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
-use chrono::NaiveDate;
-
 use super::Workspace;
 use super::cells::cell;
-use super::lookup::{is_table, latest_states, outputs_of_job, refused_state};
+use super::lookup::{is_table, latest_states, outputs_of_job, refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use super::shown_columns::{ShownColumn, selected_columns, shown_columns};
 use crate::domain::cast::conform;
@@ -26,6 +22,9 @@ use crate::error::{Context, Error, Result};
 use crate::model::TableName;
 use crate::storage::Batches;
 use crate::storage::parquet::object::RowCondition;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::{DateTime, NaiveDate, Utc};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +35,8 @@ pub struct ShowOptions {
     pub refused: bool,
     /// The date; if `None`, the latest.
     pub date: Option<NaiveDate>,
+    /// The time at which the copies stood that are shown; those of now if `None`.
+    pub known_at: Option<DateTime<Utc>>,
     /// Which rows; all if none.
     pub condition: Option<String>,
     /// Which columns, in which order; all if empty.
@@ -57,6 +58,9 @@ pub struct ShowReport {
     pub snapshot_date: NaiveDate,
     /// What served that state.
     pub source: Origin,
+    /// The time at which the copy stood, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<DateTime<Utc>>,
     /// How many rows there are.
     pub total: u64,
     /// The columns.
@@ -82,10 +86,10 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
     let is_job = is_job(workspace, &options.table)?;
     let history = if options.refused {
         refused_state(workspace, &options.table, asked, &[])?
-    } else if is_job {
+    } else if is_job && options.known_at.is_none() {
         outputs_of_job(workspace, &options.table, &[asked])?
     } else {
-        latest_states(workspace, &options.table, &[asked])?
+        states(workspace, &options.table, &[asked], options.known_at)?
     };
     if let Some(target) = &target {
         target.prepare(workspace, history.intervals(), &history.table.root)?;
@@ -128,6 +132,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         date: if is_job { date } else { asked },
         snapshot_date: date,
         source: as_of.origin(),
+        known_at: options.known_at,
         total,
         schema: shown_columns(&schema),
         rows,

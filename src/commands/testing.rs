@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Workspace;
 use super::compact::{CompactOptions, compact};
@@ -77,8 +77,12 @@ impl TestLake {
 
     /// What a command is given.
     pub(crate) fn workspace(&self) -> Workspace<'static> {
-        // Not after the real time: what is staged now would be taken for a leftover.
-        let now = "2024-06-01T12:00:00Z".parse().expect("a time");
+        self.workspace_at("2024-06-01T12:00:00Z".parse().expect("a time"))
+    }
+
+    /// What a command is given at a time. Not after the real time: what is staged now would be
+    /// taken for a leftover.
+    pub(crate) fn workspace_at(&self, now: DateTime<Utc>) -> Workspace<'static> {
         Workspace::builder(self.config.clone())
             .lake("lake")
             .folder(self.path())

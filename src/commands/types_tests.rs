@@ -203,6 +203,7 @@ fn a_declared_type_applies_to_every_snapshot() {
         // One key did not change at all, and one did twice.
         assert_eq!(report.intervals, 4, "{declared}: {before:?}");
         let options = DiffOptions {
+            known_at: None,
             table: "item".into(),
             from: Some(date(&day(1))),
             to: date(&day(3)),
@@ -604,6 +605,7 @@ fn units_of_timestamps_are_settled_by_their_values_in_the_lake() {
                 assert_eq!(shown, given, "{days:?}");
                 for (from, to) in [(1, 2), (1, 3), (2, 3)] {
                     let options = DiffOptions {
+                        known_at: None,
                         table: "item".into(),
                         from: Some(date(&day(from))),
                         to: date(&day(to)),

@@ -52,8 +52,9 @@ impl std::str::FromStr for KnownAt {
         if let Some(local) = formats.iter().find_map(|format| local(format)) {
             let local = local.format("%Y-%m-%dT%H:%M:%S");
             return Err(
-                Error::usage(format!("'{text}' does not say in which time zone it is"))
-                    .hint(format!("{local}Z for UTC, or with an offset: {local}+01:00")),
+                Error::usage(format!("'{text}' does not say in which time zone it is")).hint(
+                    format!("{local}Z for UTC, or with an offset: {local}+01:00"),
+                ),
             );
         }
         Err(Error::usage(format!("'{}' is not a time", shorten(text))).hint(
@@ -138,10 +139,16 @@ impl CopiesOfDate {
         let stays = self.stays();
         let is_after = |stay: &&Stay| stay.until.is_none_or(|until| until > at);
         let has_begun = |stay: &Stay| stay.from.map(|from| from <= at);
-        // Two that end in the same second: that which had begun stood.
+        // Two that end in the same second: that which had begun stood, and what is known of one
+        // counts.
         let first = stays.iter().filter(is_after).min_by_key(|stay| {
             let end = stay.until.unwrap_or(DateTime::<Utc>::MAX_UTC);
-            (end, has_begun(stay) != Some(true))
+            let rank = match has_begun(stay) {
+                Some(true) => 0,
+                Some(false) => 1,
+                None => 2,
+            };
+            (end, rank)
         });
         let Some(stay) = first else {
             return WhatStood::Nothing;
@@ -167,13 +174,7 @@ impl CopiesOfDate {
                 && self.copy_restored(record) == Some(copy)
                 && put_aside.is_none_or(|until| record.at <= until)
         });
-        let pruned = self.records.iter().filter(|record| {
-            record.event == StayEvent::Pruned && self.copy_kept(record) == Some(copy)
-        });
-        let restored = restored.map(|record| record.at).max();
-        // One that was written again from the intervals does not say when it was published first.
-        let known = published.or_else(|| pruned.filter_map(|record| record.from).max());
-        restored.or(known)
+        restored.map(|record| record.at).max().or(published)
     }
 
     /// The copy that a record of a restoration is about; nothing if it was not carried out, or if
@@ -199,14 +200,15 @@ impl CopiesOfDate {
     }
 
     /// The copy that a record of a deletion is about, if it is there all the same: the process was
-    /// killed before it deleted the copy, or somebody wrote the copy again from the intervals.
+    /// killed before it deleted the copy.
     fn copy_kept(&self, record: &StayRecord) -> Option<usize> {
+        let was_there = |copy: &CopyTimes| {
+            copy.published
+                .is_some_and(|published| published <= record.at)
+        };
         let is_it = |copy: &CopyTimes| match record.until {
             Some(_) => copy.put_aside == record.until,
-            None => {
-                let was_there = copy.published.is_none_or(|published| published <= record.at);
-                was_there && copy.put_aside.is_none_or(|until| until > record.at)
-            }
+            None => was_there(copy) && copy.put_aside.is_none_or(|until| until > record.at),
         };
         let mut copies = self.copies.iter();
         copies.position(|copy| copy.fingerprint == record.fingerprint && is_it(copy))
@@ -231,7 +233,7 @@ impl CopiesOfDate {
             }
             stays.push(Stay {
                 from: record.from,
-                until: record.until.or_else(|| self.next_after(record.at)),
+                until: record.until.or_else(|| self.end_of_pruned(record)),
                 what: self.with_rows_of(record, index),
             });
         }
@@ -247,13 +249,22 @@ impl CopiesOfDate {
         is_aside && !copies.any(is_standing)
     }
 
-    /// When the first copy was published or restored after a time.
-    fn next_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let published = self.copies.iter().filter_map(|copy| copy.published);
-        let restored = self.records.iter();
-        let restored = restored.filter(|record| record.event == StayEvent::Restored);
-        let begun = published.chain(restored.map(|record| record.at));
-        begun.filter(|begun| *begun > at).min()
+    /// When the stay of a copy ended that stood when it was deleted. Until then the intervals gave
+    /// its rows, or a copy that was written again from them. It ended when another copy was
+    /// published or restored, or when that one was put aside.
+    fn end_of_pruned(&self, record: &StayRecord) -> Option<DateTime<Utc>> {
+        let is_it = |fingerprint| fingerprint == record.fingerprint;
+        let of_copies = self.copies.iter().filter_map(|copy| match copy.published {
+            None if is_it(copy.fingerprint) => copy.put_aside,
+            published => published,
+        });
+        let of_records = self.records.iter().flat_map(|other| {
+            let restored = (other.event == StayEvent::Restored).then_some(other.at);
+            let until = other.until.filter(|_| is_it(other.fingerprint));
+            [restored, until]
+        });
+        let ends = of_copies.chain(of_records.flatten());
+        ends.filter(|end| *end > record.at).min()
     }
 
     /// A copy that has the rows of a record, or, if there is none, the record.
@@ -272,7 +283,9 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
-        Utc.timestamp_opt(1_700_000_000 + second, 0).single().expect("a time")
+        Utc.timestamp_opt(1_700_000_000 + second, 0)
+            .single()
+            .expect("a time")
     }
 
     /// What happens to the copies of a date. Numbers choose among what there is.
@@ -375,7 +388,9 @@ mod tests {
                     self.stood.push((second, Some(content)));
                 }
                 Step::PruneAside(number) => {
-                    let Some(copy) = self.aside(number) else { return };
+                    let Some(copy) = self.aside(number) else {
+                        return;
+                    };
                     self.record(copy, StayEvent::Pruned, second);
                     self.of_date.copies.remove(copy);
                 }
@@ -507,8 +522,14 @@ mod tests {
             instant("2024-03-01T01:00:00.5Z")
         );
         let day = "2024-03-01".parse().expect("a date");
-        assert_eq!(parse("2024-03-01").expect("a day"), KnownAt::EndOf(Day::On(day)));
-        assert_eq!(parse("yesterday").expect("a day"), KnownAt::EndOf(Day::Yesterday));
+        assert_eq!(
+            parse("2024-03-01").expect("a day"),
+            KnownAt::EndOf(Day::On(day))
+        );
+        assert_eq!(
+            parse("yesterday").expect("a day"),
+            KnownAt::EndOf(Day::Yesterday)
+        );
         for local in ["2024-03-01T02:00:00", "2024-03-01 02:00"] {
             let error = parse(local).expect_err("a local time");
             assert_eq!(

@@ -27,6 +27,7 @@
 //! | which columns' changes end an interval | [`compared_columns`] |
 //! | which snapshot serves a date | [`as_of_rule`] |
 //! | which row an event meets | [`join`]; by its key, [`join_keys`], `join_key_index` |
+//! | which copy of a date stood at a time | [`known_at`] |
 //! | what changed between two snapshots | [`diff`] |
 //! | which copies stay when others are pruned | [`retention`] |
 //! | how other tools write the versions of a row, and what those of a key are together | [`scd2`] |
@@ -68,6 +69,7 @@ mod join_key_index;
 pub mod join_keys;
 pub mod key_order;
 pub mod key_spans;
+pub mod known_at;
 pub mod layout;
 pub mod lineage;
 pub mod merge_compaction;

@@ -189,6 +189,7 @@ mod tests {
             tables: BTreeMap::new(),
             events: BTreeMap::new(),
             history: BTreeMap::new(),
+            known_at: None,
         };
         match window.reads_history {
             true => drop(inputs.history.insert("item".into(), visible)),

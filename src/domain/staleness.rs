@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::digest::Fingerprint;
 
@@ -48,6 +48,9 @@ pub struct Inputs {
     /// By table name: the copies that were read of its history, by their dates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub history: BTreeMap<String, Vec<TableInput>>,
+    /// The time at which the copies stood that were read, if it was not the time of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<DateTime<Utc>>,
 }
 
 /// Why an output is stale.
@@ -139,6 +142,12 @@ impl DateState {
 
 /// The first thing in which two inputs differ, in words.
 fn difference(recorded: &Inputs, now: &Inputs) -> Option<StaleReason> {
+    if recorded.known_at != now.known_at {
+        return Some(StaleReason::new(match recorded.known_at {
+            Some(at) => format!("it was made as of {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => "it was made from the copies that stood when it ran".to_owned(),
+        }));
+    }
     if recorded.job != now.job {
         return Some(StaleReason::new("the job has changed"));
     }
@@ -320,6 +329,7 @@ mod tests {
             tables: [("item".into(), table)].into(),
             events: [("clicks".into(), vec![events])].into(),
             history: BTreeMap::new(),
+            known_at: None,
         }
     }
 

@@ -132,6 +132,15 @@ impl Intervals {
         observed
     }
 
+    /// The same intervals, which serve some dates and no others, as if the other snapshots had been
+    /// dropped.
+    #[must_use]
+    pub fn serving_only(mut self, dates: &[NaiveDate]) -> Self {
+        self.dropped = self.observed().into_iter().collect();
+        self.dropped.retain(|date| !dates.contains(date));
+        self
+    }
+
     /// The content of the snapshot of a date, in the types that it was read with.
     pub fn fingerprint(&self, date: NaiveDate) -> Option<Fingerprint> {
         self.snapshot(date).map(|observed| observed.fingerprint)

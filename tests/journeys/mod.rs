@@ -28,6 +28,7 @@ mod guards;
 mod histories;
 mod json;
 mod kills;
+mod known_at;
 mod leftovers;
 mod limits;
 mod lineage;

@@ -3,8 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use super::tables::FormatArg;
-use super::values::{ColumnTypes, column_types, csv, day, days, latest_or_day, only, renamed};
+use super::values::{
+    ColumnTypes, column_types, csv, day, days, known_at, latest_or_day, only, renamed,
+};
 use crate::domain::join::JoinKind;
+use crate::domain::known_at::KnownAt;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
 use crate::model::{Day, DaySpan};
@@ -29,6 +32,10 @@ pub struct BackfillArgs {
     /// Run nothing: record that outputs which are stale because the job has changed are still right
     #[arg(long, conflicts_with = "only")]
     pub accept: bool,
+    /// Use the copies of tables that stood at a time, such as 2024-03-09T02:00:00Z or, for its end,
+    /// 2024-03-09; the outputs go to --out
+    #[arg(long, value_parser = known_at, value_name = "TIMESTAMP", requires = "out", conflicts_with = "accept")]
+    pub known_at: Option<KnownAt>,
     /// The number of dates to run in parallel [default: the number of processors, plus two for a
     /// join]
     #[arg(long, value_name = "N")]
@@ -118,7 +125,7 @@ pub struct AdHocArgs {
     /// What the query calls relations, such as item=item_intervals
     #[arg(long, value_delimiter = ',', value_parser = renamed, value_name = "NAME=RELATION,...")]
     pub names: Vec<(String, String)>,
-    /// The root of the outputs
+    /// The root of the outputs; with --known-at also of a job of asof.toml
     #[arg(long, value_name = "PATH")]
     pub out: Option<String>,
     /// Their layout [default: date=%Y-%m-%d]

@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::values::{day, latest_or_day};
+use super::values::{day, known_at, latest_or_day};
+use crate::domain::known_at::KnownAt;
 use crate::model::Day;
 use crate::storage::object_store::search::Strategy;
 
@@ -20,6 +21,10 @@ pub struct ShowArgs {
     /// Show the copy of the date that a check refused
     #[arg(long)]
     pub refused: bool,
+    /// Use the copies that stood at a time, such as 2024-03-09T02:00:00Z or, for its end,
+    /// 2024-03-09
+    #[arg(long, value_parser = known_at, value_name = "TIMESTAMP", conflicts_with = "refused")]
+    pub known_at: Option<KnownAt>,
     /// A condition over the table's columns
     #[arg(long = "where", value_name = "EXPR")]
     pub condition: Option<String>,
@@ -55,6 +60,10 @@ pub struct DiffArgs {
     /// The date to compare to [default: latest]
     #[arg(long, value_parser = latest_or_day, value_name = "DATE", conflicts_with_all = ["day", "later"])]
     pub to: Option<Day>,
+    /// Use the copies that stood at a time, such as 2024-03-09T02:00:00Z or, for its end,
+    /// 2024-03-09
+    #[arg(long, value_parser = known_at, value_name = "TIMESTAMP", conflicts_with = "refused")]
+    pub known_at: Option<KnownAt>,
     /// The maximum number of rows to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,

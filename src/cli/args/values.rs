@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use crate::domain::dedup::Dedup;
+use crate::domain::known_at::KnownAt;
 use crate::domain::retention::{KeepCount, KeepSpan};
 use crate::domain::staleness::StateFilter;
 use crate::domain::type_names::{DECLARABLE, parse_type};
@@ -45,6 +46,10 @@ pub(super) fn calendar_date(text: &str) -> Result<NaiveDate, String> {
 }
 
 pub(super) fn memory(text: &str) -> Result<MemoryBudget, String> {
+    text.parse().map_err(|error| with_hints(&error))
+}
+
+pub(super) fn known_at(text: &str) -> Result<KnownAt, String> {
     text.parse().map_err(|error| with_hints(&error))
 }
 

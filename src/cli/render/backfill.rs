@@ -1,5 +1,6 @@
 //! `backfill`: what was done about each date, and why.
 
+use super::show::known;
 use super::{MANY, Render};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::backfill::{BackfillReport, DateAction, DateReport};
@@ -25,7 +26,7 @@ pub(super) fn job(printer: &Printer, report: &BackfillReport) -> Result<()> {
         printer.line(format!("{name}  {}", report.output))?;
     }
     for (table, rule) in &report.rules {
-        printer.line(format!("  {table}: {rule}"))?;
+        printer.line(format!("  {table}: {rule}{}", known(report.known_at)))?;
     }
     dates(printer, &report.dates)?;
     printer.line(format!("  {}", summary(report)))

@@ -1,7 +1,7 @@
 //! `diff`: how many rows changed, in which columns, and the first of them or a summary by column.
 
 use super::describe::{bar, facts};
-use super::show::{one_line, value};
+use super::show::{known, one_line, value};
 use super::{MANY, Render};
 use crate::cli::printer::{BOLD, DIM, GREEN, Printer, RED, YELLOW, columns, count, number, paint};
 use crate::commands::ColumnChange;
@@ -21,10 +21,11 @@ impl Render for DiffReport {
             }
         };
         printer.line(format!(
-            "{} from {} to {}",
+            "{} from {} to {}{}",
             paint(BOLD, &self.table),
             side(&self.from),
-            side(&self.to)
+            side(&self.to),
+            known(self.known_at)
         ))?;
         printer.line(format!(
             "  {}  {}  {}",

@@ -1,5 +1,7 @@
 //! `show`: the rows of a table as of a date. Other reports show rows in the same way.
 
+use chrono::{DateTime, Utc};
+
 use super::Render;
 use crate::cli::printer::{DIM, Printer, columns, count, number, paint};
 use crate::commands::show::ShowReport;
@@ -46,6 +48,12 @@ pub(super) fn table_of(schema: &[ShownColumn], rows: &[Vec<Option<String>>]) -> 
     columns(&header, rows, &right)
 }
 
+/// The time at which what is shown was known, if one was asked for.
+pub(super) fn known(at: Option<DateTime<Utc>>) -> String {
+    let at = at.map(|at| at.format(", as known at %Y-%m-%d %H:%M:%S UTC"));
+    at.map_or_else(String::new, |at| at.to_string())
+}
+
 impl Render for ShowReport {
     const IS_LEFT_OUT_IF_QUIET: bool = false;
     const IS_PAGED: bool = true;
@@ -66,10 +74,11 @@ impl Render for ShowReport {
         } else {
             format!(", from the snapshot of {}", self.snapshot_date)
         };
+        let known = known(self.known_at);
         printer.line(paint(
             DIM,
             format!(
-                "{} of {} as of {}{served}{more}",
+                "{} of {} as of {}{served}{known}{more}",
                 count(self.total, "row"),
                 self.table,
                 self.date

@@ -66,7 +66,7 @@ impl<'a> DateRun<'a> {
         match (is_taken, is_up_to_date) {
             (false, true) => return Ok(DateAction::UpToDate),
             (false, false) => return Ok(DateAction::Skipped),
-            (true, _) => {}
+            (true, _) => job.check_known_at(self.date)?,
         }
         if self.run.options.dry_run {
             if !self.reads_text()? {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use super::events::EventsSource;
@@ -39,6 +39,8 @@ pub(in crate::commands) struct ResolvedJob {
     /// The zone in which the job's days lie.
     pub(super) zone: Tz,
     pub(super) hash: JobHash,
+    /// The time at which the copies stood that are read; those of now if `None`.
+    pub(super) known_at: Option<DateTime<Utc>>,
     /// What stood among the outputs of the range when the job began.
     pub(super) outputs: Partitions,
     /// What interrupted writers left among them.

@@ -58,7 +58,8 @@ pub(super) use self::relations::View;
 pub use self::report::{BackfillReport, DateAction, DateReport, ServedBy};
 pub(super) use self::resolve::{find_job, history, refuse_inputs_as_output, resolve_join};
 use super::Workspace;
-use crate::error::{Error, Result};
+use crate::engine::as_of::RowSource;
+use crate::error::{Error, Result, word};
 
 /// Runs jobs, one after the other.
 ///
@@ -79,6 +80,7 @@ pub fn backfill(
         }
         (names, None) => names.to_vec(),
     };
+    check_options(&configured, options)?;
     if configured.is_empty() {
         return Err(
             Error::usage("there is no job in asof.toml, and none is described").hint(
@@ -91,6 +93,27 @@ pub fn backfill(
         .iter()
         .map(|name| backfill_job(workspace, name, options))
         .collect()
+}
+
+/// Refuses options that contradict each other.
+fn check_options(jobs: &[String], options: &BackfillOptions) -> Result<()> {
+    if options.known_at.is_none() {
+        return Ok(());
+    }
+    if options.using == RowSource::Intervals {
+        let what = "--using intervals cannot answer --known-at: intervals are of the copies of now";
+        return Err(Error::usage(what).hint("--using auto"));
+    }
+    match (jobs, &options.out) {
+        _ if options.ad_hoc.is_some() => Ok(()),
+        ([_], Some(_)) | ([], _) => Ok(()),
+        ([job, ..], _) => {
+            let what = "--known-at requires the name of one job, and --out DIR: what a job's own \
+                        output has is never replaced by what was known at another time";
+            let hint = format!("asof backfill {} --out DIR", word(job));
+            Err(Error::usage(what).hint(hint))
+        }
+    }
 }
 
 /// Runs one job, and tells OpenLineage of it. The name is empty if the options describe the job.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::config::JobConfig;
 use crate::domain::staleness::StateFilter;
@@ -33,6 +33,11 @@ pub struct BackfillOptions {
     pub accept: bool,
     /// Whether nothing is to be written.
     pub dry_run: bool,
+    /// The time at which the copies stood that are read; those of now if `None`. A job of the
+    /// configuration then needs another place for its outputs.
+    pub known_at: Option<DateTime<Utc>>,
+    /// The root of the outputs of the one job that is named, in the place of its own.
+    pub out: Option<String>,
     /// A job that the command line describes.
     pub ad_hoc: Option<AdHoc>,
 }
@@ -50,6 +55,8 @@ impl BackfillOptions {
             lag: None,
             accept: false,
             dry_run: false,
+            known_at: None,
+            out: None,
             ad_hoc: None,
         }
     }

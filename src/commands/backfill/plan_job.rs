@@ -233,6 +233,7 @@ fn plan_on(workspace: &Workspace<'_>, name: &str, date: NaiveDate) -> Result<Job
         tables: BTreeMap::new(),
         events: BTreeMap::new(),
         history: BTreeMap::new(),
+        known_at: None,
     };
     let bound = job.bind(date, unknown, false)?;
     let executor = executors::local(&job, workspace, &[], false, 1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::domain::staleness::DateState;
@@ -142,6 +142,9 @@ pub struct BackfillReport {
     pub layout: String,
     /// How each table is looked up, in words.
     pub rules: BTreeMap<String, String>,
+    /// The time at which the copies stood that were read, if it is not that of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<DateTime<Utc>>,
     /// Every date of the range that has events or an orphaned output.
     pub dates: Vec<DateReport>,
     /// How many dates of the range have neither.

@@ -18,6 +18,7 @@ use super::schema::around;
 use crate::commands::Workspace;
 use crate::commands::compact::settings_of;
 use crate::commands::forbidden_places::Destination;
+use crate::commands::known_copies::known_history;
 use crate::config::JobConfig;
 use crate::domain::join::JoinKind;
 use crate::engine::as_of::{HistorySettings, RowSource, TableHistory};
@@ -78,6 +79,7 @@ impl ResolvedJob {
             relations: resolved.relations,
             zone,
             hash: JobHash::default(),
+            known_at: options.known_at,
         };
         job.find_tables(workspace, resolved.tables, options)?;
         job.find_events(workspace, resolved.events, options.range)?;
@@ -171,7 +173,19 @@ impl<'a> DescribedJob<'a> {
                 }),
             );
         }
-        let output = place(workspace, ad_hoc, &config.output)?;
+        let own = place(workspace, ad_hoc, &config.output)?;
+        let output = match &options.out {
+            Some(out) => workspace.here(out)?,
+            None => own.clone(),
+        };
+        if options.known_at.is_some() && ad_hoc.is_none() && is_own_output(&own, &output) {
+            return Err(Error::usage(format!(
+                "job {name}: with --known-at, outputs go to another place than the job's own \
+                 '{}', which has the results of now",
+                workspace.shown(&own)
+            ))
+            .hint("--out DIR"));
+        }
         if output.as_local().is_some_and(Path::is_file) {
             let what = format!("the job's output '{}' is a file", config.output);
             return Err(Error::usage(what).hint("a job writes into a folder: one object per date"));
@@ -221,6 +235,12 @@ impl<'a> DescribedJob<'a> {
         }
         .map_err(within)
     }
+}
+
+/// Whether outputs below a root would be among the own outputs of the job.
+fn is_own_output(own: &Location, output: &Location) -> bool {
+    let (own, output) = (own.resolved(), output.resolved());
+    own == output || output.is_within(&own) || own.is_within(&output)
 }
 
 /// A place that a job names: from the current folder on the command line, and otherwise from the
@@ -293,10 +313,14 @@ pub(in crate::commands) fn history(
     views: &[View],
     options: &BackfillOptions,
 ) -> Result<TableHistory> {
-    let table = workspace.table(name, &[])?;
     let (mut rule, _) = workspace.as_of_rule(name);
     rule.tolerance = options.tolerance.unwrap_or(rule.tolerance);
     rule.lag = options.lag.unwrap_or(rule.lag);
+    if let Some(at) = options.known_at {
+        let history = known_history(workspace, name, rule, at)?;
+        return with_settings(workspace, name, views, history);
+    }
+    let table = workspace.table(name, &[])?;
     let labels = DateRange::new(
         rule.earliest(options.range.from()),
         rule.label(options.range.to()),
@@ -311,18 +335,6 @@ pub(in crate::commands) fn history(
             all
         }
     };
-    let settings = match views.contains(&View::Intervals) {
-        true => {
-            let existing = workspace.intervals(name).ok().flatten();
-            let settings = settings_of(workspace, &table, existing.as_ref())?;
-            Some(HistorySettings {
-                settings,
-                memory: workspace.memory,
-                threads: decoding_threads(),
-            })
-        }
-        false => None,
-    };
     // Of external text they also tell the types that it was compacted with.
     let intervals = if options.using == RowSource::Snapshots && table.own {
         None
@@ -330,10 +342,26 @@ pub(in crate::commands) fn history(
         workspace.intervals(name)?
     };
     let history = TableHistory::new(table, rule, snapshots, intervals, options.using)?;
-    Ok(match settings {
-        Some(settings) => history.with_settings(settings),
-        None => history,
-    })
+    with_settings(workspace, name, views, history)
+}
+
+/// A history with the settings of the table's intervals, if a view reads intervals.
+fn with_settings(
+    workspace: &Workspace<'_>,
+    name: &TableName,
+    views: &[View],
+    history: TableHistory,
+) -> Result<TableHistory> {
+    if !views.contains(&View::Intervals) {
+        return Ok(history);
+    }
+    let existing = workspace.intervals(name).ok().flatten();
+    let settings = settings_of(workspace, &history.table, existing.as_ref())?;
+    Ok(history.with_settings(HistorySettings {
+        settings,
+        memory: workspace.memory,
+        threads: decoding_threads(),
+    }))
 }
 
 /// A job's work with the events and tables that it reads.

@@ -133,6 +133,7 @@ impl ResolvedJob {
             output: workspace.shown(&self.output),
             layout: self.layout.to_string(),
             rules,
+            known_at: self.known_at,
             without_events,
             hints: first_hints(&dates),
             dates,

@@ -11,6 +11,7 @@ use super::job::ResolvedJob;
 #[cfg(feature = "sql")]
 use super::job::Work;
 use super::relations::{JobRelation, Reads, View};
+use crate::commands::known_copies::in_words;
 use crate::domain::staleness::{DateState, Inputs, StaleReason, TableInput};
 use crate::engine::as_of::TableHistory;
 use crate::error::{Error, Kind, Result};
@@ -85,6 +86,7 @@ impl ResolvedJob {
             tables,
             events,
             history: copies,
+            known_at: self.known_at,
         })
     }
 
@@ -131,6 +133,30 @@ impl ResolvedJob {
             .and_then(|objects| self.own(date, objects))
             .map(recorded_in)
             .transpose()
+    }
+
+    /// Refuses to replace an output that was made from the copies that stood at another time: what
+    /// was known then is not a result that has become stale.
+    ///
+    /// # Errors
+    /// The refusal; a failure to read the output.
+    pub(super) fn check_known_at(&self, date: NaiveDate) -> Result<()> {
+        let Some(recorded) = self.recorded(date)? else {
+            return Ok(());
+        };
+        let was = recorded.footer.inputs.known_at;
+        if was == self.known_at {
+            return Ok(());
+        }
+        let made = match was {
+            Some(at) => format!("the copies that stood at {}", in_words(at)),
+            None => "the copies that stood when it ran".to_owned(),
+        };
+        Err(Error::refused(format!(
+            "'{}' was made from {made}, and is not replaced by what was known at another time",
+            self.path(date)
+        ))
+        .hint("choose another --out"))
     }
 
     /// Where dates stand, in their order.

@@ -22,7 +22,7 @@ mod summary;
 use std::cell::Cell;
 
 use arrow::datatypes::SchemaRef;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use self::listing::Listing;
 use self::side::Side;
@@ -31,7 +31,7 @@ use self::summary::{Compared, summary};
 use super::Workspace;
 use super::cells::ColumnChange;
 use super::difference_rows::DifferenceRows;
-use super::lookup::{latest_states, refused_state};
+use super::lookup::{latest_states, refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use crate::domain::diff::{Difference, diff as merge};
 use crate::domain::key_order::KeyEncoder;
@@ -53,6 +53,8 @@ pub struct DiffOptions {
     pub from: Option<NaiveDate>,
     /// The date to compare to; it may be the earlier one.
     pub to: NaiveDate,
+    /// The time at which the copies stood that are compared; those of now if `None`.
+    pub known_at: Option<DateTime<Utc>>,
     /// Whether it is compared to the copy of that date that a check refused.
     pub to_refused: bool,
     /// How many differences the report lists.
@@ -124,6 +126,9 @@ pub struct DiffReport {
     pub from: DiffSide,
     /// What was compared to.
     pub to: DiffSide,
+    /// The time at which both copies stood, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_at: Option<DateTime<Utc>>,
     /// Keys that only the second state has.
     pub added: u64,
     /// Keys that only the first state has.
@@ -190,7 +195,7 @@ fn compare_states(
     };
     let history = match options.to_refused {
         true => refused_state(workspace, &options.table, to, &[from])?,
-        false => latest_states(workspace, &options.table, &[from, to])?,
+        false => states(workspace, &options.table, &[from, to], options.known_at)?,
     };
     let table = &history.table;
     if let Some(out) = &out {
@@ -209,6 +214,7 @@ fn compare_states(
     let schema = with_units(&history, &both.schema, [&old, &new])?;
     let mut report = DiffReport {
         schema: both.in_words(),
+        known_at: options.known_at,
         out: out.as_ref().map(|out| out.shown(workspace)),
         ..nothing_compared(table, [(from, &old), (to, &new)])
     };
@@ -277,6 +283,7 @@ fn nothing_compared(table: &SnapshotTable, sides: [(NaiveDate, &AsOfTable); 2]) 
         key: table.key.clone(),
         from,
         to,
+        known_at: None,
         added: 0,
         removed: 0,
         changed: 0,
@@ -405,7 +412,8 @@ fn compared_columns(schema: &SchemaRef, not_compared: &[String]) -> Vec<String> 
 
 /// The date of the copy before the one that is compared to.
 fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate> {
-    let history = latest_states(workspace, &options.table, &[options.to])?;
+    let states = |date| states(workspace, &options.table, &[date], options.known_at);
+    let history = states(options.to)?;
     let held = match options.to_refused {
         true => options.to,
         false => history.resolve_latest(options.to, |first| {
@@ -413,7 +421,7 @@ fn before(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<NaiveDate>
         })?,
     };
     let day_before = held.pred_opt().unwrap_or(held);
-    let earlier = latest_states(workspace, &options.table, &[day_before])?;
+    let earlier = states(day_before)?;
     earlier.latest_until(day_before).ok_or_else(|| {
         Error::refused(format!(
             "table {}: no copy is earlier than that of {held}",
@@ -487,6 +495,7 @@ mod tests {
 
     fn options(from: &str, to: &str) -> DiffOptions {
         DiffOptions {
+            known_at: None,
             table: "item".into(),
             from: Some(date(from)),
             to: date(to),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::proof::{ProvenIntervals, overtaken, prove};
+use super::stays::StaysOfPruned;
 use super::{PruneOutcome, PruneReport};
 use crate::commands::Workspace;
 use crate::engine::changes;
@@ -53,11 +54,13 @@ impl<'a> DatesDeletion<'a> {
         if !self.is_recorded(&sizes) {
             self.record(&sizes)?;
         }
+        let stays = StaysOfPruned::of(self.workspace, self.table, &dates)?;
         let doing = format!("prune {}", self.table.name);
         for (done, (at, object)) in doomed.iter().enumerate() {
             let progress = self.workspace.progress;
             progress.step(&doing, done as u64, doomed.len() as u64);
             let planned = &mut report.dates[*at];
+            stays.record(object, planned.snapshot_date)?;
             match self.delete(planned.snapshot_date, object)? {
                 Deletion::Done => planned.outcome = PruneOutcome::Pruned,
                 Deletion::Replaced => {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
+use super::stays::StaysOfPruned;
 use super::{AsideKind, PruneOptions, PruneOutcome, PruneReport, PrunedCopy};
 use crate::commands::Workspace;
 use crate::commands::snapshot::refused_objects;
@@ -40,9 +41,19 @@ pub(super) fn prune_copies(
     }
     let above = lake.superseded(&table.name).parent();
     let above = above.unwrap_or_else(|| lake.root().clone());
+    let is_recorded = |copy: &PrunedCopy| {
+        copy.outcome == PruneOutcome::NotReached && copy.kind == AsideKind::Superseded
+    };
+    let recorded = found.iter().filter(|(_, copy)| is_recorded(copy));
+    let dates: Vec<NaiveDate> = recorded.map(|(_, copy)| copy.snapshot_date).collect();
+    let stays = StaysOfPruned::of(workspace, &table, &dates)?;
     for (object, mut copy) in found {
         if copy.outcome == PruneOutcome::NotReached {
-            let deleted = delete(&object, &above);
+            let recorded = match copy.kind {
+                AsideKind::Superseded => stays.record(&object, copy.snapshot_date),
+                AsideKind::Refused => Ok(()),
+            };
+            let deleted = recorded.and_then(|()| delete(&object, &above));
             copy.outcome = match deleted {
                 Ok(()) => PruneOutcome::Pruned,
                 Err(_) => PruneOutcome::NotReached,

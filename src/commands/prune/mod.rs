@@ -20,6 +20,7 @@ mod applying;
 mod aside;
 mod dates;
 mod proof;
+mod stays;
 #[cfg(test)]
 mod tests;
 

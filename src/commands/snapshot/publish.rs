@@ -66,7 +66,7 @@ pub(super) fn publish(
         let aside = paths::aside(
             &lake.superseded(&table.name),
             *date,
-            workspace.clock.now(),
+            workspace.clock.moment(),
             // A damaged copy is known by its name: nobody expects to have its rows back.
             old.filter(|_| !is_damaged).unwrap_or(Fingerprint(0)),
         );

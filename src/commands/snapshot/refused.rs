@@ -238,6 +238,7 @@ impl PublishRefusal {
         Footer::new(Content::Snapshot(SnapshotFooter {
             refused: reasons,
             forced: Vec::new(),
+            published_at: None,
             ..written
         }))
     }

@@ -29,6 +29,9 @@ pub(super) fn footer(
     sum: &RowSum,
 ) -> SnapshotFooter {
     let SnapshotPlan { table, date, .. } = plan;
+    let taken_at = plan.taken_at.unwrap_or_else(|| workspace.clock.now());
+    // All rows have been read: what is left to do takes a moment.
+    let published_at = workspace.clock.moment();
     SnapshotFooter {
         table: table.name.to_string(),
         snapshot_date: *date,
@@ -37,7 +40,8 @@ pub(super) fn footer(
         fingerprint: sum.fingerprint(),
         source: Some(plan.source.name().to_owned()),
         dated_source: plan.source.of_date().map(str::to_owned),
-        taken_at: plan.taken_at.or_else(|| Some(workspace.clock.now())),
+        taken_at: Some(taken_at),
+        published_at: (published_at != taken_at).then_some(published_at),
         backdated: plan.backdated,
         forced: Vec::new(),
         refused: Vec::new(),

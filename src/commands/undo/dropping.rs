@@ -98,7 +98,7 @@ fn place(
     }
     let content = content.unwrap_or(Fingerprint(0));
     let root = lake.dropped(table);
-    Ok(paths::aside(&root, date, workspace.clock.now(), content))
+    Ok(paths::aside(&root, date, workspace.clock.moment(), content))
 }
 
 /// Refuses a date of which there are several files: which of them is the snapshot is not known.

@@ -7,6 +7,8 @@ use super::{
     from_intervals, managed,
 };
 use crate::commands::Workspace;
+use crate::commands::known_copies::copies_by_date;
+use crate::domain::known_at::StayEvent;
 use crate::error::{Error, Result, word};
 use crate::interrupt::{published, uninterrupted};
 use crate::model::{DateRange, TableName};
@@ -14,6 +16,7 @@ use crate::storage::lake::LakeRoot;
 use crate::storage::lake::aside::{AsideCopy, aside_below, publish_copy};
 use crate::storage::lake::commit::Published;
 use crate::storage::lake::location::Location;
+use crate::storage::lake::stays::record_stay;
 use crate::storage::parquet::footer::SnapshotFooter;
 use crate::storage::parquet::object::ParquetObject;
 
@@ -85,10 +88,34 @@ pub fn restore(workspace: &Workspace<'_>, options: &RestoreOptions) -> Result<Re
         return Ok(report);
     }
     workspace.check_writes_below(lake.root())?;
+    if standing.is_none() {
+        record(workspace, lake, &table, chosen)?;
+    }
     if chosen.move_back(&snapshot, standing.is_none())? == Published::Exists {
         return Err(exists());
     }
     Ok(report)
+}
+
+/// Records that the copy did not stand for a while: once it is back, nothing else tells that.
+fn record(
+    workspace: &Workspace<'_>,
+    lake: &LakeRoot,
+    table: &TableName,
+    chosen: &RestoreCandidate,
+) -> Result<()> {
+    let AsideCopy { date, object, .. } = &chosen.copy;
+    let range = Some(DateRange::single(*date));
+    let copies = copies_by_date(workspace, &workspace.configured_table(table)?, range)?;
+    let at = workspace.clock.moment();
+    let stay = copies
+        .get(date)
+        .and_then(|copies| copies.stay_of(&object.location, *date, StayEvent::Restored, at));
+    let stay = stay.ok_or_else(|| {
+        let what = format!("another process moved '{}' first", object.location);
+        Error::conflict(what)
+    })?;
+    record_stay(&lake.stays(table), &stay)
 }
 
 /// The copies of a date that were put aside, by time.

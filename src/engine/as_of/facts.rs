@@ -38,6 +38,7 @@ impl TableHistory {
     /// # Errors
     /// A failure or refusal of reading it.
     pub fn facts(&self, observed: NaiveDate) -> Result<SnapshotFacts> {
+        self.available(observed)?;
         let place = self
             .facts
             .lock()

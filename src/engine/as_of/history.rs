@@ -42,6 +42,8 @@ pub struct TableHistory {
     pub(super) settings: Option<HistorySettings>,
     /// The intervals that were computed for this run.
     pub(super) computed: Mutex<Vec<RunIntervals>>,
+    /// The observed dates whose copies cannot be had, each with the refusal.
+    unavailable: BTreeMap<NaiveDate, Error>,
 }
 
 impl TableHistory {
@@ -97,7 +99,44 @@ impl TableHistory {
             every_column: Mutex::default(),
             settings: None,
             computed: Mutex::default(),
+            unavailable: BTreeMap::new(),
         })
+    }
+
+    /// Puts the copies that were known at a time together: `snapshots` are all of them that exist,
+    /// and the intervals serve those that were pruned. A date of `unavailable` had a copy, too, and
+    /// whoever asks for it gets the refusal.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn known(
+        table: SnapshotTable,
+        rule: AsOfRule,
+        snapshots: Partitions,
+        intervals: Option<Intervals>,
+        unavailable: BTreeMap<NaiveDate, Error>,
+    ) -> Result<Self> {
+        let all = OnceLock::from(snapshots.clone());
+        let mut history = TableHistory::new(table, rule, snapshots, intervals, RowSource::Auto)?;
+        history.every_snapshot = all;
+        history.observed.extend(unavailable.keys());
+        history.observed.sort();
+        history.observed.dedup();
+        history.unavailable = unavailable;
+        Ok(history)
+    }
+
+    /// Whether no date can be served.
+    pub fn has_no_dates(&self) -> bool {
+        self.observed.is_empty()
+    }
+
+    /// Refuses an observed date whose copy cannot be had.
+    pub(super) fn available(&self, observed: NaiveDate) -> Result<NaiveDate> {
+        match self.unavailable.get(&observed) {
+            Some(error) => Err(error.duplicate()),
+            None => Ok(observed),
+        }
     }
 
     /// Finds the latest snapshots on or before some dates, and puts them together with the
@@ -121,7 +160,7 @@ impl TableHistory {
             intervals,
             RowSource::Auto,
         )?;
-        if history.observed.is_empty() {
+        if history.has_no_dates() {
             let table = &history.table;
             return Err(
                 Error::refused(format!("table {} has no snapshots", table.name))
@@ -173,7 +212,7 @@ impl TableHistory {
         let name = &self.table.name;
         let label = self.rule.label(date);
         if let Ok(observed) = self.rule.resolve(&self.observed, date) {
-            return Ok(observed);
+            return self.available(observed);
         }
         let (reason, first) = self.reason(date)?;
         Err(match reason {
@@ -245,14 +284,15 @@ impl TableHistory {
         again: impl FnOnce(NaiveDate) -> String,
     ) -> Result<NaiveDate> {
         let found = self.latest_until(date);
-        found.ok_or_else(|| match self.observed.first() {
+        let found = found.ok_or_else(|| match self.observed.first() {
             Some(first) => Error::refused(format!(
                 "table {}: {date} is before the first snapshot ({first})",
                 self.table.name
             ))
             .hint(again(*first)),
             None => self.table.refuse(date, "there is no snapshot"),
-        })
+        })?;
+        self.available(found)
     }
 
     /// The columns that the intervals do not compare, in words, if there are such: their values are

@@ -162,6 +162,7 @@ impl Fixture {
                 source: None,
                 dated_source: None,
                 taken_at: None,
+                published_at: None,
                 backdated: false,
                 forced: vec![],
                 refused: Vec::new(),

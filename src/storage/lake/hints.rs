@@ -27,18 +27,23 @@ fn checksum(content: &impl Serialize) -> Result<String> {
     Ok(format!("{:016x}", xxh3_64(&bytes)))
 }
 
+/// Publishes content with its checksum, in the form of a hint.
+///
+/// # Errors
+/// A failure to write it.
+pub fn publish_checked(path: &Location, content: &impl Serialize) -> Result<()> {
+    let checksum = checksum(content)?;
+    let hint = CheckedHint { checksum, content };
+    let bytes = serde_json::to_vec(&hint).io_context(|| "cannot write JSON".into())?;
+    let staged = Staged::create(path)?;
+    let written = staged.writer()?.write_all(&bytes);
+    written.map_err(|error| write_error(error, path))?;
+    staged.publish_over().map(|_| ())
+}
+
 /// Publishes a hint. A failure is only logged.
 pub fn publish_hint(path: &Location, content: &impl Serialize) {
-    let publish = || -> Result<()> {
-        let checksum = checksum(content)?;
-        let hint = CheckedHint { checksum, content };
-        let bytes = serde_json::to_vec(&hint).io_context(|| "cannot write JSON".into())?;
-        let staged = Staged::create(path)?;
-        let written = staged.writer()?.write_all(&bytes);
-        written.map_err(|error| write_error(error, path))?;
-        staged.publish_over().map(|_| ())
-    };
-    if let Err(error) = publish() {
+    if let Err(error) = publish_checked(path, content) {
         debug!(%path, %error, "a hint for later runs is not written");
     }
 }

@@ -44,6 +44,7 @@ pub mod partitions;
 pub mod paths;
 pub mod read;
 pub mod standing;
+pub mod stays;
 mod store_search;
 pub mod table_format;
 mod wildcards;

@@ -7,6 +7,7 @@
 //! <lake>/<table>/intervals/_<table>.json                   fingerprints of the snapshots' files
 //! <lake>/<table>/superseded/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
 //! <lake>/<table>/_dropped/snapshot_date=2024-09-13/<when>-<fingerprint>.parquet
+//! <lake>/<table>/_stays/snapshot_date=2024-09-13/...json   when a restored or pruned copy stood
 //! <lake>/<table>/_refused/snapshot_date=2024-09-13/<table>.parquet   a copy that a check refused
 //! <lake>/<table>/_changes/snapshot_date=2024-09-13/...     what each snapshot changed
 //! <lake or output>/_asof/store.json                        whether the store is safe
@@ -33,7 +34,7 @@ use crate::storage::lake::location::Location;
 /// The column that the folders of snapshots hold: the date of each.
 pub const SNAPSHOT_DATE: &str = "snapshot_date";
 /// How the name of a snapshot that was put aside says when, in UTC.
-const WHEN: &str = "%Y%m%dT%H%M%SZ";
+pub(super) const WHEN: &str = "%Y%m%dT%H%M%SZ";
 
 impl LakeRoot {
     fn table(&self, table: &TableName) -> Location {
@@ -85,6 +86,11 @@ impl LakeRoot {
     /// Where a copy goes that a check refused.
     pub fn refused_snapshot(&self, table: &TableName, date: NaiveDate) -> Location {
         partition(&self.refused(table), date).join(&format!("{table}.parquet"))
+    }
+
+    /// The root of what is recorded of copies that were restored or pruned.
+    pub fn stays(&self, table: &TableName) -> Location {
+        self.table(table).join("_stays")
     }
 
     /// The root of a table's snapshots that somebody dropped.

@@ -81,6 +81,9 @@ pub struct SnapshotFooter {
     pub dated_source: Option<String>,
     /// When they were read; absent in copies that `expand` writes.
     pub taken_at: Option<DateTime<Utc>>,
+    /// When it was published, if that was not in the second in which its rows were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<DateTime<Utc>>,
     /// Whether somebody said that the source held the state of a past date.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backdated: bool,
@@ -106,6 +109,13 @@ pub struct SnapshotFooter {
     pub not_compared: Option<NaiveDate>,
     /// The program that wrote it.
     pub asof_version: String,
+}
+
+impl SnapshotFooter {
+    /// When it was published; nothing if that is not recorded, as by `expand`.
+    pub fn published_at(&self) -> Option<DateTime<Utc>> {
+        self.published_at.or(self.taken_at)
+    }
 }
 
 /// The facts of what a snapshot changed.
@@ -443,6 +453,7 @@ impl Footer {
             source: None,
             dated_source: None,
             taken_at: None,
+            published_at: None,
             backdated: false,
             forced: vec![],
             refused: Vec::new(),
