@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::Workspace;
 use super::cells::cell;
-use super::lookup::{is_table, latest_states, outputs_of_job, refused_state, states};
+use super::lookup::{is_table, outputs_of_job, refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use super::shown_columns::{ShownColumn, selected_columns, shown_columns};
 use crate::domain::cast::conform;

@@ -31,7 +31,7 @@ use self::summary::{Compared, summary};
 use super::Workspace;
 use super::cells::ColumnChange;
 use super::difference_rows::DifferenceRows;
-use super::lookup::{latest_states, refused_state, states};
+use super::lookup::{refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use crate::domain::diff::{Difference, diff as merge};
 use crate::domain::key_order::KeyEncoder;

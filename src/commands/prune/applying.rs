@@ -54,6 +54,7 @@ impl<'a> DatesDeletion<'a> {
         if !self.is_recorded(&sizes) {
             self.record(&sizes)?;
         }
+        let dates: Vec<NaiveDate> = sizes.into_keys().collect();
         let stays = StaysOfPruned::of(self.workspace, self.table, &dates)?;
         let doing = format!("prune {}", self.table.name);
         for (done, (at, object)) in doomed.iter().enumerate() {
