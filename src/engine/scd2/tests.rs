@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
@@ -106,7 +106,7 @@ proptest! {
             prop_assert_eq!(walked.intervals, history.intervals());
             let last = history.days.last().cloned().unwrap_or_default();
             prop_assert_eq!(walked.open, last.len() as u64);
-            let known: std::collections::BTreeSet<i64> =
+            let known: BTreeSet<i64> =
                 history.days.iter().flat_map(BTreeMap::keys).copied().collect();
             let gone = known.iter().filter(|key| !last.contains_key(key)).count() as u64;
             prop_assert_eq!(gone_keys, gone);
@@ -129,8 +129,11 @@ proptest! {
     }
 }
 
-/// A table of days: key, name, start, end; an end may be open.
-fn of_days(rows: &[(Option<&str>, &str, Option<i32>, Option<i32>)]) -> RecordBatch {
+/// Key, name, start and end.
+type DayRow<'a> = (Option<&'a str>, &'a str, Option<i32>, Option<i32>);
+
+/// A table of days; an end may be open.
+fn of_days(rows: &[DayRow<'_>]) -> RecordBatch {
     let ids: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<StringArray>());
     let names: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>());
     let starts: ArrayRef = Arc::new(rows.iter().map(|row| row.2).collect::<Date32Array>());

@@ -120,8 +120,6 @@ impl Walk<'_> {
         version: &Version,
         is_new_key: bool,
     ) -> Result<()> {
-        // Its first row is also the first one of the walk.
-        let is_new_key = is_new_key || self.key.is_none();
         if is_new_key {
             self.key_ends();
             self.walked.keys += 1;
