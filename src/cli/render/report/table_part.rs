@@ -107,7 +107,10 @@ fn table_body(at: usize, table: &TableHistoryReport) -> String {
         is_by_month,
         note: None,
     };
-    html.push_str(&rows.html());
+    // External copies have no footers, and without intervals nothing tells their rows.
+    if days.rows.iter().any(Option::is_some) {
+        html.push_str(&rows.html());
+    }
     let bytes = Figure {
         chart: "bytes",
         of: at,
