@@ -261,7 +261,7 @@ impl CopiesOfDate {
         let of_records = self.records.iter().flat_map(|other| {
             let restored = (other.event == StayEvent::Restored).then_some(other.at);
             let until = other.until.filter(|_| is_it(other.fingerprint));
-            [restored, until]
+            [other.from, restored, until]
         });
         let ends = of_copies.chain(of_records.flatten());
         ends.filter(|end| *end > record.at).min()
@@ -270,7 +270,11 @@ impl CopiesOfDate {
     /// A copy that has the rows of a record, or, if there is none, the record.
     fn with_rows_of(&self, record: &StayRecord, index: usize) -> WhatStood {
         let mut copies = self.copies.iter();
-        let same = copies.position(|copy| copy.fingerprint == record.fingerprint);
+        // Damaged copies are put aside without a fingerprint.
+        let is_same = |copy: &CopyTimes| {
+            copy.fingerprint == record.fingerprint && copy.fingerprint != Fingerprint(0)
+        };
+        let same = copies.position(is_same);
         same.map_or(WhatStood::Pruned(index), WhatStood::Copy)
     }
 }
