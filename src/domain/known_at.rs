@@ -202,16 +202,18 @@ impl CopiesOfDate {
     /// The copy that a record of a deletion is about, if it is there all the same: the process was
     /// killed before it deleted the copy.
     fn copy_kept(&self, record: &StayRecord) -> Option<usize> {
-        let was_there = |copy: &CopyTimes| {
-            copy.published
-                .is_some_and(|published| published <= record.at)
-        };
-        let is_it = |copy: &CopyTimes| match record.until {
+        let is_it = |(index, copy): &(usize, &CopyTimes)| match record.until {
             Some(_) => copy.put_aside == record.until,
-            None => was_there(copy) && copy.put_aside.is_none_or(|until| until > record.at),
+            None => {
+                let since = self.stands_since(*index);
+                since.is_some()
+                    && since == record.from
+                    && copy.put_aside.is_none_or(|until| until > record.at)
+            }
         };
-        let mut copies = self.copies.iter();
-        copies.position(|copy| copy.fingerprint == record.fingerprint && is_it(copy))
+        let copies = self.copies.iter().enumerate();
+        let mut copies = copies.filter(|(_, copy)| copy.fingerprint == record.fingerprint);
+        copies.find(is_it).map(|(index, _)| index)
     }
 
     /// Every stay of a copy.
