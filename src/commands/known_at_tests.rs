@@ -67,7 +67,7 @@ struct World {
     stood: Vec<(i64, Copies)>,
     /// The copies that were put aside, by date, with their value and the second of that.
     aside: Vec<(u32, u32, i64)>,
-    /// The dates and values of replaced copies that were deleted.
+    /// The dates and values of copies that were deleted, and that the intervals may not have.
     deleted: BTreeSet<(u32, u32)>,
 }
 
@@ -119,8 +119,19 @@ impl World {
                 self.aside.push((number, old, self.now));
                 self.stands(number, Some(value));
             }
-            Outcome::Published => self.stands(number, Some(value)),
+            Outcome::Published => {
+                self.forget_derived(number);
+                self.stands(number, Some(value));
+            }
             _ => {}
+        }
+    }
+
+    /// If only the intervals have the copy of a date, another one takes its place, and the next
+    /// compaction has its rows no longer.
+    fn forget_derived(&mut self, number: u32) {
+        if let Some(value) = self.standing().get(&number) {
+            self.deleted.insert((number, *value));
         }
     }
 
@@ -160,6 +171,7 @@ impl World {
         restore(&workspace, &options).expect("restored");
         self.aside
             .retain(|(date, _, when)| (*date, *when) != (number, second));
+        self.forget_derived(number);
         self.stands(number, Some(value));
     }
 

@@ -202,16 +202,18 @@ impl CopiesOfDate {
     /// The copy that a record of a deletion is about, if it is there all the same: the process was
     /// killed before it deleted the copy.
     fn copy_kept(&self, record: &StayRecord) -> Option<usize> {
-        let was_there = |copy: &CopyTimes| {
-            copy.published
-                .is_some_and(|published| published <= record.at)
-        };
-        let is_it = |copy: &CopyTimes| match record.until {
+        let is_it = |(index, copy): &(usize, &CopyTimes)| match record.until {
             Some(_) => copy.put_aside == record.until,
-            None => was_there(copy) && copy.put_aside.is_none_or(|until| until > record.at),
+            None => {
+                let since = self.stands_since(*index);
+                since.is_some()
+                    && since == record.from
+                    && copy.put_aside.is_none_or(|until| until > record.at)
+            }
         };
-        let mut copies = self.copies.iter();
-        copies.position(|copy| copy.fingerprint == record.fingerprint && is_it(copy))
+        let copies = self.copies.iter().enumerate();
+        let mut copies = copies.filter(|(_, copy)| copy.fingerprint == record.fingerprint);
+        copies.find(is_it).map(|(index, _)| index)
     }
 
     /// Every stay of a copy.
@@ -261,7 +263,7 @@ impl CopiesOfDate {
         let of_records = self.records.iter().flat_map(|other| {
             let restored = (other.event == StayEvent::Restored).then_some(other.at);
             let until = other.until.filter(|_| is_it(other.fingerprint));
-            [restored, until]
+            [other.from, restored, until]
         });
         let ends = of_copies.chain(of_records.flatten());
         ends.filter(|end| *end > record.at).min()
@@ -270,7 +272,11 @@ impl CopiesOfDate {
     /// A copy that has the rows of a record, or, if there is none, the record.
     fn with_rows_of(&self, record: &StayRecord, index: usize) -> WhatStood {
         let mut copies = self.copies.iter();
-        let same = copies.position(|copy| copy.fingerprint == record.fingerprint);
+        // Damaged copies are put aside without a fingerprint.
+        let is_same = |copy: &CopyTimes| {
+            copy.fingerprint == record.fingerprint && copy.fingerprint != Fingerprint(0)
+        };
+        let same = copies.position(is_same);
         same.map_or(WhatStood::Pruned(index), WhatStood::Copy)
     }
 }
