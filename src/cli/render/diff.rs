@@ -103,7 +103,7 @@ fn summed_up(printer: &Printer, report: &DiffReport, summary: &[ColumnSummary]) 
             0 => String::new(),
             more => format!(", and {} more", number(more as u64)),
         };
-        printer.line(format!("  same values: {}{more}", names.join(", ")))?;
+        printer.line(format!("\nsame values: {}{more}", names.join(", ")))?;
     }
     Ok(())
 }

@@ -5,10 +5,13 @@
 //! Groups are in the order in which their first values came.
 //!
 //! Polars groups by the value itself where it has a type that holds the same values: it equates
-//! NaN with NaN, and its one zero is made here. Values of other types (lists, structs, maps, and
-//! some times and decimals) are grouped by their digests, which are the program's own rule for
-//! equal values, and kept as arrow's row encoding, whose bytes sort as the values do.
+//! NaN with NaN, and its one zero is made here. Other values are kept as arrow's row encoding, whose
+//! bytes sort as the values do: decimals, which polars groups only with one feature more, and times
+//! and durations that it has no type for. Lists, structs and maps are kept so too, and grouped by
+//! their digests, which are the program's own rule for equal values.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,7 +22,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, Schema
 use arrow::row::{RowConverter, SortField};
 use polars_core::prelude::{
     BooleanChunked, ChunkCompareIneq, Column, DataFrame, GroupsIndicator, IdxSize, NamedFrom,
-    Series, SortOptions,
+    Series,
 };
 
 use crate::domain::column_statistics::{ColumnStatistics, SideStatistics, has_mean, has_order};
@@ -71,24 +74,28 @@ impl ValueCounter {
     /// For values of a type on a number of sides.
     pub(super) fn new(data_type: &DataType, is_unique: bool, sides: usize) -> Result<Self> {
         let value = Schema::new(vec![Field::new(VALUE, data_type.clone(), true)]);
-        let is_foreign = data_type.is_nested() || to_frame(&value, [], VALUE).is_err();
+        let is_encoded = data_type.is_nested()
+            || matches!(data_type, DataType::Decimal128(..))
+            || to_frame(&value, [], VALUE).is_err();
         let encoding =
-            is_foreign.then(|| RowConverter::new(vec![SortField::new(data_type.clone())]));
+            is_encoded.then(|| RowConverter::new(vec![SortField::new(data_type.clone())]));
         let encoding = encoding
             .transpose()
             .internal_context(|| format!("values of {data_type} cannot be encoded"))?;
-        let mut fields = match encoding {
-            Some(_) => vec![
-                Field::new(DIGEST, DataType::Binary, true),
-                Field::new(VALUE, DataType::Binary, true),
-            ],
-            None => vec![Field::new(VALUE, data_type.clone(), true)],
+        let mut fields = Vec::with_capacity(2 + sides);
+        if data_type.is_nested() {
+            fields.push(Field::new(DIGEST, DataType::Binary, true));
+        }
+        let kept = match encoding {
+            Some(_) => &DataType::Binary,
+            None => data_type,
         };
+        fields.push(Field::new(VALUE, kept.clone(), true));
         fields.extend((0..sides).map(|side| Field::new(count_name(side), DataType::UInt64, true)));
         Ok(ValueCounter {
             data_type: data_type.clone(),
             encoding,
-            is_unique: is_unique && !is_foreign,
+            is_unique: is_unique && !is_encoded,
             schema: Arc::new(Schema::new(fields)),
             sides: vec![SideTotals::default(); sides],
             counted: None,
@@ -189,13 +196,18 @@ impl ValueCounter {
         let Some(encoding) = &self.encoding else {
             return Ok(vec![values]);
         };
-        let digests = cell_digests(&values)?;
-        let digests = BinaryArray::from_iter_values(digests.iter().map(|one| one.to_le_bytes()));
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(2);
+        if self.data_type.is_nested() {
+            let digests = cell_digests(&values)?;
+            let bytes = digests.iter().map(|digest| digest.to_le_bytes());
+            columns.push(Arc::new(BinaryArray::from_iter_values(bytes)));
+        }
         let bytes = encoding
             .convert_columns(&[values])
             .and_then(arrow::row::Rows::try_into_binary)
             .internal_context(|| "cannot encode values".into())?;
-        Ok(vec![Arc::new(digests), Arc::new(bytes)])
+        columns.push(Arc::new(bytes));
+        Ok(columns)
     }
 
     /// The least and the greatest of values that are not null.
@@ -423,27 +435,39 @@ fn repacked(frame: &DataFrame) -> Result<DataFrame> {
     to_frame(&schema, batches, VALUE)
 }
 
-/// The places of the values that are among the most frequent ones of a side.
+/// The places of the values that are among the most frequent ones of a side. Polars' sorts with a
+/// limit do not keep the order of equal numbers.
 fn most_frequent(counts: &[Series], most: usize) -> Result<Vec<IdxSize>> {
-    let mut chosen = std::collections::BTreeMap::new();
-    let limit = IdxSize::try_from(most).unwrap_or(IdxSize::MAX);
+    let mut chosen: BTreeSet<IdxSize> = BTreeSet::new();
     for side in counts {
-        let order = side.arg_sort(SortOptions {
-            descending: true,
-            maintain_order: true,
-            limit: Some(limit),
-            ..SortOptions::default()
-        });
-        for place in order.iter().flatten().take(most) {
-            if number(side, place)? > 0 {
-                let everywhere = counts.iter().map(|side| number(side, place));
-                chosen.insert(place, everywhere.sum::<Result<u64>>()?);
+        let mut best: BTreeSet<(Reverse<u64>, IdxSize)> = BTreeSet::new();
+        let numbers = side
+            .u64()
+            .internal_context(|| "counts are numbers".into())?;
+        for (place, number) in (0..).zip(numbers.iter().map(Option::unwrap_or_default)) {
+            let is_full = best.len() >= most;
+            let is_more = best
+                .last()
+                .is_some_and(|(Reverse(least), _)| number > *least);
+            if number > 0 && (!is_full || is_more) {
+                best.insert((Reverse(number), place));
+                if is_full {
+                    best.pop_last();
+                }
             }
         }
+        chosen.extend(best.iter().map(|(_, place)| *place));
     }
-    let mut chosen: Vec<(IdxSize, u64)> = chosen.into_iter().collect();
-    chosen.sort_by_key(|(place, number)| (std::cmp::Reverse(*number), *place));
-    Ok(chosen.into_iter().map(|(place, _)| place).collect())
+    let everywhere = |place: IdxSize| -> Result<(Reverse<u64>, IdxSize)> {
+        let numbers = counts.iter().map(|side| number(side, place));
+        Ok((Reverse(numbers.sum::<Result<u64>>()?), place))
+    };
+    let mut chosen = chosen
+        .into_iter()
+        .map(everywhere)
+        .collect::<Result<Vec<_>>>()?;
+    chosen.sort_unstable();
+    Ok(chosen.into_iter().map(|(_, place)| place).collect())
 }
 
 fn number(counts: &Series, place: IdxSize) -> Result<u64> {
