@@ -10,6 +10,9 @@
 //! Memory: a batch of each side with 16 bytes a cell, the first `limit` differences as text, and of
 //! an external side the sorter's budget.
 
+mod listing;
+mod rows;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -17,14 +20,15 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
+use self::listing::Listing;
+pub(crate) use self::rows::DifferenceRows;
 use super::Workspace;
-use super::cells::{Cells, ColumnChange, cell};
-use super::difference_rows::DifferenceRows;
+use super::cells::ColumnChange;
 use super::lookup::{latest_states, refused_state};
 use crate::domain::cast::{as_text_of, conform};
-use crate::domain::diff::{Difference, KeyedBatch, diff as merge};
+use crate::domain::diff::{KeyedBatch, diff as merge};
 use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};
-use crate::domain::schema::{Drift, HeldSchemas, TypeClash, TypeClashes, columns_by_name, unify};
+use crate::domain::schema::{Drift, HeldSchemas, TypeClash, TypeClashes, unify};
 use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::digests::row_digests;
 use crate::engine::table::{SnapshotTable, show_key};
@@ -340,16 +344,7 @@ fn compare(
 ) -> Result<()> {
     let table = side.table;
     let attributes = attributes(&side.compared, &table.key);
-    let mut listing = Listing {
-        all,
-        key: &table.key,
-        counts: vec![0; attributes.len()],
-        attributes,
-        limit,
-        rows: Vec::new(),
-        old: None,
-        new: None,
-    };
+    let mut listing = Listing::new(&table.key, attributes, limit, all);
     let old_rows = Cell::new(0);
     let new_rows = Cell::new(0);
     let mut earlier = side.open(old, false, &old_rows)?;
@@ -485,141 +480,6 @@ fn with_column(batch: &RecordBatch, at: usize, column: ArrayRef) -> Result<Recor
     columns[at] = column;
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
         .internal_context(|| "cannot compare a column as text".into())
-}
-
-/// Counts differences by column and keeps the first ones.
-struct Listing<'a> {
-    /// Where all of them go, too.
-    all: Option<&'a mut DifferenceRows>,
-    key: &'a [String],
-    attributes: Vec<String>,
-    counts: Vec<u64>,
-    limit: usize,
-    rows: Vec<RowChange>,
-    old: Option<Cells>,
-    new: Option<Cells>,
-}
-
-impl Listing<'_> {
-    fn see(&mut self, difference: &Difference<'_>) -> Result<()> {
-        let listed = self.rows.len() < self.limit;
-        let mut differing_columns = Vec::new();
-        match *difference {
-            Difference::Added(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
-                    name,
-                    old: None,
-                    new: Some(value),
-                });
-                let columns = columns.collect();
-                self.list(ChangeKind::Added, batch, row, columns);
-            }
-            Difference::Removed(batch, row) if listed => {
-                let columns = self.values(batch, row).map(|(name, value)| ColumnChange {
-                    name,
-                    old: Some(value),
-                    new: None,
-                });
-                let columns = columns.collect();
-                self.list(ChangeKind::Removed, batch, row, columns);
-            }
-            Difference::Changed((old, old_row), (new, new_row)) => {
-                let differing = self.differing(old, old_row, new, new_row)?;
-                differing.iter().for_each(|at| self.counts[*at] += 1);
-                if listed {
-                    let columns = differing
-                        .iter()
-                        .map(|at| self.change(*at, (old, old_row), (new, new_row)))
-                        .collect();
-                    self.list(ChangeKind::Changed, new, new_row, columns);
-                }
-                differing_columns = differing;
-            }
-            Difference::Added(..) | Difference::Removed(..) => {}
-        }
-        match &mut self.all {
-            Some(all) => all.push(difference, &differing_columns),
-            None => Ok(()),
-        }
-    }
-
-    fn list(
-        &mut self,
-        kind: ChangeKind,
-        batch: &RecordBatch,
-        row: usize,
-        columns: Vec<ColumnChange>,
-    ) {
-        let key = self
-            .key
-            .iter()
-            .filter_map(|name| {
-                let value = cell(batch.column_by_name(name)?, row);
-                // Only a copy that was refused has nulls in its key.
-                Some(value.unwrap_or_else(|| "null".to_owned()))
-            })
-            .collect();
-        self.rows.push(RowChange { kind, key, columns });
-    }
-
-    /// The values of a row that are not null, by column.
-    fn values<'a>(
-        &'a self,
-        batch: &'a RecordBatch,
-        row: usize,
-    ) -> impl Iterator<Item = (String, String)> + 'a {
-        let columns = columns_by_name(batch);
-        self.attributes.iter().filter_map(move |name| {
-            let column = columns.get(name.as_str())?;
-            Some((name.clone(), cell(column, row)?))
-        })
-    }
-
-    fn change(
-        &self,
-        at: usize,
-        old: (&RecordBatch, usize),
-        new: (&RecordBatch, usize),
-    ) -> ColumnChange {
-        let name = &self.attributes[at];
-        let value = |(batch, row): (&RecordBatch, usize)| {
-            batch
-                .column_by_name(name)
-                .and_then(|column| cell(column, row))
-        };
-        ColumnChange {
-            name: name.clone(),
-            old: value(old),
-            new: value(new),
-        }
-    }
-
-    /// The columns in which two rows differ; a batch's cells are digested when its first changed
-    /// row is met.
-    fn differing(
-        &mut self,
-        old: &RecordBatch,
-        old_row: usize,
-        new: &RecordBatch,
-        new_row: usize,
-    ) -> Result<Vec<usize>> {
-        let old = cells(&mut self.old, old, &self.attributes)?;
-        let new = cells(&mut self.new, new, &self.attributes)?;
-        Ok(old.differing(old_row, new, new_row).collect())
-    }
-}
-
-/// The cells of a batch: those that are held, if they are of it.
-fn cells<'a>(
-    held: &'a mut Option<Cells>,
-    batch: &RecordBatch,
-    columns: &[String],
-) -> Result<&'a Cells> {
-    let cells = match held.take().filter(|held| held.are_of(batch)) {
-        Some(cells) => cells,
-        None => Cells::of(batch, columns)?,
-    };
-    Ok(held.insert(cells))
 }
 
 #[cfg(test)]

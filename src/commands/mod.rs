@@ -8,7 +8,6 @@ mod cells;
 pub mod check;
 pub mod compact;
 pub mod diff;
-mod difference_rows;
 pub mod expand;
 mod forbidden_places;
 pub mod history;
