@@ -12,7 +12,6 @@ pub mod describe;
 #[cfg(all(test, feature = "frames"))]
 mod describe_tests;
 pub mod diff;
-mod difference_rows;
 pub mod expand;
 mod forbidden_places;
 pub mod history;

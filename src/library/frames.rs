@@ -2,7 +2,7 @@
 
 use polars_core::prelude::DataFrame;
 
-use super::{Rows, Table};
+use super::{JoinAsOf, KeyHistory, Rows, Table, TableDiff, TableIntervals};
 use crate::commands::snapshot::{SnapshotOptions, SnapshotReport};
 use crate::error::{Error, Result};
 use crate::frames::{to_batches, to_frame};
@@ -62,5 +62,59 @@ impl Table<'_> {
         let (schema, batches) = to_batches(frame).map_err(within)?;
         let rows = GivenRows::new(schema, batches.into_iter().map(Ok));
         self.snapshot_rows(rows, options)
+    }
+}
+
+impl Table<'_> {
+    /// Joins the events of a polars data frame, each to the table as of its own date. They keep
+    /// their order and columns. It needs the feature `frames`.
+    ///
+    /// # Errors
+    /// As [`join_as_of`](Self::join_as_of); a [`Refused`](crate::Kind::Refused) error for a column
+    /// of the events of a type that Arrow does not have, such as 128-bit integers.
+    pub fn join_frame_as_of(&self, events: &DataFrame, join: &JoinAsOf) -> Result<DataFrame> {
+        let (schema, batches) = to_batches(events)?;
+        let joined = self.join_as_of(schema, batches, join)?;
+        to_frame(joined.schema(), joined.read()?, "the join")
+    }
+}
+
+impl TableIntervals {
+    /// Reads the intervals into a data frame of polars: the named columns, or all if none is. It
+    /// needs the feature `frames`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and as [`Rows::frame`] for columns that polars has no type for.
+    pub fn frame(&self, columns: &[&str]) -> Result<DataFrame> {
+        let schema = self.projected(columns)?;
+        to_frame(&schema, self.read(columns, None)?, "the intervals")
+    }
+}
+
+impl KeyHistory {
+    /// The rows as a data frame of polars. It needs the feature `frames`.
+    ///
+    /// # Errors
+    /// As [`Rows::frame`] for columns that polars has no type for.
+    pub fn frame(&self) -> Result<DataFrame> {
+        to_frame(
+            self.schema(),
+            self.batches().iter().cloned().map(Ok),
+            "the history",
+        )
+    }
+}
+
+impl TableDiff {
+    /// The rows as a data frame of polars. It needs the feature `frames`.
+    ///
+    /// # Errors
+    /// As [`Rows::frame`] for columns that polars has no type for.
+    pub fn frame(&self) -> Result<DataFrame> {
+        to_frame(
+            self.schema(),
+            self.batches().iter().cloned().map(Ok),
+            "the differences",
+        )
     }
 }

@@ -16,6 +16,7 @@
 //! half of `--memory`.
 
 mod listing;
+mod rows;
 mod side;
 mod summary;
 
@@ -25,12 +26,13 @@ use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::listing::Listing;
+pub(crate) use self::rows::DifferenceRows;
 use self::side::Side;
 pub use self::summary::{ColumnSummary, FrequentOnSides};
 use self::summary::{Compared, summary};
 use super::Workspace;
 use super::cells::ColumnChange;
-use super::difference_rows::DifferenceRows;
+
 use super::lookup::{refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use crate::domain::diff::{Difference, diff as merge};

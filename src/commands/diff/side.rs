@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::attributes;
-use crate::commands::difference_rows::DifferenceRows;
+use super::rows::DifferenceRows;
 use crate::domain::cast::{as_text_of, conform};
 use crate::domain::diff::KeyedBatch;
 use crate::domain::key_order::{KeyEncoder, KeySequence, KeyStep};

@@ -355,7 +355,7 @@ fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
 }
 
 /// The output of a piece of events.
-type Piece = Result<Vec<RecordBatch>>;
+type JoinedPiece = Result<Vec<RecordBatch>>;
 
 /// Joins pieces until nobody wants them any more; each thread joins every n-th of them, in order.
 fn join_pieces(
@@ -363,7 +363,7 @@ fn join_pieces(
     spec: &JoinSpec,
     schema: &SchemaRef,
     pieces: &[RecordBatch],
-    senders: Vec<SyncSender<Piece>>,
+    senders: Vec<SyncSender<JoinedPiece>>,
 ) {
     let threads = senders.len();
     let side = table.on_each();
@@ -388,7 +388,7 @@ fn join_piece(
     spec: &JoinSpec,
     schema: &SchemaRef,
     piece: &RecordBatch,
-) -> Piece {
+) -> JoinedPiece {
     let events = Box::new(std::iter::once(Ok(piece.clone())));
     let joined = side.join(spec, events, schema);
     joined.map(|batch| plain(&batch?, schema)).collect()
@@ -413,7 +413,7 @@ fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 /// The events that a join keeps, in their order, with the columns of the table.
 pub(crate) struct JoinedEvents {
     /// One of each thread.
-    receivers: Vec<Receiver<Piece>>,
+    receivers: Vec<Receiver<JoinedPiece>>,
     /// Whose piece comes next.
     next: usize,
     /// How many pieces are still to come.

@@ -36,8 +36,8 @@ const BEFORE: &str = "before";
 const AFTER: &str = "after";
 
 /// Where a row is: the batch, from 1, and the row in it; or nowhere.
-type Place = (usize, usize);
-const NOWHERE: Place = (0, 0);
+type RowPlace = (usize, usize);
+const NOWHERE: RowPlace = (0, 0);
 
 /// Differences as rows; see the module.
 pub(crate) struct DifferenceRows {
@@ -48,15 +48,15 @@ pub(crate) struct DifferenceRows {
     key: Vec<Field>,
     attributes: Vec<Field>,
     held: Vec<RecordBatch>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<FoundDifference>,
 }
 
 /// A difference whose rows have not been taken out of their batches.
-struct Waiting {
+struct FoundDifference {
     change: &'static str,
     changed: Option<Vec<usize>>,
-    before: Place,
-    after: Place,
+    before: RowPlace,
+    after: RowPlace,
 }
 
 impl DifferenceRows {
@@ -119,19 +119,19 @@ impl DifferenceRows {
     /// None is expected.
     pub(super) fn push(&mut self, difference: &Difference<'_>, changed: &[usize]) -> Result<()> {
         let waiting = match *difference {
-            Difference::Added(batch, row) => Waiting {
+            Difference::Added(batch, row) => FoundDifference {
                 change: "added",
                 changed: None,
                 before: NOWHERE,
                 after: self.place(batch, row),
             },
-            Difference::Removed(batch, row) => Waiting {
+            Difference::Removed(batch, row) => FoundDifference {
                 change: "removed",
                 changed: None,
                 before: self.place(batch, row),
                 after: NOWHERE,
             },
-            Difference::Changed((old, old_row), (new, new_row)) => Waiting {
+            Difference::Changed((old, old_row), (new, new_row)) => FoundDifference {
                 change: "changed",
                 changed: Some(changed.to_vec()),
                 before: self.place(old, old_row),
@@ -146,7 +146,7 @@ impl DifferenceRows {
     }
 
     /// Where a row is among the batches that are held.
-    fn place(&mut self, batch: &RecordBatch, row: usize) -> Place {
+    fn place(&mut self, batch: &RecordBatch, row: usize) -> RowPlace {
         let is_it = |held: &RecordBatch| {
             let columns = held.columns().iter().zip(batch.columns());
             held.num_rows() == batch.num_rows()
@@ -172,7 +172,7 @@ impl DifferenceRows {
         if waiting.is_empty() {
             return Ok(());
         }
-        let take = |field: &Field, places: &[Place]| -> Result<ArrayRef> {
+        let take = |field: &Field, places: &[RowPlace]| -> Result<ArrayRef> {
             let nothing = new_null_array(field.data_type(), 1);
             let mut values: Vec<&dyn Array> = vec![nothing.as_ref()];
             for batch in &held {
@@ -182,8 +182,8 @@ impl DifferenceRows {
             }
             interleave(&values, places).internal_context(|| "cannot gather differences".into())
         };
-        let state = |of: fn(&Waiting) -> Place| -> Result<ArrayRef> {
-            let places: Vec<Place> = waiting.iter().map(of).collect();
+        let state = |of: fn(&FoundDifference) -> RowPlace| -> Result<ArrayRef> {
+            let places: Vec<RowPlace> = waiting.iter().map(of).collect();
             let columns = self.attributes.iter().map(|field| take(field, &places));
             let nulls: NullBuffer = places.iter().map(|place| *place != NOWHERE).collect();
             let fields: Fields = self.attributes.iter().cloned().map(Arc::new).collect();
@@ -196,11 +196,11 @@ impl DifferenceRows {
         };
         let changes = waiting.iter().map(|waiting| waiting.change);
         let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values(changes))];
-        let with_key = |waiting: &Waiting| match waiting.after {
+        let with_key = |waiting: &FoundDifference| match waiting.after {
             NOWHERE => waiting.before,
             after => after,
         };
-        let places: Vec<Place> = waiting.iter().map(with_key).collect();
+        let places: Vec<RowPlace> = waiting.iter().map(with_key).collect();
         for field in &self.key {
             columns.push(take(field, &places)?);
         }
