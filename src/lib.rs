@@ -97,7 +97,6 @@
 //! | `databases` | yes | tables of PostgreSQL, MySQL, MariaDB and SQLite as sources |
 //! | `cli` | yes | the program `asof`, with its terminal output |
 //! | `frames` | yes | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
-//! | `lazy` | no | tables as lazy frames of polars: `Rows::lazy` |
 //!
 //! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of
 //! the time. SQL jobs and conditions are then refused with a usage error.

@@ -303,7 +303,7 @@ impl<'a> KnownTable<'a> {
     /// The command that shows the copy of now.
     fn without(&self, date: NaiveDate) -> String {
         let name = word(self.table.name.as_str());
-        format!("asof show {name} {date}, to see what stands now")
+        format!("asof show {name} {date}")
     }
 }
 

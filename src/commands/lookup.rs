@@ -68,9 +68,10 @@ pub(super) fn states(
         let what = format!("--known-at applies to tables, and '{name}' is not one");
         return Err(Error::usage(what)
             .hint(format!("asof show {}", word(name)))
-            .hint(
-                "asof backfill JOB --known-at TIME --out DIR, for outputs from the copies of then",
-            ));
+            .hint(format!(
+                "asof backfill JOB --from DATE --known-at {} --out DIR",
+                at.format("%Y-%m-%dT%H:%M:%SZ")
+            )));
     }
     known_states(workspace, &known_table(workspace, name)?, dates, at)
 }

@@ -9,8 +9,6 @@
 //! would convert or reinterpret the column, it is refused by name.
 
 mod bridge;
-#[cfg(feature = "lazy")]
-mod predicate;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -24,8 +22,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use polars_core::prelude::{Column, CompatLevel, DataFrame, PlSmallStr, Series};
 
 use self::bridge::{CrossingError, polars_type, to_arrow, to_polars};
-#[cfg(feature = "lazy")]
-pub use self::predicate::condition_of;
 use crate::domain::canonical_types::canonical;
 use crate::domain::type_names::type_name;
 use crate::error::{Context, Error, Result};

@@ -10,8 +10,6 @@ mod frames;
 mod history;
 mod join;
 mod lake;
-#[cfg(feature = "lazy")]
-mod lazy;
 mod options;
 mod table;
 #[cfg(test)]

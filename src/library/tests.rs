@@ -12,10 +12,13 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::{JoinAsOf, Lake, Table};
+use crate::commands::compact::CompactOptions;
+use crate::commands::snapshot::SnapshotOptions;
 use crate::domain::days::to_days;
 use crate::domain::join::JoinKind;
 use crate::error::{Kind, Result};
-use crate::{CompactOptions, GivenRows, JoinAsOf, Lake, SnapshotOptions, Table};
+use crate::source::GivenRows;
 
 /// The texts of keys on each of some days that follow one another.
 type History = Vec<BTreeMap<i64, Option<String>>>;

@@ -114,7 +114,7 @@ pub(super) struct ProvenFile {
 
 /// Which of the adopted dates the intervals have that stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum KnownDates {
+enum AdoptedSoFar {
     /// None, or some of the copies that are to be expanded.
     None,
     /// All of them, and no other.
@@ -158,21 +158,21 @@ impl<'a> Adoption<'a> {
             sweep(&folder, now);
         }
         let known = self.known()?;
-        if known == KnownDates::None {
+        if known == AdoptedSoFar::None {
             self.check_copies()?;
         }
         report.copies = match (self.plan.expands, known) {
             (true, _) => self.expand_all()?,
             // Which of the adopted copies are kept is no longer for this command to say.
-            (false, KnownDates::AndLater) => Vec::new(),
+            (false, AdoptedSoFar::AndLater) => Vec::new(),
             (false, known) => {
-                if known == KnownDates::None {
+                if known == AdoptedSoFar::None {
                     self.publish()?;
                 }
                 self.expand_ends()?
             }
         };
-        report.outcome = match known != KnownDates::None && report.copies.is_empty() {
+        report.outcome = match known != AdoptedSoFar::None && report.copies.is_empty() {
             true => AdoptOutcome::AlreadyAdopted,
             false => AdoptOutcome::Adopted,
         };
@@ -188,9 +188,9 @@ impl<'a> Adoption<'a> {
     ///
     /// # Errors
     /// A refusal if they are others.
-    fn known(&self) -> Result<KnownDates> {
+    fn known(&self) -> Result<AdoptedSoFar> {
         if self.standing == Standing::Nothing {
-            return Ok(KnownDates::None);
+            return Ok(AdoptedSoFar::None);
         }
         let name = &self.plan.table.name;
         let stands = Intervals::open_existing(&self.path)?;
@@ -202,13 +202,13 @@ impl<'a> Adoption<'a> {
         let (there, wanted) = (stands.footer.observed.len(), self.observed().len());
         if there >= wanted && pairs.into_iter().all(is_same) {
             return Ok(match there > wanted {
-                true => KnownDates::AndLater,
-                false => KnownDates::All,
+                true => AdoptedSoFar::AndLater,
+                false => AdoptedSoFar::All,
             });
         }
         // Intervals of some of the copies of an earlier run, which ended before all were there.
         if self.plan.expands && stands.observed().iter().all(|date| self.is_adopted(*date)) {
-            return Ok(KnownDates::None);
+            return Ok(AdoptedSoFar::None);
         }
         let what = format!(
             "table {name} has intervals already, of {} dates, and they are not those of this source",

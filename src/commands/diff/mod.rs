@@ -29,7 +29,7 @@ use self::listing::Listing;
 pub(crate) use self::rows::DifferenceRows;
 use self::side::Side;
 pub use self::summary::{ColumnSummary, FrequentOnSides};
-use self::summary::{Compared, summary};
+use self::summary::{ComparedSides, summary};
 use super::Workspace;
 use super::cells::ColumnChange;
 
@@ -237,7 +237,7 @@ fn compare_states(
         compare(&side, &old, new, options.limit, &mut report, &mut rows)?;
     }
     if options.summary {
-        let compared = Compared {
+        let compared = ComparedSides {
             old: &old,
             new: &new,
             has_unique_keys,

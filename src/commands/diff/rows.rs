@@ -36,8 +36,8 @@ const BEFORE: &str = "before";
 const AFTER: &str = "after";
 
 /// Where a row is: the batch, from 1, and the row in it; or nowhere.
-type RowPlace = (usize, usize);
-const NOWHERE: RowPlace = (0, 0);
+type DifferencePlace = (usize, usize);
+const NOWHERE: DifferencePlace = (0, 0);
 
 /// Differences as rows; see the module.
 pub(crate) struct DifferenceRows {
@@ -55,8 +55,8 @@ pub(crate) struct DifferenceRows {
 struct FoundDifference {
     change: &'static str,
     changed: Option<Vec<usize>>,
-    before: RowPlace,
-    after: RowPlace,
+    before: DifferencePlace,
+    after: DifferencePlace,
 }
 
 impl DifferenceRows {
@@ -146,7 +146,7 @@ impl DifferenceRows {
     }
 
     /// Where a row is among the batches that are held.
-    fn place(&mut self, batch: &RecordBatch, row: usize) -> RowPlace {
+    fn place(&mut self, batch: &RecordBatch, row: usize) -> DifferencePlace {
         let is_it = |held: &RecordBatch| {
             let columns = held.columns().iter().zip(batch.columns());
             held.num_rows() == batch.num_rows()
@@ -172,7 +172,7 @@ impl DifferenceRows {
         if waiting.is_empty() {
             return Ok(());
         }
-        let take = |field: &Field, places: &[RowPlace]| -> Result<ArrayRef> {
+        let take = |field: &Field, places: &[DifferencePlace]| -> Result<ArrayRef> {
             let nothing = new_null_array(field.data_type(), 1);
             let mut values: Vec<&dyn Array> = vec![nothing.as_ref()];
             for batch in &held {
@@ -182,8 +182,8 @@ impl DifferenceRows {
             }
             interleave(&values, places).internal_context(|| "cannot gather differences".into())
         };
-        let state = |of: fn(&FoundDifference) -> RowPlace| -> Result<ArrayRef> {
-            let places: Vec<RowPlace> = waiting.iter().map(of).collect();
+        let state = |of: fn(&FoundDifference) -> DifferencePlace| -> Result<ArrayRef> {
+            let places: Vec<DifferencePlace> = waiting.iter().map(of).collect();
             let columns = self.attributes.iter().map(|field| take(field, &places));
             let nulls: NullBuffer = places.iter().map(|place| *place != NOWHERE).collect();
             let fields: Fields = self.attributes.iter().cloned().map(Arc::new).collect();
@@ -200,7 +200,7 @@ impl DifferenceRows {
             NOWHERE => waiting.before,
             after => after,
         };
-        let places: Vec<RowPlace> = waiting.iter().map(with_key).collect();
+        let places: Vec<DifferencePlace> = waiting.iter().map(with_key).collect();
         for field in &self.key {
             columns.push(take(field, &places)?);
         }
