@@ -115,13 +115,10 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         let batch = batch.map_err(|error| error.within(&what))?;
         total += batch.num_rows() as u64;
         let first = batch.num_rows().min(options.limit - rows.len());
-        rows.extend((0..first).map(|row| {
-            batch
-                .columns()
-                .iter()
-                .map(|column| cell(column, row))
-                .collect()
-        }));
+        let columns = batch.columns().iter();
+        rows.extend(
+            (0..first).map(|row| columns.clone().map(|column| cell(column, row)).collect()),
+        );
         if let Some(out) = &mut out {
             out.write(batch)?;
         }

@@ -49,7 +49,7 @@ impl std::str::FromStr for KnownAt {
             "%Y-%m-%d %H:%M",
         ];
         let local = |format: &&str| NaiveDateTime::parse_from_str(text, format).ok();
-        if let Some(local) = formats.iter().find_map(|format| local(format)) {
+        if let Some(local) = formats.iter().find_map(local) {
             let local = local.format("%Y-%m-%dT%H:%M:%S");
             return Err(
                 Error::usage(format!("'{text}' does not say in which time zone it is")).hint(

@@ -191,10 +191,9 @@ fn compare_states(
         .map(|out| OutTarget::parse(workspace, out))
         .transpose()?;
     let to = options.to;
-    let from = match options.from {
-        Some(from) => from,
-        None => before(workspace, options)?,
-    };
+    let from = options
+        .from
+        .map_or_else(|| before(workspace, options), Ok)?;
     let history = match options.to_refused {
         true => refused_state(workspace, &options.table, to, &[from])?,
         false => states(workspace, &options.table, &[from, to], options.known_at)?,
@@ -203,12 +202,7 @@ fn compare_states(
     if let Some(out) = &out {
         out.prepare(workspace, history.intervals(), &table.root)?;
     }
-    let first = history.resolve_latest(from, |first| {
-        format!("asof diff {} {first} {to}", options.table)
-    })?;
-    let second = history.resolve_latest(to, |second| {
-        format!("asof diff {} {from} {second}", options.table)
-    })?;
+    let [first, second] = states_on(&history, &options.table, from, to)?;
     let old = history.latest(first, None)?;
     let new = history.latest(second, Some(&old.schema))?;
     let both = unified(&old.schema, &new.schema, options.to_refused)
@@ -247,6 +241,21 @@ fn compare_states(
         report.summary = Some(summary(workspace, options, &side, &compared)?);
     }
     Ok((report, rows.finish()?))
+}
+
+/// The dates of the copies that hold on two dates.
+fn states_on(
+    history: &TableHistory,
+    table: &str,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<[NaiveDate; 2]> {
+    let first = |first| format!("asof diff {table} {first} {to}");
+    let second = |second| format!("asof diff {table} {from} {second}");
+    Ok([
+        history.resolve_latest(from, first)?,
+        history.resolve_latest(to, second)?,
+    ])
 }
 
 /// Where all differences go, beside the first ones in the report.

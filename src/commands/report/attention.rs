@@ -8,6 +8,36 @@ use crate::commands::status::TableStatus;
 use crate::error::word;
 use crate::model::DateRange;
 
+/// The dates on which the intervals of a table do not agree with its copies, by what is wrong.
+fn out_of_date(status: &TableStatus) -> [(AttentionKind, &[NaiveDate], &'static str); 4] {
+    let not_compacted = match status.intervals {
+        Some(_) => status.not_compacted.as_slice(),
+        None => &[],
+    };
+    [
+        (
+            AttentionKind::Rewritten,
+            status.stale.as_deref().unwrap_or_default(),
+            "rewritten since the compaction",
+        ),
+        (
+            AttentionKind::Dropped,
+            &status.dropped_since,
+            "dropped since the compaction",
+        ),
+        (
+            AttentionKind::Retyped,
+            &status.retyped,
+            "with types that were declared differently since the compaction",
+        ),
+        (
+            AttentionKind::NotCompacted,
+            not_compacted,
+            "not compacted yet",
+        ),
+    ]
+}
+
 /// What of a table needs attention.
 pub fn attention_of_table(status: &TableStatus) -> Vec<Attention> {
     let name = word(status.table.as_str());
@@ -44,32 +74,7 @@ pub fn attention_of_table(status: &TableStatus) -> Vec<Attention> {
                 Some(waiting.look_with.clone()),
             )
         });
-    let not_compacted = match status.intervals {
-        Some(_) => status.not_compacted.as_slice(),
-        None => &[],
-    };
-    let out_of_date = [
-        (
-            AttentionKind::Rewritten,
-            status.stale.as_deref().unwrap_or_default(),
-            "rewritten since the compaction",
-        ),
-        (
-            AttentionKind::Dropped,
-            &status.dropped_since,
-            "dropped since the compaction",
-        ),
-        (
-            AttentionKind::Retyped,
-            &status.retyped,
-            "with types that were declared differently since the compaction",
-        ),
-        (
-            AttentionKind::NotCompacted,
-            not_compacted,
-            "not compacted yet",
-        ),
-    ];
+    let out_of_date = out_of_date(status);
     let out_of_date = out_of_date
         .into_iter()
         .filter(|(_, dates, _)| !dates.is_empty());

@@ -169,6 +169,9 @@ enum KeyEvent {
     Removed,
 }
 
+/// The columns and the keys that changed most, if they were counted.
+type MostChanged = (Option<Vec<ChangedColumn>>, Option<Vec<ChangedKey>>);
+
 impl Tally {
     #[cfg_attr(
         not(feature = "frames"),
@@ -188,12 +191,12 @@ impl Tally {
 
     /// The columns and keys that changed most.
     #[cfg(feature = "frames")]
-    fn most_changed(self) -> Result<(Option<Vec<ChangedColumn>>, Option<Vec<ChangedKey>>)> {
+    fn most_changed(self) -> Result<MostChanged> {
         Ok((Some(self.columns.finish()?), self.keys.finish()?))
     }
 
     #[cfg(not(feature = "frames"))]
-    fn most_changed(self) -> Result<(Option<Vec<ChangedColumn>>, Option<Vec<ChangedKey>>)> {
+    fn most_changed(self) -> Result<MostChanged> {
         Ok((None, None))
     }
 

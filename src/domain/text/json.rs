@@ -227,7 +227,7 @@ impl<'a> ColumnBuilder<'a> {
     }
 
     /// How many values there are.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.texts.len().max(self.nested.len())
     }
 

@@ -128,7 +128,7 @@ impl ValueCounter {
         };
         let rows = values.len();
         let columns = self.columns(values)?;
-        let sizes = columns.iter().map(|column| bytes_of(column));
+        let sizes = columns.iter().map(bytes_of);
         self.gathered_bytes += sizes.sum::<Result<usize>>()?;
         self.gathered_rows += rows;
         self.gathered.push((side, columns));

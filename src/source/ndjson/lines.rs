@@ -67,11 +67,11 @@ impl LinesPiece {
             line.object(place, |at, value| {
                 let column = &mut columns[at];
                 // A field that is there twice is not for here.
-                column.len() == rows && is_taken(&value, at) && column.add(value)
+                column.rows() == rows && is_taken(&value, at) && column.add(value)
             })?;
             line.reader.finish().ok()?;
             rows += 1;
-            let without = columns.iter_mut().filter(|column| column.len() < rows);
+            let without = columns.iter_mut().filter(|column| column.rows() < rows);
             without.for_each(|column| {
                 let _ = column.add(JsonValue::Null);
             });
