@@ -283,10 +283,7 @@ impl<'a> KnownTable<'a> {
             at,
             ..
         } = record;
-        let published = from.map_or_else(
-            || "at a time that is not recorded".to_owned(),
-            |from| in_words(from),
-        );
+        let published = from.map_or_else(|| "at a time that is not recorded".to_owned(), in_words);
         let replaced = until.map_or_else(String::new, |until| {
             format!(", put aside {}", in_words(until))
         });
