@@ -75,6 +75,13 @@ pub struct CopyTimes {
     pub put_aside: Option<DateTime<Utc>>,
 }
 
+impl CopyTimes {
+    /// Whether it was not put aside before a time.
+    fn stood_after(&self, at: DateTime<Utc>) -> bool {
+        self.put_aside.is_none_or(|until| until >= at)
+    }
+}
+
 /// What happened to a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -180,46 +187,48 @@ impl CopiesOfDate {
     /// The copy that a record of a restoration is about; nothing if it was not carried out, or if
     /// the copy is gone.
     fn copy_restored(&self, record: &StayRecord) -> Option<usize> {
-        let of_content = || {
-            let copies = self.copies.iter().enumerate();
-            copies.filter(|(_, copy)| copy.fingerprint == record.fingerprint)
-        };
-        let is_standing = of_content().any(|(_, copy)| copy.put_aside.is_none());
-        let is_aside = of_content().any(|(_, copy)| copy.put_aside == record.until);
         // The process was killed between the record and the move.
-        if is_aside && !is_standing {
+        if self.is_void(record) {
             return None;
         }
-        let fits = of_content().filter(|(_, copy)| {
-            let stood_later = copy.put_aside.is_none_or(|until| until >= record.at);
-            let was_there = match copy.published {
-                Some(published) => record.until.is_none_or(|until| published <= until),
-                None => self.is_of_untimed(record),
-            };
-            stood_later && was_there
-        });
-        let last = fits.max_by_key(|(_, copy)| copy.published);
-        last.map(|(index, _)| index)
+        let copy = self.copy_of(record)?;
+        self.copies[copy].stood_after(record.at).then_some(copy)
     }
 
-    /// Whether a restoration was of a copy that does not say when it was published, and that was
-    /// not deleted since. Another copy of the same content does, and its stay began at that time.
-    fn is_of_untimed(&self, record: &StayRecord) -> bool {
-        let of_content = || {
-            let records = self.records.iter();
-            records.filter(|other| other.fingerprint == record.fingerprint)
+    /// The copy whose stay a restoration ended: the stay began when the copy was published, or when
+    /// it was restored before.
+    fn copy_of(&self, record: &StayRecord) -> Option<usize> {
+        let is_it = |copy: &CopyTimes| {
+            copy.fingerprint == record.fingerprint
+                && copy.published == record.from
+                && copy.stood_after(record.at)
         };
-        let is_deleted = of_content()
-            .any(|other| other.event == StayEvent::Pruned && other.from == Some(record.at));
-        let was_restored_before = || {
-            let before = of_content().find(|other| {
-                other.event == StayEvent::Restored
-                    && Some(other.at) == record.from
-                    && other.at < record.at
+        let published = self.copies.iter().position(is_it);
+        let copy = published.or_else(|| {
+            let mut records = self.records.iter();
+            let before = records.find(|before| {
+                before.event == StayEvent::Restored
+                    && before.fingerprint == record.fingerprint
+                    && before.at < record.at
+                    && Some(before.at) == record.from
             });
-            before.is_some_and(|before| self.is_of_untimed(before))
-        };
-        !is_deleted && (record.from.is_none() || was_restored_before())
+            before.and_then(|before| self.copy_of(before))
+        })?;
+        // Copies that do not say when they were published look alike.
+        let is_gone = self.copies[copy].published.is_none() && self.was_deleted_since(record);
+        (!is_gone).then_some(copy)
+    }
+
+    /// Whether a restored copy was deleted later.
+    fn was_deleted_since(&self, record: &StayRecord) -> bool {
+        let mut next = self
+            .records
+            .iter()
+            .filter(|next| next.fingerprint == record.fingerprint && next.from == Some(record.at));
+        next.any(|next| match next.event {
+            StayEvent::Pruned => true,
+            StayEvent::Restored => next.at > record.at && self.was_deleted_since(next),
+        })
     }
 
     /// The copy that a record of a deletion is about, if it is there all the same: the process was
