@@ -84,13 +84,7 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         .transpose()?;
     let asked = options.date.unwrap_or_else(|| workspace.clock.today());
     let is_job = is_job(workspace, &options.table)?;
-    let history = if options.refused {
-        refused_state(workspace, &options.table, asked, &[])?
-    } else if is_job && options.known_at.is_none() {
-        outputs_of_job(workspace, &options.table, &[asked])?
-    } else {
-        states(workspace, &options.table, &[asked], options.known_at)?
-    };
+    let history = history_of(workspace, options, asked, is_job)?;
     if let Some(target) = &target {
         target.prepare(workspace, history.intervals(), &history.table.root)?;
     }
@@ -135,6 +129,23 @@ pub fn show(workspace: &Workspace<'_>, options: &ShowOptions) -> Result<ShowRepo
         rows,
         out: target.map(|target| target.shown(workspace)),
     })
+}
+
+/// What has the rows of a date: copies of a table, the copy that a check refused, or outputs of a
+/// job.
+fn history_of(
+    workspace: &Workspace<'_>,
+    options: &ShowOptions,
+    asked: NaiveDate,
+    is_job: bool,
+) -> Result<TableHistory> {
+    if options.refused {
+        refused_state(workspace, &options.table, asked, &[])
+    } else if is_job && options.known_at.is_none() {
+        outputs_of_job(workspace, &options.table, &[asked])
+    } else {
+        states(workspace, &options.table, &[asked], options.known_at)
+    }
 }
 
 /// The refusal of a date that a job has no output of.

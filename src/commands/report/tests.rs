@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::commands::diff::{DiffOptions, diff};
-use crate::commands::testing::{TestLake, date};
+use crate::commands::testing::TestLake;
+#[cfg(feature = "frames")]
+use crate::commands::testing::date;
 use crate::config::TableConfig;
 
 fn report_of(lake: &TestLake) -> LakeReport {

@@ -59,6 +59,8 @@ pub(super) fn is_taken_by(value: &JsonValue<'_>, data_type: &DataType) -> bool {
                     field.is_some_and(|field| is_taken_by(value, field.data_type()))
                 })
             }
+            // Nothing says that a text is bytes unless that is declared.
+            (JsonValue::String(_), DataType::Binary) => false,
             // `1e3` makes a column of whole numbers one of floats.
             (JsonValue::Number(digits), integer) if integer.is_integer() => is_whole(digits),
             _ => true,
