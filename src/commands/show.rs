@@ -16,7 +16,7 @@ use super::lookup::{is_table, outputs_of_job, refused_state, states};
 use super::out_file::{OutFile, OutTarget};
 use super::shown_columns::{ShownColumn, selected_columns, shown_columns};
 use crate::domain::cast::conform;
-use crate::engine::as_of::{AsOfTable, Origin};
+use crate::engine::as_of::{AsOfTable, Origin, TableHistory};
 use crate::engine::expression::Condition;
 use crate::error::{Context, Error, Result};
 use crate::model::TableName;
