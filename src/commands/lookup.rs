@@ -69,7 +69,8 @@ pub(super) fn states(
         return Err(Error::usage(what)
             .hint(format!("asof show {}", word(name)))
             .hint(format!(
-                "asof backfill JOB --from D --known-at {} --out DIR",
+                "asof backfill JOB --from {} --known-at {} --out DIR",
+                at.date_naive(),
                 at.format("%Y-%m-%dT%H:%M:%SZ")
             )));
     }
