@@ -27,7 +27,7 @@ use chrono::NaiveDate;
 use self::listing::Listing;
 use self::side::Side;
 pub use self::summary::{ColumnSummary, FrequentOnSides};
-use self::summary::{Compared, summary};
+use self::summary::{ComparedStates, summary};
 use super::Workspace;
 use super::cells::ColumnChange;
 use super::lookup::{latest_states, refused_state};
@@ -211,7 +211,7 @@ pub fn diff(workspace: &Workspace<'_>, options: &DiffOptions) -> Result<DiffRepo
         compare(&side, &old, new, options.limit, &mut report, rows.as_mut())?;
     }
     if options.summary {
-        let compared = Compared {
+        let compared = ComparedStates {
             old: &old,
             new: &new,
             has_unique_keys,

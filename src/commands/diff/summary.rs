@@ -48,7 +48,7 @@ pub struct ColumnSummary {
 }
 
 /// What is summed up: the two states, and what their comparison found.
-pub(super) struct Compared<'a> {
+pub(super) struct ComparedStates<'a> {
     pub(super) old: &'a AsOfTable,
     pub(super) new: &'a AsOfTable,
     /// Whether no key stands twice in either state.
@@ -66,7 +66,7 @@ pub(super) fn summary(
     workspace: &Workspace<'_>,
     options: &DiffOptions,
     side: &Side<'_>,
-    compared: &Compared<'_>,
+    compared: &ComparedStates<'_>,
 ) -> Result<Vec<ColumnSummary>> {
     let table = side.table;
     let (from, to) = (compared.old.observed, compared.new.observed);
@@ -100,7 +100,7 @@ fn column_summary(
     column: &FieldRef,
     found: &ColumnStatistics,
     key: &[String],
-    compared: &Compared<'_>,
+    compared: &ComparedStates<'_>,
 ) -> ColumnSummary {
     let name = column.name();
     let is_key = key.contains(name);
