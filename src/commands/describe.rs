@@ -324,7 +324,7 @@ fn note_history(workspace: &Workspace<'_>, table: &TableName, told: Option<&Desc
     let compact = format!("asof compact {}", word(table.as_str()));
     let note = match told {
         None => {
-            format!("{table}: no intervals know this date, so changes are not known; {compact}")
+            format!("{table}: without intervals of this date, changes are not known; {compact}")
         }
         Some(told) if told.newer_snapshots > 0 => format!(
             "{table}: changes are those up to {}, and {} newer; {compact}",

@@ -70,7 +70,7 @@ pub struct DiffArgs {
     /// Print how the values of each column changed instead of rows
     #[arg(long)]
     pub summary: bool,
-    /// The columns of the summary [default: those that changed]
+    /// The columns of the summary [default: all]
     #[arg(
         long,
         value_delimiter = ',',

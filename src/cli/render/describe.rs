@@ -144,6 +144,18 @@ fn share(rows: u64, all: u64) -> String {
     format!("{percent:.1} %")
 }
 
+/// A float with four decimal places at most, or with four digits if it is tiny.
+fn short_float(float: f64) -> String {
+    if float != 0.0 && float.abs() < 0.001 {
+        return format!("{float:.3e}");
+    }
+    let digits = format!("{float:.4}");
+    digits
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
+}
+
 /// A bar for a number beside the greatest; a number that is not zero has a mark at least.
 pub(super) fn bar(number: u64, greatest: u64) -> String {
     let scaled = u128::from(number) * u128::from(BAR) / u128::from(greatest.max(1));
@@ -158,7 +170,7 @@ pub(super) fn facts(values: &Distribution) -> [(&'static str, String); 6] {
         let value = value.as_ref().map(|value| super::show::value(Some(value)));
         value.unwrap_or_default()
     };
-    let mean = values.mean.map(|mean| mean.to_string());
+    let mean = values.mean.map(short_float);
     [
         ("nulls", number(values.nulls)),
         (

@@ -65,6 +65,9 @@ impl Render for HistoryReport {
                 self.table
             ))?;
         }
+        if let Some(out) = &self.out {
+            printer.line(format!("wrote {out}"))?;
+        }
         Ok(())
     }
 }

@@ -133,8 +133,9 @@ impl<'a> Counters<'a> {
                 .ok_or_else(|| Error::internal(format!("column '{name}' was not read")))?;
             counter.push(side, column)?;
         }
-        while self.held() > self.options.memory.for_statistics() {
-            self.set_aside()?;
+        let limit = self.options.memory.for_statistics();
+        while self.held() > limit {
+            self.shrink()?;
         }
         Ok(())
     }
@@ -143,15 +144,18 @@ impl<'a> Counters<'a> {
         self.at_work.iter().map(|(_, counter)| counter.held()).sum()
     }
 
-    /// Leaves the column that holds most to the next pass.
-    fn set_aside(&mut self) -> Result<()> {
+    /// Has the column that holds most hold less, or leaves it to the next pass.
+    fn shrink(&mut self) -> Result<()> {
         let columns = self.at_work.iter().enumerate();
         let most = columns.max_by_key(|(_, (_, counter))| counter.held());
-        let Some((most, (at, _))) = most else {
+        let Some(most) = most.map(|(most, _)| most) else {
             return Ok(());
         };
+        if self.at_work[most].1.shrink()? {
+            return Ok(());
+        }
         if self.at_work.len() == 1 {
-            return Err(self.exceeded(*at));
+            return Err(self.exceeded(self.at_work[most].0));
         }
         self.aside.push(self.at_work.remove(most).0);
         self.aside.sort_unstable();

@@ -38,7 +38,8 @@ const VALUE: &str = "value";
 
 /// How many values are gathered at least before they are grouped.
 const GATHERED: usize = 1 << 16;
-/// One value in so many of those that were counted is gathered before the next grouping.
+/// One value in so many of those that were counted is gathered before values are grouped to save
+/// memory; otherwise as many as were counted.
 const SHARE: usize = 4;
 /// What a grouping needs for each of its rows, in bytes: the place of its first row, a list of its
 /// rows, and an entry of a hash table that may be half empty.
@@ -132,7 +133,7 @@ impl ValueCounter {
         self.gathered_bytes += sizes.sum::<Result<usize>>()?;
         self.gathered_rows += rows;
         self.gathered.push((side, columns));
-        if self.gathered_rows >= GATHERED.max(self.height() / SHARE) {
+        if self.gathered_rows >= GATHERED.max(self.height()) {
             self.group()?;
         }
         Ok(())
@@ -144,6 +145,15 @@ impl ValueCounter {
         let counts = 8 * self.sides.len() * self.gathered_rows;
         let rows = self.height() + self.gathered_rows;
         counted + self.gathered_bytes + counts + GROUPING * rows
+    }
+
+    /// Groups what was gathered, if that is enough to save memory.
+    pub(super) fn shrink(&mut self) -> Result<bool> {
+        let is_enough = self.gathered_rows * SHARE >= self.height().max(GATHERED);
+        if is_enough {
+            self.group()?;
+        }
+        Ok(is_enough)
     }
 
     /// What was found, with up to `most` of the most frequent values of each side.
