@@ -132,6 +132,7 @@ fn commands_in_hints_parse() {
             .split(", to ")
             .next()
             .and_then(|text| text.split(", if ").next())
+            .and_then(|text| text.split(", or [").next())
             .unwrap_or(text);
         let dated = typed.replace("--from D --to D", "--from 2024-01-01 --to 2024-01-02");
         if let Err(error) = Cli::try_parse_from(words(&dated)) {

@@ -224,7 +224,8 @@ print(json.dumps([sorted(map(str, duckdb.sql(query).fetchall())) for query in {s
         "(datetime.date(2024, 9, 15), 1)",
     ];
     assert_eq!(found, serde_json::json!([dated, second, counts]));
-    let pandas = serde_json::to_string(&snippets("python").split("spark.").next()).expect("JSON");
+    let pandas =
+        serde_json::to_string(&snippets("python").split("import asof").next()).expect("JSON");
     let found = python(
         &world,
         &format!(
