@@ -297,13 +297,7 @@ impl CommandRun<'_> {
         };
         let plan = plan_for_engine(self.workspace, &args.job, &options)?;
         render(self.printer, &plan)?;
-        let mut hints: Vec<String> = Vec::new();
-        for hint in plan.dates.iter().flat_map(|date| &date.hints) {
-            if !hints.contains(hint) && hints.len() < 3 {
-                hints.push(hint.clone());
-            }
-        }
-        self.printer.hints(&hints);
+        self.printer.hints(&plan.hints());
         Ok(plan.failure().map_or(0, Kind::exit_code))
     }
 

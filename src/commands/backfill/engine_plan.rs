@@ -14,7 +14,7 @@ use super::bound::{BoundEvents, BoundRelation, BoundTable, RelationRows};
 use super::job::{ResolvedJob, Work};
 use super::options::BackfillOptions;
 use super::relations::View;
-use super::report::ServedBy;
+use super::report::{ServedBy, first_hints};
 use crate::commands::Workspace;
 use crate::domain::join::JoinKind;
 use crate::domain::staleness::{DateState, Inputs};
@@ -185,6 +185,11 @@ pub struct FilePlan {
 }
 
 impl EnginePlan {
+    /// What to try, for the dates that cannot be run.
+    pub fn hints(&self) -> Vec<String> {
+        first_hints(self.dates.iter().flat_map(|date| &date.hints))
+    }
+
     /// What the scheduler should do, if some dates cannot be run.
     pub fn failure(&self) -> Option<Kind> {
         let first = self.dates.iter().find_map(|date| date.kind)?;
@@ -346,28 +351,25 @@ impl Planner<'_> {
                 table,
                 copies: self.copies(bound)?,
             },
-            View::Intervals => {
-                let known = bound.history.known_on(bound.serving)?;
-                match known.published(bound.history) {
-                    Some(intervals) => RelationFiles::Intervals {
-                        table,
-                        known_on: bound.serving,
-                        file: Some(intervals_file(intervals)),
-                        condition: Some(format!(
-                            "{} <= DATE '{}'",
-                            intervals.convention.start_column, bound.serving
-                        )),
-                        copies: Vec::new(),
-                    },
-                    None => RelationFiles::Intervals {
-                        table,
-                        known_on: bound.serving,
-                        file: None,
-                        condition: None,
-                        copies: self.copies(bound)?,
-                    },
-                }
-            }
+            View::Intervals => match bound.history.published_on(bound.serving)? {
+                Some(intervals) => RelationFiles::Intervals {
+                    table,
+                    known_on: bound.serving,
+                    file: Some(intervals_file(intervals)),
+                    condition: Some(format!(
+                        "{} <= DATE '{}'",
+                        intervals.convention.start_column, bound.serving
+                    )),
+                    copies: Vec::new(),
+                },
+                None => RelationFiles::Intervals {
+                    table,
+                    known_on: bound.serving,
+                    file: None,
+                    condition: None,
+                    copies: self.copies(bound)?,
+                },
+            },
         })
     }
 

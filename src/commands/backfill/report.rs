@@ -198,9 +198,9 @@ pub(super) fn usage_error_of_all(reports: &[DateReport]) -> Option<Error> {
 }
 
 /// The first three different hints of the dates.
-pub(super) fn first_hints(reports: &[DateReport]) -> Vec<String> {
+pub(super) fn first_hints<'h>(of_dates: impl Iterator<Item = &'h String>) -> Vec<String> {
     let mut hints: Vec<String> = Vec::new();
-    for hint in reports.iter().flat_map(|report| &report.hints) {
+    for hint in of_dates {
         if !hints.contains(hint) && hints.len() < 3 {
             hints.push(hint.clone());
         }

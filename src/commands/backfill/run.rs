@@ -135,7 +135,7 @@ impl ResolvedJob {
             rules,
             known_at: self.known_at,
             without_events,
-            hints: first_hints(&dates),
+            hints: first_hints(dates.iter().flat_map(|date| &date.hints)),
             dates,
             detected,
             store_requests: None,

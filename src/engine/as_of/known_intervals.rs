@@ -86,18 +86,9 @@ impl TableHistory {
     /// # Errors
     /// A refusal of gaps up to that copy, and of whatever a compaction refuses.
     pub fn known_on(&self, serving: NaiveDate) -> Result<KnownIntervals> {
-        let Some(made_with) = &self.settings else {
-            return Err(Error::internal(
-                "the settings of the intervals are not known",
-            ));
-        };
-        let dates = self.until(serving);
-        made_with
-            .settings
-            .policy
-            .check(self.table.name.as_str(), dates)?;
-        let kept = self.kept(&made_with.settings, dates)?;
-        let intervals = match (&self.published, kept == dates.len()) {
+        let made_with = self.made_with()?;
+        let kept = self.kept_until(serving)?;
+        let intervals = match (&self.published, kept == self.until(serving).len()) {
             (Some(published), true) => published.clone(),
             _ => self.computed(made_with, serving, kept)?,
         };
@@ -116,6 +107,29 @@ impl TableHistory {
             intervals,
             last,
         })
+    }
+
+    /// The published intervals, if they are those that were known on the serving copy. Nothing is
+    /// computed.
+    ///
+    /// # Errors
+    /// A refusal of gaps up to that copy; a failure or refusal of reading a footer.
+    pub fn published_on(&self, serving: NaiveDate) -> Result<Option<&Intervals>> {
+        let is_whole = self.kept_until(serving)? == self.until(serving).len();
+        Ok(self.published.as_deref().filter(|_| is_whole))
+    }
+
+    fn made_with(&self) -> Result<&HistorySettings> {
+        let settings = self.settings.as_ref();
+        settings.ok_or_else(|| Error::internal("the settings of the intervals are not known"))
+    }
+
+    /// How many copies up to the serving one the published intervals know, as [`Self::kept`] says.
+    fn kept_until(&self, serving: NaiveDate) -> Result<usize> {
+        let settings = &self.made_with()?.settings;
+        let dates = self.until(serving);
+        settings.policy.check(self.table.name.as_str(), dates)?;
+        self.kept(settings, dates)
     }
 
     /// How many copies, from the first one on, the published intervals were made from as they are
@@ -269,11 +283,6 @@ impl KnownIntervals {
             .published
             .as_ref()
             .is_some_and(|published| Arc::ptr_eq(published, &self.intervals))
-    }
-
-    /// The published intervals, if the rows come from those.
-    pub fn published(&self, history: &TableHistory) -> Option<&Intervals> {
-        self.is_published(history).then_some(&*self.intervals)
     }
 
     /// The rows with the named columns, in order of key and start.
