@@ -201,7 +201,7 @@ impl EnginePlan {
 /// Plans a job for another engine.
 ///
 /// # Errors
-/// What keeps the job from starting; a date that cannot be run says so itself.
+/// What keeps the job from starting; a date that cannot be run has its error in the plan.
 pub fn plan_for_engine(
     workspace: &Workspace<'_>,
     job: &str,
