@@ -103,6 +103,8 @@ class Bench:
             "backfill-snapshots-365x100k": lambda: self.backfill("365x100k", "events-365x100k", "snapshots"),
             **{f"sql-{job}-30x500k": partial(self.sql, job, "events-60x500k", 30) for job in JOBS},
             "sql-group-1x20m": partial(self.sql, "group", "events-1x20m", 1),
+            "frame-as-of-1m": self.frame_as_of,
+            "frame-join-60x83k": self.frame_join,
             "decode-60x1m": lambda: self.decoding("60x1m"),
         }
 
@@ -368,6 +370,44 @@ class Bench:
         what = {"join": "join", "group": "join and group by", "window": "join and window function", "semi": "semi-join"}[job]
         title = f"{what}, {days} {'day' if days == 1 else 'days'} of {number(of_day)} events, {describe(dataset)}"
         return Comparison("sql", title, contenders, [])
+
+    def frame_as_of(self) -> Comparison:
+        """One copy as a frame."""
+        lake, dataset = self.store.path("60x1m"), self.store.dataset("60x1m")
+        of_copy = [lake, "--date", dataset.date(dataset.days - 1)]
+        return Comparison(
+            "frame",
+            f"a copy of {describe(dataset)} as a frame of polars",
+            [
+                self.framed("asof as_of", self.tools.frame_script("frame_asof.py", "as-of", *of_copy)),
+                self.framed("polars read_parquet", self.tools.script("frame_polars.py", "read", *of_copy)),
+            ],
+            [],
+        )
+
+    def frame_join(self) -> Comparison:
+        """Events in memory, each joined to the row as of its own date."""
+        name, events_name = "60x1m", "events-60x83k"
+        lake, dataset = self.store.path(name), self.store.dataset(name)
+        self.prepare(self.asof(lake, "compact", "item"))
+        data = [lake, "--events", self.store.path(events_name)]
+        events = self.store.dataset(events_name)
+        return Comparison(
+            "frame",
+            f"{number(events.days * events.events)} events of {events.days} dates, {describe(dataset)}",
+            [
+                self.framed("asof join", self.tools.frame_script("frame_asof.py", "join", *data)),
+                self.framed("polars, join_asof to the intervals", self.tools.script("frame_polars.py", "intervals", *data)),
+                self.framed("polars, a join a day to its copy", self.tools.script("frame_polars.py", "snapshots", *data)),
+            ],
+            [],
+        )
+
+    def framed(self, name: str, command: list[str]) -> Contender:
+        """A script that times itself, and whose frame is compared once, in a run that is not timed."""
+        out = self.work / f"{''.join(filter(str.isalnum, name))}.parquet"
+        self.prepare([*command, "--out", str(out)])
+        return Contender(name, command, result=out, always=True)
 
     def decoding(self, name: str) -> Comparison:
         """Reading every column of every snapshot, and doing nothing with it but what is said."""

@@ -59,6 +59,7 @@ DATASETS = {
     "366x1m": Dataset(366, 1_000_000),
     "narrow-5x50m": Dataset(5, 50_000_000, "narrow"),
     "events-60x500k": Dataset(60, 1_000_000, events=500_000),
+    "events-60x83k": Dataset(60, 1_000_000, events=83_334),
     "events-365x100k": Dataset(365, 100_000, events=100_000),
     "events-1x20m": Dataset(1, 1_000_000, events=20_000_000),
     "sources-2x5m": Dataset(2, 5_000_000, "source"),

@@ -170,6 +170,8 @@ def demands_of(outcome: Result) -> Iterator[Demand]:
     if outcome.kind == "database" and best:
         yield at_most(f"{outcome.name}: time / {best.name}", asof.wall / best.wall, 1)
         yield below(outcome.name, asof, 512)
+    if outcome.kind == "frame" and best:
+        yield at_most(f"{outcome.name}: time / {best.name}", asof.wall / best.wall, 1.2 if "as-of" in outcome.name else 1)
     if outcome.kind == "sql":
         yield from sql_demands(outcome)
     if outcome.kind == "incremental":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ class Tools:
     maker: Path
     python: Path
     dbt: Path
+    wheel: Callable[[], Path]
 
     def script(self, name: str, *arguments: object) -> list[str]:
         return [str(self.python), str(HERE / "peers" / name), *map(str, arguments)]
@@ -25,6 +29,10 @@ class Tools:
     def dbt_script(self, name: str, *arguments: object) -> list[str]:
         """As `script`, with the DuckDB that dbt uses."""
         return [str(self.dbt.parent / "python"), str(HERE / "peers" / name), *map(str, arguments)]
+
+    def frame_script(self, name: str, *arguments: object) -> list[str]:
+        """As `script`, with the module asof."""
+        return [str(self.wheel()), str(HERE / "peers" / name), *map(str, arguments)]
 
     def versions(self) -> dict[str, str]:
         """Of each tool, the version that is used."""
@@ -41,7 +49,8 @@ def prepare(cache: Path, asof: Path | None, is_release: bool) -> Tools:
     built = build(["compare"] if asof else ["compare", "asof"], is_release)
     python = environment(cache / "peers", HERE / "requirements.txt")
     dbt = environment(cache / "dbt", HERE / "requirements-dbt.txt")
-    return Tools((asof or built["asof"]).resolve(), built["compare"], python, dbt.parent / "dbt")
+    wheel = functools.cache(lambda: wheel_environment(cache / "wheel", is_release))
+    return Tools((asof or built["asof"]).resolve(), built["compare"], python, dbt.parent / "dbt", wheel)
 
 
 def build(names: list[str], is_release: bool) -> dict[str, Path]:
@@ -52,6 +61,20 @@ def build(names: list[str], is_release: bool) -> dict[str, Path]:
     result = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in result.stdout.splitlines()]
     return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
+
+
+def wheel_environment(folder: Path, is_release: bool) -> Path:
+    """The Python of a virtual environment with this checkout's module asof."""
+    python = environment(folder, HERE / "requirements-wheel.txt")
+    print("building the wheel", flush=True)
+    shutil.rmtree(folder / "dist", ignore_errors=True)
+    profile = "release" if is_release else "dev"
+    build = ["build", "--quiet", "--locked", "--profile", profile, "--auditwheel", "skip", "--interpreter", python]
+    project = ["--manifest-path", CHECKOUT / "python/Cargo.toml", "--out", folder / "dist"]
+    subprocess.run([folder / "bin/maturin", *build, *project], check=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--force-reinstall"]
+    subprocess.run([python, *install, *(folder / "dist").glob("*.whl")], check=True)
+    return python
 
 
 def environment(folder: Path, requirements: Path) -> Path:
