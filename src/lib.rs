@@ -97,6 +97,7 @@
 //! | `databases` | yes | tables of PostgreSQL, MySQL, MariaDB and SQLite as sources |
 //! | `cli` | yes | the program `asof`, with its terminal output |
 //! | `frames` | yes | tables as data frames of polars: `Rows::frame`, `Table::snapshot_frame` |
+//! | `lazy` | no | tables as lazy frames of polars: `Rows::lazy`, `TableIntervals::lazy`, `Table::join_lazy_as_of` |
 //!
 //! `cargo add asof --no-default-features` builds a library without all of them, in a fraction of
 //! the time. SQL jobs and conditions are then refused with a usage error.

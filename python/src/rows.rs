@@ -154,7 +154,20 @@ impl Rows {
 
     fn to_polars<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let frame = py.import("polars")?.getattr("DataFrame")?;
-        frame.call1((self.collect(py)?,))
+        let rows = match &self.from {
+            // polars has its texts as views, and would copy others.
+            RowsFrom::Table(rows, selected) if selected.condition.is_none() => {
+                let (rows, selected) = (rows.clone(), selected.clone());
+                let read = move || {
+                    let (schema, batches) = rows.read_views(&selected.columns())?;
+                    Ok((schema, batches.collect::<asof::Result<_>>()?))
+                };
+                let (schema, batches) = call(py, read)?;
+                Rows::in_memory(schema, batches)
+            }
+            _ => self.collect(py)?,
+        };
+        frame.call1((rows,))
     }
 
     fn to_pandas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

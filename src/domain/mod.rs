@@ -39,6 +39,7 @@
 //! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
+//! | texts as views, for those who take rows away | [`text_views`] |
 //! | which columns a warehouse expects of intervals | [`warehouse_columns`]; the text of a surrogate key, [`surrogate_key`] |
 //! | which outputs the copies of some dates decide, so that a repair runs them again | [`repair`] |
 //! | what OpenLineage is told of a run | [`lineage`] |
@@ -87,6 +88,7 @@ pub mod schema;
 pub mod staleness;
 pub mod surrogate_key;
 pub mod text;
+pub mod text_views;
 pub mod type_names;
 pub mod warehouse_columns;
 pub mod widening;

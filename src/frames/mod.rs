@@ -9,6 +9,8 @@
 //! would convert or reinterpret the column, it is refused by name.
 
 mod bridge;
+#[cfg(feature = "lazy")]
+mod predicate;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,6 +22,9 @@ use arrow::array::{
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use polars_core::prelude::{Column, CompatLevel, DataFrame, PlSmallStr, Series};
+
+#[cfg(feature = "lazy")]
+pub use self::predicate::condition_of;
 
 use self::bridge::{CrossingError, polars_type, to_arrow, to_polars};
 use crate::domain::canonical_types::canonical;

@@ -37,9 +37,8 @@ impl Rows {
     /// has no type for: `time(ms)`, `duration(s)`, maps, and decimals with a negative scale. Name
     /// the other columns to read them.
     pub fn frame(&self, columns: &[&str]) -> Result<DataFrame> {
-        let batches = self.read(columns)?;
+        let (schema, batches) = self.read_views(columns)?;
         let what = format!("the table as of {}", self.snapshot_date());
-        let schema = self.projected(columns)?;
         to_frame(&schema, batches, &what)
     }
 }

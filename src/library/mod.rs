@@ -10,6 +10,8 @@ mod frames;
 mod history;
 mod join;
 mod lake;
+#[cfg(feature = "lazy")]
+mod lazy;
 mod options;
 mod table;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::commands::show::matching;
 use crate::commands::shown_columns::selected_columns;
 use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot, snapshot_rows};
 use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
+use crate::domain::text_views::{as_views, with_views};
 use crate::engine::as_of::AsOfTable;
 use crate::engine::expression::Condition;
 use crate::error::Result;
@@ -170,6 +171,31 @@ impl Rows {
         let fields = schema.fields().iter();
         let names: Vec<String> = fields.map(|field| field.name().clone()).collect();
         self.0.read_alone(&names)
+    }
+
+    /// Reads the rows as [`read`](Self::read) does, with columns of text as
+    /// [`Utf8View`](arrow::datatypes::DataType::Utf8View), which copies no text that is read from a
+    /// copy in the lake. A batch is a whole row group then. Returns the schema with the batches.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_views(
+        &self,
+        columns: &[&str],
+    ) -> Result<(
+        SchemaRef,
+        impl Iterator<Item = Result<RecordBatch>> + Send + use<>,
+    )> {
+        let schema = self.projected(columns)?;
+        let fields = schema.fields().iter();
+        let names: Vec<String> = fields.map(|field| field.name().clone()).collect();
+        let batches = match self.0.plain_parquet()? {
+            Some(object) => object.with_views()?.read_on_all_processors(Some(&names))?,
+            None => self.0.read_alone(&names)?,
+        };
+        let viewed = with_views(&schema);
+        let schema = viewed.clone();
+        Ok((schema, batches.map(move |batch| as_views(&batch?, &viewed))))
     }
 
     /// The schema of the named columns, in the order of their names, or of all.

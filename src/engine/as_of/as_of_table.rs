@@ -17,7 +17,7 @@ use crate::engine::table::{Snapshot, SnapshotTable, convert};
 use crate::error::{Context, Result};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
-use crate::storage::parquet::object::RowCondition;
+use crate::storage::parquet::object::{ParquetObject, RowCondition};
 
 /// What serves the rows of a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -254,11 +254,26 @@ impl AsOfTable {
         let RowsOnDate::Snapshot { objects, .. } = &self.rows else {
             return Ok(None);
         };
-        let ([object], true) = (objects.as_slice(), self.table.own) else {
+        let is_plain = self.plain_parquet()?.is_some();
+        Ok(objects.first().filter(|_| is_plain).cloned())
+    }
+
+    /// The same object, opened.
+    ///
+    /// # Errors
+    /// As [`AsOfTable::plain_object`].
+    pub fn plain_parquet(&self) -> Result<Option<ParquetObject>> {
+        let RowsOnDate::Snapshot { objects, .. } = &self.rows else {
             return Ok(None);
         };
+        if objects.len() != 1 || !self.table.own {
+            return Ok(None);
+        }
         let snapshot = self.table.open(self.observed, objects, None)?;
-        Ok((*snapshot.stored_schema() == self.schema).then(|| object.clone()))
+        match *snapshot.stored_schema() == self.schema {
+            true => snapshot.into_object(),
+            false => Ok(None),
+        }
     }
 
     /// The rows, with the named columns in the order of the names; a name that the snapshot did

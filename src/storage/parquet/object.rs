@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -40,6 +40,7 @@ pub use super::statistics::{GroupStatistics, RowCondition};
 use super::{embedded_schema, int96, untrusted};
 use crate::domain::canonical_batch::to_canonical;
 use crate::domain::canonical_types::canonical_schema;
+use crate::domain::text_views::with_views;
 use crate::error::{Context, Result};
 use crate::interrupt::check_cancelled;
 use crate::parallel::{each, flatten};
@@ -51,6 +52,8 @@ use crate::storage::parquet::footer::Footer;
 
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
 const RANGE_BATCH_ROWS: usize = 32_768;
+/// Rows in a batch of a row group that is decoded whole, for those who keep all rows.
+const GROUP_BATCH_ROWS: usize = 65_536;
 /// About how many bytes a batch has at most, if its rows are not longer.
 const BATCH_BYTES: u64 = 64 << 20;
 /// A row group of a local file that has so few bytes is read at once.
@@ -67,6 +70,8 @@ pub struct ParquetObject {
     pub(super) schema: SchemaRef,
     /// The types in which its columns are decoded, if they are not those that the file suggests.
     decoded: Option<SchemaRef>,
+    /// Whether its texts are decoded as views.
+    has_views: bool,
 }
 
 impl ParquetObject {
@@ -122,6 +127,35 @@ impl ParquetObject {
             pages: OnceLock::new(),
             schema,
             decoded,
+            has_views: false,
+        })
+    }
+
+    /// The same object with its columns of text as views, which copies none of them. A view keeps
+    /// the page or dictionary that it points into, so this is for reading every row.
+    ///
+    /// # Errors
+    /// None is expected.
+    pub fn with_views(self) -> Result<Self> {
+        let decoded = Some(with_views(self.metadata.schema()));
+        let metadata = with_types(self.metadata.metadata().clone(), decoded.clone())
+            .map_err(|error| unreadable(self.location(), &error))?;
+        // Only what is decoded as a view is one: other texts are in a dictionary or large.
+        let schema = with_views(&self.schema);
+        let is_view = |field: &FieldRef| {
+            let decoded = metadata.schema().field_with_name(field.name());
+            decoded.is_ok_and(|decoded| decoded.data_type() == &DataType::Utf8View)
+        };
+        let fields = schema.fields().iter().zip(self.schema.fields());
+        let fields = fields.map(|(viewed, own)| if is_view(viewed) { viewed } else { own }.clone());
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Ok(ParquetObject {
+            metadata,
+            pages: OnceLock::new(),
+            schema,
+            decoded,
+            has_views: true,
+            ..self
         })
     }
 
@@ -212,7 +246,12 @@ impl ParquetObject {
         let object = self.held(false)?;
         let columns = columns.map(<[String]>::to_vec);
         let decoded = each((0..groups).map(Ok), move |group| {
-            let rows = object.read_groups_where(columns.as_deref(), None, vec![group])?;
+            let choice = RowChoice {
+                groups: Some(vec![group]),
+                batch_rows: object.has_views.then_some(GROUP_BATCH_ROWS),
+                ..RowChoice::default()
+            };
+            let rows = object.decode(object.metadata.clone(), columns.as_deref(), choice)?;
             rows.collect::<Result<Vec<_>>>()
         })?;
         Ok(Box::new(flatten(decoded)))
@@ -287,6 +326,7 @@ impl ParquetObject {
             pages,
             schema,
             decoded: self.decoded.clone(),
+            has_views: self.has_views,
         })
     }
 
