@@ -250,7 +250,8 @@ class Rows:
         that library decides."""
 
     def to_polars(self) -> polars.DataFrame:
-        """`polars.DataFrame(rows.collect())`."""
+        """The rows as a data frame. It is `polars.DataFrame(rows.collect())`, but the texts of a table
+        as of a date are not copied."""
 
     def to_pandas(self) -> pandas.DataFrame:
         """`pandas.DataFrame.from_arrow(rows.collect())`. It needs pandas 3 and pyarrow."""
