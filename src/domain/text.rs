@@ -25,8 +25,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, Decimal128Array,
-    PrimitiveArray, StringArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, PrimitiveArray,
+    PrimitiveBuilder, StringArray, new_null_array,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -118,11 +118,21 @@ fn values<'a, V>(
 
 fn primitives<T: ArrowPrimitiveType>(
     texts: &StringArray,
-    read: fn(&str) -> Option<T::Native>,
+    read: impl Fn(&str) -> Option<T::Native>,
 ) -> Result<ArrayRef, usize> {
-    Ok(Arc::new(
-        values(texts, read).collect::<Result<PrimitiveArray<T>, _>>()?,
-    ))
+    Ok(Arc::new(primitive_array::<T>(texts, read)?))
+}
+
+/// The values in just the memory that they need.
+fn primitive_array<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    read: impl Fn(&str) -> Option<T::Native>,
+) -> Result<PrimitiveArray<T>, usize> {
+    let mut array = PrimitiveBuilder::<T>::with_capacity(texts.len());
+    for value in values(texts, read) {
+        array.append_option(value?);
+    }
+    Ok(array.finish())
 }
 
 fn booleans(texts: &StringArray) -> Result<ArrayRef, usize> {
@@ -132,10 +142,7 @@ fn booleans(texts: &StringArray) -> Result<ArrayRef, usize> {
 }
 
 fn decimals(texts: &StringArray, precision: u8, scale: i8) -> Result<ArrayRef, usize> {
-    let array: PrimitiveArray<Decimal128Type> =
-        values(texts, |text| decimal(text, precision, scale)).collect::<Result<_, _>>()?;
-    let array: Decimal128Array = array;
-    array
+    primitive_array::<Decimal128Type>(texts, |text| decimal(text, precision, scale))?
         .with_precision_and_scale(precision, scale)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(|_| 0)
@@ -149,8 +156,7 @@ fn timestamps(
     let in_utc = zone.is_some();
     macro_rules! of {
         ($type:ty) => {{
-            let array: PrimitiveArray<$type> =
-                values(texts, |text| timestamp(text, unit, in_utc)).collect::<Result<_, _>>()?;
+            let array = primitive_array::<$type>(texts, |text| timestamp(text, unit, in_utc))?;
             Ok(Arc::new(array.with_timezone_opt(zone)) as ArrayRef)
         }};
     }

@@ -13,7 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder, StructArray,
+    Array, ArrayBuilder, ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder,
+    StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
@@ -207,6 +208,9 @@ pub fn column<'a>(
     nullable(&values, to)
 }
 
+/// About how long the text of a scalar is.
+const SCALAR_BYTES: usize = 8;
+
 /// A column of a canonical type, from values as they are read.
 ///
 /// A scalar is kept as its text, and a list, an object or a map as it is, until all are there.
@@ -217,11 +221,12 @@ pub struct ColumnBuilder<'a> {
 }
 
 impl<'a> ColumnBuilder<'a> {
-    /// An empty column.
-    pub fn new(to: DataType) -> Self {
+    /// An empty column, of about so many rows.
+    pub fn new(to: DataType, rows: usize) -> Self {
+        let of_scalars = if keeps_values(&to) { 0 } else { rows };
         ColumnBuilder {
             to,
-            texts: StringBuilder::new(),
+            texts: StringBuilder::with_capacity(of_scalars, of_scalars * SCALAR_BYTES),
             nested: Vec::new(),
         }
     }
@@ -234,7 +239,7 @@ impl<'a> ColumnBuilder<'a> {
     /// Adds a value, and says whether it may be one of the type; `null` is null.
     #[must_use]
     pub fn add(&mut self, value: JsonValue<'a>) -> bool {
-        if self.keeps_values() {
+        if keeps_values(&self.to) {
             self.nested.push(value);
         } else if value == JsonValue::Null {
             self.texts.append_null();
@@ -247,18 +252,23 @@ impl<'a> ColumnBuilder<'a> {
         true
     }
 
-    fn keeps_values(&self) -> bool {
-        self.to.is_nested() || self.to == DataType::Null
-    }
-
     /// The values, if each is of the type.
     pub fn finish(mut self) -> Option<ArrayRef> {
-        if !self.keeps_values() {
-            return text::column(&self.texts.finish(), &self.to).ok();
+        if !keeps_values(&self.to) {
+            let mut texts = self.texts.finish();
+            if self.to == DataType::Utf8 {
+                // They stay, and so would the memory that they were not in need of.
+                texts.shrink_to_fit();
+            }
+            return text::column(&texts, &self.to).ok();
         }
         let values: Vec<Option<&JsonValue<'_>>> = self.nested.iter().map(present).collect();
         nullable(&values, &self.to).ok()
     }
+}
+
+fn keeps_values(to: &DataType) -> bool {
+    to.is_nested() || to == &DataType::Null
 }
 
 fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef, usize> {

@@ -213,10 +213,11 @@ impl CsvFile {
             number,
         } = columns;
         let CsvFile { name, form, .. } = self;
+        let lines = usize::try_from(newlines(&piece.text)).unwrap_or(0) + 1;
         let mut builders: Vec<StringBuilder> = schema
             .fields()
             .iter()
-            .map(|_| StringBuilder::with_capacity(0, 0))
+            .map(|_| StringBuilder::with_capacity(lines.min(most), 0))
             .collect();
         let mut places = Vec::new();
         let mut record = ByteRecord::new();

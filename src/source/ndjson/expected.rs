@@ -143,8 +143,9 @@ impl StreamedLines {
             let mut bytes = std::mem::take(&mut self.rest);
             let mut length = PIECE.min(self.longest);
             let (is_end, is_cut) = loop {
-                let wanted = length.saturating_sub(bytes.len()) as u64;
-                let read = text.take(wanted).read_to_end(&mut bytes);
+                let wanted = length.saturating_sub(bytes.len());
+                bytes.reserve_exact(wanted);
+                let read = text.take(wanted as u64).read_to_end(&mut bytes);
                 read.map_err(|error| input.damaged(&error))?;
                 if bytes.len() < length {
                     break (true, false);

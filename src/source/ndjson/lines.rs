@@ -51,9 +51,10 @@ impl LinesPiece {
         is_taken: impl Fn(&JsonValue<'_>, usize) -> bool,
     ) -> Option<RecordBatch> {
         let mut rows = 0;
+        let about = memchr::memchr_iter(b'\n', &self.text).count() + 1;
         let of = schema.fields().iter();
         let mut columns: Vec<_> = of
-            .map(|field| ColumnBuilder::new(field.data_type().clone()))
+            .map(|field| ColumnBuilder::new(field.data_type().clone(), about))
             .collect();
         let at = (0..columns.len()).map(|at| (schema.field(at).name().as_str(), at));
         let at: HashMap<&str, usize> = at.collect();
@@ -87,7 +88,14 @@ impl LinesPiece {
         let text = std::str::from_utf8(&self.text)
             .ok()
             .filter(|_| !self.is_cut)?;
-        Some(text.split('\n').filter(|line| !is_blank(line)))
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+        let mut start = 0;
+        let lines = ends.map(move |end| {
+            let line = &text[start..end];
+            start = end + 1;
+            line
+        });
+        Some(lines.filter(|line| !is_blank(line)))
     }
 
     /// Where the piece begins.
