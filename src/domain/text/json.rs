@@ -13,11 +13,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, ListArray, MapArray, NullArray, StringArray, StringBuilder,
-    StructArray,
+    Array, ArrayBuilder, ArrayRef, ArrowPrimitiveType, ListArray, MapArray, NullArray,
+    PrimitiveBuilder, StringArray, StringBuilder, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
+use arrow::datatypes::{
+    DataType, FieldRef, Fields as ArrowFields, Float64Type, Int32Type, Int64Type,
+};
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
 use crate::domain::text;
@@ -208,67 +210,107 @@ pub fn column<'a>(
     nullable(&values, to)
 }
 
-/// About how long the text of a scalar is.
-const SCALAR_BYTES: usize = 8;
+/// About how long a text is.
+const TEXT_BYTES: usize = 8;
 
 /// A column of a canonical type, from values as they are read.
-///
-/// A scalar is kept as its text, and a list, an object or a map as it is, until all are there.
 pub struct ColumnBuilder<'a> {
     to: DataType,
-    texts: StringBuilder,
-    nested: Vec<JsonValue<'a>>,
+    values: Values<'a>,
+}
+
+enum Values<'a> {
+    Int32(PrimitiveBuilder<Int32Type>),
+    Int64(PrimitiveBuilder<Int64Type>),
+    Float64(PrimitiveBuilder<Float64Type>),
+    /// The text of any other scalar, until all are there.
+    Texts(StringBuilder),
+    /// Lists, objects and maps, until all are there.
+    Nested(Vec<JsonValue<'a>>),
 }
 
 impl<'a> ColumnBuilder<'a> {
     /// An empty column, of about so many rows.
     pub fn new(to: DataType, rows: usize) -> Self {
-        let of_scalars = if keeps_values(&to) { 0 } else { rows };
-        ColumnBuilder {
-            to,
-            texts: StringBuilder::with_capacity(of_scalars, of_scalars * SCALAR_BYTES),
-            nested: Vec::new(),
-        }
+        let values = match &to {
+            DataType::Int32 => Values::Int32(PrimitiveBuilder::with_capacity(rows)),
+            DataType::Int64 => Values::Int64(PrimitiveBuilder::with_capacity(rows)),
+            DataType::Float64 => Values::Float64(PrimitiveBuilder::with_capacity(rows)),
+            kept if kept.is_nested() || kept == &DataType::Null => Values::Nested(Vec::new()),
+            _ => Values::Texts(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
+        };
+        ColumnBuilder { to, values }
     }
 
     /// How many values there are.
     pub fn rows(&self) -> usize {
-        self.texts.len().max(self.nested.len())
+        match &self.values {
+            Values::Int32(values) => values.len(),
+            Values::Int64(values) => values.len(),
+            Values::Float64(values) => values.len(),
+            Values::Texts(texts) => texts.len(),
+            Values::Nested(values) => values.len(),
+        }
     }
 
     /// Adds a value, and says whether it may be one of the type; `null` is null.
     #[must_use]
     pub fn add(&mut self, value: JsonValue<'a>) -> bool {
-        if keeps_values(&self.to) {
-            self.nested.push(value);
-        } else if value == JsonValue::Null {
-            self.texts.append_null();
-        } else {
-            match scalar_text(&value, &self.to) {
-                Some(text) => self.texts.append_value(text),
-                None => return false,
-            }
+        if let Values::Nested(values) = &mut self.values {
+            values.push(value);
+            return true;
         }
-        true
+        let text = match present(&value) {
+            None => None,
+            Some(value) => match scalar_text(value, &self.to) {
+                Some(text) => Some(text),
+                None => return false,
+            },
+        };
+        let text = text.as_deref();
+        match &mut self.values {
+            Values::Int32(values) => add_number(values, text, text::integer),
+            Values::Int64(values) => add_number(values, text, text::integer),
+            Values::Float64(values) => add_number(values, text, text::float64),
+            Values::Texts(texts) => {
+                texts.append_option(text);
+                true
+            }
+            Values::Nested(_) => false,
+        }
     }
 
     /// The values, if each is of the type.
-    pub fn finish(mut self) -> Option<ArrayRef> {
-        if !keeps_values(&self.to) {
-            let mut texts = self.texts.finish();
-            if self.to == DataType::Utf8 {
-                // They stay, and so would the memory that they were not in need of.
-                texts.shrink_to_fit();
+    pub fn finish(self) -> Option<ArrayRef> {
+        Some(match self.values {
+            Values::Int32(mut values) => Arc::new(values.finish()),
+            Values::Int64(mut values) => Arc::new(values.finish()),
+            Values::Float64(mut values) => Arc::new(values.finish()),
+            Values::Texts(mut texts) => {
+                let mut texts = texts.finish();
+                if self.to == DataType::Utf8 {
+                    // They stay, and so would the memory that they were not in need of.
+                    texts.shrink_to_fit();
+                }
+                text::column(&texts, &self.to).ok()?
             }
-            return text::column(&texts, &self.to).ok();
-        }
-        let values: Vec<Option<&JsonValue<'_>>> = self.nested.iter().map(present).collect();
-        nullable(&values, &self.to).ok()
+            Values::Nested(values) => {
+                let values: Vec<Option<&JsonValue<'_>>> = values.iter().map(present).collect();
+                nullable(&values, &self.to).ok()?
+            }
+        })
     }
 }
 
-fn keeps_values(to: &DataType) -> bool {
-    to.is_nested() || to == &DataType::Null
+/// Adds a number as it is read from a text, or a null.
+fn add_number<T: ArrowPrimitiveType>(
+    values: &mut PrimitiveBuilder<T>,
+    text: Option<&str>,
+    read: impl Fn(&str) -> Option<T::Native>,
+) -> bool {
+    let number = text.map(read);
+    values.append_option(number.flatten());
+    number != Some(None)
 }
 
 fn nullable(values: &[Option<&JsonValue<'_>>], to: &DataType) -> Result<ArrayRef, usize> {
