@@ -203,6 +203,7 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 }
 #[cfg(test)]
 mod tests {
+    use arrow::array::Decimal128Array;
     use proptest::prelude::*;
 
     use super::*;

@@ -13,6 +13,7 @@ use crate::commands::show::{ShowOptions, ShowReport, show};
 use crate::commands::snapshot::{IfExists, Outcome, SnapshotOptions, snapshot};
 
 use crate::commands::testing::{TestLake, date, pick, rewrite, table_status, verdict};
+use crate::commands::undo::{DropOptions, drop_snapshot};
 use crate::commands::verify::Verdict;
 use crate::storage::parquet::footer::Content;
 
@@ -166,6 +167,38 @@ fn a_pruned_date_is_kept_by_a_night_that_runs_again() {
     let error = again(IfExists::Error).expect_err("a conflict");
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(there(&lake), ["2024-01-01", "2024-02-02"]);
+}
+
+#[test]
+fn rows_that_were_pruned_do_not_come_back_when_the_copy_after_them_is_dropped() {
+    let lake = lake();
+    pruned(&lake);
+    let day = date("2024-01-02");
+    std::fs::write(lake.path().join("source.csv"), "id,price\n9,9\n").expect("written");
+    let options = SnapshotOptions {
+        date: Some(day),
+        backdate: true,
+        if_exists: IfExists::Replace,
+        ..SnapshotOptions::default()
+    };
+    let options = options.source(lake.path().join("source.csv").display().to_string());
+    snapshot(&lake.workspace(), "item", &options, &mut std::io::empty()).expect("replaced");
+    let taken_away = || {
+        let options = DropOptions {
+            table: "item".into(),
+            date: day,
+            dry_run: false,
+        };
+        drop_snapshot(&lake.workspace(), &options)
+    };
+    let error = taken_away().expect_err("the intervals have the rows of the pruned copy");
+    assert_eq!(error.kind(), Kind::Refused);
+    assert_eq!(error.hints(), ["asof compact item, and then drop it"]);
+    lake.compact("item");
+    taken_away().expect("dropped");
+    assert!(!table_status(&lake).derived.contains(&day));
+    lake.compact("item");
+    assert!(!table_status(&lake).derived.contains(&day));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 use super::{CopyFacts, DropOptions, DropOutcome, DropReport, footer_at, from_intervals, managed};
 use crate::commands::Workspace;
 use crate::domain::digest::Fingerprint;
+use crate::engine::intervals::Intervals;
 use crate::error::{Error, Result, word};
 use crate::model::{DateRange, TableName};
 use crate::storage::lake::LakeRoot;
@@ -50,6 +51,9 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
         false => footer_at(&snapshot)?,
     };
     let content = footer.as_ref().map(|footer| footer.fingerprint);
+    if let Some(known) = &intervals {
+        check_not_behind(known, &table, date, content)?;
+    }
     let aside = place(workspace, lake, &table, date, content, &dropped)?;
     let report = DropReport {
         outcome: match options.dry_run {
@@ -70,6 +74,28 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     })?;
     // The folder of the date stays: others may be listing it, or about to write into it.
     Ok(report)
+}
+
+/// Refuses a snapshot that took the place of a pruned one, until the intervals have its rows:
+/// without it, they would give those of the pruned one.
+fn check_not_behind(
+    known: &Intervals,
+    table: &TableName,
+    date: NaiveDate,
+    content: Option<Fingerprint>,
+) -> Result<()> {
+    let observed = known.snapshot(date).filter(|observed| observed.is_proven());
+    match (observed, content) {
+        (Some(observed), Some(content)) if !observed.is(content) => Err(Error::refused(format!(
+            "table {table}: the snapshot of {date} replaced a pruned one, whose rows are still in \
+             the intervals and would be served in its place"
+        ))
+        .hint(format!(
+            "asof compact {}, and then drop it",
+            word(table.as_str())
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Where the copy goes. A run that was killed may have put it there already.
