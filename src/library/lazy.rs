@@ -12,7 +12,7 @@ use polars_lazy::frame::{IntoLazy, LazyFrame, ScanArgsAnonymous};
 use polars_lazy::prelude::{AnonymousScan, AnonymousScanArgs};
 
 use super::{JoinAsOf, Rows, Table, TableIntervals};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::frames::{condition_of, to_frame};
 
 impl Rows {
@@ -68,7 +68,7 @@ impl Table<'_> {
     /// cannot be collected.
     pub fn join_lazy_as_of(&self, events: LazyFrame, join: &JoinAsOf) -> Result<LazyFrame> {
         let events = events.collect().map_err(|error| {
-            crate::Error::usage(format!("the events cannot be collected: {error}"))
+            Error::usage(format!("the events cannot be collected: {error}"))
         })?;
         Ok(self.join_frame_as_of(&events, join)?.lazy())
     }
@@ -221,7 +221,7 @@ impl<R: ScannedRows> TableScan<R> {
     }
 }
 
-fn in_one_text(error: &crate::Error) -> String {
+fn in_one_text(error: &Error) -> String {
     let hints = error.hints().iter().map(|hint| format!("; hint: {hint}"));
     error.to_string() + &hints.collect::<String>()
 }

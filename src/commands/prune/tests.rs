@@ -173,7 +173,7 @@ fn a_pruned_date_is_kept_by_a_night_that_runs_again() {
 fn rows_that_were_pruned_do_not_come_back_when_the_copy_after_them_is_dropped() {
     let lake = lake();
     pruned(&lake);
-    let day = date("2024-01-02");
+    let day = date("2024-02-01");
     std::fs::write(lake.path().join("source.csv"), "id,price\n9,9\n").expect("written");
     let options = SnapshotOptions {
         date: Some(day),

@@ -216,10 +216,10 @@ const TEXT_BYTES: usize = 8;
 /// A column of a canonical type, from values as they are read.
 pub struct ColumnBuilder<'a> {
     to: DataType,
-    values: Values<'a>,
+    values: KeptValues<'a>,
 }
 
-enum Values<'a> {
+enum KeptValues<'a> {
     Int32(PrimitiveBuilder<Int32Type>),
     Int64(PrimitiveBuilder<Int64Type>),
     Float64(PrimitiveBuilder<Float64Type>),
@@ -233,11 +233,11 @@ impl<'a> ColumnBuilder<'a> {
     /// An empty column, of about so many rows.
     pub fn new(to: DataType, rows: usize) -> Self {
         let values = match &to {
-            DataType::Int32 => Values::Int32(PrimitiveBuilder::with_capacity(rows)),
-            DataType::Int64 => Values::Int64(PrimitiveBuilder::with_capacity(rows)),
-            DataType::Float64 => Values::Float64(PrimitiveBuilder::with_capacity(rows)),
-            kept if kept.is_nested() || kept == &DataType::Null => Values::Nested(Vec::new()),
-            _ => Values::Texts(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
+            DataType::Int32 => KeptValues::Int32(PrimitiveBuilder::with_capacity(rows)),
+            DataType::Int64 => KeptValues::Int64(PrimitiveBuilder::with_capacity(rows)),
+            DataType::Float64 => KeptValues::Float64(PrimitiveBuilder::with_capacity(rows)),
+            kept if kept.is_nested() || kept == &DataType::Null => KeptValues::Nested(Vec::new()),
+            _ => KeptValues::Texts(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
         };
         ColumnBuilder { to, values }
     }
@@ -245,18 +245,18 @@ impl<'a> ColumnBuilder<'a> {
     /// How many values there are.
     pub fn rows(&self) -> usize {
         match &self.values {
-            Values::Int32(values) => values.len(),
-            Values::Int64(values) => values.len(),
-            Values::Float64(values) => values.len(),
-            Values::Texts(texts) => texts.len(),
-            Values::Nested(values) => values.len(),
+            KeptValues::Int32(values) => values.len(),
+            KeptValues::Int64(values) => values.len(),
+            KeptValues::Float64(values) => values.len(),
+            KeptValues::Texts(texts) => texts.len(),
+            KeptValues::Nested(values) => values.len(),
         }
     }
 
     /// Adds a value, and says whether it may be one of the type; `null` is null.
     #[must_use]
     pub fn add(&mut self, value: JsonValue<'a>) -> bool {
-        if let Values::Nested(values) = &mut self.values {
+        if let KeptValues::Nested(values) = &mut self.values {
             values.push(value);
             return true;
         }
@@ -269,24 +269,24 @@ impl<'a> ColumnBuilder<'a> {
         };
         let text = text.as_deref();
         match &mut self.values {
-            Values::Int32(values) => add_number(values, text, text::integer),
-            Values::Int64(values) => add_number(values, text, text::integer),
-            Values::Float64(values) => add_number(values, text, text::float64),
-            Values::Texts(texts) => {
+            KeptValues::Int32(values) => add_number(values, text, text::integer),
+            KeptValues::Int64(values) => add_number(values, text, text::integer),
+            KeptValues::Float64(values) => add_number(values, text, text::float64),
+            KeptValues::Texts(texts) => {
                 texts.append_option(text);
                 true
             }
-            Values::Nested(_) => false,
+            KeptValues::Nested(_) => false,
         }
     }
 
     /// The values, if each is of the type.
     pub fn finish(self) -> Option<ArrayRef> {
         Some(match self.values {
-            Values::Int32(mut values) => Arc::new(values.finish()),
-            Values::Int64(mut values) => Arc::new(values.finish()),
-            Values::Float64(mut values) => Arc::new(values.finish()),
-            Values::Texts(mut texts) => {
+            KeptValues::Int32(mut values) => Arc::new(values.finish()),
+            KeptValues::Int64(mut values) => Arc::new(values.finish()),
+            KeptValues::Float64(mut values) => Arc::new(values.finish()),
+            KeptValues::Texts(mut texts) => {
                 let mut texts = texts.finish();
                 if self.to == DataType::Utf8 {
                     // They stay, and so would the memory that they were not in need of.
@@ -294,7 +294,7 @@ impl<'a> ColumnBuilder<'a> {
                 }
                 text::column(&texts, &self.to).ok()?
             }
-            Values::Nested(values) => {
+            KeptValues::Nested(values) => {
                 let values: Vec<Option<&JsonValue<'_>>> = values.iter().map(present).collect();
                 nullable(&values, &self.to).ok()?
             }
