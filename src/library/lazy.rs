@@ -67,9 +67,9 @@ impl Table<'_> {
     /// As [`join_as_of`](Self::join_as_of); a [`Usage`](crate::Kind::Usage) error for events that
     /// cannot be collected.
     pub fn join_lazy_as_of(&self, events: LazyFrame, join: &JoinAsOf) -> Result<LazyFrame> {
-        let events = events.collect().map_err(|error| {
-            Error::usage(format!("the events cannot be collected: {error}"))
-        })?;
+        let events = events
+            .collect()
+            .map_err(|error| Error::usage(format!("the events cannot be collected: {error}")))?;
         Ok(self.join_frame_as_of(&events, join)?.lazy())
     }
 }
