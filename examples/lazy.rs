@@ -1,5 +1,5 @@
-//! Orders joined to the items as of each order's own day, and what the items cost a year ago, with
-//! lazy frames of polars.
+//! Reads a table as of its first date, joins orders to the items as of each order's date, and counts
+//! what changed, with lazy frames of polars. The table's key is `id`, an integer.
 //!
 //! ```sh
 //! cargo run --example lazy --features lazy -- lake item
@@ -27,12 +27,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("the table has no copies".into());
     };
 
-    // Only the columns and row groups that the query needs are read.
+    // Only the column `id` is read, and row groups without such a row are skipped.
     let then = item.as_of(*first)?.lazy()?;
-    let then = then.filter(col("id").lt(lit(100))).collect()?;
-    println!("on {first}: {then:?}");
+    let then = then
+        .filter(col("id").lt(lit(100)))
+        .select([col("id")])
+        .collect()?;
+    println!("on {first}, {} items have an id below 100", then.height());
 
-    // Each order meets the item as it was on its own day.
+    // Each order is joined to the item as of the order's date.
     let orders = df!(
         "order" => [101, 102],
         "item_id" => [1i64, 1],
@@ -40,9 +43,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let join = JoinAsOf::new("day").on([("item_id", "id")]);
     let joined = item.join_lazy_as_of(orders.lazy(), &join)?;
-    println!("{:?}", joined.collect()?);
+    let joined = joined.collect()?;
+    println!(
+        "{} orders, with {:?}",
+        joined.height(),
+        joined.get_column_names()
+    );
 
     // What changed in between.
-    println!("{:?}", item.diff(*first, *last)?.frame()?);
+    let changes = item.diff(*first, *last)?.frame()?;
+    println!("{} changes until {last}", changes.height());
     Ok(())
 }

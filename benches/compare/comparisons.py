@@ -404,7 +404,7 @@ class Bench:
         )
 
     def framed(self, name: str, command: list[str]) -> Contender:
-        """A script that times itself, and whose frame is compared once, in a run that is not timed."""
+        """A script that times itself. An untimed run writes its frame for the comparison."""
         out = self.work / f"{''.join(filter(str.isalnum, name))}.parquet"
         self.prepare([*command, "--out", str(out)])
         return Contender(name, command, result=out, always=True)

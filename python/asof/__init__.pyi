@@ -250,8 +250,10 @@ class Rows:
         that library decides."""
 
     def to_polars(self) -> polars.DataFrame:
-        """The rows as a data frame. It is `polars.DataFrame(rows.collect())`, but the texts of a table
-        as of a date are not copied."""
+        """The rows as a polars data frame, equal to `polars.DataFrame(rows.collect())`.
+
+        Without `where`, the text columns of a table as of a date are read as string views, which is
+        faster."""
 
     def to_pandas(self) -> pandas.DataFrame:
         """`pandas.DataFrame.from_arrow(rows.collect())`. It needs pandas 3 and pyarrow."""

@@ -1,8 +1,7 @@
-//! Texts as views: each value says where its text begins in a shared buffer.
+//! Text columns as string views (`Utf8View`).
 //!
-//! A view of a decoded page or dictionary costs no copy of the text, and polars has its texts as
-//! views too. asof's own rules and files have texts one after the other, so views are only for
-//! those who take rows away.
+//! A view points into a decoded page or dictionary, so the text is not copied. polars stores strings
+//! in the same way. asof's own code and files use `Utf8`, so only rows that leave asof are views.
 
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ pub fn with_views(schema: &Schema) -> SchemaRef {
     ))
 }
 
-/// The columns of a batch in the order of a schema of [`with_views`].
+/// Casts a batch to a schema of [`with_views`]. Columns that the batch lacks become nulls.
 ///
 /// # Errors
 /// None is expected.
@@ -47,5 +46,5 @@ pub fn as_views(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> 
     });
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_>>()?, &options)
-        .internal_context(|| "cannot view texts".into())
+        .internal_context(|| "cannot convert text columns to string views".into())
 }

@@ -16,10 +16,12 @@ use crate::error::{Context, Error, Result};
 use crate::frames::{condition_of, to_frame};
 
 impl Rows {
-    /// The rows as a lazy frame of polars, which can be collected more than once. Nothing is read
-    /// before that. The columns that a query needs reach the Parquet reader, and so do its filters
-    /// that compare integers, text, dates and truth values with constants; polars does the others.
-    /// It needs the features `lazy` and `sql`; without `sql`, polars does all filters.
+    /// Returns the rows as a lazy frame of polars. Rows are read when it is collected, and each
+    /// `collect` reads them again. Only the columns that the query needs are read.
+    ///
+    /// It needs the feature `lazy`. With the feature `sql`, filters that compare integers, text,
+    /// dates or Booleans with constants, or test for nulls, are pushed down to the Parquet reader.
+    /// polars applies all other filters.
     ///
     /// ```
     /// use asof::{Lake, SnapshotOptions};
@@ -42,7 +44,7 @@ impl Rows {
     ///
     /// # Errors
     /// A [`Refused`](crate::Kind::Refused) error for a column that polars has no type for, as
-    /// [`frame`](Self::frame). A failure to read is one of polars, with the words of asof's.
+    /// [`frame`](Self::frame). If a read fails, `collect` returns a `PolarsError` with asof's message.
     pub fn lazy(self) -> Result<LazyFrame> {
         lazy(self)
     }
@@ -59,9 +61,10 @@ impl TableIntervals {
 }
 
 impl Table<'_> {
-    /// Joins events, each to the table as of its own date, as
-    /// [`join_frame_as_of`](Self::join_frame_as_of) does. The dates of the events tell which copies
-    /// are read, so the events are collected first, and the result is in memory.
+    /// Joins each event to the table as of the event's date, like
+    /// [`join_frame_as_of`](Self::join_frame_as_of). This is not lazy: it collects the events and
+    /// joins them at once, because their dates decide which copies are read. The result is a lazy
+    /// frame of rows in memory.
     ///
     /// # Errors
     /// As [`join_as_of`](Self::join_as_of); a [`Usage`](crate::Kind::Usage) error for events that
@@ -166,11 +169,11 @@ impl<R: ScannedRows> AnonymousScan for TableScan<R> {
                 }
             }
         }
-        // Where only the number of rows is wanted, some column tells it.
+        // A count of rows needs one column.
         if columns.is_empty() {
             columns.extend(self.schema.iter_names_cloned().take(1));
         }
-        // The first rows are those before the filter.
+        // `n_rows` counts rows before the filter, so no condition is pushed down with it.
         let pushed = predicate
             .as_ref()
             .filter(|_| cfg!(feature = "sql") && n_rows.is_none());
@@ -180,7 +183,7 @@ impl<R: ScannedRows> AnonymousScan for TableScan<R> {
             .read(&names, condition.as_deref(), n_rows)
             .map_err(|error| PolarsError::ComputeError(in_one_text(&error).into()))?;
         if let Some(predicate) = predicate {
-            // What asof was not asked for is left to polars.
+            // The condition may keep more rows than the filter, so polars applies all of it.
             frame = frame.lazy().filter(predicate).collect()?;
         }
         match with_columns {

@@ -173,9 +173,13 @@ impl Rows {
         self.0.read_alone(&names)
     }
 
-    /// Reads the rows as [`read`](Self::read) does, with columns of text as
-    /// [`Utf8View`](arrow::datatypes::DataType::Utf8View), which copies no text that is read from a
-    /// copy in the lake. A batch is a whole row group then. Returns the schema with the batches.
+    /// Reads the rows as [`read`](Self::read) does, but returns text columns as
+    /// [`Utf8View`](arrow::datatypes::DataType::Utf8View), with their schema. Text in lists and
+    /// structs stays as it is.
+    ///
+    /// Text from a snapshot in the lake is not copied, and each batch is a whole row group. Rows
+    /// from intervals or from an external table come in the batches of [`read`](Self::read), and
+    /// are converted.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -1,8 +1,8 @@
 """Frames of polars, by polars alone.
 
 read       the file of one copy.
-intervals  events joined by `join_asof` to the intervals that began last; those that ended before the event's date count as none.
-snapshots  the events of each date joined to the copy of that date, a date a thread.
+intervals  joins each event by `join_asof` to the latest interval that began by its date; one that ended earlier is no match.
+snapshots  joins the events of each date to the copy of that date, one thread per date.
 """
 
 import os
@@ -24,9 +24,8 @@ def main() -> None:
         return pl.read_parquet(copies[options.date], hive_partitioning=False)
 
     def by_intervals() -> pl.DataFrame:
-        scan = pl.scan_parquet(options.lake / "item/intervals/item.parquet").select("id", *COLUMNS, "active_start", "active_end")
-        # The events come by date. Within a key, intervals are in the order of their start.
-        intervals = scan.sort("active_start", maintain_order=True)
+        # The events are sorted by date, and the intervals by start within each key, as `join_asof` needs them.
+        intervals = pl.scan_parquet(options.lake / "item/intervals/item.parquet").select("id", *COLUMNS, "active_start", "active_end")
         joined = events.lazy().join_asof(
             intervals, left_on="date", right_on="active_start", by_left="item_id", by_right="id", strategy="backward", check_sortedness=False
         )

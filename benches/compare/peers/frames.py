@@ -1,7 +1,7 @@
 """What the scripts that give frames share: their arguments, the events, and the clock.
 
-The time is that from the call to the frame. Starting Python, loading the libraries and reading the events are left out, since they
-are the same for all and a notebook has done them before.
+The time is that from the call to the frame. It excludes starting Python, loading libraries and reading the events, which cost the
+same everywhere.
 """
 
 from __future__ import annotations

@@ -193,7 +193,10 @@ fn rows_that_were_pruned_do_not_come_back_when_the_copy_after_them_is_dropped() 
     };
     let error = taken_away().expect_err("the intervals have the rows of the pruned copy");
     assert_eq!(error.kind(), Kind::Refused);
-    assert_eq!(error.hints(), ["asof compact item, and then drop it"]);
+    assert_eq!(
+        error.hints(),
+        ["asof compact item, to take the snapshot in"]
+    );
     lake.compact("item");
     taken_away().expect("dropped");
     assert!(!table_status(&lake).derived.contains(&day));

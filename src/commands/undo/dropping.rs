@@ -19,7 +19,8 @@ use crate::storage::lake::paths;
 ///
 /// # Errors
 /// A usage error for an external table, and for a date that never had a snapshot; a refusal if only
-/// the intervals have its rows; a conflict if another writer replaces the snapshot meanwhile.
+/// the intervals have its rows, or if they do not have those of the snapshot that replaced a pruned
+/// one; a conflict if another writer replaces the snapshot meanwhile.
 pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result<DropReport> {
     let table = managed(workspace, &options.table)?;
     let date = options.date;
@@ -76,8 +77,8 @@ pub fn drop_snapshot(workspace: &Workspace<'_>, options: &DropOptions) -> Result
     Ok(report)
 }
 
-/// Refuses a snapshot that took the place of a pruned one, until the intervals have its rows:
-/// without it, they would give those of the pruned one.
+/// Refuses to drop a snapshot that replaced a pruned one if the intervals still hold the pruned
+/// rows: after the drop, reads of that date would return those rows.
 fn check_not_behind(
     known: &Intervals,
     table: &TableName,
@@ -87,11 +88,11 @@ fn check_not_behind(
     let observed = known.snapshot(date).filter(|observed| observed.is_proven());
     match (observed, content) {
         (Some(observed), Some(content)) if !observed.is(content) => Err(Error::refused(format!(
-            "table {table}: the snapshot of {date} replaced a pruned one, whose rows are still in \
-             the intervals and would be served in its place"
+            "table {table}: the intervals still have the rows that the snapshot of {date} replaced, \
+             and reads of that date would return them after the drop"
         ))
         .hint(format!(
-            "asof compact {}, and then drop it",
+            "asof compact {}, to take the snapshot in",
             word(table.as_str())
         ))),
         _ => Ok(()),
