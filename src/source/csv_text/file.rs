@@ -213,11 +213,13 @@ impl CsvFile {
             number,
         } = columns;
         let CsvFile { name, form, .. } = self;
-        let lines = usize::try_from(newlines(&piece.text)).unwrap_or(0) + 1;
+        // Blank lines are no rows, and a row has a byte for each column, unless it is short.
+        let lines = usize::try_from(newlines(&piece.text)).unwrap_or(usize::MAX);
+        let about = lines.min(piece.text.len() / schema.fields().len().max(1)) + 1;
         let mut builders: Vec<StringBuilder> = schema
             .fields()
             .iter()
-            .map(|_| StringBuilder::with_capacity(lines.min(most), 0))
+            .map(|_| StringBuilder::with_capacity(about.min(most), 0))
             .collect();
         let mut places = Vec::new();
         let mut record = ByteRecord::new();

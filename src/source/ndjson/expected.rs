@@ -160,7 +160,8 @@ impl StreamedLines {
                 length *= 2;
             };
             let first = self.next;
-            self.next.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+            let piece = LinesPiece::new(first, bytes, is_cut);
+            self.next.line = piece.next_line();
             if is_end {
                 self.text = None;
                 self.next = ValuePlace {
@@ -168,8 +169,8 @@ impl StreamedLines {
                     line: 1,
                 };
             }
-            if !bytes.is_empty() {
-                return Ok(Some(LinesPiece::new(first, bytes, is_cut)));
+            if !piece.is_empty() {
+                return Ok(Some(piece));
             }
         }
     }

@@ -28,6 +28,8 @@ pub(super) type PlacedObject<'a> = (ValuePlace, Fields<'a>);
 pub(super) struct LinesPiece {
     first: ValuePlace,
     text: Vec<u8>,
+    /// How many lines end in the text.
+    ended: usize,
     /// Whether the text is the beginning of a line that is not read here.
     is_cut: bool,
 }
@@ -37,9 +39,20 @@ impl LinesPiece {
     pub(super) fn new(first: ValuePlace, text: Vec<u8>, is_cut: bool) -> Self {
         LinesPiece {
             first,
+            ended: memchr::memchr_iter(b'\n', &text).count(),
             text,
             is_cut,
         }
+    }
+
+    /// Whether there is no text.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Which line comes next.
+    pub(super) fn next_line(&self) -> u64 {
+        self.first.line + self.ended as u64
     }
 
     /// The objects as rows of some columns; null where one has no value. `is_taken` says whether a
@@ -51,7 +64,9 @@ impl LinesPiece {
         is_taken: impl Fn(&JsonValue<'_>, usize) -> bool,
     ) -> Option<RecordBatch> {
         let mut rows = 0;
-        let about = memchr::memchr_iter(b'\n', &self.text).count() + 1;
+        // Blank lines are no rows, and a row has at least some bytes of a column.
+        let width = schema.fields().len().max(1);
+        let about = self.ended.min(self.text.len() / width) + 1;
         let of = schema.fields().iter();
         let mut columns: Vec<_> = of
             .map(|field| ColumnBuilder::new(field.data_type().clone(), about))
@@ -291,8 +306,9 @@ impl LinesPieces {
             }
             *text = Some((start + bytes.len() as u64, end));
             let first = self.next;
-            self.next.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-            return Ok(Some(LinesPiece::new(first, bytes, is_cut)));
+            let piece = LinesPiece::new(first, bytes, is_cut);
+            self.next.line = piece.next_line();
+            return Ok(Some(piece));
         }
         Ok(None)
     }
@@ -303,5 +319,26 @@ impl Iterator for LinesPieces {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_piece().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn blank_lines_take_no_memory_in_any_column() {
+        let fields = (0..100).map(|at| Field::new(format!("c{at}"), DataType::Int64, true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let text = format!("{{\"c7\":7}}\n{}", "\n".repeat(1 << 17)).into_bytes();
+        let piece = LinesPiece::new(ValuePlace { file: 0, line: 1 }, text, false);
+        let rows = piece.rows(&schema, |_, _| true).expect("one object");
+        assert_eq!(rows.num_rows(), 1);
+        assert!(rows.get_array_memory_size() < 8 << 20);
+        assert_eq!(piece.next_line(), (1 << 17) + 2);
     }
 }
