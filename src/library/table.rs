@@ -177,9 +177,9 @@ impl Rows {
     /// [`Utf8View`](arrow::datatypes::DataType::Utf8View), with their schema. Text in lists and
     /// structs stays as it is.
     ///
-    /// Text from a snapshot in the lake is not copied, and each batch is a whole row group. Rows
-    /// from intervals or from an external table come in the batches of [`read`](Self::read), and
-    /// are converted.
+    /// Text from a snapshot in the lake is not copied, and a batch is a whole row group, unless its
+    /// rows are wide. Rows from intervals or from an external table come in the batches of
+    /// [`read`](Self::read), and are converted.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -52,7 +52,8 @@ use crate::storage::parquet::footer::Footer;
 
 /// Rows in a batch of a range that is read at once: a larger one costs fewer allocations.
 const RANGE_BATCH_ROWS: usize = 32_768;
-/// Rows in a batch of a row group that is decoded whole, for those who keep all rows.
+/// Rows in a batch whose texts are views: whoever reads views keeps all rows, and then a row group
+/// is best one batch.
 const GROUP_BATCH_ROWS: usize = 65_536;
 /// About how many bytes a batch has at most, if its rows are not longer.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -246,12 +247,7 @@ impl ParquetObject {
         let object = self.held(false)?;
         let columns = columns.map(<[String]>::to_vec);
         let decoded = each((0..groups).map(Ok), move |group| {
-            let choice = RowChoice {
-                groups: Some(vec![group]),
-                batch_rows: object.has_views.then_some(GROUP_BATCH_ROWS),
-                ..RowChoice::default()
-            };
-            let rows = object.decode(object.metadata.clone(), columns.as_deref(), choice)?;
+            let rows = object.read_groups_where(columns.as_deref(), None, vec![group])?;
             rows.collect::<Result<Vec<_>>>()
         })?;
         Ok(Box::new(flatten(decoded)))
@@ -549,7 +545,12 @@ impl ParquetObject {
     fn batch_rows(&self, columns: Option<&[String]>) -> usize {
         let row_bytes = self.bytes_in_memory(columns) / self.rows().max(1);
         let rows = BATCH_BYTES / row_bytes.max(1);
-        usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.clamp(1, BATCH_ROWS))
+        let most = if self.has_views {
+            GROUP_BATCH_ROWS
+        } else {
+            BATCH_ROWS
+        };
+        usize::try_from(rows).map_or(most, |rows| rows.clamp(1, most))
     }
 
     fn with_columns<T>(
