@@ -155,7 +155,7 @@ impl Rows {
     fn to_polars<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let frame = py.import("polars")?.getattr("DataFrame")?;
         let rows = match &self.from {
-            // polars has its texts as views, and would copy others.
+            // polars stores text as views, and would copy any other.
             RowsFrom::Table(rows, selected) if selected.condition.is_none() => {
                 let (rows, selected) = (rows.clone(), selected.clone());
                 let read = move || {

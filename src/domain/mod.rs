@@ -39,7 +39,7 @@
 //! | what stands for the date in a job's SQL and in a source | [`placeholders`] |
 //! | which type a column has in all outputs of a job | [`output_types`] |
 //! | which dates of a backfill are to be run | [`staleness`] |
-//! | texts as views, for those who take rows away | [`text_views`] |
+//! | text columns as string views, for rows that leave asof | [`text_views`] |
 //! | which columns a warehouse expects of intervals | [`warehouse_columns`]; the text of a surrogate key, [`surrogate_key`] |
 //! | which outputs the copies of some dates decide, so that a repair runs them again | [`repair`] |
 //! | what OpenLineage is told of a run | [`lineage`] |

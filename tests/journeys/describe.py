@@ -222,8 +222,8 @@ equal(
 equal("schema", pl.read_parquet_schema("differ.parquet")["price"], pl.Decimal(9, 2))
 for day, kinds in [(before, "('delete', 'update_preimage')"), (after, "('insert', 'update_postimage')")]:
     rows = f"select * exclude (_change_type) from 'differ.parquet' where _change_type in {kinds}"
-    strangers = duckdb.sql(f"select count(*) from ({rows} except select * replace (status::varchar as status) from {day})")
-    equal(f"rows of {day}", strangers.fetchall()[0][0], 0)
+    unexpected = duckdb.sql(f"select count(*) from ({rows} except select * replace (status::varchar as status) from {day})")
+    equal(f"rows of {day}", unexpected.fetchall()[0][0], 0)
     names = duckdb.sql(f"select count(*) from read_csv('differ.csv') where _change_type in {kinds}").fetchall()[0][0]
     equal(f"rows of {day} in CSV", names, duckdb.sql(f"select count(*) from ({rows})").fetchall()[0][0])
 

@@ -183,7 +183,7 @@ fn rows_that_were_pruned_do_not_come_back_when_the_copy_after_them_is_dropped() 
     };
     let options = options.source(lake.path().join("source.csv").display().to_string());
     snapshot(&lake.workspace(), "item", &options, &mut std::io::empty()).expect("replaced");
-    let taken_away = || {
+    let drop_it = || {
         let options = DropOptions {
             table: "item".into(),
             date: day,
@@ -191,14 +191,14 @@ fn rows_that_were_pruned_do_not_come_back_when_the_copy_after_them_is_dropped() 
         };
         drop_snapshot(&lake.workspace(), &options)
     };
-    let error = taken_away().expect_err("the intervals have the rows of the pruned copy");
+    let error = drop_it().expect_err("the intervals have the rows of the pruned copy");
     assert_eq!(error.kind(), Kind::Refused);
     assert_eq!(
         error.hints(),
         ["asof compact item, to take the snapshot in"]
     );
     lake.compact("item");
-    taken_away().expect("dropped");
+    drop_it().expect("dropped");
     assert!(!table_status(&lake).derived.contains(&day));
     lake.compact("item");
     assert!(!table_status(&lake).derived.contains(&day));
