@@ -10,6 +10,7 @@
 mod columns;
 mod openlineage;
 mod row_limits;
+mod spark;
 mod table;
 mod variables;
 mod wrong;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 pub use self::columns::ColumnConfig;
 pub use self::openlineage::OpenLineageConfig;
 pub use self::row_limits::LimitsConfig;
+pub use self::spark::SparkConfig;
 use self::table::check_word;
 pub use self::table::{HookCommand, Scd2Config, TableConfig};
 use self::variables::expand;
@@ -55,6 +57,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Where events of OpenLineage are sent.
     pub openlineage: OpenLineageConfig,
+    /// The cluster of `--engine spark`.
+    pub spark: SparkConfig,
     /// Slowly changing tables, by name.
     pub tables: BTreeMap<String, TableConfig>,
     /// Event tables, by name.

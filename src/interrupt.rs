@@ -9,6 +9,7 @@
 //! | temporary files and folders | [`temporary`] |
 //! | folders that are made for an object | [`MadeFolder`] |
 //! | programs of users' own | [`RunningProgram`] |
+//! | what another machine does for this process | `RemoteWork` |
 //! | what was published | [`published`] |
 //!
 //! Threads are not stopped: they go on until the process ends, and wait at the gate
@@ -43,6 +44,9 @@ struct Remains {
     paths: BTreeMap<PathBuf, Remnant>,
     /// The process groups of programs, by the process that leads each.
     programs: BTreeSet<i32>,
+    /// What tells other machines to stop, by a number.
+    #[cfg(feature = "spark")]
+    elsewhere: BTreeMap<u64, Arc<dyn Fn() + Send + Sync>>,
     published: PublishedDates,
 }
 
@@ -61,6 +65,8 @@ enum Remnant {
 static REMAINS: Mutex<Remains> = Mutex::new(Remains {
     paths: BTreeMap::new(),
     programs: BTreeSet::new(),
+    #[cfg(feature = "spark")]
+    elsewhere: BTreeMap::new(),
     published: BTreeMap::new(),
 });
 /// Held for reading by what must not be interrupted, and for writing, and for good, by [`stop`].
@@ -295,6 +301,38 @@ fn kill_group(process: i32, signal: Signal) {
     }
 }
 
+/// Work on another machine, which is told to stop if the process is interrupted while this value
+/// lives.
+#[cfg(feature = "spark")]
+pub struct RemoteWork {
+    number: u64,
+}
+
+#[cfg(feature = "spark")]
+impl RemoteWork {
+    /// Work that `stop` tells to stop, within seconds.
+    pub fn of(stop: impl Fn() + Send + Sync + 'static) -> Self {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        remains().elsewhere.insert(number, Arc::new(stop));
+        RemoteWork { number }
+    }
+
+    /// Tells all work to stop, and does not wait for it.
+    fn stop_all() -> Vec<std::thread::JoinHandle<()>> {
+        let works: Vec<_> = remains().elsewhere.values().cloned().collect();
+        let stop = |work: Arc<dyn Fn() + Send + Sync>| std::thread::spawn(move || work());
+        works.into_iter().map(stop).collect()
+    }
+}
+
+#[cfg(feature = "spark")]
+impl Drop for RemoteWork {
+    fn drop(&mut self) {
+        remains().elsewhere.remove(&self.number);
+    }
+}
+
 /// Stops publishing, ends programs, removes what is temporary, and returns what was published.
 /// Nothing can be published any more; the caller ends the process.
 pub fn stop() -> PublishedDates {
@@ -303,10 +341,15 @@ pub fn stop() -> PublishedDates {
     for process in programs {
         kill_group(process, Signal::TERM);
     }
+    #[cfg(feature = "spark")]
+    let elsewhere = RemoteWork::stop_all();
+    #[cfg(not(feature = "spark"))]
+    let elsewhere: [std::thread::JoinHandle<()>; 0] = [];
     let mut gate_is_closed = false;
     for _ in 0..GRACE.as_millis() / STEP.as_millis() {
         gate_is_closed = gate_is_closed || close_gate();
-        if gate_is_closed && remains().programs.is_empty() {
+        let is_told = elsewhere.iter().all(|told| told.is_finished());
+        if gate_is_closed && is_told && remains().programs.is_empty() {
             break;
         }
         std::thread::sleep(STEP);

@@ -272,6 +272,7 @@ impl CommandRun<'_> {
             only: args.only,
             accept: args.accept,
             using: shared.using.into(),
+            engine: args.engine.into(),
             workers: args.workers,
             tolerance: shared.tolerance,
             lag: shared.lag,
@@ -458,6 +459,7 @@ fn compact_options(args: CompactArgs, on: impl Fn(Day) -> NaiveDate) -> CompactO
             deleted_column: args.deleted_column,
         },
         full: args.full,
+        engine: args.engine.into(),
         dry_run: args.dry_run,
     }
 }

@@ -195,7 +195,7 @@ impl JoinRun {
         let needs = self.dated.needs()?;
         let columns = Arc::new(self.dated.columns(&needs)?);
         let spec = &self.dated.spec;
-        self.events.types.pinned = needs.last().map(|need| need.text_keys(spec));
+        self.events.types.pinned = needs.last().map(|need| need.columns.text_keys(spec));
         let mut report = self.planned(workspace, &needs);
         if let Some(footer) = recorded.filter(|footer| footer.inputs == inputs) {
             report.action = JoinAction::UpToDate;

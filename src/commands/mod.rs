@@ -12,6 +12,7 @@ pub mod describe;
 #[cfg(all(test, feature = "frames"))]
 mod describe_tests;
 pub mod diff;
+pub mod engine;
 pub mod expand;
 mod forbidden_places;
 pub mod history;

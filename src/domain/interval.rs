@@ -58,8 +58,13 @@ impl Convention {
 
     /// The condition that selects the rows as of a date, to be shown to users.
     pub fn condition(&self, date: &str) -> String {
-        let start = &self.start_column;
-        let end = &self.end_column;
+        self.condition_of(date, str::to_owned)
+    }
+
+    /// The same condition with its columns quoted.
+    pub fn condition_of(&self, date: &str, quoted: impl Fn(&str) -> String) -> String {
+        let start = quoted(&self.start_column);
+        let end = quoted(&self.end_column);
         let comparison = if self.exclusive { ">" } else { ">=" };
         if self.open_null {
             format!("{start} <= {date} AND ({end} {comparison} {date} OR {end} IS NULL)")

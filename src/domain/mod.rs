@@ -85,6 +85,8 @@ pub mod retention;
 pub mod row_limits;
 pub mod scd2;
 pub mod schema;
+#[cfg(feature = "spark")]
+pub mod spark_compaction;
 pub mod staleness;
 pub mod surrogate_key;
 pub mod text;

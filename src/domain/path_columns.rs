@@ -84,6 +84,12 @@ impl PathColumns {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
+    /// The same names, each with the value of the path.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        let columns = self.columns.iter();
+        columns.map(|column| (column.name.as_str(), column.value.as_str()))
+    }
+
     /// The other columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

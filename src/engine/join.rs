@@ -118,9 +118,24 @@ impl JoinColumns {
         self.selected == other.selected && self.keys == other.keys && self.read == other.read
     }
 
+    /// The columns that the output gets, by their own names.
+    pub fn selected(&self) -> &SchemaRef {
+        &self.selected
+    }
+
     /// The columns that are read.
     pub fn schema(&self) -> &SchemaRef {
         &self.read
+    }
+
+    /// The events' columns that are joined to keys of text, as text: a date whose codes are all
+    /// digits has codes all the same.
+    pub fn text_keys(&self, spec: &JoinSpec) -> SchemaRef {
+        let pairs = spec.on.iter().zip(&self.keys);
+        let fields = pairs
+            .filter(|(_, key)| key.data_type() == &DataType::Utf8)
+            .map(|((events, _), _)| Field::new(events, DataType::Utf8, true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// The types of the key's columns, in the order in which they are joined.

@@ -15,6 +15,8 @@ pub mod join_input;
 pub mod pins;
 pub mod scd2;
 pub mod selection;
+#[cfg(feature = "spark")]
+pub mod spark;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod statistics;

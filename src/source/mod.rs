@@ -284,6 +284,52 @@ pub fn has_path_columns(files: &[Object], own: &Schema, rules: &TypeRules) -> Re
         }))
 }
 
+/// Files whose folders add the same columns with the same values to their rows.
+#[cfg(feature = "spark")]
+pub struct FolderValues {
+    /// The files.
+    pub files: Vec<Object>,
+    values: Vec<path_columns::FolderValue>,
+}
+
+#[cfg(feature = "spark")]
+impl FolderValues {
+    /// Files to whose rows no folder adds anything.
+    pub fn none(files: Vec<Object>) -> Self {
+        FolderValues {
+            files,
+            values: Vec::new(),
+        }
+    }
+
+    /// The value of a column as text, if the folders add it: `Some(None)` is a null.
+    pub fn value(&self, column: &str) -> Option<Option<&str>> {
+        let value = self.values.iter().find(|(name, _)| name == column)?;
+        Some(value.1.as_deref())
+    }
+}
+
+/// Parquet files by the columns that folders add to their rows.
+///
+/// # Errors
+/// As [`read`].
+#[cfg(feature = "spark")]
+pub fn folder_values(files: &[Object], rules: &TypeRules) -> Result<Vec<FolderValues>> {
+    let folders = FolderColumns::of(files, rules)?;
+    let mut groups: Vec<FolderValues> = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        let values = folders.added_to(at, file)?;
+        match groups.iter_mut().find(|group| group.values == values) {
+            Some(group) => group.files.push(file.clone()),
+            None => groups.push(FolderValues {
+                files: vec![file.clone()],
+                values,
+            }),
+        }
+    }
+    Ok(groups)
+}
+
 /// Reads files as one table, like [`read`], but for texts that Parquet files have in short
 /// dictionaries: those come as dictionaries, unless they are one of the columns `but`. The schema
 /// is the one that [`read`] gives.

@@ -26,14 +26,24 @@ use arrow::array::{
 };
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+#[cfg(feature = "spark")]
+use arrow::util::display::array_value_to_string;
 use chrono::NaiveDate;
 
 use super::TypeRules;
 use crate::domain::cast::{cast_exactly, conform, quoted};
 use crate::domain::layout::Layout;
 use crate::domain::path_columns::first_disagreeing;
+#[cfg(feature = "spark")]
+use crate::error::Context;
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
+#[cfg(feature = "spark")]
+use crate::storage::parquet::object::ParquetObject;
+
+/// The name of a column that a folder holds, and its value as text, unless it is null.
+#[cfg(feature = "spark")]
+pub(super) type FolderValue = (String, Option<String>);
 
 /// What Hive writes for a null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -250,6 +260,30 @@ impl FolderColumns {
             expected: rules.expected.clone().filter(|_| self.are_constant()),
             ..rules.clone()
         }
+    }
+
+    /// The columns that folders add to the rows of a file, each with its value as text. The file
+    /// is opened if folders hold columns, since it may have them itself.
+    #[cfg(feature = "spark")]
+    pub(super) fn added_to(&self, at: usize, file: &Object) -> Result<Vec<FolderValue>> {
+        let is_added = |column: &&Column| column.role == Role::Added;
+        if !self.columns.iter().any(|column| is_added(&column)) {
+            return Ok(Vec::new());
+        }
+        let opened = ParquetObject::open_listed(file)?;
+        let added = self
+            .columns
+            .iter()
+            .filter(is_added)
+            .filter(|column| own(opened.schema(), &column.name).is_none());
+        let value = |column: &Column| {
+            let is_null = column.values.is_null(at);
+            let text = || array_value_to_string(&column.values, at);
+            let value = (!is_null).then(text).transpose();
+            let value = value.io_context(|| format!("column '{}'", column.name))?;
+            Ok((column.name.clone(), value))
+        };
+        added.map(value).collect()
     }
 
     /// The files' columns, and then those of their folders.

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::engine::EngineArgs;
 use super::tables::FormatArg;
 use super::values::{
     ColumnTypes, column_types, csv, day, days, known_at, latest_or_day, only, renamed,
@@ -40,9 +41,9 @@ pub struct BackfillArgs {
     /// join]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// The engine that runs the jobs
-    #[arg(long, value_name = "ENGINE", default_value = "local")]
-    pub engine: EngineArg,
+    /// What runs the jobs.
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// What `join` has too.
     #[command(flatten)]
     pub options: EventsOptions,
@@ -214,11 +215,4 @@ impl From<UsingArg> for RowSource {
             UsingArg::Intervals => RowSource::Intervals,
         }
     }
-}
-
-/// What runs jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EngineArg {
-    /// This machine
-    Local,
 }

@@ -1,6 +1,7 @@
 //! The command line: names, flags and defaults are a contract, and docs/cli.md is made from them.
 
 mod adopt;
+mod engine;
 mod jobs;
 mod looking;
 mod prune;
@@ -15,9 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::adopt::{AdoptArgs, DatesArg, PresetArg};
+pub use self::engine::{EngineArg, EngineArgs};
 pub use self::jobs::{
-    AdHocArgs, BackfillArgs, EngineArg, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, PlanArgs,
-    UsingArg,
+    AdHocArgs, BackfillArgs, EventsJoinArgs, EventsOptions, HowArg, JoinArgs, PlanArgs, UsingArg,
 };
 pub use self::looking::{
     DescribeArgs, DiffArgs, HistoryArgs, PartitionsArgs, ReportArgs, SchemaArgs, ShowArgs,

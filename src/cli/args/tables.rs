@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::engine::EngineArgs;
 use super::values::{ColumnTypes, column_types, csv, day, dedup, latest_or_day};
 use crate::commands::snapshot::IfExists;
 use crate::commands::sources::GivenSource;
@@ -296,6 +297,9 @@ pub struct CompactArgs {
     /// Rebuild from all snapshots, with the settings of the existing intervals
     #[arg(long)]
     pub full: bool,
+    /// What compares the copies.
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,

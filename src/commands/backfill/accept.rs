@@ -2,20 +2,21 @@
 //!
 //! An output is accepted if nothing but the job differs from what its footer recorded. Its rows are
 //! written again, with the hash of the job of now, and with that of the job that made them
-//! ([`OutputFooter::made_by`]). So a rerun finds it up to date, and `asof verify --recompute`,
+//! ([`OutputFooter::made_by`]). Of an engine's files only `_asof.json` is written again. So a rerun finds it up to date, and `asof verify --recompute`,
 //! which compares the rows with those of a fresh run, tells whether the acceptance was right.
 
 use chrono::NaiveDate;
 
 use super::job::ResolvedJob;
+use super::job_output::{JobOutput, OutputFolder};
 use super::report::{DateAction, DateReport};
-use super::states::recorded_in;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Result};
 use crate::interrupt::{published, uninterrupted};
 use crate::parallel::{self, object_threads};
 use crate::storage::lake::commit::{Published, Staged};
 use crate::storage::lake::location::Object;
+use crate::storage::parquet::folder_record::FolderRecord;
 use crate::storage::parquet::footer::{Content, Footer, OutputFooter};
 use crate::storage::parquet::object::ParquetObject;
 use crate::storage::parquet::writer::ObjectWriter;
@@ -53,13 +54,11 @@ impl ResolvedJob {
             DateState::UpToDate => DateAction::UpToDate,
             _ => DateAction::Skipped,
         };
-        let object = self.outputs.get(&date);
-        let object = object.and_then(|objects| self.own(date, objects));
-        let (DateState::Stale(_), Some(object)) = (state, object) else {
+        let (DateState::Stale(_), Some(output)) = (state, self.output_of(date)?) else {
             return Ok(skipped);
         };
         let now = self.inputs(date)?;
-        let recorded = recorded_in(object)?.footer;
+        let recorded = output.record()?.footer;
         let is_of_other_job = !self.hash.is(&recorded.inputs.job);
         let of_now = Inputs {
             job: now.job.clone(),
@@ -84,8 +83,29 @@ impl ResolvedJob {
             ..recorded
         };
         report.rows = Some(footer.rows);
-        self.write_again(date, object, footer)?;
+        match &output {
+            JobOutput::Object(object) => self.write_again(date, object, footer)?,
+            JobOutput::Folder(folder) => self.record_again(date, folder, footer)?,
+        }
         Ok(DateAction::Accepted)
+    }
+
+    /// Says of the files of an engine what they are made from now.
+    fn record_again(
+        &self,
+        date: NaiveDate,
+        folder: &OutputFolder,
+        output: OutputFooter,
+    ) -> Result<()> {
+        let record = FolderRecord {
+            output,
+            ..folder.record.clone()
+        };
+        uninterrupted(|| {
+            record.publish(&folder.folder)?;
+            published(&self.name, Some(date), folder.folder.as_local());
+            Ok(())
+        })
     }
 
     /// Writes the rows of an output again, with another footer.

@@ -12,12 +12,13 @@ use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::job::ResolvedJob;
+use super::job_output::JobOutput;
 use super::outputs::outputs_below;
 use crate::commands::Workspace;
 use crate::domain::layout::Layout;
 use crate::error::Result;
 use crate::storage::lake::hints::{publish_hint, read_hint};
-use crate::storage::lake::location::{Location, Object};
+use crate::storage::lake::location::Location;
 use crate::storage::lake::paths;
 
 /// What the lake remembers of an ad-hoc job.
@@ -105,7 +106,7 @@ impl AdHocOutput {
     pub(in crate::commands) fn outputs(
         &self,
         root: &Location,
-    ) -> Result<BTreeMap<NaiveDate, Object>> {
+    ) -> Result<BTreeMap<NaiveDate, JobOutput>> {
         outputs_below(root, &Layout::parse(&self.layout)?, &self.job)
     }
 }

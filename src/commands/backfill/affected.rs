@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::job::{ResolvedJob, layout_of};
+use super::job_output::{JobOutput, OutputRecord};
 use super::options::BackfillOptions;
 use super::outputs::outputs_below;
 use super::relations::{Reads, View};
 use super::resolve::{DescribedJob, ResolvedWork};
-use super::states::{OutputRecord, recorded_in};
 use crate::commands::Workspace;
 use crate::domain::repair::{LabelWindow, OutputFacts, RepairScope};
 use crate::domain::staleness::{EventsInput, Inputs, StateFilter};
@@ -86,16 +86,16 @@ pub(in crate::commands) fn affected_dates(
     // The output of a month may be made from outputs of its days.
     let first = scope.first().filter(|_| changes.outputs.is_empty());
     let is_early = |date: &NaiveDate| first.is_some_and(|first| *date < first);
-    let outputs: Vec<(NaiveDate, Object)> = outputs
+    let outputs: Vec<(NaiveDate, JobOutput)> = outputs
         .into_iter()
         .filter(|(date, _)| !is_early(date))
         .collect();
     let may_read = |date: NaiveDate| windows.iter().any(|window| window.admits(scope, date));
     let threads = object_threads(described.output.store().is_some());
-    let candidates = parallel::map(threads, &outputs, |(date, object)| {
+    let candidates = parallel::map(threads, &outputs, |(date, output)| {
         // What cannot be read may be affected, and is told of by the run.
         may_read(*date)
-            || recorded_in(object).map_or(true, |recorded| {
+            || output.record().map_or(true, |recorded| {
                 recorded.names_a_copy_of(scope) || recorded.names_an_output(&work, changes)
             })
     });
@@ -110,8 +110,9 @@ pub(in crate::commands) fn affected_dates(
     let mut dates = job.dates(range);
     dates.retain(|date| candidates.contains(date));
     let dates = job.affected(&dates, changes, &windows)?;
-    let outputs = dates.iter().map(|date| job.path(*date).to_string());
-    let outputs = outputs.collect();
+    let places = dates.iter().map(|date| job.places(*date));
+    let outputs = places.collect::<Result<Vec<_>>>()?.concat();
+    let outputs = outputs.into_iter().collect();
     AffectedDates::of(dates, outputs)
 }
 

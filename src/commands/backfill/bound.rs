@@ -239,6 +239,19 @@ impl BoundTable<'_> {
         })
     }
 
+    /// Every column that the view could have, if its table had it on other dates.
+    ///
+    /// # Errors
+    /// A failure or refusal of reading footers, or types that do not widen.
+    #[cfg(feature = "sql")]
+    pub(super) fn every_column(&self) -> Result<SchemaRef> {
+        match self.view {
+            View::AsOf => self.history.every_column(),
+            View::Snapshots => self.history.columns_known(self.serving),
+            View::Intervals => self.history.columns_of_intervals(self.serving),
+        }
+    }
+
     /// Where rows of the table came from.
     pub(super) fn served_by(&self, rows: &TableRows) -> ServedBy {
         let by_intervals = match rows {

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::bound::BoundJob;
 use super::executors::Execution;
+use super::job_output::is_of_engine;
 use super::output::DateOutput;
 use super::report::{DateAction, DateReport};
 use super::run::RangeRun;
@@ -11,7 +12,7 @@ use super::states::recorded_in;
 use crate::domain::staleness::{DateState, Inputs};
 use crate::error::{Error, Kind, Result};
 use crate::storage::lake::commit::sweep;
-use crate::storage::lake::location::Location;
+use crate::storage::lake::location::{Location, Object};
 
 /// The work on one date of a run.
 pub(super) struct DateRun<'a> {
@@ -113,8 +114,8 @@ impl<'a> DateRun<'a> {
         if let Some(folder) = bound.output.parent() {
             sweep(&folder, self.run.workspace.clock.now());
         }
-        self.refuse_other_files(&bound.output)?;
-        let mut output = DateOutput::new(bound, &self.run.turns);
+        let replaced = self.refuse_other_files(&bound.output)?;
+        let mut output = DateOutput::new(bound, &self.run.turns, replaced);
         let mut told = Execution::default();
         let executed = self.run.executor.execute(bound, &mut output, &mut told);
         self.report.using = told.using;
@@ -129,16 +130,21 @@ impl<'a> DateRun<'a> {
     }
 
     /// Refuses a partition that holds what is not this job's: other files, since whoever reads it
-    /// would count rows twice, or an object of its name that asof did not write.
-    fn refuse_other_files(&self, own: &Location) -> Result<()> {
+    /// would count rows twice, or an object of its name that asof did not write. Returns the files
+    /// that an engine wrote.
+    fn refuse_other_files(&self, own: &Location) -> Result<Vec<Object>> {
         let standing = self.run.job.standing(self.date)?;
-        if let Some(unrecognized) = standing.iter().find(|object| object.location != *own) {
+        let (own_object, others): (Vec<_>, Vec<_>) =
+            standing.into_iter().partition(|object| object.location == *own);
+        let is_known = |object: &&Object| is_of_engine(own, &object.location);
+        if let Some(unrecognized) = others.iter().find(|object| !is_known(object)) {
             let what = format!(
                 "'{}' is in the output's partition and was not written by this job",
                 unrecognized.location
             );
             return Err(Error::refused(what).hint("remove it, or choose another --out or output"));
         }
-        standing.first().map(recorded_in).transpose().map(|_| ())
+        own_object.first().map(recorded_in).transpose()?;
+        Ok(others)
     }
 }

@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use super::events::EventsSource;
 use super::executors::command::CommandWork;
 use super::job_hash::JobHash;
+use super::job_output::JobOutput;
 use super::relations::JobRelation;
 use crate::commands::Workspace;
 use crate::config::JobConfig;
@@ -134,6 +135,15 @@ impl ResolvedJob {
             .filter_map(|events| Some(events.dated.as_ref()?.0.column.zone));
         let first = zones.next()?;
         zones.all(|zone| zone == first).then_some(first)
+    }
+
+    /// The places of a date's output: the object that asof would write, and the files that an
+    /// engine wrote.
+    pub(super) fn places(&self, date: NaiveDate) -> Result<Vec<String>> {
+        let output = self.output_of(date)?;
+        let files = output.iter().flat_map(JobOutput::files);
+        let files = files.map(|file| file.location.to_string());
+        Ok(files.chain([self.path(date).to_string()]).collect())
     }
 
     /// The files that stand in the output's partition of a date now.

@@ -26,6 +26,7 @@ mod executors;
 mod history_tests;
 mod job;
 mod job_hash;
+mod job_output;
 mod lineage;
 mod options;
 mod orphans;
@@ -45,6 +46,7 @@ pub(super) use self::affected::{AffectedDates, JobChanges, JobPlaces, affected_d
 pub(super) use self::build_sides::{BuildSource, Need, Needs};
 pub(super) use self::events::{EventDates, EventsPlace, configured_events};
 pub(super) use self::job::{ResolvedJob, layout_of};
+pub(super) use self::job_output::{JobOutput, OutputFolder};
 
 pub use self::engine_plan::{
     CopyPlan, DatePlan, EnginePlan, FilePlan, PlannedWork, RelationFiles, RelationPlan,

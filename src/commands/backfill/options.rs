@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::commands::engine::Engine;
 use crate::config::JobConfig;
 use crate::domain::staleness::StateFilter;
 use crate::engine::as_of::RowSource;
@@ -22,6 +23,8 @@ pub struct BackfillOptions {
     pub only: StateFilter,
     /// Where tables' rows come from.
     pub using: RowSource,
+    /// What runs the job.
+    pub engine: Engine,
     /// How many dates run in parallel; nothing for what suits the job.
     pub workers: Option<usize>,
     /// Overrules the tables' tolerance.
@@ -50,6 +53,7 @@ impl BackfillOptions {
             dates: None,
             only: StateFilter::default(),
             using: RowSource::default(),
+            engine: Engine::Local,
             workers: None,
             tolerance: None,
             lag: None,

@@ -7,9 +7,9 @@
 use chrono::NaiveDate;
 
 use super::job::ResolvedJob;
+use super::job_output::JobOutput;
 use super::options::BackfillOptions;
 use super::report::{DateAction, DateReport};
-use super::states::recorded_in;
 use crate::domain::staleness::{DateState, StateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::DateRange;
@@ -34,32 +34,31 @@ impl ResolvedJob {
             .outputs
             .iter()
             .filter(|(date, _)| dates.binary_search(date).is_err());
-        let candidates: Vec<(NaiveDate, &Object)> = candidates
-            .filter_map(|(date, objects)| Some((*date, self.own(*date, objects)?)))
-            .collect();
+        let candidates: Vec<(NaiveDate, &Vec<Object>)> =
+            candidates.map(|(date, files)| (*date, files)).collect();
         let found = parallel::map(
             object_threads(self.output.store().is_some()),
             &candidates,
-            |(date, object)| match self.made(*date, object) {
-                Ok(true) => Some((*date, Ok(()))),
-                Ok(false) => None,
+            |(date, files)| match self.made(*date, files) {
+                Ok(Some(_)) => Some((*date, Ok(()))),
+                Ok(None) => None,
                 Err(error) => Some((*date, Err(error))),
             },
         );
         found.into_iter().flatten().collect()
     }
 
-    pub(super) fn own<'a>(&self, date: NaiveDate, objects: &'a [Object]) -> Option<&'a Object> {
-        let path = self.path(date);
-        objects.iter().find(|object| object.location == path)
-    }
-
-    /// Whether this job wrote an object for a date, from events of the same names.
-    fn made(&self, date: NaiveDate, object: &Object) -> Result<bool> {
-        let footer = match recorded_in(object) {
-            Ok(recorded) => recorded.footer,
+    /// The output among the files of a date, if this job wrote it from events of the same names.
+    fn made(&self, date: NaiveDate, files: &[Object]) -> Result<Option<JobOutput>> {
+        let read = || -> Result<_> {
+            let output = JobOutput::among(&self.path(date), files)?;
+            let recorded = output.as_ref().map(JobOutput::record).transpose()?;
+            Ok(output.zip(recorded))
+        };
+        let (output, footer) = match read() {
+            Ok(Some((output, recorded))) => (output, recorded.footer),
             Err(error) if error.kind() == Kind::Io => return Err(error),
-            Err(_) => return Ok(false),
+            Ok(None) | Err(_) => return Ok(None),
         };
         let events = &footer.inputs.events;
         let same_events = events.len() == self.events.len()
@@ -67,7 +66,8 @@ impl ResolvedJob {
                 .events
                 .iter()
                 .all(|source| events.contains_key(&source.name));
-        Ok(footer.job_name == self.name && footer.date == date && same_events)
+        let is_own = footer.job_name == self.name && footer.date == date && same_events;
+        Ok(is_own.then_some(output))
     }
 
     /// Removes orphaned outputs, if the options say so, and reports each.
@@ -101,17 +101,17 @@ impl ResolvedJob {
 
     fn remove_output(&self, date: NaiveDate) -> Result<()> {
         let standing = self.standing(date)?;
-        let Some(object) = self.own(date, &standing) else {
+        let path = self.path(date);
+        if JobOutput::among(&path, &standing)?.is_none() {
             return Ok(());
-        };
-        if !self.made(date, object)? {
-            return Err(Error::conflict(format!(
-                "'{}' was replaced while it was being removed",
-                object.location
-            )));
         }
-        object.location.remove()?;
-        object.location.remove_empty_folders(&self.output);
+        let Some(output) = self.made(date, &standing)? else {
+            return Err(Error::conflict(format!(
+                "'{path}' was replaced while it was being removed"
+            )));
+        };
+        output.remove()?;
+        path.remove_empty_folders(&self.output);
         self.forget_failure(date);
         Ok(())
     }

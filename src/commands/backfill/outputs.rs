@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::job::{ResolvedJob, layout_of, object_of};
+use super::job_output::JobOutput;
 use super::options::BackfillOptions;
 use super::report::BackfillReport;
 use super::resolve::find_job;
@@ -14,17 +15,18 @@ use crate::domain::layout::Layout;
 use crate::engine::as_of::RowSource;
 use crate::error::Result;
 use crate::model::DateRange;
+use crate::parallel::{self, object_threads};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::partitions::find_if_there;
 
-/// The objects of a job's outputs, by date.
+/// A job's outputs, by date.
 ///
 /// # Errors
 /// A usage error for a job that there is not; a failure to list them.
 pub(in crate::commands) fn outputs_of(
     workspace: &Workspace<'_>,
     name: &str,
-) -> Result<BTreeMap<NaiveDate, Object>> {
+) -> Result<BTreeMap<NaiveDate, JobOutput>> {
     let config = find_job(workspace, name)?;
     outputs_below(
         &workspace.configured(&config.output)?,
@@ -33,22 +35,23 @@ pub(in crate::commands) fn outputs_of(
     )
 }
 
-/// The objects of a job's outputs below a root, by date.
+/// A job's outputs below a root, by date.
 ///
 /// # Errors
-/// A failure to list them.
+/// A failure to list them; a refusal of an `_asof.json` that is damaged.
 pub(super) fn outputs_below(
     root: &Location,
     layout: &Layout,
     job: &str,
-) -> Result<BTreeMap<NaiveDate, Object>> {
+) -> Result<BTreeMap<NaiveDate, JobOutput>> {
     let found = find_if_there(root, layout, None).map_err(|error| error.within("the output"))?;
-    let outputs = found.partitions.into_iter().filter_map(|(date, objects)| {
-        let own = object_of(root, layout, job, date);
-        let object = objects.into_iter().find(|object| object.location == own)?;
-        Some((date, object))
+    let dates: Vec<(NaiveDate, Vec<Object>)> = found.partitions.into_iter().collect();
+    let threads = object_threads(root.store().is_some());
+    let outputs = parallel::map(threads, &dates, |(date, files)| {
+        let output = JobOutput::among(&object_of(root, layout, job, *date), files)?;
+        Ok(output.map(|output| (*date, output)))
     });
-    Ok(outputs.collect())
+    outputs.into_iter().filter_map(Result::transpose).collect()
 }
 
 impl ResolvedJob {

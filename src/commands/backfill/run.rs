@@ -14,6 +14,7 @@ use super::options::BackfillOptions;
 use super::report::{BackfillReport, DateReport, first_hints, usage_error_of_all};
 use super::schema::Turns;
 use crate::commands::Workspace;
+use crate::commands::engine::Engine;
 use crate::domain::staleness::DateState;
 use crate::error::{Error, Kind, Result};
 use crate::storage::lake::commit::{sweep, sweep_found};
@@ -80,7 +81,7 @@ impl ResolvedJob {
             self.check_events(options.range, orphans.len(), options.only)?;
         }
         self.tell_of_other_padding(workspace);
-        let (planned, run) = RangeRun::plan(self, workspace, options, dates);
+        let (planned, run) = RangeRun::plan(self, workspace, options, dates)?;
         if options.dry_run {
             run.check_first(&planned)?;
         }
@@ -144,13 +145,17 @@ impl ResolvedJob {
 }
 
 impl<'a> RangeRun<'a> {
-    /// Finds where each date stands, and sets up what the dates to run share.
+    /// Finds where each date stands, and sets up what the dates to run share. A cluster is reached
+    /// only if there are such dates.
+    ///
+    /// # Errors
+    /// A failure to reach the cluster, and a usage error for a job that it cannot run.
     fn plan(
         job: &'a ResolvedJob,
         workspace: &'a Workspace<'a>,
         options: &'a BackfillOptions,
         dates: Vec<NaiveDate>,
-    ) -> (Vec<PlannedDate>, Self) {
+    ) -> Result<(Vec<PlannedDate>, Self)> {
         let mut kept: Vec<(NaiveDate, SchemaRef)> = Vec::new();
         let mut to_run: Vec<NaiveDate> = Vec::new();
         let states = job.states_and_schemas(&dates);
@@ -179,8 +184,14 @@ impl<'a> RangeRun<'a> {
             .workers
             .unwrap_or_else(|| job.work.workers())
             .clamp(1, planned.len().max(1));
+        let is_idle = planned.iter().all(|date| !date.is_taken);
         let run = RangeRun {
-            executor: executors::local(job, workspace, &to_run, many, workers),
+            executor: match &options.engine {
+                Engine::Spark(remote) if !is_idle => {
+                    executors::on_spark(job, workspace, remote.as_ref())?
+                }
+                _ => executors::local(job, workspace, &to_run, many, workers),
+            },
             turns: Turns::new(types, to_run.into_iter()),
             job,
             workspace,
@@ -188,7 +199,7 @@ impl<'a> RangeRun<'a> {
             many,
             workers,
         };
-        (planned, run)
+        Ok((planned, run))
     }
 
     /// Checks the first date that would be run, if its events are text. Text is read whole to know

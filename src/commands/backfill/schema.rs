@@ -13,7 +13,7 @@ use chrono::{Days, NaiveDate};
 
 use super::events::EventsSource;
 use super::job::{ResolvedJob, Work};
-use super::states::{OutputRecord, recorded_in};
+use super::job_output::{JobOutput, OutputRecord};
 use crate::domain::output_types::{OutputClash, OutputTypes};
 use crate::domain::type_names::type_name;
 use crate::error::{Error, Result};
@@ -182,7 +182,8 @@ impl ResolvedJob {
         after: Option<(&NaiveDate, &'a Vec<Object>)>,
     ) -> Vec<(NaiveDate, SchemaRef)> {
         let schema = |(date, objects): (&NaiveDate, &Vec<Object>)| {
-            let OutputRecord { footer, schema } = recorded_in(self.own(*date, objects)?).ok()?;
+            let output = JobOutput::among(&self.path(*date), objects).ok()??;
+            let OutputRecord { footer, schema } = output.record().ok()?;
             (self.hash.is(&footer.inputs.job) && footer.job_name == self.name)
                 .then_some((*date, schema))
         };

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::job::ResolvedJob;
+use super::job_output::{JobOutput, OutputRecord};
 #[cfg(feature = "sql")]
 use super::job::Work;
 use super::relations::{JobRelation, Reads, View};
@@ -19,7 +20,7 @@ use crate::parallel::{self, decoding_threads, object_threads};
 use crate::storage::lake::hints::{publish_hint, read_hint};
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::lake::paths;
-use crate::storage::parquet::footer::{Content, OutputFooter};
+use crate::storage::parquet::footer::Content;
 use crate::storage::parquet::object::ParquetObject;
 
 /// Why a date failed, kept beside the outputs.
@@ -128,11 +129,16 @@ impl ResolvedJob {
     /// What the output of a date said that it was made from when the job began; `None` if there was
     /// none.
     pub(super) fn recorded(&self, date: NaiveDate) -> Result<Option<OutputRecord>> {
-        self.outputs
-            .get(&date)
-            .and_then(|objects| self.own(date, objects))
-            .map(recorded_in)
-            .transpose()
+        let output = self.output_of(date)?;
+        output.map(|output| output.record()).transpose()
+    }
+
+    /// The output of a date when the job began; `None` if there was none.
+    pub(super) fn output_of(&self, date: NaiveDate) -> Result<Option<JobOutput>> {
+        match self.outputs.get(&date) {
+            Some(files) => JobOutput::among(&self.path(date), files),
+            None => Ok(None),
+        }
     }
 
     /// Refuses to replace an output that was made from the copies that stood at another time: what
@@ -312,14 +318,6 @@ impl ResolvedJob {
             let _ = self.failure_path(date).remove();
         }
     }
-}
-
-/// What an output records of itself.
-pub(super) struct OutputRecord {
-    /// What it says of itself.
-    pub(super) footer: OutputFooter,
-    /// Its columns.
-    pub(super) schema: SchemaRef,
 }
 
 /// Opens an output.

@@ -5,11 +5,19 @@ use arrow::datatypes::SchemaRef;
 
 use super::plan::Compaction;
 use super::{CompactReport, CompactionMode, Done};
+use crate::commands::engine::Engine;
+#[cfg(feature = "spark")]
+use crate::commands::engine::connect;
+#[cfg(not(feature = "spark"))]
+use crate::commands::engine::no_spark;
+#[cfg(feature = "spark")]
+use crate::engine::compaction::SparkPass;
 use crate::engine::compaction::{Base, CompactionFacts, Pass, Sink};
 use crate::engine::intervals::Intervals;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::{self, uninterrupted};
 use crate::parallel::decoding_threads;
+use crate::secret::Secret;
 use crate::storage::lake::aside::publish_copy;
 use crate::storage::lake::commit::{Published, Staged, sweep, sweep_found};
 use crate::storage::parquet::footer::{Content, Footer};
@@ -52,9 +60,11 @@ impl Compaction<'_> {
                     .step(&format!("compact {}", self.table.name), done, total)
             },
         };
-        let facts = pass
-            .run(&self.new, &mut output)
-            .map_err(|error| self.overtaken(error))?;
+        let facts = match &self.engine {
+            Engine::Local => pass.run(&self.new, &mut output),
+            Engine::Spark(remote) => self.run_on_spark(pass, remote.as_ref(), &mut output),
+        };
+        let facts = facts.map_err(|error| self.overtaken(error))?;
         if !facts.as_text.is_empty() {
             return Ok(Done::AsText(facts.as_text));
         }
@@ -73,6 +83,33 @@ impl Compaction<'_> {
             volatile_columns,
             ..self.report(Some(&facts), bytes)?
         })))
+    }
+
+    /// Has a cluster compare the copies.
+    #[cfg(feature = "spark")]
+    fn run_on_spark(
+        &self,
+        pass: Pass<'_>,
+        remote: Option<&Secret>,
+        output: &mut IntervalsOutput<'_>,
+    ) -> Result<CompactionFacts> {
+        let server = connect(self.workspace, remote)?;
+        let pass = SparkPass {
+            pass,
+            server: &server,
+            path: &self.path,
+        };
+        pass.run(&self.new, output)
+    }
+
+    #[cfg(not(feature = "spark"))]
+    fn run_on_spark(
+        &self,
+        _: Pass<'_>,
+        _: Option<&Secret>,
+        _: &mut IntervalsOutput<'_>,
+    ) -> Result<CompactionFacts> {
+        Err(no_spark())
     }
 
     /// Removes what interrupted writers left beside the intervals and, of a table in the lake, in

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use super::existing::Existing;
 use super::{CompactOptions, CompactionMode, settings};
 use crate::commands::Workspace;
+use crate::commands::engine::Engine;
 use crate::commands::pruned::{restoring, span};
 use crate::domain::warehouse_columns::WarehouseColumns;
 use crate::engine::compaction::{Base, Settings};
@@ -48,6 +49,8 @@ pub(super) struct Compaction<'a> {
     /// The columns of the table for a warehouse, which no other column may be named as.
     pub(super) columns_beside: Option<WarehouseColumns>,
     pub(super) dry_run: bool,
+    /// What compares the copies.
+    pub(super) engine: Engine,
 }
 
 impl<'a> Compaction<'a> {
@@ -97,6 +100,7 @@ impl<'a> Compaction<'a> {
             types,
             columns_beside: None,
             dry_run: options.dry_run,
+            engine: options.engine.clone(),
         };
         let mut observed = dates;
         match existing {

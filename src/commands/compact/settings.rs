@@ -4,6 +4,7 @@
 use chrono::NaiveDate;
 
 use super::scd2::Scd2Options;
+use crate::commands::engine::Engine;
 use crate::config::TableConfig;
 use crate::domain::compared_columns::Comparison;
 use crate::domain::dedup::Dedup;
@@ -65,6 +66,8 @@ pub struct CompactOptions {
     pub select: Vec<String>,
     /// The table for a warehouse that is written beside the intervals.
     pub scd2: Scd2Options,
+    /// What compares the copies.
+    pub engine: Engine,
     /// Whether what exists is disregarded.
     pub full: bool,
     /// Whether nothing is to be written.

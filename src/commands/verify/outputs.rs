@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Problem, ProblemKind, Subject, is_zero};
 use crate::commands::Workspace;
-use crate::commands::backfill::{AdHocOutput, DateAction, ResolvedJob, outputs_of};
+use crate::commands::backfill::{AdHocOutput, DateAction, JobOutput, OutputFolder, ResolvedJob, outputs_of};
 use crate::domain::staleness::DateState;
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Kind, Result};
@@ -21,6 +21,7 @@ use crate::model::DateRange;
 use crate::parallel::{self, object_threads};
 use crate::source::files_of;
 use crate::storage::lake::location::{Location, Object};
+use crate::storage::parquet::folder_record::RECORD;
 use crate::storage::parquet::footer::{Content, OutputFooter};
 use crate::storage::parquet::object::ParquetObject;
 
@@ -77,9 +78,9 @@ impl OutputProof {
 /// # Errors
 /// A failure to list them, or if there are none.
 pub(super) fn verify_path(place: &Location, name: &str) -> Result<(OutputProof, Vec<Problem>)> {
-    let objects = files_of(place)?;
-    let objects: Vec<_> = objects.iter().map(|object| (None, object)).collect();
-    Ok(verify_objects(name, &objects))
+    let outputs = outputs_among(files_of(place)?)?;
+    let outputs: Vec<_> = outputs.iter().map(|output| (None, output)).collect();
+    Ok(verify_outputs(name, &outputs))
 }
 
 /// Verifies the outputs of an ad-hoc job that the lake remembers; nothing if they are gone.
@@ -96,11 +97,11 @@ pub(super) fn verify_ad_hoc(
         return Ok(None);
     }
     let job = remembered.job.as_str();
-    let objects: Vec<_> = outputs
+    let outputs: Vec<_> = outputs
         .iter()
-        .map(|(date, object)| (Some((job, *date)), object))
+        .map(|(date, output)| (Some((job, *date)), output))
         .collect();
-    let (proof, mut problems) = verify_objects(&workspace.shown(&root), &objects);
+    let (proof, mut problems) = verify_outputs(&workspace.shown(&root), &outputs);
     for problem in &mut problems {
         problem.what += "; to write it anew, run its backfill again with --only all";
     }
@@ -108,19 +109,19 @@ pub(super) fn verify_ad_hoc(
 }
 
 /// Reads outputs to their end, each with the job and the date that it must be of, if any.
-fn verify_objects(
+fn verify_outputs(
     name: &str,
-    objects: &[(Option<(&str, NaiveDate)>, &Object)],
+    outputs: &[(Option<(&str, NaiveDate)>, &JobOutput)],
 ) -> (OutputProof, Vec<Problem>) {
     let of = Subject::Outputs(name.to_owned());
     let mut proof = OutputProof::new(of.clone());
     let mut problems = Vec::new();
-    let first = objects.first();
-    let remote = first.is_some_and(|(_, object)| object.location.store().is_some());
-    let looks = parallel::map(object_threads(remote), objects, |(expected, object)| {
-        look(*expected, object)
+    let first = outputs.first();
+    let remote = first.is_some_and(|(_, output)| output.place().store().is_some());
+    let looks = parallel::map(object_threads(remote), outputs, |(expected, output)| {
+        look(*expected, output)
     });
-    for ((expected, _), look) in objects.iter().zip(looks) {
+    for ((expected, _), look) in outputs.iter().zip(looks) {
         match look {
             Ok(findings) => proof.add(&findings),
             Err((kind, what)) => problems.push(Problem {
@@ -190,23 +191,23 @@ impl<'a> OutputVerification<'a> {
     }
 
     /// Reads every output, and returns the dates of those that are whole.
-    fn look_at_all(&mut self, outputs: &BTreeMap<NaiveDate, Object>) -> Vec<NaiveDate> {
-        let objects: Vec<(&NaiveDate, &Object)> = outputs.iter().collect();
-        let remote = objects
+    fn look_at_all(&mut self, outputs: &BTreeMap<NaiveDate, JobOutput>) -> Vec<NaiveDate> {
+        let outputs: Vec<(&NaiveDate, &JobOutput)> = outputs.iter().collect();
+        let remote = outputs
             .first()
-            .is_some_and(|(_, object)| object.location.store().is_some());
-        let looks = parallel::map(object_threads(remote), &objects, |(date, object)| {
-            look(Some((self.job, **date)), object)
+            .is_some_and(|(_, output)| output.place().store().is_some());
+        let looks = parallel::map(object_threads(remote), &outputs, |(date, output)| {
+            look(Some((self.job, **date)), output)
         });
         let mut whole = Vec::new();
-        for ((date, object), look) in objects.into_iter().zip(looks) {
+        for ((date, output), look) in outputs.into_iter().zip(looks) {
             match look {
                 Ok(findings) => {
                     self.proof.add(&findings);
                     whole.push(*date);
                 }
                 Err((kind, what)) => {
-                    let what = format!("{what}; {}", self.repair(*date, object));
+                    let what = format!("{what}; {}", self.repair(*date, output));
                     self.problem(Some(*date), kind, what);
                 }
             }
@@ -216,9 +217,13 @@ impl<'a> OutputVerification<'a> {
 
     /// What writes an output anew. A backfill does not replace a file of which it cannot know that
     /// asof wrote it.
-    fn repair(&self, date: NaiveDate, object: &Object) -> String {
-        let first = match ParquetObject::open(&object.location).and_then(|object| object.footer()) {
-            Ok(Some(_)) => "to write it anew",
+    fn repair(&self, date: NaiveDate, output: &JobOutput) -> String {
+        let footer = |object: &Object| ParquetObject::open(&object.location)?.footer();
+        let first = match output {
+            JobOutput::Folder(_) => "to write it anew",
+            JobOutput::Object(object) if matches!(footer(object), Ok(Some(_))) => {
+                "to write it anew"
+            }
             _ => "to write it anew, delete it, then",
         };
         format!(
@@ -232,7 +237,7 @@ impl<'a> OutputVerification<'a> {
     /// it.
     fn compare_with_inputs(
         &mut self,
-        outputs: &BTreeMap<NaiveDate, Object>,
+        outputs: &BTreeMap<NaiveDate, JobOutput>,
         whole: &[NaiveDate],
     ) -> Vec<NaiveDate> {
         let states = match self.states(outputs) {
@@ -289,7 +294,7 @@ impl<'a> OutputVerification<'a> {
     /// Where the dates of outputs stand.
     fn states(
         &self,
-        outputs: &BTreeMap<NaiveDate, Object>,
+        outputs: &BTreeMap<NaiveDate, JobOutput>,
     ) -> Result<Vec<(NaiveDate, Result<DateState>)>> {
         let (Some(first), Some(last)) = (outputs.keys().next(), outputs.keys().next_back()) else {
             return Ok(Vec::new());
@@ -315,14 +320,18 @@ impl<'a> OutputVerification<'a> {
     /// Runs some dates anew, and compares the rows.
     fn compare_with_fresh_run(
         &mut self,
-        outputs: &BTreeMap<NaiveDate, Object>,
+        outputs: &BTreeMap<NaiveDate, JobOutput>,
         dates: &[NaiveDate],
     ) {
         let compared = self.fresh_run(dates, |verification, date, fresh| {
-            let Some(object) = outputs.get(&date) else {
+            let Some(output) = outputs.get(&date) else {
                 return;
             };
-            match first_difference(&object.location, fresh) {
+            let difference = match output {
+                JobOutput::Object(object) => first_difference(&object.location, fresh),
+                JobOutput::Folder(folder) => difference_in_any_order(&folder.files, fresh),
+            };
+            match difference {
                 Ok(None) => {
                     let recomputed = &mut verification.proof.recomputed;
                     *recomputed = recomputed.map(|dates| dates + 1);
@@ -376,8 +385,71 @@ impl<'a> OutputVerification<'a> {
     }
 }
 
+/// The outputs among files: each is one, but for those that an engine wrote beside an `_asof.json`.
+fn outputs_among(files: Vec<Object>) -> Result<Vec<JobOutput>> {
+    let mut outputs = Vec::new();
+    let mut by_folder: BTreeMap<String, Vec<Object>> = BTreeMap::new();
+    for file in files {
+        let folder = file.location.parent();
+        let folder = folder.map_or_else(String::new, |folder| folder.to_string());
+        by_folder.entry(folder).or_default().push(file);
+    }
+    for files in by_folder.into_values() {
+        match OutputFolder::of(&files)? {
+            Some(folder) => outputs.push(JobOutput::Folder(Box::new(folder))),
+            None => outputs.extend(files.into_iter().map(JobOutput::Object)),
+        }
+    }
+    Ok(outputs)
+}
+
 /// Reads an output to its end, which must be of the job and the date that are expected, if any are.
 fn look(
+    expected: Option<(&str, NaiveDate)>,
+    output: &JobOutput,
+) -> Result<OutputFindings, (ProblemKind, String)> {
+    match output {
+        JobOutput::Object(object) => look_at_object(expected, object),
+        JobOutput::Folder(folder) => look_at_folder(expected, folder),
+    }
+}
+
+/// Reads the files of an engine to their ends.
+fn look_at_folder(
+    expected: Option<(&str, NaiveDate)>,
+    folder: &OutputFolder,
+) -> Result<OutputFindings, (ProblemKind, String)> {
+    let unreadable = |error: Error| (ProblemKind::Unreadable, error.to_string());
+    let OutputFooter { job_name, date, .. } = &folder.record.output;
+    if expected.is_some_and(|(job, of)| job != job_name || of != *date) {
+        let place = folder.folder.join(RECORD);
+        let what = format!("'{place}' says that it is of job {job_name} and {date}");
+        return Err((ProblemKind::Footer, what));
+    }
+    let mut rows = 0;
+    for file in &folder.files {
+        let opened = ParquetObject::open_listed(file).map_err(unreadable)?;
+        let mut found = 0;
+        for batch in opened.read(None).map_err(unreadable)? {
+            found += batch.map_err(unreadable)?.num_rows() as u64;
+        }
+        let name = file.location.name();
+        let mut recorded = folder.record.files.iter();
+        let says = recorded.find(|recorded| recorded.name == name);
+        if let Some(says) = says.filter(|says| says.rows != found) {
+            let what = format!("'{}' should have {} rows, and has {found}", file.location, says.rows);
+            return Err((ProblemKind::Footer, what));
+        }
+        rows += found;
+    }
+    Ok(OutputFindings {
+        rows,
+        has_checksums: false,
+    })
+}
+
+/// Reads an output to its end, which must be of the job and the date that are expected, if any are.
+fn look_at_object(
     expected: Option<(&str, NaiveDate)>,
     object: &Object,
 ) -> Result<OutputFindings, (ProblemKind, String)> {
@@ -415,6 +487,44 @@ fn look(
         rows,
         has_checksums: opened.has_checksums(),
     })
+}
+
+/// What differs between the rows of an engine's files and those of a fresh run, in words. An
+/// engine's rows are in no order.
+fn difference_in_any_order(files: &[Object], fresh: &Location) -> Result<Option<String>> {
+    let mut stands = RowsInAnyOrder::default();
+    for file in files {
+        stands.add(&file.location)?;
+    }
+    let mut of_now = RowsInAnyOrder::default();
+    of_now.add(fresh)?;
+    Ok(match stands == of_now {
+        true => None,
+        false if stands.rows == of_now.rows => Some("some values are others".to_owned()),
+        false => Some(format!(
+            "the output has {} rows, and the fresh run has {}",
+            stands.rows, of_now.rows
+        )),
+    })
+}
+
+/// What rows are, whatever their order: how many there are, and the sum of their digests.
+#[derive(Default, PartialEq, Eq)]
+struct RowsInAnyOrder {
+    rows: u64,
+    sum: u128,
+}
+
+impl RowsInAnyOrder {
+    fn add(&mut self, place: &Location) -> Result<()> {
+        for batch in ParquetObject::open(place)?.read(None)? {
+            for digest in all_digests(&batch?)? {
+                self.rows += 1;
+                self.sum = self.sum.wrapping_add(digest);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The first thing in which the rows of two outputs differ, in words.

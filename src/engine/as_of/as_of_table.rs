@@ -15,6 +15,8 @@ use crate::domain::schema::by_name;
 use crate::engine::intervals::Intervals;
 use crate::engine::table::{Snapshot, SnapshotTable, convert};
 use crate::error::{Context, Result};
+#[cfg(feature = "spark")]
+use crate::source::Format;
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::object::{ParquetObject, RowCondition};
@@ -256,6 +258,28 @@ impl AsOfTable {
         };
         let is_plain = self.plain_parquet()?.is_some();
         Ok(objects.first().filter(|_| is_plain).cloned())
+    }
+
+    /// Whether the rows are those of Parquet files of another tool as they are, but for columns
+    /// that folders hold.
+    ///
+    /// # Errors
+    /// A refusal of files of several formats.
+    #[cfg(feature = "spark")]
+    pub fn is_plain_parquet(&self) -> Result<bool> {
+        let RowsOnDate::Snapshot { objects, .. } = &self.rows else {
+            return Ok(false);
+        };
+        let table = &self.table;
+        let is_as_it_is = !table.own && table.dated.is_none() && table.dedup.is_none();
+        let is_converted = !table.types.declared.is_empty();
+        Ok(is_as_it_is && !is_converted && table.format.of(objects)? == Format::Parquet)
+    }
+
+    /// The table, with the rules by which its files are read.
+    #[cfg(feature = "spark")]
+    pub fn table(&self) -> &SnapshotTable {
+        &self.table
     }
 
     /// The same object, opened.

@@ -137,6 +137,11 @@ impl Copies {
         self.copies.iter().map(|copy| copy.observed).collect()
     }
 
+    /// Each copy with its date.
+    pub fn parts(&self) -> impl Iterator<Item = (NaiveDate, &AsOfTable)> {
+        self.copies.iter().map(|copy| (copy.observed, copy))
+    }
+
     /// Only the copies of some dates, with the columns of all.
     #[must_use]
     pub fn only(&self, dates: &[NaiveDate]) -> Self {

@@ -25,6 +25,8 @@ mod observer;
 mod pass;
 mod settings;
 mod sorted;
+#[cfg(feature = "spark")]
+mod spark;
 #[cfg(test)]
 mod tests;
 mod unsorted;
@@ -34,6 +36,8 @@ pub use self::in_memory::compact_in_memory;
 pub use self::interval_columns::with_interval as interval_schema;
 pub use self::pass::{Base, Pass, Sink, Snapshots};
 pub use self::settings::Settings;
+#[cfg(feature = "spark")]
+pub use self::spark::SparkPass;
 use crate::error::Result;
 
 impl Pass<'_> {

@@ -254,6 +254,29 @@ impl Location {
         Ok(entries)
     }
 
+    /// Removes a folder with all that is below it, if it is there.
+    ///
+    /// # Errors
+    /// A failure of the disk or the store.
+    #[cfg(feature = "spark")]
+    pub fn remove_folder(&self) -> Result<()> {
+        if let Place::Local(path) = self.place() {
+            return match fs::remove_dir_all(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).io_context(|| format!("cannot remove '{self}'"))
+                }
+                _ => Ok(()),
+            };
+        }
+        loop {
+            let below = self.some_below(1000)?;
+            if below.is_empty() {
+                return Ok(());
+            }
+            below.iter().try_for_each(|path| self.join(path).remove())?;
+        }
+    }
+
     /// The names of the folders in this one that are data, sorted.
     ///
     /// # Errors

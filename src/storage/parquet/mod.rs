@@ -12,6 +12,7 @@
 //! | [`writer`] | writing one: the same bytes for the same rows |
 //! | `row_groups` | row groups, pages, dictionaries, compression and statistics |
 //! | `encoder` | encodes row groups in parallel |
+//! | [`folder_record`] | what a folder of another engine's files says of itself |
 //! | `seal` | the checksums of an object, in the object |
 //! | [`stored_types`] | the names of types on disk |
 //! | [`untrusted`] | decoders of files that may be damaged |
@@ -22,6 +23,7 @@ mod dictionaries;
 pub mod embedded_schema;
 mod encoder;
 mod facts;
+pub mod folder_record;
 pub mod footer;
 mod int96;
 mod metadata;

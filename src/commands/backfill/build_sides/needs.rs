@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use crate::commands::backfill::report::ServedBy;
@@ -47,23 +47,6 @@ impl Need {
     /// The columns of the table that the join reads.
     pub(in crate::commands) fn schema(&self) -> &SchemaRef {
         self.columns.schema()
-    }
-
-    /// The events' columns that are joined to keys of text, as text: a date whose codes are all
-    /// digits has codes all the same.
-    pub(in crate::commands) fn text_keys(&self, spec: &JoinSpec) -> SchemaRef {
-        let is_text = |pair: &&((String, String), DataType)| pair.1 == DataType::Utf8;
-        let pairs: Vec<_> = spec
-            .on
-            .iter()
-            .cloned()
-            .zip(self.columns.key_types())
-            .collect();
-        let fields = pairs
-            .iter()
-            .filter(is_text)
-            .map(|((events, _), data_type)| Field::new(events, data_type.clone(), true));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// Whether one build side can serve both dates.
@@ -155,7 +138,11 @@ impl<'a> Needs<'a> {
 }
 
 /// The table's columns on a date, with those that the join names and that were absent then.
-fn with_named(schema: &SchemaRef, spec: &JoinSpec, history: &TableHistory) -> Result<SchemaRef> {
+pub(in crate::commands::backfill) fn with_named(
+    schema: &SchemaRef,
+    spec: &JoinSpec,
+    history: &TableHistory,
+) -> Result<SchemaRef> {
     let mut named: Vec<String> = spec.select.clone();
     if let Some(condition) = &spec.condition {
         // Which columns a condition names is found by reading it against every column there ever

@@ -49,7 +49,7 @@ impl<'a> LocalJoin<'a> {
             .iter()
             .map(|(events, _)| events.clone())
             .collect();
-        events.open(Some(&keys), Some(need.text_keys(self.spec)))
+        events.open(Some(&keys), Some(need.columns.text_keys(self.spec)))
     }
 
     fn sides_and_events<'b>(

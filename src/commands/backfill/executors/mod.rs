@@ -5,19 +5,20 @@
 //! | [`LocalSql`](sql::LocalSql) | a query, relations opened as batches | this process, by DataFusion |
 //! | [`LocalJoin`](join::LocalJoin) | events, and a build side for many dates | this process |
 //! | [`ExternalCommand`](command::ExternalCommand) | places of files, in its environment | a process of its own |
+//! | `SparkExecutor` | places of files, and a query over them | a cluster |
 //!
 //! Planning, staleness, the comparison of schemas, the footer and the atomic publication are the
 //! same for all of them: an executor only fills a [`DateOutput`].
 //!
-//! **Another one**, such as Spark, would be told the job's query and, for each relation, its files
-//! and types ([`BoundEvents::files`](super::bound::BoundEvents::files),
-//! [`TableRows::plain_object`](super::bound::TableRows::plain_object)). It would have its result
-//! written to a private place and hand those files to [`DateOutput`], as the external command does.
-//! [`prepare`](Executor::prepare) is where it would submit dates ahead of time.
+//! Spark writes the rows itself, and the output is told of its files.
 
 pub(super) mod command;
 pub(super) mod input_files;
 mod join;
+#[cfg(feature = "spark")]
+mod spark;
+#[cfg(feature = "spark")]
+mod spark_relations;
 #[cfg(feature = "sql")]
 mod sql;
 
@@ -34,8 +35,13 @@ use super::job::{ResolvedJob, Work};
 use super::output::DateOutput;
 use super::report::ServedBy;
 use crate::commands::Workspace;
+#[cfg(feature = "spark")]
+use crate::commands::engine::connect;
+#[cfg(not(feature = "spark"))]
+use crate::commands::engine::no_spark;
 use crate::error::Result;
 use crate::model::TableName;
+use crate::secret::Secret;
 
 /// What an executor tells of a date, as far as it came.
 #[derive(Default)]
@@ -84,6 +90,34 @@ pub(super) trait Executor: Sync {
 
     /// Tells the executor that a date needs nothing any more.
     fn finished(&self, _date: NaiveDate) {}
+}
+
+/// The executor of a job on a cluster.
+///
+/// # Errors
+/// A usage error for a job that a cluster cannot run; a failure to connect.
+#[cfg(feature = "spark")]
+pub(super) fn on_spark<'a>(
+    job: &'a ResolvedJob,
+    workspace: &'a Workspace<'a>,
+    remote: Option<&Secret>,
+) -> Result<Box<dyn Executor + 'a>> {
+    let server = connect(workspace, remote)?;
+    let executor = spark::SparkExecutor::new(job, server, workspace.progress)?;
+    Ok(Box::new(executor))
+}
+
+/// The executor of a job on a cluster, which this program was built without.
+///
+/// # Errors
+/// The refusal.
+#[cfg(not(feature = "spark"))]
+pub(super) fn on_spark<'a>(
+    _: &'a ResolvedJob,
+    _: &'a Workspace<'a>,
+    _: Option<&Secret>,
+) -> Result<Box<dyn Executor + 'a>> {
+    Err(no_spark())
 }
 
 /// The executor of a job on this machine, for the dates that are to be run.

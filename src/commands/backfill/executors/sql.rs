@@ -238,11 +238,7 @@ fn scan(rows: TableRows, schema: &SchemaRef) -> Open {
 impl TableRelation<'_> {
     /// Every column that the relation could have.
     fn every_column(&self) -> Result<SchemaRef> {
-        match self.rows {
-            TableRows::AsOf(_) => self.bound.history.every_column(),
-            TableRows::Copies(_) => self.bound.history.columns_known(self.bound.serving),
-            TableRows::Known(_) => self.bound.history.columns_of_intervals(self.bound.serving),
-        }
+        self.bound.every_column()
     }
 
     fn into_relation(self) -> (String, Relation) {

@@ -32,8 +32,12 @@ pub(super) mod ranges;
 mod refusals;
 mod skipping;
 
-use self::open::open;
+#[cfg(feature = "spark")]
+pub(super) use self::open::OpenedSnapshot;
+pub(super) use self::open::open;
 use self::plan::PassPlan;
+#[cfg(feature = "spark")]
+pub(super) use self::plan::{observe, settled};
 use super::facts::CompactionFacts;
 use super::pass::{Pass, Sink, Snapshots};
 use crate::error::Result;

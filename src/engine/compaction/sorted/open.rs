@@ -12,17 +12,20 @@ use crate::source::Format;
 use crate::storage::parquet::object::ParquetObject;
 
 /// A snapshot whose footer has been read.
-pub(super) struct OpenedSnapshot {
-    pub(super) date: NaiveDate,
-    pub(super) schema: SchemaRef,
+pub(in crate::engine::compaction) struct OpenedSnapshot {
+    pub(in crate::engine::compaction) date: NaiveDate,
+    pub(in crate::engine::compaction) schema: SchemaRef,
     /// The content of its rows as they are read, if the footer tells it, and as they are stored.
-    pub(super) known: Option<Fingerprint>,
+    pub(in crate::engine::compaction) known: Option<Fingerprint>,
     pub(super) stored: Option<Fingerprint>,
-    pub(super) object: ParquetObject,
+    pub(in crate::engine::compaction) object: ParquetObject,
 }
 
 /// Reads every footer; nothing, if a snapshot cannot be read by ranges of the key.
-pub(super) fn open(pass: &Pass<'_>, days: Snapshots<'_>) -> Result<Option<Vec<OpenedSnapshot>>> {
+pub(in crate::engine::compaction) fn open(
+    pass: &Pass<'_>,
+    days: Snapshots<'_>,
+) -> Result<Option<Vec<OpenedSnapshot>>> {
     let single = |objects: &[_]| {
         objects.len() == 1
             && pass

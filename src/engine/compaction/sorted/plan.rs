@@ -96,7 +96,10 @@ impl<'a> PassPlan<'a> {
 }
 
 /// What the footers tell of the snapshots.
-fn observe<'p>(pass: &'p Pass<'_>, opened: &[OpenedSnapshot]) -> Result<SnapshotObserver<'p>> {
+pub(in crate::engine::compaction) fn observe<'p>(
+    pass: &'p Pass<'_>,
+    opened: &[OpenedSnapshot],
+) -> Result<SnapshotObserver<'p>> {
     let mut observer = SnapshotObserver::new(pass)?;
     for snapshot in opened {
         let (fingerprint, stored) = match (snapshot.known, snapshot.stored) {
@@ -119,7 +122,11 @@ fn observe<'p>(pass: &'p Pass<'_>, opened: &[OpenedSnapshot]) -> Result<Snapshot
 }
 
 /// The columns of the result in units that hold the values of all snapshots.
-fn settled(pass: &Pass<'_>, kept: &SchemaRef, opened: &[OpenedSnapshot]) -> Result<SchemaRef> {
+pub(in crate::engine::compaction) fn settled(
+    pass: &Pass<'_>,
+    kept: &SchemaRef,
+    opened: &[OpenedSnapshot],
+) -> Result<SchemaRef> {
     let base = pass
         .base
         .map(|base| UnitSource::of_intervals(&base.intervals, base.last()));

@@ -1,0 +1,392 @@
+//! Spark as an executor: asof binds a job to a date, and the cluster reads, computes and writes.
+//!
+//! For each date there is a session of its own, with the job's relations as views
+//! ([`SparkViews`]). The query, or the join as a query, is planned first, and its columns are
+//! compared with those of other outputs. Then Spark writes its rows as Parquet files into the
+//! date's folder, under names that tell the run. Last come the removal of what these files replace,
+//! and `_asof.json` ([`DateOutput::take_folder`]). A run that does not come that far leaves files
+//! that no `_asof.json` names: the date counts as missing, and the next run removes them.
+//!
+//! Memory: of this process, the rows of relations that are sent along.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::spark_relations::{SparkRows, SparkViews};
+use super::{Execution, Executor};
+use crate::commands::Progress;
+use crate::commands::backfill::bound::{BoundEvents, BoundJob, BoundTable, RelationRows};
+use crate::commands::backfill::build_sides::with_named;
+use crate::commands::backfill::job::{ResolvedJob, Work};
+use crate::commands::backfill::job_output::{engine_prefix, open_all};
+use crate::commands::backfill::output::{AdmittedColumns, DateOutput, WrittenFolder};
+use crate::domain::join::JoinKind;
+use crate::domain::placeholders::JobDay;
+use crate::domain::placeholders::sql::{SqlOf, bind};
+use crate::engine::join::{JoinColumns, JoinSpec};
+use crate::engine::spark::{
+    SETTINGS, SparkRelation, SparkServer, SparkSession, SparkWrite, spark_name, spark_text, spark_type,
+};
+use crate::error::{Error, Result};
+use crate::storage::lake::location::{Location, Object};
+
+/// Runs a job's dates on a cluster.
+pub(super) struct SparkExecutor<'a> {
+    job: &'a ResolvedJob,
+    server: SparkServer,
+    progress: &'a dyn Progress,
+}
+
+/// A date's query, planned.
+struct PlannedQuery {
+    sql: String,
+    schema: SchemaRef,
+    /// The columns of what it reads, as outputs name them.
+    sources: Vec<(String, SchemaRef)>,
+}
+
+impl<'a> SparkExecutor<'a> {
+    /// An executor of a job.
+    ///
+    /// # Errors
+    /// A usage error for a job that is a program, or whose layout names a file for each date.
+    pub(super) fn new(
+        job: &'a ResolvedJob,
+        server: SparkServer,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        if matches!(job.work, Work::Command(_)) {
+            let what = format!("job {} is a command, which Spark cannot run", job.name);
+            return Err(Error::usage(what).hint("run it on this machine: --engine local"));
+        }
+        if job.layout.to_string().ends_with(".parquet") {
+            let what = format!(
+                "the layout '{}' names one file for each date, and Spark writes a folder",
+                job.layout
+            );
+            return Err(Error::usage(what).hint("layout = \"date=%Y-%m-%d\" in asof.toml"));
+        }
+        Ok(SparkExecutor {
+            job,
+            server,
+            progress,
+        })
+    }
+
+    fn session(&self) -> Result<SparkSession<'_>> {
+        self.server.session(&SETTINGS)
+    }
+
+    /// Names what the job reads, and plans its query.
+    fn plan(
+        &self,
+        session: &SparkSession<'_>,
+        bound: &BoundJob<'_>,
+        told: &mut Execution,
+    ) -> Result<PlannedQuery> {
+        let path = |location: &Location| self.server.remote().path(location);
+        let views = SparkViews::new(session, &path);
+        match &self.job.work {
+            Work::Sql(sql) => self.plan_sql(sql, session, &views, bound, told),
+            Work::Join(spec, _) => plan_join(spec, session, &views, bound, told),
+            Work::Command(_) => Err(Error::internal("Spark cannot run a command")),
+        }
+    }
+
+    fn plan_sql(
+        &self,
+        sql: &str,
+        session: &SparkSession<'_>,
+        views: &SparkViews<'_>,
+        bound: &BoundJob<'_>,
+        told: &mut Execution,
+    ) -> Result<PlannedQuery> {
+        let day = JobDay {
+            date: bound.date,
+            zone: self.job.zone,
+        };
+        let sql = bind(sql, day, SqlOf::Job)?;
+        let mut sources = Vec::new();
+        let mut tables: Vec<(&str, &BoundTable<'_>, SparkRows)> = Vec::new();
+        for relation in &bound.relations {
+            let name = relation.relation.name.as_str();
+            let rows = match &relation.rows {
+                RelationRows::Events(events) => {
+                    let rows = views.events(events, None, None)?;
+                    sources.push((format!("events.{}", events.source.name), rows.schema.clone()));
+                    rows
+                }
+                RelationRows::Table(table) => {
+                    let rows = views.table(table, told)?;
+                    sources.push((format!("tables.{}", table.name), rows.schema.clone()));
+                    views.name(name, &rows)?;
+                    tables.push((name, table, rows));
+                    continue;
+                }
+            };
+            views.name(name, &rows)?;
+        }
+        let relation = SparkRelation::sql(sql.clone());
+        let schema = session.columns(&relation).or_else(|error| {
+            // A query may name columns that its tables had on other dates only.
+            match add_absent_columns(&sql, views, &tables)? {
+                true => session.columns(&relation),
+                false => Err(error),
+            }
+        })?;
+        Ok(PlannedQuery {
+            sql,
+            schema,
+            sources,
+        })
+    }
+
+    /// Writes the planned query's rows to the date's folder.
+    fn write(
+        &self,
+        session: &SparkSession<'_>,
+        bound: &BoundJob<'_>,
+        query: &PlannedQuery,
+        admitted: AdmittedColumns,
+    ) -> Result<WrittenFolder> {
+        let folder = bound.output.parent();
+        let folder = folder.ok_or_else(|| Error::internal("the output has no folder"))?;
+        let prefix = engine_prefix(&bound.output, RandomState::new().hash_one(bound.date));
+        let write = SparkWrite {
+            rows: &SparkRelation::sql(of_columns(query, &admitted)),
+            folder: &self.server.remote().path(&folder)?,
+            prefix: &prefix,
+        };
+        let doing = format!("{} {}", self.job.name, bound.date);
+        let mut tell = |done, all| self.progress.step(&doing, done, all);
+        let written = session.write(&write, &mut tell);
+        let files: Vec<Object> = self.job.standing(bound.date)?;
+        let is_new = |file: &Object| file.location.name().starts_with(&prefix);
+        let files: Vec<Object> = files.into_iter().filter(is_new).collect();
+        let taken = written.and_then(|()| {
+            if files.is_empty() {
+                let what = format!(
+                    "Spark wrote its files where asof does not find them: '{}'",
+                    write.folder
+                );
+                return Err(Error::refused(what)
+                    .hint("[spark] paths in asof.toml says how Spark names asof's places"));
+            }
+            let opened = open_all(&files)?;
+            let rows = opened.iter().map(|object| object.rows());
+            Ok(WrittenFolder {
+                engine: format!("spark {}", self.server.version),
+                schema: opened.first().map_or(admitted.schema, |file| file.schema().clone()),
+                files: files.iter().cloned().zip(rows).collect(),
+                left_to_path: admitted.columns.names().map(str::to_owned).collect(),
+            })
+        });
+        taken.inspect_err(|_| {
+            // Only what this run wrote: what was there before stays as it was.
+            for file in &files {
+                let _ = file.location.remove();
+            }
+        })
+    }
+}
+
+impl Executor for SparkExecutor<'_> {
+    fn check(&self, bound: &BoundJob<'_>, told: &mut Execution) -> Result<()> {
+        let session = self.session()?;
+        self.plan(&session, bound, told).map(|_| ())
+    }
+
+    fn execute(
+        &self,
+        bound: &BoundJob<'_>,
+        output: &mut DateOutput<'_>,
+        told: &mut Execution,
+    ) -> Result<()> {
+        let session = self.session()?;
+        let query = self.plan(&session, bound, told)?;
+        output.sources.extend(query.sources.iter().cloned());
+        let admitted = output.admit(&query.schema)?;
+        let written = self.write(&session, bound, &query, admitted)?;
+        output.take_folder(written);
+        Ok(())
+    }
+}
+
+/// Adds to the views of tables the columns that the query names and that were absent on the date.
+/// Returns whether there were any.
+fn add_absent_columns(
+    sql: &str,
+    views: &SparkViews<'_>,
+    tables: &[(&str, &BoundTable<'_>, SparkRows)],
+) -> Result<bool> {
+    let sql = sql.to_lowercase();
+    let mut found = false;
+    for (name, table, rows) in tables {
+        let every = table.every_column()?;
+        let is_named = |field: &&Arc<Field>| {
+            rows.schema.field_with_name(field.name()).is_err()
+                && sql.contains(&field.name().to_lowercase())
+        };
+        let absent: Vec<String> = every
+            .fields()
+            .iter()
+            .filter(is_named)
+            .filter_map(|field| {
+                let of = spark_type(field.data_type())?;
+                Some(format!("CAST(NULL AS {of}) AS {}", spark_name(field.name())))
+            })
+            .collect();
+        if !absent.is_empty() {
+            found = true;
+            let with_them = SparkRows {
+                schema: rows.schema.clone(),
+                sql: format!("SELECT *, {} FROM ({})", absent.join(", "), rows.sql),
+            };
+            views.name(name, &with_them)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The columns of a query that the output has, in its types. A column that the output's path has
+/// is left out, if every value is the path's.
+fn of_columns(query: &PlannedQuery, admitted: &AdmittedColumns) -> String {
+    let columns = admitted.schema.fields().iter().map(|field| {
+        let name = spark_name(field.name());
+        let planned = query.schema.field_with_name(field.name());
+        match (planned, spark_type(field.data_type())) {
+            (Ok(planned), Some(of)) if planned.data_type() == &DataType::Null => {
+                format!("CAST({name} AS {of}) AS {name}")
+            }
+            _ => name,
+        }
+    });
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let conditions: Vec<String> = admitted
+        .columns
+        .values()
+        .map(|(name, value)| {
+            let why = spark_text(&format!(
+                "column '{name}' has the name of the partition, and holds another value than \
+                 {value}: readers would take the path's value"
+            ));
+            let (name, value) = (spark_name(name), spark_text(value));
+            format!("(CAST({name} AS STRING) <=> {value} OR CAST(raise_error({why}) AS BOOLEAN))")
+        })
+        .collect();
+    let sql = query.sql.trim_end().trim_end_matches(';');
+    match conditions.is_empty() {
+        true => format!("SELECT {columns} FROM (\n{sql}\n)"),
+        false => format!("SELECT {columns} FROM (\n{sql}\n) WHERE {}", conditions.join(" AND ")),
+    }
+}
+
+/// The events and the table of a join.
+fn of_join<'b>(bound: &'b BoundJob<'_>) -> Result<(&'b BoundEvents<'b>, &'b BoundTable<'b>)> {
+    let mut events = None;
+    let mut table = None;
+    for relation in &bound.relations {
+        match &relation.rows {
+            RelationRows::Events(one) => events = Some(one),
+            RelationRows::Table(one) => table = Some(one),
+        }
+    }
+    events
+        .zip(table)
+        .ok_or_else(|| Error::usage("a join needs events and a table"))
+}
+
+/// The join as a query.
+fn plan_join(
+    spec: &JoinSpec,
+    session: &SparkSession<'_>,
+    views: &SparkViews<'_>,
+    bound: &BoundJob<'_>,
+    told: &mut Execution,
+) -> Result<PlannedQuery> {
+    let (events, table) = of_join(bound)?;
+    let table_rows = views.table(table, told)?;
+    let of_table = with_named(&table_rows.schema, spec, table.history)?;
+    let key = &table.history.table.key;
+    let needed = JoinColumns::of(spec, table.name, key, &of_table)?;
+    let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
+    let texts = needed.text_keys(spec);
+    let event_rows = views.events(events, Some(&keys), Some(texts))?;
+    let of_events = &event_rows.schema;
+    let schema = needed.output_schema(spec, of_events, &events.source.name, table.name)?;
+    refuse_inexact_keys(spec, of_events, &of_table)?;
+    let with_absent = with_absent(&table_rows, &of_table);
+    let condition = spec.condition.as_ref();
+    let condition = condition.map_or(String::new(), |condition| format!(" WHERE ({condition})"));
+    views.name("_asof_events", &event_rows)?;
+    views.name("_asof_table", &SparkRows {
+        sql: format!("SELECT * FROM ({with_absent}){condition}"),
+        schema: of_table.clone(),
+    })?;
+    let added = schema.fields().iter().skip(of_events.fields().len());
+    let added = needed.selected().fields().iter().zip(added).map(|(own, output)| {
+        format!("t.{} AS {}", spark_name(own.name()), spark_name(output.name()))
+    });
+    let own = of_events.fields().iter();
+    let own = own.map(|field| format!("e.{}", spark_name(field.name())));
+    let columns: Vec<String> = match spec.how.adds_columns() {
+        true => own.chain(added).collect(),
+        false => own.collect(),
+    };
+    let on = spec.on.iter().map(|(event, column)| {
+        format!("e.{} = t.{}", spark_name(event), spark_name(column))
+    });
+    let how = match spec.how {
+        JoinKind::Inner => "INNER",
+        JoinKind::Left => "LEFT",
+        JoinKind::Semi => "LEFT SEMI",
+        JoinKind::Anti => "LEFT ANTI",
+    };
+    let sql = format!(
+        "SELECT {} FROM _asof_events e {how} JOIN _asof_table t ON {}",
+        columns.join(", "),
+        on.collect::<Vec<_>>().join(" AND ")
+    );
+    let schema = session.columns(&SparkRelation::sql(sql.clone()))?;
+    Ok(PlannedQuery {
+        sql,
+        schema,
+        sources: vec![
+            (format!("events.{}", events.source.name), of_events.clone()),
+            (format!("tables.{}", table.name), of_table),
+        ],
+    })
+}
+
+/// The rows of a table with the columns that a join names and that were absent on the date.
+fn with_absent(rows: &SparkRows, of_table: &Schema) -> String {
+    let absent = of_table.fields().iter().filter_map(|field| {
+        let of = spark_type(field.data_type())?;
+        let is_absent = rows.schema.field_with_name(field.name()).is_err();
+        is_absent.then(|| format!("CAST(NULL AS {of}) AS {}", spark_name(field.name())))
+    });
+    let columns: Vec<String> = ["*".to_owned()].into_iter().chain(absent).collect();
+    format!("SELECT {} FROM ({})", columns.join(", "), rows.sql)
+}
+
+/// Refuses keys that Spark would compare as floats: an integer or a decimal on one side alone.
+fn refuse_inexact_keys(spec: &JoinSpec, events: &Schema, table: &Schema) -> Result<()> {
+    let is_float = |schema: &Schema, name: &str| {
+        let field = schema.field_with_name(name);
+        field.is_ok_and(|field| field.data_type().is_floating())
+    };
+    let pair = spec
+        .on
+        .iter()
+        .find(|(event, column)| is_float(events, event) != is_float(table, column));
+    match pair {
+        None => Ok(()),
+        Some((event, column)) => Err(Error::usage(format!(
+            "one of the events column '{event}' and the key column '{column}' is a float, and \
+             Spark would round the other to compare them"
+        ))
+        .hint("run the job on this machine: --engine local")),
+    }
+}

@@ -1,0 +1,202 @@
+//! The output of a date as it stands: one object of asof's own, or a folder of another engine's
+//! files with `_asof.json` beside them.
+//!
+//! | in the date's folder | the date's output is |
+//! | --- | --- |
+//! | the object of the job | that object |
+//! | files of an engine, and an `_asof.json` that names these and no others | that folder |
+//! | files of an engine, and no such `_asof.json` | missing: the run that wrote them did not end |
+//! | both an object and files of an engine | missing: one was about to replace the other |
+//!
+//! Files of an engine are told from files of others by their names: `<job>-<run>-...`, where a run
+//! is 16 hexadecimal digits.
+
+use arrow::datatypes::SchemaRef;
+
+use super::states::recorded_in;
+use crate::error::Result;
+use crate::storage::lake::location::{Location, Object};
+use crate::storage::parquet::folder_record::{FolderRecord, RECORD};
+use crate::storage::parquet::footer::{OutputFooter, read_schema};
+use crate::storage::parquet::object::ParquetObject;
+
+/// How many digits tell a run of an engine from others.
+const RUN_DIGITS: usize = 16;
+
+/// The output of a date.
+#[derive(Clone, Debug)]
+pub(in crate::commands) enum JobOutput {
+    /// An object that says in its footer what it is.
+    Object(Object),
+    /// Files of another engine.
+    Folder(Box<OutputFolder>),
+}
+
+/// Files of another engine, with what stands beside them.
+#[derive(Clone, Debug)]
+pub(in crate::commands) struct OutputFolder {
+    /// Where they are.
+    pub(in crate::commands) folder: Location,
+    /// What is said of them.
+    pub(in crate::commands) record: FolderRecord,
+    /// The files.
+    pub(in crate::commands) files: Vec<Object>,
+}
+
+/// What an output records of itself.
+pub(in crate::commands) struct OutputRecord {
+    /// What it says of itself.
+    pub(in crate::commands) footer: OutputFooter,
+    /// Its columns.
+    pub(in crate::commands) schema: SchemaRef,
+}
+
+impl JobOutput {
+    /// The output among the files of a date, if asof or an engine wrote it to its end. `path` is
+    /// the object that asof would write.
+    ///
+    /// # Errors
+    /// A failure to read what a folder says of itself, and a refusal if that is damaged.
+    pub(in crate::commands) fn among(path: &Location, files: &[Object]) -> Result<Option<Self>> {
+        let is_of_engine = |file: &Object| is_of_engine(path, &file.location);
+        match files.iter().find(|file| file.location == *path) {
+            Some(_) if files.iter().any(is_of_engine) => return Ok(None),
+            Some(own) => return Ok(Some(JobOutput::Object(own.clone()))),
+            None if !files.iter().any(is_of_engine) => return Ok(None),
+            None => {}
+        }
+        let folder = OutputFolder::of(files)?;
+        Ok(folder.map(|folder| JobOutput::Folder(Box::new(folder))))
+    }
+
+    /// What the output says of itself.
+    ///
+    /// # Errors
+    /// A refusal of an object that asof did not write; a failure to read it.
+    pub(in crate::commands) fn record(&self) -> Result<OutputRecord> {
+        match self {
+            JobOutput::Object(object) => recorded_in(object),
+            JobOutput::Folder(folder) => Ok(OutputRecord {
+                footer: folder.record.output.clone(),
+                schema: read_schema(&folder.record.columns)?,
+            }),
+        }
+    }
+
+    /// Where it says so.
+    pub(in crate::commands) fn place(&self) -> Location {
+        match self {
+            JobOutput::Object(object) => object.location.clone(),
+            JobOutput::Folder(folder) => folder.folder.join(RECORD),
+        }
+    }
+
+    /// The files that have its rows.
+    pub(in crate::commands) fn files(&self) -> &[Object] {
+        match self {
+            JobOutput::Object(object) => std::slice::from_ref(object),
+            JobOutput::Folder(folder) => &folder.files,
+        }
+    }
+
+    /// Removes it. What says what it is goes last, or first if that is the object itself.
+    ///
+    /// # Errors
+    /// A failure of the disk or the store.
+    pub(super) fn remove(&self) -> Result<()> {
+        match self {
+            JobOutput::Object(object) => object.location.remove(),
+            JobOutput::Folder(folder) => remove_files(&folder.folder, &folder.files),
+        }
+    }
+}
+
+impl OutputFolder {
+    /// The files of one folder, if an engine wrote these and no others to their end.
+    ///
+    /// # Errors
+    /// A failure to read what the folder says of itself, and a refusal if that is damaged.
+    pub(in crate::commands) fn of(files: &[Object]) -> Result<Option<Self>> {
+        let Some(folder) = files.first().and_then(|file| file.location.parent()) else {
+            return Ok(None);
+        };
+        let record = FolderRecord::read(&folder)?.filter(|record| record.is_of(files));
+        Ok(record.map(|record| OutputFolder {
+            folder,
+            record,
+            files: files.to_vec(),
+        }))
+    }
+}
+
+/// Whether a file has the name that an engine gives to files of the output whose object would be
+/// `path`.
+pub(super) fn is_of_engine(path: &Location, file: &Location) -> bool {
+    let name = path.name();
+    let job = name.strip_suffix(".parquet").unwrap_or(&name);
+    let name = file.name();
+    let run = name
+        .strip_prefix(job)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.split_once('-'));
+    let is_run = |run: &str| run.len() == RUN_DIGITS && run.bytes().all(|c| c.is_ascii_hexdigit());
+    run.is_some_and(|(run, _)| is_run(run)) && path.parent() == file.parent()
+}
+
+/// What the names of files begin with that an engine writes in a run.
+#[cfg(feature = "spark")]
+pub(super) fn engine_prefix(path: &Location, run: u64) -> String {
+    let name = path.name();
+    let job = name.strip_suffix(".parquet").unwrap_or(&name);
+    format!("{job}-{run:0width$x}", width = RUN_DIGITS)
+}
+
+/// Removes files of an engine, with the checksums that Hadoop keeps beside them on a disk, and
+/// what the folder says of itself.
+///
+/// # Errors
+/// A failure of the disk or the store.
+pub(super) fn remove_files(folder: &Location, files: &[Object]) -> Result<()> {
+    for file in files {
+        file.location.remove()?;
+        if file.location.as_local().is_some() {
+            let name = file.location.name();
+            file.location.sibling(&format!(".{name}.crc")).remove()?;
+        }
+    }
+    folder.join(RECORD).remove()
+}
+
+/// Opens the files of an output, each with the rows that it must have.
+///
+/// # Errors
+/// A failure to open one.
+#[cfg(feature = "spark")]
+pub(super) fn open_all(files: &[Object]) -> Result<Vec<ParquetObject>> {
+    use crate::parallel::{self, object_threads};
+
+    let remote = files.first().is_some_and(|file| file.location.store().is_some());
+    parallel::map(object_threads(remote), files, ParquetObject::open_listed)
+        .into_iter()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_an_engine_are_told_by_their_names() {
+        let path = Location::local("/out/date=2024-03-01/daily.parquet");
+        let is = |name: &str| is_of_engine(&path, &path.sibling(name));
+        assert!(is("daily-00c0ffee00c0ffee-00000-8c6b-c000.zstd.parquet"));
+        for other in [
+            "daily.parquet",
+            "part-00000-8c6b.zstd.parquet",
+            "daily-00c0ffee-00000.parquet",
+            "daily2-00c0ffee00c0ffee-00000.parquet",
+        ] {
+            assert!(!is(other), "{other}");
+        }
+    }
+}
