@@ -44,7 +44,7 @@ def compare(options: argparse.Namespace, folder: Path, results: dict, results_pa
     """Runs what was asked for, and keeps what came out after each cell."""
     from measure import Measure
 
-    wanted = [cell for cell in cells() if any(cell.name.startswith(start) for start in options.only)]
+    wanted = [cell for cell in cells() if not options.only or {cell.name, cell.lake, cell.kind} & set(options.only)]
     if not wanted:
         sys.exit(f"no such cell; there are {', '.join(cell.name for cell in cells())}")
     if not shutil.which("strace"):
@@ -65,8 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         type=lambda text: text.split(","),
-        default=[""],
-        help="cells to run, by commas, such as one-10-7, or the begin of their names, such as one-10; the others stay as they were",
+        help="what to run, by commas: cells such as one-10-7, or lakes such as one-10; the others stay as they were",
     )
     parser.add_argument("--rounds", type=int, default=7, help="how many times each is run")
     parser.add_argument("--asof", type=Path, help="the program to measure, instead of this checkout's release build")

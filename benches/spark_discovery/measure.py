@@ -15,11 +15,11 @@ import pyspark
 from lakes import FILES, LAST, LAYOUT, YEARS, Cell, make
 from pyspark.sql import DataFrame, SparkSession
 
-# More paths than these Spark lists in a job of its own, with a task for each, up to 10,000 tasks.
-BELOW_A_JOB = 32
-WARM_UP = 5
+# Into how many tasks, at most, Spark divides the listing of paths, if they are more than 32: then it is a job of its own.
 PARALLELISM = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 FEW_TASKS = 8
+# The JVM compiles what it runs often; before that it takes several times as long.
+WARM_UP = 30
 
 # The ways that are a process of asof.
 OF_ASOF = ("partitions", "plan")
@@ -49,6 +49,7 @@ class Measure:
         self.spark.sparkContext.setLogLevel("ERROR")
         self.java = self.spark._jvm.java.lang.ProcessHandle.current().pid()
         self.make_lakes()
+        self.warm_up(Cell("one", 10, 90))
 
     def versions(self) -> dict[str, str]:
         asof = subprocess.run([self.asof, "--version"], check=True, capture_output=True, text=True).stdout.split()[-1]
@@ -65,6 +66,14 @@ class Measure:
             for years in YEARS:
                 make(self.folder / f"{kind}-{years}", kind, years, content)
 
+    def warm_up(self, cell: Cell) -> None:
+        lake = self.folder / cell.lake
+        files = self.check(cell, lake)
+        self.set_tasks("files, few tasks")
+        for _ in range(WARM_UP):
+            self.discovery(cell, lake)
+            self.given(files)
+
     def cell(self, cell: Cell, rounds: int) -> dict:
         lake = self.folder / cell.lake
         files = self.check(cell, lake)
@@ -77,10 +86,6 @@ class Measure:
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         inside: list[float] = []
-        # The JVM compiles what it runs often.
-        for _ in range(WARM_UP):
-            self.discovery(cell, lake)
-            self.given(files[:BELOW_A_JOB])
         for number in range(-1, rounds):
             for way, run in ways.items():
                 self.set_tasks(way)

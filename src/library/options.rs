@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use crate::commands::backfill::BackfillOptions;
 use crate::commands::compact::CompactOptions;
+use crate::commands::engine::Engine;
 use crate::commands::snapshot::{IfExists, SnapshotOptions};
 use crate::domain::staleness::StateFilter;
 use crate::error::Result;
@@ -101,6 +102,13 @@ impl CompactOptions {
         self
     }
 
+    /// Sets what compares the copies.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Plans and writes nothing.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
@@ -123,6 +131,13 @@ impl BackfillOptions {
     #[must_use]
     pub fn only(mut self, states: StateFilter) -> Self {
         self.only = states;
+        self
+    }
+
+    /// Sets what runs the jobs.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 

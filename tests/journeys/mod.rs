@@ -54,5 +54,7 @@ mod secrets;
 #[cfg(feature = "sql")]
 mod selections;
 mod shapes;
+#[cfg(feature = "spark")]
+mod spark;
 mod types;
 mod undo;

@@ -6,6 +6,7 @@ use asof::clock::Clock;
 use asof::commands::Workspace;
 use asof::commands::backfill::{AdHoc, BackfillOptions, BackfillReport, backfill};
 use asof::commands::compact::{CompactOptions, CompactReport, compact};
+use asof::commands::engine::Engine;
 use asof::commands::expand::{ExpandOptions, expand};
 use asof::commands::snapshot::{IfExists, SnapshotOptions, snapshot};
 use asof::commands::verify::{VerifyOptions, VerifyReport, verify};
@@ -37,11 +38,13 @@ pub(super) struct Lake {
     folder: tempfile::TempDir,
     config: Config,
     pub(super) place: Place,
+    /// What compacts into the lake, and runs the second of two backfills.
+    pub(super) engine: Engine,
 }
 
 impl Lake {
     /// An empty one, set up for a history.
-    pub(super) fn of(history: &History) -> Self {
+    pub(super) fn of(history: &History, engine: Engine) -> Self {
         let folder = folder();
         let text = |text: &str| Some(text.to_owned());
         let mut table = TableConfig {
@@ -90,7 +93,13 @@ impl Lake {
             folder,
             config,
             place: history.place.clone(),
+            engine,
         }
+    }
+
+    /// Whether the second of two backfills is that of a cluster.
+    pub(super) fn is_on_cluster(&self) -> bool {
+        matches!(self.engine, Engine::Spark(_))
     }
 
     pub(super) fn path(&self, below: &str) -> PathBuf {
@@ -187,8 +196,12 @@ impl Lake {
 
     /// Compacts; `full` into another place than the lake.
     pub(super) fn compact(&self, full: Option<&str>) -> CompactReport {
+        let is_on_cluster = full.is_none() && self.place == Place::Own;
         let mut options = CompactOptions::new().full(full.is_some());
         options.out = full.map(str::to_owned);
+        if is_on_cluster {
+            options = options.engine(self.engine.clone());
+        }
         compact(&self.workspace(), &["t".into()], &options)
             .unwrap()
             .remove(0)
@@ -288,6 +301,7 @@ impl Lake {
         lag: u32,
         tolerance: u32,
     ) -> BackfillReport {
+        let out_is_second = job.output.contains("/intervals/");
         let ad_hoc = AdHoc {
             events: Some("events".into()),
             events_layout: Some("%Y-%m-%d".into()),
@@ -299,6 +313,9 @@ impl Lake {
             .workers(1)
             .tolerance(tolerance)
             .lag(lag);
+        if out_is_second {
+            options = options.engine(self.engine.clone());
+        }
         options.using = using;
         options.ad_hoc = Some(ad_hoc);
         backfill(&self.workspace(), &[], &options)
