@@ -21,6 +21,8 @@ const KNOWN_IN_JOBS: &str =
 pub enum SqlOf {
     /// A job, which DataFusion runs.
     Job,
+    /// A job that Spark runs.
+    JobOnSpark,
     /// PostgreSQL.
     Postgres,
     /// MySQL or MariaDB.
@@ -32,24 +34,28 @@ pub enum SqlOf {
 impl SqlOf {
     fn dialect(self) -> &'static dyn Dialect {
         match self {
-            SqlOf::Job => &GenericDialect {},
+            SqlOf::Job | SqlOf::JobOnSpark => &GenericDialect {},
             SqlOf::Postgres => &PostgreSqlDialect {},
             SqlOf::Mysql => &MySqlDialect {},
             SqlOf::Sqlite => &SQLiteDialect {},
         }
     }
 
+    fn is_of_job(self) -> bool {
+        matches!(self, SqlOf::Job | SqlOf::JobOnSpark)
+    }
+
     /// What messages call it.
     fn what(self) -> &'static str {
         match self {
-            SqlOf::Job => "the job's SQL",
+            SqlOf::Job | SqlOf::JobOnSpark => "the job's SQL",
             _ => "the query",
         }
     }
 
     fn known(self) -> &'static str {
         match self {
-            SqlOf::Job => KNOWN_IN_JOBS,
+            SqlOf::Job | SqlOf::JobOnSpark => KNOWN_IN_JOBS,
             _ => KNOWN_IN_SOURCES,
         }
     }
@@ -57,7 +63,7 @@ impl SqlOf {
     /// The value of a name. How a database writes a time with its zone differs too much for one.
     fn value(self, name: &str, day: JobDay) -> Option<PlaceholderValue> {
         PlaceholderValue::of(name, day)
-            .filter(|value| self == SqlOf::Job || matches!(value, PlaceholderValue::Date(_)))
+            .filter(|value| self.is_of_job() || matches!(value, PlaceholderValue::Date(_)))
     }
 
     fn literal(self, value: PlaceholderValue) -> String {
@@ -65,6 +71,10 @@ impl SqlOf {
         match value {
             PlaceholderValue::Date(_) if self == SqlOf::Sqlite => format!("'{text}'"),
             PlaceholderValue::Date(_) => format!("DATE '{text}'"),
+            PlaceholderValue::Time(_) if self == SqlOf::JobOnSpark => {
+                // The local engine's literal has no zone either.
+                format!("TIMESTAMP_NTZ '{}'", text.trim_end_matches('Z'))
+            }
             PlaceholderValue::Time(_) => format!("TIMESTAMPTZ '{text}'"),
         }
     }
@@ -76,7 +86,7 @@ impl SqlOf {
 /// A usage error for another name in braces, such as the `{ds}` of a scheduler's templates, for a
 /// wrong format, and for quotes that do not end.
 pub fn bind(sql: &str, day: JobDay, of: SqlOf) -> Result<String> {
-    if !sql.contains('{') || of != SqlOf::Job && !has_names_in_braces(sql) {
+    if !sql.contains('{') || !of.is_of_job() && !has_names_in_braces(sql) {
         return Ok(sql.to_owned());
     }
     let mut bound = String::with_capacity(sql.len());

@@ -208,7 +208,11 @@ fn check_version(version: &str, remote: &SparkRemote) -> Result<()> {
 
 /// What a failure says, without the plan and the stack that may follow.
 fn told(error: &SparkError) -> String {
-    let message = error.message();
+    // With a class, `message()` writes it before a message that begins with it.
+    let message = match error.message.is_empty() {
+        true => error.message(),
+        false => error.message.clone(),
+    };
     let lines = message.lines().map(str::trim);
     let sentences = lines.take_while(|line| {
         !line.starts_with("== ") && !line.starts_with("at ") && !line.starts_with("JVM stacktrace")

@@ -28,8 +28,10 @@ use crate::interrupt::{RemoteWork, check_cancelled};
 
 /// The settings in which Spark has asof's rules: a value is never cut or shifted in silence, `"x"`
 /// is a name, and instants are in UTC.
-pub const SETTINGS: [(&str, &str); 7] = [
+pub const SETTINGS: [(&str, &str); 8] = [
     ("spark.sql.session.timeZone", "UTC"),
+    // As `timestamp` is here.
+    ("spark.sql.timestampType", "TIMESTAMP_NTZ"),
     ("spark.sql.ansi.enabled", "true"),
     ("spark.sql.ansi.doubleQuotedIdentifiers", "true"),
     ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),

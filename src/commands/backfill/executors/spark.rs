@@ -107,7 +107,7 @@ impl<'a> SparkExecutor<'a> {
             date: bound.date,
             zone: self.job.zone,
         };
-        let sql = bind(sql, day, SqlOf::Job)?;
+        let sql = bind(sql, day, SqlOf::JobOnSpark)?;
         let mut sources = Vec::new();
         let mut tables: Vec<(&str, &BoundTable<'_>, SparkRows)> = Vec::new();
         for relation in &bound.relations {
@@ -188,6 +188,7 @@ impl<'a> SparkExecutor<'a> {
             for file in &files {
                 let _ = file.location.remove();
             }
+            bound.output.remove_empty_folders(&self.job.output);
         })
     }
 }
