@@ -29,7 +29,9 @@ pub(super) fn connect(workspace: &Workspace<'_>, remote: Option<&Secret>) -> Res
         (Some(remote), _) => remote.clone(),
         (None, Some(remote)) => {
             let expanded = workspace.configured_text(remote.expose());
-            expanded.map_err(|error| error.within("[spark], 'remote'"))?.into()
+            expanded
+                .map_err(|error| error.within("[spark], 'remote'"))?
+                .into()
         }
         (None, None) => {
             return Err(Error::usage("--engine spark needs the address of a server")

@@ -574,7 +574,7 @@ ORDER BY `id`, `active_start`";
             exclusive: true,
             open_null: true,
         };
-        case.extended = case.read.drain(..2).last();
+        case.extended = case.read.drain(..2).next_back();
         case.has(
             "started AS `valid from`, CASE last_seen WHEN DATE'2024-01-05' THEN CAST(NULL AS DATE) \
              WHEN DATE'2024-01-02' THEN DATE'2024-01-05' ELSE date_add(last_seen, 1) END \
@@ -590,7 +590,7 @@ ORDER BY `id`, `active_start`";
     #[test]
     fn intervals_that_have_ended_pass_by() {
         let mut case = Case::new(&[("id", "int64"), ("v", "text")], &[1, 2, 3]);
-        case.extended = case.read.drain(..2).last();
+        case.extended = case.read.drain(..2).next_back();
         case.has(
             " FROM `copies`\nUNION ALL\nSELECT `id` AS c0, `v` AS c1, DATE'2024-01-02' AS seen, \
              `active_start` AS started FROM `intervals` \

@@ -68,10 +68,17 @@ fn both(world: &mut World, job: &str, range: &str) -> BTreeMap<String, usize> {
         let found = rows(world, &format!("{job}/{date}"));
         assert_eq!(found, *expected, "{job} {date}, on Spark and here");
         let names = parts(world, &format!("{job}/{date}"));
-        assert!(names.iter().all(|name| !name.ends_with(&format!("/{job}.parquet"))), "{names:?}");
+        assert!(
+            names
+                .iter()
+                .all(|name| !name.ends_with(&format!("/{job}.parquet"))),
+            "{names:?}"
+        );
     }
     world.succeeds(&format!("verify {job} --recompute"));
-    here.into_iter().map(|(date, (_, rows))| (date, rows.len())).collect()
+    here.into_iter()
+        .map(|(date, (_, rows))| (date, rows.len()))
+        .collect()
 }
 
 const RANGE: &str = "--from 2024-03-01 --to 2024-03-03";
@@ -94,7 +101,11 @@ fn the_demo_s_job_gives_the_same_rows_on_spark() {
     let config = config.replace("\"lake\"", "\"asof-demo/lake\"");
     let config = config.replace("path = \"flights\"", "path = \"asof-demo/flights\"");
     world.write("asof.toml", config);
-    let counts = both(&mut world, "passengers", "--from 2020-11-01 --to 2026-09-30");
+    let counts = both(
+        &mut world,
+        "passengers",
+        "--from 2020-11-01 --to 2026-09-30",
+    );
     assert_eq!(counts.len(), 10, "{counts:?}");
     assert!(counts.values().all(|rows| *rows > 0), "{counts:?}");
 }
@@ -124,7 +135,11 @@ output = 'on_condition'
 ",
     );
     // Without intervals, with them, and when they are behind.
-    for step in ["snapshot", "compact item", "compact item --to 2024-03-02 --full"] {
+    for step in [
+        "snapshot",
+        "compact item",
+        "compact item --to 2024-03-02 --full",
+    ] {
         if step != "snapshot" {
             world.succeeds(step);
         }
@@ -171,7 +186,10 @@ output = 'on_absent'
     }
     // The last copy has a column that earlier ones do not have.
     world.at("2024-03-03");
-    world.write("item.csv", "id,name,status,price,colour\n1,a,ACTIVE,1.5,red\n2,b,OLD,2,blue\n");
+    world.write(
+        "item.csv",
+        "id,name,status,price,colour\n1,a,ACTIVE,1.5,red\n2,b,OLD,2,blue\n",
+    );
     world.succeeds("snapshot item --if-exists replace --force");
     world.succeeds("compact item");
     for job in ["on_path", "on_absent"] {
@@ -179,13 +197,25 @@ output = 'on_absent'
     }
     world.succeeds(&format!("backfill on_folders {RANGE}"));
     let here = rows(&world, "on_folders/day=2024-03-02");
-    world.succeeds(&format!("backfill on_folders {RANGE} --only all --engine spark"));
+    world.succeeds(&format!(
+        "backfill on_folders {RANGE} --only all --engine spark"
+    ));
     assert_eq!(rows(&world, "on_folders/day=2024-03-02"), here);
-    assert!(here.1.iter().any(|row| row.starts_with("CH %|2024-03-02")), "{here:?}");
+    assert!(
+        here.1.iter().any(|row| row.starts_with("CH %|2024-03-02")),
+        "{here:?}"
+    );
     let refused = world.quietly(&format!("backfill on_other_path {RANGE} --engine spark"));
     let told = text(&refused.stdout) + &text(&refused.stderr);
-    assert!(told.contains("column 'date' has the name of the partition"), "{told}");
-    assert_eq!(parts(&world, "on_other_path"), [""; 0], "nothing of it stays");
+    assert!(
+        told.contains("column 'date' has the name of the partition"),
+        "{told}"
+    );
+    assert_eq!(
+        parts(&world, "on_other_path"),
+        [""; 0],
+        "nothing of it stays"
+    );
 }
 
 /// Outputs of both engines take each other's place, and every command reads both.
@@ -201,12 +231,24 @@ output = 'daily'
     world.succeeds(&format!("backfill daily {RANGE} --engine spark"));
     let again = world.json(&format!("backfill daily {RANGE} --json"));
     let dates = again[0]["dates"].as_array().expect("dates");
-    assert!(dates.iter().all(|date| date["action"] == "up_to_date"), "{again}");
+    assert!(
+        dates.iter().all(|date| date["action"] == "up_to_date"),
+        "{again}"
+    );
     let first = world.listing("daily");
-    assert!(first.iter().any(|name| name == "date=2024-03-01/_asof.json"), "{first:?}");
+    assert!(
+        first
+            .iter()
+            .any(|name| name == "date=2024-03-01/_asof.json"),
+        "{first:?}"
+    );
     // A date whose files are other ones counts as missing, and is written anew.
     let part = parts(&world, "daily/date=2024-03-02").remove(0);
-    std::fs::copy(world.path(&part), world.path(&part.replace("-00000-", "-00001-"))).expect("a copy");
+    std::fs::copy(
+        world.path(&part),
+        world.path(&part.replace("-00000-", "-00001-")),
+    )
+    .expect("a copy");
     std::fs::remove_file(world.path("daily/date=2024-03-03/_asof.json")).expect("removed");
     let planned = world.json(&format!("backfill daily {RANGE} --dry-run --json"));
     let was: Vec<_> = planned[0]["dates"]
@@ -224,12 +266,18 @@ output = 'daily'
     world.succeeds("show daily --date 2024-03-01");
     // A change that does not matter is accepted without Spark.
     let config = std::fs::read_to_string(world.path("asof.toml")).expect("asof.toml");
-    world.write("asof.toml", config.replace("SELECT item_id, sum", "select item_id, sum"));
+    world.write(
+        "asof.toml",
+        config.replace("SELECT item_id, sum", "select item_id, sum"),
+    );
     world.succeeds(&format!("backfill daily {RANGE} --accept"));
     world.succeeds(&format!("backfill daily {RANGE}"));
     // Another file among them is nobody's.
     world.write("daily/date=2024-03-01/other.parquet", "x");
-    assert_eq!(world.asof(&format!("backfill daily {RANGE} --only all --engine spark")), 5);
+    assert_eq!(
+        world.asof(&format!("backfill daily {RANGE} --only all --engine spark")),
+        5
+    );
     std::fs::remove_file(world.path("daily/date=2024-03-01/other.parquet")).expect("removed");
     // This machine takes over, and leaves nothing of Spark's.
     world.succeeds(&format!("backfill daily {RANGE} --only all"));
@@ -278,16 +326,30 @@ output = 'on_overflow'
     let at: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
     world.parquet("ticks/date=2024-03-01/t.parquet", &[("at", at)]);
     let refusal = |job: &str, code: i32, told: &str| {
-        let output = world.quietly(&format!("backfill {job} --from 2024-03-01 --to 2024-03-01 --engine spark"));
+        let output = world.quietly(&format!(
+            "backfill {job} --from 2024-03-01 --to 2024-03-01 --engine spark"
+        ));
         let said = text(&output.stdout) + &text(&output.stderr);
         assert!(said.contains(told), "{job}: {said}");
         assert_eq!(output.status.code(), Some(code), "{job}: {said}");
         assert!(parts(&world, job).is_empty(), "{job}: nothing is left");
     };
-    refusal("on_nanoseconds", 3, "Spark has no type for column 'at', timestamp(ns)");
+    refusal(
+        "on_nanoseconds",
+        3,
+        "Spark has no type for column 'at', timestamp(ns)",
+    );
     refusal("on_mistake", 2, "`qtyy`");
-    refusal("on_command", 2, "job on_command is a command, which Spark cannot run");
-    refusal("on_files", 2, "names one file for each date, and Spark writes a folder");
+    refusal(
+        "on_command",
+        2,
+        "job on_command is a command, which Spark cannot run",
+    );
+    refusal(
+        "on_files",
+        2,
+        "names one file for each date, and Spark writes a folder",
+    );
     refusal("on_overflow", 3, "overflow");
 }
 
@@ -336,21 +398,52 @@ fn an_unreachable_host_a_wrong_token_and_an_old_version_fail_within_ten_seconds(
     let silent = port(&listening);
     let closed = port(&listen());
     for (remote, code, told) in [
-        (format!("sc://127.0.0.1:{closed}"), 1, "cannot reach Spark at sc://127.0.0.1:"),
-        ("sc://no-such-host.invalid:15002".to_owned(), 1, "cannot reach Spark at sc://no-such-host"),
-        (format!("sc://127.0.0.1:{silent}"), 1, "Spark at sc://127.0.0.1:"),
-        (old.remote.clone(), 2, "is version 3.5.6; asof needs 4.0 or later"),
+        (
+            format!("sc://127.0.0.1:{closed}"),
+            1,
+            "cannot reach Spark at sc://127.0.0.1:",
+        ),
+        (
+            "sc://no-such-host.invalid:15002".to_owned(),
+            1,
+            "cannot reach Spark at sc://no-such-host",
+        ),
+        (
+            format!("sc://127.0.0.1:{silent}"),
+            1,
+            "Spark at sc://127.0.0.1:",
+        ),
+        (
+            old.remote.clone(),
+            2,
+            "is version 3.5.6; asof needs 4.0 or later",
+        ),
         (with_token.remote.clone(), 2, "wants a token"),
-        (format!("{}/;token=wrong", with_token.remote), 2, "refuses the token"),
-        ("localhost:15002".to_owned(), 2, "not of the form 'sc://HOST:PORT'"),
+        (
+            format!("{}/;token=wrong", with_token.remote),
+            2,
+            "refuses the token",
+        ),
+        (
+            "localhost:15002".to_owned(),
+            2,
+            "not of the form 'sc://HOST:PORT'",
+        ),
     ] {
         for command in [format!("backfill daily {RANGE}"), "compact item".to_owned()] {
             let begun = Instant::now();
             let output = world.quietly(&format!("{command} --engine spark --remote '{remote}'"));
             let said = text(&output.stderr);
-            assert!(said.contains(told) && !said.contains("wrong"), "{remote}: {said}");
+            assert!(
+                said.contains(told) && !said.contains("wrong"),
+                "{remote}: {said}"
+            );
             assert_eq!(output.status.code(), Some(code), "{remote}: {said}");
-            assert!(begun.elapsed() < Duration::from_secs(10), "{remote}: {:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{remote}: {:?}",
+                begun.elapsed()
+            );
         }
     }
     assert!(parts(&world, "daily").is_empty() && parts(&world, "lake/item/intervals").is_empty());
@@ -381,14 +474,21 @@ output = 'long'
 /// A long backfill that has begun to run on the cluster.
 fn begun(world: &World) -> Child {
     let line = format!("backfill long {RANGE} --engine spark --workers 1");
-    let child = world.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = world
+        .command(&line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = child.expect("it starts");
     let first = world.path("long/date=2024-03-01/_asof.json");
     let begun = Instant::now();
     while !first.exists() {
         let ended = child.try_wait().expect("a process");
         assert!(ended.is_none(), "it ended: {ended:?}");
-        assert!(begun.elapsed() < Duration::from_secs(120), "the first date does not come");
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "the first date does not come"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     // Into the second date.
@@ -397,7 +497,10 @@ fn begun(world: &World) -> Child {
 }
 
 fn kill(process: &str) {
-    let killed = Command::new("kill").args(["-9", process]).status().expect("kill runs");
+    let killed = Command::new("kill")
+        .args(["-9", process])
+        .status()
+        .expect("kill runs");
     assert!(killed.success(), "{process}");
 }
 
@@ -409,14 +512,21 @@ fn executors() -> Vec<String> {
         .filter_map(|name| std::fs::read_to_string(Path::new(&run).join(name)).ok())
         .map(|pid| pid.trim().to_owned())
         .collect();
-    let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| {
-        let pid = entry.ok()?.file_name().into_string().ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let is_executor = text(&line).contains("CoarseGrainedExecutorBackend");
-        (is_executor && workers.contains(&parent)).then_some(pid)
-    });
+    let processes = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().into_string().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent = stat
+                .rsplit_once(')')?
+                .1
+                .split_whitespace()
+                .nth(1)?
+                .to_owned();
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let is_executor = text(&line).contains("CoarseGrainedExecutorBackend");
+            (is_executor && workers.contains(&parent)).then_some(pid)
+        });
     processes.collect()
 }
 
@@ -431,7 +541,10 @@ fn a_backfill_survives_the_death_of_an_executor() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output.stderr));
     for date in ["2024-03-01", "2024-03-02", "2024-03-03"] {
-        assert!(world.path(&format!("long/date={date}/_asof.json")).exists(), "{date}");
+        assert!(
+            world.path(&format!("long/date={date}/_asof.json")).exists(),
+            "{date}"
+        );
     }
 }
 
@@ -446,7 +559,10 @@ fn a_rerun_after_the_death_of_the_server_does_the_missing_dates_alone() {
     let output = child.wait_with_output().expect("it ends");
     let said = text(&output.stdout) + &text(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{said}");
-    assert!(said.contains("the connection to Spark at sc://127.0.0.1"), "{said}");
+    assert!(
+        said.contains("the connection to Spark at sc://127.0.0.1"),
+        "{said}"
+    );
     let back = Command::new(variable("ASOF_TEST_SPARK_CONNECT")).status();
     assert!(back.expect("it starts").success(), "the server is back");
     let again = world.json(&format!("backfill long {RANGE} --engine spark --json"));
@@ -457,7 +573,11 @@ fn a_rerun_after_the_death_of_the_server_does_the_missing_dates_alone() {
         .map(|date| date["action"].as_str().unwrap_or_default().to_owned())
         .collect();
     assert_eq!(done, ["up_to_date", "written", "written"], "{again}");
-    assert_eq!(world.tree("long/date=2024-03-01"), first, "the first date is untouched");
+    assert_eq!(
+        world.tree("long/date=2024-03-01"),
+        first,
+        "the first date is untouched"
+    );
     world.succeeds("verify long");
 }
 
@@ -470,8 +590,14 @@ fn an_interrupted_backfill_stops_spark_and_leaves_the_date_missing() {
     send("INT", &child);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    assert!(interrupted.elapsed() < Duration::from_secs(8), "{:?}", interrupted.elapsed());
-    let planned = world.json(&format!("backfill long {RANGE} --dry-run --json --engine spark"));
+    assert!(
+        interrupted.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        interrupted.elapsed()
+    );
+    let planned = world.json(&format!(
+        "backfill long {RANGE} --dry-run --json --engine spark"
+    ));
     let was = &planned[0]["dates"][2]["was"]["state"];
     assert_eq!(was, "missing", "{planned}");
     world.succeeds(&format!("backfill long {RANGE} --engine spark"));
@@ -485,12 +611,22 @@ fn a_compaction_on_spark_is_the_same_object() {
     let mut world = on_cluster(World::new());
     world.at("2026-11-01");
     world.succeeds("demo");
-    world.variable("ASOF_LAKE", world.path("asof-demo/lake").to_str().expect("a path"));
-    for options in ["", "--end exclusive --open-end null", "--gaps split", "--ignore lat,lon"] {
+    world.variable(
+        "ASOF_LAKE",
+        world.path("asof-demo/lake").to_str().expect("a path"),
+    );
+    for options in [
+        "",
+        "--end exclusive --open-end null",
+        "--gaps split",
+        "--ignore lat,lon",
+    ] {
         for before in ["here.parquet", "there.parquet"] {
             let _ = std::fs::remove_file(world.path(before));
         }
-        world.succeeds(&format!("compact airport --full --out here.parquet {options}"));
+        world.succeeds(&format!(
+            "compact airport --full --out here.parquet {options}"
+        ));
         for to in ["2022-06-08", "2024-02-02", "2026-09-05"] {
             world.succeeds(&format!(
                 "compact airport --out there.parquet --to {to} --engine spark {options}"
@@ -500,13 +636,28 @@ fn a_compaction_on_spark_is_the_same_object() {
         assert!(is_same, "the bytes differ with '{options}'");
     }
     let left = world.listing("");
-    assert!(left.iter().all(|name| !name.contains("_spark-")), "{left:?}");
+    assert!(
+        left.iter().all(|name| !name.contains("_spark-")),
+        "{left:?}"
+    );
     for (options, told) in [
-        ("--where \"country = 'UZ'\"", "rows and columns are selected on this machine"),
-        ("--select name", "rows and columns are selected on this machine"),
+        (
+            "--where \"country = 'UZ'\"",
+            "rows and columns are selected on this machine",
+        ),
+        (
+            "--select name",
+            "rows and columns are selected on this machine",
+        ),
     ] {
-        let output = world.quietly(&format!("compact airport --out x.parquet --engine spark {options}"));
+        let output = world.quietly(&format!(
+            "compact airport --out x.parquet --engine spark {options}"
+        ));
         assert_eq!(output.status.code(), Some(2));
-        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(told),
+            "{}",
+            text(&output.stderr)
+        );
     }
 }

@@ -444,16 +444,31 @@ fn same_rows(read: &Read, folder: &Path, date: NaiveDate) {
     let files = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let files = files.map(|file| file.unwrap().path());
     let mut files: Vec<_> = files
-        .filter(|file| !file.file_name().unwrap().to_str().unwrap().starts_with(['.', '_']))
+        .filter(|file| {
+            !file
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(['.', '_'])
+        })
         .collect();
     files.sort();
     let parts: Vec<Read> = files.iter().map(|file| read_parquet(file)).collect();
-    let first = parts.first().unwrap_or_else(|| panic!("{date}: no file of the cluster"));
+    let first = parts
+        .first()
+        .unwrap_or_else(|| panic!("{date}: no file of the cluster"));
     let kept = |schema: &SchemaRef| -> Vec<(String, DataType)> {
         let fields = schema.fields().iter();
-        fields.map(|field| (field.name().clone(), on_cluster(field.data_type()))).collect()
+        fields
+            .map(|field| (field.name().clone(), on_cluster(field.data_type())))
+            .collect()
     };
-    assert_eq!(kept(&first.schema), kept(&read.schema), "{date}, on a cluster and here");
+    assert_eq!(
+        kept(&first.schema),
+        kept(&read.schema),
+        "{date}, on a cluster and here"
+    );
     let mut rows: Vec<Row> = parts.iter().flat_map(|part| part.rows.clone()).collect();
     let mut here = read.rows.clone();
     rows.sort();
@@ -471,9 +486,7 @@ fn on_cluster(data_type: &DataType) -> DataType {
         T::UInt64 => T::Decimal128(20, 0),
         T::Timestamp(_, zone) => T::Timestamp(TimeUnit::Microsecond, zone.clone()),
         T::Null => T::Utf8,
-        T::List(item) => {
-            T::List(Field::new("item", on_cluster(item.data_type()), true).into())
-        }
+        T::List(item) => T::List(Field::new("item", on_cluster(item.data_type()), true).into()),
         T::Struct(fields) => T::Struct(
             fields
                 .iter()

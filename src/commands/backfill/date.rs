@@ -134,8 +134,9 @@ impl<'a> DateRun<'a> {
     /// that an engine wrote.
     fn refuse_other_files(&self, own: &Location) -> Result<Vec<Object>> {
         let standing = self.run.job.standing(self.date)?;
-        let (own_object, others): (Vec<_>, Vec<_>) =
-            standing.into_iter().partition(|object| object.location == *own);
+        let (own_object, others): (Vec<_>, Vec<_>) = standing
+            .into_iter()
+            .partition(|object| object.location == *own);
         let is_known = |object: &&Object| is_of_engine(own, &object.location);
         if let Some(unrecognized) = others.iter().find(|object| !is_known(object)) {
             let what = format!(

@@ -175,7 +175,9 @@ pub(super) fn remove_files(folder: &Location, files: &[Object]) -> Result<()> {
 pub(super) fn open_all(files: &[Object]) -> Result<Vec<ParquetObject>> {
     use crate::parallel::{self, object_threads};
 
-    let remote = files.first().is_some_and(|file| file.location.store().is_some());
+    let remote = files
+        .first()
+        .is_some_and(|file| file.location.store().is_some());
     parallel::map(object_threads(remote), files, ParquetObject::open_listed)
         .into_iter()
         .collect()
@@ -183,7 +185,101 @@ pub(super) fn open_all(files: &[Object]) -> Result<Vec<ParquetObject>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::domain::staleness::Inputs;
+    use crate::model::parse_date;
+    use crate::storage::lake::local_files::local_objects_below;
+    use crate::storage::parquet::folder_record::RecordedFile;
+    use crate::storage::parquet::footer::VERSION;
+
+    const PART: &str = "daily-00c0ffee00c0ffee-00000.parquet";
+
+    /// A record of files, each with its size.
+    fn record(files: &[(&str, u64)]) -> FolderRecord {
+        let files = files.iter().map(|(name, size)| RecordedFile {
+            name: (*name).to_owned(),
+            size: *size,
+            rows: 1,
+        });
+        let inputs = Inputs {
+            job: "1".into(),
+            tables: BTreeMap::new(),
+            events: BTreeMap::new(),
+            history: BTreeMap::new(),
+            known_at: None,
+        };
+        FolderRecord {
+            format_version: VERSION,
+            engine: "spark 4.3.0".into(),
+            output: OutputFooter {
+                job_name: "daily".into(),
+                date: parse_date("2024-03-01").expect("a date"),
+                rows: 1,
+                inputs,
+                made_by: None,
+                asof_version: "0.1.0".into(),
+            },
+            columns: Vec::new(),
+            files: files.collect(),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_an_output_if_it_has_the_files_that_it_names_and_no_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        };
+        let own = Location::local(folder.path().join("daily.parquet"));
+        let place = Location::local(folder.path());
+        let among = || {
+            let files = local_objects_below(folder.path()).expect("files");
+            JobOutput::among(&own, &files)
+        };
+        let is_folder = |output: &Option<JobOutput>| matches!(output, Some(JobOutput::Folder(_)));
+        write(PART, "x");
+        assert!(among().expect("listed").is_none(), "no _asof.json");
+        record(&[(PART, 1)]).publish(&place).expect("published");
+        let output = among().expect("read");
+        assert!(is_folder(&output), "{output:?}");
+        let output = output.expect("a folder");
+        assert_eq!(output.record().expect("a record").footer.job_name, "daily");
+        assert_eq!(output.place(), place.join(RECORD));
+        write(PART, "xy");
+        assert!(among().expect("read").is_none(), "another size");
+        write(PART, "x");
+        write(&PART.replace("00000", "00001"), "x");
+        assert!(among().expect("read").is_none(), "another file");
+        std::fs::remove_file(folder.path().join(PART.replace("00000", "00001"))).expect("removed");
+        write("daily.parquet", "x");
+        assert!(among().expect("read").is_none(), "both kinds of outputs");
+        std::fs::remove_file(folder.path().join("daily.parquet")).expect("removed");
+        assert!(is_folder(&among().expect("read")));
+        write("._asof.json", "");
+        let text = std::fs::read_to_string(folder.path().join(RECORD)).expect("text");
+        write(RECORD, &text.replace("4.3.0", "4.3.1"));
+        assert!(among().expect_err("damaged").is_damage());
+        let later = FolderRecord {
+            format_version: VERSION + 1,
+            ..record(&[(PART, 1)])
+        };
+        later.publish(&place).expect("published");
+        assert!(
+            among()
+                .expect_err("a later version")
+                .to_string()
+                .contains("format version")
+        );
+        output.remove().expect("removed");
+        assert!(
+            local_objects_below(folder.path())
+                .expect("files")
+                .is_empty()
+        );
+        assert!(!place.join(RECORD).exists().expect("looked for"));
+    }
 
     #[test]
     fn files_of_an_engine_are_told_by_their_names() {

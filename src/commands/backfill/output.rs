@@ -242,7 +242,10 @@ impl DateOutput<'_> {
         if record.is_of(&self.job.standing(self.date)?) {
             return Ok((rows, written.schema));
         }
-        let what = format!("another run wrote the output of {} at the same time", self.date);
+        let what = format!(
+            "another run wrote the output of {} at the same time",
+            self.date
+        );
         Err(Error::conflict(what).hint("run the same command again"))
     }
 }

@@ -8,9 +8,9 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::job::ResolvedJob;
-use super::job_output::{JobOutput, OutputRecord};
 #[cfg(feature = "sql")]
 use super::job::Work;
+use super::job_output::{JobOutput, OutputRecord};
 use super::relations::{JobRelation, Reads, View};
 use crate::commands::known_copies::in_words;
 use crate::domain::staleness::{DateState, Inputs, StaleReason, TableInput};

@@ -373,6 +373,7 @@ fn run(
             existing,
             options,
         )?;
+        planned.engine = options.engine.clone();
         planned.columns_beside = scd2.as_ref().map(|scd2| scd2.columns.clone());
         match planned.apply()? {
             Done::Report(mut report) => {

@@ -70,7 +70,7 @@ impl<'a> Compaction<'a> {
         let (standing, existing) = (existing.standing, existing.intervals);
         let range = options.range()?;
         let outside = |date: &NaiveDate| range.is_some_and(|range| !range.contains(*date));
-        let (found, lost) = snapshots_within(range, &table, existing.as_ref(), options)?;
+        let (mut found, lost) = snapshots_within(range, &table, existing.as_ref(), options)?;
         let dates = found.dates();
         if let Some(other) = found.other_padding.as_ref().filter(|_| !dates.is_empty()) {
             workspace
@@ -100,7 +100,7 @@ impl<'a> Compaction<'a> {
             types,
             columns_beside: None,
             dry_run: options.dry_run,
-            engine: options.engine.clone(),
+            engine: Engine::Local,
         };
         let mut observed = dates;
         match existing {
@@ -117,11 +117,9 @@ impl<'a> Compaction<'a> {
             None => {}
         }
         let kept = run.base.as_ref().map(Base::last);
-        run.new = found
-            .partitions
-            .into_iter()
-            .filter(|(date, _)| kept.is_none_or(|kept| *date > kept))
-            .collect();
+        let is_new = |date: &NaiveDate| kept.is_none_or(|kept| *date > kept);
+        found.partitions.retain(|date, _| is_new(date));
+        run.new = found.partitions.into_iter().collect();
         run.settings
             .policy
             .check(run.table.name.as_str(), &observed)?;

@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use super::{Problem, ProblemKind, Subject, is_zero};
 use crate::commands::Workspace;
-use crate::commands::backfill::{AdHocOutput, DateAction, JobOutput, OutputFolder, ResolvedJob, outputs_of};
+use crate::commands::backfill::{
+    AdHocOutput, DateAction, JobOutput, OutputFolder, ResolvedJob, outputs_of,
+};
 use crate::domain::staleness::DateState;
 use crate::engine::table::all_digests;
 use crate::error::{Context, Error, Kind, Result};
@@ -437,7 +439,10 @@ fn look_at_folder(
         let mut recorded = folder.record.files.iter();
         let says = recorded.find(|recorded| recorded.name == name);
         if let Some(says) = says.filter(|says| says.rows != found) {
-            let what = format!("'{}' should have {} rows, and has {found}", file.location, says.rows);
+            let what = format!(
+                "'{}' should have {} rows, and has {found}",
+                file.location, says.rows
+            );
             return Err((ProblemKind::Footer, what));
         }
         rows += found;

@@ -130,7 +130,9 @@ impl SparkPass<'_> {
         let befores = std::iter::once(base).chain(befores);
         let is_same = |before: Option<(NaiveDate, _)>, snapshot: &OpenedSnapshot| {
             before.is_some_and(|(last, known)| {
-                snapshot.known.is_some() && known == snapshot.known && policy.joins(last, snapshot.date)
+                snapshot.known.is_some()
+                    && known == snapshot.known
+                    && policy.joins(last, snapshot.date)
             })
         };
         befores
@@ -220,7 +222,8 @@ impl SparkPass<'_> {
             None => {
                 let columns = wide.fields().iter();
                 let none = SchemaRef::new(arrow::datatypes::Schema::empty());
-                let columns = columns.map(|field| cast_column(&none, field.name(), field.data_type()));
+                let columns =
+                    columns.map(|field| cast_column(&none, field.name(), field.data_type()));
                 let date = format!("CAST(NULL AS DATE) AS {}", spark_name(date));
                 let columns: Vec<String> = columns.chain([date]).collect();
                 let query = format!("SELECT {} WHERE false", columns.join(", "));
@@ -254,9 +257,10 @@ impl SparkPass<'_> {
     fn of_keys(&self, error: Error) -> Error {
         let name = &self.pass.table.name;
         let told = error.to_string();
-        let found = [NULL_KEY, DUPLICATE_KEY]
-            .into_iter()
-            .find_map(|what| told.split_once(what).map(|(_, rest)| (what, rest.to_owned())));
+        let found = [NULL_KEY, DUPLICATE_KEY].into_iter().find_map(|what| {
+            told.split_once(what)
+                .map(|(_, rest)| (what, rest.to_owned()))
+        });
         match found {
             Some((what, rest)) => {
                 let what = what.trim_start_matches("asof: ");

@@ -7,6 +7,7 @@
 //! | [`SparkSession`] | views, the columns of a query, and writing its rows as Parquet files |
 //! | [`SparkRelation`] | files, rows and queries, as Spark is told of them |
 //! | [`spark_type`], [`arrow_type`] | the types of asof that Spark has, and back |
+//! | [`refuse_nondeterministic`] | queries that give another result when they run again |
 //!
 //! asof tells Spark exact paths of files and their columns. Spark neither lists folders nor guesses
 //! types. It reads and writes the files itself, so it must see them where asof sees them, or under
@@ -19,12 +20,14 @@
 //! The crate beneath is the transport of the official client for Rust, without its data frames.
 //! Results come as Arrow IPC.
 
+mod determinism;
 mod relation;
 mod remote;
 mod server;
 mod session;
 mod types;
 
+pub use self::determinism::refuse_nondeterministic;
 pub use self::relation::{SparkRelation, cast_column, spark_name, spark_text};
 pub use self::remote::SparkRemote;
 pub use self::server::SparkServer;

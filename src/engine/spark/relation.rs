@@ -73,22 +73,26 @@ impl SparkRelation {
             expr_type: Some(ExprType::ExpressionString(ExpressionString { expression })),
             ..Default::default()
         };
-        Self::of(proto::relation::RelType::Project(Box::new(proto::Project {
-            input: Some(Box::new(self.0)),
-            expressions: expressions.map(expression).collect(),
-        })))
+        Self::of(proto::relation::RelType::Project(Box::new(
+            proto::Project {
+                input: Some(Box::new(self.0)),
+                expressions: expressions.map(expression).collect(),
+            },
+        )))
     }
 
     /// The rows of both, which have the same columns.
     #[must_use]
     pub fn union_all(self, other: Self) -> Self {
-        Self::of(proto::relation::RelType::SetOp(Box::new(proto::SetOperation {
-            left_input: Some(Box::new(self.0)),
-            right_input: Some(Box::new(other.0)),
-            set_op_type: proto::set_operation::SetOpType::Union.into(),
-            is_all: Some(true),
-            ..Default::default()
-        })))
+        Self::of(proto::relation::RelType::SetOp(Box::new(
+            proto::SetOperation {
+                left_input: Some(Box::new(self.0)),
+                right_input: Some(Box::new(other.0)),
+                set_op_type: proto::set_operation::SetOpType::Union.into(),
+                is_all: Some(true),
+                ..Default::default()
+            },
+        )))
     }
 
     fn of(kind: proto::relation::RelType) -> Self {

@@ -52,7 +52,10 @@ impl SparkRemote {
                 "a token for Spark at {} would be sent over a connection that is not encrypted",
                 parsed.endpoint()
             );
-            let hint = format!("--remote 'sc://{}/;use_ssl=true;token=...'", parsed.endpoint());
+            let hint = format!(
+                "--remote 'sc://{}/;use_ssl=true;token=...'",
+                parsed.endpoint()
+            );
             return Err(Error::usage(what).hint(hint));
         }
         if parsed.get("user_agent").is_none() {
@@ -107,7 +110,9 @@ mod tests {
     use super::*;
 
     fn remote(address: &str, paths: &[(&str, &str)]) -> Result<SparkRemote> {
-        let paths = paths.iter().map(|(from, to)| ((*from).into(), (*to).into()));
+        let paths = paths
+            .iter()
+            .map(|(from, to)| ((*from).into(), (*to).into()));
         SparkRemote::parse(&address.to_owned().into(), &paths.collect())
     }
 
@@ -116,8 +121,17 @@ mod tests {
         let address = "sc://Spark.example.org:443/;use_ssl=true;token=abc;x-cluster=7";
         let parsed = remote(address, &[]).expect("an address");
         assert_eq!(parsed.shown(), "sc://spark.example.org:443");
-        assert_eq!(remote("sc://h", &[]).expect("a port").shown(), "sc://h:15002");
-        for wrong in ["localhost:15002", "http://h", "sc://", "sc://h/path", "sc://h:port"] {
+        assert_eq!(
+            remote("sc://h", &[]).expect("a port").shown(),
+            "sc://h:15002"
+        );
+        for wrong in [
+            "localhost:15002",
+            "http://h",
+            "sc://",
+            "sc://h/path",
+            "sc://h:port",
+        ] {
             let error = remote(wrong, &[]).expect_err(wrong);
             assert_eq!(error.kind(), crate::error::Kind::Usage, "{wrong}");
         }
@@ -128,7 +142,10 @@ mod tests {
 
     #[test]
     fn places_have_the_names_that_spark_gives_them() {
-        let parsed = remote("sc://h", &[("/srv/", "hdfs://n/"), ("/srv/a/", "abfss://x@y/")]);
+        let parsed = remote(
+            "sc://h",
+            &[("/srv/", "hdfs://n/"), ("/srv/a/", "abfss://x@y/")],
+        );
         let parsed = parsed.expect("an address");
         let path = |text: &str| parsed.path(&Location::local(text)).expect("a path");
         assert_eq!(path("/srv/shop/x"), "hdfs://n/shop/x");

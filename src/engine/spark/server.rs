@@ -87,7 +87,10 @@ impl SparkServer {
         let told = told(error);
         let kind = match (error.grpc_code(), &error.kind) {
             (Some(14), _) => {
-                let what = format!("the connection to Spark at {} broke: {told}", self.remote.shown());
+                let what = format!(
+                    "the connection to Spark at {} broke: {told}",
+                    self.remote.shown()
+                );
                 let hint = "run the same command again: it does the dates that are missing";
                 return Error::io(what).hint(hint);
             }
@@ -181,10 +184,13 @@ fn of_first_answer(error: &SparkError, remote: &SparkRemote) -> Error {
         }
         Some(14) if !remote.address.use_ssl() => {
             let what = format!("cannot connect to Spark at {shown}: {}", told(error));
-            Error::io(what).hint(format!("if it expects TLS: --remote '{shown}/;use_ssl=true'"))
+            Error::io(what).hint(format!(
+                "if it expects TLS: --remote '{shown}/;use_ssl=true'"
+            ))
         }
         Some(12) => {
-            let what = format!("the server at {shown} is not a Spark Connect server that asof knows");
+            let what =
+                format!("the server at {shown} is not a Spark Connect server that asof knows");
             Error::usage(what).hint(hint_of_address(remote))
         }
         _ => {
@@ -195,7 +201,10 @@ fn of_first_answer(error: &SparkError, remote: &SparkRemote) -> Error {
 }
 
 fn check_version(version: &str, remote: &SparkRemote) -> Result<()> {
-    let major = version.split('.').next().and_then(|major| major.parse().ok());
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
     if major.is_some_and(|major: u32| major >= OLDEST) {
         return Ok(());
     }
@@ -233,23 +242,41 @@ mod tests {
     #[test]
     fn old_versions_are_refused_and_newer_ones_are_not() {
         for (version, is_fine) in [("3.5.1", false), ("4.0.0", true), ("5.1.0-SNAPSHOT", true)] {
-            assert_eq!(check_version(version, &remote(1)).is_ok(), is_fine, "{version}");
+            assert_eq!(
+                check_version(version, &remote(1)).is_ok(),
+                is_fine,
+                "{version}"
+            );
         }
     }
 
     #[test]
     fn a_host_that_does_not_listen_or_does_not_answer_fails_within_ten_seconds() {
-        let begun = std::time::Instant::now();
+        let begun = crate::clock::Stopwatch::start();
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()
         };
-        let error = SparkServer::connect(remote(port)).err().expect("nobody listens");
-        assert!(error.to_string().starts_with("cannot reach Spark at sc://127.0.0.1"), "{error}");
+        let error = SparkServer::connect(remote(port))
+            .err()
+            .expect("nobody listens");
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot reach Spark at sc://127.0.0.1"),
+            "{error}"
+        );
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = silent.local_addr().expect("an address").port();
-        let error = SparkServer::connect(remote(port)).err().expect("nobody answers");
-        assert!(error.to_string().starts_with("cannot connect to Spark at sc://127.0.0.1"), "{error}");
+        let error = SparkServer::connect(remote(port))
+            .err()
+            .expect("nobody answers");
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot connect to Spark at sc://127.0.0.1"),
+            "{error}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 

@@ -108,7 +108,9 @@ impl<'a> SparkSession<'a> {
             ..Default::default()
         };
         let answered = self.server.runtime.block_on(self.client.config(request));
-        answered.map(|_| ()).map_err(|error| self.server.error(&error))
+        answered
+            .map(|_| ())
+            .map_err(|error| self.server.error(&error))
     }
 
     /// Gives rows a name, by which queries of the session know them.
@@ -139,7 +141,10 @@ impl<'a> SparkSession<'a> {
             })),
             ..Default::default()
         };
-        let answered = self.server.runtime.block_on(self.client.analyze_plan(request));
+        let answered = self
+            .server
+            .runtime
+            .block_on(self.client.analyze_plan(request));
         let answer = answered.map_err(|error| self.server.error(&error))?;
         let fields = match answer.result {
             Some(Analyzed::Schema(schema)) => match schema.schema.and_then(|schema| schema.kind) {
@@ -149,10 +154,15 @@ impl<'a> SparkSession<'a> {
             _ => return Err(Error::internal("Spark tells no columns")),
         };
         let fields = fields.iter().map(|field| {
-            let of = field.data_type.as_ref().and_then(arrow_type).ok_or_else(|| {
-                let what = format!("asof has no type for Spark's column '{}'", field.name);
-                Error::usage(what).hint(format!("cast column '{}' in the job's SQL", field.name))
-            })?;
+            let of = field
+                .data_type
+                .as_ref()
+                .and_then(arrow_type)
+                .ok_or_else(|| {
+                    let what = format!("asof has no type for Spark's column '{}'", field.name);
+                    Error::usage(what)
+                        .hint(format!("cast column '{}' in the job's SQL", field.name))
+                })?;
             Ok(Field::new(&field.name, of, true))
         });
         Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
@@ -182,10 +192,15 @@ impl<'a> SparkSession<'a> {
         };
         self.execute(OpType::Command(command), &mut |response| {
             if let ResponseType::ExecutionProgress(told) = response {
-                let tasks = |count: fn(&proto::execute_plan_response::execution_progress::StageInfo) -> i64| {
+                let tasks = |count: fn(
+                    &proto::execute_plan_response::execution_progress::StageInfo,
+                ) -> i64| {
                     told.stages.iter().map(count).sum::<i64>().max(0) as u64
                 };
-                progress(tasks(|stage| stage.num_completed_tasks), tasks(|stage| stage.num_tasks));
+                progress(
+                    tasks(|stage| stage.num_completed_tasks),
+                    tasks(|stage| stage.num_tasks),
+                );
             }
             Ok(())
         })
@@ -233,8 +248,10 @@ impl<'a> SparkSession<'a> {
             let begun = self.client.execute_plan_reattachable(request);
             let mut responses = self.unless_cancelled(begun).await?.map_err(failed)?;
             let mut is_complete = false;
-            while let Some(response) =
-                self.unless_cancelled(responses.message()).await?.map_err(failed)?
+            while let Some(response) = self
+                .unless_cancelled(responses.message())
+                .await?
+                .map_err(failed)?
             {
                 if let Some(response) = &response.response_type {
                     is_complete |= matches!(response, ResponseType::ResultComplete(_));
@@ -274,7 +291,8 @@ impl Drop for SparkSession<'_> {
     fn drop(&mut self) {
         let client = &self.client;
         let runtime = &self.server.runtime;
-        let _ = runtime.block_on(async { tokio::time::timeout(GOODBYE, client.release_session()).await });
+        let _ = runtime
+            .block_on(async { tokio::time::timeout(GOODBYE, client.release_session()).await });
     }
 }
 

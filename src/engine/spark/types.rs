@@ -55,7 +55,10 @@ pub fn spark_type(data_type: &DataType) -> Option<String> {
                 let of = spark_type(field.data_type())?;
                 Some(format!("{}: {of}", spark_name(field.name())))
             });
-            return Some(format!("STRUCT<{}>", fields.collect::<Option<Vec<_>>>()?.join(", ")));
+            return Some(format!(
+                "STRUCT<{}>",
+                fields.collect::<Option<Vec<_>>>()?.join(", ")
+            ));
         }
         T::Map(entries, _) => {
             let T::Struct(pair) = entries.data_type() else {
@@ -150,7 +153,13 @@ mod tests {
         same("timestamp(us, UTC)", "TIMESTAMP");
         same("list<struct<a b: text>>", "ARRAY<STRUCT<`a b`: STRING>>");
         same("map<text, int32>", "MAP<STRING, INT>");
-        for none in ["timestamp(ns)", "time", "duration(us)", "decimal(50, 2)", "list<time>"] {
+        for none in [
+            "timestamp(ns)",
+            "time",
+            "duration(us)",
+            "decimal(50, 2)",
+            "list<time>",
+        ] {
             assert_eq!(named(none), None, "{none}");
         }
     }

@@ -15,9 +15,9 @@ use chrono::NaiveDate;
 
 use self::builder::Builder;
 use self::cache::BuildSides;
-pub(in crate::commands) use self::needs::{BuildSource, Need, Needs};
 #[cfg(feature = "spark")]
 pub(super) use self::needs::with_named;
+pub(in crate::commands) use self::needs::{BuildSource, Need, Needs};
 use crate::engine::as_of::TableHistory;
 use crate::engine::join::JoinSpec;
 use crate::memory::MemoryBudget;

@@ -18,6 +18,8 @@ mod join;
 #[cfg(feature = "spark")]
 mod spark;
 #[cfg(feature = "spark")]
+mod spark_join;
+#[cfg(feature = "spark")]
 mod spark_relations;
 #[cfg(feature = "sql")]
 mod sql;

@@ -12,22 +12,21 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
+use super::spark_join::plan_join;
 use super::spark_relations::{SparkRows, SparkViews};
 use super::{Execution, Executor};
 use crate::commands::Progress;
-use crate::commands::backfill::bound::{BoundEvents, BoundJob, BoundTable, RelationRows};
-use crate::commands::backfill::build_sides::with_named;
+use crate::commands::backfill::bound::{BoundJob, BoundTable, RelationRows};
 use crate::commands::backfill::job::{ResolvedJob, Work};
 use crate::commands::backfill::job_output::{engine_prefix, open_all};
 use crate::commands::backfill::output::{AdmittedColumns, DateOutput, WrittenFolder};
-use crate::domain::join::JoinKind;
 use crate::domain::placeholders::JobDay;
 use crate::domain::placeholders::sql::{SqlOf, bind};
-use crate::engine::join::{JoinColumns, JoinSpec};
 use crate::engine::spark::{
-    SETTINGS, SparkRelation, SparkServer, SparkSession, SparkWrite, spark_name, spark_text, spark_type,
+    SETTINGS, SparkRelation, SparkServer, SparkSession, SparkWrite, refuse_nondeterministic,
+    spark_name, spark_text, spark_type,
 };
 use crate::error::{Error, Result};
 use crate::storage::lake::location::{Location, Object};
@@ -40,11 +39,11 @@ pub(super) struct SparkExecutor<'a> {
 }
 
 /// A date's query, planned.
-struct PlannedQuery {
-    sql: String,
-    schema: SchemaRef,
+pub(super) struct PlannedQuery {
+    pub(super) sql: String,
+    pub(super) schema: SchemaRef,
     /// The columns of what it reads, as outputs name them.
-    sources: Vec<(String, SchemaRef)>,
+    pub(super) sources: Vec<(String, SchemaRef)>,
 }
 
 impl<'a> SparkExecutor<'a> {
@@ -108,6 +107,7 @@ impl<'a> SparkExecutor<'a> {
             zone: self.job.zone,
         };
         let sql = bind(sql, day, SqlOf::JobOnSpark)?;
+        refuse_nondeterministic(&sql)?;
         let mut sources = Vec::new();
         let mut tables: Vec<(&str, &BoundTable<'_>, SparkRows)> = Vec::new();
         for relation in &bound.relations {
@@ -115,7 +115,10 @@ impl<'a> SparkExecutor<'a> {
             let rows = match &relation.rows {
                 RelationRows::Events(events) => {
                     let rows = views.events(events, None, None)?;
-                    sources.push((format!("events.{}", events.source.name), rows.schema.clone()));
+                    sources.push((
+                        format!("events.{}", events.source.name),
+                        rows.schema.clone(),
+                    ));
                     rows
                 }
                 RelationRows::Table(table) => {
@@ -178,7 +181,9 @@ impl<'a> SparkExecutor<'a> {
             let rows = opened.iter().map(|object| object.rows());
             Ok(WrittenFolder {
                 engine: format!("spark {}", self.server.version),
-                schema: opened.first().map_or(admitted.schema, |file| file.schema().clone()),
+                schema: opened
+                    .first()
+                    .map_or(admitted.schema, |file| file.schema().clone()),
                 files: files.iter().cloned().zip(rows).collect(),
                 left_to_path: admitted.columns.names().map(str::to_owned).collect(),
             })
@@ -236,7 +241,10 @@ fn add_absent_columns(
             .filter(is_named)
             .filter_map(|field| {
                 let of = spark_type(field.data_type())?;
-                Some(format!("CAST(NULL AS {of}) AS {}", spark_name(field.name())))
+                Some(format!(
+                    "CAST(NULL AS {of}) AS {}",
+                    spark_name(field.name())
+                ))
             })
             .collect();
         if !absent.is_empty() {
@@ -280,114 +288,9 @@ fn of_columns(query: &PlannedQuery, admitted: &AdmittedColumns) -> String {
     let sql = query.sql.trim_end().trim_end_matches(';');
     match conditions.is_empty() {
         true => format!("SELECT {columns} FROM (\n{sql}\n)"),
-        false => format!("SELECT {columns} FROM (\n{sql}\n) WHERE {}", conditions.join(" AND ")),
-    }
-}
-
-/// The events and the table of a join.
-fn of_join<'b>(bound: &'b BoundJob<'_>) -> Result<(&'b BoundEvents<'b>, &'b BoundTable<'b>)> {
-    let mut events = None;
-    let mut table = None;
-    for relation in &bound.relations {
-        match &relation.rows {
-            RelationRows::Events(one) => events = Some(one),
-            RelationRows::Table(one) => table = Some(one),
-        }
-    }
-    events
-        .zip(table)
-        .ok_or_else(|| Error::usage("a join needs events and a table"))
-}
-
-/// The join as a query.
-fn plan_join(
-    spec: &JoinSpec,
-    session: &SparkSession<'_>,
-    views: &SparkViews<'_>,
-    bound: &BoundJob<'_>,
-    told: &mut Execution,
-) -> Result<PlannedQuery> {
-    let (events, table) = of_join(bound)?;
-    let table_rows = views.table(table, told)?;
-    let of_table = with_named(&table_rows.schema, spec, table.history)?;
-    let key = &table.history.table.key;
-    let needed = JoinColumns::of(spec, table.name, key, &of_table)?;
-    let keys: Vec<String> = spec.on.iter().map(|(column, _)| column.clone()).collect();
-    let texts = needed.text_keys(spec);
-    let event_rows = views.events(events, Some(&keys), Some(texts))?;
-    let of_events = &event_rows.schema;
-    let schema = needed.output_schema(spec, of_events, &events.source.name, table.name)?;
-    refuse_inexact_keys(spec, of_events, &of_table)?;
-    let with_absent = with_absent(&table_rows, &of_table);
-    let condition = spec.condition.as_ref();
-    let condition = condition.map_or(String::new(), |condition| format!(" WHERE ({condition})"));
-    views.name("_asof_events", &event_rows)?;
-    views.name("_asof_table", &SparkRows {
-        sql: format!("SELECT * FROM ({with_absent}){condition}"),
-        schema: of_table.clone(),
-    })?;
-    let added = schema.fields().iter().skip(of_events.fields().len());
-    let added = needed.selected().fields().iter().zip(added).map(|(own, output)| {
-        format!("t.{} AS {}", spark_name(own.name()), spark_name(output.name()))
-    });
-    let own = of_events.fields().iter();
-    let own = own.map(|field| format!("e.{}", spark_name(field.name())));
-    let columns: Vec<String> = match spec.how.adds_columns() {
-        true => own.chain(added).collect(),
-        false => own.collect(),
-    };
-    let on = spec.on.iter().map(|(event, column)| {
-        format!("e.{} = t.{}", spark_name(event), spark_name(column))
-    });
-    let how = match spec.how {
-        JoinKind::Inner => "INNER",
-        JoinKind::Left => "LEFT",
-        JoinKind::Semi => "LEFT SEMI",
-        JoinKind::Anti => "LEFT ANTI",
-    };
-    let sql = format!(
-        "SELECT {} FROM _asof_events e {how} JOIN _asof_table t ON {}",
-        columns.join(", "),
-        on.collect::<Vec<_>>().join(" AND ")
-    );
-    let schema = session.columns(&SparkRelation::sql(sql.clone()))?;
-    Ok(PlannedQuery {
-        sql,
-        schema,
-        sources: vec![
-            (format!("events.{}", events.source.name), of_events.clone()),
-            (format!("tables.{}", table.name), of_table),
-        ],
-    })
-}
-
-/// The rows of a table with the columns that a join names and that were absent on the date.
-fn with_absent(rows: &SparkRows, of_table: &Schema) -> String {
-    let absent = of_table.fields().iter().filter_map(|field| {
-        let of = spark_type(field.data_type())?;
-        let is_absent = rows.schema.field_with_name(field.name()).is_err();
-        is_absent.then(|| format!("CAST(NULL AS {of}) AS {}", spark_name(field.name())))
-    });
-    let columns: Vec<String> = ["*".to_owned()].into_iter().chain(absent).collect();
-    format!("SELECT {} FROM ({})", columns.join(", "), rows.sql)
-}
-
-/// Refuses keys that Spark would compare as floats: an integer or a decimal on one side alone.
-fn refuse_inexact_keys(spec: &JoinSpec, events: &Schema, table: &Schema) -> Result<()> {
-    let is_float = |schema: &Schema, name: &str| {
-        let field = schema.field_with_name(name);
-        field.is_ok_and(|field| field.data_type().is_floating())
-    };
-    let pair = spec
-        .on
-        .iter()
-        .find(|(event, column)| is_float(events, event) != is_float(table, column));
-    match pair {
-        None => Ok(()),
-        Some((event, column)) => Err(Error::usage(format!(
-            "one of the events column '{event}' and the key column '{column}' is a float, and \
-             Spark would round the other to compare them"
-        ))
-        .hint("run the job on this machine: --engine local")),
+        false => format!(
+            "SELECT {columns} FROM (\n{sql}\n) WHERE {}",
+            conditions.join(" AND ")
+        ),
     }
 }

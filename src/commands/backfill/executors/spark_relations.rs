@@ -27,7 +27,7 @@ use crate::engine::spark::{
     SparkRelation, SparkSession, cast_column, spark_name, spark_text, spark_type,
 };
 use crate::error::{Error, Result};
-use crate::source::{Format, FolderValues, folder_values};
+use crate::source::{FolderValues, Format, folder_values};
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
 
@@ -62,7 +62,8 @@ impl<'a> SparkViews<'a> {
 
     /// Names rows in the session.
     pub(super) fn name(&self, name: &str, rows: &SparkRows) -> Result<()> {
-        self.session.name(name, &SparkRelation::sql(rows.sql.clone()))
+        self.session
+            .name(name, &SparkRelation::sql(rows.sql.clone()))
     }
 
     /// Names a part of a relation, and returns its name in SQL.
@@ -84,7 +85,9 @@ impl<'a> SparkViews<'a> {
         let rows = events.open(keys, followed)?;
         let types = &events.source.types;
         if rows.format != Format::Parquet || !types.declared.is_empty() {
-            let EventRows { schema, batches, .. } = rows;
+            let EventRows {
+                schema, batches, ..
+            } = rows;
             return self.sent(schema, batches, &events.place());
         }
         let groups = folder_values(events.files(), types)?;
@@ -183,7 +186,9 @@ impl<'a> SparkViews<'a> {
         let end = spark_name(&convention.end_column);
         let condition = format!("{start} <= DATE '{serving}'");
         let rows = self.of_intervals(intervals, schema, &condition)?;
-        let open = convention.encode(None).map_or("NULL".to_owned(), |open| format!("DATE '{open}'"));
+        let open = convention
+            .encode(None)
+            .map_or("NULL".to_owned(), |open| format!("DATE '{open}'"));
         let last = match convention.exclusive {
             true => format!("DATE '{serving}'"),
             false => format!("DATE_SUB(DATE '{serving}', 1)"),
@@ -207,9 +212,16 @@ impl<'a> SparkViews<'a> {
         let mut selects = Vec::new();
         for group in groups {
             let is_own = |name: &str| group.value(name).is_none();
-            let own = schema.fields().iter().filter(|field| is_own(field.name())).cloned();
+            let own = schema
+                .fields()
+                .iter()
+                .filter(|field| is_own(field.name()))
+                .cloned();
             let own = SchemaRef::new(Schema::new(own.collect::<Vec<_>>()));
-            let paths = group.files.iter().map(|file: &Object| (self.path)(&file.location));
+            let paths = group
+                .files
+                .iter()
+                .map(|file: &Object| (self.path)(&file.location));
             let paths = paths.collect::<Result<Vec<_>>>()?;
             let part = self.part(&SparkRelation::parquet(&paths, &own)?)?;
             let columns = schema.fields().iter().map(|field| {
@@ -258,7 +270,10 @@ impl<'a> SparkViews<'a> {
         }
         let part = self.part(&SparkRelation::rows(&schema, &sent)?)?;
         let columns = names(&schema);
-        let columns = columns.iter().map(|name| spark_name(name)).collect::<Vec<_>>();
+        let columns = columns
+            .iter()
+            .map(|name| spark_name(name))
+            .collect::<Vec<_>>();
         let columns = columns.join(", ");
         let sql = format!("SELECT {columns} FROM {part}");
         Ok(SparkRows { schema, sql })
@@ -266,5 +281,9 @@ impl<'a> SparkViews<'a> {
 }
 
 fn names(schema: &Schema) -> Vec<String> {
-    schema.fields().iter().map(|field| field.name().clone()).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect()
 }
