@@ -82,8 +82,11 @@ def summary(outcomes: list[Outcome]) -> str:
             ]
         )
     head = ["lake", "files", "folders, asof", "folders, Spark", "calls, Spark / asof", "ms, asof", "ms, Spark", "time, Spark / asof"]
-    before = "`asof partitions`, beside Spark's discovery. Where two numbers are given, they are the least and the most of the four ranges:"
-    return wrapped([before], "") + "\n\n" + table(head, rows)
+    before = "`asof partitions`, beside Spark's discovery. Lakes called `one` have one file a date, those called `many` have 24. Where two"
+    before += " numbers are given, they are the least and the most of the four ranges:"
+    inside = span([one.ms("inside") for one in outcomes])
+    after = f"Most of asof's time is the start of its process: the search itself takes {inside} ms. Spark's session runs already."
+    return "\n\n".join([wrapped([before], ""), table(head, rows), wrapped([after], "")])
 
 
 def given(outcomes: list[Outcome]) -> str:
@@ -110,17 +113,17 @@ def given(outcomes: list[Outcome]) -> str:
     slow_by_default = [one for one in outcomes if one.ms("plan") + one.ms("files") >= one.ms("discovery")]
     lines = [
         f"With 8 tasks, asof's plan and Spark's look at its files together take less time than Spark's discovery in {len(ahead)} of"
-        f" {len(outcomes)} cells{but(slow)}. With Spark's defaults they take less in {len(outcomes) - len(slow_by_default)}{but(slow_by_default)}."
+        f" {len(outcomes)} cells{but(slow)}.",
+        f"With Spark's defaults they take less in {len(outcomes) - len(slow_by_default)}{but(slow_by_default)}.",
+        "In brackets are the days of the ranges.",
     ]
-    return wrapped(lines, "") + "\n\n" + table([*head, "discovery / plan and 8 tasks"], rows)
+    return wrapped([" ".join(lines)], "") + "\n\n" + table([*head, "discovery / plan and 8 tasks"], rows)
 
 
 def but(slow: list[Outcome]) -> str:
-    """Which cells are the exceptions, by how many files their ranges have."""
-    if not slow:
-        return ""
-    names = [f"{one.cell.lake} with {one.cell.days} day{'' if one.cell.days == 1 else 's'}" for one in slow]
-    return f", and not in {', '.join(names)}"
+    """Which cells are the exceptions."""
+    names = [f"{lake} ({', '.join(str(one.cell.days) for one in of_lake)})" for lake, of_lake in by_lake(slow)]
+    return f", and not in: {'; '.join(names)}" if names else ""
 
 
 def counts(outcomes: list[Outcome]) -> str:

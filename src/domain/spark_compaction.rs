@@ -8,8 +8,8 @@
 //! | intervals | the columns of the intervals that are extended, in the same types |
 //!
 //! In a view, a column that a copy or the intervals do not have is null. Within the query a column
-//! is known by its position, so the table's names never clash with the query's own. The session has
-//! `spark.sql.caseSensitive`, since asof knows columns apart by case.
+//! is known by its position, so the table's names never clash with the query's own. A table with
+//! names that differ in case alone needs a session with `spark.sql.caseSensitive`.
 //!
 //! **Rules.** The rows of a key are compared in order of their dates. A row opens an interval if it
 //! is the first of its key, if the copy before it does not have the key, or if a compared value
@@ -34,11 +34,11 @@ use super::interval::Convention;
 use super::type_names::type_name;
 use crate::error::{Error, Result};
 
-/// With what the message of a failed query begins if a key is null. The date of the copy and the
-/// key, as JSON, follow.
+/// What the message of a failed query says if a key is null. The date of the copy and the key, as
+/// JSON, follow.
 pub const NULL_KEY: &str = "asof: null in the key";
-/// With what the message of a failed query begins if a copy has a key twice. The date of the copy
-/// and the key, as JSON, follow.
+/// What the message of a failed query says if a copy has a key twice. The date of the copy and the
+/// key, as JSON, follow.
 pub const DUPLICATE_KEY: &str = "asof: duplicate key";
 
 /// More days than lie between any two dates.
@@ -493,24 +493,31 @@ mod tests {
         let expected = "\
 WITH
 seen AS (
-SELECT `id` AS c0, `v` AS c1, `asof_observed_date` AS seen, `asof_observed_date` AS started FROM `copies`
+SELECT `id` AS c0, `v` AS c1, `asof_observed_date` AS seen, `asof_observed_date` AS started FROM \
+`copies`
 ),
 stepped AS (
-SELECT *, lag(seen) OVER by_key AS seen_before, NOT (c1 <=> lag(c1) OVER by_key) AS differs, max(seen) OVER whole_key AS last_of_key
+SELECT *, lag(seen) OVER by_key AS seen_before, NOT (c1 <=> lag(c1) OVER by_key) AS differs, \
+max(seen) OVER whole_key AS last_of_key
 FROM seen
-WINDOW by_key AS (PARTITION BY c0 ORDER BY seen), whole_key AS (PARTITION BY c0 ORDER BY seen ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+WINDOW by_key AS (PARTITION BY c0 ORDER BY seen), whole_key AS (PARTITION BY c0 ORDER BY seen \
+ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ),
 opened AS (
-SELECT /*+ REBALANCE(c0) */ c0, c1, started, coalesce(lead(seen_before) OVER by_key, last_of_key) AS last_seen
+SELECT /*+ REBALANCE(c0) */ c0, c1, started, coalesce(lead(seen_before) OVER by_key, \
+last_of_key) AS last_seen
 FROM stepped
 WHERE CASE
-  WHEN c0 IS NULL THEN raise_error(concat('asof: null in the key, ', CAST(seen AS STRING), ': ', to_json(struct(c0 AS `id`), map('ignoreNullFields', 'false'))))
-  WHEN seen_before = seen THEN raise_error(concat('asof: duplicate key, ', CAST(seen AS STRING), ': ', to_json(struct(c0 AS `id`), map('ignoreNullFields', 'false'))))
+  WHEN c0 IS NULL THEN raise_error(concat('asof: null in the key, ', CAST(seen AS STRING), ': ', \
+to_json(struct(c0 AS `id`), map('ignoreNullFields', 'false'))))
+  WHEN seen_before = seen THEN raise_error(concat('asof: duplicate key, ', CAST(seen AS STRING), \
+': ', to_json(struct(c0 AS `id`), map('ignoreNullFields', 'false'))))
   ELSE seen_before IS NULL OR differs OR NOT (datediff(seen, seen_before) = 1)
 END
 WINDOW by_key AS (PARTITION BY c0 ORDER BY seen)
 )
-SELECT c0 AS `id`, c1 AS `v`, started AS `active_start`, CASE last_seen WHEN DATE'2024-01-02' THEN DATE'9999-12-31' ELSE last_seen END AS `active_end`
+SELECT c0 AS `id`, c1 AS `v`, started AS `active_start`, CASE last_seen WHEN DATE'2024-01-02' \
+THEN DATE'9999-12-31' ELSE last_seen END AS `active_end`
 FROM opened
 ORDER BY `id`, `active_start`";
         assert_eq!(case.sql().expect("a query"), expected);

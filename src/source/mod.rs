@@ -71,9 +71,13 @@ pub use self::snapshot_source::{
 pub use self::text_encoding::Encoding;
 use crate::domain::schema::by_name;
 use crate::error::{Context, Error, Result};
+#[cfg(feature = "spark")]
+use crate::parallel::{self, object_threads};
 use crate::storage::Batches;
 use crate::storage::lake::location::Object;
 use crate::storage::lake::read::ObjectReader;
+#[cfg(feature = "spark")]
+use crate::storage::parquet::object::ParquetObject;
 use crate::storage::parquet::object::{RowCondition, with_dictionaries};
 
 /// What to do about text in another encoding.
@@ -284,20 +288,23 @@ pub fn has_path_columns(files: &[Object], own: &Schema, rules: &TypeRules) -> Re
         }))
 }
 
-/// Files whose folders add the same columns with the same values to their rows.
+/// Parquet files of the same columns, whose folders add the same values to their rows.
 #[cfg(feature = "spark")]
 pub struct FolderValues {
     /// The files.
     pub files: Vec<Object>,
+    /// The columns of each, in its own types.
+    pub stored: SchemaRef,
     values: Vec<path_columns::FolderValue>,
 }
 
 #[cfg(feature = "spark")]
 impl FolderValues {
-    /// Files to whose rows no folder adds anything.
-    pub fn none(files: Vec<Object>) -> Self {
+    /// A file to whose rows no folder adds anything.
+    pub fn none(file: Object, stored: SchemaRef) -> Self {
         FolderValues {
-            files,
+            files: vec![file],
+            stored,
             values: Vec::new(),
         }
     }
@@ -309,20 +316,27 @@ impl FolderValues {
     }
 }
 
-/// Parquet files by the columns that folders add to their rows.
+/// Parquet files by their columns, and by what folders add to their rows. Every footer is read.
 ///
 /// # Errors
 /// As [`read`].
 #[cfg(feature = "spark")]
 pub fn folder_values(files: &[Object], rules: &TypeRules) -> Result<Vec<FolderValues>> {
     let folders = FolderColumns::of(files, rules)?;
+    let remote = files
+        .first()
+        .is_some_and(|file| file.location.store().is_some());
+    let opened = parallel::map(object_threads(remote), files, ParquetObject::open_listed);
     let mut groups: Vec<FolderValues> = Vec::new();
-    for (at, file) in files.iter().enumerate() {
-        let values = folders.added_to(at, file)?;
-        match groups.iter_mut().find(|group| group.values == values) {
-            Some(group) => group.files.push(file.clone()),
+    for (at, (file, opened)) in files.iter().zip(opened).enumerate() {
+        let stored = opened?.schema().clone();
+        let values = folders.added_to(at, &stored)?;
+        let is_of = |group: &FolderValues| group.values == values && group.stored == stored;
+        match groups.iter().position(is_of) {
+            Some(place) => groups[place].files.push(file.clone()),
             None => groups.push(FolderValues {
                 files: vec![file.clone()],
+                stored,
                 values,
             }),
         }

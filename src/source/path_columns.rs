@@ -38,8 +38,6 @@ use crate::domain::path_columns::first_disagreeing;
 use crate::error::Context;
 use crate::error::{Error, Result};
 use crate::storage::lake::location::Object;
-#[cfg(feature = "spark")]
-use crate::storage::parquet::object::ParquetObject;
 
 /// The name of a column that a folder holds, and its value as text, unless it is null.
 #[cfg(feature = "spark")]
@@ -262,20 +260,13 @@ impl FolderColumns {
         }
     }
 
-    /// The columns that folders add to the rows of a file, each with its value as text. The file
-    /// is opened if folders hold columns, since it may have them itself.
+    /// The columns that folders add to the rows of a file, each with its value as text; `stored`
+    /// are the file's own.
     #[cfg(feature = "spark")]
-    pub(super) fn added_to(&self, at: usize, file: &Object) -> Result<Vec<FolderValue>> {
-        let is_added = |column: &&Column| column.role == Role::Added;
-        if !self.columns.iter().any(|column| is_added(&column)) {
-            return Ok(Vec::new());
-        }
-        let opened = ParquetObject::open_listed(file)?;
-        let added = self
-            .columns
-            .iter()
-            .filter(is_added)
-            .filter(|column| own(opened.schema(), &column.name).is_none());
+    pub(super) fn added_to(&self, at: usize, stored: &Schema) -> Result<Vec<FolderValue>> {
+        let added = self.columns.iter();
+        let added = added.filter(|column| column.role == Role::Added);
+        let added = added.filter(|column| own(stored, &column.name).is_none());
         let value = |column: &Column| {
             let is_null = column.values.is_null(at);
             let text = || array_value_to_string(&column.values, at);

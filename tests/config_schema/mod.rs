@@ -166,9 +166,9 @@ fn the_schema_has_the_keys_that_the_parser_knows() {
     if updates() {
         write(&schema);
     }
-    // The file, limits, openlineage, tables, their CSV, columns, retention and table for a
+    // The file, limits, openlineage, spark, tables, their CSV, columns, retention and table for a
     // warehouse, events, their CSV, and jobs.
-    assert_eq!(closed, 11);
+    assert_eq!(closed, 12);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int64Array, TimestampNanosecondArray};
+use arrow::array::{ArrayRef, Int64Array, StructArray, TimestampNanosecondArray, UInt8Array};
+use arrow::datatypes::{DataType, Field};
 
 use super::environment::{World, send, text};
 
@@ -216,6 +217,79 @@ output = 'on_absent'
         [""; 0],
         "nothing of it stays"
     );
+}
+
+/// Structs whose fields stand in another order, names that differ in their case alone, and files of
+/// one date in different types.
+#[test]
+#[ignore = "needs a Spark cluster: tests/run --spark"]
+fn shapes_that_change_from_file_to_file_come_out_the_same_on_spark() {
+    let mut world = on_cluster(World::new());
+    world.write(
+        "asof.toml",
+        "
+lake = 'lake'
+
+[tables.item]
+key = ['id']
+source = 'item.parquet'
+
+[events.sales]
+path = 'sales'
+layout = 'date=%Y-%m-%d'
+
+[jobs.shapes]
+events = 'sales'
+table = 'item'
+on = ['item=id']
+how = 'left'
+output = 'shapes'
+",
+    );
+    let int = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let part = |name: &str, values: &[i64]| {
+        (
+            Arc::new(Field::new(name, DataType::Int64, true)),
+            int(values),
+        )
+    };
+    for (day, fields) in [(1, ["a", "b"]), (2, ["b", "a"]), (3, ["b", "a"])] {
+        let values = |name: &str| if name == "a" { [1, 10 + day] } else { [2, 20] };
+        let fields = fields.map(|name| part(name, &values(name)));
+        let point: ArrayRef = Arc::new(StructArray::from(fields.to_vec()));
+        let columns = [
+            ("id", int(&[1, 2])),
+            ("Name", int(&[3, 4])),
+            ("name", int(&[5, 6])),
+        ];
+        let columns: Vec<_> = columns.into_iter().chain([("point", point)]).collect();
+        world.parquet("item.parquet", &columns);
+        world.at(&format!("2024-03-0{day}"));
+        world.succeeds("snapshot item");
+        let wide: ArrayRef = Arc::new(UInt8Array::from(vec![1, 200]));
+        world.parquet(
+            &format!("sales/date=2024-03-0{day}/a.parquet"),
+            &[("item", int(&[1, 3])), ("qty", wide)],
+        );
+        world.parquet(
+            &format!("sales/date=2024-03-0{day}/b.parquet"),
+            &[("qty", int(&[-7, 1 << 40])), ("item", int(&[2, 2]))],
+        );
+    }
+    for using in ["snapshots", "intervals"] {
+        if using == "intervals" {
+            world.succeeds("compact item --full --out here.parquet");
+            world.succeeds("compact item --engine spark");
+            let there = world.bytes("lake/item/intervals/item.parquet");
+            assert!(
+                world.bytes("here.parquet") == there,
+                "the bytes of intervals differ"
+            );
+            let _ = std::fs::remove_dir_all(world.path("shapes"));
+        }
+        let counts = both(&mut world, "shapes", &format!("{RANGE} --using {using}"));
+        assert_eq!(counts.values().sum::<usize>(), 12, "{counts:?}");
+    }
 }
 
 /// Outputs of both engines take each other's place, and every command reads both.

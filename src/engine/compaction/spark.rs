@@ -86,6 +86,7 @@ impl SparkPass<'_> {
         facts.unchanged = (opened.len() - read.len()) as u64;
         let folder = Staging::beside(self.path)?;
         let session = self.server.session(&SETTINGS)?;
+        session.tell_cases_apart()?;
         self.compute(&session, &wide, &read, &facts, &folder.place)?;
         self.take(&folder.place, &schema, sink, &mut facts)?;
         Ok(facts)

@@ -116,11 +116,60 @@ pub fn spark_text(text: &str) -> String {
 /// A column in a type, by its own name; null if the rows do not have it.
 pub fn cast_column(stored: &Schema, name: &str, data_type: &DataType) -> String {
     let quoted = spark_name(name);
-    let of = spark_type(data_type).unwrap_or_default();
-    match stored.field_with_name(name) {
-        Ok(field) if field.data_type() == data_type => quoted,
-        Ok(_) => format!("CAST({quoted} AS {of}) AS {quoted}"),
-        Err(_) => format!("CAST(NULL AS {of}) AS {quoted}"),
+    let value = match stored.field_with_name(name) {
+        Ok(field) => cast_value(&quoted, field.data_type(), data_type, 0),
+        Err(_) => null_of(data_type),
+    };
+    match value == quoted {
+        true => value,
+        false => format!("{value} AS {quoted}"),
+    }
+}
+
+/// A null of a type.
+fn null_of(data_type: &DataType) -> String {
+    format!(
+        "CAST(NULL AS {})",
+        spark_type(data_type).unwrap_or_default()
+    )
+}
+
+/// A value in another type. Fields of structs are found by their names: Spark's own cast takes them
+/// by their places. `depth` is how many lists the value stands in.
+fn cast_value(value: &str, from: &DataType, to: &DataType, depth: usize) -> String {
+    use DataType as T;
+    if from == to {
+        return value.to_owned();
+    }
+    let item = format!("e{depth}");
+    match (from, to) {
+        // It is stored as text.
+        (T::Null, _) => null_of(to),
+        (T::Struct(own), T::Struct(fields)) => {
+            let fields = fields.iter().map(|field| {
+                let name = field.name();
+                let found = own.iter().find(|own| own.name() == name);
+                let part = match found {
+                    Some(own) => {
+                        let part = format!("{value}.{}", spark_name(name));
+                        cast_value(&part, own.data_type(), field.data_type(), depth)
+                    }
+                    None => null_of(field.data_type()),
+                };
+                format!("{}, {part}", spark_text(name))
+            });
+            let fields = fields.collect::<Vec<_>>().join(", ");
+            format!("CASE WHEN {value} IS NOT NULL THEN named_struct({fields}) END")
+        }
+        (T::List(own), T::List(of)) => {
+            let part = cast_value(&item, own.data_type(), of.data_type(), depth + 1);
+            format!("transform({value}, {item} -> {part})")
+        }
+        (T::Map(own, _), T::Map(of, _)) => {
+            let part = cast_value(&item, own.data_type(), of.data_type(), depth + 1);
+            format!("map_from_entries(transform(map_entries({value}), {item} -> {part}))")
+        }
+        _ => format!("CAST({value} AS {})", spark_type(to).unwrap_or_default()),
     }
 }
 
@@ -139,10 +188,37 @@ fn escaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::type_names::parse_type;
 
     #[test]
     fn names_and_texts_are_quoted() {
         assert_eq!(spark_name("a`b"), "`a``b`");
         assert_eq!(spark_text(r"it's \n"), r"'it\'s \\n'");
+    }
+
+    #[test]
+    fn parts_of_values_are_cast_by_their_names() {
+        let of = |name: &str| parse_type(name).expect(name);
+        let cast = |from: &str, to: &str| cast_value("x", &of(from), &of(to), 0);
+        assert_eq!(cast("int32", "int32"), "x");
+        assert_eq!(cast("int32", "int64"), "CAST(x AS BIGINT)");
+        assert_eq!(cast("null", "list<int64>"), "CAST(NULL AS ARRAY<BIGINT>)");
+        assert_eq!(
+            cast(
+                "struct<a: int32, b: text>",
+                "struct<b: text, a: int64, c: date>"
+            ),
+            "CASE WHEN x IS NOT NULL THEN named_struct('b', x.`b`, 'a', CAST(x.`a` AS BIGINT), \
+             'c', CAST(NULL AS DATE)) END"
+        );
+        assert_eq!(
+            cast("list<list<int32>>", "list<list<int64>>"),
+            "transform(x, e0 -> transform(e0, e1 -> CAST(e1 AS BIGINT)))"
+        );
+        assert_eq!(
+            cast("map<text, int32>", "map<text, int64>"),
+            "map_from_entries(transform(map_entries(x), e0 -> CASE WHEN e0 IS NOT NULL THEN \
+             named_struct('key', e0.`key`, 'value', CAST(e0.`value` AS BIGINT)) END))"
+        );
     }
 }

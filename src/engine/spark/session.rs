@@ -28,7 +28,7 @@ use crate::interrupt::{RemoteWork, check_cancelled};
 
 /// The settings in which Spark has asof's rules: a value is never cut or shifted in silence, `"x"`
 /// is a name, and instants are in UTC.
-pub const SETTINGS: [(&str, &str); 8] = [
+pub const SETTINGS: [(&str, &str); 10] = [
     ("spark.sql.session.timeZone", "UTC"),
     // As `timestamp` is here.
     ("spark.sql.timestampType", "TIMESTAMP_NTZ"),
@@ -38,6 +38,13 @@ pub const SETTINGS: [(&str, &str); 8] = [
     ("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED"),
     ("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED"),
     ("spark.sql.legacy.parquet.nanosAsLong", "false"),
+    // What compactions ask for, so as not to compare the copies twice, needs it.
+    ("spark.sql.adaptive.enabled", "true"),
+    // Spark looks at many paths in one task for each, which takes it longer than reading them.
+    (
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism",
+        "8",
+    ),
 ];
 
 /// How often it is looked whether the call was cancelled.
@@ -88,6 +95,15 @@ impl<'a> SparkSession<'a> {
 
     fn user(&self) -> Option<proto::UserContext> {
         Some(user_context(self.server.remote.address.user_id()))
+    }
+
+    /// Tells names apart by their case, as asof does. By default Spark does not, so that a query
+    /// may write a name in any case.
+    ///
+    /// # Errors
+    /// A failure to reach the server.
+    pub fn tell_cases_apart(&self) -> Result<()> {
+        self.set(&[("spark.sql.caseSensitive", "true")])
     }
 
     fn set(&self, settings: &[(&str, &str)]) -> Result<()> {

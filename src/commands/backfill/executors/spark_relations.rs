@@ -9,7 +9,8 @@
 //! | intervals as known on the date | the file, with what was not known yet cut off |
 //! | anything else: text, Avro, converted types, several rows for a key | the rows, sent along |
 //!
-//! Files are read in the types that asof has for them, so both engines see the same columns. Rows
+//! A file is read in its own types, and cast to those that asof has, so both engines see the same
+//! columns. Rows
 //! are sent if they are few: they pass through this process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -144,7 +145,8 @@ impl<'a> SparkViews<'a> {
             return self.of_intervals(intervals, &as_of.schema, &condition);
         }
         if let Some(object) = as_of.plain_object()? {
-            return self.files(as_of.schema.clone(), vec![FolderValues::none(vec![object])]);
+            let stored = as_of.schema.clone();
+            return self.files(stored.clone(), vec![FolderValues::none(object, stored)]);
         }
         if as_of.is_plain_parquet()? {
             let groups = folder_values(as_of.objects(), &as_of.table().types)?;
@@ -167,6 +169,7 @@ impl<'a> SparkViews<'a> {
         let columns = columns.map(|field| cast_column(stored, field.name(), field.data_type()));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let path = (self.path)(intervals.location())?;
+        self.tell_cases_apart(stored)?;
         let part = self.part(&SparkRelation::parquet(&[path], stored)?)?;
         Ok(SparkRows {
             schema: schema.clone(),
@@ -209,37 +212,41 @@ impl<'a> SparkViews<'a> {
 
     /// The rows of Parquet files, each group with the values that its folders hold.
     fn files(&self, schema: SchemaRef, groups: Vec<FolderValues>) -> Result<SparkRows> {
-        let mut selects = Vec::new();
-        for group in groups {
-            let is_own = |name: &str| group.value(name).is_none();
-            let own = schema
-                .fields()
-                .iter()
-                .filter(|field| is_own(field.name()))
-                .cloned();
-            let own = SchemaRef::new(Schema::new(own.collect::<Vec<_>>()));
-            let paths = group
-                .files
-                .iter()
-                .map(|file: &Object| (self.path)(&file.location));
+        self.tell_cases_apart(&schema)?;
+        let selects = groups.iter().map(|group| {
+            let wanted = group.stored.fields().iter();
+            let wanted = wanted.filter(|field| schema.field_with_name(field.name()).is_ok());
+            let stored = SchemaRef::new(Schema::new(wanted.cloned().collect::<Vec<_>>()));
+            let files = group.files.iter();
+            let paths = files.map(|file: &Object| (self.path)(&file.location));
             let paths = paths.collect::<Result<Vec<_>>>()?;
-            let part = self.part(&SparkRelation::parquet(&paths, &own)?)?;
+            let part = self.part(&SparkRelation::parquet(&paths, &stored)?)?;
             let columns = schema.fields().iter().map(|field| {
-                let name = spark_name(field.name());
-                match group.value(field.name()) {
-                    None => name,
-                    Some(value) => {
-                        let value = value.map_or("NULL".to_owned(), spark_text);
-                        let of = spark_type(field.data_type()).unwrap_or_default();
-                        format!("CAST({value} AS {of}) AS {name}")
-                    }
-                }
+                let Some(value) = group.value(field.name()) else {
+                    return cast_column(&stored, field.name(), field.data_type());
+                };
+                let value = value.map_or("NULL".to_owned(), spark_text);
+                let of = spark_type(field.data_type()).unwrap_or_default();
+                format!("CAST({value} AS {of}) AS {}", spark_name(field.name()))
             });
             let columns = columns.collect::<Vec<_>>().join(", ");
-            selects.push(format!("SELECT {columns} FROM {part}"));
-        }
-        let sql = selects.join(" UNION ALL ");
+            Ok(format!("SELECT {columns} FROM {part}"))
+        });
+        let sql = selects.collect::<Result<Vec<_>>>()?.join(" UNION ALL ");
         Ok(SparkRows { schema, sql })
+    }
+
+    /// Has the session tell names apart by their case, if columns are.
+    fn tell_cases_apart(&self, schema: &Schema) -> Result<()> {
+        let mut names: Vec<String> = names(schema)
+            .iter()
+            .map(|name| name.to_lowercase())
+            .collect();
+        names.sort();
+        match names.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => self.session.tell_cases_apart(),
+            false => Ok(()),
+        }
     }
 
     fn sent_table(&self, table: &BoundTable<'_>, rows: &TableRows) -> Result<SparkRows> {
@@ -268,6 +275,7 @@ impl<'a> SparkViews<'a> {
             }
             sent.push(batch);
         }
+        self.tell_cases_apart(&schema)?;
         let part = self.part(&SparkRelation::rows(&schema, &sent)?)?;
         let columns = names(&schema);
         let columns = columns
