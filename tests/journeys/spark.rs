@@ -219,8 +219,8 @@ output = 'on_absent'
     );
 }
 
-/// Structs whose fields stand in another order, names that differ in their case alone, and files of
-/// one date in different types.
+/// Structs whose fields stand in another order from night to night, names that differ in their case
+/// alone, and files of one date in different types.
 #[test]
 #[ignore = "needs a Spark cluster: tests/run --spark"]
 fn shapes_that_change_from_file_to_file_come_out_the_same_on_spark() {
@@ -243,6 +243,7 @@ events = 'sales'
 table = 'item'
 on = ['item=id']
 how = 'left'
+select = ['Name', 'name']
 output = 'shapes'
 ",
     );

@@ -20,7 +20,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::facts::CompactionFacts;
@@ -87,7 +87,7 @@ impl SparkPass<'_> {
         let folder = Staging::beside(self.path)?;
         let session = self.server.session(&SETTINGS)?;
         session.tell_cases_apart()?;
-        self.compute(&session, &wide, &read, &facts, &folder.place)?;
+        self.compute(&session, &as_written(&wide), &read, &facts, &folder.place)?;
         self.take(&folder.place, &schema, sink, &mut facts)?;
         Ok(facts)
     }
@@ -222,7 +222,7 @@ impl SparkPass<'_> {
             // All copies equal the last one of the base.
             None => {
                 let columns = wide.fields().iter();
-                let none = SchemaRef::new(arrow::datatypes::Schema::empty());
+                let none = SchemaRef::new(Schema::empty());
                 let columns =
                     columns.map(|field| cast_column(&none, field.name(), field.data_type()));
                 let date = format!("CAST(NULL AS DATE) AS {}", spark_name(date));
@@ -272,6 +272,18 @@ impl SparkPass<'_> {
             None => error.within(format!("table {name}")),
         }
     }
+}
+
+/// Columns as Spark writes them: it has no files of columns without a type.
+fn as_written(columns: &SchemaRef) -> SchemaRef {
+    let fields = columns
+        .fields()
+        .iter()
+        .map(|field| match field.data_type() {
+            DataType::Null => field.as_ref().clone().with_data_type(DataType::Utf8),
+            _ => field.as_ref().clone(),
+        });
+    SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// How many rows of intervals are open.

@@ -126,8 +126,11 @@ pub fn cast_column(stored: &Schema, name: &str, data_type: &DataType) -> String 
     }
 }
 
-/// A null of a type.
+/// A null of a type. One without a type has none for Spark either, until it is written.
 fn null_of(data_type: &DataType) -> String {
+    if data_type == &DataType::Null {
+        return "NULL".to_owned();
+    }
     format!(
         "CAST(NULL AS {})",
         spark_type(data_type).unwrap_or_default()
@@ -138,6 +141,9 @@ fn null_of(data_type: &DataType) -> String {
 /// by their places. `depth` is how many lists the value stands in.
 fn cast_value(value: &str, from: &DataType, to: &DataType, depth: usize) -> String {
     use DataType as T;
+    if to == &T::Null {
+        return null_of(to);
+    }
     if from == to {
         return value.to_owned();
     }
@@ -201,6 +207,7 @@ mod tests {
         let of = |name: &str| parse_type(name).expect(name);
         let cast = |from: &str, to: &str| cast_value("x", &of(from), &of(to), 0);
         assert_eq!(cast("int32", "int32"), "x");
+        assert_eq!(cast("null", "null"), "NULL");
         assert_eq!(cast("int32", "int64"), "CAST(x AS BIGINT)");
         assert_eq!(cast("null", "list<int64>"), "CAST(NULL AS ARRAY<BIGINT>)");
         assert_eq!(

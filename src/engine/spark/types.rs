@@ -3,7 +3,7 @@
 //! | asof | Spark | its output is |
 //! | --- | --- | --- |
 //! | `bool`, `int8` to `int64`, `float32`, `float64`, `text`, `binary`, `date`, `decimal` | the same | the same |
-//! | `timestamp(us)`, `timestamp(us, UTC)` | `TIMESTAMP_NTZ`, `TIMESTAMP` | the same |
+//! | `timestamp(us)`, `timestamp(us, UTC)` | `TIMESTAMP_NTZ`, `TIMESTAMP_LTZ` | the same |
 //! | `timestamp(s)`, `timestamp(ms)` with or without UTC | the same two | in `us` |
 //! | `uint8`, `uint16`, `uint32`, `uint64` | `SMALLINT`, `INT`, `BIGINT`, `DECIMAL(20, 0)` | that type |
 //! | lists, structs, maps | `ARRAY`, `STRUCT`, `MAP` | the same |
@@ -41,7 +41,8 @@ pub fn spark_type(data_type: &DataType) -> Option<String> {
         T::Date32 => "DATE",
         T::Timestamp(TimeUnit::Nanosecond, _) => return None,
         T::Timestamp(_, None) => "TIMESTAMP_NTZ",
-        T::Timestamp(_, Some(_)) => "TIMESTAMP",
+        // In a session without zones by default, TIMESTAMP would be the other one.
+        T::Timestamp(_, Some(_)) => "TIMESTAMP_LTZ",
         T::Dictionary(_, values) => return spark_type(values),
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
             let has = *p <= DIGITS && (0..=*p as i8).contains(s);
@@ -150,7 +151,7 @@ mod tests {
         same("uint64", "DECIMAL(20, 0)");
         same("decimal(38, 10)", "DECIMAL(38, 10)");
         same("timestamp(ms)", "TIMESTAMP_NTZ");
-        same("timestamp(us, UTC)", "TIMESTAMP");
+        same("timestamp(us, UTC)", "TIMESTAMP_LTZ");
         same("list<struct<a b: text>>", "ARRAY<STRUCT<`a b`: STRING>>");
         same("map<text, int32>", "MAP<STRING, INT>");
         for none in [

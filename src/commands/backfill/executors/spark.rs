@@ -11,8 +11,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::spark_join::plan_join;
 use super::spark_relations::{SparkRows, SparkViews};
@@ -29,7 +30,14 @@ use crate::engine::spark::{
     spark_name, spark_text, spark_type,
 };
 use crate::error::{Error, Result};
+use crate::storage::lake::folders::Entry;
 use crate::storage::lake::location::{Location, Object};
+
+/// Where Spark puts files until all of a job's are written.
+const TEMPORARY: &str = "_temporary";
+/// How often it is looked whether Spark has removed that, and how long it is waited each time.
+const ATTEMPTS: usize = 40;
+const STEP: Duration = Duration::from_millis(50);
 
 /// Runs a job's dates on a cluster.
 pub(super) struct SparkExecutor<'a> {
@@ -181,20 +189,33 @@ impl<'a> SparkExecutor<'a> {
             let rows = opened.iter().map(|object| object.rows());
             Ok(WrittenFolder {
                 engine: format!("spark {}", self.server.version),
-                schema: opened
-                    .first()
-                    .map_or(admitted.schema, |file| file.schema().clone()),
+                schema: match opened.first() {
+                    Some(file) => with_untyped(file.schema(), &admitted.schema),
+                    None => admitted.schema,
+                },
                 files: files.iter().cloned().zip(rows).collect(),
                 left_to_path: admitted.columns.names().map(str::to_owned).collect(),
             })
         });
-        taken.inspect_err(|_| {
-            // Only what this run wrote: what was there before stays as it was.
-            for file in &files {
-                let _ = file.location.remove();
-            }
+        taken.inspect_err(|_| self.tidy_up(bound, &folder, &files))
+    }
+
+    /// Removes what a run wrote that failed, and the folder if nothing was there before.
+    fn tidy_up(&self, bound: &BoundJob<'_>, folder: &Location, files: &[Object]) {
+        for file in files {
+            let _ = file.location.remove();
+        }
+        for _ in 0..ATTEMPTS {
             bound.output.remove_empty_folders(&self.job.output);
-        })
+            // Spark tells of the failure, and then removes its own folder.
+            let is_spark_s = |entries: Vec<Entry>| {
+                !entries.is_empty() && entries.iter().all(|entry| entry.name == TEMPORARY)
+            };
+            if !folder.entries().is_ok_and(is_spark_s) {
+                break;
+            }
+            std::thread::sleep(STEP);
+        }
     }
 }
 
@@ -257,6 +278,21 @@ fn add_absent_columns(
         }
     }
     Ok(found)
+}
+
+/// The columns of files, with those that have no type yet: Spark writes text in the place of what
+/// has none, as asof does.
+fn with_untyped(files: &SchemaRef, admitted: &SchemaRef) -> SchemaRef {
+    let fields = files.fields().iter().map(|field| {
+        let is_untyped = admitted
+            .field_with_name(field.name())
+            .is_ok_and(|admitted| admitted.data_type() == &DataType::Null);
+        match is_untyped {
+            true => field.as_ref().clone().with_data_type(DataType::Null),
+            false => field.as_ref().clone(),
+        }
+    });
+    SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The columns of a query that the output has, in its types. A column that the output's path has

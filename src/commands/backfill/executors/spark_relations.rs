@@ -15,7 +15,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::Execution;
@@ -27,7 +27,7 @@ use crate::engine::intervals::Intervals;
 use crate::engine::spark::{
     SparkRelation, SparkSession, cast_column, spark_name, spark_text, spark_type,
 };
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::source::{FolderValues, Format, folder_values};
 use crate::storage::Batches;
 use crate::storage::lake::location::{Location, Object};
@@ -257,6 +257,8 @@ impl<'a> SparkViews<'a> {
 
     /// Rows that are sent along.
     fn sent(&self, schema: SchemaRef, batches: Batches, place: &str) -> Result<SparkRows> {
+        let is_typed = |at: &usize| schema.field(*at).data_type() != &DataType::Null;
+        let typed: Vec<usize> = (0..schema.fields().len()).filter(is_typed).collect();
         let mut sent = Vec::new();
         let mut bytes = 0;
         for batch in batches {
@@ -273,16 +275,21 @@ impl<'a> SparkViews<'a> {
                      machine: --engine local",
                 ));
             }
-            sent.push(batch);
+            sent.push(
+                batch
+                    .project(&typed)
+                    .io_context(|| "cannot select columns".into())?,
+            );
         }
         self.tell_cases_apart(&schema)?;
-        let part = self.part(&SparkRelation::rows(&schema, &sent)?)?;
-        let columns = names(&schema);
-        let columns = columns
-            .iter()
-            .map(|name| spark_name(name))
-            .collect::<Vec<_>>();
-        let columns = columns.join(", ");
+        let stored = schema
+            .project(&typed)
+            .io_context(|| "cannot select columns".into())?;
+        let stored = SchemaRef::new(stored);
+        let part = self.part(&SparkRelation::rows(&stored, &sent)?)?;
+        let columns = schema.fields().iter();
+        let columns = columns.map(|field| cast_column(&stored, field.name(), field.data_type()));
+        let columns = columns.collect::<Vec<_>>().join(", ");
         let sql = format!("SELECT {columns} FROM {part}");
         Ok(SparkRows { schema, sql })
     }
