@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::storage::lake::location::{Location, Object};
 use crate::storage::parquet::folder_record::{FolderRecord, RECORD};
 use crate::storage::parquet::footer::{OutputFooter, read_schema};
+#[cfg(feature = "spark")]
 use crate::storage::parquet::object::ParquetObject;
 
 /// How many digits tell a run of an engine from others.
