@@ -38,7 +38,10 @@ pub(super) fn connect(workspace: &Workspace<'_>, remote: Option<&Secret>) -> Res
                 .hint("--remote sc://localhost:15002, or [spark] remote in asof.toml"));
         }
     };
-    SparkServer::connect(SparkRemote::parse(&remote, &config.paths)?)
+    SparkServer::connect(
+        SparkRemote::parse(&remote, &config.paths)?,
+        &config.settings,
+    )
 }
 
 /// The refusal of an engine that this program was built without.

@@ -15,4 +15,6 @@ pub struct SparkConfig {
     pub remote: Option<Secret>,
     /// Prefixes of paths and URLs, each with what Spark calls it.
     pub paths: BTreeMap<String, String>,
+    /// Settings of sessions, such as `spark.sql.shuffle.partitions`.
+    pub settings: BTreeMap<String, String>,
 }

@@ -34,7 +34,7 @@ use crate::domain::spark_compaction::{
     CompactionQuery, CompactionViews, DUPLICATE_KEY, NULL_KEY, date_column,
 };
 use crate::engine::spark::{
-    SETTINGS, SparkRelation, SparkServer, SparkSession, SparkWrite, cast_column, spark_name,
+    SparkRelation, SparkServer, SparkSession, SparkWrite, cast_column, spark_name,
 };
 use crate::error::{Error, Result};
 use crate::source::files_of;
@@ -85,7 +85,7 @@ impl SparkPass<'_> {
         facts.decoded = read.len() as u64;
         facts.unchanged = (opened.len() - read.len()) as u64;
         let folder = Staging::beside(self.path)?;
-        let session = self.server.session(&SETTINGS)?;
+        let session = self.server.session()?;
         session.tell_cases_apart()?;
         self.compute(&session, &as_written(&wide), &read, &facts, &folder.place)?;
         self.take(&folder.place, &schema, sink, &mut facts)?;

@@ -31,5 +31,5 @@ pub use self::determinism::refuse_nondeterministic;
 pub use self::relation::{SparkRelation, cast_column, spark_name, spark_text};
 pub use self::remote::SparkRemote;
 pub use self::server::SparkServer;
-pub use self::session::{SETTINGS, SparkSession, SparkWrite};
+pub use self::session::{SparkSession, SparkWrite};
 pub use self::types::{arrow_type, columns_ddl, spark_type};

@@ -1,5 +1,6 @@
 //! The server of Spark Connect: whether it is there, lets us in, and is new enough.
 
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,13 @@ use spark_connect_proto::analyze_plan_response::Result as Analyzed;
 use tokio::runtime::Runtime;
 
 use super::remote::SparkRemote;
-use super::session::SparkSession;
+use super::session::{SETTINGS, SparkSession};
 use crate::error::{Context, Error, Kind, Result};
 
 /// How long it is waited for a connection, and then for the first answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// The setting that says up to which size Spark sends a table to every executor.
+const BROADCAST: &str = "spark.sql.autoBroadcastJoinThreshold";
 /// The oldest version whose rules are those that asof relies on.
 const OLDEST: u32 = 4;
 
@@ -26,15 +29,22 @@ pub struct SparkServer {
     pub(super) remote: SparkRemote,
     /// The version of Spark.
     pub version: String,
+    /// What the configuration sets in every session.
+    settings: BTreeMap<String, String>,
 }
 
 impl SparkServer {
-    /// Connects to a server.
+    /// Connects to a server; `settings` are those of every session.
     ///
     /// # Errors
     /// A failure, within ten seconds, if it cannot be reached or does not answer; a usage error if
-    /// it refuses the token, is no Spark Connect server or too old.
-    pub fn connect(remote: SparkRemote) -> Result<Self> {
+    /// it refuses the token, is no Spark Connect server or too old, and for a setting that asof's
+    /// rules depend on.
+    pub fn connect(remote: SparkRemote, settings: &BTreeMap<String, String>) -> Result<Self> {
+        if let Some((key, value)) = SETTINGS.iter().find(|(key, _)| settings.contains_key(*key)) {
+            let what = format!("[spark.settings]: '{key}' is {value} in every session of asof");
+            return Err(Error::usage(what).hint("leave it out"));
+        }
         let doing = || format!("cannot connect to Spark at {}", remote.shown());
         reach(&remote)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -64,17 +74,21 @@ impl SparkServer {
             client,
             remote,
             version,
+            settings: settings.clone(),
         })
     }
 
     /// A new session, which shares nothing with others.
     ///
     /// # Errors
-    /// As [`SparkSession::sql`](SparkSession::columns).
-    pub fn session(&self, settings: &[(&str, &str)]) -> Result<SparkSession<'_>> {
+    /// A failure to reach the server; a usage error for a setting that it does not take.
+    pub fn session(&self) -> Result<SparkSession<'_>> {
         let mut client = self.client.with_new_session_id();
         client.set_retry_policy(policy());
-        SparkSession::start(self, Arc::new(client), settings)
+        let own = self.settings.iter();
+        let own = own.map(|(key, value)| (key.as_str(), value.as_str()));
+        let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain(own).collect();
+        SparkSession::start(self, Arc::new(client), &settings)
     }
 
     /// How the server names places.
@@ -108,6 +122,10 @@ impl SparkServer {
         match kind {
             Kind::Usage => Error::usage(what),
             Kind::Refused => Error::refused(what),
+            // Spark knows the size of a file, and a compressed one is small.
+            _ if told.contains(BROADCAST) => Error::io(what).hint(format!(
+                "[spark.settings] \"{BROADCAST}\" = \"-1\" in asof.toml, or more memory for the driver"
+            )),
             _ => Error::io(what),
         }
     }
@@ -257,7 +275,7 @@ mod tests {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()
         };
-        let error = SparkServer::connect(remote(port))
+        let error = SparkServer::connect(remote(port), &BTreeMap::new())
             .err()
             .expect("nobody listens");
         assert!(
@@ -268,7 +286,7 @@ mod tests {
         );
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = silent.local_addr().expect("an address").port();
-        let error = SparkServer::connect(remote(port))
+        let error = SparkServer::connect(remote(port), &BTreeMap::new())
             .err()
             .expect("nobody answers");
         assert!(

@@ -28,7 +28,7 @@ use crate::interrupt::{RemoteWork, check_cancelled};
 
 /// The settings in which Spark has asof's rules: a value is never cut or shifted in silence, `"x"`
 /// is a name, and instants are in UTC.
-pub const SETTINGS: [(&str, &str); 10] = [
+pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("spark.sql.session.timeZone", "UTC"),
     // As `timestamp` is here.
     ("spark.sql.timestampType", "TIMESTAMP_NTZ"),

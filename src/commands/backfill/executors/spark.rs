@@ -26,8 +26,8 @@ use crate::commands::backfill::output::{AdmittedColumns, DateOutput, WrittenFold
 use crate::domain::placeholders::JobDay;
 use crate::domain::placeholders::sql::{SqlOf, bind};
 use crate::engine::spark::{
-    SETTINGS, SparkRelation, SparkServer, SparkSession, SparkWrite, refuse_nondeterministic,
-    spark_name, spark_text, spark_type,
+    SparkRelation, SparkServer, SparkSession, SparkWrite, refuse_nondeterministic, spark_name,
+    spark_text, spark_type,
 };
 use crate::error::{Error, Result};
 use crate::storage::lake::folders::Entry;
@@ -83,7 +83,7 @@ impl<'a> SparkExecutor<'a> {
     }
 
     fn session(&self) -> Result<SparkSession<'_>> {
-        self.server.session(&SETTINGS)
+        self.server.session()
     }
 
     /// Names what the job reads, and plans its query.
