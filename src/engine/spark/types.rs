@@ -152,7 +152,7 @@ mod tests {
         same("decimal(38, 10)", "DECIMAL(38, 10)");
         same("timestamp(ms)", "TIMESTAMP_NTZ");
         same("timestamp(us, UTC)", "TIMESTAMP_LTZ");
-        same("list<struct<a b: text>>", "ARRAY<STRUCT<`a b`: STRING>>");
+        same("list<struct<a: text>>", "ARRAY<STRUCT<`a`: STRING>>");
         same("map<text, int32>", "MAP<STRING, INT>");
         for none in [
             "timestamp(ns)",
