@@ -412,7 +412,7 @@ output = 'on_overflow'
     refusal(
         "on_nanoseconds",
         3,
-        "Spark has no type for column 'at', timestamp(ns)",
+        "column 'at' is timestamp(ns), which cannot be handed to Spark",
     );
     refusal("on_mistake", 2, "`qtyy`");
     refusal(

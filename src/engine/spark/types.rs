@@ -81,7 +81,8 @@ pub fn columns_ddl(columns: &SchemaRef) -> Result<String> {
     let columns = columns.fields().iter().map(|field| {
         let of = spark_type(field.data_type()).ok_or_else(|| {
             let found = type_name(field.data_type());
-            let what = format!("Spark has no type for column '{}', {found}", field.name());
+            let name = field.name();
+            let what = format!("column '{name}' is {found}, which cannot be handed to Spark");
             Error::refused(what).hint("run the job on this machine: --engine local")
         })?;
         Ok(format!("{} {of}", spark_name(field.name())))
