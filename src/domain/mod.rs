@@ -62,6 +62,8 @@ pub mod folder_search;
 pub mod gaps;
 pub mod guard;
 pub mod hash_compaction;
+#[cfg(feature = "spark")]
+pub mod held_rows;
 pub mod impossible_dates;
 pub mod interval;
 pub mod interval_ends;

@@ -4,7 +4,8 @@
 //! says is the same. Spark reads the copies that differ from the one before them
 //! ([`CompactionQuery`]), and writes the intervals, in order of key and start, as files into a
 //! folder beside the place of the intervals. They are decoded from there in that order, and become
-//! one object of asof's own. The folder goes when the pass ends.
+//! one object of asof's own. On each date as many rows must hold as its snapshot has. The folder
+//! goes when the pass ends.
 //!
 //! | what | where |
 //! | --- | --- |
@@ -19,8 +20,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::facts::CompactionFacts;
@@ -28,11 +28,11 @@ use super::interval_columns::with_interval;
 use super::pass::{Pass, Sink, Snapshots};
 use super::sorted::{OpenedSnapshot, observe, open, settled};
 use crate::domain::cast::conform;
-use crate::domain::days::to_days;
-use crate::domain::interval::Convention;
+use crate::domain::held_rows::HeldRows;
 use crate::domain::spark_compaction::{
     CompactionQuery, CompactionViews, DUPLICATE_KEY, NULL_KEY, date_column,
 };
+use crate::engine::intervals::split;
 use crate::engine::spark::{
     SparkRelation, SparkServer, SparkSession, SparkWrite, cast_column, spark_name,
 };
@@ -233,7 +233,8 @@ impl SparkPass<'_> {
         }
     }
 
-    /// Gives the sink the rows of Spark's files, in their order.
+    /// Gives the sink the rows of Spark's files, in their order, and makes sure that as many hold on
+    /// each date as its snapshot has.
     fn take(
         &self,
         folder: &Location,
@@ -241,17 +242,37 @@ impl SparkPass<'_> {
         sink: &mut dyn Sink,
         facts: &mut CompactionFacts,
     ) -> Result<()> {
+        let convention = &self.pass.settings.convention;
+        let mut held = HeldRows::on(facts.observed.iter().map(|it| it.date).collect());
         let mut files = files_of(folder)?;
         files.sort_by_key(|file| file.location.name());
         for file in &files {
             for batch in ParquetObject::open_listed(file)?.read_on_all_processors(None)? {
                 let batch = conform(&batch?, schema)?;
+                for interval in &split(&batch, convention)?.intervals {
+                    held.add(interval);
+                    facts.open += u64::from(interval.end.is_none());
+                }
                 facts.intervals += batch.num_rows() as u64;
-                facts.open += open_ones(&batch, &self.pass.settings.convention);
                 sink.write(batch)?;
             }
         }
-        Ok(())
+        self.check_counts(&held, facts)
+    }
+
+    /// Refuses intervals of which other numbers of rows hold than the snapshots have: files were
+    /// lost, or another compaction wrote among them.
+    fn check_counts(&self, held: &HeldRows, facts: &CompactionFacts) -> Result<()> {
+        let mut counts = held.counts().zip(&facts.observed);
+        match counts.find(|((_, count), observed)| *count != observed.rows) {
+            None => Ok(()),
+            Some(((date, count), observed)) => Err(Error::conflict(format!(
+                "table {}: the intervals that Spark wrote have {count} rows on {date}, and the \
+                 snapshot has {}; nothing was published",
+                self.pass.table.name, observed.rows
+            ))
+            .hint("run the same command again")),
+        }
     }
 
     /// The refusal of keys that Spark's query refuses.
@@ -284,20 +305,6 @@ fn as_written(columns: &SchemaRef) -> SchemaRef {
             _ => field.as_ref().clone(),
         });
     SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// How many rows of intervals are open.
-fn open_ones(batch: &RecordBatch, convention: &Convention) -> u64 {
-    let ends = batch.column_by_name(&convention.end_column);
-    let Some(ends) = ends.and_then(|ends| ends.as_primitive_opt::<Date32Type>()) else {
-        return 0;
-    };
-    let open = convention.encode(None).map(to_days);
-    let is_open = |row: &usize| match open {
-        Some(open) => ends.is_valid(*row) && ends.value(*row) == open,
-        None => ends.is_null(*row),
-    };
-    (0..ends.len()).filter(is_open).count() as u64
 }
 
 /// The folder into which Spark writes; dropping it removes it.
