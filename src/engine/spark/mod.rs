@@ -17,8 +17,8 @@
 //! anything is run. A connection that breaks is taken up again for about 15 seconds, and the
 //! execution goes on meanwhile. If asof is interrupted, it tells Spark to stop.
 //!
-//! The crate beneath is the transport of the official client for Rust, without its data frames.
-//! Results come as Arrow IPC.
+//! The crate beneath is the transport of the official client for Rust, without its data frames. Rows
+//! go to Spark as Arrow IPC; its results stay in files.
 
 mod determinism;
 mod relation;

@@ -8,9 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
 use spark_connect_core::{SparkConnectClient, SparkError};
 use spark_connect_proto as proto;
 use spark_connect_proto::analyze_plan_request::{Analyze, Schema as AskedSchema};
@@ -23,7 +21,7 @@ use spark_connect_proto::write_operation::{SaveMode, SaveType};
 use super::relation::SparkRelation;
 use super::server::{SparkServer, user_context};
 use super::types::arrow_type;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::interrupt::{RemoteWork, check_cancelled};
 
 /// The settings in which Spark has asof's rules: a value is never cut or shifted in silence, `"x"`
@@ -220,24 +218,6 @@ impl<'a> SparkSession<'a> {
             }
             Ok(())
         })
-    }
-
-    /// All rows, which should be few.
-    ///
-    /// # Errors
-    /// A failure of the query or the server.
-    pub fn read(&self, rows: &SparkRelation) -> Result<Vec<RecordBatch>> {
-        let mut batches = Vec::new();
-        self.execute(OpType::Root(rows.0.clone()), &mut |response| {
-            if let ResponseType::ArrowBatch(batch) = response {
-                let doing = || "cannot read rows of Spark".to_owned();
-                for batch in StreamReader::try_new(batch.data.as_ref(), None).io_context(doing)? {
-                    batches.push(batch.io_context(doing)?);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(batches)
     }
 
     fn command(&self, command: CommandType) -> Result<()> {
