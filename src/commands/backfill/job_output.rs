@@ -84,7 +84,7 @@ impl JobOutput {
         }
     }
 
-    /// Where it says so.
+    /// The object with its footer, or the `_asof.json` beside its files.
     pub(in crate::commands) fn place(&self) -> Location {
         match self {
             JobOutput::Object(object) => object.location.clone(),
@@ -158,14 +158,23 @@ pub(super) fn engine_prefix(path: &Location, run: u64) -> String {
 /// # Errors
 /// A failure of the disk or the store.
 pub(super) fn remove_files(folder: &Location, files: &[Object]) -> Result<()> {
-    for file in files {
-        file.location.remove()?;
-        if file.location.as_local().is_some() {
-            let name = file.location.name();
-            file.location.sibling(&format!(".{name}.crc")).remove()?;
-        }
-    }
+    files.iter().try_for_each(remove_file)?;
     folder.join(RECORD).remove()
+}
+
+/// Removes a file of an engine, with the checksum that Hadoop keeps beside it on a disk.
+///
+/// # Errors
+/// A failure of the disk or the store.
+pub(super) fn remove_file(file: &Object) -> Result<()> {
+    file.location.remove()?;
+    match file.location.as_local() {
+        Some(_) => {
+            let name = format!(".{}.crc", file.location.name());
+            file.location.sibling(&name).remove()
+        }
+        None => Ok(()),
+    }
 }
 
 /// Opens the files of an output, each with the rows that it must have.

@@ -21,7 +21,7 @@ use super::{Execution, Executor};
 use crate::commands::Progress;
 use crate::commands::backfill::bound::{BoundJob, BoundTable, RelationRows};
 use crate::commands::backfill::job::{ResolvedJob, Work};
-use crate::commands::backfill::job_output::{engine_prefix, open_all};
+use crate::commands::backfill::job_output::{engine_prefix, open_all, remove_file};
 use crate::commands::backfill::output::{AdmittedColumns, DateOutput, WrittenFolder};
 use crate::domain::placeholders::JobDay;
 use crate::domain::placeholders::sql::{SqlOf, bind};
@@ -50,6 +50,8 @@ pub(super) struct SparkExecutor<'a> {
 pub(super) struct PlannedQuery {
     pub(super) sql: String,
     pub(super) schema: SchemaRef,
+    /// How many rows it must give, if that is known.
+    pub(super) rows: Option<u64>,
     /// The columns of what it reads, as outputs name them.
     pub(super) sources: Vec<(String, SchemaRef)>,
 }
@@ -150,6 +152,7 @@ impl<'a> SparkExecutor<'a> {
         Ok(PlannedQuery {
             sql,
             schema,
+            rows: None,
             sources,
         })
     }
@@ -186,7 +189,14 @@ impl<'a> SparkExecutor<'a> {
                     .hint("[spark] paths in asof.toml says how Spark names asof's places"));
             }
             let opened = open_all(&files)?;
-            let rows = opened.iter().map(|object| object.rows());
+            let rows: Vec<u64> = opened.iter().map(|object| object.rows()).collect();
+            let written: u64 = rows.iter().sum();
+            if let Some(wanted) = query.rows.filter(|wanted| *wanted != written) {
+                return Err(Error::io(format!(
+                    "a left join of {wanted} events gave {written} rows on Spark"
+                ))
+                .hint("run the same command again"));
+            }
             Ok(WrittenFolder {
                 engine: format!("spark {}", self.server.version),
                 schema: match opened.first() {
@@ -203,7 +213,7 @@ impl<'a> SparkExecutor<'a> {
     /// Removes what a run wrote that failed, and the folder if nothing was there before.
     fn tidy_up(&self, bound: &BoundJob<'_>, folder: &Location, files: &[Object]) {
         for file in files {
-            let _ = file.location.remove();
+            let _ = remove_file(file);
         }
         for _ in 0..ATTEMPTS {
             bound.output.remove_empty_folders(&self.job.output);
@@ -272,6 +282,7 @@ fn add_absent_columns(
             found = true;
             let with_them = SparkRows {
                 schema: rows.schema.clone(),
+                count: None,
                 sql: format!("SELECT *, {} FROM ({})", absent.join(", "), rows.sql),
             };
             views.name(name, &with_them)?;

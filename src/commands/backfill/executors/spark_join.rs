@@ -45,7 +45,9 @@ pub(super) fn plan_join(
     let condition = spec.condition.as_ref();
     let condition = condition.map_or(String::new(), |condition| format!(" WHERE ({condition})"));
     let with_absent = with_absent(&table_rows, &of_table);
+    let rows = event_rows.count.filter(|_| spec.how == JoinKind::Left);
     let table_rows = SparkRows {
+        count: None,
         sql: format!("SELECT * FROM ({with_absent}){condition}"),
         schema: of_table.clone(),
     };
@@ -53,6 +55,7 @@ pub(super) fn plan_join(
     Ok(PlannedQuery {
         schema: session.columns(&SparkRelation::sql(sql.clone()))?,
         sql,
+        rows,
         sources: vec![
             (format!("events.{}", events.source.name), of_events.clone()),
             (format!("tables.{}", table.name), of_table),

@@ -10,8 +10,7 @@
 //! | anything else: text, Avro, converted types, several rows for a key | the rows, sent along |
 //!
 //! A file is read in its own types, and cast to those that asof has, so both engines see the same
-//! columns. Rows
-//! are sent if they are few: they pass through this process.
+//! columns. Rows are sent only if they are few: they pass through this process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,6 +45,8 @@ pub(super) struct SparkViews<'a> {
 /// Rows as a query of Spark, with their columns in asof's types.
 pub(super) struct SparkRows {
     pub(super) schema: SchemaRef,
+    /// How many there are, if the files of events say so.
+    pub(super) count: Option<u64>,
     pub(super) sql: String,
 }
 
@@ -84,6 +85,7 @@ impl<'a> SparkViews<'a> {
         followed: Option<SchemaRef>,
     ) -> Result<SparkRows> {
         let rows = events.open(keys, followed)?;
+        let count = rows.count;
         let types = &events.source.types;
         if rows.format != Format::Parquet || !types.declared.is_empty() {
             let EventRows {
@@ -92,7 +94,8 @@ impl<'a> SparkViews<'a> {
             return self.sent(schema, batches, &events.place());
         }
         let groups = folder_values(events.files(), types)?;
-        self.files(rows.schema, groups)
+        let rows = self.files(rows.schema, groups)?;
+        Ok(SparkRows { count, ..rows })
     }
 
     /// A table on the date.
@@ -134,7 +137,11 @@ impl<'a> SparkViews<'a> {
             Ok(format!("SELECT {columns} FROM ({})", rows.sql))
         });
         let sql = selects.collect::<Result<Vec<_>>>()?.join(" UNION ALL ");
-        Ok(SparkRows { schema, sql })
+        Ok(SparkRows {
+            schema,
+            count: None,
+            sql,
+        })
     }
 
     /// A table as of a date.
@@ -173,6 +180,7 @@ impl<'a> SparkViews<'a> {
         let part = self.part(&SparkRelation::parquet(&[path], stored)?)?;
         Ok(SparkRows {
             schema: schema.clone(),
+            count: None,
             sql: format!("SELECT {columns} FROM {part} WHERE {condition}"),
         })
     }
@@ -206,6 +214,7 @@ impl<'a> SparkViews<'a> {
         let columns = columns.collect::<Vec<_>>().join(", ");
         Ok(SparkRows {
             schema: rows.schema,
+            count: None,
             sql: format!("SELECT {columns} FROM ({})", rows.sql),
         })
     }
@@ -233,7 +242,11 @@ impl<'a> SparkViews<'a> {
             Ok(format!("SELECT {columns} FROM {part}"))
         });
         let sql = selects.collect::<Result<Vec<_>>>()?.join(" UNION ALL ");
-        Ok(SparkRows { schema, sql })
+        Ok(SparkRows {
+            schema,
+            count: None,
+            sql,
+        })
     }
 
     /// Has the session tell names apart by their case, if columns are.
@@ -291,7 +304,11 @@ impl<'a> SparkViews<'a> {
         let columns = columns.map(|field| cast_column(&stored, field.name(), field.data_type()));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let sql = format!("SELECT {columns} FROM {part}");
-        Ok(SparkRows { schema, sql })
+        Ok(SparkRows {
+            schema,
+            count: None,
+            sql,
+        })
     }
 }
 
