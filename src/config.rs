@@ -146,6 +146,7 @@ pub struct JobConfig {
     /// The table to join them to.
     pub table: Option<String>,
     /// Pairs of columns, `event_column=table_column`, or one name for both.
+    #[serde(deserialize_with = "one_or_several")]
     pub on: Vec<String>,
     /// What the join keeps.
     pub how: Option<JoinKind>,
@@ -153,6 +154,7 @@ pub struct JobConfig {
     #[serde(rename = "where")]
     pub condition: Option<String>,
     /// The table's columns to add.
+    #[serde(deserialize_with = "one_or_several")]
     pub select: Vec<String>,
     /// What the query calls relations, each with the relation's own name.
     pub names: BTreeMap<String, String>,
@@ -418,16 +420,24 @@ impl EventsConfig {
 fn one_or_several<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrSeveral {
-        One(String),
-        Several(Vec<String>),
+    struct Texts;
+
+    impl<'de> serde::de::Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a string or an array of strings")
+        }
+
+        fn visit_str<E>(self, one: &str) -> Result<Self::Value, E> {
+            Ok(vec![one.to_owned()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(list))
+        }
     }
-    Ok(match OneOrSeveral::deserialize(deserializer)? {
-        OneOrSeveral::One(one) => vec![one],
-        OneOrSeveral::Several(several) => several,
-    })
+    deserializer.deserialize_any(Texts)
 }
 
 #[cfg(test)]
@@ -456,6 +466,28 @@ mod tests {
     }
 
     #[test]
+    fn one_name_does_where_a_list_is_asked_for() {
+        let one = load(
+            "[tables.a]\nkey = 'id'\nignore = 'x'\nselect = 'y'\n\
+             [jobs.a]\ntable = 'a'\nevents = 'e'\non = 'item=id'\nselect = 'y'\noutput = 'o'\n",
+        )
+        .expect("it reads");
+        let (table, job) = (&one.tables["a"], &one.jobs["a"]);
+        assert_eq!(
+            [
+                &table.key,
+                &table.ignore,
+                &table.select,
+                &job.on,
+                &job.select
+            ],
+            [&["id"], &["x"], &["y"], &["item=id"], &["y"]]
+        );
+        let tracked = load("[tables.a]\ntrack = 'x'\n").expect("it reads");
+        assert_eq!(tracked.tables["a"].track, ["x"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let message = |text: &str| load(text).expect_err("wrong").to_string();
         assert!(message("[tables.item]\nkeys = ['id']\n").contains("unknown field `keys`"));
@@ -479,7 +511,16 @@ mod tests {
             hints("[tables.a]\nkeys = ['id']\n"),
             ["did you mean 'key'?"]
         );
+        assert_eq!(hints("[jobs.a]\nout = 'x'\n"), ["did you mean 'output'?"]);
         assert!(hints("[jobs.a]\nnothing_like_it = 1\n").is_empty());
+        assert!(
+            message("[tables.a]\nkey = 5\n")
+                .contains("invalid type: integer `5`, expected a string or an array of strings")
+        );
+        assert!(
+            message("[tables.a]\nkey = [5]\n")
+                .contains("invalid type: integer `5`, expected a string")
+        );
         assert!(message("[events.a]\n").ends_with("[events.a]: 'path' is missing"));
         assert!(
             message("[events.a]\npath = 'x'\n")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{ColumnConfig, check_dates, types};
+use super::{ColumnConfig, check_dates, one_or_several, types};
 use crate::domain::dedup::Dedup;
 use crate::domain::guard::{Guards, Share};
 use crate::domain::placeholders::has_names_in_braces;
@@ -88,6 +88,7 @@ pub struct TableConfig {
     /// not tell.
     pub source_format: Option<Format>,
     /// The key columns.
+    #[serde(deserialize_with = "one_or_several")]
     pub key: Vec<String>,
     /// Which row of a key counts, such as `latest by updated_at`, where there are several.
     pub dedup: Option<Dedup>,
@@ -130,13 +131,16 @@ pub struct TableConfig {
     /// `9999-12-31` (default) or `null`.
     pub open_end: Option<String>,
     /// Columns that are left out of the comparison.
+    #[serde(deserialize_with = "one_or_several")]
     pub ignore: Vec<String>,
     /// The only columns that are compared.
+    #[serde(deserialize_with = "one_or_several")]
     pub track: Vec<String>,
     /// The condition of the rows that intervals are of.
     #[serde(rename = "where")]
     pub condition: Option<String>,
     /// The columns that intervals are of, beside the key.
+    #[serde(deserialize_with = "one_or_several")]
     pub select: Vec<String>,
     /// The table for a warehouse that `asof compact` writes beside the intervals.
     pub scd2: Option<Scd2Config>,

@@ -212,11 +212,10 @@ output = 'on_absent'
         told.contains("column 'date' has the name of the partition"),
         "{told}"
     );
-    assert_eq!(
-        parts(&world, "on_other_path"),
-        [""; 0],
-        "nothing of it stays"
-    );
+    // A task that Spark stops late makes an empty folder anew.
+    let stay = parts(&world, "on_other_path").into_iter();
+    let stay: Vec<String> = stay.filter(|name| !name.ends_with('/')).collect();
+    assert_eq!(stay, [""; 0], "no file of it stays");
 }
 
 /// Structs whose fields stand in another order from night to night, names that differ in their case

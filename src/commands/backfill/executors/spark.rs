@@ -38,6 +38,9 @@ const TEMPORARY: &str = "_temporary";
 /// How often it is looked whether Spark has removed that, and how long it is waited each time.
 const ATTEMPTS: usize = 40;
 const STEP: Duration = Duration::from_millis(50);
+/// How often in a row it must be seen removed: a task that Spark has not stopped yet makes the folder
+/// anew.
+const SETTLED: usize = 4;
 
 /// Runs a job's dates on a cluster.
 pub(super) struct SparkExecutor<'a> {
@@ -215,13 +218,18 @@ impl<'a> SparkExecutor<'a> {
         for file in files {
             let _ = remove_file(file);
         }
+        let mut removed = 0;
         for _ in 0..ATTEMPTS {
             bound.output.remove_empty_folders(&self.job.output);
-            // Spark tells of the failure, and then removes its own folder.
+            // Spark tells of the failure, and then stops its tasks and removes its own folder.
             let is_spark_s = |entries: Vec<Entry>| {
                 !entries.is_empty() && entries.iter().all(|entry| entry.name == TEMPORARY)
             };
-            if !folder.entries().is_ok_and(is_spark_s) {
+            match folder.entries().is_ok_and(is_spark_s) {
+                true => removed = 0,
+                false => removed += 1,
+            }
+            if removed == SETTLED {
                 break;
             }
             std::thread::sleep(STEP);
