@@ -163,7 +163,7 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
         (
             status.derived.len() as u64,
             &format!(
-                "pruned, and given back by the intervals: {}",
+                "given back by the intervals: {}",
                 pruned::span(&status.derived)
             ),
         ),
@@ -182,7 +182,7 @@ fn notes(printer: &Printer, status: &TableStatus) -> Result<()> {
             1 => "it",
             _ => "them",
         };
-        printer.line(format!("    {command} writes {them} again"))?;
+        printer.line(format!("    {command} writes {them}"))?;
     }
     for unreadable in &status.unreadable {
         let label = paint(RED, "unreadable:");

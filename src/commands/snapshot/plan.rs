@@ -128,7 +128,7 @@ pub(super) fn decide<'s>(
     match (options.if_exists, pruned) {
         (IfExists::Keep, Some(report)) => {
             workspace.progress.note(&format!(
-                "{name}: the copy of {date} was pruned, and the intervals give its rows"
+                "{name}: no copy of {date} is stored, and the intervals give its rows"
             ));
             return Ok(Decision::Keep(Box::new(report)));
         }
