@@ -15,12 +15,15 @@
 //! are rewritten when their types are known, so that text stays as it is and errors show what the
 //! file has.
 //!
+//! Records without quotes are split at delimiters (`plain`); the others are read by the `csv` crate.
+//!
 //! Pieces are worked on by all processors if nothing else is read meanwhile. Memory: as many pieces
 //! as there are processors and two more, each as text and as arrays.
 
 mod aside;
 mod file;
 mod pieces;
+mod plain;
 mod quotes;
 mod records;
 

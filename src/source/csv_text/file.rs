@@ -10,6 +10,7 @@ use csv::{ByteRecord, StringRecord};
 
 use super::aside::Placed;
 use super::pieces::{RecordPiece, RecordPieces};
+use super::plain::{Ahead, ReadOn, read_plain, without_mark};
 use super::records::{Records, damaged, is_end, is_unended, newlines, skip_line};
 use crate::domain::canonical_types::canonical_schema;
 use crate::domain::row_limits::Limits;
@@ -68,6 +69,85 @@ impl Iterator for FilePieces {
         }
         let piece = self.pieces.next()?;
         Some(piece.map_err(|(error, lines)| unread(error, &self.name, &self.form, lines)))
+    }
+}
+
+/// The rows of a piece, as they are read.
+pub(super) struct TextRows<'a> {
+    file: &'a CsvFile,
+    columns: &'a FileColumns,
+    builders: Vec<StringBuilder>,
+    places: Vec<ValuePlace>,
+    most: usize,
+}
+
+impl<'a> TextRows<'a> {
+    fn new(file: &'a CsvFile, piece: &RecordPiece, columns: &'a FileColumns, most: usize) -> Self {
+        // Blank lines are no rows, and a row has a byte for each column, unless it is short.
+        let fields = columns.schema.fields();
+        let lines = usize::try_from(newlines(&piece.text)).unwrap_or(usize::MAX);
+        let about = lines.min(piece.text.len() / fields.len().max(1)) + 1;
+        let builder = |_| StringBuilder::with_capacity(about.min(most), 0);
+        TextRows {
+            file,
+            columns,
+            builders: fields.iter().map(builder).collect(),
+            places: Vec::with_capacity(about.min(most)),
+            most,
+        }
+    }
+
+    /// Whether there are as many rows as are wanted.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.len() == self.most
+    }
+
+    /// Whether a row may have so many fields.
+    pub(super) fn fits(&self, fields: usize) -> bool {
+        let all = self.columns.places.len();
+        fields == all || fields < all && self.file.form.ragged != Ragged::Refuse
+    }
+
+    /// The name of the column of a field.
+    fn column_at(&self, field: usize) -> &str {
+        let place = self.columns.places.get(field);
+        place.map_or("?", |place| self.columns.schema.field(*place).name())
+    }
+
+    /// Takes the fields of a row that begins on a line.
+    pub(super) fn push<'t>(&mut self, fields: impl Iterator<Item = &'t str>, line: u64) {
+        let FileColumns {
+            places,
+            absent,
+            number,
+            ..
+        } = self.columns;
+        let form = &self.file.form;
+        let mut places = places.iter();
+        for text in fields {
+            let text = if form.trim { text.trim() } else { text };
+            if let Some(place) = places.next() {
+                self.builders[*place].append_option((!form.is_null(text)).then_some(text));
+            }
+        }
+        for place in absent.iter().chain(places) {
+            self.builders[*place].append_null();
+        }
+        self.places.push(ValuePlace {
+            file: *number,
+            line,
+        });
+    }
+
+    fn finish(mut self) -> Result<Placed> {
+        let columns = self.builders.iter_mut();
+        let columns = columns.map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let rows = RecordBatch::try_new(self.columns.schema.clone(), columns.collect())
+            .internal_context(|| "cannot take rows apart".into())?;
+        Ok(Placed {
+            rows,
+            places: self.places,
+        })
     }
 }
 
@@ -147,7 +227,7 @@ impl CsvFile {
     fn read_header(&self, first: &RecordPiece) -> Result<(SchemaRef, usize, u64)> {
         let name = &self.name;
         let mut record = ByteRecord::new();
-        let mut records = Records::new(self, first);
+        let mut records = Records::new(self, &first.text, first.lines, first.is_first);
         let line = records.next(&mut record)?;
         let Some(line) = line.filter(|_| !record.is_empty() && !is_end(&record)) else {
             return Err(Error::refused(format!(
@@ -206,62 +286,96 @@ impl CsvFile {
         columns: &FileColumns,
         most: usize,
     ) -> Result<Placed> {
-        let FileColumns {
-            schema,
-            places: at,
-            absent,
-            number,
-        } = columns;
-        let CsvFile { name, form, .. } = self;
-        // Blank lines are no rows, and a row has a byte for each column, unless it is short.
-        let lines = usize::try_from(newlines(&piece.text)).unwrap_or(usize::MAX);
-        let about = lines.min(piece.text.len() / schema.fields().len().max(1)) + 1;
-        let mut builders: Vec<StringBuilder> = schema
-            .fields()
-            .iter()
-            .map(|_| StringBuilder::with_capacity(about.min(most), 0))
-            .collect();
-        let mut places = Vec::new();
-        let mut record = ByteRecord::new();
-        let mut records = Records::new(self, piece);
-        while let Some(line) = records.next(&mut record)? {
-            if is_end(&record) || places.len() == most {
-                break;
+        let mut rows = TextRows::new(self, piece, columns, most);
+        let (text, is_last) = without_mark(&piece.text);
+        let mut read = ReadOn {
+            bytes: 0,
+            lines: piece.lines,
+        };
+        while read.bytes < text.len() && !rows.is_full() {
+            let stretch = &text[read.bytes..];
+            let stretch = &stretch[..Ahead::of(self, stretch).plain];
+            if !stretch.is_empty() {
+                let is_last = is_last && read.bytes + stretch.len() == text.len();
+                let on = read_plain(self, stretch, read.lines, is_last, &mut rows);
+                read.bytes += on.bytes;
+                read.lines = on.lines;
             }
+            if read.bytes < text.len() && !rows.is_full() {
+                read = self.read_quoted(piece, read, &mut rows)?;
+            }
+        }
+        rows.finish()
+    }
+
+    /// The same rows, if no stretch is known to have no quote.
+    #[cfg(test)]
+    pub(super) fn rows_as_if_quoted(
+        &self,
+        piece: &RecordPiece,
+        columns: &FileColumns,
+        most: usize,
+    ) -> Result<Placed> {
+        let mut rows = TextRows::new(self, piece, columns, most);
+        let mut read = ReadOn {
+            bytes: 0,
+            lines: piece.lines,
+        };
+        while read.bytes < piece.text.len() && !rows.is_full() {
+            read = self.read_quoted(piece, read, &mut rows)?;
+        }
+        rows.finish()
+    }
+
+    /// Reads the records of a piece from a place on, up to a stretch without a quote.
+    fn read_quoted(
+        &self,
+        piece: &RecordPiece,
+        read: ReadOn,
+        rows: &mut TextRows<'_>,
+    ) -> Result<ReadOn> {
+        let CsvFile { name, form, .. } = self;
+        let text = &piece.text[read.bytes..];
+        let is_first = piece.is_first && read.bytes == 0;
+        let mut record = ByteRecord::new();
+        let mut records = Records::new(self, text, read.lines, is_first);
+        // Where the next quote is; after the first record, it is looked for.
+        let mut sign = 0;
+        while !rows.is_full()
+            && let Some(line) = records.next(&mut record)?
+            && !is_end(&record)
+        {
             if is_unended(&record) {
                 return Err(Error::refused(format!(
                     "{name} ends inside a quoted value, in the row that begins on line {line}"
                 )));
             }
-            let is_short = record.len() < at.len() && form.ragged == Ragged::Refuse;
-            if record.len() > at.len() || is_short {
+            if !rows.fits(record.len()) {
                 return Err(self.wrong_length(line, record.len()));
             }
             let texts = StringRecord::from_byte_record(std::mem::take(&mut record));
             let texts = texts.map_err(|error| {
-                let wrong = at.get(error.utf8_error().field());
-                let column = wrong.map_or("?", |place| schema.field(*place).name());
+                let column = rows.column_at(error.utf8_error().field());
                 not_utf8(&format!("{name}, line {line}: column '{column}'"), form)
             })?;
-            for (text, place) in texts.iter().zip(at) {
-                let text = if form.trim { text.trim() } else { text };
-                builders[*place].append_option((!form.is_null(text)).then_some(text));
-            }
+            rows.push(texts.iter(), line);
             record = texts.into_byte_record();
-            for place in absent.iter().chain(&at[record.len()..]) {
-                builders[*place].append_null();
+            let (bytes, lines) = records.read();
+            if bytes > sign {
+                let ahead = Ahead::of(self, &text[bytes..]);
+                if ahead.plain > 0 {
+                    return Ok(ReadOn {
+                        bytes: read.bytes + bytes,
+                        lines,
+                    });
+                }
+                sign = bytes + ahead.sign;
             }
-            places.push(ValuePlace {
-                file: *number,
-                line,
-            });
         }
-        let columns = builders
-            .iter_mut()
-            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
-        let rows = RecordBatch::try_new(schema.clone(), columns.collect())
-            .internal_context(|| "cannot take rows apart".into())?;
-        Ok(Placed { rows, places })
+        Ok(ReadOn {
+            bytes: piece.text.len(),
+            lines: records.read().1,
+        })
     }
 
     fn wrong_length(&self, line: u64, found: usize) -> Error {

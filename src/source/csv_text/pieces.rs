@@ -335,7 +335,7 @@ mod tests {
         let mut found = Vec::new();
         while let Some(piece) = pieces.next() {
             let piece = piece.expect("text");
-            let mut records = Records::new(&file, &piece);
+            let mut records = Records::new(&file, &piece.text, piece.lines, piece.is_first);
             let mut record = ByteRecord::new();
             loop {
                 match records.next(&mut record) {

@@ -6,7 +6,7 @@ use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use csv_core::ReadFieldResult;
 
 use super::file::CsvFile;
-use super::pieces::{END, RecordPiece};
+use super::pieces::END;
 use super::quotes::quote_fault;
 use crate::error::{Error, Result};
 use crate::source::dialect::Form;
@@ -14,7 +14,7 @@ use crate::source::dialect::Form;
 /// The byte order mark, which only the first piece of a file may begin with.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The records of a piece, one by one.
+/// The records of text, one by one.
 pub(super) struct Records<'a> {
     file: &'a CsvFile,
     text: &'a [u8],
@@ -28,22 +28,24 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(file: &'a CsvFile, piece: &'a RecordPiece) -> Self {
+    /// Those of text before which some lines of the file have ended; `is_first` says that the file
+    /// begins with it.
+    pub(super) fn new(file: &'a CsvFile, text: &'a [u8], lines: u64, is_first: bool) -> Self {
         // The reader takes what looks like a byte order mark for one. Behind a blank line it is
         // text.
-        let has_mark = piece.text.starts_with(MARK);
-        let (lead, mark): (&[u8], _) = match piece.is_first {
+        let has_mark = text.starts_with(MARK);
+        let (lead, mark): (&[u8], _) = match is_first {
             true if has_mark => (b"", MARK.len()),
             false if has_mark => (b"\n", 0),
             _ => (b"", 0),
         };
         Records {
             file,
-            text: &piece.text,
+            text,
             lead: lead.len() as u64,
             mark,
-            reader: reader_of(lead.chain(&piece.text), &file.form, file.delimiter),
-            lines: piece.lines,
+            reader: reader_of(lead.chain(text), &file.form, file.delimiter),
+            lines,
         }
     }
 
@@ -56,7 +58,7 @@ impl<'a> Records<'a> {
         &self.text[at(from)..at(to)]
     }
 
-    /// How much of the piece has been read, and how many lines have ended in the file by then.
+    /// How much of the text has been read, and how many lines have ended in the file by then.
     pub(super) fn read(&self) -> (usize, u64) {
         let read = self.between(0, self.reader.position().byte()).len();
         (read, self.lines)
