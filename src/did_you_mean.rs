@@ -30,9 +30,10 @@ pub fn nearest<'a>(
         })
         .min_by_key(|(distance, _)| *distance);
     near.map(|(_, name)| name).or_else(|| {
-        let mut longer = candidates
-            .iter()
-            .filter(|name| lower.len() > 1 && name.to_lowercase().starts_with(&lower));
+        let is_word = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let mut longer = candidates.iter().filter(|name| {
+            lower.len() > 1 && is_word(name) && name.to_lowercase().starts_with(&lower)
+        });
         longer.next().filter(|_| longer.next().is_none()).copied()
     })
 }
@@ -54,5 +55,6 @@ mod tests {
         assert_eq!(nearest("out", ["on", "output"]), Some("output"));
         assert_eq!(nearest("date", ["date_column", "date_format"]), None);
         assert_eq!(nearest("o", ["output"]), None);
+        assert_eq!(nearest("id", ["id;name"]), None);
     }
 }
