@@ -45,17 +45,21 @@ impl<'a> Number<'a> {
     /// Takes a number apart. `None` if text is not a number, or is written like a code: `007`,
     /// `+1`, `1.`.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (mantissa, exponent) = match text.find(['e', 'E']) {
+        // Numbers are short: looking at each byte is faster than a search.
+        let find = |text: &str, of: &[u8]| text.bytes().position(|byte| of.contains(&byte));
+        let (mantissa, exponent) = match find(text, b"eE") {
             None => (text, None),
             Some(at) => (&text[..at], Some(exponent(&text[at + 1..])?)),
         };
         let is_negative = mantissa.starts_with('-');
         let mantissa = mantissa.strip_prefix('-').unwrap_or(mantissa);
-        let (whole, fraction) = match mantissa.split_once('.') {
+        let (whole, fraction) = match find(mantissa, b".") {
             None => (mantissa, ""),
-            Some((_, "")) => return None,
-            Some(parts) => parts,
+            Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
         };
+        if fraction.is_empty() && whole.len() < mantissa.len() {
+            return None;
+        }
         let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let is_code =
             whole.len() > 1 && whole.starts_with('0') || whole.is_empty() && fraction.is_empty();

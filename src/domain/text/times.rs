@@ -1,7 +1,10 @@
 //! Dates, times of day and timestamps as text.
 
 use arrow::datatypes::TimeUnit;
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+
+/// How many days after 0000-12-31 1970-01-01 is.
+const DAYS_TO_1970: i32 = 719_163;
 
 /// A day by its number from 1970-01-01: a date, or a timestamp without zone at midnight.
 pub fn date(text: &str) -> Option<i32> {
@@ -53,11 +56,10 @@ impl Moment {
     pub fn parse(text: &str) -> Option<Self> {
         let day = day(text.get(..10)?)?;
         let rest = &text[10..];
+        let midnight = i64::from(day.num_days_from_ce() - DAYS_TO_1970) * 86_400;
         if rest.is_empty() {
-            let midnight = day.and_time(NaiveTime::MIN);
-            let seconds = midnight.and_utc().timestamp();
             return Some(Moment {
-                seconds,
+                seconds: midnight,
                 nanoseconds: 0,
                 in_utc: false,
                 has_time: false,
@@ -66,12 +68,11 @@ impl Moment {
         }
         let (time, zone) = time_of_day(rest.strip_prefix(['T', ' ', 't'])?)?;
         let has_seconds = rest.as_bytes().get(6) == Some(&b':');
-        let local = day.and_time(time);
         let nanoseconds = time.nanosecond();
         let seconds = if zone.is_empty() {
-            local.and_utc().timestamp()
+            midnight + i64::from(time.num_seconds_from_midnight())
         } else {
-            seconds_in_utc(local, zone)?
+            seconds_in_utc(day.and_time(time), zone)?
         };
         Some(Moment {
             seconds,
