@@ -147,7 +147,7 @@ impl RowSum {
 }
 
 /// One digest a row over the named columns of a batch whose types are canonical, or dictionaries of
-/// such values, or string views; a name that the batch lacks counts as null. The order of names does not matter.
+/// such values; a name that the batch lacks counts as null. The order of names does not matter.
 ///
 /// # Errors
 /// A refusal for a column whose type is not canonical.
@@ -249,12 +249,6 @@ fn add_cells(column: &ArrayRef, seed: u64, sums: &mut [u128]) -> Result<()> {
         }
         DataType::Utf8 => {
             let values = array.as_string::<i32>();
-            each(values, sums, |row| {
-                hash(values.value(row).as_bytes(), seed ^ family::TEXT)
-            });
-        }
-        DataType::Utf8View => {
-            let values = array.as_string_view();
             each(values, sums, |row| {
                 hash(values.value(row).as_bytes(), seed ^ family::TEXT)
             });

@@ -1,8 +1,7 @@
 //! Text columns as string views (`Utf8View`).
 //!
 //! A view points into a decoded page or dictionary, so the text is not copied. polars stores strings
-//! in the same way. asof's own code and files use `Utf8`. Rows are views where they leave asof, and
-//! where most of them are only hashed.
+//! in the same way. asof's own code and files use `Utf8`, so only rows that leave asof are views.
 
 use std::sync::Arc;
 
@@ -27,23 +26,11 @@ pub fn with_views(schema: &Schema) -> SchemaRef {
     ))
 }
 
-/// The same schema, but for the named columns, which stay text.
-pub fn with_views_beside(schema: &Schema, texts: &[String]) -> SchemaRef {
-    let viewed = with_views(schema);
-    let fields = schema.fields().iter().zip(viewed.fields());
-    let fields = fields.map(|(own, viewed)| match texts.contains(own.name()) {
-        true => own.clone(),
-        false => viewed.clone(),
-    });
-    let fields: Vec<_> = fields.collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// Casts a batch to a schema of [`with_views`], or of text. Columns that the batch lacks become nulls.
+/// Casts a batch to a schema of [`with_views`]. Columns that the batch lacks become nulls.
 ///
 /// # Errors
 /// None is expected.
-pub fn with_texts_of(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub fn as_views(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }

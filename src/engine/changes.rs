@@ -24,8 +24,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use tracing::debug;
@@ -36,7 +36,6 @@ use crate::domain::diff::{Difference, KeyedBatch, diff};
 use crate::domain::digest::{Fingerprint, RowSum};
 use crate::domain::key_order::KeyEncoder;
 use crate::domain::schema::unify;
-use crate::domain::text_views::with_texts_of;
 use crate::error::{Context, Error, Result};
 use crate::model::DateRange;
 use crate::storage::lake::commit::Staged;
@@ -127,8 +126,6 @@ fn object(root: &Location, table: &SnapshotTable, date: NaiveDate) -> Location {
 /// The rows in which two states of a table differ, each with what was done to it, in batches.
 pub struct ChangeRows {
     schema: SchemaRef,
-    /// The same without the column that says what was done.
-    rows: SchemaRef,
     /// The batches that rows were picked from, of the state before and of the one after.
     batches: [Option<RecordBatch>; 2],
     picked: Vec<(usize, usize, ChangeType)>,
@@ -144,7 +141,6 @@ impl ChangeRows {
         let fields = schema.fields().iter().cloned().chain([change_type]);
         Some(ChangeRows {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-            rows: Arc::new(schema.clone()),
             batches: [None, None],
             picked: Vec::new(),
         })
@@ -194,28 +190,14 @@ impl ChangeRows {
         if picked.is_empty() {
             return Ok(None);
         }
-        let doing = || "cannot pick rows".to_owned();
-        // Texts of the picked rows alone are copied, where a side has string views.
-        let of_side = |side: usize| -> Result<Option<RecordBatch>> {
-            let Some(batch) = &batches[side] else {
-                return Ok(None);
-            };
-            let rows = picked.iter().filter(|(of, ..)| *of == side);
-            let rows = rows.filter_map(|(_, row, _)| u32::try_from(*row).ok());
-            let rows = UInt32Array::from_iter_values(rows);
-            let rows = take_record_batch(batch, &rows).io_context(doing)?;
-            with_texts_of(&rows, &self.rows).map(Some)
-        };
-        let sides = [of_side(0)?, of_side(1)?];
-        let of_both = sides.iter().flatten();
-        let batches: Vec<&RecordBatch> = of_both.collect();
-        let mut next = [0; 2];
-        let place = |(side, ..): &(usize, usize, ChangeType)| {
-            let row = next[*side];
-            next[*side] += 1;
-            (side.min(&(batches.len() - 1)).to_owned(), row)
+        let sides: Vec<usize> = (0..2).filter(|side| batches[*side].is_some()).collect();
+        let batches: Vec<&RecordBatch> = batches.iter().flatten().collect();
+        let place = |(side, row, _): &(usize, usize, ChangeType)| {
+            let held = sides.iter().position(|known| known == side);
+            (held.unwrap_or(0), *row)
         };
         let places: Vec<(usize, usize)> = picked.iter().map(place).collect();
+        let doing = || "cannot pick rows".to_owned();
         let rows = interleave_record_batch(&batches, &places).io_context(doing)?;
         let names: ArrayRef = Arc::new(StringArray::from_iter_values(
             picked.iter().map(|(.., change_type)| change_type.name()),

@@ -12,7 +12,7 @@ use crate::commands::show::matching;
 use crate::commands::shown_columns::selected_columns;
 use crate::commands::snapshot::{SnapshotOptions, SnapshotReport, snapshot, snapshot_rows};
 use crate::commands::verify::{VerifyOptions, VerifyReport, verify};
-use crate::domain::text_views::{with_texts_of, with_views};
+use crate::domain::text_views::{as_views, with_views};
 use crate::engine::as_of::AsOfTable;
 use crate::engine::expression::Condition;
 use crate::error::Result;
@@ -199,10 +199,7 @@ impl Rows {
         };
         let viewed = with_views(&schema);
         let schema = viewed.clone();
-        Ok((
-            schema,
-            batches.map(move |batch| with_texts_of(&batch?, &viewed)),
-        ))
+        Ok((schema, batches.map(move |batch| as_views(&batch?, &viewed))))
     }
 
     /// The schema of the named columns, in the order of their names, or of all.

@@ -48,7 +48,7 @@ impl ReplacedCopy {
         let (comparison, _) = unify(&snapshot.schema, new).ok()?;
         let keying = Arc::new(Keying::new(table, *date, &comparison).ok()?);
         let earlier = in_order(snapshot, &table.key, &comparison).ok()?;
-        let earlier = keying.clone().each(earlier, *date, None).ok()?;
+        let earlier = keying.clone().each(earlier, *date).ok()?;
         let earlier = earlier.map(|rows| rows.map(|(keyed, _)| keyed));
         Some(ReplacedCopy {
             rows,

@@ -16,7 +16,6 @@ use crate::domain::diff::{KeyedBatch, diff};
 use crate::domain::digest::RowSum;
 use crate::domain::hash_compaction::Changes;
 use crate::domain::key_order::KeyEncoder;
-use crate::domain::text_views::{with_texts_of, with_views_beside};
 use crate::engine::changes::ChangesWriter;
 use crate::engine::column_guards::ColumnCounter;
 use crate::engine::duplicate_keys::DuplicateKeys;
@@ -95,7 +94,7 @@ pub(super) fn write(
     let mut sum_before = RowSum::default();
     let mut duplicates = DuplicateKeys::default();
     let progress = workspace.progress;
-    let mut later = keying.clone().each(sorted, *date, None)?.map(|rows| {
+    let mut later = keying.clone().each(sorted, *date)?.map(|rows| {
         let (keyed, batch) = rows?;
         sum.add(&keyed.digests);
         progress.part(table.name.as_str(), PartState::Writing(sum.rows()));
@@ -109,14 +108,8 @@ pub(super) fn write(
     let mut changes = None;
     if let Some(previous) = previous {
         let before = previous.date;
-        let viewed = (previous.is_sorted_by(&table.key) && previous.is_stored_as(comparison))
-            .then(|| with_views_beside(comparison, &table.key));
-        let rows = match &viewed {
-            Some(_) => previous.read_views_alone(),
-            None => in_order(previous, &table.key, comparison),
-        };
-        let rows = unless_damaged(rows, &mut damaged)?;
-        let mut earlier = keying.each(rows, before, viewed)?.map(|rows| {
+        let rows = unless_damaged(in_order(previous, &table.key, comparison), &mut damaged)?;
+        let mut earlier = keying.each(rows, before)?.map(|rows| {
             let (keyed, _) = rows.inspect_err(|error| {
                 damaged = error.is_damage().then(|| error.duplicate());
             })?;
@@ -203,23 +196,15 @@ impl Keying {
     }
 
     /// The batches of a date, each with its keys and digests, which are made on all processors.
-    /// `viewed` is the comparison's schema with string views, if the rows have those: most of them
-    /// are only hashed.
     pub(super) fn each(
         self: Arc<Self>,
         rows: Batches,
         date: NaiveDate,
-        viewed: Option<SchemaRef>,
     ) -> Result<impl Iterator<Item = Result<(KeyedBatch, RecordBatch)>>> {
         each(rows, move |batch| {
             let digests = all_digests(&batch)?;
-            let compared = match &viewed {
-                Some(viewed) => with_texts_of(&batch, viewed)?,
-                None => {
-                    let compared = convert(&batch, &self.table, date, &self.comparison)?;
-                    conform(&compared, &self.comparison)?
-                }
-            };
+            let compared = convert(&batch, &self.table, date, &self.comparison)?;
+            let compared = conform(&compared, &self.comparison)?;
             let keyed = KeyedBatch::new(&self.encoder, compared, digests)?;
             Ok((keyed, batch))
         })

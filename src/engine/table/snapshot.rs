@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use crate::domain::cast::cast_exactly;
@@ -128,32 +128,6 @@ impl Snapshot {
                 Ok(in_types(rows, self.table, self.date, self.schema))
             }
             SnapshotContent::External(..) | SnapshotContent::Latest(_) => self.read(columns),
-        }
-    }
-
-    /// Whether its columns are stored in these types, in which they can be read as they are.
-    pub fn is_stored_as(&self, types: &Schema) -> bool {
-        let has_type = |stored: &FieldRef, read: &FieldRef| {
-            let wanted = types.field_with_name(read.name());
-            stored.data_type() == read.data_type()
-                && wanted.is_ok_and(|wanted| wanted.data_type() == read.data_type())
-        };
-        let stored = self.stored_schema().fields().iter();
-        matches!(self.content, SnapshotContent::Own(_))
-            && stored
-                .zip(self.schema.fields())
-                .all(|(stored, read)| has_type(stored, read))
-    }
-
-    /// Reads every column as it is stored, on all processors where that is possible, for whoever
-    /// reads nothing else meanwhile. Texts come as string views where that copies none of them.
-    ///
-    /// # Errors
-    /// A failure or refusal of the format.
-    pub fn read_views_alone(self) -> Result<Batches> {
-        match self.content {
-            SnapshotContent::Own(object) => object.with_views()?.read_on_all_processors(None),
-            SnapshotContent::External(rows, ..) | SnapshotContent::Latest(rows) => Ok(rows.batches),
         }
     }
 
