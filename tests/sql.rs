@@ -323,3 +323,54 @@ fn what_is_no_query_is_refused() {
     refused(&mut world, 3, "select cast(name as int) as x from item");
     world.pin("refused_sql");
 }
+
+/// A text that few rows differ in stands in a dictionary, where a condition compares each text once.
+#[test]
+fn conditions_on_texts_in_dictionaries_are_those_on_texts() {
+    let mut world = World::new();
+    world.at("2024-03-01");
+    let statuses = ["ACTIVE", "", "\"\"", "DRAFT", "active", "Ä"];
+    let places = ["ACTIVE", "DRAFT", "B"];
+    let rows = (0..40_usize).map(|id| {
+        let (status, place) = (statuses[id % 6], places[id % 3]);
+        format!("{id},{status},{place},{}\n", id % 5)
+    });
+    let rows: String = rows.collect();
+    world.write("item.csv", format!("id,status,place,n\n{rows}"));
+    world.write(
+        "asof.toml",
+        "lake = 'lake'\n[tables.item]\nsource = 'item.csv'\nkey = 'id'\ncsv = { null = ['B', ''] }\n",
+    );
+    world.succeeds("snapshot item");
+    world.succeeds("compact item");
+    for condition in [
+        "status = 'ACTIVE'",
+        "status <> 'ACTIVE'",
+        "'DRAFT' < status",
+        "status <= 'DRAFT' and n = 2",
+        "status between 'B' and 'a'",
+        "status is null",
+        "status is not null or n > 3",
+        "status in ('ACTIVE', 'Ä')",
+        "status not in ('ACTIVE', 'Ä', 'x', 'y', 'z')",
+        "status is distinct from 'ACTIVE'",
+        "status is not distinct from place",
+        "status = place",
+        "status <> place and place <> 'DRAFT'",
+        "not (status = 'ACTIVE' or place = 'DRAFT')",
+        "status = null",
+        "status like 'A%'",
+    ] {
+        let pushed = format!("select id from item where {condition} order by id");
+        let kept = format!(
+            "select id from item where case when {condition} then n >= 0 else n < 0 end order by id"
+        );
+        let pushed = answer(&world, &pushed, "2024-03-01");
+        assert_eq!(pushed, answer(&world, &kept, "2024-03-01"), "{condition}");
+        assert_eq!(
+            pushed.is_empty(),
+            condition == "status = null",
+            "{condition}"
+        );
+    }
+}

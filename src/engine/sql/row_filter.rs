@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
@@ -30,6 +31,8 @@ pub(in crate::engine) struct RowFilter {
     /// The columns that it names.
     schema: SchemaRef,
     names: Vec<String>,
+    /// Whether it only compares values, so that texts may come in dictionaries.
+    compares: bool,
     /// What errors call it.
     what: String,
 }
@@ -46,6 +49,7 @@ impl RowFilter {
             names: names.collect(),
             expression,
             schema,
+            compares: false,
             what: what.into(),
         }
     }
@@ -67,18 +71,43 @@ impl RowFilter {
             .filter(|field| named.iter().any(|column| column.name == *field.name()))
             .cloned();
         let schema = Schema::new(fields.collect::<Vec<_>>());
+        let compares = only_compares(&all) && !has_list(&all);
         let expression = state.create_physical_expr(all, &DFSchema::try_from(schema.clone())?)?;
-        Ok(Some(RowFilter::new(
-            expression,
-            Arc::new(schema),
-            "the job's SQL",
-        )))
+        Ok(Some(RowFilter {
+            compares,
+            ..RowFilter::new(expression, Arc::new(schema), "the job's SQL")
+        }))
+    }
+
+    /// The schema in which it is evaluated on the rows of a batch: texts that come in dictionaries
+    /// stay there if it only compares them, since each is compared once then.
+    fn evaluated(&self, batch: &RecordBatch) -> SchemaRef {
+        let in_dictionary = |field: &FieldRef| {
+            let own = batch.schema_ref().field_with_name(field.name()).ok()?;
+            let is_kept = self.takes_dictionaries(field.name())
+                && matches!(own.data_type(), DataType::Dictionary(..));
+            is_kept.then(|| {
+                field
+                    .as_ref()
+                    .clone()
+                    .with_data_type(own.data_type().clone())
+            })
+        };
+        let fields = self.schema.fields().iter();
+        let fields =
+            fields.map(|field| in_dictionary(field).map_or_else(|| field.clone(), Arc::new));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 
 impl RowCondition for RowFilter {
     fn columns(&self) -> &[String] {
         &self.names
+    }
+
+    fn takes_dictionaries(&self, column: &str) -> bool {
+        let field = self.schema.field_with_name(column);
+        self.compares && field.is_ok_and(|field| field.data_type() == &DataType::Utf8)
     }
 
     fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool> {
@@ -96,7 +125,7 @@ impl RowCondition for RowFilter {
 
     /// A condition that is null does not hold; a column that the batch does not have is null.
     fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let batch = conform(batch, &self.schema)?;
+        let batch = conform(batch, &self.evaluated(batch))?;
         let value = self
             .expression
             .evaluate(&batch)
@@ -132,6 +161,12 @@ pub(super) fn only_compares(filter: &Expr) -> bool {
         Expr::InList(list) => only_compares(&list.expr) && list.list.iter().all(only_compares),
         _ => false,
     }
+}
+
+/// Whether a filter has a list, in which a value of a dictionary is not looked for.
+fn has_list(filter: &Expr) -> bool {
+    let found = filter.exists(|part| Ok(matches!(part, Expr::InList(_))));
+    found.unwrap_or(true)
 }
 
 /// Statistics of row groups as DataFusion asks for them.

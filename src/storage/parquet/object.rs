@@ -346,7 +346,9 @@ impl ParquetObject {
                 },
             );
         };
+        let texts = self.texts_to_compare(&*condition, columns);
         let schema = self.projected(Some(condition.columns()))?;
+        let schema = with_dictionaries(&schema, &texts);
         let looked_at = self.mask(condition.columns());
         let predicate: Box<dyn ArrowPredicate> =
             Box::new(ArrowPredicateFn::new(looked_at, move |batch| {
@@ -354,8 +356,14 @@ impl ParquetObject {
                 rows.map_err(|error| ArrowError::ExternalError(Box::new(error)))
             }));
         let filter = Some(RowFilter::new(vec![predicate]));
+        let mut metadata = self.pages()?;
+        if !texts.is_empty() {
+            let hinted = with_dictionaries(metadata.schema(), &texts);
+            metadata = with_types(metadata.metadata().clone(), Some(hinted))
+                .map_err(|error| unreadable(self.location(), &error))?;
+        }
         self.decode(
-            self.pages()?,
+            metadata,
             columns,
             RowChoice {
                 groups: Some(groups),
@@ -363,6 +371,21 @@ impl ParquetObject {
                 ..RowChoice::default()
             },
         )
+    }
+
+    /// The texts that a condition takes as dictionaries and nobody else reads.
+    fn texts_to_compare(
+        &self,
+        condition: &dyn RowCondition,
+        columns: Option<&[String]>,
+    ) -> Vec<String> {
+        let is_for_it_alone = |text: &String| {
+            condition.columns().contains(text)
+                && condition.takes_dictionaries(text)
+                && columns.is_some_and(|columns| !columns.contains(text))
+        };
+        let texts = self.texts_in_dictionaries().into_iter();
+        texts.filter(is_for_it_alone).collect()
     }
 
     /// The rows that a decoder gives, once it is told which; in canonical types.

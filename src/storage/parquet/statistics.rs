@@ -16,6 +16,11 @@ pub trait RowCondition: Send + Sync {
     /// The columns that it looks at.
     fn columns(&self) -> &[String];
 
+    /// Whether it takes a column of text in dictionaries, too.
+    fn takes_dictionaries(&self, _column: &str) -> bool {
+        false
+    }
+
     /// Of each row group whether it may hold a row that is wanted, by its statistics.
     fn may_hold(&self, groups: &GroupStatistics<'_>) -> Vec<bool>;
 
