@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::object::{ParquetObject, RowCondition};
+
 /// A dictionary that has so many bytes in the object, compressed, is short.
 const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
 
@@ -56,4 +58,21 @@ pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
         fields.collect::<Vec<_>>(),
         schema.metadata().clone(),
     ))
+}
+
+impl ParquetObject {
+    /// The texts that a condition takes as dictionaries and nobody else reads.
+    pub(super) fn texts_to_compare(
+        &self,
+        condition: &dyn RowCondition,
+        columns: Option<&[String]>,
+    ) -> Vec<String> {
+        let is_for_it_alone = |text: &String| {
+            condition.columns().contains(text)
+                && condition.takes_dictionaries(text)
+                && columns.is_some_and(|columns| !columns.contains(text))
+        };
+        let texts = self.texts_in_dictionaries().into_iter();
+        texts.filter(is_for_it_alone).collect()
+    }
 }

@@ -373,21 +373,6 @@ impl ParquetObject {
         )
     }
 
-    /// The texts that a condition takes as dictionaries and nobody else reads.
-    fn texts_to_compare(
-        &self,
-        condition: &dyn RowCondition,
-        columns: Option<&[String]>,
-    ) -> Vec<String> {
-        let is_for_it_alone = |text: &String| {
-            condition.columns().contains(text)
-                && condition.takes_dictionaries(text)
-                && columns.is_some_and(|columns| !columns.contains(text))
-        };
-        let texts = self.texts_in_dictionaries().into_iter();
-        texts.filter(is_for_it_alone).collect()
-    }
-
     /// The rows that a decoder gives, once it is told which; in canonical types.
     fn decode(
         &self,
