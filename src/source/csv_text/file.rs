@@ -288,10 +288,7 @@ impl CsvFile {
     ) -> Result<Placed> {
         let mut rows = TextRows::new(self, piece, columns, most);
         let (text, is_last) = without_mark(&piece.text);
-        let mut read = ReadOn {
-            bytes: 0,
-            lines: piece.lines,
-        };
+        let mut read = ReadOn::begin(piece);
         while read.bytes < text.len() && !rows.is_full() {
             let stretch = &text[read.bytes..];
             let stretch = &stretch[..Ahead::of(self, stretch).plain];
@@ -317,10 +314,7 @@ impl CsvFile {
         most: usize,
     ) -> Result<Placed> {
         let mut rows = TextRows::new(self, piece, columns, most);
-        let mut read = ReadOn {
-            bytes: 0,
-            lines: piece.lines,
-        };
+        let mut read = ReadOn::begin(piece);
         while read.bytes < piece.text.len() && !rows.is_full() {
             read = self.read_quoted(piece, read, &mut rows)?;
         }

@@ -5,11 +5,11 @@
 //! what is wrong with it. So rows and errors are the same, whichever of the two reads them.
 
 use super::file::{CsvFile, TextRows};
-use super::pieces::END;
+use super::pieces::{END, RecordPiece};
 use super::records::MARK;
 
-/// How long a stretch is at least, unless the text ends with it: the reader of records takes a while
-/// to begin anew behind it.
+/// How long a stretch is at least, unless the text ends with it. Behind it, the reader of records has
+/// to be set up again, which takes a while.
 const STRETCH: usize = if cfg!(test) { 8 } else { 16 << 10 };
 
 /// How far some records were read.
@@ -18,6 +18,16 @@ pub(super) struct ReadOn {
     pub(super) bytes: usize,
     /// How many lines of the file have ended by then.
     pub(super) lines: u64,
+}
+
+impl ReadOn {
+    /// Nothing of a piece.
+    pub(super) fn begin(piece: &RecordPiece) -> Self {
+        ReadOn {
+            bytes: 0,
+            lines: piece.lines,
+        }
+    }
 }
 
 /// What is ahead in text that begins with a record.
@@ -141,7 +151,6 @@ mod tests {
     use super::*;
     use crate::error::Result;
     use crate::source::csv_text::aside::Placed;
-    use crate::source::csv_text::pieces::RecordPiece;
     use crate::source::dialect::{Dialect, Form, Ragged};
 
     /// What is read of a piece: its rows with their lines, or why it is refused.

@@ -13,6 +13,18 @@ const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
 
 /// The text columns of which every row group has all values in a short dictionary.
 pub(super) fn texts_in_dictionaries(metadata: &ParquetMetaData, schema: &SchemaRef) -> Vec<String> {
+    let texts = schema
+        .fields()
+        .iter()
+        .filter(|field| field.data_type() == &DataType::Utf8);
+    texts
+        .map(|field| field.name().clone())
+        .filter(|name| is_in_short_dictionary(metadata, name))
+        .collect()
+}
+
+/// Whether a column is text, and every row group has all of its values in a short dictionary.
+fn is_in_short_dictionary(metadata: &ParquetMetaData, name: &str) -> bool {
     // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
     let in_dictionary = |column: &ColumnChunkMetaData| {
         let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
@@ -27,21 +39,11 @@ pub(super) fn texts_in_dictionaries(metadata: &ParquetMetaData, schema: &SchemaR
             && is_all
             && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
     };
-    let is_short = |name: &str| {
-        let groups = metadata.row_groups().iter();
-        groups
-            .flat_map(RowGroupMetaData::columns)
-            .filter(|column| column.column_path().parts() == [name])
-            .all(in_dictionary)
-    };
-    let texts = schema
-        .fields()
-        .iter()
-        .filter(|field| field.data_type() == &DataType::Utf8);
-    texts
-        .map(|field| field.name().clone())
-        .filter(|name| is_short(name))
-        .collect()
+    let groups = metadata.row_groups().iter();
+    groups
+        .flat_map(RowGroupMetaData::columns)
+        .filter(|column| column.column_path().parts() == [name])
+        .all(in_dictionary)
 }
 
 /// A schema in which the named columns are dictionaries of texts.
@@ -67,12 +69,18 @@ impl ParquetObject {
         condition: &dyn RowCondition,
         columns: Option<&[String]>,
     ) -> Vec<String> {
-        let is_for_it_alone = |text: &String| {
-            condition.columns().contains(text)
-                && condition.takes_dictionaries(text)
-                && columns.is_some_and(|columns| !columns.contains(text))
+        let is_text = |name: &str| {
+            let field = self.schema.field_with_name(name);
+            field.is_ok_and(|field| field.data_type() == &DataType::Utf8)
         };
-        let texts = self.texts_in_dictionaries().into_iter();
-        texts.filter(is_for_it_alone).collect()
+        // What costs most is asked last: it looks at every row group.
+        let is_for_it_alone = |name: &&String| {
+            condition.takes_dictionaries(name)
+                && columns.is_some_and(|columns| !columns.contains(name))
+                && is_text(name)
+                && is_in_short_dictionary(self.metadata.metadata(), name)
+        };
+        let names = condition.columns().iter();
+        names.filter(is_for_it_alone).cloned().collect()
     }
 }

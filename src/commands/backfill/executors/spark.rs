@@ -35,11 +35,11 @@ use crate::storage::lake::location::{Location, Object};
 
 /// Where Spark puts files until all of a job's are written.
 const TEMPORARY: &str = "_temporary";
-/// How often it is looked whether Spark has removed that, and how long it is waited each time.
+/// After a failure, asof checks at most so many times whether Spark has removed that folder.
 const ATTEMPTS: usize = 40;
+/// How long asof waits between two checks.
 const STEP: Duration = Duration::from_millis(50);
-/// How often in a row it must be seen removed: a task that Spark has not stopped yet makes the folder
-/// anew.
+/// So many checks in a row must find it removed: a task that still runs can make it again.
 const SETTLED: usize = 4;
 
 /// Runs a job's dates on a cluster.
