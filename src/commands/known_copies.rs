@@ -32,6 +32,8 @@ pub(super) struct DatedCopies {
     pub(super) times: CopiesOfDate,
     /// The object of each copy; nothing for one that only the intervals know.
     pub(super) objects: Vec<Option<Object>>,
+    /// When a copy of the date was dropped last.
+    dropped: Option<DateTime<Utc>>,
     /// Why nothing tells when a copy was published, of those that cannot be read.
     damage: BTreeMap<usize, String>,
     /// The key that the last copy names.
@@ -95,14 +97,22 @@ impl DatedCopies {
 
     /// Adds the copy that intervals were made from, unless it is known: somebody removed it, or an
     /// earlier program pruned it and left no record.
+    ///
+    /// If the date's last copy was dropped, a copy that was replaced and then deleted is known, too:
+    /// none stands since. Otherwise its content may have been published once more.
     fn add_removed(&mut self, observed: &ObservedWire) {
         let CopiesOfDate { copies, records } = &self.times;
+        let last_aside = copies.iter().filter_map(|copy| copy.put_aside).max();
+        let is_dropped = last_aside.is_some() && last_aside == self.dropped;
+        let is_deletion = |record: &StayRecord| {
+            record.until.is_none() || is_dropped && record.event == StayEvent::Pruned
+        };
         let is_known = copies
             .iter()
             .any(|copy| copy.put_aside.is_none() || observed.is(copy.fingerprint))
             || records
                 .iter()
-                .any(|record| record.until.is_none() && observed.is(record.fingerprint));
+                .any(|record| is_deletion(record) && observed.is(record.fingerprint));
         if !is_known {
             self.times.copies.push(CopyTimes {
                 fingerprint: observed.fingerprint,
@@ -126,8 +136,13 @@ pub(super) fn copies_by_date(
     let lake = workspace.lake()?;
     let name = &table.name;
     let mut found = Vec::new();
-    for root in [lake.superseded(name), lake.dropped(name)] {
+    let mut by_date: BTreeMap<NaiveDate, DatedCopies> = BTreeMap::new();
+    for (root, is_dropped) in [(lake.superseded(name), false), (lake.dropped(name), true)] {
         for copy in aside_below(&root, range)? {
+            if is_dropped {
+                let dropped = &mut by_date.entry(copy.date).or_default().dropped;
+                *dropped = (*dropped).max(Some(copy.when));
+            }
             let put_aside = Some((copy.when, copy.fingerprint));
             found.push((copy.date, copy.object, put_aside));
         }
@@ -139,7 +154,6 @@ pub(super) fn copies_by_date(
     let footers = parallel::map(table.footer_threads(), &found, |(_, object, _)| {
         footer_of(object)
     });
-    let mut by_date: BTreeMap<NaiveDate, DatedCopies> = BTreeMap::new();
     for ((date, object, put_aside), footer) in found.into_iter().zip(footers) {
         let copies = by_date.entry(date).or_default();
         copies
