@@ -24,8 +24,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use tracing::debug;
@@ -125,6 +125,8 @@ fn object(root: &Location, table: &SnapshotTable, date: NaiveDate) -> Location {
 
 /// The rows in which two states of a table differ, each with what was done to it, in batches.
 pub struct ChangeRows {
+    /// The columns of the table, and those with the one that says what was done.
+    table: SchemaRef,
     schema: SchemaRef,
     /// The batches that rows were picked from, of the state before and of the one after.
     batches: [Option<RecordBatch>; 2],
@@ -140,6 +142,7 @@ impl ChangeRows {
         let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
         let fields = schema.fields().iter().cloned().chain([change_type]);
         Some(ChangeRows {
+            table: Arc::new(schema.clone()),
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             batches: [None, None],
             picked: Vec::new(),
@@ -191,13 +194,18 @@ impl ChangeRows {
             return Ok(None);
         }
         let sides: Vec<usize> = (0..2).filter(|side| batches[*side].is_some()).collect();
-        let batches: Vec<&RecordBatch> = batches.iter().flatten().collect();
-        let place = |(side, row, _): &(usize, usize, ChangeType)| {
-            let held = sides.iter().position(|known| known == side);
-            (held.unwrap_or(0), *row)
+        let batches = batches.into_iter().flatten().zip(&sides);
+        let batches = batches
+            .map(|(batch, side)| self.picked_from(*side, &batch, &picked))
+            .collect::<Result<Vec<_>>>()?;
+        let mut next = vec![0..; sides.len()];
+        let place = |(side, ..): &(usize, usize, ChangeType)| {
+            let held = sides.iter().position(|known| known == side)?;
+            Some((held, next[held].next()?))
         };
-        let places: Vec<(usize, usize)> = picked.iter().map(place).collect();
+        let places: Vec<(usize, usize)> = picked.iter().filter_map(place).collect();
         let doing = || "cannot pick rows".to_owned();
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
         let rows = interleave_record_batch(&batches, &places).io_context(doing)?;
         let names: ArrayRef = Arc::new(StringArray::from_iter_values(
             picked.iter().map(|(.., change_type)| change_type.name()),
@@ -205,6 +213,20 @@ impl ChangeRows {
         let columns = rows.columns().iter().cloned().chain([names]).collect();
         let rows = RecordBatch::try_new(self.schema.clone(), columns).io_context(doing)?;
         Ok(Some(rows))
+    }
+
+    /// The rows that were picked from the batch of one side, in their order. Texts that came in
+    /// dictionaries do not any more.
+    fn picked_from(
+        &self,
+        side: usize,
+        batch: &RecordBatch,
+        picked: &[(usize, usize, ChangeType)],
+    ) -> Result<RecordBatch> {
+        let of_side = picked.iter().filter(|(of, ..)| *of == side);
+        let rows = UInt64Array::from_iter_values(of_side.map(|(_, row, _)| *row as u64));
+        let rows = take_record_batch(batch, &rows).io_context(|| "cannot pick rows".into())?;
+        conform(&rows, &self.table)
     }
 
     fn clear(&mut self) {

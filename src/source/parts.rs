@@ -68,13 +68,9 @@ impl Part {
     pub(super) fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
         match self {
             Part::Parquet(object) => {
-                let known = object.texts_in_dictionaries();
-                object.read_as_dictionaries(
-                    &known
-                        .into_iter()
-                        .filter(|text| texts.contains(text))
-                        .collect::<Vec<_>>(),
-                )
+                let mut known = object.texts_in_dictionaries();
+                known.retain(|text| texts.contains(text));
+                object.in_dictionaries(&known)?.read(None)
             }
             Part::Arrow(file) => file.read(),
             #[cfg(feature = "avro")]

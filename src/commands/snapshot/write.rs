@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use chrono::NaiveDate;
 
 use super::plan::SnapshotPlan;
@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::parallel::each;
 use crate::storage::Batches;
+use crate::storage::parquet::object::with_dictionaries;
 use crate::storage::parquet::writer::ObjectWriter;
 use crate::storage::sorter::sort;
 
@@ -155,19 +156,17 @@ fn unless_damaged(opened: Result<Batches>, damaged: &mut Option<Error>) -> Resul
     }
 }
 
-/// The rows of the previous snapshot in the order of the key. It is sorted by its own key, which
-/// need not be today's.
+/// The rows of the previous snapshot in the order of the key, with texts in dictionaries where that
+/// is faster. It is sorted by its own key, which need not be today's.
 pub(super) fn in_order(
     previous: Snapshot,
     key: &[String],
     comparison: &SchemaRef,
 ) -> Result<Batches> {
-    let same_key = previous.is_sorted_by(key);
-    let rows = previous.read_alone(None)?;
-    if same_key {
-        Ok(rows)
+    if previous.is_sorted_by(key) {
+        previous.read_alone_in_dictionaries(key)
     } else {
-        sort(rows, key, comparison)
+        sort(previous.read_alone(None)?, key, comparison)
     }
 }
 
@@ -177,7 +176,7 @@ pub(super) struct Keying {
     pub(super) table: TableName,
     /// The date of the new snapshot.
     pub(super) date: NaiveDate,
-    /// The types in which both snapshots are compared.
+    /// The types in which both snapshots are compared. Texts may come in dictionaries.
     pub(super) comparison: SchemaRef,
 }
 
@@ -195,6 +194,24 @@ impl Keying {
         })
     }
 
+    /// The types in which a batch is compared: its texts stay in their dictionaries.
+    fn comparison_of(&self, batch: &RecordBatch) -> SchemaRef {
+        let is_kept = |field: &FieldRef| {
+            let compared = self.comparison.field_with_name(field.name());
+            matches!(field.data_type(), DataType::Dictionary(..))
+                && compared.is_ok_and(|compared| compared.data_type() == &DataType::Utf8)
+        };
+        let own = batch.schema_ref().fields().iter();
+        let texts: Vec<String> = own
+            .filter(|field| is_kept(field))
+            .map(|field| field.name().clone())
+            .collect();
+        match texts.is_empty() {
+            true => self.comparison.clone(),
+            false => with_dictionaries(&self.comparison, &texts),
+        }
+    }
+
     /// The batches of a date, each with its keys and digests, which are made on all processors.
     pub(super) fn each(
         self: Arc<Self>,
@@ -203,8 +220,9 @@ impl Keying {
     ) -> Result<impl Iterator<Item = Result<(KeyedBatch, RecordBatch)>>> {
         each(rows, move |batch| {
             let digests = all_digests(&batch)?;
-            let compared = convert(&batch, &self.table, date, &self.comparison)?;
-            let compared = conform(&compared, &self.comparison)?;
+            let comparison = self.comparison_of(&batch);
+            let compared = convert(&batch, &self.table, date, &comparison)?;
+            let compared = conform(&compared, &comparison)?;
             let keyed = KeyedBatch::new(&self.encoder, compared, digests)?;
             Ok((keyed, batch))
         })

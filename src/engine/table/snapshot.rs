@@ -18,7 +18,7 @@ use crate::model::TableName;
 use crate::source::{self, Format, SourceRows, TypeRules};
 use crate::storage::lake::location::Object;
 use crate::storage::parquet::footer::SnapshotFooter;
-use crate::storage::parquet::object::{ParquetObject, RowCondition};
+use crate::storage::parquet::object::{ParquetObject, RowCondition, with_dictionaries};
 use crate::storage::{Batches, within};
 
 /// One snapshot, opened; its rows have not been read.
@@ -129,6 +129,28 @@ impl Snapshot {
             }
             SnapshotContent::External(..) | SnapshotContent::Latest(_) => self.read(columns),
         }
+    }
+
+    /// Reads every column as [`Snapshot::read_alone`] does. Texts other than those of a key come in
+    /// dictionaries, if they stand in short ones.
+    ///
+    /// # Errors
+    /// A failure or refusal of the format.
+    pub fn read_alone_in_dictionaries(self, key: &[String]) -> Result<Batches> {
+        let SnapshotContent::Own(object) = &self.content else {
+            return self.read(None);
+        };
+        let is_read_so = |name: &String| {
+            let read = self.schema.field_with_name(name);
+            !key.contains(name) && read.is_ok_and(|field| field.data_type() == &DataType::Utf8)
+        };
+        let mut texts = object.texts_in_dictionaries();
+        texts.retain(is_read_so);
+        let rows = object
+            .in_dictionaries(&texts)?
+            .read_on_all_processors(None)?;
+        let schema = with_dictionaries(&self.schema, &texts);
+        Ok(in_types(rows, self.table, self.date, schema))
     }
 
     /// The one Parquet object that it is, if it is one: any range of its rows can be read.

@@ -1,12 +1,14 @@
 //! Texts that are decoded as dictionaries: each text once a row group.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::metadata::{unreadable, with_types};
 use super::object::{ParquetObject, RowCondition};
+use crate::error::Result;
 
 /// A dictionary that has so many bytes in the object, compressed, is short.
 const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
@@ -63,6 +65,23 @@ pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
 }
 
 impl ParquetObject {
+    /// The same object with the named columns, which are of
+    /// [`ParquetObject::texts_in_dictionaries`], as dictionaries, so that each text is decoded once
+    /// a row group.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::held`].
+    pub fn in_dictionaries(&self, texts: &[String]) -> Result<Self> {
+        let mut object = self.held(false)?;
+        let decoded = Some(with_dictionaries(self.metadata.schema(), texts));
+        object.metadata = with_types(self.metadata.metadata().clone(), decoded.clone())
+            .map_err(|error| unreadable(self.location(), &error))?;
+        object.pages = OnceLock::new();
+        object.schema = with_dictionaries(&self.schema, texts);
+        object.decoded = decoded;
+        Ok(object)
+    }
+
     /// The texts that a condition takes as dictionaries and nobody else reads.
     pub(super) fn texts_to_compare(
         &self,

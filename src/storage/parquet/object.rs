@@ -67,10 +67,10 @@ pub struct ParquetObject {
     reader: ObjectReader,
     pub(super) metadata: ArrowReaderMetadata,
     /// The metadata with where each page lies, once somebody had to know.
-    pages: OnceLock<ArrowReaderMetadata>,
+    pub(super) pages: OnceLock<ArrowReaderMetadata>,
     pub(super) schema: SchemaRef,
     /// The types in which its columns are decoded, if they are not those that the file suggests.
-    decoded: Option<SchemaRef>,
+    pub(super) decoded: Option<SchemaRef>,
     /// Whether its texts are decoded as views.
     has_views: bool,
 }
@@ -269,24 +269,6 @@ impl ParquetObject {
     /// The text columns of which every row group has all values in a short dictionary.
     pub fn texts_in_dictionaries(&self) -> Vec<String> {
         texts_in_dictionaries(self.metadata.metadata(), &self.schema)
-    }
-
-    /// Reads every row, with the named columns, which are of
-    /// [`ParquetObject::texts_in_dictionaries`], as dictionaries, so that each text is decoded once
-    /// a row group.
-    ///
-    /// # Errors
-    /// As [`ParquetObject::read`].
-    pub fn read_as_dictionaries(&self, texts: &[String]) -> Result<Batches> {
-        let hinted = with_dictionaries(self.metadata.schema(), texts);
-        let metadata = with_types(self.metadata.metadata().clone(), Some(hinted))
-            .map_err(|error| unreadable(self.location(), &error))?;
-        self.decode_as(
-            &with_dictionaries(&self.schema, texts),
-            metadata,
-            None,
-            RowChoice::default(),
-        )
     }
 
     pub(super) fn statistics(&self) -> GroupStatistics<'_> {

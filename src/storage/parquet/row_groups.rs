@@ -270,6 +270,24 @@ mod tests {
             !vary(&|row| (row % 5 > 0).then(|| mixed(row))),
             "many nulls"
         );
+        let seconds = (0..BATCH_ROWS).map(|row| i32::try_from(mixed(row) % 86_400).ok());
+        let seconds: ArrayRef = Arc::new(seconds.collect::<Int32Array>());
+        let wide = cast(&seconds, &DataType::Int64).expect("integers");
+        for integral in [
+            DataType::UInt32,
+            DataType::Date32,
+            DataType::Time32(TimeUnit::Second),
+            DataType::Int64,
+            DataType::UInt64,
+            DataType::Time64(TimeUnit::Microsecond),
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into())),
+        ] {
+            assert!(is_integral(&integral), "{integral}");
+            let column = cast(&seconds, &integral).or_else(|_| cast(&wide, &integral));
+            let column = column.expect("of that type");
+            assert!(differences_vary(&column).expect("integers"), "{integral}");
+        }
     }
 
     #[test]
