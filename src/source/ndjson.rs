@@ -7,7 +7,8 @@
 //! wrong.
 //!
 //! If the types of all columns of the first object are declared or known from the table's past, the
-//! text is not set aside, and read once ([`expected`]).
+//! text is not set aside, and read once ([`expected`]). Lines that are written like the one before
+//! are not parsed again ([`template`]).
 //!
 //! Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings are
 //! text, unless the column had another type so far or one is declared. A field that only some
@@ -20,6 +21,7 @@
 mod expected;
 mod lines;
 mod shape;
+mod template;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -256,11 +256,23 @@ impl<'a> ColumnBuilder<'a> {
     /// Adds a value, and says whether it may be one of the type; `null` is null.
     #[must_use]
     pub fn add(&mut self, value: JsonValue<'a>) -> bool {
+        match &mut self.values {
+            KeptValues::Nested(values) => {
+                values.push(value);
+                true
+            }
+            _ => self.add_scalar(&value),
+        }
+    }
+
+    /// The same of a value that is neither an array nor an object.
+    #[must_use]
+    pub fn add_scalar(&mut self, value: &JsonValue<'a>) -> bool {
         if let KeptValues::Nested(values) = &mut self.values {
-            values.push(value);
+            values.push(value.clone());
             return true;
         }
-        let text = match present(&value) {
+        let text = match present(value) {
             None => None,
             Some(value) => match scalar_text(value, &self.to) {
                 Some(text) => Some(text),

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use jiter::{Jiter, Peek};
 
 use super::SPILL;
+use super::template::LineTemplate;
 use crate::domain::text::json::{ColumnBuilder, Fields, JsonValue, repeated};
 use crate::error::{Context, Result};
 use crate::source::type_inference::ValuePlace;
@@ -78,19 +79,34 @@ impl LinesPiece {
             let is_next = likely.is_some_and(|likely| likely.name() == name);
             is_next.then_some(next).or_else(|| at.get(name).copied())
         };
+        let mut template = LineTemplate::default();
+        let mut scalars = Vec::with_capacity(columns.len());
+        let has_templates = !has_controls(&self.text);
         for text in self.lines()? {
-            let mut line = Line::new(text);
-            line.object(place, |at, value| {
-                let column = &mut columns[at];
-                // A field that is there twice is not for here.
-                column.rows() == rows && is_taken(&value, at) && column.add(value)
-            })?;
-            line.reader.finish().ok()?;
+            if has_templates && template.find(text, &mut scalars) {
+                // No field is there twice, since none was in the line before.
+                for (at, scalar) in &scalars {
+                    let value = scalar.value();
+                    let is_added = is_taken(&value, *at) && columns[*at].add_scalar(&value);
+                    is_added.then_some(())?;
+                }
+            } else {
+                let add = |at: usize, value| {
+                    let column = &mut columns[at];
+                    // A field that is there twice is not for here.
+                    column.rows() == rows && is_taken(&value, at) && column.add(value)
+                };
+                let mut line = Line::new(text);
+                line.object(place, add, &mut template)?;
+                line.reader.finish().ok()?;
+            }
             rows += 1;
-            let without = columns.iter_mut().filter(|column| column.rows() < rows);
-            without.for_each(|column| {
-                let _ = column.add(JsonValue::Null);
-            });
+            if template.fields() < columns.len() {
+                let without = columns.iter_mut().filter(|column| column.rows() < rows);
+                without.for_each(|column| {
+                    let _ = column.add(JsonValue::Null);
+                });
+            }
         }
         let arrays = columns.into_iter().map(ColumnBuilder::finish);
         let arrays = arrays.collect::<Option<Vec<_>>>()?;
@@ -139,6 +155,17 @@ impl LinesPiece {
     }
 }
 
+/// Whether there are control characters other than ends of lines.
+fn has_controls(text: &[u8]) -> bool {
+    // Of a chunk every byte is looked at, so that many are looked at at once.
+    text.chunks(PIECE >> 8).any(|chunk| {
+        let is_control = |byte: &u8| *byte < b' ' && *byte != b'\n';
+        chunk
+            .iter()
+            .fold(false, |found, byte| found | is_control(byte))
+    })
+}
+
 fn is_blank(line: &str) -> bool {
     line.bytes()
         .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
@@ -170,22 +197,32 @@ impl<'a> Line<'a> {
 
     /// Hands out each value of an object with the column that `place` finds by the name of its
     /// field; most likely it is the one that `place` is told. `None` if `add` does not take one.
+    /// `template` becomes that of the line.
     fn object(
         &mut self,
         place: impl Fn(&str, usize) -> Option<usize>,
         mut add: impl FnMut(usize, JsonValue<'a>) -> bool,
+        template: &mut LineTemplate<'a>,
     ) -> Option<()> {
+        template.begin();
         if self.reader.peek().ok()? != Peek::Object {
             return None;
         }
         let first = self.reader.known_object().ok()?;
         let mut found = first.map(|name| place(name, 0));
+        let mut end = 0;
         while let Some(at) = found {
             let at = at?;
-            add(at, self.value(DEEPEST - 1)?).then_some(())?;
+            self.reader.peek().ok()?;
+            let before = self.read_since(end)?;
+            let value = self.value(DEEPEST - 1)?;
+            end = self.reader.current_index();
+            template.add(before, at, &value);
+            add(at, value).then_some(())?;
             let next = self.reader.next_key().ok()?;
             found = next.map(|name| place(name, at + 1));
         }
+        template.finish(&self.text[end..]);
         Some(())
     }
 
@@ -326,6 +363,7 @@ impl Iterator for LinesPieces {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::array::AsArray;
     use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
@@ -340,5 +378,67 @@ mod tests {
         assert_eq!(rows.num_rows(), 1);
         assert!(rows.get_array_memory_size() < 8 << 20);
         assert_eq!(piece.next_line(), (1 << 17) + 2);
+    }
+
+    #[test]
+    fn lines_that_are_written_alike_are_read_as_others_are() {
+        let fields = ["a", "b"].map(|name| Field::new(name, DataType::Utf8, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let rows = |text: &str| {
+            let first = ValuePlace { file: 0, line: 1 };
+            let piece = LinesPiece::new(first, text.into(), false);
+            let rows = piece.rows(&schema, |_, _| true)?;
+            let texts = rows.columns().iter().map(|column| {
+                let texts = column.as_string::<i32>().iter();
+                texts.map(|text| text.unwrap_or("-").to_owned()).collect()
+            });
+            Some(texts.collect::<Vec<Vec<String>>>())
+        };
+        let read = |a: [&str; 3], b: [&str; 3]| {
+            Some(
+                [a, b]
+                    .map(|texts| texts.map(str::to_owned).to_vec())
+                    .to_vec(),
+            )
+        };
+        let first = "{\"a\":\"x\",\"b\":\"y\"}";
+        for (second, third, expected) in [
+            (
+                "{\"a\":\"\",\"b\":null}",
+                first,
+                read(["x", "", "x"], ["y", "-", "y"]),
+            ),
+            (
+                "{\"b\":\"2\",\"a\":\"1\"}",
+                first,
+                read(["x", "1", "x"], ["y", "2", "y"]),
+            ),
+            (
+                "{\"b\":\"2\"}",
+                "{\"b\":\"3\"}",
+                read(["x", "-", "-"], ["y", "2", "3"]),
+            ),
+            (
+                "{\"a\":\"\\t\",\"b\":\"\u{fc}\"}",
+                first,
+                read(["x", "\t", "x"], ["y", "\u{fc}", "y"]),
+            ),
+            ("{}", "{}", read(["x", "-", "-"], ["y", "-", "-"])),
+            (
+                " { \"a\" : \"1\" } ",
+                " { \"a\" : \"2\" } ",
+                read(["x", "1", "2"], ["y", "-", "-"]),
+            ),
+            ("{\"a\":\"\t\",\"b\":\"y\"}", first, None),
+            ("{\"a\":\"x\",\"b\":\"y\"},", first, None),
+            ("{\"a\":\"x\",\"b\":\"y\",\"a\":\"z\"}", first, None),
+            ("{\"a\":\"x\",\"c\":\"y\"}", first, None),
+            ("{\"a\":\"x\",\"b\":y}", first, None),
+        ] {
+            for end in ["\n", "\r\n"] {
+                let text = [first, second, third].join(end);
+                assert_eq!(rows(&text), expected, "{text}");
+            }
+        }
     }
 }
