@@ -98,8 +98,9 @@ impl DatedCopies {
     /// Adds the copy that intervals were made from, unless it is known: somebody removed it, or an
     /// earlier program pruned it and left no record.
     ///
-    /// If the date's last copy was dropped, a copy that was replaced and then deleted is known, too:
-    /// none stands since. Otherwise its content may have been published once more.
+    /// If the last thing that happened to the date's copies was a drop, a copy that was replaced and
+    /// later pruned counts as known: nothing has stood since. Otherwise the same rows may have been
+    /// published again.
     fn add_removed(&mut self, observed: &ObservedWire) {
         let CopiesOfDate { copies, records } = &self.times;
         let last_aside = copies.iter().filter_map(|copy| copy.put_aside).max();

@@ -125,8 +125,9 @@ fn object(root: &Location, table: &SnapshotTable, date: NaiveDate) -> Location {
 
 /// The rows in which two states of a table differ, each with what was done to it, in batches.
 pub struct ChangeRows {
-    /// The columns of the table, and those with the one that says what was done.
+    /// The columns of the table.
     table: SchemaRef,
+    /// Those, and the column that says what was done.
     schema: SchemaRef,
     /// The batches that rows were picked from, of the state before and of the one after.
     batches: [Option<RecordBatch>; 2],
@@ -215,8 +216,8 @@ impl ChangeRows {
         Ok(Some(rows))
     }
 
-    /// The rows that were picked from the batch of one side, in their order. Texts that came in
-    /// dictionaries do not any more.
+    /// The rows that were picked from the batch of one side, in their order and in the table's
+    /// types, so no longer in dictionaries.
     fn picked_from(
         &self,
         side: usize,
@@ -491,5 +492,72 @@ impl RecordedChanges {
             });
         }
         Ok(pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, Int64Array};
+    use arrow::compute::cast;
+
+    use super::*;
+
+    fn batch(texts: &[Option<&str>], in_dictionary: bool) -> RecordBatch {
+        let ids = Int64Array::from_iter_values(0..texts.len() as i64);
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let texts = match in_dictionary {
+            true => cast(&plain, &few).expect("a dictionary"),
+            false => plain,
+        };
+        let ids: ArrayRef = Arc::new(ids);
+        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("text", texts, true)])
+            .expect("a batch")
+    }
+
+    fn shown(rows: &RecordBatch) -> Vec<String> {
+        let text = |at: usize, row: usize| {
+            let texts = rows.column(at).as_string::<i32>();
+            if texts.is_valid(row) {
+                texts.value(row)
+            } else {
+                "null"
+            }
+        };
+        let show = |row: usize| format!("{} {}", text(2, row), text(1, row));
+        (0..rows.num_rows()).map(show).collect()
+    }
+
+    #[test]
+    fn rows_are_picked_from_batches_in_dictionaries_and_without() {
+        let schema = batch(&[None], false).schema();
+        for (before_in, after_in) in [(true, false), (false, true), (true, true), (false, false)] {
+            let before = batch(&[Some("a"), Some("b"), None, Some("a")], before_in);
+            let after = batch(&[Some("c"), Some("b"), Some("d"), None], after_in);
+            let later = batch(&[Some("e"), Some("a")], after_in);
+            let mut picked = ChangeRows::new(&schema).expect("no column of the name");
+            let mut seen = |difference| {
+                let rows = picked.see(&difference).expect("picked");
+                rows.as_ref().map(shown)
+            };
+            assert_eq!(seen(Difference::Changed((&before, 0), (&after, 0))), None);
+            assert_eq!(seen(Difference::Removed(&before, 2)), None);
+            assert_eq!(seen(Difference::Added(&after, 2)), None);
+            assert_eq!(seen(Difference::Changed((&before, 3), (&after, 3))), None);
+            let first = seen(Difference::Changed((&before, 3), (&later, 1)));
+            let expected = [
+                "update_preimage a",
+                "update_postimage c",
+                "delete null",
+                "insert d",
+                "update_preimage a",
+                "update_postimage null",
+            ];
+            assert_eq!(first, Some(expected.map(str::to_owned).to_vec()));
+            let rest = picked.flush().expect("picked").expect("rows");
+            assert_eq!(rest.schema(), *picked.schema());
+            assert_eq!(shown(&rest), ["update_preimage a", "update_postimage a"]);
+            assert!(picked.flush().expect("picked").is_none());
+        }
     }
 }

@@ -7,8 +7,8 @@
 //! wrong.
 //!
 //! If the types of all columns of the first object are declared or known from the table's past, the
-//! text is not set aside, and read once ([`expected`]). Lines that are written like the one before
-//! are not parsed again ([`template`]).
+//! text is not set aside, and read once ([`expected`]). Where a line differs from
+//! the last parsed one only in its values, only these are read ([`template`]).
 //!
 //! Numbers are digits until their type is known ([`crate::domain::text::json`]), and strings are
 //! text, unless the column had another type so far or one is declared. A field that only some

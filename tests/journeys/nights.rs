@@ -83,18 +83,30 @@ fn compaction_takes_up_where_it_stopped() {
     world.pin("compaction");
 }
 
+/// A row of a table, one in 500 of which changes from night to night. The status is a text of which
+/// there are few, or null.
+fn item(id: u32, night: u32) -> String {
+    let price = if id % 500 < night { night } else { 0 };
+    let status = match (price, id % 3) {
+        (0, 0) => String::new(),
+        (0, _) => format!("new{}", id % 5),
+        (night, _) => format!("sold{night}"),
+    };
+    format!("{id},item {id},{price},{status}\n")
+}
+
 #[test]
 fn what_a_night_changed_is_recorded_and_serves_in_place_of_its_snapshot() {
     let mut world = World::new();
     world.variable("ASOF_LAKE", "lake");
     for night in 1..=4_u32 {
         world.at(&format!("2024-03-0{night}"));
-        let price = |id: u32| if id % 500 < night { night } else { 0 };
         let kept = (0..9_000 + night).filter(|id| id % 3_000 != night);
-        let rows: Vec<String> = kept
-            .map(|id| format!("{id},item {id},{}\n", price(id)))
-            .collect();
-        world.write("item.csv", format!("id,name,price\n{}", rows.concat()));
+        let rows: Vec<String> = kept.map(|id| item(id, night)).collect();
+        world.write(
+            "item.csv",
+            format!("id,name,price,status\n{}", rows.concat()),
+        );
         assert_eq!(
             world
                 .quietly("snapshot item --source item.csv --key id")
@@ -123,6 +135,17 @@ fn what_a_night_changed_is_recorded_and_serves_in_place_of_its_snapshot() {
         of("update_preimage") >= 18 && of("update_preimage") == of("update_postimage"),
         "{rows:?}"
     );
+    for row in &rows[1..] {
+        let (values, what) = row.rsplit_once('|').expect("what was done");
+        let night = if ["delete", "update_preimage"].contains(&what) {
+            1
+        } else {
+            2
+        };
+        let id = values.split('|').next().expect("a key").parse();
+        let expected = item(id.expect("a number"), night).replace(',', "|");
+        assert_eq!(values.replace("null", ""), expected.trim_end(), "{row}");
+    }
 
     let compacted = world.json("compact item");
     assert_eq!(

@@ -70,6 +70,7 @@ impl ReplacedCopy {
             table,
             comparison,
             date,
+            ..
         } = &*self.keying;
         let seen = convert(&later.batch, table, *date, comparison)
             .and_then(|batch| conform(&batch, comparison))

@@ -1,5 +1,6 @@
 //! Writing the rows, and comparing them with the previous snapshot's in the same pass.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -176,8 +177,10 @@ pub(super) struct Keying {
     pub(super) table: TableName,
     /// The date of the new snapshot.
     pub(super) date: NaiveDate,
-    /// The types in which both snapshots are compared. Texts may come in dictionaries.
+    /// The types in which both snapshots are compared.
     pub(super) comparison: SchemaRef,
+    /// The columns of text that are not in the key, which may come in dictionaries.
+    texts: HashSet<String>,
 }
 
 impl Keying {
@@ -186,20 +189,24 @@ impl Keying {
         date: NaiveDate,
         comparison: &SchemaRef,
     ) -> Result<Self> {
+        let is_text = |field: &&FieldRef| {
+            field.data_type() == &DataType::Utf8 && !table.key.contains(field.name())
+        };
+        let texts = comparison.fields().iter().filter(is_text);
         Ok(Keying {
             encoder: KeyEncoder::new(comparison, &table.key)?,
             table: table.name.clone(),
             date,
             comparison: comparison.clone(),
+            texts: texts.map(|field| field.name().clone()).collect(),
         })
     }
 
     /// The types in which a batch is compared: its texts stay in their dictionaries.
     fn comparison_of(&self, batch: &RecordBatch) -> SchemaRef {
         let is_kept = |field: &FieldRef| {
-            let compared = self.comparison.field_with_name(field.name());
             matches!(field.data_type(), DataType::Dictionary(..))
-                && compared.is_ok_and(|compared| compared.data_type() == &DataType::Utf8)
+                && self.texts.contains(field.name())
         };
         let own = batch.schema_ref().fields().iter();
         let texts: Vec<String> = own

@@ -261,13 +261,13 @@ impl<'a> ColumnBuilder<'a> {
                 values.push(value);
                 true
             }
-            _ => self.add_scalar(&value),
+            _ => self.add_borrowed(&value),
         }
     }
 
-    /// The same of a value that is neither an array nor an object.
+    /// As [`ColumnBuilder::add`], but borrows the value; only a nested column clones it.
     #[must_use]
-    pub fn add_scalar(&mut self, value: &JsonValue<'a>) -> bool {
+    pub fn add_borrowed(&mut self, value: &JsonValue<'a>) -> bool {
         if let KeptValues::Nested(values) = &mut self.values {
             values.push(value.clone());
             return true;

@@ -140,9 +140,10 @@ impl Snapshot {
         let SnapshotContent::Own(object) = &self.content else {
             return self.read(None);
         };
+        let read = by_name(&self.schema);
         let is_read_so = |name: &String| {
-            let read = self.schema.field_with_name(name);
-            !key.contains(name) && read.is_ok_and(|field| field.data_type() == &DataType::Utf8)
+            let field = read.get(name.as_str());
+            !key.contains(name) && field.is_some_and(|field| field.data_type() == &DataType::Utf8)
         };
         let mut texts = object.texts_in_dictionaries();
         texts.retain(is_read_so);

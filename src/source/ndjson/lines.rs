@@ -87,7 +87,7 @@ impl LinesPiece {
                 // No field is there twice, since none was in the line before.
                 for (at, scalar) in &scalars {
                     let value = scalar.value();
-                    let is_added = is_taken(&value, *at) && columns[*at].add_scalar(&value);
+                    let is_added = is_taken(&value, *at) && columns[*at].add_borrowed(&value);
                     is_added.then_some(())?;
                 }
             } else {
@@ -157,13 +157,18 @@ impl LinesPiece {
 
 /// Whether there are control characters other than ends of lines.
 fn has_controls(text: &[u8]) -> bool {
-    // Of a chunk every byte is looked at, so that many are looked at at once.
-    text.chunks(PIECE >> 8).any(|chunk| {
-        let is_control = |byte: &u8| *byte < b' ' && *byte != b'\n';
-        chunk
-            .iter()
-            .fold(false, |found, byte| found | is_control(byte))
-    })
+    // Each chunk is scanned without an early exit, so that the compiler can vectorize the loop.
+    let mut has_returns = false;
+    let has_others = text.chunks(PIECE >> 8).any(|chunk| {
+        let mut found = false;
+        for byte in chunk {
+            found |= *byte < b' ' && *byte != b'\n' && *byte != b'\r';
+            has_returns |= *byte == b'\r';
+        }
+        found
+    });
+    let ends_a_line = |at: usize| text.get(at + 1) == Some(&b'\n');
+    has_others || has_returns && !memchr::memchr_iter(b'\r', text).all(ends_a_line)
 }
 
 fn is_blank(line: &str) -> bool {
@@ -378,6 +383,22 @@ mod tests {
         assert_eq!(rows.num_rows(), 1);
         assert!(rows.get_array_memory_size() < 8 << 20);
         assert_eq!(piece.next_line(), (1 << 17) + 2);
+    }
+
+    #[test]
+    fn ends_of_lines_are_no_control_characters() {
+        for (text, expected) in [
+            ("{}\n{}", false),
+            ("{}\r\n{}\r\n", false),
+            ("{\"a\":\"\t\"}", true),
+            ("{\"a\":\"\r\"}", true),
+            ("{}\r", true),
+            ("\0", true),
+        ] {
+            assert_eq!(has_controls(text.as_bytes()), expected, "{text:?}");
+            let behind = format!("{}{text}", " ".repeat(PIECE));
+            assert_eq!(has_controls(behind.as_bytes()), expected, "{text:?}");
+        }
     }
 
     #[test]

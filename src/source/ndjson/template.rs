@@ -7,7 +7,7 @@
 //!
 //! A line that is read here is JSON: the text between its values is that of a line that was parsed,
 //! and each value is a number, a string, `true`, `false` or `null` by the grammar of RFC 8259. The
-//! caller sees to it that there are no control characters, which no string may have.
+//! caller sees to it that the only control characters are ends of lines: no string may have one.
 
 use crate::domain::text::json::JsonValue;
 
@@ -45,16 +45,16 @@ impl<'a> LineTemplate<'a> {
         self.before.len()
     }
 
-    /// Finds the scalars of a line that is written like the template, each with its column. Says
-    /// whether it is; if it is not, what `scalars` has means nothing.
-    pub(super) fn find(&self, line: &'a str, scalars: &mut Vec<(usize, Scalar<'a>)>) -> bool {
+    /// Returns whether the line matches the template; if so, `scalars` holds its values, each with
+    /// its column.
+    pub(super) fn find(&self, line: &'a str, scalars: &mut Vec<(usize, ScalarText<'a>)>) -> bool {
         scalars.clear();
         if !self.is_flat {
             return false;
         }
         let mut rest = line;
         for (before, at) in &self.before {
-            let found = rest.strip_prefix(before).and_then(Scalar::at_start);
+            let found = rest.strip_prefix(before).and_then(ScalarText::at_start);
             let Some((scalar, behind)) = found else {
                 return false;
             };
@@ -67,9 +67,9 @@ impl<'a> LineTemplate<'a> {
 
 /// The text of a scalar, which has no escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scalar<'a>(&'a str);
+pub(super) struct ScalarText<'a>(&'a str);
 
-impl<'a> Scalar<'a> {
+impl<'a> ScalarText<'a> {
     /// The scalar that text begins with, and what is behind it; `None` of a string with an escape.
     fn at_start(text: &'a str) -> Option<(Self, &'a str)> {
         let bytes = text.as_bytes();
@@ -86,7 +86,7 @@ impl<'a> Scalar<'a> {
             _ => None,
         };
         let (scalar, behind) = text.split_at(length?);
-        Some((Scalar(scalar), behind))
+        Some((ScalarText(scalar), behind))
     }
 
     /// Its value.
@@ -155,8 +155,8 @@ mod tests {
             ("NaN", None),
             ("", None),
         ] {
-            let found = Scalar::at_start(from);
-            let expected = expected.map(|(text, behind)| (Scalar(text), behind));
+            let found = ScalarText::at_start(from);
+            let expected = expected.map(|(text, behind)| (ScalarText(text), behind));
             assert_eq!(found, expected, "{from}");
             // What is found here has the value that the parser reads.
             if let Some((scalar, _)) = found {

@@ -1,8 +1,9 @@
 //! Texts that are decoded as dictionaries: each text once a row group.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
@@ -15,41 +16,50 @@ const SHORT_DICTIONARY_BYTES: i64 = 16 << 10;
 
 /// The text columns of which every row group has all values in a short dictionary.
 pub(super) fn texts_in_dictionaries(metadata: &ParquetMetaData, schema: &SchemaRef) -> Vec<String> {
-    let texts = schema
-        .fields()
+    let columns = metadata
+        .row_groups()
         .iter()
-        .filter(|field| field.data_type() == &DataType::Utf8);
-    texts
-        .map(|field| field.name().clone())
-        .filter(|name| is_in_short_dictionary(metadata, name))
-        .collect()
+        .flat_map(RowGroupMetaData::columns);
+    let others: HashSet<&[String]> = columns
+        .filter(|column| !is_all_in_short_dictionary(column))
+        .map(|column| column.column_path().parts())
+        .collect();
+    let is_in_dictionaries = |field: &&FieldRef| {
+        let is_text = field.data_type() == &DataType::Utf8;
+        is_text && !others.contains([field.name().clone()].as_slice())
+    };
+    let texts = schema.fields().iter().filter(is_in_dictionaries);
+    texts.map(|field| field.name().clone()).collect()
 }
 
 /// Whether a column is text, and every row group has all of its values in a short dictionary.
 fn is_in_short_dictionary(metadata: &ParquetMetaData, name: &str) -> bool {
-    // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
-    let in_dictionary = |column: &ColumnChunkMetaData| {
-        let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
-        let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
-        let is_all = column
-            .page_encoding_stats_mask()
-            .is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
-        let length = column
-            .dictionary_page_offset()
-            .map(|offset| column.data_page_offset() - offset);
-        is_text
-            && is_all
-            && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
-    };
-    let groups = metadata.row_groups().iter();
-    groups
-        .flat_map(RowGroupMetaData::columns)
+    let columns = metadata
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns);
+    columns
         .filter(|column| column.column_path().parts() == [name])
-        .all(in_dictionary)
+        .all(is_all_in_short_dictionary)
+}
+
+/// Whether texts of a row group all stand in a short dictionary.
+fn is_all_in_short_dictionary(column: &ColumnChunkMetaData) -> bool {
+    // The decoder makes texts of no other annotation, of JSON for one, dictionaries of bytes.
+    let is_text = column.column_descr().converted_type() == ConvertedType::UTF8;
+    let ends = [Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+    let is_all = column
+        .page_encoding_stats_mask()
+        .is_some_and(|mask| ends.iter().any(|encoding| mask.is_only(*encoding)));
+    let length = column
+        .dictionary_page_offset()
+        .map(|offset| column.data_page_offset() - offset);
+    is_text && is_all && length.is_some_and(|length| (0..=SHORT_DICTIONARY_BYTES).contains(&length))
 }
 
 /// A schema in which the named columns are dictionaries of texts.
 pub fn with_dictionaries(schema: &SchemaRef, texts: &[String]) -> SchemaRef {
+    let texts: HashSet<&String> = texts.iter().collect();
     let few = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = schema
         .fields()

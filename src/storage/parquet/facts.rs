@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use parquet::basic::Type;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use super::metadata::text_bytes;
 use super::object::{ParquetObject, is_of, names};
 
 impl ParquetObject {
@@ -69,11 +70,18 @@ impl ParquetObject {
     pub fn bytes_in_memory(&self, columns: Option<&[String]>) -> u64 {
         let names = columns.map(names);
         let wanted = |column: &&ColumnChunkMetaData| is_of(column, names.as_ref());
+        let text_bytes = text_bytes(&self.metadata);
+        let rows = self.rows().max(1);
         let column = |column: &ColumnChunkMetaData| {
+            let of_column = match column.column_path().parts() {
+                [name] => text_bytes.get(name),
+                _ => None,
+            };
             // A dictionary may be of long texts: without a size they are taken to have this many
             // bytes each.
+            let each = of_column.map_or(32, |bytes| 4 + bytes.div_ceil(rows));
             let unknown = if column.column_type() == Type::BYTE_ARRAY {
-                32 * column.num_values()
+                i64::try_from(each).unwrap_or(0) * column.num_values()
             } else {
                 0
             };

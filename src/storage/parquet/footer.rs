@@ -40,6 +40,9 @@ pub struct Footer {
     /// text in the place of what has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untyped: Vec<ColumnWire>,
+    /// The columns of text that have no statistics, and how many bytes their texts have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub text_bytes: BTreeMap<String, u64>,
 }
 
 /// What an object is.
@@ -438,6 +441,7 @@ impl Footer {
             format_version: VERSION,
             content,
             untyped: Vec::new(),
+            text_bytes: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The footer of a Parquet file: read and checked, and what is wrong with a file.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -111,6 +112,13 @@ pub(super) fn footer_entry(metadata: &ArrowReaderMetadata) -> Option<&str> {
     entries
         .and_then(|entries| entries.iter().find(|entry| entry.key == KEY))
         .and_then(|entry| entry.value.as_deref())
+}
+
+/// How many bytes the texts of columns without statistics have, as the footer says.
+pub(super) fn text_bytes(metadata: &ArrowReaderMetadata) -> BTreeMap<String, u64> {
+    let entry = footer_entry(metadata).filter(|entry| entry.contains("\"text_bytes\""));
+    let footer = entry.and_then(|entry| Footer::from_json(entry).ok());
+    footer.map_or_else(BTreeMap::new, |footer| footer.text_bytes)
 }
 
 /// The schema with the types that the footer says of columns without values.

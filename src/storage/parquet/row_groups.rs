@@ -9,20 +9,22 @@
 //!
 //! - Dictionaries end at 64 KiB: one would have to be read whole for a single row. A column whose
 //!   values are nearly all different, or whose dictionary would be full before the row group is, is
-//!   *varied* and gets none: half a dictionary takes longer to write than none, and is larger.
+//!   *varied* and gets none: a dictionary that overflows takes longer to write than none, and the
+//!   file is larger.
 //! - Integers, dates and timestamps without a dictionary are written as packed differences, which
 //!   are smaller than plain ones and take far less time to compress. If the column is varied, and
 //!   so are the differences of neighbours, packed differences look random: compressing those takes
 //!   time and saves nothing, so they are left as they are.
 //! - A column without any value is one of text, and the footer says so.
 //! - Row groups and pages carry statistics. A text in no order that is not in the key has none: the
-//!   least and the greatest of thousands of texts exclude next to nothing, and comparing them took
-//!   half the time of encoding a column of few texts.
+//!   least and the greatest of thousands of texts exclude next to nothing, and finding them took
+//!   half of the time in which a column of few distinct texts is encoded. The footer says how many
+//!   bytes such texts have, which are told by statistics otherwise.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::kernels::cmp::lt_eq;
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema, UInt64Type};
 use hashbrown::{HashMap, HashSet};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
@@ -48,8 +50,6 @@ pub const DICTIONARY_BYTES: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 1;
 /// How many values of a column say how it is written.
 const SAMPLE: usize = 1024;
-/// Of how many values more than so many must be different for nearly all to be.
-const NEARLY_ALL: usize = SAMPLE - SAMPLE / 20;
 
 /// How many rows a row group of so many columns has.
 pub(super) fn group_rows(columns: usize) -> usize {
@@ -61,12 +61,20 @@ pub(super) fn group_rows(columns: usize) -> usize {
     1 << rows.ilog2()
 }
 
+/// How a file is encoded.
+pub(super) struct FileEncoding {
+    pub(super) properties: WriterProperties,
+    /// The columns that have no statistics, by index.
+    pub(super) without_statistics: Vec<usize>,
+}
+
 /// How a file of rows sorted by `key` is encoded whose first piece is this one.
-pub(super) fn properties(
+pub(super) fn encoding(
     schema: &Schema,
     key: &[String],
     first: &RecordBatch,
-) -> Result<WriterProperties> {
+) -> Result<FileEncoding> {
+    let mut without_statistics = Vec::new();
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("asof {}{SEALED}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(
@@ -77,7 +85,7 @@ pub(super) fn properties(
         .set_write_batch_size(BATCH_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_sorting_columns(sorting(schema, key));
-    for (field, column) in schema.fields().iter().zip(first.columns()) {
+    for (at, (field, column)) in schema.fields().iter().zip(first.columns()).enumerate() {
         let path = || ColumnPath::from(vec![field.name().clone()]);
         let is_integral = is_integral(field.data_type());
         let look = ColumnSample::at(column)?;
@@ -93,9 +101,13 @@ pub(super) fn properties(
         let is_in_key = key.contains(field.name());
         if !is_in_key && !look.ascends && field.data_type() == &DataType::Utf8 {
             properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
+            without_statistics.push(at);
         }
     }
-    Ok(properties.build())
+    Ok(FileEncoding {
+        properties: properties.build(),
+        without_statistics,
+    })
 }
 
 /// What a sample says of a column.
@@ -127,7 +139,12 @@ impl ColumnSample {
         }
         let distinct = Distinct::among(cell_digests(&sample)?);
         let room = value_bytes(&sample).map(|bytes| DICTIONARY_BYTES / bytes);
-        let is_varied = distinct.seen > NEARLY_ALL || room.is_some_and(|n| distinct.expected() > n);
+        let expected = match column.len() < BATCH_ROWS {
+            // There are no other rows.
+            true => distinct.expected().min(column.len()),
+            false => distinct.expected(),
+        };
+        let is_varied = are_nearly_all(distinct.seen, SAMPLE) || room.is_some_and(|n| expected > n);
         let in_order = || {
             lt_eq(&sample.slice(0, SAMPLE - 1), &sample.slice(1, SAMPLE - 1))
                 .map_or(0, |pairs| pairs.len() - pairs.false_count())
@@ -139,11 +156,17 @@ impl ColumnSample {
     }
 }
 
+/// Whether so many of some values, which were found to be different, are nearly all of them.
+fn are_nearly_all(different: usize, of: usize) -> bool {
+    different > of - of / 20
+}
+
 /// How many values of a sample are different.
 struct Distinct {
     seen: usize,
-    /// How many of these are there once, and twice.
+    /// How many values occur exactly once.
     once: usize,
+    /// How many values occur exactly twice.
     twice: usize,
 }
 
@@ -168,29 +191,72 @@ impl Distinct {
     }
 }
 
-/// The bytes of a value in a dictionary of Parquet; nothing for types that it has none of here.
+/// The mean size of a value in a dictionary of Parquet; `None` for types without one.
 fn value_bytes(values: &ArrayRef) -> Option<usize> {
+    let of_bytes = |offsets: &[i32]| {
+        let bytes = offsets.last()? - offsets.first()?;
+        let count = values.len() - values.null_count();
+        Some(size_of::<u32>() + usize::try_from(bytes).ok()?.div_ceil(count.max(1)))
+    };
     match values.data_type() {
-        DataType::Utf8 => {
-            let texts = values.as_string::<i32>();
-            let bytes = texts.value_offsets().last()? - texts.value_offsets().first()?;
-            Some(size_of::<u32>() + usize::try_from(bytes).ok()?.div_ceil(texts.len()))
-        }
-        other => Some(other.primitive_width()?.max(size_of::<u32>())),
+        DataType::Utf8 => of_bytes(values.as_string::<i32>().value_offsets()),
+        DataType::Binary => of_bytes(values.as_binary::<i32>().value_offsets()),
+        DataType::Decimal128(..=9, _) => Some(size_of::<i32>()),
+        DataType::Decimal128(..=18, _) => Some(size_of::<i64>()),
+        DataType::Decimal128(..) => None,
+        other => Some(other.primitive_width()?.max(size_of::<i32>())),
     }
 }
 
-/// Whether nearly all neighbours at the beginning of a column of integers differ by another number.
+/// How many bytes the texts of a column have, which may be in a dictionary.
+pub(super) fn text_bytes(column: &ArrayRef) -> u64 {
+    let length =
+        |texts: &StringArray, at: usize| u64::try_from(texts.value_length(at)).unwrap_or(0);
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        let offsets = texts.value_offsets();
+        let bytes = offsets[texts.len()] - offsets[0];
+        return u64::try_from(bytes).unwrap_or(0);
+    }
+    let Some(dictionary) = column.as_any_dictionary_opt() else {
+        return 0;
+    };
+    let Some(texts) = dictionary.values().as_string_opt::<i32>() else {
+        return 0;
+    };
+    if texts.is_empty() {
+        return 0;
+    }
+    let places = dictionary.normalized_keys();
+    let places = places.iter().enumerate();
+    let places = places.filter(|(row, _)| dictionary.keys().is_valid(*row));
+    places.map(|(_, place)| length(texts, *place)).sum()
+}
+
+/// Whether nearly all differences between neighbours are distinct, at the beginning of a column of
+/// integers.
 fn differences_vary(column: &ArrayRef) -> Result<bool> {
-    let first = column.slice(0, column.len().min(SAMPLE + 1));
     let doing = || "cannot look at rows".to_owned();
-    let first = cast(&first, &DataType::Int64).internal_context(doing)?;
-    let values: Vec<i64> = first.as_primitive::<Int64Type>().iter().flatten().collect();
-    let differences = values
+    let plain = match column.data_type() {
+        DataType::Dictionary(_, values) => &cast(column, values).internal_context(doing)?,
+        _ => column,
+    };
+    let integers = match plain.data_type() {
+        // Differences are the same, whatever the sign is taken to be.
+        DataType::UInt64 => plain
+            .as_primitive::<UInt64Type>()
+            .unary::<_, Int64Type>(u64::cast_signed),
+        _ => {
+            let wide = cast(plain, &DataType::Int64).internal_context(doing)?;
+            wide.as_primitive::<Int64Type>().clone()
+        }
+    };
+    let first: Vec<i64> = integers.iter().flatten().take(SAMPLE + 1).collect();
+    let differences = first
         .windows(2)
         .map(|pair| pair[1].wrapping_sub(pair[0]))
         .collect::<HashSet<_>>();
-    Ok(differences.len() > NEARLY_ALL)
+    let pairs = first.len().saturating_sub(1);
+    Ok(pairs > SAMPLE / 2 && are_nearly_all(differences.len(), pairs))
 }
 
 /// Whether values of a type are integers in Parquet, of 32 or 64 bits.
@@ -226,7 +292,7 @@ fn sorting(schema: &Schema, key: &[String]) -> Option<Vec<SortingColumn>> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int32Array, Int64Array};
+    use arrow::array::{BinaryArray, Decimal128Array, Int32Array, Int64Array, UInt64Array};
     use arrow::datatypes::TimeUnit;
 
     use super::*;
@@ -266,10 +332,13 @@ mod tests {
             ((row as u64) << 40) + mixed(row) % (1 << 40)
         )));
         assert!(vary(&|row| Some(mixed(row))));
+        assert!(vary(&|row| (row % 5 > 0).then(|| mixed(row))), "some nulls");
         assert!(
-            !vary(&|row| (row % 5 > 0).then(|| mixed(row))),
-            "many nulls"
+            !vary(&|row| (row % 16 == 0).then(|| mixed(row))),
+            "few values"
         );
+        let hashes: ArrayRef = Arc::new(UInt64Array::from_iter_values((0..BATCH_ROWS).map(mixed)));
+        assert!(differences_vary(&hashes).expect("integers"));
         let seconds = (0..BATCH_ROWS).map(|row| i32::try_from(mixed(row) % 86_400).ok());
         let seconds: ArrayRef = Arc::new(seconds.collect::<Int32Array>());
         let wide = cast(&seconds, &DataType::Int64).expect("integers");
@@ -288,6 +357,56 @@ mod tests {
             let column = column.expect("of that type");
             assert!(differences_vary(&column).expect("integers"), "{integral}");
         }
+    }
+
+    #[test]
+    fn a_column_is_varied_if_its_dictionary_would_overflow() {
+        let is_varied = |column: ArrayRef| ColumnSample::at(&column).expect("a sample").is_varied;
+        let decimals = |distinct: u64, precision: u8| -> ArrayRef {
+            let values = (0..BATCH_ROWS).map(|row| i128::from(mixed(row) % distinct));
+            let values = Decimal128Array::from_iter_values(values);
+            Arc::new(
+                values
+                    .with_precision_and_scale(precision, 2)
+                    .expect("a decimal"),
+            )
+        };
+        assert!(!is_varied(decimals(6_000, 9)));
+        assert!(!is_varied(decimals(6_000, 18)));
+        let texts = |distinct: u64, with: &dyn Fn(usize) -> bool| -> ArrayRef {
+            let text = |row: usize| format!("{:036}", mixed(row) % distinct);
+            let values = (0..BATCH_ROWS).map(|row| with(row).then(|| text(row)));
+            Arc::new(values.collect::<StringArray>())
+        };
+        assert!(!is_varied(texts(1_000, &|_| true)));
+        assert!(is_varied(texts(3_000, &|_| true)));
+        // The 1,024 values of the sample are every eighth one.
+        assert!(is_varied(texts(u64::MAX, &|row| row % 32 == 0)));
+        let bytes = texts(3_000, &|_| true);
+        let bytes = bytes
+            .as_string::<i32>()
+            .iter()
+            .map(|text| text.map(str::as_bytes));
+        assert!(is_varied(Arc::new(bytes.collect::<BinaryArray>())));
+    }
+
+    #[test]
+    fn the_bytes_of_texts_are_counted_in_a_dictionary_and_without_one() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("one"),
+            None,
+            Some(""),
+            Some("three"),
+            Some("one"),
+        ]));
+        let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let dictionary = cast(&texts, &few).expect("a dictionary");
+        assert_eq!([text_bytes(&texts), text_bytes(&dictionary)], [11, 11]);
+        assert_eq!(text_bytes(&dictionary.slice(1, 3)), 5);
+        assert_eq!(text_bytes(&texts.slice(1, 3)), 5);
+        assert_eq!(text_bytes(&dictionary.slice(1, 0)), 0);
+        let none = arrow::array::new_null_array(&few, 2);
+        assert_eq!(text_bytes(&none), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 pub use super::row_groups::DICTIONARY_BYTES;
-use super::row_groups::{group_rows, properties};
+use super::row_groups::{encoding, group_rows, text_bytes};
 use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};
@@ -34,6 +34,10 @@ pub struct ObjectWriter {
     state: FileState,
     /// The columns that the file has in another type, by index.
     untyped: Vec<(usize, FieldRef)>,
+    /// The columns of text without statistics, by index, and the bytes of their texts so far.
+    unmeasured: Vec<(usize, u64)>,
+    /// The columns of the file.
+    in_file: SchemaRef,
     /// A piece that was begun, in the types that rows come in.
     pieces: Option<BatchCoalescer>,
     /// How many rows a piece has, and a row group, which is some pieces.
@@ -85,8 +89,10 @@ impl ObjectWriter {
         Ok(ObjectWriter {
             piece_rows: BATCH_ROWS.min(group_rows),
             group_rows,
-            state: FileState::Unbegun(file, in_file, sorted_by.to_vec()),
+            state: FileState::Unbegun(file, in_file.clone(), sorted_by.to_vec()),
             untyped,
+            unmeasured: Vec::new(),
+            in_file,
             pieces: None,
             target: target.clone(),
             rows: 0,
@@ -99,9 +105,14 @@ impl ObjectWriter {
             && let FileState::Unbegun(file, schema, key) =
                 std::mem::replace(&mut self.state, FileState::Failed)
         {
-            let properties = properties(&schema, &key, first)?;
-            let encoder = Encoder::new(file, &schema, properties, self.group_rows)
+            let encoding = encoding(&schema, &key, first)?;
+            let encoder = Encoder::new(file, &schema, encoding.properties, self.group_rows)
                 .map_err(|error| unfit(&self.target, &error))?;
+            self.unmeasured = encoding
+                .without_statistics
+                .iter()
+                .map(|at| (*at, 0))
+                .collect();
             self.state = FileState::Begun(Box::new(encoder));
         }
         match &mut self.state {
@@ -176,6 +187,10 @@ impl ObjectWriter {
                 RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
             piece = converted.internal_context(|| format!("cannot write '{}'", self.target))?;
         }
+        self.encoder(&piece)?;
+        for (at, bytes) in &mut self.unmeasured {
+            *bytes += text_bytes(piece.column(*at));
+        }
         let written = self.encoder(&piece)?.write(piece);
         written.map_err(|error| failure(error, &self.target))
     }
@@ -189,13 +204,17 @@ impl ObjectWriter {
     ///
     /// # Errors
     /// A failure of the disk.
-    pub fn finish(self, footer: &Footer) -> Result<u64> {
+    pub fn finish(mut self, footer: &Footer) -> Result<u64> {
+        self.encode_rest()?;
         let column = |(_, field): &(usize, FieldRef)| ColumnWire {
             name: field.name().clone(),
             data_type: arrow_name(field.data_type()),
         };
+        let text_bytes =
+            |(at, bytes): &(usize, u64)| (self.in_file.field(*at).name().clone(), *bytes);
         let footer = Footer {
             untyped: self.untyped.iter().map(column).collect(),
+            text_bytes: self.unmeasured.iter().map(text_bytes).collect(),
             ..footer.clone()
         };
         let footer = KeyValue::new(KEY.to_owned(), footer.to_json()?);
@@ -206,11 +225,13 @@ impl ObjectWriter {
     ///
     /// # Errors
     /// A failure of the disk.
-    pub fn finish_plain(self) -> Result<u64> {
+    pub fn finish_plain(mut self) -> Result<u64> {
+        self.encode_rest()?;
         self.end(KeyValue::new("asof.relation".to_owned(), None))
     }
 
-    fn end(mut self, footer: KeyValue) -> Result<u64> {
+    /// Encodes what no piece was full of.
+    fn encode_rest(&mut self) -> Result<()> {
         if let Some(pieces) = &mut self.pieces {
             pieces
                 .finish_buffered_batch()
@@ -221,6 +242,10 @@ impl ObjectWriter {
             let none = RecordBatch::new_empty(schema.clone());
             self.encoder(&none)?;
         }
+        Ok(())
+    }
+
+    fn end(self, footer: KeyValue) -> Result<u64> {
         let FileState::Begun(encoder) = self.state else {
             return Err(Error::internal("a file has no encoder"));
         };
@@ -398,7 +423,8 @@ mod tests {
     }
 
     #[test]
-    fn varied_integers_are_not_compressed_and_texts_in_no_order_have_no_statistics() {
+    fn integers_whose_differences_vary_are_not_compressed_and_texts_in_no_order_have_no_statistics()
+    {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         // A step of SplitMix64.
@@ -465,7 +491,7 @@ mod tests {
                     (
                         column.column_path().string(),
                         is_compressed,
-                        column.statistics().is_some(),
+                        column.statistics().is_some() && column.column_index_offset().is_some(),
                     )
                 });
             facts.collect()
@@ -525,6 +551,42 @@ mod tests {
                     .expect("it opens");
             let column = reader.metadata().row_group(0).column(0);
             assert_eq!(column.dictionary_page_offset().is_none(), is_varied);
+        }
+    }
+
+    #[test]
+    fn an_object_says_how_large_its_texts_are_in_memory() {
+        use crate::storage::parquet::object::ParquetObject;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (length, distinct) in [(500, 100), (2, 7), (40, 1 << 40)] {
+            let path = Location::local(folder.path().join(format!("{length}")));
+            // Each is followed by a lesser one as often as by a greater one.
+            let texts = (0..20_000_u64).map(|row| {
+                let bits = (row ^ (row >> 3)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                format!("{:0length$}", (bits ^ (bits >> 29)) % distinct)
+            });
+            let texts = StringArray::from_iter_values(texts);
+            let bytes = texts.value_data().len() + 4 * texts.len();
+            let texts: ArrayRef = Arc::new(texts);
+            let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            let texts = match distinct {
+                7 => cast(&texts, &few).expect("a dictionary"),
+                _ => texts,
+            };
+            let rows = RecordBatch::try_from_iter([("text", texts)]).expect("rows");
+            let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
+            let file = File::create(path.as_local().expect("a path")).expect("a file");
+            let mut writer = ObjectWriter::create(file, &schema, &[], &path).expect("a writer");
+            writer.write(rows).expect("written");
+            writer.finish(&Footer::sample()).expect("finished");
+            let object = ParquetObject::open(&path).expect("it opens");
+            let footer = object.footer().expect("it reads").expect("a footer");
+            assert!(footer.text_bytes.contains_key("text"), "{length}");
+            let said = object.bytes_in_memory(None) as f64;
+            assert!(
+                (0.9..1.2).contains(&(said / bytes as f64)),
+                "{said} {bytes}"
+            );
         }
     }
 }
