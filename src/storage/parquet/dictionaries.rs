@@ -1,13 +1,12 @@
 //! Texts that are decoded as dictionaries: each text once a row group.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
-use super::metadata::{unreadable, with_types};
 use super::object::{ParquetObject, RowCondition};
 use crate::error::Result;
 
@@ -82,13 +81,9 @@ impl ParquetObject {
     /// # Errors
     /// As [`ParquetObject::held`].
     pub fn in_dictionaries(&self, texts: &[String]) -> Result<Self> {
-        let mut object = self.held(false)?;
-        let decoded = Some(with_dictionaries(self.metadata.schema(), texts));
-        object.metadata = with_types(self.metadata.metadata().clone(), decoded.clone())
-            .map_err(|error| unreadable(self.location(), &error))?;
-        object.pages = OnceLock::new();
+        let types = with_dictionaries(self.metadata.schema(), texts);
+        let mut object = self.held(false)?.decoded_as(types)?;
         object.schema = with_dictionaries(&self.schema, texts);
-        object.decoded = decoded;
         Ok(object)
     }
 

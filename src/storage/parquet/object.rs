@@ -67,10 +67,10 @@ pub struct ParquetObject {
     reader: ObjectReader,
     pub(super) metadata: ArrowReaderMetadata,
     /// The metadata with where each page lies, once somebody had to know.
-    pub(super) pages: OnceLock<ArrowReaderMetadata>,
+    pages: OnceLock<ArrowReaderMetadata>,
     pub(super) schema: SchemaRef,
     /// The types in which its columns are decoded, if they are not those that the file suggests.
-    pub(super) decoded: Option<SchemaRef>,
+    decoded: Option<SchemaRef>,
     /// Whether its texts are decoded as views.
     has_views: bool,
 }
@@ -138,24 +138,34 @@ impl ParquetObject {
     /// # Errors
     /// None is expected.
     pub fn with_views(self) -> Result<Self> {
-        let decoded = Some(with_views(self.metadata.schema()));
-        let metadata = with_types(self.metadata.metadata().clone(), decoded.clone())
-            .map_err(|error| unreadable(self.location(), &error))?;
+        let decoded = with_views(self.metadata.schema());
+        let object = self.decoded_as(decoded)?;
         // Only what is decoded as a view is one: other texts are in a dictionary or large.
-        let schema = with_views(&self.schema);
+        let schema = with_views(&object.schema);
         let is_view = |field: &FieldRef| {
-            let decoded = metadata.schema().field_with_name(field.name());
+            let decoded = object.metadata.schema().field_with_name(field.name());
             decoded.is_ok_and(|decoded| decoded.data_type() == &DataType::Utf8View)
         };
-        let fields = schema.fields().iter().zip(self.schema.fields());
+        let fields = schema.fields().iter().zip(object.schema.fields());
         let fields = fields.map(|(viewed, own)| if is_view(viewed) { viewed } else { own }.clone());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(ParquetObject {
+            schema,
+            has_views: true,
+            ..object
+        })
+    }
+
+    /// The same object with its columns decoded in other types; [`ParquetObject::schema`] is still
+    /// to be told.
+    pub(super) fn decoded_as(self, types: SchemaRef) -> Result<Self> {
+        let decoded = Some(types);
+        let metadata = with_types(self.metadata.metadata().clone(), decoded.clone())
+            .map_err(|error| unreadable(self.location(), &error))?;
+        Ok(ParquetObject {
             metadata,
             pages: OnceLock::new(),
-            schema,
             decoded,
-            has_views: true,
             ..self
         })
     }
