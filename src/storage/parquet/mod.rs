@@ -19,6 +19,7 @@
 //! | [`embedded_schema`] | Arrow schemas that files carry |
 //! | `int96` | the unit in which INT96 is read |
 
+mod column_sample;
 mod dictionaries;
 pub mod embedded_schema;
 mod encoder;

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 pub use super::row_groups::DICTIONARY_BYTES;
-use super::row_groups::{encoding, group_rows, text_bytes};
+use super::row_groups::{encoding, group_rows};
 use crate::domain::canonical_types::written;
 use crate::domain::cast::cast_exactly;
 use crate::error::{Context, Error, Result};
@@ -255,6 +255,30 @@ impl ObjectWriter {
     }
 }
 
+/// How many bytes the texts of a column have, which may be in a dictionary.
+fn text_bytes(column: &ArrayRef) -> u64 {
+    let length =
+        |texts: &StringArray, at: usize| u64::try_from(texts.value_length(at)).unwrap_or(0);
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        let offsets = texts.value_offsets();
+        let bytes = offsets[texts.len()] - offsets[0];
+        return u64::try_from(bytes).unwrap_or(0);
+    }
+    let Some(dictionary) = column.as_any_dictionary_opt() else {
+        return 0;
+    };
+    let Some(texts) = dictionary.values().as_string_opt::<i32>() else {
+        return 0;
+    };
+    if texts.is_empty() {
+        return 0;
+    }
+    let places = dictionary.normalized_keys();
+    let places = places.iter().enumerate();
+    let places = places.filter(|(row, _)| dictionary.keys().is_valid(*row));
+    places.map(|(_, place)| length(texts, *place)).sum()
+}
+
 fn unfit(target: &Location, error: &ParquetError) -> Error {
     Error::refused(format!("'{target}' cannot hold these columns: {error}"))
 }
@@ -277,7 +301,7 @@ fn failure(error: ParquetError, target: &Location) -> Error {
 mod tests {
     use std::path::Path;
 
-    use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
+    use arrow::array::Int64Array;
     use arrow::compute::cast;
     use arrow::datatypes::{DataType, Field};
     use parquet::basic::Compression;
@@ -588,5 +612,24 @@ mod tests {
                 "{said} {bytes}"
             );
         }
+    }
+
+    #[test]
+    fn the_bytes_of_texts_are_counted_in_a_dictionary_and_without_one() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("one"),
+            None,
+            Some(""),
+            Some("three"),
+            Some("one"),
+        ]));
+        let few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let dictionary = cast(&texts, &few).expect("a dictionary");
+        assert_eq!([text_bytes(&texts), text_bytes(&dictionary)], [11, 11]);
+        assert_eq!(text_bytes(&dictionary.slice(1, 3)), 5);
+        assert_eq!(text_bytes(&texts.slice(1, 3)), 5);
+        assert_eq!(text_bytes(&dictionary.slice(1, 0)), 0);
+        let none = arrow::array::new_null_array(&few, 2);
+        assert_eq!(text_bytes(&none), 0);
     }
 }
